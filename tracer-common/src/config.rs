@@ -1,0 +1,145 @@
+//! What the loader tells the kernel side before anything is attached.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::signal::SignalSet;
+
+/// Report every process.
+pub const SCOPE_ALL: u32 = 0;
+/// Report the processes whose thread group, or cgroup, is in the scope maps.
+pub const SCOPE_LISTED: u32 = 1;
+
+/// Read-only settings of one capture.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Config {
+    /// Signals whose generation and delivery are reported.
+    pub signals: SignalSet,
+    /// Signals whose disposition, mask and consumers are reported.
+    pub dispositions: SignalSet,
+    /// `SCOPE_ALL` or `SCOPE_LISTED`.
+    pub scope: u32,
+    /// Every child forked by this process joins the scope; 0 for none.
+    pub parent: u32,
+    /// The tracer's own process: never reported as a sender of notify messages.
+    pub own_pid: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The hash of a cgroup's name under which the scope map has it: FNV-1a, 64 bit.
+#[must_use]
+pub fn name_hash(name: &[u8]) -> u64 {
+    let mut hash = FNV_OFFSET;
+    for byte in name {
+        hash = name_hash_step(hash, *byte);
+    }
+    hash
+}
+
+/// Where [`name_hash`] starts.
+pub const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// One byte of [`name_hash`].
+#[must_use]
+pub const fn name_hash_step(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x0000_0100_0000_01b3)
+}
+
+/// Key of a cgroup in the scope map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct CgroupKey {
+    /// `kn->id`.
+    pub id: u64,
+    /// `root->hierarchy_id`.
+    pub hierarchy: u64,
+}
+
+/// A member that the loader could not find in the kernel's BTF.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! layout {
+    ($($(#[$doc:meta])* $name:ident = $type:literal . $member:literal,)*) => {
+        /// Byte offsets of the kernel struct members the kernel side reads,
+        /// found in the running kernel's BTF; [`ABSENT`] where there is none.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Pod, Zeroable)]
+        pub struct Layout {
+            $($(#[$doc])* #[doc = concat!("`", $type, ".", $member, "`")] pub $name: u32,)*
+        }
+
+        impl Layout {
+            /// Number of members.
+            pub const LEN: usize = [$($type),*].len();
+            /// Struct and member (a dotted path) of each field, in the order of the fields.
+            pub const MEMBERS: [(&'static str, &'static str); Self::LEN] = [$(($type, $member)),*];
+        }
+    };
+}
+
+layout! {
+    task_tgid = "task_struct"."tgid",
+    task_pid = "task_struct"."pid",
+    task_comm = "task_struct"."comm",
+    task_group_leader = "task_struct"."group_leader",
+    task_start_boottime = "task_struct"."start_boottime",
+    task_cred = "task_struct"."real_cred",
+    task_cgroups = "task_struct"."cgroups",
+    task_sighand = "task_struct"."sighand",
+    task_signal = "task_struct"."signal",
+    task_blocked = "task_struct"."blocked",
+    task_real_blocked = "task_struct"."real_blocked",
+    task_pending = "task_struct"."pending.signal",
+    task_thread_node = "task_struct"."thread_node",
+    task_thread_pid = "task_struct"."thread_pid",
+    task_files = "task_struct"."files",
+    task_mm = "task_struct"."mm",
+    task_ptrace = "task_struct"."ptrace",
+    task_exit_code = "task_struct"."exit_code",
+    task_flags = "task_struct"."flags",
+    cred_uid = "cred"."uid",
+    css_set_dfl_cgrp = "css_set"."dfl_cgrp",
+    cgroup_kn = "cgroup"."kn",
+    cgroup_root = "cgroup"."root",
+    cgroup_parent_css = "cgroup"."self.parent",
+    css_cgroup = "cgroup_subsys_state"."cgroup",
+    cgroup_root_hierarchy_id = "cgroup_root"."hierarchy_id",
+    kernfs_node_id = "kernfs_node"."id",
+    kernfs_node_name = "kernfs_node"."name",
+    sighand_action = "sighand_struct"."action",
+    k_sigaction_handler = "k_sigaction"."sa.sa_handler",
+    k_sigaction_flags = "k_sigaction"."sa.sa_flags",
+    signal_flags = "signal_struct"."flags",
+    signal_group_exit_code = "signal_struct"."group_exit_code",
+    signal_thread_head = "signal_struct"."thread_head",
+    signal_shared_pending = "signal_struct"."shared_pending.signal",
+    signal_live = "signal_struct"."live.counter",
+    siginfo_code = "kernel_siginfo"."si_code",
+    siginfo_pid = "kernel_siginfo"."_sifields._kill._pid",
+    siginfo_uid = "kernel_siginfo"."_sifields._kill._uid",
+    pid_level = "pid"."level",
+    pid_numbers = "pid"."numbers",
+    upid_nr = "upid"."nr",
+    mm_env_start = "mm_struct"."env_start",
+    mm_env_end = "mm_struct"."env_end",
+    bprm_filename = "linux_binprm"."filename",
+    bprm_interp = "linux_binprm"."interp",
+    files_fdt = "files_struct"."fdt",
+    fdtable_fd = "fdtable"."fd",
+    fdtable_max_fds = "fdtable"."max_fds",
+    file_inode = "file"."f_inode",
+    file_private_data = "file"."private_data",
+    inode_mode = "inode"."i_mode",
+    socket_type = "socket"."type",
+    socket_sk = "socket"."sk",
+    sock_family = "sock"."__sk_common.skc_family",
+    unix_sock_peer = "unix_sock"."peer",
+    unix_sock_addr = "unix_sock"."addr",
+    unix_address_len = "unix_address"."len",
+    unix_address_name = "unix_address"."name",
+    /// Not a member: the distance between two elements of `sighand_struct.action`.
+    k_sigaction_size = "k_sigaction"."",
+    /// Not a member: the distance between two elements of `pid.numbers`.
+    upid_size = "upid"."",
+}

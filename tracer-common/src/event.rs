@@ -1,0 +1,386 @@
+//! The records the kernel side writes into the ring buffer.
+//!
+//! Each record starts with a [`Header`] whose `kind` says which struct it is.
+//! Times are nanoseconds of `CLOCK_BOOTTIME`, the clock that process start
+//! times use too. Process ids are those of the initial pid namespace.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::signal::SignalSet;
+
+/// Bytes of a task's name (`TASK_COMM_LEN`).
+pub const COMM_LEN: usize = 16;
+/// Bytes kept of a path: file names, cgroup paths.
+pub const PATH_LEN: usize = 256;
+/// Bytes of `sun_path` (`UNIX_PATH_MAX`).
+pub const ADDRESS_LEN: usize = 108;
+/// The most a notify message can hold: systemd drops what is longer than `PIPE_BUF`.
+pub const PAYLOAD_LEN: usize = 4096;
+
+/// What a record is. The numbers are stable: append, never renumber.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// [`Fork`]
+    Fork = 0,
+    /// [`Exec`]
+    Exec = 1,
+    /// [`Exit`]
+    Exit = 2,
+    /// [`Generate`]
+    Generate = 3,
+    /// [`Deliver`]
+    Deliver = 4,
+    /// [`Disposition`]
+    Disposition = 5,
+    /// [`Mask`]
+    Mask = 6,
+    /// [`Consume`]
+    Consume = 7,
+    /// [`Notify`]
+    Notify = 8,
+    /// [`Cgroup`]
+    Cgroup = 9,
+}
+
+/// How many kinds there are: the size of the loss counters.
+pub const KINDS: u32 = 10;
+
+impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; KINDS as usize] = [
+        Self::Fork,
+        Self::Exec,
+        Self::Exit,
+        Self::Generate,
+        Self::Deliver,
+        Self::Disposition,
+        Self::Mask,
+        Self::Consume,
+        Self::Notify,
+        Self::Cgroup,
+    ];
+
+    /// The kind with this number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
+
+    /// The word for it in loss reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::Exec => "exec",
+            Self::Exit => "exit",
+            Self::Generate => "signal",
+            Self::Deliver => "delivery",
+            Self::Disposition => "disposition",
+            Self::Mask => "mask",
+            Self::Consume => "consume",
+            Self::Notify => "notify",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// A thread at the moment of the event, as the kernel had it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Task {
+    /// Thread group id: what user space calls the pid.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// The thread group id in the process's own pid namespace.
+    pub ns_pid: u32,
+    /// Real user id, in the initial user namespace.
+    pub uid: u32,
+    /// `group_leader->start_boottime`: with `pid` it identifies the process.
+    pub start_ns: u64,
+    /// Id of its cgroup in the unified hierarchy (the root's where v2 is not in use).
+    pub cgroup_id: u64,
+    /// Thread name; may hold any bytes.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// What every record starts with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Header {
+    /// A [`Kind`] as its number.
+    pub kind: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// When it happened, `CLOCK_BOOTTIME` ns.
+    pub at_ns: u64,
+    /// The thread it happened to, or that did it (see each record).
+    pub task: Task,
+}
+
+/// A process's signal state, for the recorded signals.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct SignalState {
+    /// Signals with `SIG_IGN`.
+    pub ignored: SignalSet,
+    /// Signals with a handler.
+    pub caught: SignalSet,
+    /// Signals that every thread blocks (`blocked | real_blocked`).
+    pub blocked: SignalSet,
+    /// Signals pending, for the thread or for the process.
+    pub pending: SignalSet,
+}
+
+/// A new process. `header.task` is the parent. New threads are not reported.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Fork {
+    /// Kind, time, parent.
+    pub header: Header,
+    /// The child.
+    pub child: Task,
+    /// The state the child starts with.
+    pub state: SignalState,
+}
+
+/// [`Exec::environment`]: `INVOCATION_ID=` was found.
+pub const ENV_INVOCATION_ID: u32 = 1;
+/// [`Exec::environment`]: `NOTIFY_SOCKET=` was found.
+pub const ENV_NOTIFY_SOCKET: u32 = 1 << 1;
+/// [`Exec::environment`]: `MAINPID=` was found (systemd sets it for control processes).
+pub const ENV_MAINPID: u32 = 1 << 2;
+/// [`Exec::environment`]: `SERVICE_RESULT=` was found (ExecStop= and ExecStopPost= have it).
+pub const ENV_SERVICE_RESULT: u32 = 1 << 3;
+/// [`Exec::environment`]: not all of the environment could be read; a missing bit means nothing.
+pub const ENV_INCOMPLETE: u32 = 1 << 31;
+
+/// A process replaced its program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Exec {
+    /// Kind, time, the process after the exec.
+    pub header: Header,
+    /// The state the new program starts with.
+    pub state: SignalState,
+    /// `ENV_*` bits: what the new program's environment holds.
+    pub environment: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Value of `INVOCATION_ID`, 32 hex digits.
+    pub invocation_id: [u8; 32],
+    /// Value of `NOTIFY_SOCKET`, zero-terminated unless full.
+    pub notify_socket: [u8; 112],
+    /// `bprm->filename`: what was asked for. Zero-terminated.
+    pub filename: [u8; PATH_LEN],
+    /// `bprm->interp`: what was loaded (differs for `#!` scripts). Zero-terminated.
+    pub interp: [u8; PATH_LEN],
+}
+
+/// The last thread of a process exited.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Exit {
+    /// Kind, time, the process.
+    pub header: Header,
+    /// As `wait(2)` has it: bits 0–6 signal, bit 7 core dumped, bits 8–15 exit code.
+    pub status: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The state it died with; `pending` tells what nothing took.
+    pub state: SignalState,
+}
+
+/// Who caused a signal, as far as the siginfo says.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// `SEND_SIG_NOINFO` or a siginfo with a pid: the current task sent it.
+    User = 0,
+    /// `SEND_SIG_PRIV` or a positive `si_code`: the kernel made it.
+    Kernel = 1,
+}
+
+/// [`Generate::disposition`] and [`Disposition::disposition`]: `SIG_DFL`.
+pub const DISPOSITION_DEFAULT: u32 = 0;
+/// `SIG_IGN`.
+pub const DISPOSITION_IGNORED: u32 = 1;
+/// A handler in user space.
+pub const DISPOSITION_HANDLER: u32 = 2;
+
+/// [`Generate::flags`]: blocked in every thread that could take it.
+pub const TARGET_BLOCKED: u32 = 1;
+/// [`Generate::flags`]: the target is being traced with ptrace.
+pub const TARGET_TRACED: u32 = 1 << 1;
+/// [`Generate::flags`]: the target is an init that ignores what it has no handler for.
+pub const TARGET_UNKILLABLE: u32 = 1 << 2;
+/// [`Generate::flags`]: the target's thread group is dying (`SIGNAL_GROUP_EXIT`).
+pub const TARGET_DYING: u32 = 1 << 3;
+/// [`Generate::flags`]: sent to one thread, not to the process.
+pub const TO_THREAD: u32 = 1 << 4;
+/// [`Generate::flags`]: too many threads to look at every mask; `TARGET_BLOCKED` is unknown.
+pub const BLOCKED_UNKNOWN: u32 = 1 << 5;
+/// [`Generate::flags`]: a thread of the target waits for it in sigwait.
+pub const TARGET_WAITING: u32 = 1 << 6;
+
+/// A signal was generated. `header.task` is the current task: the sender when
+/// `origin` is [`Origin::User`], else whoever happened to run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Generate {
+    /// Kind, time, current task.
+    pub header: Header,
+    /// The target; `tid` is the thread the kernel chose or was told.
+    pub target: Task,
+    /// Signal number.
+    pub signal: u32,
+    /// `TRACE_SIGNAL_*`: 0 queued, 1 ignored, 2 already pending, 3 overflow, 4 siginfo lost.
+    pub result: u32,
+    /// `si_code`; 0 for `SEND_SIG_NOINFO`, `SI_KERNEL` (128) for `SEND_SIG_PRIV`.
+    pub si_code: i32,
+    /// An [`Origin`] as its number.
+    pub origin: u32,
+    /// `si_pid` as the target sees it; 0 where the siginfo has none.
+    pub si_pid: u32,
+    /// `si_uid`; `u32::MAX` where the siginfo has none.
+    pub si_uid: u32,
+    /// `DISPOSITION_*`: the target's action for the signal at this moment.
+    pub disposition: u32,
+    /// `TARGET_*` and `TO_THREAD` bits.
+    pub flags: u32,
+    /// `signal->group_exit_code`, meaningful with [`TARGET_DYING`].
+    pub group_exit_code: u32,
+    /// How many signals have the same handler address: a language runtime's
+    /// catch-all has many. 0 without a handler.
+    pub handler_shared_by: u32,
+}
+
+/// A thread took a signal out of its queue (`get_signal`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Deliver {
+    /// Kind, time, the thread that took it.
+    pub header: Header,
+    /// Signal number.
+    pub signal: u32,
+    /// `si_code`.
+    pub si_code: i32,
+    /// `DISPOSITION_*` at delivery.
+    pub disposition: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// `sa_flags`; `SA_RESETHAND` makes the disposition default from here on.
+    pub sa_flags: u64,
+}
+
+/// A process set what it does on a signal (`do_sigaction`), successfully.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Disposition {
+    /// Kind, time, the thread that did it.
+    pub header: Header,
+    /// Signal number.
+    pub signal: u32,
+    /// `DISPOSITION_*` now in force.
+    pub disposition: u32,
+    /// `sa_flags` now in force.
+    pub sa_flags: u64,
+    /// How many signals have the same handler address now, this one included; 0 without a handler.
+    pub handler_shared_by: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The process's whole state now.
+    pub state: SignalState,
+}
+
+/// A thread changed its mask for a recorded signal.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Mask {
+    /// Kind, time, the thread.
+    pub header: Header,
+    /// The thread's mask before.
+    pub before: SignalSet,
+    /// The thread's mask now, all 64 signals.
+    pub after: SignalSet,
+    /// The process's whole state now.
+    pub state: SignalState,
+}
+
+/// [`Consume::way`]: a signalfd for the set exists.
+pub const CONSUME_SIGNALFD: u32 = 0;
+/// [`Consume::way`]: the thread waits for the set in sigwait, sigwaitinfo or sigtimedwait.
+pub const CONSUME_SIGWAIT: u32 = 1;
+/// [`Consume::way`]: sigwait returned `signal`.
+pub const CONSUME_TAKEN: u32 = 2;
+
+/// A process consumes signals without a handler.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Consume {
+    /// Kind, time, the thread.
+    pub header: Header,
+    /// One of `CONSUME_*`.
+    pub way: u32,
+    /// The signal taken, with [`CONSUME_TAKEN`].
+    pub signal: u32,
+    /// The signals waited for.
+    pub set: SignalSet,
+    /// The process's whole state now.
+    pub state: SignalState,
+}
+
+/// [`Notify::flags`]: the payload was longer than [`PAYLOAD_LEN`]; `length` has its true size.
+pub const PAYLOAD_TRUNCATED: u32 = 1;
+/// [`Notify::flags`]: the payload could not be read.
+pub const PAYLOAD_UNREADABLE: u32 = 1 << 1;
+/// [`Notify::flags`]: `claimed_pid` holds the pid of an `SCM_CREDENTIALS` message.
+pub const HAS_CREDENTIALS: u32 = 1 << 2;
+
+/// A datagram sent to a named AF_UNIX socket. The record is cut after `payload[..stored]`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Notify {
+    /// Kind, time the send began, the sending thread.
+    pub header: Header,
+    /// What the send returned: bytes, or a negative errno.
+    pub result: i32,
+    /// `PAYLOAD_*` and `HAS_CREDENTIALS` bits.
+    pub flags: u32,
+    /// Bytes of payload that were sent, or were to be.
+    pub length: u32,
+    /// Bytes of payload in this record.
+    pub stored: u32,
+    /// Pid the sender claims in `SCM_CREDENTIALS`, in its own pid namespace.
+    pub claimed_pid: u32,
+    /// Bytes of `address` in use.
+    pub address_length: u32,
+    /// `sun_path` of the destination: a path, or an abstract name after a zero byte.
+    pub address: [u8; ADDRESS_LEN],
+    /// Zero.
+    pub reserved: u32,
+    /// The message.
+    pub payload: [u8; PAYLOAD_LEN],
+}
+
+/// [`Cgroup::action`]: the cgroup was made.
+pub const CGROUP_MKDIR: u32 = 0;
+/// [`Cgroup::action`]: `header.task` was moved into it.
+pub const CGROUP_ATTACH: u32 = 1;
+
+/// A cgroup was made, or a task moved into one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Cgroup {
+    /// Kind, time; for an attach the moved task, for a mkdir the current one.
+    pub header: Header,
+    /// `CGROUP_MKDIR` or `CGROUP_ATTACH`.
+    pub action: u32,
+    /// `root->hierarchy_id`; 0 is the unified hierarchy.
+    pub hierarchy: u32,
+    /// `kn->id`, unique in its hierarchy.
+    pub id: u64,
+    /// Path from the hierarchy's root. Zero-terminated.
+    pub path: [u8; PATH_LEN],
+}

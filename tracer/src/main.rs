@@ -1,0 +1,3 @@
+//! sigready's command line.
+
+fn main() {}

@@ -1,0 +1,152 @@
+//! Signal numbers and their names.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use nix::sys::signal::Signal as NixSignal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use tracer_common::signal::{MAX_SIGNAL, SignalSet};
+
+/// `SIGRTMIN` as programs see it: glibc keeps 32 and 33 for itself (`signal(7)`).
+const RTMIN: u32 = 34;
+
+/// A signal number in `1..=64`. Written without its prefix: `HUP`, `RTMIN+3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Signal(u32);
+
+impl Signal {
+    /// `SIGHUP`: the reload signal where nothing else is said.
+    pub const HUP: Self = Self(1);
+    /// `SIGINT`
+    pub const INT: Self = Self(2);
+    /// `SIGKILL`
+    pub const KILL: Self = Self(9);
+    /// `SIGTERM`
+    pub const TERM: Self = Self(15);
+    /// `SIGPIPE`
+    pub const PIPE: Self = Self(13);
+
+    /// The signal with this number; `None` outside `1..=64`.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        (1..=MAX_SIGNAL).contains(&number).then_some(Self(number))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The set of this signal alone.
+    #[must_use]
+    pub fn set(self) -> SignalSet {
+        SignalSet::of(self.0)
+    }
+}
+
+/// A name or number that is not a signal's.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "'{0}' is not a signal: give a name such as HUP, SIGUSR1 or RTMIN+3, or a number from 1 to 64"
+)]
+pub struct UnknownSignal(String);
+
+impl FromStr for Signal {
+    type Err = UnknownSignal;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || UnknownSignal(text.to_owned());
+        let upper = text.to_ascii_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let number = if let Ok(number) = name.parse::<u32>() {
+            number
+        } else if let Some(rest) = name.strip_prefix("RTMIN") {
+            RTMIN + offset(rest, '+').ok_or_else(unknown)?
+        } else if let Some(rest) = name.strip_prefix("RTMAX") {
+            MAX_SIGNAL
+                .checked_sub(offset(rest, '-').ok_or_else(unknown)?)
+                .filter(|number| *number >= RTMIN)
+                .ok_or_else(unknown)?
+        } else {
+            NixSignal::from_str(&format!("SIG{name}")).map_err(|_| unknown())? as u32
+        };
+        Self::from_number(number).ok_or_else(unknown)
+    }
+}
+
+/// The number in `+3` (or `-3`), 0 for nothing.
+fn offset(text: &str, sign: char) -> Option<u32> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    text.strip_prefix(sign)?.parse().ok().filter(|n| *n <= MAX_SIGNAL)
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Ok(signal) = NixSignal::try_from(self.0 as i32) {
+            return f.pad(signal.as_str().trim_start_matches("SIG"));
+        }
+        match self.0 {
+            RTMIN => f.pad("RTMIN"),
+            number if number > RTMIN => f.pad(&format!("RTMIN+{}", number - RTMIN)),
+            number => f.pad(&number.to_string()),
+        }
+    }
+}
+
+impl Serialize for Signal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Signal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'_, str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for Signal {
+    fn schema_name() -> Cow<'static, str> {
+        "Signal".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A signal by its name without SIG: HUP, TERM, RTMIN+3. 32 and 33, which glibc keeps for itself, are numbers."
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signal_reads_back_from_its_own_name() {
+        for number in 1..=MAX_SIGNAL {
+            let signal = Signal::from_number(number).unwrap();
+            assert_eq!(signal.to_string().parse::<Signal>().unwrap(), signal);
+        }
+    }
+
+    #[test]
+    fn a_signal_is_named_with_or_without_prefix_in_any_case_or_by_number() {
+        for text in ["HUP", "SIGHUP", "sighup", "hup", "1"] {
+            assert_eq!(text.parse::<Signal>().unwrap(), Signal::HUP);
+        }
+        assert_eq!("RTMAX-1".parse::<Signal>().unwrap().number(), 63);
+    }
+
+    #[test]
+    fn what_is_no_signal_is_refused_with_its_own_text() {
+        for text in ["", "HUPP", "0", "65", "RTMIN+31", "RTMAX-40", "SIG", "-1", "RTMIN-1"] {
+            let error = text.parse::<Signal>().unwrap_err().to_string();
+            assert!(error.contains(&format!("'{text}'")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The exported document, `sigready/timeline/v1`: what a capture saw, service by
+//! service. It is the model that rules judge and reports render, so a saved
+//! document is all it takes to do either again.
+//!
+//! Unknown is `null`. Fields may be added within a version; none changes meaning.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::event::{Event, ProcessRef};
+use crate::signal::Signal;
+
+/// The `schema` of every document this version writes.
+pub const SCHEMA: &str = "sigready/timeline/v1";
+
+/// One capture, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Document {
+    /// Always `sigready/timeline/v1`.
+    pub schema: String,
+    /// What wrote it.
+    pub tool: Tool,
+    /// Where it was captured.
+    pub host: Host,
+    /// How it was captured, and how complete it is.
+    pub capture: Capture,
+    /// What was observed, in order of first appearance.
+    pub services: Vec<Service>,
+}
+
+/// The program that wrote a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// `sigready`
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The machine a capture was made on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Host {
+    /// `uname -n`
+    pub hostname: String,
+    /// `uname -r`
+    pub kernel: String,
+    /// `/proc/sys/kernel/random/boot_id`: with it, boot-relative times are comparable.
+    pub boot_id: Option<String>,
+}
+
+/// How a capture was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Capture {
+    /// `run` or `trace`.
+    pub command: String,
+    /// What was asked for: the command line of `run`, the units or other scope of `trace`.
+    pub arguments: Vec<String>,
+    /// How dispositions and notify messages were seen: `tracepoint`.
+    pub backend: String,
+    /// The reload signal the rules judge by.
+    pub signal: Signal,
+    /// When the capture began.
+    pub started_at: WallTime,
+    /// From then to its end.
+    pub duration_ns: u64,
+    /// Why it ended.
+    pub ended_by: EndedBy,
+    /// Events received from the kernel, of every process in scope.
+    pub events: u64,
+    /// Events the kernel side could not hand over.
+    pub lost: u64,
+    /// The same by kind; kinds that lost none are absent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub losses: BTreeMap<String, u64>,
+    /// Whether nothing is missing: no losses and no service that was joined late.
+    pub complete: bool,
+}
+
+/// Why a capture ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedBy {
+    /// What `--until` waited for came.
+    Until,
+    /// The time set by `--timeout` or `--duration` was over.
+    Timeout,
+    /// What was traced had ended.
+    Exit,
+    /// The user ended it (SIGINT, SIGTERM).
+    Interrupt,
+}
+
+/// What is observed: a unit, a command, a process tree, a cgroup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// The unit's name, the command's file name, `pid 4711`, or the cgroup's path.
+    pub name: String,
+    /// What sort of thing it is.
+    pub kind: ServiceKind,
+    /// Its cgroup's path in the hierarchy that showed it.
+    pub cgroup: Option<String>,
+    /// The unit's settings; null where they are unknown.
+    pub unit: Option<UnitFacts>,
+    /// Its starts, oldest first.
+    pub activations: Vec<Activation>,
+}
+
+/// Sorts of services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceKind {
+    /// A systemd unit.
+    Unit,
+    /// A command started by `sigready run`.
+    Command,
+    /// A process and its descendants.
+    Process,
+    /// Everything in a cgroup.
+    Cgroup,
+    /// A container.
+    Container,
+}
+
+/// A unit's settings, in systemd's own words. Each is null where it is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UnitFacts {
+    /// `Type=`: `simple`, `exec`, `notify`, …
+    #[serde(rename = "type")]
+    pub service_type: Option<String>,
+    /// `NotifyAccess=`: `none`, `main`, `exec`, `all`.
+    pub notify_access: Option<String>,
+    /// `Restart=`: `no`, `on-failure`, …
+    pub restart: Option<String>,
+    /// The signal its reload sends; null where it reloads in another way or that is unknown.
+    pub reload_signal: Option<Signal>,
+}
+
+impl UnitFacts {
+    /// Whether the service announces its readiness: `Type=notify` or `notify-reload`.
+    #[must_use]
+    pub fn is_notify(&self) -> bool {
+        matches!(self.service_type.as_deref(), Some("notify" | "notify-reload"))
+    }
+}
+
+/// One start of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Activation {
+    /// The main process; the last one if it was handed over. Null if none was seen.
+    pub main_process: Option<ProcessRef>,
+    /// Wall-clock time of zero on this timeline: the main process's first exec, or
+    /// its start where the capture began later.
+    pub started_at: WallTime,
+    /// systemd's invocation id of this start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation_id: Option<String>,
+    /// When the capture joined, if the service was already running then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_ns: Option<i64>,
+    /// When what happened.
+    pub milestones: Milestones,
+    /// When the reload signal would have done harm.
+    pub exposure: Vec<Exposure>,
+    /// Everything seen, in order of time.
+    pub events: Vec<Event>,
+    /// Events left out because the timeline had become too long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: u64,
+    /// What the rules found, in order of time.
+    pub alerts: Vec<Alert>,
+    /// How it was at the end of the capture.
+    pub outcome: Outcome,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// When the steps of a start happened, ns on the activation's timeline; null if not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Milestones {
+    /// The main process's first exec.
+    pub exec_ns: Option<i64>,
+    /// The main process's last exec, where it is not the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exec_ns: Option<i64>,
+    /// The main process was first able to take the reload signal and stayed so.
+    pub handler_ns: Option<i64>,
+    /// The first READY=1 that was not refused.
+    pub ready_ns: Option<i64>,
+    /// The first reload signal sent to the main process.
+    pub first_reload_ns: Option<i64>,
+    /// The main process's exit.
+    pub exit_ns: Option<i64>,
+}
+
+/// A span in which the reload signal would have done harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Exposure {
+    /// What harm.
+    pub kind: ExposureKind,
+    /// Where it begins.
+    pub from_ns: i64,
+    /// Where it ends; the end of the capture or of the process at the latest.
+    pub to_ns: i64,
+}
+
+/// What a reload signal would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExposureKind {
+    /// Killed the service: its disposition was the default.
+    Fatal,
+    /// Been lost: it was ignored.
+    Lost,
+    /// Met a service that had a handler but had not said READY=1.
+    NotReady,
+}
+
+/// A rule that fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alert {
+    /// The rule: see `sigready explain`.
+    pub id: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// When, on the activation's timeline.
+    pub at_ns: i64,
+    /// The evidence: indices into the activation's `events`.
+    pub events: Vec<usize>,
+    /// What happened.
+    pub message: String,
+    /// What follows under this unit's settings, or that they are unknown.
+    pub consequence: String,
+    /// What to change.
+    pub mend: String,
+}
+
+/// How bad an alert is, least first.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something to know when reading the timeline, or a reload that was lost.
+    Warning,
+    /// The service died, would have died, or can't become ready.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// How an activation stood at the end of the capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Outcome {
+    /// Running, exited or killed.
+    pub state: OutcomeState,
+    /// The signal that killed it.
+    pub signal: Option<Signal>,
+    /// Its exit code.
+    pub code: Option<u8>,
+}
+
+/// Whether the main process still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeState {
+    /// It runs.
+    Running,
+    /// It called exit.
+    Exited,
+    /// A signal ended it.
+    Killed,
+}
+
+/// A moment of wall-clock time: RFC 3339, UTC, with six decimals of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime(pub Timestamp);
+
+impl fmt::Display for WallTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}", self.0)
+    }
+}
+
+impl Serialize for WallTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for WallTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'_, str>::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl JsonSchema for WallTime {
+    fn schema_name() -> Cow<'static, str> {
+        "WallTime".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339, UTC, with six decimals of a second."
+        })
+    }
+}

@@ -1,0 +1,243 @@
+//! The events of a timeline, as they are exported.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::signal::Signal;
+
+/// A process as an event names it. Identity is pid and start time together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProcessRef {
+    /// Thread group id in the initial pid namespace.
+    pub pid: u32,
+    /// The same in the process's own pid namespace, where that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ns_pid: Option<u32>,
+    /// Its name at that moment; bytes that are not UTF-8 are replaced.
+    pub comm: String,
+    /// The program it ran at that moment, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Real user id, where it matters (senders).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// When, ns from the activation's zero; negative before it.
+    pub at_ns: i64,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What an [`Event`] can be; `kind` names it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum What {
+    /// A process was started.
+    Fork {
+        /// The new process.
+        process: ProcessRef,
+        /// Who started it.
+        parent: ProcessRef,
+    },
+    /// A process replaced its program.
+    Exec {
+        /// The process, after.
+        process: ProcessRef,
+        /// The program loaded; for a script, its interpreter.
+        exe: Option<String>,
+        /// What was asked for, where that is not `exe`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filename: Option<String>,
+        /// What the reload signal would do now.
+        disposition: DispositionKind,
+    },
+    /// A process ended.
+    Exit {
+        /// The process.
+        process: ProcessRef,
+        /// The signal that killed it.
+        signal: Option<Signal>,
+        /// Its exit code, if it was not killed.
+        code: Option<u8>,
+        /// Whether it dumped core.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        core_dumped: bool,
+    },
+    /// A signal was sent.
+    Signal(Box<SignalSent>),
+    /// A process changed what it does on a signal, or was found with it (`found`).
+    Disposition {
+        /// The process.
+        process: ProcessRef,
+        /// The signal.
+        signal: Signal,
+        /// What the kernel would do with it now.
+        disposition: DispositionKind,
+        /// How it is consumed although it has no handler.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        consumer: Option<Consumer>,
+        /// The language runtime that owns the handler, if it is a runtime's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        runtime: Option<Runtime>,
+        /// `SA_RESETHAND`: the default again after one delivery.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        once: bool,
+        /// Read from /proc when the capture joined, not seen as it happened.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        found: bool,
+    },
+    /// A thread blocked or unblocked a signal.
+    Mask {
+        /// The process.
+        process: ProcessRef,
+        /// The thread.
+        tid: u32,
+        /// The signal.
+        signal: Signal,
+        /// Whether this thread blocks it now.
+        blocked: bool,
+        /// What the kernel would do with it now: `blocked` only if every thread does.
+        disposition: DispositionKind,
+    },
+    /// A datagram was sent to a notify socket.
+    Notify(Box<NotifyMessage>),
+    /// A process joined the service's cgroup, or a cgroup was made.
+    Cgroup {
+        /// The process; null for a cgroup that was made.
+        process: Option<ProcessRef>,
+        /// The cgroup's path.
+        path: String,
+    },
+    /// systemd's own view changed.
+    Systemd {
+        /// The state it named.
+        state: String,
+    },
+    /// Events were lost about here.
+    Loss {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// What the kernel would do with a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DispositionKind {
+    /// The default action; for a reload signal that is death.
+    Default,
+    /// Nothing (`SIG_IGN`, or an init's default).
+    Ignored,
+    /// Call a handler.
+    Handler,
+    /// Keep it: every thread blocks it.
+    Blocked,
+}
+
+/// How a process takes signals without a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Consumer {
+    /// `signalfd(2)`
+    Signalfd,
+    /// `sigwait(3)`, `sigtimedwait(2)`
+    Sigwait,
+}
+
+/// A language runtime whose own handlers must not be taken for the program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Runtime {
+    /// One handler for nearly every signal, as the Go runtime installs; it kills
+    /// the process by the signal until the program asks for it.
+    CatchAll,
+}
+
+/// Whether a signal was sent by a process or made by the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalSent {
+    /// The signal.
+    pub signal: Signal,
+    /// Who sent it; null if the kernel made it.
+    pub sender: Option<ProcessRef>,
+    /// The process it was sent to.
+    pub target: ProcessRef,
+    /// The thread, if it was sent to one thread and not to the process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tid: Option<u32>,
+    /// `si_code` (`sigaction(2)`): 0 kill, -6 tgkill, 128 the kernel.
+    pub si_code: i32,
+    /// What the kernel would do with it, read when it was sent.
+    pub disposition: DispositionKind,
+    /// The runtime whose handler that was, if it was not the program's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// Whether the target was being traced with ptrace, which changes signal paths.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub traced: bool,
+    /// What became of it.
+    pub fate: Fate,
+    /// When that was, where it is not the moment of sending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate_ns: Option<i64>,
+}
+
+/// What became of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It killed the process.
+    Killed,
+    /// A handler, a signalfd or a sigwait took it.
+    Handled,
+    /// It was thrown away on arrival.
+    Ignored,
+    /// It still waits.
+    Pending,
+    /// One of its kind was already waiting; they became one.
+    Coalesced,
+    /// The kernel had no room for it, or the process died of something else first.
+    Dropped,
+}
+
+/// A datagram sent to a notify socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotifyMessage {
+    /// Who sent it, with exe and uid.
+    pub sender: ProcessRef,
+    /// The pid it speaks for, where its credentials name another than its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_pid: Option<u32>,
+    /// Where to; an abstract address begins with `@`.
+    pub destination: String,
+    /// Its lines, split at the first `=`; bytes that are not UTF-8 are replaced.
+    pub assignments: Vec<(String, String)>,
+    /// Bytes sent.
+    pub length: u32,
+    /// What the send returned, if that was an error: a positive errno; 0 for success.
+    pub result: i32,
+    /// Whether systemd would act on it; null where the unit's settings are unknown.
+    pub accepted: Option<bool>,
+    /// Why not, or what is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl NotifyMessage {
+    /// Whether it has the whole line `key=value`.
+    #[must_use]
+    pub fn says(&self, key: &str, value: &str) -> bool {
+        self.assignments.iter().any(|(k, v)| k == key && v == value)
+    }
+
+    /// The value of the last line with this key.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.assignments.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+}

@@ -1,0 +1,273 @@
+//! What a timeline is built from: facts in the order they arrive, from the
+//! kernel side or from /proc. The times are `CLOCK_BOOTTIME` ns.
+
+use tracer_common::signal::SignalSet;
+
+use super::event::{Consumer, DispositionKind};
+use crate::signal::Signal;
+
+/// Clock ticks per second of the start times in /proc (`USER_HZ`, 100 everywhere).
+pub const TICK_NS: u64 = 10_000_000;
+
+/// A process for as long as it lives. The start time counts in ticks, as /proc
+/// has it, so that a process found there and one seen by the kernel side match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessId {
+    /// Thread group id.
+    pub pid: u32,
+    /// Start time after boot, in [`TICK_NS`].
+    pub start_ticks: u64,
+}
+
+/// A thread as an observation found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Its process.
+    pub id: ProcessId,
+    /// Its thread id.
+    pub tid: u32,
+    /// The process's id in its own pid namespace.
+    pub ns_pid: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Start of the process, ns after boot (from /proc: to the tick).
+    pub start_ns: u64,
+    /// Its cgroup in the unified hierarchy.
+    pub cgroup_id: u64,
+    /// Its name.
+    pub comm: String,
+}
+
+/// The signal state of a process (see `tracer_common::event::SignalState`).
+pub use tracer_common::event::SignalState as State;
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// When it was true, `CLOCK_BOOTTIME` ns.
+    pub at: u64,
+    /// What was.
+    pub fact: Fact,
+}
+
+/// What can be observed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// A process was there when the capture began (from /proc).
+    Found {
+        /// The process (its first thread).
+        task: Task,
+        /// Parent pid.
+        parent: u32,
+        /// Its program, where it could be read.
+        exe: Option<String>,
+        /// Its cgroup's path: systemd's hierarchy on v1, else the unified one.
+        cgroup: Option<String>,
+        /// What its environment says of systemd.
+        environment: Environment,
+        /// Its signals.
+        state: State,
+    },
+    /// How a process stood at the end of the capture (from /proc).
+    Left {
+        /// The process.
+        id: ProcessId,
+        /// Its signals.
+        state: State,
+    },
+    /// A cgroup has this path: found at the start, or made now.
+    CgroupPath {
+        /// 0 for the unified hierarchy.
+        hierarchy: u32,
+        /// Id in that hierarchy.
+        id: u64,
+        /// From the hierarchy's root.
+        path: String,
+    },
+    /// A task was moved into a cgroup.
+    CgroupAttach {
+        /// The task.
+        task: Task,
+        /// 0 for the unified hierarchy.
+        hierarchy: u32,
+        /// Whether that hierarchy is the one systemd tracks units in.
+        tracks_units: bool,
+        /// From the hierarchy's root.
+        path: String,
+    },
+    /// A process was started.
+    Fork {
+        /// Who started it.
+        parent: Task,
+        /// The new process.
+        child: Task,
+        /// The signal state it starts with.
+        state: State,
+    },
+    /// A process replaced its program.
+    Exec {
+        /// The process, after.
+        task: Task,
+        /// What was asked for.
+        filename: String,
+        /// What was loaded: the resolved path where /proc still had it, else the name it was loaded by.
+        exe: String,
+        /// What its environment says of systemd.
+        environment: Environment,
+        /// The signal state it starts with.
+        state: State,
+    },
+    /// A process ended.
+    Exit {
+        /// The process.
+        task: Task,
+        /// The signal that killed it.
+        signal: Option<Signal>,
+        /// Its exit code otherwise.
+        code: u8,
+        /// Whether it dumped core.
+        core_dumped: bool,
+        /// The signal state it ended with.
+        state: State,
+    },
+    /// A signal was generated.
+    Generate(Box<Generate>),
+    /// A thread took a signal from its queue.
+    Deliver {
+        /// The thread.
+        task: Task,
+        /// The signal.
+        signal: Signal,
+        /// `Default`, `Ignored` or `Handler`.
+        disposition: DispositionKind,
+        /// `SA_RESETHAND` was set: the disposition is the default from here on.
+        once: bool,
+    },
+    /// A process set what it does on a signal.
+    Disposition {
+        /// The thread that did.
+        task: Task,
+        /// The signal.
+        signal: Signal,
+        /// `Default`, `Ignored` or `Handler`.
+        disposition: DispositionKind,
+        /// `SA_RESETHAND`.
+        once: bool,
+        /// How many signals have the same handler now.
+        shared_by: u32,
+        /// The process's signals now.
+        state: State,
+    },
+    /// A thread changed its mask.
+    Mask {
+        /// The thread.
+        task: Task,
+        /// Its mask before.
+        before: SignalSet,
+        /// Its mask now.
+        after: SignalSet,
+        /// The process's signals now.
+        state: State,
+    },
+    /// A thread made a signalfd or waits for signals.
+    Consume {
+        /// The thread.
+        task: Task,
+        /// How.
+        consumer: Consumer,
+        /// The signals.
+        set: SignalSet,
+        /// The process's signals now.
+        state: State,
+    },
+    /// A sigwait returned with a signal.
+    Taken {
+        /// The thread.
+        task: Task,
+        /// The signal.
+        signal: Signal,
+    },
+    /// A datagram was sent to a named socket.
+    Notify(Box<Datagram>),
+    /// The kernel side lost this many more events.
+    Loss {
+        /// Name of the kind of event.
+        kind: &'static str,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// What a process's environment says of systemd.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// `INVOCATION_ID`: one activation of one unit.
+    pub invocation_id: Option<String>,
+    /// `NOTIFY_SOCKET`.
+    pub notify_socket: Option<String>,
+    /// Started beside or after the main process (`MAINPID` or `SERVICE_RESULT` is
+    /// set): an ExecReload=, ExecStartPost=, ExecStop= or ExecStopPost= process.
+    pub control: bool,
+}
+
+/// A signal at the moment it was generated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generate {
+    /// Who sent it; `None` if the kernel made it.
+    pub sender: Option<Task>,
+    /// Whom it was sent to.
+    pub target: Task,
+    /// The signal.
+    pub signal: Signal,
+    /// What the kernel did with it.
+    pub result: GenerateResult,
+    /// `si_code`
+    pub si_code: i32,
+    /// The target's disposition, blocked in every thread and init's immunity included.
+    pub disposition: DispositionKind,
+    /// The target was being traced with ptrace.
+    pub traced: bool,
+    /// Sent to one thread.
+    pub to_thread: bool,
+    /// A thread of the target was waiting for it in sigwait.
+    pub awaited: bool,
+    /// How many signals have the handler this one has; 0 without.
+    pub shared_by: u32,
+    /// The signal that the target's thread group is dying of, right after this one
+    /// was generated (`group_exit_code & 0x7f`).
+    pub dying_of: Option<Signal>,
+}
+
+/// `TRACE_SIGNAL_*` (include/trace/events/signal.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GenerateResult {
+    /// Queued (even while blocked).
+    Queued,
+    /// Thrown away.
+    Ignored,
+    /// One is already pending.
+    AlreadyPending,
+    /// No room in the queue; not sent.
+    Overflow,
+    /// Sent, but its siginfo is lost.
+    LostInfo,
+}
+
+/// A datagram to a named AF_UNIX socket, perhaps a notify socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Who sent it.
+    pub sender: Task,
+    /// The sender's program, where /proc still had it.
+    pub exe: Option<String>,
+    /// The pid in its `SCM_CREDENTIALS`, in the sender's own pid namespace.
+    pub claimed_pid: Option<u32>,
+    /// Where to; an abstract address begins with `@`.
+    pub destination: String,
+    /// What was sent, up to 4,096 bytes; `None` if it could not be read.
+    pub payload: Option<Vec<u8>>,
+    /// Bytes it had.
+    pub length: u32,
+    /// 0, or the errno of the send.
+    pub errno: i32,
+}

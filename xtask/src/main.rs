@@ -1,0 +1,2 @@
+//! sigready development commands.
+fn main() {}
