@@ -9,22 +9,23 @@ pub const SCOPE_ALL: u32 = 0;
 /// Report the processes whose thread group, or cgroup, is in the scope maps.
 pub const SCOPE_LISTED: u32 = 1;
 
+/// How many signals [`Config::dispositions`] may hold: each costs the kernel side a
+/// look at every recorded event.
+pub const MAX_DISPOSITIONS: u32 = 8;
+
 /// Read-only settings of one capture.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 pub struct Config {
     /// Signals whose generation and delivery are reported.
     pub signals: SignalSet,
-    /// Signals whose disposition, mask and consumers are reported.
+    /// Signals whose disposition, mask and consumers are reported: at most
+    /// [`MAX_DISPOSITIONS`].
     pub dispositions: SignalSet,
     /// `SCOPE_ALL` or `SCOPE_LISTED`.
     pub scope: u32,
     /// Every child forked by this process joins the scope; 0 for none.
     pub parent: u32,
-    /// The tracer's own process: never reported as a sender of notify messages.
-    pub own_pid: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// The hash of a cgroup's name under which the scope map has it: FNV-1a, 64 bit.
@@ -70,6 +71,8 @@ macro_rules! layout {
         }
 
         impl Layout {
+            /// The table before the loader has filled it.
+            pub const ABSENT: Self = Self { $($name: ABSENT),* };
             /// Number of members.
             pub const LEN: usize = [$($type),*].len();
             /// Struct and member (a dotted path) of each field, in the order of the fields.
@@ -125,6 +128,9 @@ layout! {
     mm_env_end = "mm_struct"."env_end",
     bprm_filename = "linux_binprm"."filename",
     bprm_interp = "linux_binprm"."interp",
+    bprm_file = "linux_binprm"."file",
+    file_dentry = "file"."f_path.dentry",
+    dentry_name = "dentry"."d_name.name",
     files_fdt = "files_struct"."fdt",
     fdtable_fd = "fdtable"."fd",
     fdtable_max_fds = "fdtable"."max_fds",

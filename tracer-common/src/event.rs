@@ -176,6 +176,8 @@ pub struct Exec {
     pub filename: [u8; PATH_LEN],
     /// `bprm->interp`: what was loaded (differs for `#!` scripts). Zero-terminated.
     pub interp: [u8; PATH_LEN],
+    /// Name of the file that was loaded, symbolic links resolved. Zero-terminated, may be cut.
+    pub file: [u8; 64],
 }
 
 /// The last thread of a process exited.
@@ -338,6 +340,16 @@ pub const PAYLOAD_UNREADABLE: u32 = 1 << 1;
 /// [`Notify::flags`]: `claimed_pid` holds the pid of an `SCM_CREDENTIALS` message.
 pub const HAS_CREDENTIALS: u32 = 1 << 2;
 
+/// A destination. Aligned so that the kernel side copies it by words.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Address {
+    /// `sun_path`: a path, or an abstract name after a zero byte.
+    pub path: [u8; ADDRESS_LEN],
+    /// Bytes of it in use; 0 for none.
+    pub length: u32,
+}
+
 /// A datagram sent to a named AF_UNIX socket. The record is cut after `payload[..stored]`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -354,12 +366,10 @@ pub struct Notify {
     pub stored: u32,
     /// Pid the sender claims in `SCM_CREDENTIALS`, in its own pid namespace.
     pub claimed_pid: u32,
-    /// Bytes of `address` in use.
-    pub address_length: u32,
-    /// `sun_path` of the destination: a path, or an abstract name after a zero byte.
-    pub address: [u8; ADDRESS_LEN],
     /// Zero.
     pub reserved: u32,
+    /// Where to.
+    pub address: Address,
     /// The message.
     pub payload: [u8; PAYLOAD_LEN],
 }

@@ -1,6 +1,161 @@
-//! The kernel side.
+//! sigready's kernel side: the hooks.
+//!
+//! Each function here is one way in, and hands over to the handler of its
+//! concern. The kernel prototype it relies on stands above it.
 #![no_std]
 #![no_main]
+#![allow(
+    clippy::inline_always,
+    clippy::needless_pass_by_value,
+    reason = "each program is verified as a whole, and its entry point is given its context by value"
+)]
+
+mod cgroup;
+mod disposition;
+mod emit;
+mod kernel;
+mod notify;
+mod process;
+mod scope;
+mod signal;
+mod syscall;
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
+
+use aya_log_ebpf::warn;
+
+use crate::kernel::{Cgroup, Task};
+
+/// Lets the kernel call GPL-only helpers.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// The pointer that is argument `n`.
+#[inline(always)]
+fn pointer(context: &BtfTracePointContext, n: usize) -> u64 {
+    context.arg::<u64>(n)
+}
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+#[btf_tracepoint(function = "sched_process_fork")]
+fn sched_process_fork(context: BtfTracePointContext) -> i32 {
+    process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)));
+    0
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(context: BtfTracePointContext) -> i32 {
+    process::executed(Task(pointer(&context, 0)), pointer(&context, 2));
+    0
+}
+
+/// `sched_process_exit(struct task_struct *p)`; `bool group_dead` follows from 6.16 on.
+#[btf_tracepoint(function = "sched_process_exit")]
+fn sched_process_exit(context: BtfTracePointContext) -> i32 {
+    process::exited(Task(pointer(&context, 0)));
+    0
+}
+
+/// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`
+#[btf_tracepoint(function = "signal_generate")]
+fn signal_generate(context: BtfTracePointContext) -> i32 {
+    signal::generated(
+        context.arg::<u32>(0),
+        pointer(&context, 1),
+        Task(pointer(&context, 2)),
+        context.arg::<u32>(3) != 0,
+        context.arg::<u32>(4),
+    );
+    0
+}
+
+/// `signal_deliver(int sig, struct kernel_siginfo *info, struct k_sigaction *ka)`
+#[btf_tracepoint(function = "signal_deliver")]
+fn signal_deliver(context: BtfTracePointContext) -> i32 {
+    signal::delivered(context.arg::<u32>(0), pointer(&context, 1), pointer(&context, 2));
+    0
+}
+
+/// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
+#[btf_tracepoint(function = "cgroup_mkdir")]
+fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
+    if cgroup::made(Cgroup(pointer(&context, 0)), pointer(&context, 1)).is_err() {
+        warn!(&context, "too many cgroups to follow: what happens in a new one is not seen");
+    }
+    0
+}
+
+/// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
+#[btf_tracepoint(function = "cgroup_attach_task")]
+fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
+    cgroup::attached(
+        Cgroup(pointer(&context, 0)),
+        pointer(&context, 1),
+        Task(pointer(&context, 2)),
+    );
+    0
+}
+
+macro_rules! syscalls {
+    ($($(#[$doc:meta])* $name:ident => $handler:ident;)*) => {$(
+        $(#[$doc])*
+        #[tracepoint]
+        fn $name(context: TracePointContext) -> u32 {
+            syscall::$handler(&context);
+            0
+        }
+    )*};
+}
+
+syscalls! {
+    /// `rt_sigaction(int sig, const struct sigaction *act, struct sigaction *oact, size_t size)`
+    sys_enter_rt_sigaction => enter_sigaction;
+    /// Its end.
+    sys_exit_rt_sigaction => exit_sigaction;
+    /// `rt_sigprocmask(int how, sigset_t *set, sigset_t *oset, size_t size)`
+    sys_enter_rt_sigprocmask => enter_sigprocmask;
+    /// Its end.
+    sys_exit_rt_sigprocmask => exit_sigprocmask;
+    /// `signalfd(int fd, sigset_t *mask, size_t size)`; absent on newer architectures.
+    sys_enter_signalfd => enter_signalfd;
+    /// Its end.
+    sys_exit_signalfd => exit_signalfd;
+    /// `signalfd4(int fd, sigset_t *mask, size_t size, int flags)`
+    sys_enter_signalfd4 => enter_signalfd;
+    /// Its end.
+    sys_exit_signalfd4 => exit_signalfd;
+    /// `rt_sigtimedwait(const sigset_t *these, siginfo_t *info, const struct timespec *ts, size_t size)`
+    sys_enter_rt_sigtimedwait => enter_sigtimedwait;
+    /// Its end.
+    sys_exit_rt_sigtimedwait => exit_sigtimedwait;
+    /// `write(unsigned int fd, const char *buf, size_t count)`
+    sys_enter_write => enter_write;
+    /// Its end.
+    sys_exit_write => exit_flat;
+    /// `writev(unsigned long fd, const struct iovec *vec, unsigned long vlen)`
+    sys_enter_writev => enter_writev;
+    /// Its end.
+    sys_exit_writev => exit_writev;
+    /// `sendto(int fd, void *buff, size_t len, unsigned int flags, struct sockaddr *addr, int addr_len)`
+    sys_enter_sendto => enter_sendto;
+    /// Its end.
+    sys_exit_sendto => exit_flat;
+    /// `sendmsg(int fd, struct user_msghdr *msg, unsigned int flags)`
+    sys_enter_sendmsg => enter_sendmsg;
+    /// Its end.
+    sys_exit_sendmsg => exit_sendmsg;
+    /// `sendmmsg(int fd, struct mmsghdr *mmsg, unsigned int vlen, unsigned int flags)`
+    sys_enter_sendmmsg => enter_sendmmsg;
+    /// Its end.
+    sys_exit_sendmmsg => exit_sendmmsg;
+}
+
+/// Required of a program without `std`; the verifier refuses what could reach it.
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,0 +1,90 @@
+//! What processes do on signals: actions, masks, signalfd and sigwait.
+
+use tracer_common::{
+    event::{
+        CONSUME_SIGNALFD, CONSUME_SIGWAIT, CONSUME_TAKEN, Consume, DISPOSITION_HANDLER,
+        Disposition, Kind, Mask,
+    },
+    signal::SignalSet,
+};
+
+use crate::{
+    emit,
+    kernel::{Task, config},
+    scope,
+};
+
+/// The current process has set its action for `signal`.
+#[inline(always)]
+pub fn set(signal: u32) {
+    let task = Task::current();
+    if !config().dispositions.contains(signal) || !scope::covers(task) {
+        return;
+    }
+    let Some(action) = task.action(signal) else {
+        return emit::lost(Kind::Disposition);
+    };
+    emit::record(Kind::Disposition, || {
+        let disposition = action.disposition();
+        let shared =
+            if disposition == DISPOSITION_HANDLER { task.count_handler(action.handler) } else { 0 };
+        Disposition {
+            header: emit::header(Kind::Disposition, task),
+            signal,
+            disposition,
+            sa_flags: action.flags,
+            handler_shared_by: shared,
+            reserved: 0,
+            state: task.signal_state(config().dispositions),
+        }
+    });
+}
+
+/// The current thread's mask was `before`; report it if a recorded signal changed.
+#[inline(always)]
+pub fn masked(before: SignalSet) {
+    let task = Task::current();
+    let after = task.mask();
+    if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) || !scope::covers(task) {
+        return;
+    }
+    emit::record(Kind::Mask, || Mask {
+        header: emit::header(Kind::Mask, task),
+        before,
+        after,
+        state: task.signal_state(config().dispositions),
+    });
+}
+
+/// The current process made a signalfd for `set`, or changed one to it.
+#[inline(always)]
+pub fn signalfd(set: SignalSet) {
+    consume(CONSUME_SIGNALFD, 0, set);
+}
+
+/// The current thread is about to wait for `set`.
+#[inline(always)]
+pub fn waiting(set: SignalSet) {
+    consume(CONSUME_SIGWAIT, 0, set);
+}
+
+/// The current thread's wait gave it `signal`.
+#[inline(always)]
+pub fn taken(signal: u32) {
+    consume(CONSUME_TAKEN, signal, SignalSet::of(signal));
+}
+
+#[inline(always)]
+fn consume(way: u32, signal: u32, set: SignalSet) {
+    let task = Task::current();
+    if !set.intersects(config().dispositions) || !scope::covers(task) {
+        return;
+    }
+    emit::record(Kind::Consume, || Consume {
+        header: emit::header(Kind::Consume, task),
+        way,
+        signal,
+        set,
+        state: task.signal_state(config().dispositions),
+    });
+}

@@ -1,0 +1,71 @@
+//! The way up: the ring buffer, and the count of what did not fit.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{PerCpuArray, RingBuf},
+};
+use bytemuck::Pod;
+use tracer_common::event::{Header, KINDS, Kind};
+
+use crate::kernel::{Task, now};
+
+/// Records on their way to user space. The loader sets its size.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Records that found no room, by kind.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);
+
+/// The start of a record about `task`, now.
+#[inline(always)]
+pub fn header(kind: Kind, task: Task) -> Header {
+    Header { kind: kind as u32, reserved: 0, at_ns: now(), task: task.describe() }
+}
+
+/// Sends a record, which is made in place.
+#[inline(always)]
+pub fn record<T: 'static>(kind: Kind, make: impl FnOnce() -> T) {
+    match EVENTS.reserve::<T>(0) {
+        Some(mut entry) => {
+            entry.write(make());
+            entry.submit(0);
+        }
+        None => lost(kind),
+    }
+}
+
+/// Sends a record too large to be made on the stack: `fill` gets it zeroed.
+#[inline(always)]
+pub fn large_record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) {
+    match EVENTS.reserve::<T>(0) {
+        Some(mut entry) => {
+            // SAFETY: the memory is reserved for a `T`, and zeros are a valid `Pod`.
+            let record = unsafe {
+                entry.as_mut_ptr().write_bytes(0, 1);
+                entry.assume_init_mut()
+            };
+            fill(record);
+            entry.submit(0);
+        }
+        None => lost(kind),
+    }
+}
+
+/// Sends a record that has been put together elsewhere.
+#[inline(always)]
+pub fn bytes(kind: Kind, record: &[u8]) {
+    if EVENTS.output::<[u8]>(record, 0).is_err() {
+        lost(kind);
+    }
+}
+
+/// Counts one record that could not be sent.
+#[inline(always)]
+pub fn lost(kind: Kind) {
+    if let Some(count) = LOST.get_ptr_mut(kind as u32) {
+        // SAFETY: a per-CPU value; this program is the only one that runs on the CPU
+        // with it, apart from interrupts, which may cost a count but nothing else.
+        unsafe { *count += 1 };
+    }
+}

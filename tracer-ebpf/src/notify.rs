@@ -1,0 +1,245 @@
+//! Notify messages: datagrams to named AF_UNIX sockets.
+//!
+//! Which of them go to a notify socket is told in user space, where the
+//! environments of the senders are known; here only the sockets of the journal
+//! and syslog are passed over, for they are busy.
+
+use core::{ffi::c_void, hint::black_box, ptr};
+
+use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::map, maps::PerCpuArray};
+use tracer_common::event::{
+    ADDRESS_LEN, Address, HAS_CREDENTIALS, Header, Kind, Notify, PAYLOAD_LEN, PAYLOAD_TRUNCATED,
+    PAYLOAD_UNREADABLE,
+};
+
+use crate::{
+    emit,
+    kernel::{Task, offset, read, read_pointer, read_user},
+};
+
+/// Pieces of a message that are put together; more than any notify library uses.
+const MAX_PIECES: u64 = 16;
+/// Control messages looked at for credentials.
+const MAX_CONTROLS: usize = 3;
+const AF_UNIX: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
+const SOL_SOCKET: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
+/// `sizeof(sa_family_t)`: where `sun_path` begins.
+const FAMILY_LEN: u32 = 2;
+/// How the destinations begin that are never notify sockets, by words: comparing bytes
+/// in a loop would cost the verifier more than the rest of the program.
+const JOURNAL: [u64; 2] = [word(*b"/run/sys"), word(*b"temd/jou")];
+const SYSLOG: u64 = word(*b"/dev/log");
+
+const fn word(bytes: [u8; 8]) -> u64 {
+    u64::from_ne_bytes(bytes)
+}
+
+/// The record that is being put together on this CPU. The slack after it lets the
+/// verifier see that a piece of full length at any offset stays inside.
+#[repr(C)]
+pub struct Scratch {
+    record: Notify,
+    slack: [u8; PAYLOAD_LEN],
+}
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Where the bytes of a message lie, in user memory.
+#[derive(Clone, Copy)]
+pub enum Payload {
+    /// In one piece: address and length.
+    Flat(u64, u64),
+    /// In pieces: address and length of an array of `struct iovec`.
+    Pieces(u64, u64),
+}
+
+/// One datagram that was sent, or was to be.
+pub struct Message {
+    /// When the send began, ns.
+    pub at_ns: u64,
+    /// What the send returned: bytes or a negative errno.
+    pub result: i64,
+    /// Its bytes.
+    pub payload: Payload,
+    /// Address of the control messages in user memory.
+    pub control: u64,
+    /// Bytes of them.
+    pub control_length: u64,
+}
+
+/// The connected peer's address if `fd` is an AF_UNIX datagram socket of the current
+/// process: `None` if it is anything else; `into` stays as it is without a peer.
+#[inline(always)]
+pub fn peer_of(fd: u64, into: &mut Address) -> Option<()> {
+    let files = read_pointer(Task::current().0 + offset!(task_files))?;
+    let table = read_pointer(files + offset!(files_fdt))?;
+    let limit: u32 = read(table + offset!(fdtable_max_fds));
+    if fd >= u64::from(limit) {
+        return None;
+    }
+    let file = read_pointer(read_pointer(table + offset!(fdtable_fd))? + fd * 8)?;
+    let mode: u16 = read(read_pointer(file + offset!(file_inode))? + offset!(inode_mode));
+    if mode & S_IFMT != S_IFSOCK {
+        return None;
+    }
+    let socket = read_pointer(file + offset!(file_private_data))?;
+    let kind: u16 = read(socket + offset!(socket_type));
+    let sock = read_pointer(socket + offset!(socket_sk))?;
+    let family: u16 = read(sock + offset!(sock_family));
+    if kind != SOCK_DGRAM || family != AF_UNIX {
+        return None;
+    }
+    if let Some(peer) = read_pointer(sock + offset!(unix_sock_peer)) {
+        bound_address(peer, into);
+    }
+    Some(())
+}
+
+/// The address a `struct unix_sock` is bound to.
+#[inline(always)]
+fn bound_address(sock: u64, into: &mut Address) -> Option<()> {
+    let address = read_pointer(sock + offset!(unix_sock_addr))?;
+    let length: u32 = read(address + offset!(unix_address_len));
+    into.path = read(address + offset!(unix_address_name) + u64::from(FAMILY_LEN));
+    into.length = length.saturating_sub(FAMILY_LEN).min(ADDRESS_LEN as u32);
+    Some(())
+}
+
+/// The address a sender gave: a `struct sockaddr_un` in user memory.
+#[inline(always)]
+pub fn given_address(name: u64, length: u64, into: &mut Address) -> Option<()> {
+    let family: u16 = read_user(name)?;
+    if family != AF_UNIX || length <= u64::from(FAMILY_LEN) {
+        return None;
+    }
+    let used = (length - u64::from(FAMILY_LEN)).min(ADDRESS_LEN as u64);
+    let used = black_box(used) & 0x7f;
+    if used > ADDRESS_LEN as u64 {
+        return None;
+    }
+    into.path = [0; ADDRESS_LEN];
+    copy_user(into.path.as_mut_ptr(), used, name + u64::from(FAMILY_LEN))?;
+    into.length = used as u32;
+    Some(())
+}
+
+#[inline(always)]
+fn copy_user(to: *mut u8, length: u64, from: u64) -> Option<()> {
+    // SAFETY: callers keep `length` within what `to` points to, and the verifier
+    // checks that they do; the helper checks `from`.
+    let status =
+        unsafe { bpf_probe_read_user(to.cast::<c_void>(), length as u32, from as *const c_void) };
+    (status == 0).then_some(())
+}
+
+#[inline(always)]
+fn is_log_socket(address: &Address) -> bool {
+    let path = ptr::from_ref(address).cast::<[u64; 2]>();
+    // SAFETY: an address is aligned to words and begins with its path, longer than two.
+    let [first, second] = unsafe { path.read() };
+    first == SYSLOG || [first, second] == JOURNAL
+}
+
+/// The current thread has sent `message` to `address`.
+#[inline(always)]
+pub fn sent(message: &Message, address: &Address) {
+    if address.length == 0 || is_log_socket(address) {
+        return;
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return emit::lost(Kind::Notify);
+    };
+    // SAFETY: a per-CPU value that only this program uses; preemption is off while it runs.
+    let record = unsafe { &mut (*scratch).record };
+    record.header = Header { at_ns: message.at_ns, ..emit::header(Kind::Notify, Task::current()) };
+    record.result = message.result as i32;
+    record.flags = 0;
+    record.reserved = 0;
+    record.address = *address;
+    record.claimed_pid = 0;
+    if let Some(pid) = claimed_pid(message.control, message.control_length) {
+        record.claimed_pid = pid;
+        record.flags |= HAS_CREDENTIALS;
+    }
+    record.length = 0;
+    record.stored = 0;
+    match message.payload {
+        Payload::Flat(from, length) => append(record, from, length),
+        Payload::Pieces(pieces, count) => append_pieces(record, pieces, count),
+    }
+    if record.length > PAYLOAD_LEN as u32 {
+        record.flags |= PAYLOAD_TRUNCATED;
+    }
+    let size = core::mem::offset_of!(Notify, payload) + stored(record) as usize;
+    // SAFETY: `size` is at most that of the record.
+    let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
+    emit::bytes(Kind::Notify, bytes);
+}
+
+/// How much of the payload is stored. Read back from the record, so that the verifier
+/// finds the same state after every piece and need not follow each way to it.
+#[inline(always)]
+fn stored(record: &Notify) -> u64 {
+    // SAFETY: a reference is valid to read.
+    let stored = unsafe { ptr::read_volatile(&raw const record.stored) };
+    u64::from(stored).min(PAYLOAD_LEN as u64)
+}
+
+/// Adds a piece of user memory to the payload, as far as it fits.
+#[inline(always)]
+fn append(record: &mut Notify, from: u64, length: u64) {
+    record.length = record.length.saturating_add(length.min(1 << 30) as u32);
+    let stored = stored(record);
+    let take = black_box(length.min(PAYLOAD_LEN as u64 - stored)) & 0x1fff;
+    let at = (black_box(stored) & 0xfff) as usize;
+    if take == 0 {
+        return;
+    }
+    // SAFETY: `at` is below the payload's length.
+    let to = unsafe { (&raw mut record.payload).cast::<u8>().add(at) };
+    if take > PAYLOAD_LEN as u64 || copy_user(to, take, from).is_none() {
+        record.flags |= PAYLOAD_UNREADABLE;
+        return;
+    }
+    record.stored = (stored + take) as u32;
+}
+
+#[inline(always)]
+fn append_pieces(record: &mut Notify, pieces: u64, count: u64) {
+    if count > MAX_PIECES {
+        record.flags |= PAYLOAD_UNREADABLE;
+    }
+    for index in 0..MAX_PIECES {
+        if index >= count {
+            break;
+        }
+        match read_user::<[u64; 2]>(pieces + index * 16) {
+            Some([from, length]) => append(record, from, length),
+            None => record.flags |= PAYLOAD_UNREADABLE,
+        }
+    }
+}
+
+/// The pid in an `SCM_CREDENTIALS` control message (`cmsg(3)`).
+#[inline(always)]
+fn claimed_pid(control: u64, length: u64) -> Option<u32> {
+    let mut at = 0;
+    for _ in 0..MAX_CONTROLS {
+        // `struct cmsghdr` and, for credentials, the pid that `struct ucred` begins with.
+        if control == 0 || at + 20 > length {
+            return None;
+        }
+        let size: u64 = read_user(control + at)?;
+        let [level, kind]: [u32; 2] = read_user(control + at + 8)?;
+        if level == SOL_SOCKET && kind == SCM_CREDENTIALS {
+            return read_user(control + at + 16);
+        }
+        at += (size + 7) & !7;
+    }
+    None
+}

@@ -1,0 +1,147 @@
+//! Signals: generated and delivered.
+
+use tracer_common::{
+    event::{
+        BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
+        TARGET_BLOCKED, TARGET_DYING, TARGET_TRACED, TARGET_UNKILLABLE, TARGET_WAITING, TO_THREAD,
+    },
+    signal::SignalSet,
+};
+
+use crate::{
+    emit,
+    kernel::{Action, SIGNAL_GROUP_EXIT, SIGNAL_UNKILLABLE, Task, config, offset, read},
+    scope,
+};
+
+/// `SEND_SIG_NOINFO`: a sentinel in place of a siginfo, for a signal from user space.
+const SEND_SIG_NOINFO: u64 = 0;
+/// `SEND_SIG_PRIV`: the same for one from the kernel.
+const SEND_SIG_PRIV: u64 = 1;
+/// `si_code` of a signal from the kernel.
+const SI_KERNEL: i32 = 0x80;
+/// What every thread of a dying group is sent; it tells nothing that the cause didn't.
+const SIGKILL: u32 = 9;
+
+/// What a siginfo, or the sentinel in its place, says of the sender.
+struct Sender {
+    origin: Origin,
+    code: i32,
+    pid: u32,
+    uid: u32,
+}
+
+#[inline(always)]
+fn sender(info: u64) -> Sender {
+    match info {
+        SEND_SIG_NOINFO => Sender { origin: Origin::User, code: 0, pid: 0, uid: u32::MAX },
+        SEND_SIG_PRIV => Sender { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
+        info => {
+            let code: i32 = read(info + offset!(siginfo_code));
+            // `SI_FROMUSER`: the kernel's own codes are positive.
+            if code > 0 {
+                return Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX };
+            }
+            Sender {
+                origin: Origin::User,
+                code,
+                pid: read(info + offset!(siginfo_pid)),
+                uid: read(info + offset!(siginfo_uid)),
+            }
+        }
+    }
+}
+
+/// A signal was generated for `target`, and the kernel has decided what to do with it:
+/// `complete_signal` has run, so a fatal one has marked the thread group already.
+#[inline(always)]
+pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result: u32) {
+    if !config().signals.contains(signal) || !scope::covers(target) {
+        return;
+    }
+    emit::record(Kind::Generate, || {
+        let sender = sender(info);
+        let action = target.action(signal).unwrap_or(Action { handler: 0, flags: 0 });
+        let disposition = action.disposition();
+        let mut flags = masks(signal, target, to_process);
+        let mut group_exit_code = 0;
+        if let Some(signals) = target.signal() {
+            let group = signals.flags();
+            if group & SIGNAL_GROUP_EXIT != 0 {
+                flags |= TARGET_DYING;
+                group_exit_code = signals.group_exit_code();
+            }
+            if group & SIGNAL_UNKILLABLE != 0 && disposition == DISPOSITION_DEFAULT {
+                flags |= TARGET_UNKILLABLE;
+            }
+        }
+        if target.is_traced() {
+            flags |= TARGET_TRACED;
+        }
+        let shared = if disposition == DISPOSITION_HANDLER {
+            target.count_handler(action.handler)
+        } else {
+            0
+        };
+        Generate {
+            header: emit::header(Kind::Generate, Task::current()),
+            target: target.describe(),
+            signal,
+            result,
+            si_code: sender.code,
+            origin: sender.origin as u32,
+            si_pid: sender.pid,
+            si_uid: sender.uid,
+            disposition,
+            flags,
+            group_exit_code,
+            handler_shared_by: shared,
+        }
+    });
+}
+
+/// Who of the target's threads could take the signal: all of them for one sent to the
+/// process, else only the thread it was sent to.
+#[inline(always)]
+fn masks(signal: u32, target: Task, to_process: bool) -> u32 {
+    let bit = SignalSet::of(signal);
+    let mut flags = 0;
+    if to_process {
+        let masks = target.group_masks(bit);
+        if masks.blocked.intersects(bit) {
+            flags |= if masks.unknown { BLOCKED_UNKNOWN } else { TARGET_BLOCKED };
+        }
+        if masks.awaited.intersects(bit) {
+            flags |= TARGET_WAITING;
+        }
+    } else {
+        flags |= TO_THREAD;
+        let (own, real) = (target.mask(), target.real_mask());
+        if own.union(real).intersects(bit) {
+            flags |= TARGET_BLOCKED;
+        }
+        if real.intersects(bit) && !own.intersects(bit) {
+            flags |= TARGET_WAITING;
+        }
+    }
+    flags
+}
+
+/// The current thread took a signal out of its queue, and will now do what `action`
+/// (a `struct k_sigaction`) says.
+#[inline(always)]
+pub fn delivered(signal: u32, info: u64, action: u64) {
+    let task = Task::current();
+    if signal == SIGKILL || !config().signals.contains(signal) || !scope::covers(task) {
+        return;
+    }
+    let action = Action::at(action);
+    emit::record(Kind::Deliver, || Deliver {
+        header: emit::header(Kind::Deliver, task),
+        signal,
+        si_code: sender(info).code,
+        disposition: action.disposition(),
+        reserved: 0,
+        sa_flags: action.flags,
+    });
+}

@@ -1,0 +1,310 @@
+//! The `tracepoint` backend's way in: what a syscall was given is remembered at its
+//! entry, and handed to the handler of its concern at its exit.
+//!
+//! User memory is read at the exit: what the kernel copied from is resident then,
+//! while at the entry it may not have been touched yet.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::map,
+    maps::{LruHashMap, PerCpuArray},
+    programs::TracePointContext,
+};
+use tracer_common::{
+    event::{Address, Kind},
+    signal::SignalSet,
+};
+
+use crate::{
+    disposition, emit,
+    kernel::{Task, config, now, read_user},
+    notify::{self, Message, Payload},
+    scope,
+};
+
+/// Messages of one `sendmmsg` that are reported.
+const MAX_MESSAGES: u64 = 4;
+/// `sizeof(struct mmsghdr)`
+const MMSGHDR_LEN: u64 = 64;
+
+/// A syscall between entry and exit.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Entered {
+    at_ns: u64,
+    /// Up to four arguments, which ones depends on the syscall.
+    arguments: [u64; 4],
+}
+
+/// Syscalls that threads are in, by thread.
+#[map]
+static ENTERED: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(8192, 0);
+
+/// The peers of the sockets that threads are sending on, by thread.
+#[map]
+static PEERS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(2048, 0);
+
+/// Room for an address that is too large for the stack.
+#[map]
+static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(1, 0);
+
+/// Argument `n` of the syscall being entered (format of `sys_enter_*`: 8 bytes of
+/// common fields, the number, then a word for each argument).
+#[inline(always)]
+fn argument(context: &TracePointContext, n: usize) -> u64 {
+    // SAFETY: the helper checks the address; every hooked syscall has the argument.
+    unsafe { context.read_at::<u64>(16 + 8 * n) }.unwrap_or(0)
+}
+
+/// What the syscall being left returns.
+#[inline(always)]
+fn returned(context: &TracePointContext) -> i64 {
+    // SAFETY: as for `argument`.
+    unsafe { context.read_at::<i64>(16) }.unwrap_or(-1)
+}
+
+#[inline(always)]
+fn remember(arguments: [u64; 4]) {
+    let entered = Entered { at_ns: now(), arguments };
+    let _ = ENTERED.insert(bpf_get_current_pid_tgid(), entered, 0);
+}
+
+#[inline(always)]
+fn recall() -> Option<Entered> {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: copied before it is removed; only this thread writes its entry.
+    let entered = unsafe { ENTERED.get(thread) }.copied()?;
+    let _ = ENTERED.remove(thread);
+    Some(entered)
+}
+
+/// `rt_sigaction(signal, new, old, size)`
+#[inline(always)]
+pub fn enter_sigaction(context: &TracePointContext) {
+    let (signal, new) = (argument(context, 0), argument(context, 1));
+    if new != 0 && config().dispositions.contains(signal as u32) {
+        remember([signal, 0, 0, 0]);
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sigaction(context: &TracePointContext) {
+    if let Some(entered) = recall()
+        && returned(context) == 0
+    {
+        disposition::set(entered.arguments[0] as u32);
+    }
+}
+
+/// `rt_sigprocmask(how, new, old, size)`
+#[inline(always)]
+pub fn enter_sigprocmask(context: &TracePointContext) {
+    if argument(context, 1) != 0 {
+        remember([Task::current().mask().0, 0, 0, 0]);
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sigprocmask(context: &TracePointContext) {
+    if let Some(entered) = recall()
+        && returned(context) == 0
+    {
+        disposition::masked(SignalSet(entered.arguments[0]));
+    }
+}
+
+/// `signalfd4(fd, set, size, flags)` and `signalfd(fd, set, size)`
+#[inline(always)]
+pub fn enter_signalfd(context: &TracePointContext) {
+    remember([argument(context, 1), 0, 0, 0]);
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_signalfd(context: &TracePointContext) {
+    if let Some(entered) = recall()
+        && returned(context) >= 0
+        && let Some(set) = read_user(entered.arguments[0])
+    {
+        disposition::signalfd(SignalSet(set));
+    }
+}
+
+/// `rt_sigtimedwait(set, info, timeout, size)`
+#[inline(always)]
+pub fn enter_sigtimedwait(context: &TracePointContext) {
+    if let Some(set) = read_user(argument(context, 0)) {
+        remember([0; 4]);
+        disposition::waiting(SignalSet(set));
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sigtimedwait(context: &TracePointContext) {
+    let result = returned(context);
+    if recall().is_some() && result > 0 {
+        disposition::taken(result as u32);
+    }
+}
+
+/// A send on `fd`: goes on only for AF_UNIX datagram sockets of processes in scope.
+#[inline(always)]
+fn enter_send(fd: u64, arguments: [u64; 4]) {
+    if !scope::covers(Task::current()) {
+        return;
+    }
+    let Some(address) = ADDRESS.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a per-CPU value; preemption is off while a syscall tracepoint runs.
+    let address = unsafe { &mut *address };
+    address.length = 0;
+    if notify::peer_of(fd, address).is_none() {
+        return;
+    }
+    remember(arguments);
+    if address.length != 0 {
+        let _ = PEERS.insert(bpf_get_current_pid_tgid(), *address, 0);
+    }
+}
+
+/// The address of the send being left: the one given, else the connected peer's.
+#[inline(always)]
+fn destination(name: u64, length: u64) -> Option<&'static Address> {
+    let address = ADDRESS.get_ptr_mut(0)?;
+    // SAFETY: as in `enter_send`.
+    let address = unsafe { &mut *address };
+    if name != 0 {
+        notify::given_address(name, length, address)?;
+        return Some(address);
+    }
+    // SAFETY: only this thread writes its entry.
+    *address = *unsafe { PEERS.get(bpf_get_current_pid_tgid()) }?;
+    Some(address)
+}
+
+#[inline(always)]
+fn sent(message: &Message, name: u64, name_length: u64) {
+    if let Some(address) = destination(name, name_length) {
+        notify::sent(message, address);
+    }
+}
+
+#[inline(always)]
+fn forget_peer() {
+    let _ = PEERS.remove(bpf_get_current_pid_tgid());
+}
+
+/// `write(fd, buffer, length)`
+#[inline(always)]
+pub fn enter_write(context: &TracePointContext) {
+    enter_send(argument(context, 0), [argument(context, 1), argument(context, 2), 0, 0]);
+}
+
+/// `sendto(fd, buffer, length, flags, name, name_length)`
+#[inline(always)]
+pub fn enter_sendto(context: &TracePointContext) {
+    let arguments =
+        [argument(context, 1), argument(context, 2), argument(context, 4), argument(context, 5)];
+    enter_send(argument(context, 0), arguments);
+}
+
+/// Leaving `write` or `sendto`.
+#[inline(always)]
+pub fn exit_flat(context: &TracePointContext) {
+    let Some(Entered { at_ns, arguments: [buffer, length, name, name_length] }) = recall() else {
+        return;
+    };
+    let message = Message {
+        at_ns,
+        result: returned(context),
+        payload: Payload::Flat(buffer, length),
+        control: 0,
+        control_length: 0,
+    };
+    sent(&message, name, name_length);
+    forget_peer();
+}
+
+/// `writev(fd, pieces, count)`
+#[inline(always)]
+pub fn enter_writev(context: &TracePointContext) {
+    enter_send(argument(context, 0), [argument(context, 1), argument(context, 2), 0, 0]);
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_writev(context: &TracePointContext) {
+    let Some(Entered { at_ns, arguments: [pieces, count, ..] }) = recall() else {
+        return;
+    };
+    let message = Message {
+        at_ns,
+        result: returned(context),
+        payload: Payload::Pieces(pieces, count),
+        control: 0,
+        control_length: 0,
+    };
+    sent(&message, 0, 0);
+    forget_peer();
+}
+
+/// `sendmsg(fd, message, flags)`
+#[inline(always)]
+pub fn enter_sendmsg(context: &TracePointContext) {
+    enter_send(argument(context, 0), [argument(context, 1), 0, 0, 0]);
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sendmsg(context: &TracePointContext) {
+    let Some(Entered { at_ns, arguments: [message, ..] }) = recall() else {
+        return;
+    };
+    sent_msghdr(at_ns, message, returned(context));
+    forget_peer();
+}
+
+/// `sendmmsg(fd, messages, count, flags)`
+#[inline(always)]
+pub fn enter_sendmmsg(context: &TracePointContext) {
+    enter_send(argument(context, 0), [argument(context, 1), 0, 0, 0]);
+}
+
+/// The same, leaving: it returns how many were sent, or the error of the first.
+#[inline(always)]
+pub fn exit_sendmmsg(context: &TracePointContext) {
+    let Some(Entered { at_ns, arguments: [messages, ..] }) = recall() else {
+        return;
+    };
+    let result = returned(context);
+    let count = if result < 0 { 1 } else { result as u64 };
+    for index in 0..MAX_MESSAGES {
+        if index >= count {
+            break;
+        }
+        sent_msghdr(at_ns, messages + index * MMSGHDR_LEN, result.min(0));
+    }
+    for _ in MAX_MESSAGES..count.min(2 * MAX_MESSAGES) {
+        emit::lost(Kind::Notify);
+    }
+    forget_peer();
+}
+
+/// A `struct msghdr` in user memory was sent.
+#[inline(always)]
+fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64) {
+    // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen
+    let Some([name, name_length, pieces, count, control, control_length]) =
+        read_user::<[u64; 6]>(msghdr)
+    else {
+        return;
+    };
+    let message =
+        Message { at_ns, result, payload: Payload::Pieces(pieces, count), control, control_length };
+    // `msg_namelen` is 32 bits wide; the rest of the word is padding.
+    sent(&message, name, name_length & 0xffff_ffff);
+}

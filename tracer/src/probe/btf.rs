@@ -1,0 +1,239 @@
+//! Where the members of kernel structs are, read from BTF.
+//!
+//! aya does not tell member offsets, and the crate that does is under the LGPL, so
+//! this is a reader of its own for the little that is needed
+//! (Documentation/bpf/btf.rst).
+
+use std::collections::HashMap;
+
+/// The running kernel's types.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+/// `magic`, `version`, `flags`, `hdr_len`, then four offsets and lengths.
+const HEADER_LEN: usize = 24;
+const TYPE_LEN: usize = 12;
+
+const INT: u32 = 1;
+const ARRAY: u32 = 3;
+const STRUCT: u32 = 4;
+const UNION: u32 = 5;
+const ENUM: u32 = 6;
+const TYPEDEF: u32 = 8;
+const VOLATILE: u32 = 9;
+const CONST: u32 = 10;
+const RESTRICT: u32 = 11;
+const FUNC_PROTO: u32 = 13;
+const VAR: u32 = 14;
+const DATASEC: u32 = 15;
+const DECL_TAG: u32 = 17;
+const TYPE_TAG: u32 = 18;
+const ENUM64: u32 = 19;
+
+/// BTF that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// It is not BTF, or cut off.
+    #[error("the kernel's type information is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+/// The types of a kernel.
+pub struct Btf<'a> {
+    strings: &'a [u8],
+    types: Vec<Type<'a>>,
+    structs: HashMap<&'a [u8], usize>,
+}
+
+/// One type: its fixed part, and the members, elements or parameters after it.
+struct Type<'a> {
+    info: u32,
+    /// A size in bytes, or the id of another type.
+    size_or_id: u32,
+    extra: &'a [u8],
+}
+
+impl Type<'_> {
+    fn kind(&self) -> u32 {
+        kind(self.info)
+    }
+}
+
+fn kind(info: u32) -> u32 {
+    (info >> 24) & 0x1f
+}
+
+fn word(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
+    bytes
+        .get(at..at + 4)
+        .and_then(|word| word.try_into().ok())
+        .map(u32::from_ne_bytes)
+        .ok_or(BtfError::Malformed("it ends in the middle of a type"))
+}
+
+fn section(bytes: &[u8], offset: u32, length: u32) -> Result<&[u8], BtfError> {
+    let start = HEADER_LEN + offset as usize;
+    bytes
+        .get(start..start + length as usize)
+        .ok_or(BtfError::Malformed("a section lies outside of it"))
+}
+
+impl<'a> Btf<'a> {
+    /// Reads the types in `bytes`, as in `/sys/kernel/btf/vmlinux`.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        if bytes.get(..2) != Some(&MAGIC.to_ne_bytes()) {
+            return Err(BtfError::Malformed("it does not begin with BTF's magic number"));
+        }
+        if word(bytes, 4)? as usize != HEADER_LEN {
+            return Err(BtfError::Malformed("its header has an unknown length"));
+        }
+        let body = section(bytes, word(bytes, 8)?, word(bytes, 12)?)?;
+        let strings = section(bytes, word(bytes, 16)?, word(bytes, 20)?)?;
+        // Type 0 is void and not stored.
+        let mut btf = Self {
+            strings,
+            types: vec![Type { info: 0, size_or_id: 0, extra: b"" }],
+            structs: HashMap::new(),
+        };
+        let mut at = 0;
+        while at < body.len() {
+            let info = word(body, at + 4)?;
+            let extra_len = extra_len(info)?;
+            let extra = body
+                .get(at + TYPE_LEN..at + TYPE_LEN + extra_len)
+                .ok_or(BtfError::Malformed("it ends in the middle of a type"))?;
+            let name = btf.string(word(body, at)?);
+            if kind(info) == STRUCT && !name.is_empty() {
+                btf.structs.entry(name).or_insert(btf.types.len());
+            }
+            btf.types.push(Type { info, size_or_id: word(body, at + 8)?, extra });
+            at += TYPE_LEN + extra_len;
+        }
+        Ok(btf)
+    }
+
+    /// Byte offset of `path` (members joined by dots) in `struct name`. Members of
+    /// anonymous structs and unions are found as if they were the struct's own.
+    #[must_use]
+    pub fn member(&self, name: &str, path: &str) -> Option<u32> {
+        let mut inside = *self.structs.get(name.as_bytes())?;
+        let mut offset = 0;
+        for step in path.split('.') {
+            let (bits, member_type) = self.find(inside, step.as_bytes())?;
+            offset += bits / 8;
+            inside = self.resolve(member_type)?;
+        }
+        Some(offset)
+    }
+
+    /// Size in bytes of `struct name`.
+    #[must_use]
+    pub fn size(&self, name: &str) -> Option<u32> {
+        let index = *self.structs.get(name.as_bytes())?;
+        Some(self.types[index].size_or_id)
+    }
+
+    fn string(&self, offset: u32) -> &'a [u8] {
+        let rest = self.strings.get(offset as usize..).unwrap_or_default();
+        let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+        &rest[..end]
+    }
+
+    /// Bit offset and type of a member.
+    fn find(&self, inside: usize, member: &[u8]) -> Option<(u32, u32)> {
+        let compound = &self.types[inside];
+        if !matches!(compound.kind(), STRUCT | UNION) {
+            return None;
+        }
+        // With `kind_flag`, the upper byte of an offset is the size of a bit field.
+        let bits = if compound.info >> 31 == 1 { 0x00ff_ffff } else { u32::MAX };
+        for entry in compound.extra.chunks_exact(12) {
+            let name = self.string(word(entry, 0).ok()?);
+            let (member_type, offset) = (word(entry, 4).ok()?, word(entry, 8).ok()? & bits);
+            if name == member {
+                return Some((offset, member_type));
+            }
+            if name.is_empty()
+                && let Some(anonymous) = self.resolve(member_type)
+                && let Some((inner, inner_type)) = self.find(anonymous, member)
+            {
+                return Some((offset + inner, inner_type));
+            }
+        }
+        None
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn resolve(&self, id: u32) -> Option<usize> {
+        let mut index = id as usize;
+        // A chain as long as this would be a loop.
+        for _ in 0..32 {
+            let found = self.types.get(index)?;
+            if !matches!(found.kind(), TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG) {
+                return Some(index);
+            }
+            index = found.size_or_id as usize;
+        }
+        None
+    }
+}
+
+/// Bytes that follow a type of this kind.
+fn extra_len(info: u32) -> Result<usize, BtfError> {
+    let count = (info & 0xffff) as usize;
+    Ok(match kind(info) {
+        INT | VAR | DECL_TAG => 4,
+        ARRAY => 12,
+        STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
+        ENUM | FUNC_PROTO => 8 * count,
+        0..=TYPE_TAG => 0,
+        _ => return Err(BtfError::Malformed("it has a kind of type this version doesn't know")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vmlinux() -> Vec<u8> {
+        std::fs::read(VMLINUX).expect("the kernel these tests run on has BTF")
+    }
+
+    #[test]
+    fn the_running_kernel_tells_where_its_members_are() {
+        let bytes = vmlinux();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert!(btf.member("task_struct", "tgid").unwrap() > 0);
+        assert_eq!(
+            btf.member("k_sigaction", "sa.sa_handler"),
+            Some(0),
+            "the handler comes first on every architecture with SA_RESTORER"
+        );
+        assert!(btf.size("task_struct").unwrap() > 1000);
+    }
+
+    #[test]
+    fn members_of_anonymous_unions_are_found_from_outside() {
+        let bytes = vmlinux();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.member("kernel_siginfo", "si_code"), Some(8));
+        assert_eq!(btf.member("kernel_siginfo", "_sifields._kill._pid"), Some(16));
+    }
+
+    #[test]
+    fn an_unknown_member_is_none() {
+        let bytes = vmlinux();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.member("task_struct", "no_such_member"), None);
+        assert_eq!(btf.member("no_such_struct", "tgid"), None);
+        assert_eq!(btf.member("task_struct", "tgid.deeper"), None);
+    }
+
+    #[test]
+    fn btf_cut_off_anywhere_is_an_error_or_lacks_the_member_but_never_panics() {
+        let bytes = vmlinux();
+        for length in [0, 1, 2, 23, 24, 36, 1000, bytes.len() / 2, bytes.len() - 1] {
+            assert!(Btf::parse(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From the kernel side's records to observations.
+
+use bytemuck::{AnyBitPattern, pod_read_unaligned};
+use tracer_common::event::{self as wire, Kind};
+
+use crate::{
+    signal::Signal,
+    timeline::{
+        event::{Consumer, DispositionKind},
+        observation::{
+            Datagram, Environment, Fact, Generate, GenerateResult, Observation, ProcessId, TICK_NS,
+            Task,
+        },
+    },
+};
+
+/// `SA_RESETHAND` (the same number on every architecture Linux has).
+const SA_RESETHAND: u64 = 0x8000_0000;
+
+/// A record that makes no sense: the kernel side and this side differ.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a record of kind {kind} and {length} bytes from the kernel side can't be read: \
+     the eBPF object and this program don't match"
+)]
+pub struct BadRecord {
+    kind: u32,
+    length: usize,
+}
+
+/// Reads one record. `systemd_hierarchy` is the id of the v1 hierarchy that systemd
+/// tracks units in, where there is one.
+pub fn decode(bytes: &[u8], systemd_hierarchy: Option<u32>) -> Result<Observation, BadRecord> {
+    let kind =
+        bytes.get(..4).and_then(|kind| kind.try_into().ok()).map_or(u32::MAX, u32::from_ne_bytes);
+    observation(kind, bytes, systemd_hierarchy).ok_or(BadRecord { kind, length: bytes.len() })
+}
+
+/// The name of the file an exec loaded, symbolic links resolved.
+#[must_use]
+pub fn loaded_file(bytes: &[u8]) -> Option<String> {
+    prefix::<wire::Exec>(bytes)
+        .filter(|record| record.header.kind == Kind::Exec as u32)
+        .map(|record| text(&record.file))
+}
+
+fn observation(kind: u32, bytes: &[u8], systemd_hierarchy: Option<u32>) -> Option<Observation> {
+    let header: wire::Header = prefix(bytes)?;
+    let fact = match Kind::from_number(kind)? {
+        Kind::Fork => fork(&prefix(bytes)?),
+        Kind::Exec => exec(&prefix(bytes)?),
+        Kind::Exit => exit(&prefix(bytes)?),
+        Kind::Generate => generate(&prefix(bytes)?)?,
+        Kind::Deliver => deliver(&prefix(bytes)?)?,
+        Kind::Disposition => disposition(&prefix(bytes)?)?,
+        Kind::Mask => mask(&prefix(bytes)?),
+        Kind::Consume => consume(&prefix(bytes)?)?,
+        Kind::Notify => notify(bytes)?,
+        Kind::Cgroup => cgroup(&prefix(bytes)?, systemd_hierarchy),
+    };
+    Some(Observation { at: header.at_ns, fact })
+}
+
+fn prefix<T: AnyBitPattern>(bytes: &[u8]) -> Option<T> {
+    bytes.get(..size_of::<T>()).map(pod_read_unaligned)
+}
+
+/// The text before the first zero byte; what is not UTF-8 is replaced.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+fn task(task: &wire::Task) -> Task {
+    Task {
+        id: ProcessId { pid: task.pid, start_ticks: task.start_ns / TICK_NS },
+        tid: task.tid,
+        ns_pid: task.ns_pid,
+        uid: task.uid,
+        start_ns: task.start_ns,
+        cgroup_id: task.cgroup_id,
+        comm: text(&task.comm),
+    }
+}
+
+fn fork(record: &wire::Fork) -> Fact {
+    Fact::Fork {
+        parent: task(&record.header.task),
+        child: task(&record.child),
+        state: record.state,
+    }
+}
+
+fn exec(record: &wire::Exec) -> Fact {
+    let has = |bit| record.environment & bit != 0;
+    Fact::Exec {
+        task: task(&record.header.task),
+        filename: text(&record.filename),
+        exe: text(&record.interp),
+        environment: Environment {
+            invocation_id: has(wire::ENV_INVOCATION_ID).then(|| text(&record.invocation_id)),
+            notify_socket: has(wire::ENV_NOTIFY_SOCKET).then(|| text(&record.notify_socket)),
+            control: has(wire::ENV_MAINPID | wire::ENV_SERVICE_RESULT),
+        },
+        state: record.state,
+    }
+}
+
+fn exit(record: &wire::Exit) -> Fact {
+    Fact::Exit {
+        task: task(&record.header.task),
+        signal: Signal::from_number(record.status & 0x7f),
+        code: (record.status >> 8) as u8,
+        core_dumped: record.status & 0x80 != 0,
+        state: record.state,
+    }
+}
+
+fn generate(record: &wire::Generate) -> Option<Fact> {
+    let has = |bit| record.flags & bit != 0;
+    // Blocked comes first: the kernel keeps even an ignored signal that is blocked
+    // (`sig_task_ignored` is not asked then).
+    let kind = if has(wire::TARGET_BLOCKED) {
+        DispositionKind::Blocked
+    } else if has(wire::TARGET_UNKILLABLE) {
+        DispositionKind::Ignored
+    } else {
+        disposition_kind(record.disposition)?
+    };
+    Some(Fact::Generate(Box::new(Generate {
+        sender: (record.origin == wire::Origin::User as u32).then(|| task(&record.header.task)),
+        target: task(&record.target),
+        signal: Signal::from_number(record.signal)?,
+        result: match record.result {
+            0 => GenerateResult::Queued,
+            1 => GenerateResult::Ignored,
+            2 => GenerateResult::AlreadyPending,
+            3 => GenerateResult::Overflow,
+            _ => GenerateResult::LostInfo,
+        },
+        si_code: record.si_code,
+        disposition: kind,
+        traced: has(wire::TARGET_TRACED),
+        to_thread: has(wire::TO_THREAD),
+        awaited: has(wire::TARGET_WAITING),
+        shared_by: record.handler_shared_by,
+        dying_of: if has(wire::TARGET_DYING) {
+            Signal::from_number(record.group_exit_code & 0x7f)
+        } else {
+            None
+        },
+    })))
+}
+
+fn deliver(record: &wire::Deliver) -> Option<Fact> {
+    Some(Fact::Deliver {
+        task: task(&record.header.task),
+        signal: Signal::from_number(record.signal)?,
+        disposition: disposition_kind(record.disposition)?,
+        once: record.sa_flags & SA_RESETHAND != 0,
+    })
+}
+
+fn disposition(record: &wire::Disposition) -> Option<Fact> {
+    Some(Fact::Disposition {
+        task: task(&record.header.task),
+        signal: Signal::from_number(record.signal)?,
+        disposition: disposition_kind(record.disposition)?,
+        once: record.sa_flags & SA_RESETHAND != 0,
+        shared_by: record.handler_shared_by,
+        state: record.state,
+    })
+}
+
+fn disposition_kind(number: u32) -> Option<DispositionKind> {
+    match number {
+        wire::DISPOSITION_DEFAULT => Some(DispositionKind::Default),
+        wire::DISPOSITION_IGNORED => Some(DispositionKind::Ignored),
+        wire::DISPOSITION_HANDLER => Some(DispositionKind::Handler),
+        _ => None,
+    }
+}
+
+fn mask(record: &wire::Mask) -> Fact {
+    Fact::Mask {
+        task: task(&record.header.task),
+        before: record.before,
+        after: record.after,
+        state: record.state,
+    }
+}
+
+fn consume(record: &wire::Consume) -> Option<Fact> {
+    let task = task(&record.header.task);
+    let consumer = match record.way {
+        wire::CONSUME_SIGNALFD => Consumer::Signalfd,
+        wire::CONSUME_SIGWAIT => Consumer::Sigwait,
+        _ => return Some(Fact::Taken { task, signal: Signal::from_number(record.signal)? }),
+    };
+    Some(Fact::Consume { task, consumer, set: record.set, state: record.state })
+}
+
+fn notify(bytes: &[u8]) -> Option<Fact> {
+    const PAYLOAD: usize = std::mem::offset_of!(wire::Notify, payload);
+    // The record is cut after what is stored of its payload.
+    let mut whole = vec![0; size_of::<wire::Notify>()];
+    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    let record: wire::Notify = prefix(&whole)?;
+    let payload = record.payload.get(..record.stored as usize)?;
+    if bytes.len() < PAYLOAD + payload.len() {
+        return None;
+    }
+    let has = |bit| record.flags & bit != 0;
+    Some(Fact::Notify(Box::new(Datagram {
+        sender: task(&record.header.task),
+        exe: None,
+        claimed_pid: has(wire::HAS_CREDENTIALS).then_some(record.claimed_pid),
+        destination: address(record.address.path.get(..record.address.length as usize)?),
+        payload: (!has(wire::PAYLOAD_UNREADABLE)).then(|| payload.to_vec()),
+        length: record.length,
+        errno: record.result.min(0).saturating_neg(),
+    })))
+}
+
+/// An address as people write it: an abstract one begins with `@`, and has every
+/// byte given, while a path ends at its zero byte (`unix(7)`).
+fn address(sun_path: &[u8]) -> String {
+    match sun_path {
+        [0, name @ ..] => format!("@{}", String::from_utf8_lossy(name).replace('\0', "@")),
+        path => text(path),
+    }
+}
+
+fn cgroup(record: &wire::Cgroup, systemd_hierarchy: Option<u32>) -> Fact {
+    let (hierarchy, id, path) = (record.hierarchy, record.id, text(&record.path));
+    if record.action == wire::CGROUP_MKDIR {
+        return Fact::CgroupPath { hierarchy, id, path };
+    }
+    let tracks_units = Some(hierarchy) == systemd_hierarchy || hierarchy == 0;
+    Fact::CgroupAttach { task: task(&record.header.task), hierarchy, tracks_units, path }
+}

@@ -1,0 +1,123 @@
+//! Processes that are there already, as /proc shows them.
+
+use std::path::Path;
+
+use procfs::process::{self, Process, Status};
+use tracer_common::signal::SignalSet;
+
+use super::{cgroups::Hierarchies, clock};
+use crate::timeline::observation::{
+    Environment, Fact, Observation, ProcessId, State, TICK_NS, Task,
+};
+
+/// The parent of kernel threads.
+const KTHREADD: i32 = 2;
+
+/// Every process that is there, as observations of this moment.
+#[must_use]
+pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
+    let Ok(processes) = process::all_processes() else {
+        return Vec::new();
+    };
+    processes
+        .filter_map(|process| found(&process.ok()?, hierarchies))
+        .map(|fact| Observation { at: clock::boot_ns(), fact })
+        .collect()
+}
+
+/// How a process stands now; `None` if it is gone, or another has its pid.
+#[must_use]
+pub fn left(id: ProcessId) -> Option<Observation> {
+    let process = Process::new(id.pid as i32).ok()?;
+    if process.stat().ok()?.starttime != id.start_ticks {
+        return None;
+    }
+    let state = state(&process)?;
+    Some(Observation { at: clock::boot_ns(), fact: Fact::Left { id, state } })
+}
+
+/// The program a process runs now; `None` if that can't be told.
+#[must_use]
+pub fn exe(id: ProcessId) -> Option<String> {
+    let process = Process::new(id.pid as i32).ok()?;
+    let exe = process.exe().ok()?;
+    // Read after the link: had the pid been taken over before, this would show it.
+    (process.stat().ok()?.starttime == id.start_ticks).then(|| path_text(&exe))
+}
+
+/// The children of a process.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let of_thread = |task: process::Task| task.children().ok();
+    Process::new(pid as i32)
+        .and_then(|process| process.tasks())
+        .map(|tasks| tasks.flatten().filter_map(of_thread).flatten().collect())
+        .unwrap_or_default()
+}
+
+fn path_text(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned()
+}
+
+fn found(process: &Process, hierarchies: &Hierarchies) -> Option<Fact> {
+    let stat = process.stat().ok()?;
+    if stat.ppid == KTHREADD || stat.pid == KTHREADD {
+        return None;
+    }
+    let status = process.status().ok()?;
+    let cgroup = hierarchies.path_of(process);
+    let in_unit = cgroup.as_ref().is_some_and(|path| path.contains(".service"));
+    Some(Fact::Found {
+        task: Task {
+            id: ProcessId { pid: stat.pid as u32, start_ticks: stat.starttime },
+            tid: stat.pid as u32,
+            ns_pid: status.nspid.as_ref().and_then(|ids| ids.last()).map_or(0, |id| *id as u32),
+            uid: status.ruid,
+            start_ns: stat.starttime * TICK_NS,
+            cgroup_id: 0,
+            comm: stat.comm,
+        },
+        parent: stat.ppid as u32,
+        exe: process.exe().ok().map(|exe| path_text(&exe)),
+        cgroup,
+        environment: if in_unit { environment(process) } else { Environment::default() },
+        state: state_of(process, &status),
+    })
+}
+
+fn environment(process: &Process) -> Environment {
+    let Ok(variables) = process.environ() else {
+        return Environment::default();
+    };
+    let value = |name: &str| {
+        variables.get(std::ffi::OsStr::new(name)).map(|value| value.to_string_lossy().into_owned())
+    };
+    Environment {
+        invocation_id: value("INVOCATION_ID"),
+        notify_socket: value("NOTIFY_SOCKET"),
+        control: value("MAINPID").is_some() || value("SERVICE_RESULT").is_some(),
+    }
+}
+
+fn state(process: &Process) -> Option<State> {
+    Some(state_of(process, &process.status().ok()?))
+}
+
+fn state_of(process: &Process, status: &Status) -> State {
+    let mut blocked = status.sigblk;
+    // `SigBlk` is the first thread's; what is blocked must be so in all of them.
+    if blocked != 0 && status.threads > 1 {
+        for thread in process.tasks().into_iter().flatten().flatten() {
+            if let Ok(status) = thread.status() {
+                blocked &= status.sigblk;
+            }
+        }
+    }
+    State {
+        ignored: SignalSet(status.sigign),
+        caught: SignalSet(status.sigcgt),
+        blocked: SignalSet(blocked),
+        pending: SignalSet(status.sigpnd | status.shdpnd),
+    }
+}

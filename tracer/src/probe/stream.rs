@@ -1,0 +1,122 @@
+//! The stream of observations from the attached kernel side.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use bytes::Bytes;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::timeout,
+};
+use tracer_common::event::Kind;
+
+use super::{clock, decode, procfs};
+use crate::timeline::observation::{Fact, Observation};
+
+/// Records taken from the ring at one go, so that a busy host can't hold the loop.
+const BATCH: usize = 4096;
+
+/// Reads records, and counts the ones that were lost.
+pub struct Stream {
+    ring: AsyncFd<RingBuf<MapData>>,
+    lost: PerCpuArray<MapData, u64>,
+    lost_before: [u64; Kind::ALL.len()],
+    systemd_hierarchy: Option<u32>,
+    /// Taken from the ring, not decoded yet.
+    records: Vec<Bytes>,
+}
+
+impl Stream {
+    /// Takes the maps of an attached kernel side. Needs a tokio runtime.
+    pub fn open(ebpf: &mut Ebpf, systemd_hierarchy: Option<u32>) -> Result<Self> {
+        let ring = ebpf.take_map("EVENTS").context("the eBPF object has no map 'EVENTS'")?;
+        let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
+        let ring = RingBuf::try_from(ring)?;
+        // SAFETY: the descriptor is the ring's own and stays open until the ring, which
+        // the AsyncFd owns, is dropped.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .context("cannot wait for the eBPF ring buffer")?;
+        Ok(Self {
+            ring,
+            lost: PerCpuArray::try_from(lost)?,
+            lost_before: [0; Kind::ALL.len()],
+            systemd_hierarchy,
+            records: Vec::new(),
+        })
+    }
+
+    /// Waits at most `patience` for records, and returns what has come, with the
+    /// losses since the last call at its end.
+    pub async fn next(&mut self, patience: Duration) -> Result<Vec<Observation>> {
+        if self.drain() == 0
+            && let Ok(ready) = timeout(patience, self.ring.readable_mut()).await
+        {
+            ready.context("cannot wait for the eBPF ring buffer")?.clear_ready();
+            self.drain();
+        }
+        self.observations()
+    }
+
+    /// What is left in the ring, without waiting.
+    pub fn rest(&mut self) -> Result<Vec<Observation>> {
+        while self.drain() == BATCH {}
+        self.observations()
+    }
+
+    fn drain(&mut self) -> usize {
+        let ring = self.ring.get_mut();
+        let before = self.records.len();
+        while self.records.len() - before < BATCH
+            && let Some(record) = ring.next()
+        {
+            self.records.push(Bytes::copy_from_slice(&record));
+        }
+        self.records.len() - before
+    }
+
+    fn observations(&mut self) -> Result<Vec<Observation>> {
+        let mut observations = Vec::with_capacity(self.records.len());
+        for record in std::mem::take(&mut self.records) {
+            let mut observation = decode::decode(&record, self.systemd_hierarchy)?;
+            look_up(&mut observation.fact, &record);
+            observations.push(observation);
+        }
+        self.losses(&mut observations)?;
+        Ok(observations)
+    }
+
+    fn losses(&mut self, observations: &mut Vec<Observation>) -> Result<()> {
+        for kind in Kind::ALL {
+            let counts =
+                self.lost.get(&(kind as u32), 0).context("cannot read the loss counters")?;
+            let total: u64 = counts.iter().sum();
+            let before = &mut self.lost_before[kind as usize];
+            if total > *before {
+                let fact = Fact::Loss { kind: kind.name(), count: total - *before };
+                observations.push(Observation { at: clock::boot_ns(), fact });
+                *before = total;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds what only /proc can tell, while it can: the resolved path of a program.
+fn look_up(fact: &mut Fact, record: &[u8]) {
+    match fact {
+        // The process may have gone on to another program since.
+        Fact::Exec { task, exe, .. } => {
+            if let Some(resolved) = procfs::exe(task.id)
+                && resolved.rsplit('/').next() == decode::loaded_file(record).as_deref()
+            {
+                *exe = resolved;
+            }
+        }
+        Fact::Notify(datagram) => datagram.exe = procfs::exe(datagram.sender.id),
+        _ => {}
+    }
+}
