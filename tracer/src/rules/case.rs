@@ -141,7 +141,15 @@ impl<'a> Case<'a> {
 
     /// Every signal sent to the main process.
     pub(super) fn signals(&self) -> impl Iterator<Item = (usize, i64, &'a SignalSent)> {
-        self.events().filter_map(|(index, event)| match &event.what {
+        self.signals_from(0)
+    }
+
+    /// Those from the event at `first` on.
+    pub(super) fn signals_from(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = (usize, i64, &'a SignalSent)> {
+        self.events().skip(first).filter_map(|(index, event)| match &event.what {
             What::Signal(sent) if self.is_main(&sent.target) => Some((index, event.at_ns, &**sent)),
             _ => None,
         })
@@ -238,27 +246,22 @@ impl<'a> Case<'a> {
         self.activation.milestones.ready_ns.is_some_and(|ready| ready <= at)
     }
 
+    /// Whether READY=1 is still to be expected of this start.
+    pub(super) fn awaits_ready(&self) -> bool {
+        self.activation.joined_ns.is_none()
+            && (self.is_notify() || self.activation.milestones.ready_ns.is_some())
+    }
+
     /// Whether the start was over at `at`: READY=1 was said, or, where none is due
     /// and a reload is known to send a signal, time enough had passed.
     pub(super) fn is_started_at(&self, at: i64) -> bool {
-        if self.activation.milestones.ready_ns.is_some() {
-            return self.is_ready_at(at);
-        }
-        let awaits_ready = self.is_notify() && self.activation.joined_ns.is_none();
         let oneshot =
             self.facts().is_some_and(|facts| facts.service_type.as_deref() == Some("oneshot"));
-        self.reloads_by_signal()
-            && !awaits_ready
+        let settled = self.reloads_by_signal()
+            && !self.awaits_ready()
             && !oneshot
-            && at.saturating_sub(self.began_ns()) >= SETTLED_NS
-    }
-
-    /// Whether the service was on its way out before `at`: it had said so, it had been
-    /// told to, something else was killing it, or it had been up and gave its handler back.
-    pub(super) fn is_stopping_at(&self, at: i64) -> bool {
-        self.said_stopping_before(at)
-            || self.told_to_stop_before(at).is_some()
-            || self.gave_handler_back_before(at)
+            && at.saturating_sub(self.began_ns()) >= SETTLED_NS;
+        self.is_ready_at(at) || settled
     }
 
     /// The message with the first READY=1 that was not refused.
@@ -266,35 +269,43 @@ impl<'a> Case<'a> {
         self.messages().find(|told| told.counts() && told.state() == Some(Announced::Ready))
     }
 
-    fn said_stopping_before(&self, at: i64) -> bool {
-        self.messages().any(|told| {
-            told.at_ns < at
-                && told.counts()
-                && told.state() == Some(Announced::Stopping)
-                && self.is_main(&told.message.sender)
-        })
+    /// When the service began to go away: it said so, it was told to, something else
+    /// was killing it, or it had been up and gave its handler back for good.
+    pub(super) fn stopping_ns(&self) -> Option<i64> {
+        let told = self.told_to_stop().map(|(_, at_ns, _)| at_ns);
+        [self.said_stopping_ns(), told, self.gave_handler_back_ns()].into_iter().flatten().min()
     }
 
-    /// The signal that told the main process to stop before `at`.
-    pub(super) fn told_to_stop_before(&self, at: i64) -> Option<(usize, &'a SignalSent)> {
-        let stops = |sent: &SignalSent| {
+    fn said_stopping_ns(&self) -> Option<i64> {
+        self.messages()
+            .find(|told| {
+                told.counts()
+                    && told.state() == Some(Announced::Stopping)
+                    && self.is_main(&told.message.sender)
+            })
+            .map(|told| told.at_ns)
+    }
+
+    /// The first signal that told the main process to stop, or killed it.
+    pub(super) fn told_to_stop(&self) -> Option<(usize, i64, &'a SignalSent)> {
+        self.signals().find(|(_, _, sent)| {
             let asks = [Signal::TERM, Signal::INT, Signal::KILL].contains(&sent.signal)
                 && sent.fate != Fate::Ignored;
             sent.signal != self.reload_signal() && (asks || sent.fate == Fate::Killed)
-        };
-        self.signals()
-            .find(|(_, at_ns, sent)| *at_ns < at && stops(sent))
-            .map(|(index, _, sent)| (index, sent))
+        })
     }
 
-    fn gave_handler_back_before(&self, at: i64) -> bool {
-        let awaits_ready = self.is_notify() || self.activation.milestones.ready_ns.is_some();
+    fn gave_handler_back_ns(&self) -> Option<i64> {
         let mut handled = false;
-        let mut gave_back = false;
-        for stand in self.stands().take_while(|stand| stand.at_ns < at) {
-            let reset = !stand.by_exec && stand.disposition == DispositionKind::Default;
-            let was_up = handled && (!awaits_ready || self.is_ready_at(stand.at_ns));
-            gave_back = reset && (was_up || gave_back);
+        let mut gave_back = None;
+        for stand in self.stands() {
+            let is_reset = !stand.by_exec && stand.disposition == DispositionKind::Default;
+            let was_up = handled && (!self.awaits_ready() || self.is_ready_at(stand.at_ns));
+            if !is_reset {
+                gave_back = None;
+            } else if was_up {
+                gave_back.get_or_insert(stand.at_ns);
+            }
             handled = stand.takes() || (handled && !stand.by_exec);
         }
         gave_back

@@ -25,9 +25,8 @@ impl Rule for ReadyBeforeHandler {
 
 fn finding(case: &Case) -> Option<Finding> {
     let ready = case.activation.milestones.ready_ns?;
-    let open =
-        case.is_fatal_at(ready) && !case.is_runtimes_at(ready) && !case.is_stopping_at(ready);
-    if !open {
+    let is_leaving = case.stopping_ns().is_some_and(|stopping| stopping < ready);
+    if !case.is_fatal_at(ready) || case.is_runtimes_at(ready) || is_leaving {
         return None;
     }
     let handler = case.stands().find(|stand| stand.takes() && stand.at_ns > ready);

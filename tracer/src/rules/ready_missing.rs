@@ -19,9 +19,7 @@ impl Rule for ReadyMissing {
     }
 
     fn check(&self, case: &Case) -> Vec<Alert> {
-        let due = case.is_notify()
-            && case.activation.joined_ns.is_none()
-            && case.activation.milestones.ready_ns.is_none();
+        let due = case.awaits_ready() && case.activation.milestones.ready_ns.is_none();
         let explained =
             case.deadly_reload().is_some() || ready_rejected::refused(case).next().is_some();
         if !due || explained {
@@ -35,11 +33,11 @@ fn finding(case: &Case) -> Option<Finding> {
     let milestones = &case.activation.milestones;
     let by_user = case.capture.ended_by == EndedBy::Interrupt;
     let end = case.end_ns();
-    let stop = case.told_to_stop_before(end);
+    let stop = case.told_to_stop();
     let how = match (milestones.exit_ns, stop) {
         // Who interrupts a capture ends what it traces too.
         (Some(_), Some(_)) if by_user => return None,
-        (Some(_), Some((_, sent))) => {
+        (Some(_), Some((.., sent))) => {
             format!(
                 "was stopped by {} from {} and ended",
                 sent.signal,
@@ -55,7 +53,7 @@ fn finding(case: &Case) -> Option<Finding> {
         .find(|told| told.message.result != 0 && told.state() == Some(Announced::Ready));
     let mut events: Vec<usize> = [
         failed.map(|told| told.index),
-        stop.filter(|_| milestones.exit_ns.is_some()).map(|(index, _)| index),
+        stop.filter(|_| milestones.exit_ns.is_some()).map(|(index, ..)| index),
         case.exit_index(),
     ]
     .into_iter()

@@ -36,10 +36,12 @@ impl Rule for ReadyRejected {
 /// The READY=1 that NotifyAccess= kept out, where one was awaited and none was let in.
 pub(super) fn refused<'a>(case: &Case<'a>) -> impl Iterator<Item = Told<'a>> {
     let waits = case.facts().is_none_or(|facts| facts.service_type.is_none() || facts.is_notify());
-    let never_ready = case.activation.milestones.ready_ns.is_none();
+    // Of a service that ran before the capture, the accepted one may have gone unseen.
+    let unready =
+        case.activation.milestones.ready_ns.is_none() && case.activation.joined_ns.is_none();
     case.messages().filter(move |told| {
         waits
-            && never_ready
+            && unready
             && told.state() == Some(Announced::Ready)
             && is_kept_out(case, told.message)
     })
@@ -105,6 +107,16 @@ mod tests {
         let start = activation().unit("notify", "no").exec(0).handler(5.ms());
         start.clone().notify(20.ms(), by("postgres"), READY).refused().ready(30.ms()).judged(&[]);
         start.ready(10.ms()).notify(20.ms(), by("postgres"), READY).refused().judged(&[]);
+    }
+
+    #[test]
+    fn after_a_late_join_the_accepted_one_may_have_gone_unseen() {
+        activation()
+            .unit("notify", "no")
+            .joined(5.s())
+            .notify(6.s(), by("postgres"), READY)
+            .refused()
+            .judged(&["capture-incomplete"]);
     }
 
     #[test]

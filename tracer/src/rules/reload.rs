@@ -45,6 +45,12 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// Those that came before the service began to go away.
+    pub(super) fn reloads_in_service(&self) -> impl Iterator<Item = Reload<'a>> {
+        let stopping = self.stopping_ns();
+        self.reloads().filter(move |reload| stopping.is_none_or(|at| reload.at_ns <= at))
+    }
+
     /// Whether this reload signal kills because the program has no handler.
     pub(super) fn deadly(&self, reload: &Reload<'a>) -> Option<Deadly<'a>> {
         let sent = reload.sent;
@@ -65,7 +71,7 @@ impl<'a> Case<'a> {
 
     /// The next signal to the main process, if it is the same one, sent by itself, and kills.
     fn reraised(&self, reload: &Reload) -> Option<usize> {
-        let (index, _, next) = self.signals().find(|(index, ..)| *index > reload.index)?;
+        let (index, _, next) = self.signals_from(reload.index + 1).next()?;
         let passed_on = next.signal == reload.sent.signal
             && next.fate == Fate::Killed
             && next.sender.as_ref().is_some_and(|sender| self.is_main(sender));
@@ -74,9 +80,10 @@ impl<'a> Case<'a> {
 
     /// The reload signal that killed the service, or would have, if there is one.
     pub(super) fn deadly_reload(&self) -> Option<Deadly<'a>> {
+        let stopping = self.stopping_ns();
         self.reloads()
             .filter_map(|reload| self.deadly(&reload))
-            .find(|deadly| !self.is_stopping_at(deadly.reload.settled_ns()))
+            .find(|deadly| stopping.is_none_or(|stopping| deadly.reload.settled_ns() <= stopping))
     }
 
     /// Whether a deadly reload came after the start, to a program that never had a

@@ -303,6 +303,19 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_taken_back_for_a_while_only_leaves_a_gap() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .handler(10.ms())
+            .ready(20.ms())
+            .disposition(2.s(), Default)
+            .signal(3.s(), Signal::HUP, Default, Pending, by("kill"))
+            .handler(4.s())
+            .judged(&[ID]);
+    }
+
+    #[test]
     fn a_reset_before_ready_is_still_a_start() {
         activation()
             .unit("notify", "no")

@@ -22,22 +22,20 @@ impl Rule for ReloadBeforeReady {
     }
 
     fn check(&self, case: &Case) -> Vec<Alert> {
-        let early: Vec<Reload> = case.reloads().filter(|reload| is_early(case, reload)).collect();
+        let early: Vec<Reload> =
+            case.reloads_in_service().filter(|reload| is_early(case, reload)).collect();
         finding(case, &early).map(|finding| finding.alert(self)).into_iter().collect()
     }
 }
 
 /// Whether the program itself took it before it had said READY=1.
 fn is_early(case: &Case, reload: &Reload) -> bool {
-    let awaited = match case.activation.milestones.ready_ns {
-        // One that stayed blocked until then was held back on purpose.
-        Some(ready) => reload.settled_ns() < ready,
-        None => case.is_notify() && case.activation.joined_ns.is_none(),
-    };
-    awaited
+    // One that stayed blocked until READY=1 was held back on purpose.
+    let ready = case.activation.milestones.ready_ns;
+    case.awaits_ready()
+        && ready.is_none_or(|ready| reload.settled_ns() < ready)
         && reload.sent.fate == Fate::Handled
         && case.deadly(reload).is_none()
-        && !case.is_stopping_at(reload.at_ns)
         && !left_in_order(case)
 }
 
@@ -120,6 +118,17 @@ mod tests {
             .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
             .ends_at(100.ms(), EndedBy::Interrupt)
             .judged(&[ID]);
+    }
+
+    #[test]
+    fn the_ready_that_ends_a_reload_of_a_running_service_is_not_its_first() {
+        activation()
+            .unit("notify-reload", "no")
+            .joined(5.s())
+            .disposition(5.s(), Handler)
+            .signal(6.s(), Signal::HUP, Handler, Handled, by("systemd"))
+            .ready(7.s())
+            .judged(&["capture-incomplete"]);
     }
 
     #[test]

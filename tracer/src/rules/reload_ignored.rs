@@ -22,12 +22,8 @@ impl Rule for ReloadIgnored {
     }
 
     fn check(&self, case: &Case) -> Vec<Alert> {
-        let lost: Vec<Reload> = case
-            .reloads()
-            .filter(|reload| {
-                reload.sent.fate == Fate::Ignored && !case.is_stopping_at(reload.at_ns)
-            })
-            .collect();
+        let lost: Vec<Reload> =
+            case.reloads_in_service().filter(|reload| reload.sent.fate == Fate::Ignored).collect();
         finding(case, &lost).map(|finding| finding.alert(self)).into_iter().collect()
     }
 }

@@ -81,7 +81,7 @@ fn without_reload(case: &Case) -> Option<Finding> {
         && last.disposition == DispositionKind::Default
         && case.first_handler().is_none()
         && case.reloads().next().is_none()
-        && !case.is_stopping_at(end);
+        && case.stopping_ns().is_none();
     let known = case.reloads_by_signal() && case.is_started_at(end.saturating_sub(GRACE_NS));
     (is_open && known).then(|| {
         let signal = case.reload_signal();

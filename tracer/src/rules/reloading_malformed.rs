@@ -87,7 +87,7 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
             && matches!(told.state(), Some(Announced::Ready | Announced::Stopping))
     });
     let waited = end.saturating_sub(last.at_ns);
-    let is_over = case.activation.milestones.exit_ns.is_some() || case.is_stopping_at(end);
+    let is_over = case.activation.milestones.exit_ns.is_some() || case.stopping_ns().is_some();
     (!answered && !is_over && waited >= RELOAD_NS).then(|| Finding {
         at_ns: last.at_ns,
         events: vec![last.index],

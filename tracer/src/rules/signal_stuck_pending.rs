@@ -25,7 +25,8 @@ impl Rule for SignalStuckPending {
     }
 
     fn check(&self, case: &Case) -> Vec<Alert> {
-        let stuck: Vec<Reload> = case.reloads().filter(|reload| is_stuck(case, reload)).collect();
+        let stuck: Vec<Reload> =
+            case.reloads_in_service().filter(|reload| is_stuck(case, reload)).collect();
         finding(case, &stuck).map(|finding| finding.alert(self)).into_iter().collect()
     }
 }
@@ -40,15 +41,8 @@ fn is_stuck(case: &Case, reload: &Reload) -> bool {
     };
     let long = exited || case.end_ns().saturating_sub(reload.at_ns) >= STUCK_NS;
     // Held back on purpose: a service that starts may take its signals once it is ready.
-    let starting = case.is_notify()
-        && case.activation.joined_ns.is_none()
-        && milestones.ready_ns.is_none()
-        && !exited;
-    untaken
-        && long
-        && !starting
-        && case.deadly(reload).is_none()
-        && !case.is_stopping_at(reload.at_ns)
+    let starting = case.awaits_ready() && milestones.ready_ns.is_none() && !exited;
+    untaken && long && !starting && case.deadly(reload).is_none()
 }
 
 fn finding(case: &Case, stuck: &[Reload]) -> Option<Finding> {
