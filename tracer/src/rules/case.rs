@@ -197,14 +197,9 @@ impl<'a> Case<'a> {
         self.stands().find(Stand::takes)
     }
 
-    /// Whether the program had shown before `at` that it takes the reload signal.
-    pub(super) fn had_handler_before(&self, at: i64) -> bool {
-        self.stands().any(|stand| stand.takes() && stand.at_ns < at)
-            || self.reloads().any(|reload| {
-                reload.at_ns < at
-                    && reload.sent.fate == Fate::Handled
-                    && self.deadly(&reload).is_none()
-            })
+    /// Whether the program had taken a reload before `at`.
+    pub(super) fn took_reload_before(&self, at: i64) -> bool {
+        self.reloads().any(|reload| reload.at_ns < at && reload.sent.fate == Fate::Handled)
     }
 
     /// The handler of a language runtime is in force at `at`. What it does is the
@@ -276,12 +271,11 @@ impl<'a> Case<'a> {
         [self.said_stopping_ns(), told, self.gave_handler_back_ns()].into_iter().flatten().min()
     }
 
+    /// Whether systemd heard it or not.
     fn said_stopping_ns(&self) -> Option<i64> {
         self.messages()
             .find(|told| {
-                told.counts()
-                    && told.state() == Some(Announced::Stopping)
-                    && self.is_main(&told.message.sender)
+                told.state() == Some(Announced::Stopping) && self.is_main(&told.message.sender)
             })
             .map(|told| told.at_ns)
     }

@@ -134,4 +134,14 @@ mod tests {
             .notify(21.ms(), itself(), &[("WATCHDOG", "1")])
             .judged(&[]);
     }
+
+    #[test]
+    fn another_senders_success_is_not_a_second_try() {
+        activation()
+            .exec(0)
+            .notify(20.ms(), by("worker"), &[("WATCHDOG", "1")])
+            .failed(11)
+            .notify(21.ms(), itself(), &[("WATCHDOG", "1")])
+            .judged(&[ID]);
+    }
 }

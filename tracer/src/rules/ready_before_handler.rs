@@ -93,7 +93,15 @@ mod tests {
 
     #[test]
     fn a_handler_at_the_same_moment_is_in_time() {
-        activation().exec(0).handler(20.ms()).ready(20.ms()).fatal(0, 20.ms()).judged(&[]);
+        activation()
+            .unit("notify", "no")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .handler(20.ms())
+            .ready(20.ms())
+            .fatal(0, 20.ms())
+            .ends_at(30.ms(), EndedBy::Until)
+            .judged(&[]);
     }
 
     #[test]
@@ -136,6 +144,56 @@ mod tests {
             .ready(20.ms())
             .handler(30.ms())
             .mask(31.ms(), Handler)
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_ready_on_the_way_out_is_no_start() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .signal(10.ms(), Signal::TERM, Handler, Handled, by("systemd"))
+            .ready(20.ms())
+            .handler(30.ms())
+            .fatal(0, 30.ms())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_signalfd_that_is_unblocked_consumes_nothing() {
+        activation()
+            .unit("notify", "no")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .signalfd(1.ms())
+            .mask(2.ms(), Default)
+            .ready(20.ms())
+            .fatal(2.ms(), 30.ms())
+            .mask(30.ms(), Blocked)
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn an_exec_leaves_the_runtime_behind() {
+        activation()
+            .exec(0)
+            .runtime_handler(1.ms())
+            .exec(10.ms())
+            .ready(20.ms())
+            .handler(30.ms())
+            .fatal(0, 30.ms())
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn unblocking_without_a_handler_is_no_handler() {
+        activation()
+            .exec(0)
+            .signalfd(1.ms())
+            .mask(2.ms(), Default)
+            .ready(20.ms())
+            .mask(30.ms(), Default)
+            .fatal(2.ms(), 60.s())
             .judged(&[]);
     }
 }

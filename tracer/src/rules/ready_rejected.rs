@@ -153,8 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn the_main_processs_own_ready_is_refused_for_its_sender_only_with_access_none() {
-        let long = activation().unit("notify", "no").exec(0).notify(20.ms(), itself(), READY);
-        long.refused().judged(&[]);
+    fn what_was_refused_for_another_reason_than_its_sender_is_not_its_case() {
+        let start = activation().unit("notify", "no").exec(0);
+        start.clone().notify(20.ms(), itself(), READY).refused().judged(&[]);
+        start.clone().notify(20.ms(), by("postgres"), READY).refused().of_length(4097).judged(&[]);
+    }
+
+    #[test]
+    fn the_main_process_is_kept_out_by_access_none_or_by_another_pid_it_claims() {
+        let start = activation().unit("notify", "no").exec(0);
+        start.clone().admits("none").notify(20.ms(), itself(), READY).refused().judged(&[ID]);
+        start.notify(20.ms(), itself(), READY).refused().claiming(1).judged(&[ID]);
     }
 }

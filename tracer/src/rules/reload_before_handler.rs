@@ -105,7 +105,7 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal};
+    use crate::{rules::testing::*, signal::Signal, timeline::event::Fate};
 
     const ID: &str = "reload-before-handler";
 
@@ -292,8 +292,9 @@ mod tests {
             |start: Start| start.signal(2.s(), Signal::TERM, Handler, Handled, by("systemd"));
         let stopping =
             |start: Start| start.notify(2.s(), itself(), &[("STOPPING", "1"), ("READY", "1")]);
+        let unheard = |start: Start| stopping(start).refused();
         let reset = |start: Start| start.disposition(2.s(), Default);
-        for leave in [&term as &dyn Fn(_) -> _, &stopping, &reset] {
+        for leave in [&term as &dyn Fn(_) -> _, &stopping, &unheard, &reset] {
             let up = activation().unit("notify", "no").exec(0).handler(10.ms()).ready(20.ms());
             leave(up)
                 .disposition(3.s(), Default)
@@ -339,5 +340,60 @@ mod tests {
             .by_kernel()
             .judged(&[]);
         activation().exec(0).signal(50.ms(), Signal::TERM, Default, Killed, by("kill")).judged(&[]);
+    }
+
+    #[test]
+    fn a_process_that_sends_itself_the_signal_is_not_reloaded() {
+        activation().exec(0).signal(50.ms(), Signal::HUP, Default, Killed, itself()).judged(&[]);
+    }
+
+    #[test]
+    fn a_signal_that_does_not_kill_by_default_waits_harmlessly() {
+        let winch: Signal = "WINCH".parse().unwrap();
+        activation()
+            .reloads_by(winch)
+            .exec(0)
+            .signal(59.s(), winch, Default, Pending, by("kill"))
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_runtime_that_survives_one_of_its_own_signals_listens() {
+        activation()
+            .exec(0)
+            .runtime_handler(1.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_runtime()
+            .signal(60.ms(), Signal::HUP, Handler, Handled, itself())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn an_ignored_term_and_a_childs_stopping_leave_the_service_up() {
+        activation()
+            .exec(0)
+            .signal(10.ms(), Signal::TERM, Ignored, Fate::Ignored, by("kill"))
+            .notify(20.ms(), by("worker"), &[("STOPPING", "1")])
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn of_one_moment_the_error_comes_first() {
+        activation()
+            .exec(0)
+            .signal(0, Signal::HUP, Default, Killed, by("kill"))
+            .lost(1)
+            .judged(&[ID, "capture-incomplete"]);
+    }
+
+    #[test]
+    fn a_service_found_running_counts_as_started() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .joined(60.s())
+            .signal(61.s(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&["capture-incomplete", ID]);
+        assert!(alerts[1].consequence.contains("(result 'success')"), "{}", alerts[1].consequence);
     }
 }

@@ -122,4 +122,15 @@ mod tests {
             .signal(2.s(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
             .judged(&[]);
     }
+
+    #[test]
+    fn an_init_that_asked_to_ignore_it_is_not_called_immune() {
+        let alerts = activation()
+            .init()
+            .exec(0)
+            .disposition(1.ms(), Ignored)
+            .signal(50.ms(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+            .judged(&[ID]);
+        assert!(!alerts[0].message.contains("init"), "{}", alerts[0].message);
+    }
 }

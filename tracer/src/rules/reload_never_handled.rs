@@ -107,7 +107,11 @@ fn without_reload(case: &Case) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+    use crate::{
+        rules::testing::*,
+        signal::Signal,
+        timeline::{document::EndedBy, event::Fate},
+    };
 
     const ID: &str = "reload-never-handled";
     const RACE: &str = "reload-before-handler";
@@ -193,5 +197,36 @@ mod tests {
         reloads().signalfd(1.ms()).judged(&[]);
         reloads().disposition(1.ms(), Ignored).judged(&[]);
         reloads().exit(30.s(), 0).judged(&[]);
+    }
+
+    #[test]
+    fn a_program_that_took_a_reload_before_has_a_handler_somewhere() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .runtime_handler(1.ms())
+            .ready(50.ms())
+            .signal(5.s(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_runtime()
+            .exec(6.s())
+            .signal(6.s() + 1, Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[RACE]);
+    }
+
+    #[test]
+    fn a_oneshot_is_its_own_start() {
+        let oneshot = activation().unit("oneshot", "no").reloads_by(Signal::HUP).exec(0);
+        oneshot.clone().judged(&[]);
+        oneshot.signal(30.s(), Signal::HUP, Default, Killed, by("kill")).judged(&[RACE]);
+    }
+
+    #[test]
+    fn what_outlived_a_reload_or_is_stopping_is_not_said_to_die_of_the_next() {
+        let reloads = || activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
+        reloads()
+            .init()
+            .signal(30.s(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+            .judged(&["reload-ignored"]);
+        reloads().signal(30.s(), Signal::TERM, Handler, Handled, by("systemd")).judged(&[]);
     }
 }

@@ -105,7 +105,7 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, timeline::document::EndedBy};
+    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
 
     const ID: &str = "reloading-malformed";
     const TIMED: &[(&str, &str)] = &[("RELOADING", "1"), ("MONOTONIC_USEC", "123456")];
@@ -150,6 +150,7 @@ mod tests {
         reloading().ends_at(1.s() + 900.ms(), EndedBy::Until).judged(&[]);
         reloading().notify(1.s() + 1, itself(), &[("STOPPING", "1")]).judged(&[]);
         reloading().exit(3.s(), 0).judged(&[]);
+        reloading().signal(2.s(), Signal::TERM, Handler, Handled, by("systemd")).judged(&[]);
     }
 
     #[test]
@@ -158,5 +159,15 @@ mod tests {
         up("notify-reload").notify(1.s(), itself(), &both).judged(&[]);
         let stop = [("RELOADING", "1"), ("STOPPING", "1")];
         up("notify-reload").notify(1.s(), itself(), &stop).judged(&[]);
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_not_judged() {
+        activation()
+            .exec(0)
+            .handler(1.ms())
+            .notify(1.s(), itself(), UNTIMED)
+            .failed(111)
+            .judged(&["notify-send-failed"]);
     }
 }

@@ -114,6 +114,11 @@ impl Start {
         self
     }
 
+    pub fn admits(mut self, notify_access: &str) -> Self {
+        self.facts.get_or_insert_default().notify_access = Some(notify_access.to_owned());
+        self
+    }
+
     pub fn reloads_by(mut self, signal: Signal) -> Self {
         self.facts.get_or_insert_default().reload_signal = Some(signal);
         self
@@ -310,6 +315,17 @@ impl Start {
     /// The last message is not acted on.
     pub fn refused(mut self) -> Self {
         self.last_message().accepted = Some(false);
+        self
+    }
+
+    pub fn of_length(mut self, bytes: u32) -> Self {
+        self.last_message().length = bytes;
+        self
+    }
+
+    /// The last message bears the credentials of another process.
+    pub fn claiming(mut self, pid: u32) -> Self {
+        self.last_message().claimed_pid = Some(pid);
         self
     }
 
