@@ -1,1 +1,3 @@
-//! commands
+//! What the commands do.
+
+pub mod explain;

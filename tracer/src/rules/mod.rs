@@ -1,1 +1,165 @@
-//! rules
+//! What a timeline says about the service: one rule per file, each a pure
+//! function of the exported document, so that a saved capture is judged exactly
+//! as the live one was.
+
+mod capture_incomplete;
+mod case;
+mod consequence;
+mod mend;
+mod notify_send_failed;
+mod ready_before_handler;
+mod ready_missing;
+mod ready_rejected;
+mod reload;
+mod reload_before_handler;
+mod reload_before_ready;
+mod reload_ignored;
+mod reload_never_handled;
+mod reloading_malformed;
+mod result;
+mod signal_stuck_pending;
+mod text;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;
+
+use std::cmp::Reverse;
+
+pub use case::Case;
+
+use crate::timeline::document::{Alert, Document, Severity};
+
+/// One thing that can be wrong with a start.
+pub trait Rule: Sync {
+    /// Its stable name, in kebab case.
+    fn id(&self) -> &'static str;
+    /// How bad every alert of it is.
+    fn severity(&self) -> Severity;
+    /// Its page: what it means, evidence, consequence, mend. Markdown.
+    fn explanation(&self) -> &'static str;
+    /// The alerts it raises on one activation.
+    fn check(&self, case: &Case) -> Vec<Alert>;
+}
+
+/// Every rule.
+pub static ALL: &[&dyn Rule] = &[
+    &reload_before_handler::ReloadBeforeHandler,
+    &reload_before_ready::ReloadBeforeReady,
+    &reload_ignored::ReloadIgnored,
+    &reload_never_handled::ReloadNeverHandled,
+    &ready_before_handler::ReadyBeforeHandler,
+    &ready_rejected::ReadyRejected,
+    &ready_missing::ReadyMissing,
+    &notify_send_failed::NotifySendFailed,
+    &reloading_malformed::ReloadingMalformed,
+    &signal_stuck_pending::SignalStuckPending,
+    &capture_incomplete::CaptureIncomplete,
+];
+
+/// The rule with this id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static dyn Rule> {
+    ALL.iter().copied().find(|rule| rule.id() == id)
+}
+
+/// Replaces the alerts of every activation by what the rules find in it now.
+pub fn judge(document: &mut Document) {
+    let Document { capture, services, .. } = document;
+    for service in services {
+        let found: Vec<Vec<Alert>> = service
+            .activations
+            .iter()
+            .map(|activation| alerts(&Case { capture, service, activation }))
+            .collect();
+        for (activation, alerts) in service.activations.iter_mut().zip(found) {
+            activation.alerts = alerts;
+        }
+    }
+}
+
+/// What every rule has to say, in order of time; of one moment, the worst first.
+fn alerts(case: &Case) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = ALL.iter().flat_map(|rule| rule.check(case)).collect();
+    alerts.sort_by(|a, b| {
+        (a.at_ns, Reverse(a.severity), &a.id).cmp(&(b.at_ns, Reverse(b.severity), &b.id))
+    });
+    alerts
+}
+
+/// An alert in the making: all of it that differs from case to case.
+struct Finding {
+    at_ns: i64,
+    events: Vec<usize>,
+    message: String,
+    consequence: String,
+    mend: String,
+}
+
+impl Finding {
+    /// The alert that `rule` raises for it.
+    fn alert(self, rule: &dyn Rule) -> Alert {
+        Alert {
+            id: rule.id().to_owned(),
+            severity: rule.severity(),
+            at_ns: self.at_ns,
+            events: self.events,
+            message: self.message,
+            consequence: self.consequence,
+            mend: self.mend,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_are_those_of_the_documentation() {
+        let ids: Vec<_> = ALL.iter().map(|rule| rule.id()).collect();
+        assert_eq!(
+            ids,
+            [
+                "reload-before-handler",
+                "reload-before-ready",
+                "reload-ignored",
+                "reload-never-handled",
+                "ready-before-handler",
+                "ready-rejected",
+                "ready-missing",
+                "notify-send-failed",
+                "reloading-malformed",
+                "signal-stuck-pending",
+                "capture-incomplete",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rule_is_found_by_its_whole_id_only() {
+        for rule in ALL {
+            assert_eq!(find(rule.id()).unwrap().id(), rule.id());
+        }
+        assert!(find("reload").is_none());
+        assert!(find("").is_none());
+    }
+
+    #[test]
+    fn every_rule_has_a_page_of_its_own_that_fits_a_terminal() {
+        for rule in ALL {
+            let page = rule.explanation();
+            let title = format!("# {}\n\nSeverity: {}\n\n", rule.id(), rule.severity());
+            assert!(page.starts_with(&title), "{} begins otherwise", rule.id());
+            for section in ["## Evidence", "## Consequence", "## Mend", "## When it is no problem"]
+            {
+                assert!(page.contains(section), "{} lacks '{section}'", rule.id());
+            }
+            assert!(page.lines().count() <= 80, "{} is too long", rule.id());
+            for line in page.lines() {
+                assert!(line.chars().count() <= 80, "{}: too wide: {line}", rule.id());
+            }
+        }
+    }
+}

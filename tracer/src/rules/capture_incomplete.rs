@@ -1,0 +1,107 @@
+//! Not everything was seen.
+
+use super::{Case, Finding, Rule, consequence, text};
+use crate::timeline::{
+    document::{Alert, Severity},
+    event::What,
+};
+
+pub(super) struct CaptureIncomplete;
+
+impl Rule for CaptureIncomplete {
+    fn id(&self) -> &'static str {
+        "capture-incomplete"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Warning
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/capture-incomplete.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        finding(case).map(|finding| finding.alert(self)).into_iter().collect()
+    }
+}
+
+fn finding(case: &Case) -> Option<Finding> {
+    let events: Vec<usize> = case
+        .events()
+        .filter(|(_, event)| matches!(event.what, What::Loss { .. }))
+        .map(|(index, _)| index)
+        .collect();
+    let joined = case.activation.joined_ns;
+    let (lost, omitted) = (case.capture.lost, case.activation.omitted);
+    let reasons: Vec<String> = [
+        joined.map(|at| {
+            format!("the capture began {} after the service had started", text::Span(at))
+        }),
+        (lost > 0).then(|| format!("{lost} events were lost{}", kinds(case))),
+        (omitted > 0).then(|| format!("{omitted} events were left out of a too long timeline")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if reasons.is_empty() {
+        return None;
+    }
+    let first_loss = events.first().map(|index| case.activation.events[*index].at_ns);
+    Some(Finding {
+        at_ns: joined.or(first_loss).unwrap_or(0),
+        events,
+        message: format!("This timeline may have holes: {}.", reasons.join("; ")),
+        consequence: consequence::holes(case),
+        mend: if joined.is_some() {
+            "Begin the capture first, then start the service: sigready trace UNIT in one terminal, \
+             systemctl restart UNIT in another; or sigready run -- CMD."
+        } else {
+            "Trace less at a time: name the unit instead of --all, or shorten the capture."
+        }
+        .to_owned(),
+    })
+}
+
+/// ` (signal 3, notify 1)`
+fn kinds(case: &Case) -> String {
+    let kinds: Vec<String> =
+        case.capture.losses.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, timeline::event::What};
+
+    const ID: &str = "capture-incomplete";
+
+    #[test]
+    fn every_cause_of_a_hole_is_told_in_one_alert() {
+        let alerts = activation()
+            .joined(5.s())
+            .event(6.s(), What::Loss { count: 3 })
+            .lost(3)
+            .omitted(7)
+            .judged(&[ID]);
+        assert_eq!(
+            alerts[0].message,
+            "This timeline may have holes: the capture began 5.00 s after the service had \
+             started; 3 events were lost; 7 events were left out of a too long timeline."
+        );
+        assert_eq!(alerts[0].events, [0]);
+        assert!(alerts[0].consequence.contains("python3 (pid 4711)"));
+    }
+
+    #[test]
+    fn each_cause_is_enough() {
+        activation().joined(0).judged(&[ID]);
+        activation().exec(0).lost(1).judged(&[ID]);
+        activation().exec(0).omitted(1).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_whole_capture_is_silent() {
+        activation().exec(0).judged(&[]);
+    }
+}

@@ -1,0 +1,307 @@
+//! One activation as the rules read it: who the main process is, when it was
+//! ready, when it was going away, what it did with the reload signal when.
+
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::{Activation, Capture, ExposureKind, Service, ServiceKind, UnitFacts},
+        event::{
+            DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What,
+        },
+    },
+};
+
+/// After this long a start that announces no readiness counts as over. Long
+/// enough for slow imports and JVMs; no signal of its own says it.
+const SETTLED_NS: i64 = 10_000_000_000;
+
+/// What a rule judges: one activation, with its service and the capture around it.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    /// The capture.
+    pub capture: &'a Capture,
+    /// The service.
+    pub service: &'a Service,
+    /// The activation.
+    pub activation: &'a Activation,
+}
+
+/// A message to the notify socket, with its place among the events.
+#[derive(Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub index: usize,
+    pub at_ns: i64,
+    pub message: &'a NotifyMessage,
+}
+
+impl Told<'_> {
+    /// Whether systemd got it and, as far as is known, acted on it.
+    pub fn counts(&self) -> bool {
+        self.message.result == 0 && self.message.accepted != Some(false)
+    }
+
+    /// The state it announces.
+    pub fn state(&self) -> Option<Announced> {
+        // The order of precedence within one datagram: service_notify_message() in
+        // systemd's src/core/service.c.
+        [
+            ("STOPPING", Announced::Stopping),
+            ("READY", Announced::Ready),
+            ("RELOADING", Announced::Reloading),
+        ]
+        .into_iter()
+        .find_map(|(key, state)| self.message.says(key, "1").then_some(state))
+    }
+}
+
+/// What a service can say of its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    Stopping,
+    Ready,
+    Reloading,
+}
+
+/// What the main process does with the reload signal from some moment on.
+#[derive(Clone, Copy)]
+pub(super) struct Stand {
+    pub index: usize,
+    pub at_ns: i64,
+    pub disposition: DispositionKind,
+    pub runtime: Option<Runtime>,
+    /// Whether a signalfd or sigwait takes it.
+    pub consumed: bool,
+    /// Whether an exec brought it about.
+    pub by_exec: bool,
+}
+
+impl Stand {
+    /// Whether the program itself takes the signal.
+    pub fn takes(&self) -> bool {
+        self.consumed || (self.disposition == DispositionKind::Handler && self.runtime.is_none())
+    }
+}
+
+impl<'a> Case<'a> {
+    /// The unit's settings, as far as they are known.
+    pub(super) fn facts(&self) -> Option<&'a UnitFacts> {
+        self.service.unit.as_ref()
+    }
+
+    /// Whether the settings are those of a unit, not what `run` stands in for.
+    pub(super) fn is_command(&self) -> bool {
+        self.service.kind == ServiceKind::Command
+    }
+
+    /// Whether the service announces its readiness.
+    pub(super) fn is_notify(&self) -> bool {
+        self.facts().is_some_and(UnitFacts::is_notify)
+    }
+
+    /// The signal that a reload of this service sends.
+    pub(super) fn reload_signal(&self) -> Signal {
+        self.facts().and_then(|facts| facts.reload_signal).unwrap_or(self.capture.signal)
+    }
+
+    /// Whether the unit's own settings say that a reload sends a signal.
+    pub(super) fn reloads_by_signal(&self) -> bool {
+        self.facts().is_some_and(|facts| facts.reload_signal.is_some())
+    }
+
+    pub(super) fn main(&self) -> Option<&'a ProcessRef> {
+        self.activation.main_process.as_ref()
+    }
+
+    pub(super) fn is_main(&self, process: &ProcessRef) -> bool {
+        self.main().is_some_and(|main| main.pid == process.pid)
+    }
+
+    pub(super) fn events(&self) -> impl Iterator<Item = (usize, &'a Event)> + use<'a> {
+        self.activation.events.iter().enumerate()
+    }
+
+    /// Where the main process's exit is among the events.
+    pub(super) fn exit_index(&self) -> Option<usize> {
+        self.events()
+            .find(|(_, event)| {
+                matches!(&event.what, What::Exit { process, .. } if self.is_main(process))
+            })
+            .map(|(index, _)| index)
+    }
+
+    /// Whether the main process dumped core when it died.
+    pub(super) fn dumped_core(&self) -> bool {
+        self.events().any(|(_, event)| {
+            matches!(
+                &event.what,
+                What::Exit { process, core_dumped: true, .. } if self.is_main(process)
+            )
+        })
+    }
+
+    /// Every signal sent to the main process.
+    pub(super) fn signals(&self) -> impl Iterator<Item = (usize, i64, &'a SignalSent)> {
+        self.signals_from(0)
+    }
+
+    /// Those from the event at `first` on.
+    pub(super) fn signals_from(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = (usize, i64, &'a SignalSent)> {
+        self.events().skip(first).filter_map(|(index, event)| match &event.what {
+            What::Signal(sent) if self.is_main(&sent.target) => Some((index, event.at_ns, &**sent)),
+            _ => None,
+        })
+    }
+
+    /// Every message to the notify socket, whoever sent it.
+    pub(super) fn messages(&self) -> impl Iterator<Item = Told<'a>> + use<'a> {
+        self.events().filter_map(|(index, event)| match &event.what {
+            What::Notify(message) => Some(Told { index, at_ns: event.at_ns, message }),
+            _ => None,
+        })
+    }
+
+    /// When the main process's hold on the reload signal changed, and to what.
+    pub(super) fn stands(&self) -> impl Iterator<Item = Stand> {
+        // A change of mask says nothing of who owns the handler; that stays as it was.
+        let mut owner = (None, false);
+        self.events().filter_map(move |(index, event)| {
+            let (disposition, by_exec) = match &event.what {
+                What::Exec { process, disposition, .. } if self.is_main(process) => {
+                    owner = (None, false);
+                    (*disposition, true)
+                }
+                What::Mask { process, signal, disposition, .. }
+                    if self.is_main(process) && *signal == self.reload_signal() =>
+                {
+                    (*disposition, false)
+                }
+                What::Disposition { process, signal, disposition, consumer, runtime, .. }
+                    if self.is_main(process) && *signal == self.reload_signal() =>
+                {
+                    owner = (*runtime, consumer.is_some());
+                    (*disposition, false)
+                }
+                _ => return None,
+            };
+            let (runtime, has_consumer) = owner;
+            let consumed = has_consumer && disposition == DispositionKind::Blocked;
+            Some(Stand { index, at_ns: event.at_ns, disposition, runtime, consumed, by_exec })
+        })
+    }
+
+    /// The first time the main process took the reload signal into its own hands.
+    pub(super) fn first_handler(&self) -> Option<Stand> {
+        self.stands().find(Stand::takes)
+    }
+
+    /// Whether the program had taken a reload before `at`.
+    pub(super) fn took_reload_before(&self, at: i64) -> bool {
+        self.reloads().any(|reload| reload.at_ns < at && reload.sent.fate == Fate::Handled)
+    }
+
+    /// The handler of a language runtime is in force at `at`. What it does is the
+    /// program's secret: Go's `signal.Notify` makes no system call.
+    pub(super) fn is_runtimes_at(&self, at: i64) -> bool {
+        self.stands()
+            .take_while(|stand| stand.at_ns <= at)
+            .last()
+            .is_some_and(|stand| stand.runtime.is_some())
+    }
+
+    /// Whether the reload signal would have killed the main process at `at`. A span
+    /// ends before its last moment: what is mended at `at` is harmless at `at`.
+    pub(super) fn is_fatal_at(&self, at: i64) -> bool {
+        self.activation
+            .exposure
+            .iter()
+            .any(|span| span.kind == ExposureKind::Fatal && span.from_ns <= at && at < span.to_ns)
+    }
+
+    /// The last moment that was observed: the exit, else the end of the capture.
+    pub(super) fn end_ns(&self) -> i64 {
+        self.activation.milestones.exit_ns.unwrap_or_else(|| {
+            let capture = &self.capture;
+            let end = capture.started_at.0.as_nanosecond() + i128::from(capture.duration_ns)
+                - self.activation.started_at.0.as_nanosecond();
+            i64::try_from(end).unwrap_or(i64::MAX)
+        })
+    }
+
+    /// When the program that runs now was started.
+    pub(super) fn began_ns(&self) -> i64 {
+        let milestones = &self.activation.milestones;
+        milestones.last_exec_ns.or(milestones.exec_ns).unwrap_or(0)
+    }
+
+    /// Whether READY=1 had been said before or at `at`.
+    pub(super) fn is_ready_at(&self, at: i64) -> bool {
+        self.activation.milestones.ready_ns.is_some_and(|ready| ready <= at)
+    }
+
+    /// Whether READY=1 is still to be expected of this start.
+    pub(super) fn awaits_ready(&self) -> bool {
+        self.activation.joined_ns.is_none()
+            && (self.is_notify() || self.activation.milestones.ready_ns.is_some())
+    }
+
+    /// Whether the start was over at `at`: READY=1 was said, or, where none is due
+    /// and a reload is known to send a signal, time enough had passed.
+    pub(super) fn is_started_at(&self, at: i64) -> bool {
+        let oneshot =
+            self.facts().is_some_and(|facts| facts.service_type.as_deref() == Some("oneshot"));
+        let settled = self.reloads_by_signal()
+            && !self.awaits_ready()
+            && !oneshot
+            && at.saturating_sub(self.began_ns()) >= SETTLED_NS;
+        self.is_ready_at(at) || settled
+    }
+
+    /// The message with the first READY=1 that was not refused.
+    pub(super) fn ready_message(&self) -> Option<Told<'a>> {
+        self.messages().find(|told| told.counts() && told.state() == Some(Announced::Ready))
+    }
+
+    /// When the service began to go away: it said so, it was told to, something else
+    /// was killing it, or it had been up and gave its handler back for good.
+    pub(super) fn stopping_ns(&self) -> Option<i64> {
+        let told = self.told_to_stop().map(|(_, at_ns, _)| at_ns);
+        [self.said_stopping_ns(), told, self.gave_handler_back_ns()].into_iter().flatten().min()
+    }
+
+    /// Whether systemd heard it or not.
+    fn said_stopping_ns(&self) -> Option<i64> {
+        self.messages()
+            .find(|told| {
+                told.state() == Some(Announced::Stopping) && self.is_main(&told.message.sender)
+            })
+            .map(|told| told.at_ns)
+    }
+
+    /// The first signal that told the main process to stop, or killed it.
+    pub(super) fn told_to_stop(&self) -> Option<(usize, i64, &'a SignalSent)> {
+        self.signals().find(|(_, _, sent)| {
+            let asks = [Signal::TERM, Signal::INT, Signal::KILL].contains(&sent.signal)
+                && sent.fate != Fate::Ignored;
+            sent.signal != self.reload_signal() && (asks || sent.fate == Fate::Killed)
+        })
+    }
+
+    fn gave_handler_back_ns(&self) -> Option<i64> {
+        let mut handled = false;
+        let mut gave_back = None;
+        for stand in self.stands() {
+            let is_reset = !stand.by_exec && stand.disposition == DispositionKind::Default;
+            let was_up = handled && (!self.awaits_ready() || self.is_ready_at(stand.at_ns));
+            if !is_reset {
+                gave_back = None;
+            } else if was_up {
+                gave_back.get_or_insert(stand.at_ns);
+            }
+            handled = stand.takes() || (handled && !stand.by_exec);
+        }
+        gave_back
+    }
+}

@@ -1,0 +1,33 @@
+//! What to change: short enough for a terminal. The pages under docs/rules have
+//! the long version.
+
+use crate::signal::Signal;
+
+/// The handler comes too late.
+pub(super) fn handler_first(signal: Signal) -> String {
+    format!(
+        "In the program: install the {signal} handler first, then send READY=1. In the unit: \
+         [Service] Type=notify, so that systemd holds reloads back until READY=1."
+    )
+}
+
+/// The handler does not come at all.
+pub(super) fn handler_or_no_reload(signal: Signal) -> String {
+    format!(
+        "Give the program a {signal} handler, or take the reload out of the unit: [Service] \
+         ExecReload= (empty), and systemctl try-restart where systemctl reload was used."
+    )
+}
+
+/// Reloads reach a service that is still starting.
+pub(super) fn wait_for_ready(sender: &str) -> String {
+    format!(
+        "Let {sender} wait for READY=1: use systemctl reload on a unit with [Service] \
+         Type=notify instead of sending the signal directly."
+    )
+}
+
+/// READY=1 is refused.
+pub(super) const ADMIT_OR_HIDE: &str = "Send READY=1 from the main process, or name it with \
+    MAINPID=; if that can't be, [Service] NotifyAccess=all. Children that should not speak for \
+    the service: start them without NOTIFY_SOCKET in their environment.";

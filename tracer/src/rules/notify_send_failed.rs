@@ -1,0 +1,147 @@
+//! A message to the notify socket could not be sent.
+
+use nix::errno::Errno;
+
+use super::{
+    Case, Finding, Rule,
+    case::{Announced, Told},
+    consequence, text,
+};
+use crate::timeline::document::{Alert, Severity};
+
+pub(super) struct NotifySendFailed;
+
+impl Rule for NotifySendFailed {
+    fn id(&self) -> &'static str {
+        "notify-send-failed"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Warning
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/notify-send-failed.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        let failed: Vec<Told> = case
+            .messages()
+            .filter(|told| told.message.result != 0 && !was_repeated(case, told))
+            .collect();
+        finding(case, &failed).map(|finding| finding.alert(self)).into_iter().collect()
+    }
+}
+
+/// Whether the sender tried again and got through.
+fn was_repeated(case: &Case, failed: &Told) -> bool {
+    case.messages().any(|told| {
+        told.index > failed.index
+            && told.message.result == 0
+            && told.message.sender.pid == failed.message.sender.pid
+            && told.message.assignments == failed.message.assignments
+    })
+}
+
+fn finding(case: &Case, failed: &[Told]) -> Option<Finding> {
+    let worst = failed
+        .iter()
+        .find(|told| told.state() == Some(Announced::Ready))
+        .or_else(|| failed.first())?;
+    let message = worst.message;
+    let keys: Vec<&str> = message.assignments.iter().map(|(key, _)| key.as_str()).collect();
+    let never_ready =
+        worst.state() == Some(Announced::Ready) && case.activation.milestones.ready_ns.is_none();
+    Some(Finding {
+        at_ns: worst.at_ns,
+        events: failed.iter().map(|told| told.index).collect(),
+        message: format!(
+            "{} from {} to {} could not be sent {}: {}{}.",
+            if keys.is_empty() { "A message".to_owned() } else { keys.join(", ") },
+            text::sender(&message.sender),
+            message.destination,
+            text::when(case.activation, worst.at_ns),
+            reason(message.result),
+            text::and_more(failed.len())
+        ),
+        consequence: if never_ready {
+            consequence::never_ready(case)
+        } else {
+            consequence::unheard(case)
+        },
+        mend: "Let the program reach the socket of $NOTIFY_SOCKET: don't change root or mount \
+               namespace, drop privileges or close it before the message; in a container, \
+               bind-mount it. Send again after EAGAIN."
+            .to_owned(),
+    })
+}
+
+/// `ECONNREFUSED (Connection refused)`
+fn reason(errno: i32) -> String {
+    match Errno::from_raw(errno) {
+        Errno::UnknownErrno => format!("error {errno}"),
+        known => format!("{known:?} ({})", known.desc()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::testing::*;
+
+    const ID: &str = "notify-send-failed";
+
+    #[test]
+    fn a_failed_send_names_the_sender_the_socket_and_the_error() {
+        let alerts = activation()
+            .unit("notify", "no")
+            .exec(0)
+            .handler(1.ms())
+            .ready(10.ms())
+            .notify(20.ms(), by("worker"), &[("STATUS", "up"), ("WATCHDOG", "1")])
+            .failed(111)
+            .judged(&[ID]);
+        assert_eq!(
+            alerts[0].message,
+            "STATUS, WATCHDOG from worker (pid 4720, /usr/bin/worker) to /run/systemd/notify could \
+             not be sent 20.0 ms after its exec: ECONNREFUSED (Connection refused)."
+        );
+        assert_eq!(alerts[0].events, [3]);
+    }
+
+    #[test]
+    fn an_error_without_a_name_has_its_number() {
+        let alerts = activation().exec(0).notify(0, itself(), &[]).failed(9999).judged(&[ID]);
+        assert!(alerts[0].message.ends_with("error 9999."), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_lost_ready_has_the_consequence_of_no_ready() {
+        let alerts = activation()
+            .unit("notify", "no")
+            .exec(0)
+            .notify(20.ms(), itself(), &[("READY", "1")])
+            .failed(2)
+            .judged(&[ID]);
+        assert!(alerts[0].consequence.contains("'timeout'"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_send_that_succeeds_the_second_time_did_no_harm() {
+        activation()
+            .exec(0)
+            .notify(20.ms(), itself(), &[("WATCHDOG", "1")])
+            .failed(11)
+            .notify(21.ms(), itself(), &[("WATCHDOG", "1")])
+            .judged(&[]);
+    }
+
+    #[test]
+    fn another_senders_success_is_not_a_second_try() {
+        activation()
+            .exec(0)
+            .notify(20.ms(), by("worker"), &[("WATCHDOG", "1")])
+            .failed(11)
+            .notify(21.ms(), itself(), &[("WATCHDOG", "1")])
+            .judged(&[ID]);
+    }
+}

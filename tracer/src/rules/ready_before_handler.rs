@@ -1,0 +1,199 @@
+//! READY=1 was said while the reload signal would still kill.
+
+use super::{Case, Finding, Rule, case::Stand, consequence, mend, text};
+use crate::timeline::document::{Alert, Severity};
+
+pub(super) struct ReadyBeforeHandler;
+
+impl Rule for ReadyBeforeHandler {
+    fn id(&self) -> &'static str {
+        "ready-before-handler"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/ready-before-handler.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        finding(case).map(|finding| finding.alert(self)).into_iter().collect()
+    }
+}
+
+fn finding(case: &Case) -> Option<Finding> {
+    let ready = case.activation.milestones.ready_ns?;
+    let is_leaving = case.stopping_ns().is_some_and(|stopping| stopping < ready);
+    if !case.is_fatal_at(ready) || case.is_runtimes_at(ready) || is_leaving {
+        return None;
+    }
+    let handler = case.stands().find(|stand| stand.takes() && stand.at_ns > ready);
+    // Without a handler the alert to raise is that there is none; and a program that
+    // nobody means to reload by signal needs none.
+    if handler.is_none() && (!case.reloads_by_signal() || never_comes(case)) {
+        return None;
+    }
+    let signal = case.reload_signal();
+    let told = case.ready_message();
+    Some(Finding {
+        at_ns: ready,
+        events: [told.map(|told| told.index), handler.map(|stand| stand.index)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        message: format!(
+            "{} said READY=1 {}, {}: until then {signal} would have killed it.",
+            told.map_or_else(|| text::main(case), |told| text::process(&told.message.sender)),
+            text::when(case.activation, ready),
+            order(handler, ready)
+        ),
+        consequence: consequence::death(case, signal, false, ready),
+        mend: mend::handler_first(signal),
+    })
+}
+
+fn never_comes(case: &Case) -> bool {
+    super::find("reload-never-handled").is_some_and(|rule| !rule.check(case).is_empty())
+}
+
+fn order(handler: Option<Stand>, ready: i64) -> String {
+    match handler {
+        Some(stand) => {
+            format!("{} before its handler", text::Span(stand.at_ns.saturating_sub(ready)))
+        }
+        None => "and had no handler by the end of the capture".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+
+    const ID: &str = "ready-before-handler";
+
+    #[test]
+    fn ready_before_the_handler_is_an_error() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .exec(0)
+            .ready(20.ms())
+            .handler(32.ms())
+            .fatal(0, 32.ms())
+            .judged(&[ID]);
+        assert_eq!(alerts[0].events, [1, 2]);
+        assert_eq!(
+            alerts[0].message,
+            "python3 (pid 4711) said READY=1 20.0 ms after its exec, 12.0 ms before its handler: \
+             until then HUP would have killed it."
+        );
+        assert!(alerts[0].consequence.contains("(result 'success')"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_handler_at_the_same_moment_is_in_time() {
+        activation()
+            .unit("notify", "no")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .handler(20.ms())
+            .ready(20.ms())
+            .fatal(0, 20.ms())
+            .ends_at(30.ms(), EndedBy::Until)
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_unit_that_reloads_by_signal_is_judged_before_its_handler_was_seen() {
+        activation()
+            .unit("notify", "no")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .ready(20.ms())
+            .fatal(0, 25.ms())
+            .ends_at(25.ms(), EndedBy::Until)
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn a_daemon_that_nobody_reloads_by_signal_may_go_without() {
+        activation().command().exec(0).ready(20.ms()).fatal(0, 60.s()).judged(&[]);
+        activation().unit("notify", "no").exec(0).ready(20.ms()).fatal(0, 60.s()).judged(&[]);
+    }
+
+    #[test]
+    fn behind_a_runtimes_handler_nothing_can_be_said() {
+        activation()
+            .unit("notify", "no")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .runtime_handler(1.ms())
+            .ready(20.ms())
+            .fatal(0, 60.s())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn blocking_it_until_after_ready_is_fine() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .mask(1.ms(), Blocked)
+            .fatal(0, 1.ms())
+            .ready(20.ms())
+            .handler(30.ms())
+            .mask(31.ms(), Handler)
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_ready_on_the_way_out_is_no_start() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .signal(10.ms(), Signal::TERM, Handler, Handled, by("systemd"))
+            .ready(20.ms())
+            .handler(30.ms())
+            .fatal(0, 30.ms())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_signalfd_that_is_unblocked_consumes_nothing() {
+        activation()
+            .unit("notify", "no")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .signalfd(1.ms())
+            .mask(2.ms(), Default)
+            .ready(20.ms())
+            .fatal(2.ms(), 30.ms())
+            .mask(30.ms(), Blocked)
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn an_exec_leaves_the_runtime_behind() {
+        activation()
+            .exec(0)
+            .runtime_handler(1.ms())
+            .exec(10.ms())
+            .ready(20.ms())
+            .handler(30.ms())
+            .fatal(0, 30.ms())
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn unblocking_without_a_handler_is_no_handler() {
+        activation()
+            .exec(0)
+            .signalfd(1.ms())
+            .mask(2.ms(), Default)
+            .ready(20.ms())
+            .mask(30.ms(), Default)
+            .fatal(2.ms(), 60.s())
+            .judged(&[]);
+    }
+}

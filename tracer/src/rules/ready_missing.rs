@@ -1,0 +1,168 @@
+//! READY=1 was due and did not come.
+
+use super::{Case, Finding, Rule, case::Announced, consequence, ready_rejected, text};
+use crate::timeline::document::{Alert, EndedBy, Severity};
+
+pub(super) struct ReadyMissing;
+
+impl Rule for ReadyMissing {
+    fn id(&self) -> &'static str {
+        "ready-missing"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/ready-missing.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        let due = case.awaits_ready() && case.activation.milestones.ready_ns.is_none();
+        let explained =
+            case.deadly_reload().is_some() || ready_rejected::refused(case).next().is_some();
+        if !due || explained {
+            return Vec::new();
+        }
+        finding(case).map(|finding| finding.alert(self)).into_iter().collect()
+    }
+}
+
+fn finding(case: &Case) -> Option<Finding> {
+    let milestones = &case.activation.milestones;
+    let by_user = case.capture.ended_by == EndedBy::Interrupt;
+    let end = case.end_ns();
+    let stop = case.told_to_stop();
+    let how = match (milestones.exit_ns, stop) {
+        // Who interrupts a capture ends what it traces too.
+        (Some(_), Some(_)) if by_user => return None,
+        (Some(_), Some((.., sent))) => {
+            format!(
+                "was stopped by {} from {} and ended",
+                sent.signal,
+                sent.sender.as_ref().map_or_else(|| "the kernel".to_owned(), text::sender)
+            )
+        }
+        (Some(_), None) => "ended".to_owned(),
+        (None, _) if case.capture.ended_by == EndedBy::Timeout => "still ran".to_owned(),
+        (None, _) => return None,
+    };
+    let failed = case
+        .messages()
+        .find(|told| told.message.result != 0 && told.state() == Some(Announced::Ready));
+    let mut events: Vec<usize> = [
+        failed.map(|told| told.index),
+        stop.filter(|_| milestones.exit_ns.is_some()).map(|(index, ..)| index),
+        case.exit_index(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    events.sort_unstable();
+    Some(Finding {
+        at_ns: end,
+        events,
+        message: format!(
+            "{} {how} {} and {}.",
+            text::main(case),
+            text::when(case.activation, end),
+            if failed.is_some() {
+                "its READY=1 had not arrived: the send failed"
+            } else {
+                "had not said READY=1"
+            }
+        ),
+        consequence: consequence::never_ready(case),
+        mend: "Let the main process send READY=1 once it serves and its handlers are in \
+               (sd_notify(3), systemd-notify --ready). A program that can't: [Service] Type=exec."
+            .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+
+    const ID: &str = "ready-missing";
+
+    #[test]
+    fn an_exit_before_ready_is_a_protocol_failure() {
+        let alerts =
+            activation().unit("notify", "on-failure").exec(0).exit(200.ms(), 0).judged(&[ID]);
+        assert_eq!(
+            alerts[0].message,
+            "python3 (pid 4711) ended 200.0 ms after its exec and had not said READY=1."
+        );
+        assert_eq!(
+            alerts[0].consequence,
+            "The start of a Type=notify service fails when it ends before READY=1 (result \
+             'protocol'): Restart=on-failure restarts it."
+        );
+    }
+
+    #[test]
+    fn running_until_the_time_is_over_counts() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .exec(0)
+            .ends_at(90.s(), EndedBy::Timeout)
+            .judged(&[ID]);
+        assert!(alerts[0].consequence.contains("(result 'timeout')"));
+        assert_eq!(alerts[0].at_ns, 90.s());
+    }
+
+    #[test]
+    fn who_stopped_it_is_named() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .ends_at(95.s(), EndedBy::Until)
+            .exec(0)
+            .signal(90.s(), Signal::TERM, Default, Killed, by("systemd"))
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("TERM from systemd"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_failed_send_is_told_with_it() {
+        let alerts = activation()
+            .unit("notify", "no")
+            .exec(0)
+            .notify(20.ms(), itself(), &[("READY", "1")])
+            .failed(111)
+            .exit(1.s(), 1)
+            .judged(&["notify-send-failed", ID]);
+        assert_eq!(alerts[1].events, [1, 2]);
+        assert!(alerts[1].consequence.contains("'exit-code'"), "{}", alerts[1].consequence);
+    }
+
+    #[test]
+    fn it_is_silent_where_ready_is_not_due_or_may_have_come() {
+        activation().unit("simple", "no").exec(0).exit(1.s(), 0).judged(&[]);
+        activation().exec(0).exit(1.s(), 0).judged(&[]);
+        activation().unit("notify", "no").exec(0).judged(&[]);
+        activation()
+            .unit("notify", "no")
+            .joined(5.s())
+            .exit(9.s(), 0)
+            .judged(&["capture-incomplete"]);
+    }
+
+    #[test]
+    fn an_interrupted_capture_ends_its_command_too() {
+        activation()
+            .command()
+            .exec(0)
+            .signal(3.s(), Signal::INT, Default, Killed, by("sigready"))
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_death_that_has_its_own_alert_is_not_told_twice() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&["reload-before-handler"]);
+    }
+}

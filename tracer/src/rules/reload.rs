@@ -1,0 +1,111 @@
+//! Reload signals among the events, and which of them kill.
+
+use crate::{
+    signal::Signal,
+    timeline::event::{DispositionKind, Fate, ProcessRef, SignalSent},
+};
+
+use super::case::Case;
+
+/// A reload signal sent to the main process.
+#[derive(Clone, Copy)]
+pub(super) struct Reload<'a> {
+    pub index: usize,
+    pub at_ns: i64,
+    pub sent: &'a SignalSent,
+    pub sender: &'a ProcessRef,
+}
+
+impl Reload<'_> {
+    /// When its fate was sealed.
+    pub fn settled_ns(&self) -> i64 {
+        self.sent.fate_ns.unwrap_or(self.at_ns)
+    }
+}
+
+/// A reload signal that kills for want of a handler.
+#[derive(Clone, Copy)]
+pub(super) struct Deadly<'a> {
+    pub reload: Reload<'a>,
+    /// Whether it did kill, or would have.
+    pub killed: bool,
+    /// The signal by which a language runtime passed it on to its own process.
+    pub reraised: Option<usize>,
+}
+
+impl<'a> Case<'a> {
+    /// The reload signals sent to the main process. What the kernel sends is a
+    /// terminal's hang-up, and what a process sends itself ends its own handler's
+    /// work (reset, then raise): neither is a reload.
+    pub(super) fn reloads(&self) -> impl Iterator<Item = Reload<'a>> {
+        self.signals().filter_map(|(index, at_ns, sent)| {
+            let sender = sent.sender.as_ref()?;
+            let is_reload = sent.signal == self.reload_signal() && !self.is_main(sender);
+            is_reload.then_some(Reload { index, at_ns, sent, sender })
+        })
+    }
+
+    /// Those that came before the service began to go away.
+    pub(super) fn reloads_in_service(&self) -> impl Iterator<Item = Reload<'a>> {
+        let stopping = self.stopping_ns();
+        self.reloads().filter(move |reload| stopping.is_none_or(|at| reload.at_ns <= at))
+    }
+
+    /// Whether this reload signal kills because the program has no handler.
+    pub(super) fn deadly(&self, reload: &Reload<'a>) -> Option<Deadly<'a>> {
+        let sent = reload.sent;
+        let (killed, reraised) = match (sent.disposition, sent.fate) {
+            // A death through the program's own handler is its own decision.
+            (DispositionKind::Handler, _) if sent.runtime.is_none() => return None,
+            (DispositionKind::Handler, Fate::Killed) => (true, self.reraised(reload)),
+            (DispositionKind::Handler, _) => (true, Some(self.reraised(reload)?)),
+            (_, Fate::Killed) => (true, None),
+            // It waits only because the process is stopped or traced.
+            (DispositionKind::Default, Fate::Pending) if kills_by_default(sent.signal) => {
+                (false, None)
+            }
+            _ => return None,
+        };
+        Some(Deadly { reload: *reload, killed, reraised })
+    }
+
+    /// The next signal to the main process, if it is the same one, sent by itself, and kills.
+    fn reraised(&self, reload: &Reload) -> Option<usize> {
+        let (index, _, next) = self.signals_from(reload.index + 1).next()?;
+        let passed_on = next.signal == reload.sent.signal
+            && next.fate == Fate::Killed
+            && next.sender.as_ref().is_some_and(|sender| self.is_main(sender));
+        passed_on.then_some(index)
+    }
+
+    /// The reload signal that killed the service, or would have, if there is one.
+    pub(super) fn deadly_reload(&self) -> Option<Deadly<'a>> {
+        let stopping = self.stopping_ns();
+        self.reloads()
+            .filter_map(|reload| self.deadly(&reload))
+            .find(|deadly| stopping.is_none_or(|stopping| deadly.reload.settled_ns() <= stopping))
+    }
+
+    /// Whether a deadly reload came after the start, to a program that never had a
+    /// handler: then it was no race, and the next reload kills too.
+    pub(super) fn is_beyond_race(&self, deadly: &Deadly) -> bool {
+        let at = deadly.reload.at_ns;
+        self.is_started_at(at) && !self.took_reload_before(at) && self.first_handler().is_none()
+    }
+}
+
+/// Whether the default action of a signal ends the process (`signal(7)`).
+fn kills_by_default(signal: Signal) -> bool {
+    use nix::sys::signal::Signal as S;
+    let spares = [
+        S::SIGCHLD,
+        S::SIGCONT,
+        S::SIGURG,
+        S::SIGWINCH,
+        S::SIGSTOP,
+        S::SIGTSTP,
+        S::SIGTTIN,
+        S::SIGTTOU,
+    ];
+    !spares.iter().any(|spare| *spare as u32 == signal.number())
+}

@@ -1,0 +1,399 @@
+//! The reload signal came before the handler.
+
+use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
+use crate::timeline::{
+    document::{Alert, Severity},
+    event::DispositionKind,
+};
+
+pub(super) struct ReloadBeforeHandler;
+
+impl Rule for ReloadBeforeHandler {
+    fn id(&self) -> &'static str {
+        "reload-before-handler"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Error
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/reload-before-handler.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        case.deadly_reload()
+            .filter(|deadly| !case.is_beyond_race(deadly))
+            .map(|deadly| finding(case, &deadly).alert(self))
+            .into_iter()
+            .collect()
+    }
+}
+
+fn finding(case: &Case, deadly: &Deadly) -> Finding {
+    let reload = &deadly.reload;
+    let signal = reload.sent.signal;
+    let settled = reload.settled_ns();
+    let handler = case.stands().find(|stand| stand.takes() && stand.at_ns > reload.at_ns);
+
+    let mut events: Vec<usize> = case
+        .stands()
+        .take_while(|stand| stand.index < reload.index)
+        .last()
+        .map(|stand| stand.index)
+        .into_iter()
+        .chain([reload.index])
+        .chain(deadly.reraised)
+        .chain(handler.map(|stand| stand.index))
+        .chain(case.exit_index().filter(|_| deadly.killed))
+        .collect();
+    events.sort_unstable();
+
+    let verb = if deadly.killed { "killed" } else { "would kill" };
+    Finding {
+        at_ns: reload.at_ns,
+        events,
+        message: format!(
+            "{signal} from {} {verb} {}, {}: {}. {}",
+            text::sender(reload.sender),
+            text::main(case),
+            text::when(case.activation, reload.at_ns),
+            what_it_met(case, deadly),
+            match handler {
+                Some(stand) => format!(
+                    "The handler came {} too late.",
+                    text::Span(stand.at_ns.saturating_sub(reload.at_ns))
+                ),
+                None => "The handler never came.".to_owned(),
+            }
+        ),
+        consequence: consequence::death(case, signal, case.dumped_core(), settled),
+        mend: mend::handler_first(signal),
+    }
+}
+
+/// Why there was nothing to take it.
+fn what_it_met(case: &Case, deadly: &Deadly) -> String {
+    let reload = &deadly.reload;
+    if reload.sent.runtime.is_some() {
+        return "only the language runtime's own handler was there, which passes the signal on to \
+                the default action"
+            .to_owned();
+    }
+    if reload.sent.disposition == DispositionKind::Blocked {
+        return "it waited while it was blocked and met the default action when it was unblocked"
+            .to_owned();
+    }
+    let (before, exec) = case
+        .stands()
+        .take_while(|stand| stand.index < reload.index)
+        .fold((false, false), |(handled, exec), stand| {
+            (handled || stand.takes(), stand.by_exec && (handled || exec))
+        });
+    let disposition = text::disposition(reload.sent.disposition);
+    match (before, exec) {
+        (true, true) => {
+            format!("its disposition was {disposition}, because an exec had reset the handler")
+        }
+        (true, false) => format!(
+            "its disposition was {disposition}, although a handler had been there (one for a \
+             single signal, or taken back)"
+        ),
+        (false, _) => format!("its disposition was {disposition}, with no handler yet"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, signal::Signal, timeline::event::Fate};
+
+    const ID: &str = "reload-before-handler";
+
+    #[test]
+    fn a_hup_that_kills_before_the_handler_is_an_error_that_names_its_sender() {
+        let alerts = activation()
+            .unit("simple", "on-failure")
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert_eq!(
+            alerts[0].message,
+            "HUP from kill (pid 4720, /usr/bin/kill) killed python3 (pid 4711), 50.0 ms after \
+             its exec: its disposition was default, with no handler yet. The handler never came."
+        );
+        assert_eq!(
+            alerts[0].consequence,
+            "systemd takes death by HUP as a clean exit of a Type=simple service (result \
+             'success'): Restart=on-failure does not restart it. It stays down, and nothing \
+             reports a failure."
+        );
+        assert_eq!(alerts[0].events, [0, 1, 2], "exec, signal, exit");
+        assert_eq!(alerts[0].at_ns, 50.ms());
+    }
+
+    #[test]
+    fn with_unknown_settings_the_same_death_is_still_an_error() {
+        let alerts = activation()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert!(alerts[0].consequence.starts_with("The unit's settings are unknown: "));
+    }
+
+    #[test]
+    fn under_run_both_sorts_of_unit_are_told() {
+        let alerts = activation()
+            .command()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("sigready"))
+            .judged(&[ID]);
+        let consequence = &alerts[0].consequence;
+        assert!(consequence.contains("Type=simple"), "{consequence}");
+        assert!(consequence.contains("'protocol'"), "{consequence}");
+    }
+
+    #[test]
+    fn death_of_a_notify_service_before_ready_is_a_protocol_failure() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert_eq!(
+            alerts[0].consequence,
+            "systemd takes death by HUP before READY=1 as a failed start of a Type=notify service \
+             (result 'protocol'): Restart=on-failure restarts it."
+        );
+    }
+
+    #[test]
+    fn usr1_is_an_unclean_death() {
+        let usr1: Signal = "USR1".parse().unwrap();
+        let alerts = activation()
+            .unit("simple", "on-failure")
+            .reloads_by(usr1)
+            .exec(0)
+            .signal(50.ms(), usr1, Default, Killed, by("systemctl"))
+            .judged(&[ID]);
+        assert!(alerts[0].consequence.contains("(result 'signal'): Restart=on-failure restarts"));
+    }
+
+    #[test]
+    fn a_signal_that_waits_in_a_stopped_process_without_handler_would_kill() {
+        let alerts = activation()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Pending, by("kill"))
+            .handler(80.ms())
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("would kill"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("came 30.0 ms too late"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_blocked_signal_that_kills_when_unblocked_counts() {
+        let alerts = activation()
+            .exec(0)
+            .mask(10.ms(), Blocked)
+            .signal(50.ms(), Signal::HUP, Blocked, Killed, by("kill"))
+            .fate_at(70.ms())
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("blocked"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_runtimes_handler_that_raises_the_signal_again_is_no_handler() {
+        let alerts = activation()
+            .exec(0)
+            .runtime_handler(1.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_runtime()
+            .disposition(50.ms() + 1, Default)
+            .signal(50.ms() + 2, Signal::HUP, Default, Killed, itself())
+            .judged(&[ID]);
+        assert_eq!(alerts[0].events, [1, 2, 4, 5], "runtime, signal, raised again, exit");
+        assert!(alerts[0].message.contains("runtime"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_runtimes_handler_that_the_program_listens_behind_is_one() {
+        activation()
+            .exec(0)
+            .runtime_handler(1.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_runtime()
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_second_hup_while_the_program_executes_itself_again_is_a_race() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .handler(10.ms())
+            .ready(20.ms())
+            .signal(1.s(), Signal::HUP, Handler, Handled, by("kill"))
+            .exec(1.s() + 5.ms())
+            .signal(1.s() + 6.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("an exec had reset"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("1.0 ms after its last exec"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn executing_itself_again_without_a_signal_is_fine() {
+        activation()
+            .unit("notify", "on-failure")
+            .exec(0)
+            .handler(10.ms())
+            .ready(20.ms())
+            .exec(1.s())
+            .fatal(1.s(), 1.s() + 10.ms())
+            .handler(1.s() + 10.ms())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_handler_good_for_one_signal_does_not_cover_the_next() {
+        let alerts = activation()
+            .exec(0)
+            .handler(10.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .signal(51.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("single signal"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_program_that_stops_on_hup_is_left_alone() {
+        activation()
+            .unit("simple", "no")
+            .exec(0)
+            .handler(10.ms())
+            .signal(1.s(), Signal::HUP, Handler, Handled, by("kill"))
+            .exit(1.s() + 20.ms(), 0)
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_handler_that_resets_and_raises_is_left_alone() {
+        activation()
+            .exec(0)
+            .handler(10.ms())
+            .signal(1.s(), Signal::HUP, Handler, Handled, by("kill"))
+            .disposition(1.s() + 1, Default)
+            .signal(1.s() + 2, Signal::HUP, Default, Killed, itself())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn death_on_the_way_out_is_none_of_its_business() {
+        let term =
+            |start: Start| start.signal(2.s(), Signal::TERM, Handler, Handled, by("systemd"));
+        let stopping =
+            |start: Start| start.notify(2.s(), itself(), &[("STOPPING", "1"), ("READY", "1")]);
+        let unheard = |start: Start| stopping(start).refused();
+        let reset = |start: Start| start.disposition(2.s(), Default);
+        for leave in [&term as &dyn Fn(_) -> _, &stopping, &unheard, &reset] {
+            let up = activation().unit("notify", "no").exec(0).handler(10.ms()).ready(20.ms());
+            leave(up)
+                .disposition(3.s(), Default)
+                .signal(4.s(), Signal::HUP, Default, Killed, by("kill"))
+                .judged(&[]);
+        }
+    }
+
+    #[test]
+    fn a_handler_taken_back_for_a_while_only_leaves_a_gap() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .handler(10.ms())
+            .ready(20.ms())
+            .disposition(2.s(), Default)
+            .signal(3.s(), Signal::HUP, Default, Pending, by("kill"))
+            .handler(4.s())
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn a_reset_before_ready_is_still_a_start() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .handler(10.ms())
+            .disposition(15.ms(), Default)
+            .signal(20.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn what_hits_a_child_or_comes_from_the_terminal_is_no_reload() {
+        activation()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .to("worker")
+            .judged(&[]);
+        activation()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("terminal"))
+            .by_kernel()
+            .judged(&[]);
+        activation().exec(0).signal(50.ms(), Signal::TERM, Default, Killed, by("kill")).judged(&[]);
+    }
+
+    #[test]
+    fn a_process_that_sends_itself_the_signal_is_not_reloaded() {
+        activation().exec(0).signal(50.ms(), Signal::HUP, Default, Killed, itself()).judged(&[]);
+    }
+
+    #[test]
+    fn a_signal_that_does_not_kill_by_default_waits_harmlessly() {
+        let winch: Signal = "WINCH".parse().unwrap();
+        activation()
+            .reloads_by(winch)
+            .exec(0)
+            .signal(59.s(), winch, Default, Pending, by("kill"))
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_runtime_that_survives_one_of_its_own_signals_listens() {
+        activation()
+            .exec(0)
+            .runtime_handler(1.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_runtime()
+            .signal(60.ms(), Signal::HUP, Handler, Handled, itself())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn an_ignored_term_and_a_childs_stopping_leave_the_service_up() {
+        activation()
+            .exec(0)
+            .signal(10.ms(), Signal::TERM, Ignored, Fate::Ignored, by("kill"))
+            .notify(20.ms(), by("worker"), &[("STOPPING", "1")])
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn of_one_moment_the_error_comes_first() {
+        activation()
+            .exec(0)
+            .signal(0, Signal::HUP, Default, Killed, by("kill"))
+            .lost(1)
+            .judged(&[ID, "capture-incomplete"]);
+    }
+
+    #[test]
+    fn a_service_found_running_counts_as_started() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .joined(60.s())
+            .signal(61.s(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&["capture-incomplete", ID]);
+        assert!(alerts[1].consequence.contains("(result 'success')"), "{}", alerts[1].consequence);
+    }
+}

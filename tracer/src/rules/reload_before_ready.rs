@@ -1,0 +1,186 @@
+//! The reload signal came after the handler and before READY=1.
+
+use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
+use crate::timeline::{
+    document::{Alert, OutcomeState, Severity},
+    event::Fate,
+};
+
+pub(super) struct ReloadBeforeReady;
+
+impl Rule for ReloadBeforeReady {
+    fn id(&self) -> &'static str {
+        "reload-before-ready"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Warning
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/reload-before-ready.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        let early: Vec<Reload> =
+            case.reloads_in_service().filter(|reload| is_early(case, reload)).collect();
+        finding(case, &early).map(|finding| finding.alert(self)).into_iter().collect()
+    }
+}
+
+/// Whether the program itself took it before it had said READY=1.
+fn is_early(case: &Case, reload: &Reload) -> bool {
+    // One that stayed blocked until READY=1 was held back on purpose.
+    let ready = case.activation.milestones.ready_ns;
+    case.awaits_ready()
+        && ready.is_none_or(|ready| reload.settled_ns() < ready)
+        && reload.sent.fate == Fate::Handled
+        && case.deadly(reload).is_none()
+        && !left_in_order(case)
+}
+
+/// Whether the program ended well without ever having been ready: then its signal
+/// means stop.
+fn left_in_order(case: &Case) -> bool {
+    let outcome = &case.activation.outcome;
+    case.activation.milestones.ready_ns.is_none()
+        && outcome.state == OutcomeState::Exited
+        && outcome.code == Some(0)
+}
+
+fn finding(case: &Case, early: &[Reload]) -> Option<Finding> {
+    let first = early.first()?;
+    let signal = first.sent.signal;
+    let ready = match case.activation.milestones.ready_ns {
+        Some(ready) => {
+            format!("{} before READY=1", text::Span(ready.saturating_sub(first.at_ns)))
+        }
+        None => "and READY=1 never came".to_owned(),
+    };
+    Some(Finding {
+        at_ns: first.at_ns,
+        events: early
+            .iter()
+            .map(|reload| reload.index)
+            .chain(case.ready_message().map(|told| told.index))
+            .collect(),
+        message: format!(
+            "{signal} from {} reached the handler of {} {}, {ready}{}.",
+            text::sender(first.sender),
+            text::main(case),
+            text::when(case.activation, first.at_ns),
+            text::and_more(early.len())
+        ),
+        consequence: consequence::reload_in_start(case),
+        mend: mend::wait_for_ready(&text::process(first.sender)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+
+    const ID: &str = "reload-before-ready";
+
+    #[test]
+    fn a_handled_reload_before_ready_is_a_warning() {
+        let alerts = activation()
+            .unit("notify", "no")
+            .exec(0)
+            .handler(10.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .ready(80.ms())
+            .judged(&[ID]);
+        assert_eq!(
+            alerts[0].message,
+            "HUP from kill (pid 4720, /usr/bin/kill) reached the handler of python3 (pid 4711) \
+             50.0 ms after its exec, 30.0 ms before READY=1."
+        );
+        assert_eq!(alerts[0].events, [2, 3]);
+    }
+
+    #[test]
+    fn it_needs_no_facts_where_ready_came() {
+        activation()
+            .exec(0)
+            .signalfd(10.ms())
+            .signal(50.ms(), Signal::HUP, Blocked, Handled, by("kill"))
+            .ready(80.ms())
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn a_notify_service_that_was_not_ready_by_the_end_counts() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .handler(10.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .ends_at(100.ms(), EndedBy::Interrupt)
+            .judged(&[ID]);
+    }
+
+    #[test]
+    fn the_ready_that_ends_a_reload_of_a_running_service_is_not_its_first() {
+        activation()
+            .unit("notify-reload", "no")
+            .joined(5.s())
+            .disposition(5.s(), Handler)
+            .signal(6.s(), Signal::HUP, Handler, Handled, by("systemd"))
+            .ready(7.s())
+            .judged(&["capture-incomplete"]);
+    }
+
+    #[test]
+    fn several_make_one_alert() {
+        let start = activation().exec(0).handler(10.ms());
+        let alerts = (0..3)
+            .fold(start, |start, n| {
+                start.signal((50 + n).ms(), Signal::HUP, Handler, Handled, by("kill"))
+            })
+            .ready(80.ms())
+            .judged(&[ID]);
+        assert_eq!(alerts[0].events, [2, 3, 4, 5]);
+        assert!(alerts[0].message.contains("(and 2 more like it)"));
+    }
+
+    #[test]
+    fn a_signal_held_back_until_ready_is_fine() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .mask(5.ms(), Blocked)
+            .handler(10.ms())
+            .signal(50.ms(), Signal::HUP, Blocked, Handled, by("kill"))
+            .fate_at(81.ms())
+            .ready(80.ms())
+            .judged(&[]);
+    }
+
+    #[test]
+    fn after_ready_and_without_ready_due_it_is_silent() {
+        activation()
+            .exec(0)
+            .handler(10.ms())
+            .ready(20.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .judged(&[]);
+        activation()
+            .unit("simple", "no")
+            .exec(0)
+            .handler(10.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .judged(&[]);
+    }
+
+    #[test]
+    fn a_hup_that_means_stop_is_no_reload() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .handler(10.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .exit(60.ms(), 0)
+            .judged(&["ready-missing"]);
+    }
+}

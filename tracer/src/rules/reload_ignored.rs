@@ -1,0 +1,136 @@
+//! The reload signal came while it was ignored.
+
+use super::{Case, Finding, Rule, consequence, reload::Reload, text};
+use crate::timeline::{
+    document::{Alert, Severity},
+    event::{DispositionKind, Fate},
+};
+
+pub(super) struct ReloadIgnored;
+
+impl Rule for ReloadIgnored {
+    fn id(&self) -> &'static str {
+        "reload-ignored"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Warning
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/reload-ignored.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        let lost: Vec<Reload> =
+            case.reloads_in_service().filter(|reload| reload.sent.fate == Fate::Ignored).collect();
+        finding(case, &lost).map(|finding| finding.alert(self)).into_iter().collect()
+    }
+}
+
+fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
+    let first = lost.first()?;
+    let signal = first.sent.signal;
+    let stand = case.stands().take_while(|stand| stand.index < first.index).last();
+    Some(Finding {
+        at_ns: first.at_ns,
+        events: stand
+            .iter()
+            .map(|stand| stand.index)
+            .chain(lost.iter().map(|reload| reload.index))
+            .collect(),
+        message: format!(
+            "{signal} from {} was lost {}: {} ignored it{}{}.",
+            text::sender(first.sender),
+            text::when(case.activation, first.at_ns),
+            text::main(case),
+            if is_immune(case, stand.map(|stand| stand.disposition)) {
+                ", as the init of a pid namespace does with a signal it has no handler for"
+            } else {
+                ""
+            },
+            text::and_more(lost.len())
+        ),
+        consequence: consequence::lost_reload(case),
+        mend: format!(
+            "In the program: install the {signal} handler at once, or block {signal} until the \
+             handler is in (sigprocmask), so that an early reload waits. Where {signal} is \
+             ignored from outside (nohup, trap '' HUP), start it without that."
+        ),
+    })
+}
+
+/// Whether nothing had asked to ignore it: it is the kernel that spares an init.
+fn is_immune(case: &Case, before: Option<DispositionKind>) -> bool {
+    case.main().is_some_and(|main| main.ns_pid == Some(1) || main.pid == 1)
+        && before != Some(DispositionKind::Ignored)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, signal::Signal, timeline::event::Fate};
+
+    const ID: &str = "reload-ignored";
+
+    #[test]
+    fn an_ignored_reload_is_a_lost_one() {
+        let alerts = activation()
+            .unit("simple", "no")
+            .exec(0)
+            .disposition(1.ms(), Ignored)
+            .signal(50.ms(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+            .handler(80.ms())
+            .judged(&[ID]);
+        assert_eq!(alerts[0].events, [1, 2]);
+        assert!(alerts[0].consequence.contains("old configuration"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn ignoring_until_the_handlers_are_in_is_fine_while_no_reload_comes() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .disposition(1.ms(), Ignored)
+            .handler(30.ms())
+            .ready(40.ms())
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .judged(&[]);
+    }
+
+    #[test]
+    fn an_init_is_said_to_be_immune() {
+        let alerts = activation()
+            .init()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("init of a pid namespace"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn ignored_by_a_child_or_on_the_way_out_is_silent() {
+        activation()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+            .to("worker")
+            .judged(&[]);
+        activation()
+            .exec(0)
+            .handler(10.ms())
+            .signal(1.s(), Signal::TERM, Handler, Handled, by("systemd"))
+            .disposition(1.s() + 1, Ignored)
+            .signal(2.s(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+            .judged(&[]);
+    }
+
+    #[test]
+    fn an_init_that_asked_to_ignore_it_is_not_called_immune() {
+        let alerts = activation()
+            .init()
+            .exec(0)
+            .disposition(1.ms(), Ignored)
+            .signal(50.ms(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+            .judged(&[ID]);
+        assert!(!alerts[0].message.contains("init"), "{}", alerts[0].message);
+    }
+}

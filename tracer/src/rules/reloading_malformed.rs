@@ -1,0 +1,173 @@
+//! RELOADING=1 was said in a way that leaves the reload hanging.
+
+use super::{
+    Case, Finding, Rule,
+    case::{Announced, Told},
+    consequence, text,
+};
+use crate::timeline::document::{Alert, Severity};
+
+/// How long a reload may take within a capture before its READY=1 is missed.
+const RELOAD_NS: i64 = 1_000_000_000;
+
+pub(super) struct ReloadingMalformed;
+
+impl Rule for ReloadingMalformed {
+    fn id(&self) -> &'static str {
+        "reloading-malformed"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Warning
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/reloading-malformed.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        let reloading: Vec<Told> = case
+            .messages()
+            .filter(|told| told.counts() && told.state() == Some(Announced::Reloading))
+            .collect();
+        [untimed(case, &reloading), endless(case, &reloading)]
+            .into_iter()
+            .flatten()
+            .map(|finding| finding.alert(self))
+            .collect()
+    }
+}
+
+/// No time, where one is asked for: only Type=notify-reload matches the message to
+/// the reload that systemd began (service_notify_message()).
+fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
+    let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
+    let matters = case.is_command() || matches!(service_type, None | Some("notify-reload"));
+    let wrong: Vec<&Told> =
+        reloading.iter().filter(|told| matters && problem(told).is_some()).collect();
+    let first = wrong.first()?;
+    Some(Finding {
+        at_ns: first.at_ns,
+        events: wrong.iter().map(|told| told.index).collect(),
+        message: format!(
+            "RELOADING=1 from {} {} has {}{}.",
+            text::sender(&first.message.sender),
+            text::when(case.activation, first.at_ns),
+            problem(first)?,
+            text::and_more(wrong.len())
+        ),
+        consequence: consequence::untimed_reloading(case),
+        mend: "Send \"RELOADING=1\\nMONOTONIC_USEC=N\" in one message: N is CLOCK_MONOTONIC in \
+               microseconds, read when the handler runs; then READY=1 when the reload is done."
+            .to_owned(),
+    })
+}
+
+/// What is wrong with the time in a RELOADING=1.
+fn problem(told: &Told) -> Option<String> {
+    match told.message.value("MONOTONIC_USEC") {
+        None => Some("no MONOTONIC_USEC= beside it".to_owned()),
+        Some(text) => {
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            match text.parse::<u64>() {
+                Ok(1..) if is_number => None,
+                _ => Some(format!("'MONOTONIC_USEC={text}', which is no time in microseconds")),
+            }
+        }
+    }
+}
+
+/// The last RELOADING=1 is still unanswered long after.
+fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
+    let last = reloading.last()?;
+    let end = case.end_ns();
+    let answered = case.messages().any(|told| {
+        told.index > last.index
+            && told.counts()
+            && matches!(told.state(), Some(Announced::Ready | Announced::Stopping))
+    });
+    let waited = end.saturating_sub(last.at_ns);
+    let is_over = case.activation.milestones.exit_ns.is_some() || case.stopping_ns().is_some();
+    (!answered && !is_over && waited >= RELOAD_NS).then(|| Finding {
+        at_ns: last.at_ns,
+        events: vec![last.index],
+        message: format!(
+            "RELOADING=1 from {} {} was not followed by READY=1 in the {} that were left to see.",
+            text::sender(&last.message.sender),
+            text::when(case.activation, last.at_ns),
+            text::Span(waited)
+        ),
+        consequence: consequence::endless_reloading(case),
+        mend: "Send READY=1 at the end of every reload, the failed and the empty one too."
+            .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+
+    const ID: &str = "reloading-malformed";
+    const TIMED: &[(&str, &str)] = &[("RELOADING", "1"), ("MONOTONIC_USEC", "123456")];
+    const UNTIMED: &[(&str, &str)] = &[("RELOADING", "1")];
+
+    fn up(service_type: &str) -> Start {
+        activation().unit(service_type, "no").exec(0).handler(1.ms()).ready(10.ms())
+    }
+
+    #[test]
+    fn reloading_without_its_time_is_not_counted() {
+        let alerts =
+            up("notify-reload").notify(1.s(), itself(), UNTIMED).ready(2.s()).judged(&[ID]);
+        assert_eq!(alerts[0].events, [3]);
+        assert!(alerts[0].consequence.contains("TimeoutStartSec="), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_is_none() {
+        for value in ["", "0", "-1", "+5", "1.5", "12s", "99999999999999999999"] {
+            let lines = [("RELOADING", "1"), ("MONOTONIC_USEC", value)];
+            up("notify-reload").notify(1.s(), itself(), &lines).ready(2.s()).judged(&[ID]);
+        }
+    }
+
+    #[test]
+    fn a_whole_reload_is_fine() {
+        up("notify-reload").notify(1.s(), itself(), TIMED).ready(2.s()).judged(&[]);
+    }
+
+    #[test]
+    fn only_notify_reload_asks_for_the_time() {
+        up("notify").notify(1.s(), itself(), UNTIMED).ready(2.s()).judged(&[]);
+        let run = activation().command().exec(0).handler(1.ms()).ready(10.ms());
+        run.notify(1.s(), itself(), UNTIMED).ready(2.s()).judged(&[ID]);
+    }
+
+    #[test]
+    fn reloading_without_end_is_missed_after_a_second() {
+        let reloading = || up("notify").notify(1.s(), itself(), TIMED);
+        reloading().judged(&[ID]);
+        reloading().ends_at(1.s() + 900.ms(), EndedBy::Until).judged(&[]);
+        reloading().notify(1.s() + 1, itself(), &[("STOPPING", "1")]).judged(&[]);
+        reloading().exit(3.s(), 0).judged(&[]);
+        reloading().signal(2.s(), Signal::TERM, Handler, Handled, by("systemd")).judged(&[]);
+    }
+
+    #[test]
+    fn ready_or_stopping_in_the_same_message_overrule_it() {
+        let both = [("RELOADING", "1"), ("READY", "1")];
+        up("notify-reload").notify(1.s(), itself(), &both).judged(&[]);
+        let stop = [("RELOADING", "1"), ("STOPPING", "1")];
+        up("notify-reload").notify(1.s(), itself(), &stop).judged(&[]);
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_not_judged() {
+        activation()
+            .exec(0)
+            .handler(1.ms())
+            .notify(1.s(), itself(), UNTIMED)
+            .failed(111)
+            .judged(&["notify-send-failed"]);
+    }
+}

@@ -1,0 +1,140 @@
+//! A reload signal waits, and nothing takes it.
+
+use super::{Case, Finding, Rule, consequence, reload::Reload, text};
+use crate::timeline::{
+    document::{Alert, Severity},
+    event::{DispositionKind, Fate},
+};
+
+/// A reload signal that waits for longer is stuck.
+const STUCK_NS: i64 = 2_000_000_000;
+
+pub(super) struct SignalStuckPending;
+
+impl Rule for SignalStuckPending {
+    fn id(&self) -> &'static str {
+        "signal-stuck-pending"
+    }
+
+    fn severity(&self) -> Severity {
+        Severity::Warning
+    }
+
+    fn explanation(&self) -> &'static str {
+        include_str!("../../../docs/rules/signal-stuck-pending.md")
+    }
+
+    fn check(&self, case: &Case) -> Vec<Alert> {
+        let stuck: Vec<Reload> =
+            case.reloads_in_service().filter(|reload| is_stuck(case, reload)).collect();
+        finding(case, &stuck).map(|finding| finding.alert(self)).into_iter().collect()
+    }
+}
+
+fn is_stuck(case: &Case, reload: &Reload) -> bool {
+    let milestones = &case.activation.milestones;
+    let exited = milestones.exit_ns.is_some();
+    let untaken = match reload.sent.fate {
+        Fate::Pending => true,
+        Fate::Dropped => exited && reload.sent.disposition == DispositionKind::Blocked,
+        _ => false,
+    };
+    let long = exited || case.end_ns().saturating_sub(reload.at_ns) >= STUCK_NS;
+    // Held back on purpose: a service that starts may take its signals once it is ready.
+    let starting = case.awaits_ready() && milestones.ready_ns.is_none() && !exited;
+    untaken && long && !starting && case.deadly(reload).is_none()
+}
+
+fn finding(case: &Case, stuck: &[Reload]) -> Option<Finding> {
+    let first = stuck.first()?;
+    let signal = first.sent.signal;
+    let exit = case.exit_index();
+    Some(Finding {
+        at_ns: first.at_ns,
+        events: stuck.iter().map(|reload| reload.index).chain(exit).collect(),
+        message: format!(
+            "{signal} from {}, sent {}, still waited {} later when {}: {} has it {}, and nothing \
+             took it{}.",
+            text::sender(first.sender),
+            text::when(case.activation, first.at_ns),
+            text::Span(case.end_ns().saturating_sub(first.at_ns)),
+            if exit.is_some() { "the process ended" } else { "the capture ended" },
+            text::main(case),
+            text::disposition(first.sent.disposition),
+            text::and_more(stuck.len())
+        ),
+        consequence: consequence::lost_reload(case),
+        mend: format!(
+            "In the program: unblock {signal} once its handler is in, in one thread at least, or \
+             read it (signalfd, sigwait). Look for a thread or a failed reload that left it \
+             blocked: SigBlk and ShdPnd in /proc/PID/status."
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+
+    const ID: &str = "signal-stuck-pending";
+
+    #[test]
+    fn a_blocked_reload_that_nothing_takes_is_stuck() {
+        let alerts = activation()
+            .unit("simple", "no")
+            .exec(0)
+            .mask(1.ms(), Blocked)
+            .signal(1.s(), Signal::HUP, Blocked, Pending, by("kill"))
+            .judged(&[ID]);
+        assert_eq!(alerts[0].events, [2]);
+        assert!(alerts[0].message.contains("59.00 s later"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn two_seconds_are_granted() {
+        let blocked = activation().exec(0).mask(1.ms(), Blocked);
+        let sent = blocked.signal(1.s(), Signal::HUP, Blocked, Pending, by("kill"));
+        sent.clone().ends_at(2.s(), EndedBy::Timeout).judged(&[]);
+        sent.ends_at(3.s(), EndedBy::Timeout).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_reload_untaken_at_the_exit_was_never_taken() {
+        let alerts = activation()
+            .exec(0)
+            .mask(1.ms(), Blocked)
+            .signal(1.s(), Signal::HUP, Blocked, Dropped, by("kill"))
+            .exit(2.s(), 0)
+            .judged(&[ID]);
+        assert_eq!(alerts[0].events, [2, 3]);
+    }
+
+    #[test]
+    fn a_signal_held_back_during_the_start_is_not_stuck() {
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .mask(1.ms(), Blocked)
+            .signal(1.s(), Signal::HUP, Blocked, Pending, by("kill"))
+            .ends_at(10.s(), EndedBy::Interrupt)
+            .judged(&[]);
+    }
+
+    #[test]
+    fn what_was_taken_late_or_sent_on_the_way_out_is_not_stuck() {
+        activation()
+            .exec(0)
+            .signalfd(1.ms())
+            .signal(1.s(), Signal::HUP, Blocked, Handled, by("kill"))
+            .fate_at(9.s())
+            .judged(&[]);
+        activation()
+            .exec(0)
+            .handler(1.ms())
+            .signal(1.s(), Signal::TERM, Handler, Handled, by("systemd"))
+            .mask(1.s() + 1, Blocked)
+            .signal(2.s(), Signal::HUP, Blocked, Dropped, by("kill"))
+            .exit(3.s(), 0)
+            .judged(&[]);
+    }
+}

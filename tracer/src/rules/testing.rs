@@ -1,0 +1,397 @@
+//! Small starts to try the rules on:
+//! `activation().exec(0).handler(300.ms()).signal(100.ms(), Signal::HUP, Default, Killed, by("kill"))`.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::judge;
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::{
+            Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host,
+            Milestones, Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Tool, UnitFacts,
+            WallTime,
+        },
+        event::{
+            Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+            What,
+        },
+    },
+};
+
+/// What the tests of the rules name without a path.
+pub use crate::timeline::event::{
+    DispositionKind::*,
+    Fate::{Coalesced, Dropped, Handled, Killed, Pending},
+};
+
+const MAIN: u32 = 4711;
+
+/// Lengths of time in ns.
+pub trait Time {
+    fn ms(self) -> i64;
+    fn s(self) -> i64;
+}
+
+impl Time for i64 {
+    fn ms(self) -> i64 {
+        self * 1_000_000
+    }
+
+    fn s(self) -> i64 {
+        self * 1_000_000_000
+    }
+}
+
+/// Another process, known by its name.
+pub fn by(comm: &str) -> ProcessRef {
+    ProcessRef {
+        pid: 4720,
+        ns_pid: None,
+        comm: comm.to_owned(),
+        exe: Some(format!("/usr/bin/{comm}")),
+        uid: Some(0),
+    }
+}
+
+/// The main process.
+pub fn itself() -> ProcessRef {
+    ProcessRef { pid: MAIN, ns_pid: None, comm: "python3".to_owned(), exe: None, uid: None }
+}
+
+/// A start with nothing in it, of a service whose settings are unknown, in a capture
+/// that ended a minute later.
+pub fn activation() -> Start {
+    Start {
+        facts: None,
+        kind: ServiceKind::Process,
+        end: 60.s(),
+        ended_by: EndedBy::Interrupt,
+        lost: 0,
+        activation: Activation {
+            main_process: Some(itself()),
+            started_at: WallTime(Timestamp::UNIX_EPOCH),
+            invocation_id: None,
+            joined_ns: None,
+            milestones: Milestones::default(),
+            exposure: Vec::new(),
+            events: Vec::new(),
+            omitted: 0,
+            alerts: Vec::new(),
+            outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
+        },
+    }
+}
+
+/// A document in the making, with one activation.
+#[derive(Clone)]
+pub struct Start {
+    facts: Option<UnitFacts>,
+    kind: ServiceKind,
+    end: i64,
+    ended_by: EndedBy,
+    lost: u64,
+    activation: Activation,
+}
+
+impl Start {
+    pub fn unit(mut self, service_type: &str, restart: &str) -> Self {
+        self.kind = ServiceKind::Unit;
+        self.facts = Some(UnitFacts {
+            service_type: Some(service_type.to_owned()),
+            notify_access: Some("main".to_owned()),
+            restart: Some(restart.to_owned()),
+            reload_signal: None,
+        });
+        self
+    }
+
+    /// As `sigready run` has it: Type=notify, and no more.
+    pub fn command(mut self) -> Self {
+        self.kind = ServiceKind::Command;
+        self.facts =
+            Some(UnitFacts { service_type: Some("notify".to_owned()), ..UnitFacts::default() });
+        self
+    }
+
+    pub fn admits(mut self, notify_access: &str) -> Self {
+        self.facts.get_or_insert_default().notify_access = Some(notify_access.to_owned());
+        self
+    }
+
+    pub fn reloads_by(mut self, signal: Signal) -> Self {
+        self.facts.get_or_insert_default().reload_signal = Some(signal);
+        self
+    }
+
+    /// The main process is the init of a pid namespace.
+    pub fn init(mut self) -> Self {
+        self.activation.main_process.as_mut().unwrap().ns_pid = Some(1);
+        self
+    }
+
+    pub fn ends_at(mut self, ns: i64, ended_by: EndedBy) -> Self {
+        self.end = ns;
+        self.ended_by = ended_by;
+        self
+    }
+
+    pub fn joined(mut self, ns: i64) -> Self {
+        self.activation.joined_ns = Some(ns);
+        self
+    }
+
+    pub fn lost(mut self, count: u64) -> Self {
+        self.lost = count;
+        self
+    }
+
+    pub fn omitted(mut self, count: u64) -> Self {
+        self.activation.omitted = count;
+        self
+    }
+
+    pub fn fatal(mut self, from_ns: i64, to_ns: i64) -> Self {
+        self.activation.exposure.push(Exposure { kind: ExposureKind::Fatal, from_ns, to_ns });
+        self
+    }
+
+    pub fn event(mut self, at_ns: i64, what: What) -> Self {
+        self.activation.events.push(Event { at_ns, what });
+        self
+    }
+
+    pub fn exec(mut self, at: i64) -> Self {
+        let milestones = &mut self.activation.milestones;
+        if milestones.exec_ns.is_none() {
+            milestones.exec_ns = Some(at);
+        } else {
+            milestones.last_exec_ns = Some(at);
+        }
+        let process = itself();
+        self.event(at, What::Exec { process, exe: None, filename: None, disposition: Default })
+    }
+
+    fn set(
+        self,
+        at: i64,
+        disposition: DispositionKind,
+        consumer: Option<Consumer>,
+        runtime: Option<Runtime>,
+    ) -> Self {
+        let process = itself();
+        let signal = self.reload_signal();
+        let what = What::Disposition {
+            process,
+            signal,
+            disposition,
+            consumer,
+            runtime,
+            once: false,
+            found: false,
+        };
+        self.event(at, what)
+    }
+
+    fn reload_signal(&self) -> Signal {
+        self.facts.as_ref().and_then(|facts| facts.reload_signal).unwrap_or(Signal::HUP)
+    }
+
+    pub fn disposition(self, at: i64, disposition: DispositionKind) -> Self {
+        self.set(at, disposition, None, None)
+    }
+
+    pub fn handler(mut self, at: i64) -> Self {
+        self.activation.milestones.handler_ns = Some(at);
+        self.set(at, Handler, None, None)
+    }
+
+    pub fn signalfd(mut self, at: i64) -> Self {
+        self.activation.milestones.handler_ns = Some(at);
+        self.set(at, Blocked, Some(Consumer::Signalfd), None)
+    }
+
+    pub fn runtime_handler(self, at: i64) -> Self {
+        self.set(at, Handler, None, Some(Runtime::CatchAll))
+    }
+
+    pub fn mask(self, at: i64, disposition: DispositionKind) -> Self {
+        let (process, signal, blocked) = (itself(), self.reload_signal(), disposition == Blocked);
+        self.event(at, What::Mask { process, tid: MAIN, signal, blocked, disposition })
+    }
+
+    /// A signal to the main process; one that kills is followed by the exit.
+    pub fn signal(
+        mut self,
+        at: i64,
+        signal: Signal,
+        disposition: DispositionKind,
+        fate: Fate,
+        sender: ProcessRef,
+    ) -> Self {
+        let sent = SignalSent {
+            signal,
+            sender: Some(sender),
+            target: itself(),
+            tid: None,
+            si_code: 0,
+            disposition,
+            runtime: None,
+            traced: false,
+            fate,
+            fate_ns: None,
+        };
+        self.activation.milestones.first_reload_ns.get_or_insert(at);
+        self = self.event(at, What::Signal(Box::new(sent)));
+        if fate == Killed { self.ended(at + 1.ms(), Some(signal), None) } else { self }
+    }
+
+    fn last_signal(&mut self) -> &mut SignalSent {
+        self.activation
+            .events
+            .iter_mut()
+            .rev()
+            .find_map(|event| match &mut event.what {
+                What::Signal(sent) => Some(&mut **sent),
+                _ => None,
+            })
+            .unwrap()
+    }
+
+    /// When the fate of the last signal was sealed.
+    pub fn fate_at(mut self, ns: i64) -> Self {
+        self.last_signal().fate_ns = Some(ns);
+        self
+    }
+
+    /// The last signal met a handler of the language runtime.
+    pub fn by_runtime(mut self) -> Self {
+        self.last_signal().runtime = Some(Runtime::CatchAll);
+        self
+    }
+
+    /// The last signal was made by the kernel.
+    pub fn by_kernel(mut self) -> Self {
+        self.last_signal().sender = None;
+        self
+    }
+
+    /// The last signal was for another process of the service.
+    pub fn to(mut self, comm: &str) -> Self {
+        self.last_signal().target = ProcessRef { pid: 4712, ..by(comm) };
+        self
+    }
+
+    pub fn notify(self, at: i64, sender: ProcessRef, assignments: &[(&str, &str)]) -> Self {
+        let assignments = assignments
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let message = NotifyMessage {
+            sender,
+            claimed_pid: None,
+            destination: "/run/systemd/notify".to_owned(),
+            assignments,
+            length: 8,
+            result: 0,
+            accepted: self.facts.as_ref().map(|_| true),
+            problem: None,
+        };
+        self.event(at, What::Notify(Box::new(message)))
+    }
+
+    fn last_message(&mut self) -> &mut NotifyMessage {
+        match &mut self.activation.events.last_mut().unwrap().what {
+            What::Notify(message) => message,
+            other => panic!("no message: {other:?}"),
+        }
+    }
+
+    pub fn ready(mut self, at: i64) -> Self {
+        self.activation.milestones.ready_ns.get_or_insert(at);
+        self.notify(at, itself(), &[("READY", "1")])
+    }
+
+    /// The last message is not acted on.
+    pub fn refused(mut self) -> Self {
+        self.last_message().accepted = Some(false);
+        self
+    }
+
+    pub fn of_length(mut self, bytes: u32) -> Self {
+        self.last_message().length = bytes;
+        self
+    }
+
+    /// The last message bears the credentials of another process.
+    pub fn claiming(mut self, pid: u32) -> Self {
+        self.last_message().claimed_pid = Some(pid);
+        self
+    }
+
+    /// The last message could not be sent.
+    pub fn failed(mut self, errno: i32) -> Self {
+        let message = self.last_message();
+        message.result = errno;
+        message.accepted = message.accepted.map(|_| false);
+        self
+    }
+
+    pub fn exit(self, at: i64, code: u8) -> Self {
+        self.ended(at, None, Some(code))
+    }
+
+    fn ended(mut self, at: i64, signal: Option<Signal>, code: Option<u8>) -> Self {
+        let state = if signal.is_some() { OutcomeState::Killed } else { OutcomeState::Exited };
+        self.activation.outcome = Outcome { state, signal, code };
+        self.activation.milestones.exit_ns = Some(at);
+        let process = itself();
+        self.event(at, What::Exit { process, signal, code, core_dumped: false })
+    }
+
+    pub fn document(self) -> Document {
+        Document {
+            schema: SCHEMA.to_owned(),
+            tool: Tool { name: "sigready".to_owned(), version: "0.1.0".to_owned() },
+            host: Host { hostname: "db1".to_owned(), kernel: "6.18.44".to_owned(), boot_id: None },
+            capture: Capture {
+                command: "trace".to_owned(),
+                arguments: Vec::new(),
+                backend: "tracepoint".to_owned(),
+                signal: Signal::HUP,
+                started_at: WallTime(Timestamp::UNIX_EPOCH - SignedDuration::from_secs(1)),
+                duration_ns: u64::try_from(self.end + 1.s()).unwrap(),
+                ended_by: self.ended_by,
+                events: 42,
+                lost: self.lost,
+                losses: std::collections::BTreeMap::new(),
+                complete: self.lost == 0 && self.activation.joined_ns.is_none(),
+            },
+            services: vec![Service {
+                name: "patroni.service".to_owned(),
+                kind: self.kind,
+                cgroup: None,
+                unit: self.facts,
+                activations: vec![self.activation],
+            }],
+        }
+    }
+
+    /// Judges it: the alerts must be these, in this order.
+    #[track_caller]
+    pub fn judged(self, expected: &[&str]) -> Vec<Alert> {
+        let mut document = self.document();
+        judge(&mut document);
+        let start = document.services.remove(0).activations.remove(0);
+        let ids: Vec<&str> = start.alerts.iter().map(|alert| alert.id.as_str()).collect();
+        if ids != expected {
+            let timeline: Vec<_> = start.events.iter().map(|event| format!("{event:?}")).collect();
+            panic!(
+                "expected {expected:?}, found {ids:?} in\n{}\n{:#?}",
+                timeline.join("\n"),
+                start.alerts
+            );
+        }
+        start.alerts
+    }
+}

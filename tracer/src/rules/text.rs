@@ -1,0 +1,88 @@
+//! Words that several rules share. Names of processes are printed as they were
+//! read; whoever shows them escapes them.
+
+use std::fmt;
+
+use crate::timeline::{
+    document::Activation,
+    event::{DispositionKind, ProcessRef},
+};
+
+use super::case::Case;
+
+/// A duration with three or four digits and the unit that suits it.
+pub(super) struct Span(pub i64);
+
+impl fmt::Display for Span {
+    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ns = self.0.unsigned_abs();
+        match ns {
+            0..1_000 => write!(f, "{ns} ns"),
+            1_000..1_000_000 => write!(f, "{:.1} µs", ns as f64 / 1e3),
+            1_000_000..1_000_000_000 => write!(f, "{:.1} ms", ns as f64 / 1e6),
+            _ => write!(f, "{:.2} s", ns as f64 / 1e9),
+        }
+    }
+}
+
+/// `python3 (pid 4711)`
+pub(super) fn process(process: &ProcessRef) -> String {
+    format!("{} (pid {})", process.comm, process.pid)
+}
+
+/// `kill (pid 4720, /usr/bin/kill)`
+pub(super) fn sender(process: &ProcessRef) -> String {
+    match &process.exe {
+        Some(exe) => format!("{} (pid {}, {exe})", process.comm, process.pid),
+        None => self::process(process),
+    }
+}
+
+/// The main process, or words for it.
+pub(super) fn main(case: &Case) -> String {
+    case.main().map_or_else(|| "the main process".to_owned(), process)
+}
+
+/// `50.0 ms after its exec`
+pub(super) fn when(activation: &Activation, at: i64) -> String {
+    let milestones = &activation.milestones;
+    let (zero, what) = match (milestones.last_exec_ns, milestones.exec_ns) {
+        (Some(last), _) if last <= at => (last, "its last exec"),
+        (_, Some(first)) => (first, "its exec"),
+        _ => (0, "its start"),
+    };
+    let order = if at < zero { "before" } else { "after" };
+    format!("{} {order} {what}", Span(at.saturating_sub(zero)))
+}
+
+/// What a signal would meet.
+pub(super) fn disposition(kind: DispositionKind) -> &'static str {
+    match kind {
+        DispositionKind::Default => "default",
+        DispositionKind::Ignored => "ignored",
+        DispositionKind::Handler => "handler",
+        DispositionKind::Blocked => "blocked",
+    }
+}
+
+/// ` and 2 more`, or nothing.
+pub(super) fn and_more(count: usize) -> String {
+    if count > 1 { format!(" (and {} more like it)", count - 1) } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_shown_in_the_unit_that_suits_it() {
+        let shown = |ns| Span(ns).to_string();
+        assert_eq!(shown(7), "7 ns");
+        assert_eq!(shown(1_500), "1.5 µs");
+        assert_eq!(shown(50_000_000), "50.0 ms");
+        assert_eq!(shown(-50_000_000), "50.0 ms");
+        assert_eq!(shown(12_340_000_000), "12.34 s");
+        assert_eq!(shown(i64::MIN), "9223372036.85 s");
+    }
+}
