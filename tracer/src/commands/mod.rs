@@ -1,3 +1,0 @@
-//! What the commands do.
-
-pub mod explain;
