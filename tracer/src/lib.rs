@@ -5,7 +5,6 @@
 //! them, [`rules`] judges it, and [`report`] prints or exports it. `timeline`
 //! and `rules` are pure: no clock, no file, no kernel.
 
-pub mod commands;
 pub mod probe;
 pub mod report;
 pub mod rules;

@@ -1,3 +1,12 @@
-//! sigready's command line.
+//! `sigready`: parse, pick the command, run it.
 
-fn main() {}
+mod cli;
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    commands::main(&cli::Cli::parse())
+}

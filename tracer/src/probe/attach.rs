@@ -10,7 +10,6 @@ use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, ProgramError, TracePoint},
 };
-use aya_log::EbpfLogger;
 use tracer_common::{
     config::{Config, SCOPE_ALL, SCOPE_LISTED},
     signal::SignalSet,
@@ -108,10 +107,6 @@ pub fn attach(request: &Request) -> Result<Attached> {
         );
     }
     let mut ebpf = load(request, bytemuck::bytes_of(&offsets))?;
-    // The kernel side speaks up only when something is wrong with it.
-    if let Err(error) = EbpfLogger::init(&mut ebpf) {
-        log::debug!("no messages from the kernel side: {error}");
-    }
     // Everything is verified before anything is attached: a refusal leaves no trace.
     let btf = AyaBtf::from_sys_fs().context("cannot parse the kernel's type information")?;
     for name in TRACEPOINTS {

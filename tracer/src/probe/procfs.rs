@@ -25,6 +25,15 @@ pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
         .collect()
 }
 
+/// Every process and its cgroup.
+#[must_use]
+pub fn cgroups(hierarchies: &Hierarchies) -> Vec<(u32, String)> {
+    let of = |process: Process| Some((process.pid as u32, hierarchies.path_of(&process)?));
+    process::all_processes()
+        .map(|processes| processes.flatten().filter_map(of).collect())
+        .unwrap_or_default()
+}
+
 /// How a process stands now; `None` if it is gone, or another has its pid.
 #[must_use]
 pub fn left(id: ProcessId) -> Option<Observation> {
@@ -43,6 +52,13 @@ pub fn exe(id: ProcessId) -> Option<String> {
     let exe = process.exe().ok()?;
     // Read after the link: had the pid been taken over before, this would show it.
     (process.stat().ok()?.starttime == id.start_ticks).then(|| path_text(&exe))
+}
+
+/// The name of a process that is there, unless it is a zombie.
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let stat = Process::new(pid as i32).ok()?.stat().ok()?;
+    (stat.state != 'Z').then_some(stat.comm)
 }
 
 /// The children of a process.

@@ -7,7 +7,9 @@ use aya::{
     Ebpf,
     maps::{MapData, PerCpuArray, RingBuf},
 };
+use aya_log::EbpfLogger;
 use bytes::Bytes;
+use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout,
@@ -25,6 +27,8 @@ pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: [u64; Kind::ALL.len()],
+    /// What the kernel side has to say about itself: only when something is wrong.
+    messages: Option<EbpfLogger<&'static dyn Log>>,
     systemd_hierarchy: Option<u32>,
     /// Taken from the ring, not decoded yet.
     records: Vec<Bytes>,
@@ -36,6 +40,9 @@ impl Stream {
         let ring = ebpf.take_map("EVENTS").context("the eBPF object has no map 'EVENTS'")?;
         let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
         let ring = RingBuf::try_from(ring)?;
+        let messages = EbpfLogger::init(ebpf)
+            .inspect_err(|error| log::debug!("no messages from the kernel side: {error}"))
+            .ok();
         // SAFETY: the descriptor is the ring's own and stays open until the ring, which
         // the AsyncFd owns, is dropped.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
@@ -44,6 +51,7 @@ impl Stream {
             ring,
             lost: PerCpuArray::try_from(lost)?,
             lost_before: [0; Kind::ALL.len()],
+            messages,
             systemd_hierarchy,
             records: Vec::new(),
         })
@@ -86,6 +94,9 @@ impl Stream {
             observations.push(observation);
         }
         self.losses(&mut observations)?;
+        if let Some(messages) = &mut self.messages {
+            messages.flush();
+        }
         Ok(observations)
     }
 

@@ -20,6 +20,7 @@ pub const SCHEMA: &str = "sigready/timeline/v1";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
     /// Always `sigready/timeline/v1`.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// What wrote it.
     pub tool: Tool,
@@ -109,7 +110,7 @@ pub struct Service {
 }
 
 /// Sorts of services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceKind {
     /// A systemd unit.

@@ -1,15 +1,25 @@
 //! From observations to one timeline per service start. Pure: what goes in are
 //! facts with their times, what comes out is the document.
+//!
+//! [`builder`] puts the observations in order of time, [`attribution`] finds the
+//! service and the activation each belongs to, and [`activation`] turns what was
+//! collected for one activation into its timeline: events, what became of signals
+//! ([`fate`]), milestones and exposure.
 
+pub mod activation;
+pub mod attribution;
+pub mod builder;
 pub mod document;
 pub mod event;
+pub mod exposure;
+pub mod fate;
+pub mod masks;
+pub mod notify;
 pub mod observation;
+pub mod posture;
+pub mod scope;
 
-/// One instant on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Anchor {
-    /// `CLOCK_BOOTTIME` ns.
-    pub boot_ns: u64,
-    /// Wall-clock time.
-    pub wall: jiff::Timestamp,
-}
+pub use self::{
+    builder::{Anchor, Builder, Progress, Setup},
+    scope::{Scope, Selector},
+};

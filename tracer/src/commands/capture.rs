@@ -1,0 +1,197 @@
+//! A capture from its first observation to the judged document.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nix::unistd::gethostname;
+use sigready::{
+    probe::{attach::Attached, clock, procfs, stream::Stream},
+    rules,
+    signal::Signal,
+    timeline::{
+        Anchor, Builder, Progress,
+        document::{Capture as Facts, Document, EndedBy, Host, SCHEMA, Tool, WallTime},
+        observation::Observation,
+    },
+};
+use tracer_common::config::MAX_DISPOSITIONS;
+
+use super::fault::Fault;
+use crate::cli::{FailOn, Signals};
+
+/// What was asked for.
+pub struct Asked {
+    /// `run` or `trace`.
+    pub command: &'static str,
+    /// Its arguments, for the record.
+    pub arguments: Vec<String>,
+    /// The reload signal.
+    pub signal: Signal,
+}
+
+/// A running capture.
+pub struct Capture {
+    asked: Asked,
+    builder: Builder,
+    stream: Stream,
+    anchor: Anchor,
+    backend: &'static str,
+}
+
+impl Capture {
+    /// Begins with an attached kernel side.
+    pub fn begin(
+        asked: Asked,
+        builder: Builder,
+        attached: &mut Attached,
+        anchor: Anchor,
+        systemd_hierarchy: Option<u32>,
+    ) -> Result<Self> {
+        for missing in &attached.missing {
+            log::warn!(
+                "this kernel has no '{}' in struct {}: {} can't be seen",
+                missing.member,
+                missing.structure,
+                missing.cost()
+            );
+        }
+        Ok(Self {
+            asked,
+            builder,
+            stream: Stream::open(&mut attached.ebpf, systemd_hierarchy)?,
+            anchor,
+            backend: attached.backend.name(),
+        })
+    }
+
+    /// Adds what was found outside of the kernel's stream.
+    pub fn observe(&mut self, observations: impl IntoIterator<Item = Observation>) {
+        for observation in observations {
+            self.builder.observe(observation);
+        }
+    }
+
+    /// Waits at most `patience` for news, takes it in, and returns it.
+    pub async fn advance(&mut self, patience: Duration) -> Result<Vec<Observation>> {
+        let news = self.stream.next(patience).await?;
+        self.observe(news.iter().cloned());
+        Ok(news)
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> Progress {
+        self.builder.progress()
+    }
+
+    /// Whether an alert that counts is there already. Judges everything anew, so it is
+    /// for every now and then.
+    pub fn has_alert(&self, fail_on: FailOn) -> bool {
+        self.document(EndedBy::Until)
+            .services
+            .iter()
+            .flat_map(|service| &service.activations)
+            .flat_map(|activation| &activation.alerts)
+            .any(|alert| fail_on.includes(alert.severity))
+    }
+
+    /// Takes in what is left, looks at the processes that still run, and judges.
+    pub fn end(mut self, ended_by: EndedBy) -> Result<Document> {
+        let rest = self.stream.rest()?;
+        self.observe(rest);
+        let left: Vec<Observation> =
+            self.builder.live().into_iter().filter_map(procfs::left).collect();
+        self.observe(left);
+        // What happened until /proc was read.
+        let rest = self.stream.rest()?;
+        self.observe(rest);
+        Ok(self.document(ended_by))
+    }
+
+    fn document(&self, ended_by: EndedBy) -> Document {
+        let now = clock::boot_ns();
+        let progress = self.builder.progress();
+        let losses = self.builder.losses();
+        let services = self.builder.services(now);
+        let joined_late = services
+            .iter()
+            .flat_map(|service| &service.activations)
+            .any(|activation| activation.joined_ns.is_some());
+        let mut document = Document {
+            schema: SCHEMA.to_owned(),
+            tool: Tool {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            host: host(),
+            capture: Facts {
+                command: self.asked.command.to_owned(),
+                arguments: self.asked.arguments.clone(),
+                backend: self.backend.to_owned(),
+                signal: self.asked.signal,
+                started_at: WallTime(self.anchor.wall),
+                duration_ns: now.saturating_sub(self.anchor.boot_ns),
+                ended_by,
+                events: progress.events,
+                lost: progress.lost,
+                complete: progress.lost == 0 && !joined_late,
+                losses,
+            },
+            services,
+        };
+        rules::judge(&mut document);
+        document
+    }
+}
+
+/// The signals whose sending is recorded, and those whose dispositions are.
+pub fn recorded(options: &Signals) -> Result<(Vec<Signal>, Vec<Signal>), Fault> {
+    /// What ends or reloads services: INT QUIT ABRT KILL USR1 SEGV USR2 TERM.
+    const ALWAYS: [u32; 8] = [2, 3, 6, 9, 10, 11, 12, 15];
+    let mut dispositions = vec![options.signal];
+    dispositions.extend(&options.record);
+    dispositions.sort_unstable();
+    dispositions.dedup();
+    if dispositions.len() > MAX_DISPOSITIONS as usize {
+        return Err(Fault::usage(format_args!(
+            "{} signals are too many to record: the limit is {MAX_DISPOSITIONS}, the reload \
+             signal included",
+            dispositions.len()
+        )));
+    }
+    let mut sent: Vec<Signal> = ALWAYS.into_iter().filter_map(Signal::from_number).collect();
+    sent.extend(&dispositions);
+    Ok((sent, dispositions))
+}
+
+fn host() -> Host {
+    let name = gethostname().map(|name| name.to_string_lossy().into_owned());
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    Host {
+        hostname: name.unwrap_or_default(),
+        kernel: nix::sys::utsname::uname()
+            .map(|uname| uname.release().to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        boot_id: boot_id.map(|id| id.trim().to_owned()),
+    }
+}
+
+/// A limit in time; none for zero.
+#[derive(Clone, Copy)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// So long from now.
+    pub fn after(span: Option<Duration>) -> Self {
+        Self(span.filter(|span| !span.is_zero()).map(|span| Instant::now() + span))
+    }
+
+    /// Whether it is over.
+    pub fn has_passed(self) -> bool {
+        self.0.is_some_and(|end| Instant::now() >= end)
+    }
+
+    /// How long one may wait without missing it, `longest` at most.
+    pub fn patience(self, longest: Duration) -> Duration {
+        self.0.map_or(longest, |end| end.saturating_duration_since(Instant::now()).min(longest))
+    }
+}

@@ -1,0 +1,252 @@
+//! `sigready doctor`: what this host allows, found by trying it.
+
+use std::{fs, io::stdout, path::Path};
+
+use anyhow::Context as _;
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use nix::unistd::geteuid;
+use procfs::process::Process;
+use serde::Serialize;
+use sigready::{
+    probe::{
+        attach::{Reach, Request, attach},
+        btf::{Btf, VMLINUX},
+        cgroups::Hierarchies,
+        layout, tracefs,
+    },
+    signal::Signal,
+};
+
+use super::{Verdict, fault::Fault, output, talk::Talk};
+use crate::cli::{Doctor, DoctorFormat};
+
+/// Bits of the capability sets (capabilities(7)).
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_PERFMON: u64 = 1 << 38;
+const CAP_BPF: u64 = 1 << 39;
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    kernel: String,
+    /// Whether `run` and `trace` work here.
+    works: bool,
+    /// The backend they would use.
+    backend: Option<&'static str>,
+    checks: Vec<Check>,
+}
+
+/// One thing that was tried.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    status: Status,
+    found: String,
+    /// How to get what is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Ok,
+    /// Works, with something less.
+    Limited,
+    Missing,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, status: Status::Ok, found: found.into(), mend: None }
+    }
+
+    fn limited(name: &'static str, found: impl Into<String>, mend: &str) -> Self {
+        Self { name, status: Status::Limited, found: found.into(), mend: Some(mend.to_owned()) }
+    }
+
+    fn missing(name: &'static str, found: impl Into<String>, mend: &str) -> Self {
+        Self { name, status: Status::Missing, found: found.into(), mend: Some(mend.to_owned()) }
+    }
+}
+
+/// Runs the command.
+pub fn run(options: &Doctor, talk: &Talk) -> Result<Verdict, Fault> {
+    let findings = examine();
+    let text = match options.format {
+        DoctorFormat::Json => {
+            let json = serde_json::to_string_pretty(&findings).context("cannot write JSON")?;
+            format!("{json}\n")
+        }
+        DoctorFormat::Table => table(&findings, talk),
+    };
+    output::print(&text, stdout().lock())?;
+    if findings.works {
+        return Ok(Verdict::Clean);
+    }
+    Err(Fault::Failed(anyhow::anyhow!("tracing does not work on this host as things are")))
+}
+
+fn examine() -> Findings {
+    let (attach, backend) = attached();
+    let checks = vec![capabilities(), type_information(), tracefs(), cgroups(), systemd(), attach];
+    Findings {
+        kernel: nix::sys::utsname::uname()
+            .map(|uname| uname.release().to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        works: backend.is_some(),
+        backend,
+        checks,
+    }
+}
+
+fn capabilities() -> Check {
+    const NAME: &str = "capabilities";
+    let effective =
+        Process::myself().and_then(|process| process.status()).map_or(0, |status| status.capeff);
+    let has = |capability| effective & capability != 0;
+    let who = if geteuid().is_root() { "root" } else { "not root" };
+    if has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON)) {
+        return Check::ok(NAME, format!("{who}, may use eBPF"));
+    }
+    let found = format!("{who}, without CAP_BPF and CAP_PERFMON");
+    Check::missing(
+        NAME,
+        found,
+        "run sigready as root (in a container: give it CAP_BPF, CAP_PERFMON and the host's \
+         pid namespace)",
+    )
+}
+
+fn type_information() -> Check {
+    const NAME: &str = "type information";
+    let Ok(bytes) = fs::read(VMLINUX) else {
+        return Check::missing(
+            NAME,
+            format!("{VMLINUX} can't be read"),
+            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are",
+        );
+    };
+    let missing = match Btf::parse(&bytes) {
+        Ok(btf) => layout::find(&btf).1,
+        Err(error) => {
+            return Check::missing(NAME, error.to_string(), "report your kernel's version");
+        }
+    };
+    let Some(first) = missing.first() else {
+        return Check::ok(NAME, "BTF with every member needed");
+    };
+    let found =
+        format!("no '{}' in struct {}: hides {}", first.member, first.structure, first.cost());
+    let mend = "report your kernel's version";
+    if missing.iter().any(layout::Missing::is_essential) {
+        Check::missing(NAME, found, mend)
+    } else {
+        Check::limited(NAME, found, mend)
+    }
+}
+
+fn tracefs() -> Check {
+    const NAME: &str = "tracefs";
+    if tracefs::is_mounted() {
+        return Check::ok(NAME, "mounted");
+    }
+    let syscalls = || Ok(Path::new(tracefs::MOUNT_POINT).join("events/syscalls").is_dir());
+    match tracefs::with(syscalls) {
+        Ok(true) => Check::ok(NAME, "not mounted; sigready mounts it for itself alone"),
+        Ok(false) => Check::missing(
+            NAME,
+            "has no syscall tracepoints",
+            "use a kernel built with CONFIG_FTRACE_SYSCALLS=y",
+        ),
+        Err(error) => Check::missing(
+            NAME,
+            format!("{error:#}"),
+            &format!("mount -t tracefs tracefs {}", tracefs::MOUNT_POINT),
+        ),
+    }
+}
+
+fn cgroups() -> Check {
+    const NAME: &str = "cgroups";
+    match Hierarchies::find() {
+        Ok(Hierarchies { unified: Some(at), systemd: None }) => {
+            Check::ok(NAME, format!("unified, at {}", at.display()))
+        }
+        Ok(Hierarchies { unified: Some(at), systemd: Some(_) }) => {
+            Check::ok(NAME, format!("hybrid, unified at {}", at.display()))
+        }
+        Ok(Hierarchies { unified: None, systemd: Some((at, _)) }) => {
+            Check::ok(NAME, format!("v1, systemd's at {}", at.display()))
+        }
+        Ok(Hierarchies { unified: None, systemd: None }) => Check::limited(
+            NAME,
+            "none mounted: units can't be told apart",
+            "trace processes by --pid, or mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        ),
+        Err(error) => Check::missing(NAME, format!("{error:#}"), "mount -t proc proc /proc"),
+    }
+}
+
+fn systemd() -> Check {
+    const NAME: &str = "systemd";
+    // As sd_booted(3) finds out.
+    if Path::new("/run/systemd/system").is_dir() {
+        return Check::ok(NAME, "manages this host");
+    }
+    Check::limited(
+        NAME,
+        "does not manage this host",
+        "use 'sigready run', or trace by --pid, --cgroup, or units inside containers",
+    )
+}
+
+/// The proof: everything is loaded and attached, and let go again.
+fn attached() -> (Check, Option<&'static str>) {
+    const NAME: &str = "eBPF programs";
+    let request = Request {
+        signals: vec![Signal::HUP],
+        dispositions: vec![Signal::HUP],
+        reach: Reach::ChildrenOf(std::process::id()),
+    };
+    match attach(&request) {
+        Ok(attached) => {
+            let backend = attached.backend.name();
+            (Check::ok(NAME, format!("attached, backend {backend}")), Some(backend))
+        }
+        Err(error) => {
+            let mend = "mend what is missing above; -vv shows the kernel's own words";
+            (Check::missing(NAME, format!("{error:#}"), mend), None)
+        }
+    }
+}
+
+fn table(findings: &Findings, talk: &Talk) -> String {
+    let style = talk.style(&stdout());
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(style.width);
+    for check in &findings.checks {
+        let (word, color) = match check.status {
+            Status::Ok => ("ok", Color::Green),
+            Status::Limited => ("limited", Color::Yellow),
+            Status::Missing => ("missing", Color::Red),
+        };
+        let word = if style.color { Cell::new(word).fg(color) } else { Cell::new(word) };
+        let found = match &check.mend {
+            Some(mend) => format!("{}\n-> {mend}", check.found),
+            None => check.found.clone(),
+        };
+        table.add_row([word, Cell::new(check.name), Cell::new(found)]);
+    }
+    if style.color {
+        table.enforce_styling();
+    }
+    let backend = findings.backend.map_or_else(
+        || "tracing does not work here".to_owned(),
+        |backend| format!("tracing works here, with the {backend} backend"),
+    );
+    format!("{table}\n\nkernel {}: {backend}\n", findings.kernel)
+}

@@ -1,0 +1,62 @@
+//! Where a report goes.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+};
+
+use anyhow::Context as _;
+use sigready::{
+    report::{self, Format, Style},
+    timeline::document::Document,
+};
+
+use super::{Verdict, fault::Fault, talk::Talk};
+use crate::cli::Output;
+
+/// Writes the report to `--output` or to `stream`, and gives the verdict on it.
+pub fn write(
+    document: &Document,
+    options: &Output,
+    stream: impl IsTerminal + Write,
+    talk: &Talk,
+) -> Result<Verdict, Fault> {
+    let format = options.format.unwrap_or_else(|| by_name(options.output.as_deref()));
+    match &options.output {
+        Some(path) => {
+            let style = Style { color: false, ..talk.style(&stream) };
+            report::save(path, report::render(document, format, style).as_bytes())?;
+            talk.note(format_args!("report written to {}", path.display()));
+        }
+        None => print(&report::render(document, format, talk.style(&stream)), stream)?,
+    }
+    Ok(verdict(document, options))
+}
+
+/// Writes text to a stream.
+pub fn print(text: &str, mut stream: impl Write) -> Result<(), Fault> {
+    stream
+        .write_all(text.as_bytes())
+        .and_then(|()| stream.flush())
+        .context("cannot write the report")?;
+    Ok(())
+}
+
+/// The format that a file's name says.
+fn by_name(path: Option<&Path>) -> Format {
+    match path.and_then(Path::extension).and_then(|extension| extension.to_str()) {
+        Some("json") => Format::Json,
+        Some("jsonl" | "ndjson") => Format::Jsonl,
+        _ => Format::Table,
+    }
+}
+
+fn verdict(document: &Document, options: &Output) -> Verdict {
+    let counts = document
+        .services
+        .iter()
+        .flat_map(|service| &service.activations)
+        .flat_map(|activation| &activation.alerts)
+        .any(|alert| options.fail_on.includes(alert.severity));
+    if counts { Verdict::Alerts } else { Verdict::Clean }
+}

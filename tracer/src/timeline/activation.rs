@@ -1,0 +1,527 @@
+//! The facts collected for one start of a service, and the timeline they make.
+
+use std::collections::HashMap;
+
+use super::{
+    builder::Anchor,
+    document::{Activation, Milestones, Outcome, OutcomeState, UnitFacts, WallTime},
+    event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What},
+    exposure::{self, Turn},
+    fate, masks,
+    notify::{self, Meaning},
+    observation::{Datagram, Fact, Generate, ProcessId, Task},
+    posture::{CATCH_ALL, Posture, Postures, Runtimes},
+};
+use crate::signal::Signal;
+
+/// Facts kept of one activation; what comes after is counted, not kept.
+const MAX_FACTS: usize = 20_000;
+/// Facts of weight that are kept even then.
+const MAX_WEIGHTY: usize = 1_000;
+
+/// What is collected for one start.
+#[derive(Clone, Debug)]
+pub struct Collected {
+    /// systemd's invocation id.
+    pub invocation_id: Option<String>,
+    /// The main process, and the ones it was before a hand-over: each with when it
+    /// became that.
+    pub mains: Vec<(u64, ProcessId)>,
+    /// It ran before the capture: when that joined.
+    pub joined_at: Option<u64>,
+    facts: Vec<(u64, Fact)>,
+    weighty: usize,
+    omitted: u64,
+}
+
+/// What a timeline is made with besides the facts.
+pub struct Frame<'a> {
+    /// The reload signal.
+    pub signal: Signal,
+    /// The unit's settings.
+    pub facts: Option<&'a UnitFacts>,
+    /// The two clocks.
+    pub anchor: Anchor,
+    /// `CLOCK_BOOTTIME` ns of the end of the capture.
+    pub now: u64,
+    /// Notify sockets that processes of the service were given.
+    pub sockets: &'a [String],
+}
+
+impl Collected {
+    /// A start with this main process.
+    #[must_use]
+    pub fn new(invocation_id: Option<String>) -> Self {
+        Self {
+            invocation_id,
+            mains: Vec::new(),
+            joined_at: None,
+            facts: Vec::new(),
+            weighty: 0,
+            omitted: 0,
+        }
+    }
+
+    /// The main process now.
+    #[must_use]
+    pub fn main(&self) -> Option<ProcessId> {
+        self.mains.last().map(|(_, id)| *id)
+    }
+
+    /// Adds a fact.
+    pub fn add(&mut self, at: u64, fact: Fact) {
+        if self.facts.len() >= MAX_FACTS {
+            let weighty = matches!(fact, Fact::Generate(_) | Fact::Exit { .. } | Fact::Notify(_));
+            if !weighty || self.weighty >= MAX_WEIGHTY {
+                self.omitted += 1;
+                return;
+            }
+            self.weighty += 1;
+        }
+        self.facts.push((at, fact));
+    }
+
+    /// The timeline.
+    #[must_use]
+    pub fn timeline(&self, frame: &Frame<'_>) -> Activation {
+        let mut facts: Vec<(u64, &Fact)> = self.facts.iter().map(|(at, f)| (*at, f)).collect();
+        facts.sort_by_key(|(at, _)| *at);
+        Timeline::new(self, frame, &facts).finish(&facts)
+    }
+}
+
+/// A timeline in the making.
+struct Timeline<'a> {
+    collected: &'a Collected,
+    frame: &'a Frame<'a>,
+    zero: u64,
+    exes: HashMap<ProcessId, String>,
+    events: Vec<Event>,
+    turns: Vec<Turn>,
+    ready_ns: Option<i64>,
+    first_reload_ns: Option<i64>,
+    outcome: Outcome,
+    exit_ns: Option<i64>,
+}
+
+impl<'a> Timeline<'a> {
+    fn new(collected: &'a Collected, frame: &'a Frame<'a>, facts: &[(u64, &Fact)]) -> Self {
+        Self {
+            collected,
+            frame,
+            zero: zero(collected, facts),
+            exes: HashMap::new(),
+            events: Vec::new(),
+            turns: Vec::new(),
+            ready_ns: None,
+            first_reload_ns: None,
+            outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
+            exit_ns: None,
+        }
+    }
+
+    fn finish(mut self, facts: &[(u64, &Fact)]) -> Activation {
+        let fates = fate::tell(facts);
+        let runtimes = Runtimes::find(facts.iter().copied());
+        let mut postures = Postures::new(self.frame.signal, &runtimes);
+        let momentary = masks::momentary(facts);
+        for (index, (at, fact)) in facts.iter().enumerate() {
+            if momentary.contains(&index) {
+                continue;
+            }
+            let before = fact_task(fact).map(|task| postures.get(task.id)).unwrap_or_default();
+            let learned = postures.learn(*at, fact);
+            if let Some((id, posture)) = learned
+                && self.is_main(id, *at)
+            {
+                let exec = matches!(fact, Fact::Exec { .. });
+                self.turn(Turn { at_ns: self.at(*at), posture, exec });
+            }
+            let after = learned.map_or(before, |(_, posture)| posture);
+            match fact {
+                // A mask of one thread that changes nothing for the process tells nothing.
+                Fact::Mask { .. } if before == after => {}
+                Fact::Generate(generate) => {
+                    let outcome = fates.get(&index).copied();
+                    self.signal(*at, generate, outcome, after_generate(&postures, generate));
+                }
+                fact => self.event(*at, fact, before, after),
+            }
+        }
+        self.activation()
+    }
+
+    fn at(&self, at: u64) -> i64 {
+        at as i64 - self.zero as i64
+    }
+
+    fn is_main(&self, id: ProcessId, at: u64) -> bool {
+        // Before the first hand-over, the first main process's own past counts too.
+        let current = self.collected.mains.iter().rev().find(|(since, _)| *since <= at);
+        current.or(self.collected.mains.first()).is_some_and(|(_, main)| *main == id)
+    }
+
+    fn turn(&mut self, turn: Turn) {
+        if self.turns.last().is_none_or(|last| last.posture != turn.posture || turn.exec) {
+            self.turns.push(turn);
+        }
+    }
+
+    fn process(&self, task: &Task) -> ProcessRef {
+        ProcessRef {
+            pid: task.id.pid,
+            ns_pid: (task.ns_pid != 0 && task.ns_pid != task.id.pid).then_some(task.ns_pid),
+            comm: task.comm.clone(),
+            exe: self.exes.get(&task.id).cloned(),
+            uid: None,
+        }
+    }
+
+    fn sender(&self, task: &Task) -> ProcessRef {
+        ProcessRef { uid: (task.uid != u32::MAX).then_some(task.uid), ..self.process(task) }
+    }
+
+    fn push(&mut self, at: u64, what: What) {
+        self.events.push(Event { at_ns: self.at(at), what });
+    }
+
+    fn event(&mut self, at: u64, fact: &Fact, before: Posture, after: Posture) {
+        let reload = self.frame.signal;
+        let what = match fact {
+            Fact::Found { task, exe, .. } => {
+                if let Some(exe) = exe {
+                    self.exes.insert(task.id, exe.clone());
+                }
+                What::Disposition {
+                    process: self.process(task),
+                    signal: reload,
+                    disposition: after.disposition(),
+                    consumer: None,
+                    runtime: runtime(after),
+                    once: false,
+                    found: true,
+                }
+            }
+            Fact::Fork { parent, child, .. } => {
+                if let Some(exe) = self.exes.get(&parent.id).cloned() {
+                    self.exes.insert(child.id, exe);
+                }
+                What::Fork { process: self.process(child), parent: self.process(parent) }
+            }
+            Fact::Exec { task, exe, filename, .. } => {
+                self.exes.insert(task.id, exe.clone());
+                What::Exec {
+                    process: self.process(task),
+                    exe: Some(exe.clone()),
+                    filename: (filename != exe).then(|| filename.clone()),
+                    disposition: after.disposition(),
+                }
+            }
+            Fact::Exit { task, signal, code, core_dumped, .. } => {
+                self.exit(at, task.id, *signal, *code);
+                What::Exit {
+                    process: self.process(task),
+                    signal: *signal,
+                    code: signal.is_none().then_some(*code),
+                    core_dumped: *core_dumped,
+                }
+            }
+            Fact::Disposition { task, signal, disposition, once, shared_by, .. } => {
+                let own = *signal == reload;
+                let catch_all = if own { after.catch_all } else { *shared_by >= CATCH_ALL };
+                What::Disposition {
+                    process: self.process(task),
+                    signal: *signal,
+                    disposition: if own { after.disposition() } else { *disposition },
+                    consumer: None,
+                    runtime: catch_all.then_some(Runtime::CatchAll),
+                    once: *once,
+                    found: false,
+                }
+            }
+            // The handler is gone with this delivery.
+            Fact::Deliver { task, signal, once: true, .. } if *signal == reload => {
+                What::Disposition {
+                    process: self.process(task),
+                    signal: reload,
+                    disposition: after.disposition(),
+                    consumer: None,
+                    runtime: None,
+                    once: false,
+                    found: false,
+                }
+            }
+            // A runtime lets the signal through to the program.
+            Fact::Mask { task, .. } if before.catch_all && !after.catch_all => What::Disposition {
+                process: self.process(task),
+                signal: reload,
+                disposition: after.disposition(),
+                consumer: None,
+                runtime: None,
+                once: false,
+                found: false,
+            },
+            Fact::Mask { task, after: mask, .. } => What::Mask {
+                process: self.process(task),
+                tid: task.tid,
+                signal: reload,
+                blocked: mask.intersects(reload.set()),
+                disposition: after.disposition(),
+            },
+            Fact::Consume { task, consumer, set, .. } if set.intersects(reload.set()) => {
+                // A loop around sigwait says it again and again.
+                if before.consumer == Some(*consumer) {
+                    return;
+                }
+                What::Disposition {
+                    process: self.process(task),
+                    signal: reload,
+                    disposition: after.disposition(),
+                    consumer: Some(*consumer),
+                    runtime: None,
+                    once: false,
+                    found: false,
+                }
+            }
+            Fact::Notify(datagram) => return self.notify(at, datagram),
+            Fact::CgroupAttach { task, path, .. } => {
+                What::Cgroup { process: Some(self.process(task)), path: path.clone() }
+            }
+            _ => return,
+        };
+        self.push(at, what);
+    }
+
+    fn exit(&mut self, at: u64, id: ProcessId, signal: Option<Signal>, code: u8) {
+        if self.collected.main() != Some(id) {
+            return;
+        }
+        self.exit_ns = Some(self.at(at));
+        self.outcome = match signal {
+            Some(signal) => {
+                Outcome { state: OutcomeState::Killed, signal: Some(signal), code: None }
+            }
+            None => Outcome { state: OutcomeState::Exited, signal: None, code: Some(code) },
+        };
+    }
+
+    fn signal(
+        &mut self,
+        at: u64,
+        generate: &Generate,
+        outcome: Option<fate::Outcome>,
+        catch_all: bool,
+    ) {
+        let at_ns = self.at(at);
+        if generate.signal == self.frame.signal && self.is_main(generate.target.id, at) {
+            let own = generate.sender.as_ref().is_some_and(|s| s.id == generate.target.id);
+            if !own {
+                self.first_reload_ns.get_or_insert(at_ns);
+            }
+        }
+        let re_raised = outcome.is_some_and(|outcome| outcome.re_raised);
+        let sent = SignalSent {
+            signal: generate.signal,
+            sender: generate.sender.as_ref().map(|task| self.sender(task)),
+            target: self.process(&generate.target),
+            tid: generate.to_thread.then_some(generate.target.tid),
+            si_code: generate.si_code,
+            disposition: generate.disposition,
+            runtime: (catch_all || re_raised).then_some(Runtime::CatchAll),
+            traced: generate.traced,
+            fate: outcome.map_or(Fate::Pending, |outcome| outcome.fate),
+            fate_ns: outcome.and_then(|outcome| outcome.at).map(|at| self.at(at)),
+        };
+        self.push(at, What::Signal(Box::new(sent)));
+    }
+
+    fn notify(&mut self, at: u64, datagram: &Datagram) {
+        let given = self.frame.sockets.iter().map(String::as_str);
+        if !notify::is_notify_socket(&datagram.destination, given) {
+            return;
+        }
+        let message = datagram
+            .payload
+            .as_deref()
+            .map(|payload| notify::parse(payload, datagram.length))
+            .unwrap_or_default();
+        let mut sender = self.sender(&datagram.sender);
+        sender.exe = datagram.exe.clone().or(sender.exe);
+        let claimed =
+            datagram.claimed_pid.filter(|pid| *pid != datagram.sender.ns_pid && *pid != 0);
+        let (accepted, problem) = self.admission(at, datagram, claimed, message.malformed);
+        if accepted != Some(false) && notify::meaning(&message.assignments) == Some(Meaning::Ready)
+        {
+            let at_ns = self.at(at);
+            self.ready_ns.get_or_insert(at_ns);
+        }
+        self.push(
+            at,
+            What::Notify(Box::new(NotifyMessage {
+                sender,
+                claimed_pid: claimed,
+                destination: datagram.destination.clone(),
+                assignments: message.assignments,
+                length: datagram.length,
+                result: datagram.errno,
+                accepted,
+                problem,
+            })),
+        );
+    }
+
+    /// Whether systemd would act on a message, and why not (`unit_notify_allowed`).
+    fn admission(
+        &self,
+        at: u64,
+        datagram: &Datagram,
+        claimed: Option<u32>,
+        malformed: Option<&str>,
+    ) -> (Option<bool>, Option<String>) {
+        if datagram.errno != 0 {
+            let error = nix::errno::Errno::from_raw(datagram.errno);
+            return (Some(false), Some(format!("the send failed: {}", error.desc())));
+        }
+        if datagram.payload.is_none() {
+            return (None, Some("its text could not be read".to_owned()));
+        }
+        if let Some(reason) = malformed {
+            return (Some(false), Some(reason.to_owned()));
+        }
+        let access = self.frame.facts.and_then(|facts| facts.notify_access.as_deref());
+        let main = self.main_at(at);
+        let speaks_for_main = match claimed {
+            Some(pid) => main.is_some_and(|main| self.ns_pid(main) == pid),
+            None => main == Some(datagram.sender.id),
+        };
+        match access {
+            None => (None, None),
+            Some("all") => (Some(true), None),
+            Some("main" | "exec") if speaks_for_main => (Some(true), None),
+            Some("none") => (Some(false), Some("NotifyAccess=none admits nobody".to_owned())),
+            Some(access) => {
+                let main = main.map_or_else(
+                    || "there is no main process".to_owned(),
+                    |main| format!("the main process is {}", main.pid),
+                );
+                let task = &datagram.sender;
+                let sentence = format!(
+                    "sent by {} (pid {}), but NotifyAccess={access} does not admit it: {main}",
+                    task.comm, task.id.pid
+                );
+                (Some(false), Some(sentence))
+            }
+        }
+    }
+
+    fn main_at(&self, at: u64) -> Option<ProcessId> {
+        let mains = &self.collected.mains;
+        mains.iter().rev().find(|(since, _)| *since <= at).or(mains.first()).map(|(_, id)| *id)
+    }
+
+    /// A process's id in its own pid namespace.
+    fn ns_pid(&self, id: ProcessId) -> u32 {
+        self.collected
+            .facts
+            .iter()
+            .filter_map(|(_, fact)| fact_task(fact))
+            .find(|task| task.id == id && task.ns_pid != 0)
+            .map_or(id.pid, |task| task.ns_pid)
+    }
+
+    fn activation(self) -> Activation {
+        let joined_ns = self.collected.joined_at.map(|at| self.at(at));
+        let execs = self.turns.iter().filter(|turn| turn.exec).map(|turn| turn.at_ns);
+        let (first_exec, last_exec) = (execs.clone().min(), execs.max());
+        let seen_from = first_exec.filter(|_| joined_ns.is_none()).or(joined_ns);
+        let end = self.exit_ns.unwrap_or_else(|| self.at(self.frame.now));
+        let found_with_handler =
+            joined_ns.is_some() && self.turns.first().is_some_and(|turn| turn.posture.takes());
+        let announces =
+            self.ready_ns.is_some() || self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let milestones = Milestones {
+            exec_ns: if joined_ns.is_none() { first_exec } else { None },
+            last_exec_ns: last_exec.filter(|last| Some(*last) != first_exec),
+            // A handler that was there already came at a time nobody saw.
+            handler_ns: if found_with_handler && last_exec.is_none() {
+                None
+            } else {
+                exposure::handler_at(&self.turns)
+            },
+            ready_ns: self.ready_ns,
+            first_reload_ns: self.first_reload_ns,
+            exit_ns: self.exit_ns,
+        };
+        // A service found running was announced before, if ever.
+        let announces = announces && (joined_ns.is_none() || self.ready_ns.is_some());
+        let from = seen_from.unwrap_or(0);
+        let exposure = exposure::spans(&self.turns, self.ready_ns, announces, from, end);
+        let since = self.zero as i128 - i128::from(self.frame.anchor.boot_ns);
+        let since = jiff::SignedDuration::from_nanos(since as i64);
+        let main = self.collected.main();
+        Activation {
+            main_process: main.and_then(|main| self.last_ref(main)),
+            started_at: WallTime(self.frame.anchor.wall.saturating_add(since).unwrap_or_default()),
+            invocation_id: self.collected.invocation_id.clone(),
+            joined_ns,
+            milestones,
+            exposure,
+            events: self.events,
+            omitted: self.collected.omitted,
+            alerts: Vec::new(),
+            outcome: self.outcome,
+        }
+    }
+
+    /// A process as it was last seen.
+    fn last_ref(&self, id: ProcessId) -> Option<ProcessRef> {
+        let task = self.collected.facts.iter().rev().filter_map(|(_, fact)| fact_task(fact));
+        let task = task.filter(|task| task.id == id).max_by_key(|task| task.ns_pid != 0)?;
+        let comm = self.collected.facts.iter().rev().filter_map(|(_, fact)| fact_task(fact));
+        let comm = comm.filter(|task| task.id == id).map(|task| task.comm.clone()).next();
+        Some(ProcessRef { comm: comm.unwrap_or_default(), ..self.process(task) })
+    }
+}
+
+/// Zero of the timeline: the main process's first exec, else its start.
+fn zero(collected: &Collected, facts: &[(u64, &Fact)]) -> u64 {
+    let mains: Vec<ProcessId> = collected.mains.iter().map(|(_, id)| *id).collect();
+    let exec = facts.iter().find_map(|(at, fact)| match fact {
+        Fact::Exec { task, .. } if mains.contains(&task.id) => Some(*at),
+        _ => None,
+    });
+    let start = facts.iter().find_map(|(_, fact)| {
+        fact_task(fact).filter(|task| mains.first() == Some(&task.id)).map(|task| task.start_ns)
+    });
+    let exec = exec.filter(|_| collected.joined_at.is_none());
+    exec.or(start).or(facts.first().map(|(at, _)| *at)).unwrap_or(0)
+}
+
+/// Whether a catch-all stood at the moment of the signal.
+fn after_generate(postures: &Postures<'_>, generate: &Generate) -> bool {
+    generate.disposition == DispositionKind::Handler && postures.get(generate.target.id).catch_all
+}
+
+fn runtime(posture: Posture) -> Option<Runtime> {
+    posture.catch_all.then_some(Runtime::CatchAll)
+}
+
+/// The task a fact is about.
+#[must_use]
+pub fn fact_task(fact: &Fact) -> Option<&Task> {
+    match fact {
+        Fact::Found { task, .. }
+        | Fact::CgroupAttach { task, .. }
+        | Fact::Exec { task, .. }
+        | Fact::Exit { task, .. }
+        | Fact::Deliver { task, .. }
+        | Fact::Disposition { task, .. }
+        | Fact::Mask { task, .. }
+        | Fact::Consume { task, .. }
+        | Fact::Taken { task, .. } => Some(task),
+        Fact::Fork { child, .. } => Some(child),
+        Fact::Generate(generate) => Some(&generate.target),
+        Fact::Notify(datagram) => Some(&datagram.sender),
+        Fact::CgroupPath { .. } | Fact::Left { .. } | Fact::Loss { .. } => None,
+    }
+}

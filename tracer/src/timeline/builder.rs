@@ -1,0 +1,189 @@
+//! Puts observations in order of time and builds the timelines.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{
+    activation::Frame,
+    attribution::{Attribution, Service as Attributed},
+    document::{Service, ServiceKind, UnitFacts},
+    observation::{Fact, Observation, ProcessId},
+    scope::Scope,
+};
+use crate::signal::Signal;
+
+/// How much later than its time an observation may come: records of several CPUs
+/// overtake each other by microseconds.
+const REORDER_NS: u64 = 20_000_000;
+
+/// What a builder has to know.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What is observed.
+    pub scope: Scope,
+    /// The reload signal.
+    pub reload_signal: Signal,
+    /// The settings of the command under `run`.
+    pub facts: Option<UnitFacts>,
+    /// One instant on both clocks.
+    pub anchor: Anchor,
+}
+
+/// One instant on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    /// `CLOCK_BOOTTIME` ns.
+    pub boot_ns: u64,
+    /// Wall-clock time.
+    pub wall: Timestamp,
+}
+
+/// How far a capture has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Starts seen, services found running included.
+    pub activations: usize,
+    /// Every service's last start has a handler for the reload signal.
+    pub handler: bool,
+    /// Every service's last start has said READY=1.
+    pub ready: bool,
+    /// Every service's last start has ended.
+    pub exited: bool,
+    /// Observations of the kernel side.
+    pub events: u64,
+    /// Events lost.
+    pub lost: u64,
+}
+
+/// Builds timelines from observations.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    setup: Setup,
+    attribution: Attribution,
+    /// Not yet in their place in time: by time and arrival.
+    window: BTreeMap<(u64, u64), Observation>,
+    arrived: u64,
+    latest: u64,
+    events: u64,
+    losses: BTreeMap<String, u64>,
+}
+
+impl Builder {
+    /// A builder that has seen nothing.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            attribution: Attribution::default(),
+            window: BTreeMap::new(),
+            arrived: 0,
+            latest: 0,
+            events: 0,
+            losses: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one observation, in about the order of time.
+    pub fn observe(&mut self, observation: Observation) {
+        match &observation.fact {
+            Fact::Loss { kind, count } => {
+                *self.losses.entry((*kind).to_owned()).or_default() += count;
+                return;
+            }
+            Fact::Found { .. } | Fact::Left { .. } | Fact::CgroupPath { .. } => {}
+            _ => self.events += 1,
+        }
+        self.latest = self.latest.max(observation.at);
+        self.arrived += 1;
+        self.window.insert((observation.at, self.arrived), observation);
+        self.release(self.latest.saturating_sub(REORDER_NS));
+    }
+
+    /// Nothing older than this comes any more, `CLOCK_BOOTTIME` ns.
+    fn release(&mut self, before: u64) {
+        while let Some(entry) = self.window.first_entry()
+            && entry.key().0 <= before
+        {
+            let observation = entry.remove();
+            self.attribution.learn(&self.setup.scope, observation);
+        }
+    }
+
+    /// The timelines as of `now` (`CLOCK_BOOTTIME` ns, the end of the capture), without
+    /// alerts.
+    #[must_use]
+    pub fn services(&self, now: u64) -> Vec<Service> {
+        let attribution = self.settled();
+        attribution
+            .services
+            .iter()
+            .filter(|service| !service.activations.is_empty())
+            .map(|service| self.service(service, now))
+            .collect()
+    }
+
+    /// Everything attributed, the latest included.
+    fn settled(&self) -> Attribution {
+        let mut rest = self.clone();
+        rest.release(u64::MAX);
+        rest.attribution.settle();
+        rest.attribution
+    }
+
+    fn service(&self, service: &Attributed, now: u64) -> Service {
+        let facts = self.setup.facts.as_ref();
+        let frame = Frame {
+            signal: self.setup.reload_signal,
+            facts,
+            anchor: self.setup.anchor,
+            now,
+            sockets: &service.sockets,
+        };
+        let path = &service.named.path;
+        Service {
+            name: service.named.name.clone(),
+            kind: service.named.kind,
+            cgroup: (!path.is_empty()).then(|| path.clone()),
+            unit: facts.filter(|_| service.named.kind == ServiceKind::Command).cloned(),
+            activations: service
+                .activations
+                .iter()
+                .map(|start| start.collected.timeline(&frame))
+                .collect(),
+        }
+    }
+
+    /// How far the capture has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let services = self.services(self.latest);
+        let last = || services.iter().filter_map(|service| service.activations.last());
+        let seen = last().next().is_some();
+        let lost: u64 = self.losses.values().sum();
+        Progress {
+            activations: services.iter().map(|service| service.activations.len()).sum(),
+            handler: seen && last().all(|start| start.milestones.handler_ns.is_some()),
+            ready: seen && last().all(|start| start.milestones.ready_ns.is_some()),
+            exited: seen && last().all(|start| start.milestones.exit_ns.is_some()),
+            events: self.events,
+            lost: lost + self.attribution.forgotten,
+        }
+    }
+
+    /// Events lost, by kind.
+    #[must_use]
+    pub fn losses(&self) -> BTreeMap<String, u64> {
+        let mut losses = self.losses.clone();
+        if self.attribution.forgotten > 0 {
+            losses.insert("start".to_owned(), self.attribution.forgotten);
+        }
+        losses
+    }
+
+    /// Processes in scope that still run, as far as is known.
+    #[must_use]
+    pub fn live(&self) -> Vec<ProcessId> {
+        self.settled().live().collect()
+    }
+}
