@@ -1,2 +1,46 @@
-//! sigready development commands.
-fn main() {}
+//! sigready's development commands: `cargo xtask COMMAND`.
+
+mod apt;
+mod ci;
+mod demo;
+mod ebpf;
+mod process;
+mod root;
+mod test;
+mod toolchain;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Development commands of sigready.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the kernel side and commit-ready object, or check the committed one.
+    Ebpf(ebpf::Options),
+    /// Show the main job on a bundled service, reloaded too early and in time (as root).
+    Demo(demo::Options),
+    /// Run every test; installs what that needs (as root).
+    Test(test::Options),
+    /// Build the container root that the tests boot real systemd in (as root).
+    Root(root::Options),
+    /// Everything that has to hold before a change lands.
+    Ci(ci::Options),
+}
+
+fn main() -> Result<()> {
+    match Xtask::parse().command {
+        Command::Ebpf(options) => ebpf::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Root(options) => root::run(&options),
+        Command::Ci(options) => ci::run(&options),
+    }
+}

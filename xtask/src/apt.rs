@@ -1,0 +1,59 @@
+//! Debian packages that the commands need.
+
+use std::{process::Command, sync::Once};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
+
+/// Installs the packages that are missing, after saying so.
+pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|name| !is_installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    eprintln!("{purpose} needs packages that are not installed: {}", missing.join(" "));
+    process::need_root("installing them with apt-get")?;
+    update()?;
+    process::run(
+        apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&missing),
+    )
+    .with_context(|| format!("cannot install what {purpose} needs"))
+}
+
+fn is_installed(package: &str) -> bool {
+    process::output(Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]))
+        .is_ok_and(|status| status == "installed")
+}
+
+/// The package lists, once per run.
+fn update() -> Result<()> {
+    static ONCE: Once = Once::new();
+    let mut result = Ok(());
+    ONCE.call_once(|| result = process::run(apt_get().arg("update")));
+    result.context("cannot fetch the package lists: is this Debian, with a network?")
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "Dpkg::Use-Pty=0", "-qq"]);
+    command
+}
+
+/// Address of the archive this machine installs from.
+pub fn archive() -> Result<String> {
+    let mut sources = std::fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
+    for entry in std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten() {
+        sources.push_str(&std::fs::read_to_string(entry.path()).unwrap_or_default());
+        sources.push('\n');
+    }
+    let first = sources
+        .lines()
+        .filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"))
+        .flat_map(str::split_whitespace)
+        .find(|word| word.contains("://") && !word.contains("security"));
+    match first {
+        Some(address) => Ok(address.to_owned()),
+        None => bail!("no Debian archive is configured in /etc/apt: the tests need one"),
+    }
+}

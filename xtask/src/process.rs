@@ -1,0 +1,64 @@
+//! Running other programs: shown before they run, and named when they fail.
+
+use std::{
+    fmt::Write as _,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The command line as a person would type it.
+fn shown(command: &Command) -> String {
+    let mut line = command.get_program().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        let _ = write!(line, " {}", argument.to_string_lossy());
+    }
+    line
+}
+
+/// Runs a command to its end, with its output where ours goes.
+pub fn run(command: &mut Command) -> Result<()> {
+    let line = shown(command);
+    eprintln!("$ {line}");
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run '{line}': is it installed?"))?;
+    if !status.success() {
+        bail!("'{line}' failed: {status}");
+    }
+    Ok(())
+}
+
+/// Runs a command and gives what it writes to stdout, trimmed.
+pub fn output(command: &mut Command) -> Result<String> {
+    let line = shown(command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run '{line}': is it installed?"))?;
+    if !output.status.success() {
+        bail!("'{line}' failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    let text = String::from_utf8(output.stdout)
+        .with_context(|| format!("what '{line}' writes is not UTF-8"))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id == "0")
+}
+
+/// Whether nothing may be left out: the machine that decides about a change sets this.
+pub fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// Fails with a sentence unless this process runs as root.
+pub fn need_root(what: &str) -> Result<()> {
+    if !is_root() {
+        bail!("{what} needs root: run it as root, or with sudo -E env PATH=\"$PATH\"");
+    }
+    Ok(())
+}
