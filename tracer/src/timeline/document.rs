@@ -20,6 +20,7 @@ pub const SCHEMA: &str = "sigready/timeline/v1";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Document {
     /// Always `sigready/timeline/v1`.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// What wrote it.
     pub tool: Tool,

@@ -1,0 +1,131 @@
+//! Alerts: what happened, what follows from it, what to change.
+
+use super::{
+    escape,
+    headline::counted,
+    paint::{Ink, Paint},
+    text, time,
+};
+use crate::timeline::document::{
+    Activation, Alert, Capture, OutcomeState, Service, Severity, UnitFacts,
+};
+
+/// Text this wide reads well; wider terminals don't widen it.
+const WIDEST: usize = 100;
+
+/// The alerts of an activation; where there are none, what that is worth.
+pub fn lines(
+    capture: &Capture,
+    service: &Service,
+    activation: &Activation,
+    width: usize,
+    paint: Paint,
+) -> Vec<String> {
+    let width = width.min(WIDEST);
+    if activation.alerts.is_empty() {
+        let (verdict, ink) = no_alerts(capture, service, activation);
+        return text::wrap(&verdict, width).iter().map(|line| paint.ink(ink, line)).collect();
+    }
+    let mut lines = Vec::new();
+    for alert in &activation.alerts {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(alert_lines(alert, width, paint));
+    }
+    lines.extend(where_to_read_on(activation, width, paint));
+    lines
+}
+
+fn alert_lines(alert: &Alert, width: usize, paint: Paint) -> Vec<String> {
+    let ink = match alert.severity {
+        Severity::Error => Ink::Error,
+        Severity::Warning => Ink::Warning,
+    };
+    let name = format!("{}[{}]", alert.severity, escape::text(&alert.id));
+    let headline =
+        format!("{name} at {}: {}", time::span(alert.at_ns), escape::text(&alert.message));
+    let mut lines: Vec<String> = text::wrap(&headline, width)
+        .iter()
+        .enumerate()
+        .map(|(index, line)| match line.strip_prefix(name.as_str()).filter(|_| index == 0) {
+            Some(rest) => format!("{}{}", paint.ink(ink, &name), paint.ink(Ink::Title, rest)),
+            None => paint.ink(Ink::Title, line),
+        })
+        .collect();
+    for (label, text) in [("consequence", &alert.consequence), ("mend", &alert.mend)] {
+        lines.extend(labelled(label, text, width, paint));
+    }
+    lines
+}
+
+/// `  = mend: …`, the following lines indented as far. The text may have lines of its own.
+fn labelled(label: &str, raw: &str, width: usize, paint: Paint) -> Vec<String> {
+    let lead = format!("  = {label}: ");
+    let room = width - lead.len();
+    raw.split('\n')
+        .flat_map(|line| text::wrap(&escape::text(line), room))
+        .enumerate()
+        .map(|(index, line)| {
+            let lead = if index == 0 { &lead } else { &" ".repeat(lead.len()) };
+            format!("{}{line}", paint.ink(Ink::Title, lead)).trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// The command that explains the rules which fired. An id that could not be a
+/// rule's is not put on a line that people copy.
+fn where_to_read_on(activation: &Activation, width: usize, paint: Paint) -> Vec<String> {
+    let mut ids: Vec<&str> = activation
+        .alerts
+        .iter()
+        .map(|alert| alert.id.as_str())
+        .filter(|id| {
+            id.len() < 40 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    let commands: Vec<String> = ids.iter().map(|id| format!("sigready explain {id}")).collect();
+    let text = format!("More: {}", commands.join(", "));
+    let mut lines = vec![String::new()];
+    lines.extend(text::wrap(&text, width).iter().map(|line| paint.ink(Ink::Faint, line)));
+    lines
+}
+
+/// "No alerts" is a finding only where all was seen.
+fn no_alerts(capture: &Capture, service: &Service, activation: &Activation) -> (String, Ink) {
+    let mut unseen = Vec::new();
+    if activation.main_process.is_none() {
+        unseen.push("its main process was not seen".to_owned());
+    }
+    if activation.events.is_empty() {
+        unseen.push("nothing happened in it while the capture ran".to_owned());
+    }
+    if let Some(joined) = activation.joined_ns {
+        unseen.push(format!(
+            "the capture joined {} after the start, so what came before is unknown",
+            time::span(joined)
+        ));
+    }
+    if capture.lost > 0 {
+        unseen.push(format!("{} were lost", counted(capture.lost as usize, "event")));
+    } else if !capture.complete && activation.joined_ns.is_none() {
+        unseen.push("the capture is not complete".to_owned());
+    }
+    let waits = service.unit.as_ref().is_some_and(UnitFacts::is_notify)
+        && activation.outcome.state == OutcomeState::Running
+        && activation.milestones.ready_ns.is_none()
+        && activation.joined_ns.is_none();
+    if waits {
+        unseen.push("the capture ended before READY=1".to_owned());
+    }
+    if unseen.is_empty() {
+        ("No alerts.".into(), Ink::Good)
+    } else {
+        (format!("No rule fired, but not all was seen: {}.", unseen.join("; ")), Ink::Warning)
+    }
+}

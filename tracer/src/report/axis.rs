@@ -1,0 +1,244 @@
+//! The time axis of the strip: from moments to columns.
+//!
+//! A start takes milliseconds and a capture may take minutes. Once the start is
+//! over, long quiet gaps are cut out of the axis (`//`), so that the start keeps
+//! most of the columns.
+
+use super::{text, time};
+
+/// Columns of a cut: a blank, two slashes, a blank.
+const CUT: usize = 4;
+/// The least a part beside a cut gets.
+const PART: usize = 10;
+/// More cuts would leave too little between them.
+const CUTS: usize = 2;
+/// Columns from one labelled tick to the next, at least.
+const TICK: usize = 12;
+
+/// Moments on a row of columns.
+#[derive(Debug)]
+pub struct Axis {
+    parts: Vec<Part>,
+    columns: usize,
+}
+
+/// A stretch of the axis with one scale.
+#[derive(Debug)]
+struct Part {
+    from: i64,
+    to: i64,
+    start: usize,
+    columns: usize,
+    /// Columns before its first moment.
+    lead: usize,
+}
+
+impl Part {
+    fn duration(&self) -> u128 {
+        duration(self.from, self.to)
+    }
+
+    fn column(&self, at: i64) -> usize {
+        let into = duration(self.from, at.clamp(self.from, self.to));
+        let columns = self.columns as u128;
+        let column = (into * columns).checked_div(self.duration()).unwrap_or(0) as usize;
+        self.start + self.lead + column.min(self.columns.saturating_sub(1 + self.lead))
+    }
+}
+
+fn duration(from: i64, to: i64) -> u128 {
+    (i128::from(to) - i128::from(from)).unsigned_abs()
+}
+
+impl Axis {
+    /// An axis that shows every one of `moments`. Gaps between two of them may be
+    /// cut where `quiet` says so of their ends.
+    pub fn new(moments: &[i64], columns: usize, quiet: impl Fn(i64, i64) -> bool) -> Self {
+        let mut moments = moments.to_vec();
+        moments.sort_unstable();
+        moments.dedup();
+        let cuts = cuts(&moments, quiet);
+        let mut parts: Vec<Part> = Vec::new();
+        for (index, at) in moments.iter().enumerate() {
+            match parts.last_mut() {
+                Some(part) if !cuts.contains(&(index - 1)) => part.to = *at,
+                _ => parts.push(Part { from: *at, to: *at, start: 0, columns: 0, lead: 0 }),
+            }
+        }
+        let mut axis = Self { parts, columns };
+        axis.share_columns();
+        axis
+    }
+
+    /// Gives every part its columns: the least each, and the rest by duration.
+    fn share_columns(&mut self) {
+        let count = self.parts.len();
+        let room = self.columns.saturating_sub(CUT * count.saturating_sub(1));
+        let rest = room.saturating_sub(PART * count) as u128;
+        let total: u128 = self.parts.iter().map(Part::duration).sum();
+        let mut start = 0;
+        for (index, part) in self.parts.iter_mut().enumerate() {
+            let share = (part.duration() * rest).checked_div(total).unwrap_or(0);
+            // The start is what this is about: half of the room is its own.
+            let share = if index == 0 && part.duration() > 0 { share.max(rest / 2) } else { share };
+            part.start = start;
+            part.columns = PART + share as usize;
+            if index + 1 == count {
+                part.columns = self.columns.saturating_sub(start);
+                // The end alone is a single column, at the edge.
+                if index > 0 && part.duration() == 0 {
+                    part.lead = part.columns.saturating_sub(1);
+                }
+            }
+            start += part.columns + CUT;
+        }
+    }
+
+    /// How many columns it has.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The column of a moment; the nearest for one that is not on the axis.
+    pub fn column(&self, at: i64) -> usize {
+        let part = self.parts.iter().rev().find(|part| part.from <= at).or(self.parts.first());
+        part.map_or(0, |part| {
+            // Within a cut: its middle.
+            if at > part.to && part.start + part.columns + CUT <= self.columns {
+                part.start + part.columns + CUT / 2
+            } else {
+                part.column(at)
+            }
+        })
+    }
+
+    /// The line with the ticks, and the line with their labels.
+    pub fn ruler(&self) -> (String, String) {
+        let mut line = vec!['─'; self.columns];
+        let mut labels = String::new();
+        for (index, part) in self.parts.iter().enumerate() {
+            if index > 0 {
+                let cut = part.start - CUT;
+                line[cut..part.start].copy_from_slice(&[' ', '/', '/', ' ']);
+            }
+            let end = part.start + part.columns;
+            for at in ticks(part, index == 0) {
+                let column = part.column(at);
+                let label = label(at);
+                // At the end of its part a label stands left of its tick.
+                let start = column.min(end.saturating_sub(text::width(&label)));
+                if text::width(&labels) > start {
+                    continue;
+                }
+                line[column] = if column == part.start { '├' } else { '┼' };
+                labels = text::pad(&labels, start) + &label + " ";
+            }
+        }
+        (line.into_iter().collect(), labels.trim_end().to_owned())
+    }
+}
+
+/// The gaps to cut, by the index of the moment before each: the first quiet ones
+/// that last longer than twice all that is not quiet.
+fn cuts(moments: &[i64], quiet: impl Fn(i64, i64) -> bool) -> Vec<usize> {
+    let gaps =
+        || moments.windows(2).map(|ends| (duration(ends[0], ends[1]), quiet(ends[0], ends[1])));
+    let busy: u128 = gaps().filter(|(_, quiet)| !quiet).map(|(gap, _)| gap).sum();
+    if busy == 0 {
+        return Vec::new();
+    }
+    gaps()
+        .enumerate()
+        .filter(|(_, (gap, quiet))| *quiet && *gap > 2 * busy)
+        .map(|(index, _)| index)
+        .take(CUTS)
+        .collect()
+}
+
+/// The moments to label: round ones on the first part, which begins at or near
+/// zero; after a cut only where it goes on.
+fn ticks(part: &Part, first: bool) -> Vec<i64> {
+    if !first || part.duration() == 0 {
+        return vec![part.from];
+    }
+    let least = part.duration() * TICK as u128 / part.columns.max(1) as u128;
+    let Some(step) = round_steps().find(|step| *step as u128 >= least.max(1)) else {
+        return vec![part.from];
+    };
+    let mut at = part.from.div_euclid(step).saturating_mul(step);
+    let mut ticks = Vec::new();
+    while at <= part.to {
+        if at >= part.from {
+            ticks.push(at);
+        }
+        let Some(next) = at.checked_add(step) else { break };
+        at = next;
+    }
+    ticks
+}
+
+/// 1, 2, 5, 10, … ns up to a second, then what people divide minutes and hours into.
+fn round_steps() -> impl Iterator<Item = i64> {
+    const S: i64 = 1_000_000_000;
+    let decimal = (0..9).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_i64.pow(power)));
+    decimal
+        .chain([1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800].map(|s| s * S))
+        .chain([1, 2, 3, 6, 12, 24].map(|h| h * 3_600 * S))
+        .chain(
+            (0..5).flat_map(|power| [2, 5, 10].map(|days| days * 10_i64.pow(power) * 86_400 * S)),
+        )
+}
+
+/// A time without the digits that say nothing: `1.50 s` is `1.5 s`.
+fn label(at: i64) -> String {
+    let text = time::span(at);
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn a_short_capture_is_one_scale_from_edge_to_edge() {
+        let axis = Axis::new(&[0, 50 * MS, 100 * MS], 60, |_, _| true);
+        assert_eq!((axis.column(0), axis.column(50 * MS), axis.column(100 * MS)), (0, 30, 59));
+        assert_eq!(axis.ruler().1, "0 ms        20 ms       40 ms       60 ms       80 ms 100 ms");
+    }
+
+    #[test]
+    fn a_long_quiet_gap_is_cut_and_the_start_keeps_its_columns() {
+        let moments = [0, 300 * MS, 312 * MS, 60_000 * MS];
+        let axis = Axis::new(&moments, 60, |from, _| from >= 312 * MS);
+        assert_eq!(axis.column(312 * MS), 45);
+        assert_eq!(axis.column(30_000 * MS), 48);
+        let (line, labels) = axis.ruler();
+        assert_eq!(line.chars().skip(46).take(4).collect::<String>(), " // ");
+        assert!(labels.ends_with("1 min 0 s"), "{labels}");
+    }
+
+    #[test]
+    fn the_way_to_a_signal_is_never_cut() {
+        let axis = Axis::new(&[0, 50 * MS, 50 * MS + 200_000], 60, |_, _| false);
+        assert_eq!(axis.column(50 * MS), 59);
+        assert!(!axis.ruler().0.contains('/'));
+    }
+
+    #[test]
+    fn the_furthest_moments_there_are_have_columns() {
+        for moments in [&[i64::MIN, 0, i64::MAX][..], &[i64::MAX], &[]] {
+            let axis = Axis::new(moments, 49, |_, _| true);
+            for at in [i64::MIN, -1, 0, 1, i64::MAX] {
+                assert!(axis.column(at) < 49);
+            }
+            assert_eq!(axis.ruler().0.chars().count(), 49);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! One event in words.
+
+use super::{escape, paint::Ink, text, time};
+use crate::signal::Signal;
+use crate::timeline::{
+    document::Activation,
+    event::{
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+        What,
+    },
+};
+
+/// The longest name shown of a process. The kernel's are 15 bytes; a document's may be anything.
+const NAME: usize = 24;
+/// The most shown of a text that someone else wrote (a path, a message).
+const QUOTE: usize = 160;
+
+/// What the table says of an event.
+pub struct EventRow {
+    /// Whom it concerns.
+    pub process: String,
+    /// What happened, seen from there.
+    pub what: String,
+    /// Good or bad.
+    pub ink: Ink,
+}
+
+/// A process by name and pid: `python3[4711]`.
+pub fn process(process: &ProcessRef) -> String {
+    format!("{}[{}]", text::clip(&escape::text(&process.comm), NAME), process.pid)
+}
+
+/// A text that came from outside, harmless and of bearable length.
+pub fn quote(raw: &str) -> String {
+    text::clip(&escape::text(raw), QUOTE)
+}
+
+/// An event of `activation` in words; `reload` is the signal its masks and programs
+/// are judged by.
+pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
+    let main = activation.main_process.as_ref().map(|process| process.pid);
+    let (subject, what, ink) = match &event.what {
+        What::Fork { process: child, parent } => {
+            (Some(child), format!("started by {}", process(parent)), Ink::Faint)
+        }
+        What::Exec { process, exe, filename, disposition } => (
+            Some(process),
+            exec(exe.as_deref(), filename.as_deref(), *disposition, reload),
+            Ink::Plain,
+        ),
+        What::Exit { process, signal, code, core_dumped } => {
+            let bad = signal.is_some() || code.is_some_and(|code| code != 0);
+            let ink = if bad && main == Some(process.pid) { Ink::Error } else { Ink::Plain };
+            (Some(process), exit(*signal, *code, *core_dumped), ink)
+        }
+        What::Signal(sent) => (Some(&sent.target), signal(event.at_ns, sent), signal_ink(sent)),
+        What::Disposition { process, signal, disposition, consumer, runtime, once, found } => {
+            let mut what = disposition_set(*signal, *disposition, *consumer, *runtime);
+            if *once {
+                what.push_str(", for one delivery only (SA_RESETHAND)");
+            }
+            if *found {
+                what = format!("when the capture joined: {what}");
+            }
+            (Some(process), what, Ink::Plain)
+        }
+        What::Mask { process, tid, signal, blocked, disposition } => {
+            let verb = if *blocked { "blocks" } else { "unblocks" };
+            let now = would(*signal, *disposition);
+            (Some(process), format!("thread {tid} {verb} {signal}; {now}"), Ink::Plain)
+        }
+        What::Notify(message) => {
+            let refused = message.accepted == Some(false) || message.result != 0;
+            let ink = if refused {
+                Ink::Error
+            } else if message.says("READY", "1") {
+                Ink::Good
+            } else {
+                Ink::Plain
+            };
+            (Some(&message.sender), notify(message), ink)
+        }
+        What::Cgroup { process: Some(process), path } => {
+            (Some(process), format!("moved to cgroup {}", quote(path)), Ink::Faint)
+        }
+        What::Cgroup { process: None, path } => {
+            (None, format!("cgroup {} made", quote(path)), Ink::Faint)
+        }
+        What::Systemd { state } => (None, format!("systemd: {}", quote(state)), Ink::Plain),
+        What::Loss { count } => {
+            (None, format!("about here {count} events were lost"), Ink::Warning)
+        }
+    };
+    EventRow { process: subject.map(process).unwrap_or_default(), what, ink }
+}
+
+fn exec(
+    exe: Option<&str>,
+    filename: Option<&str>,
+    disposition: DispositionKind,
+    reload: Signal,
+) -> String {
+    let mut what = match (exe, filename) {
+        (Some(exe), Some(filename)) => format!("exec {} ({})", quote(filename), quote(exe)),
+        (Some(name), None) | (None, Some(name)) => format!("exec {}", quote(name)),
+        (None, None) => "exec of an unknown program".to_owned(),
+    };
+    if disposition != DispositionKind::Default {
+        what.push_str("; ");
+        what.push_str(&would(reload, disposition));
+    }
+    what
+}
+
+fn exit(signal: Option<Signal>, code: Option<u8>, core_dumped: bool) -> String {
+    let how = match (signal, code) {
+        (Some(signal), _) => format!("killed by {signal}"),
+        (None, Some(code)) => format!("exited with code {code}"),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("{how}{}", if core_dumped { ", core dumped" } else { "" })
+}
+
+/// What a signal would do from now on.
+fn would(signal: Signal, disposition: DispositionKind) -> String {
+    match disposition {
+        DispositionKind::Default => format!("{signal} has its default action now"),
+        DispositionKind::Ignored => format!("{signal} is ignored now"),
+        DispositionKind::Handler => format!("{signal} has a handler now"),
+        DispositionKind::Blocked => format!("{signal} is blocked in every thread now"),
+    }
+}
+
+fn disposition_set(
+    signal: Signal,
+    disposition: DispositionKind,
+    consumer: Option<Consumer>,
+    runtime: Option<Runtime>,
+) -> String {
+    let by = match consumer {
+        Some(Consumer::Signalfd) => return format!("{signal} is taken by a signalfd"),
+        Some(Consumer::Sigwait) => return format!("{signal} is waited for (sigwait)"),
+        None => match runtime {
+            Some(Runtime::CatchAll) => ": the language runtime's, which still dies of it",
+            None => "",
+        },
+    };
+    match disposition {
+        DispositionKind::Handler => format!("{signal} handler installed{by}"),
+        DispositionKind::Default => format!("{signal} set to its default action"),
+        DispositionKind::Ignored => format!("{signal} set to be ignored"),
+        DispositionKind::Blocked => format!("{signal} blocked in every thread"),
+    }
+}
+
+fn signal(at: i64, sent: &SignalSent) -> String {
+    let name = sent.signal;
+    let from = match &sent.sender {
+        Some(sender) => {
+            let uid = sender.uid.map(|uid| format!(", uid {uid}")).unwrap_or_default();
+            format!("{}{uid}", process(sender))
+        }
+        None => "the kernel".to_owned(),
+    };
+    let thread = sent.tid.map(|tid| format!(" to thread {tid}")).unwrap_or_default();
+    let met = match (sent.disposition, sent.runtime) {
+        (DispositionKind::Default, _) => "default action",
+        (DispositionKind::Ignored, _) => "set to be ignored",
+        (DispositionKind::Handler, Some(Runtime::CatchAll)) => "language runtime's handler",
+        (DispositionKind::Handler, None) => "handler",
+        (DispositionKind::Blocked, _) => "blocked",
+    };
+    let fate = match sent.fate {
+        Fate::Killed => "killed it",
+        Fate::Handled => "handled",
+        Fate::Ignored => "lost",
+        Fate::Pending => "still pending",
+        Fate::Coalesced => "one was pending already",
+        Fate::Dropped => "dropped",
+    };
+    let later = sent
+        .fate_ns
+        .map(|fate| format!(" {} later", time::span(fate.saturating_sub(at))))
+        .unwrap_or_default();
+    let traced = if sent.traced { " (under ptrace)" } else { "" };
+    format!("{name} from {from}{thread}: {met}, {fate}{later}{traced}")
+}
+
+fn signal_ink(sent: &SignalSent) -> Ink {
+    match sent.fate {
+        Fate::Killed => Ink::Error,
+        Fate::Handled => Ink::Good,
+        Fate::Ignored | Fate::Pending | Fate::Coalesced | Fate::Dropped => Ink::Warning,
+    }
+}
+
+fn notify(message: &NotifyMessage) -> String {
+    let lines: Vec<String> =
+        message.assignments.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let said = if lines.is_empty() {
+        format!("a notify message of {} bytes without an assignment", message.length)
+    } else {
+        quote(&lines.join(" "))
+    };
+    let speaks_for =
+        message.claimed_pid.map(|pid| format!(", speaking for pid {pid}")).unwrap_or_default();
+    let failed = match message.result {
+        0 => String::new(),
+        errno => format!("; the send failed: {}", std::io::Error::from_raw_os_error(errno)),
+    };
+    let refused = if message.accepted == Some(false) { "; refused" } else { "" };
+    let problem =
+        message.problem.as_deref().map(|text| format!(": {}", quote(text))).unwrap_or_default();
+    format!("{said}{speaks_for}{failed}{refused}{problem}")
+}

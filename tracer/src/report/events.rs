@@ -1,0 +1,116 @@
+//! The table of events.
+
+use std::collections::BTreeSet;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::{
+    event_row,
+    paint::{Ink, Paint},
+    text,
+    time::Scale,
+};
+use crate::{signal::Signal, timeline::document::Activation};
+
+/// A list up to this long is shown whole.
+const WHOLE: usize = 30;
+/// What a longer one keeps of its beginning and its end.
+const HEAD: usize = 14;
+const TAIL: usize = 8;
+/// The widest column of processes.
+const PROCESS: usize = 36;
+/// What evidence is marked with.
+const MARK: &str = "►";
+
+/// The events of an activation as a table of at most `width` columns. Evidence of
+/// alerts is marked and never left out.
+pub fn lines(activation: &Activation, reload: Signal, width: usize, paint: Paint) -> Vec<String> {
+    let events = &activation.events;
+    let evidence: BTreeSet<usize> = activation
+        .alerts
+        .iter()
+        .flat_map(|alert| alert.events.iter().copied())
+        .filter(|index| *index < events.len())
+        .collect();
+    let shown = shown(activation, &evidence);
+    let furthest = shown.iter().map(|index| events[*index].at_ns.unsigned_abs()).max();
+    let scale = Scale::for_times(furthest.unwrap_or(0));
+    let rows: Vec<_> =
+        shown.iter().map(|index| event_row::row(&events[*index], activation, reload)).collect();
+    let times: Vec<String> = shown.iter().map(|index| scale.format(events[*index].at_ns)).collect();
+
+    let time_title = format!("time/{}", scale.unit());
+    let widest = |texts: &mut dyn Iterator<Item = &String>| {
+        texts.map(|text| text::width(text)).max().unwrap_or(0)
+    };
+    let time_width = widest(&mut times.iter().chain([&time_title]));
+    let rest = width.saturating_sub(2 + time_width + 2 + 2);
+    let longest = widest(&mut rows.iter().map(|row| &row.process));
+    let process_width = longest.clamp("process".len(), PROCESS).min(rest / 2);
+    let what_width = rest - process_width;
+
+    let mut table = Table::new();
+    // Laid out here, so that the lines of each row are known when they are coloured.
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.force_no_tty();
+    table.set_header(["", &time_title, "process", "what"]);
+    let mut inks = vec![Ink::Faint];
+    let mut next = 0;
+    for ((index, row), time) in shown.iter().zip(&rows).zip(&times) {
+        if *index > next {
+            let more = format!("… {} more events, see --format json", index - next);
+            table.add_row(["", "", "", &text::wrap(&more, what_width).join("\n")]);
+            inks.extend(vec![Ink::Faint; text::wrap(&more, what_width).len()]);
+        }
+        next = index + 1;
+        let process = text::wrap(&row.process, process_width);
+        let what = text::wrap(&row.what, what_width);
+        let mark = if evidence.contains(index) { MARK } else { "" };
+        inks.extend(vec![row.ink; process.len().max(what.len())]);
+        table.add_row([mark, time, &process.join("\n"), &what.join("\n")]);
+    }
+    for (index, padding) in [(0, (0, 1)), (1, (0, 2)), (2, (0, 2)), (3, (0, 0))] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding(padding);
+        }
+    }
+    if let Some(column) = table.column_mut(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut lines: Vec<String> =
+        table.lines().zip(inks).map(|(line, ink)| paint.ink(ink, line.trim_end())).collect();
+    if activation.omitted > 0 {
+        let note = format!(
+            "{} events were left out of this timeline: it had become too long.",
+            activation.omitted
+        );
+        lines.extend(text::wrap(&note, width).iter().map(|line| paint.ink(Ink::Warning, line)));
+    }
+    lines
+}
+
+/// Indices of the events to show.
+fn shown(activation: &Activation, evidence: &BTreeSet<usize>) -> Vec<usize> {
+    let count = activation.events.len();
+    if count <= WHOLE {
+        return (0..count).collect();
+    }
+    let mut shown: BTreeSet<usize> = (0..HEAD).chain(count - TAIL..count).collect();
+    shown.extend(evidence);
+    shown.extend(milestones(activation));
+    // A gap of one takes as much room as the event that it hides.
+    let single: Vec<usize> =
+        shown.iter().map(|index| index + 1).filter(|gap| shown.contains(&(gap + 1))).collect();
+    shown.extend(single);
+    shown.into_iter().collect()
+}
+
+/// The events at which a milestone was reached, at most one each.
+fn milestones(activation: &Activation) -> Vec<usize> {
+    let milestones = &activation.milestones;
+    [milestones.handler_ns, milestones.ready_ns, milestones.first_reload_ns]
+        .into_iter()
+        .flatten()
+        .filter_map(|at| activation.events.iter().position(|event| event.at_ns == at))
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! What heads an activation's block: who, how it went, and what it is.
+
+use super::{
+    escape, event_row,
+    paint::{Ink, Paint},
+    text, time,
+};
+use crate::timeline::document::{
+    Activation, Document, OutcomeState, Service, ServiceKind, Severity, UnitFacts,
+};
+
+/// The headline and the line below it.
+pub fn lines(
+    document: &Document,
+    service: &Service,
+    index: usize,
+    end: i64,
+    width: usize,
+    paint: Paint,
+) -> Vec<String> {
+    let activation = &service.activations[index];
+    let name = event_row::quote(&service.name);
+    let name = match service.activations.len() {
+        1 => name,
+        starts => format!("{name}, start {} of {starts}", index + 1),
+    };
+    let (outcome, ink) = outcome(document, service, activation, end);
+    let mut plain = text::wrap(&format!("{name}: {outcome}"), width);
+    append(&mut plain, &alerts(activation), width);
+    let mut lines = Vec::new();
+    for (first, line) in plain.iter().enumerate() {
+        // The name stands out where it is on the line whole.
+        match line.strip_prefix(name.as_str()).filter(|_| first == 0) {
+            Some(rest) => {
+                lines.push(format!("{}{}", paint.ink(Ink::Title, &name), paint.ink(ink, rest)));
+            }
+            None => lines.push(paint.ink(ink, line)),
+        }
+    }
+    let about = text::wrap(&about(service, activation), width - 2);
+    lines.extend(about.iter().map(|line| format!("  {}", paint.ink(Ink::Faint, line))));
+    lines
+}
+
+/// Puts a short text at the end of the last line, or on one of its own.
+fn append(lines: &mut Vec<String>, text: &str, width: usize) {
+    match lines.last_mut() {
+        _ if text.is_empty() => {}
+        Some(last) if text::width(last) + 1 + text::width(text) <= width => {
+            last.push(' ');
+            last.push_str(text);
+        }
+        _ => lines.push(text.to_owned()),
+    }
+}
+
+/// How it went, in words.
+fn outcome(
+    document: &Document,
+    service: &Service,
+    activation: &Activation,
+    end: i64,
+) -> (String, Ink) {
+    let Some(_) = activation.main_process else {
+        return ("no main process was seen".into(), Ink::Warning);
+    };
+    let milestones = &activation.milestones;
+    let reload = document.capture.signal;
+    let announces = service.unit.as_ref().is_some_and(UnitFacts::is_notify);
+    let joined = activation.joined_ns.is_some();
+    let not_ready =
+        if announces && milestones.ready_ns.is_none() && !joined { ", before READY=1" } else { "" };
+    let bad = activation.alerts.iter().map(|alert| alert.severity).max();
+    match activation.outcome.state {
+        OutcomeState::Killed => {
+            let by =
+                activation.outcome.signal.map(|signal| format!(" by {signal}")).unwrap_or_default();
+            let after = milestones.exit_ns.map(|at| after_start(at, joined)).unwrap_or_default();
+            let early = activation.outcome.signal == Some(reload)
+                && milestones.handler_ns.is_none()
+                && !joined;
+            let before = if early { ", before it had a handler" } else { not_ready };
+            (format!("killed{by}{after}{before}"), Ink::Error)
+        }
+        OutcomeState::Exited => {
+            let code = activation.outcome.code;
+            let with = code.map(|code| format!(" with code {code},")).unwrap_or_default();
+            let after = milestones.exit_ns.map(|at| after_start(at, joined)).unwrap_or_default();
+            let failed = code != Some(0) || !not_ready.is_empty();
+            let ink = if failed { Ink::Error } else { worst(bad, Ink::Plain) };
+            (format!("exited{with}{after}{not_ready}"), ink)
+        }
+        OutcomeState::Running => {
+            let words = match (milestones.ready_ns, milestones.handler_ns) {
+                _ if joined => "already running when the capture began, and still is".into(),
+                (Some(ready), _) => format!("ready after {}, running", time::span(ready)),
+                (None, _) if announces => format!("not ready after {}, running", time::span(end)),
+                (None, Some(handler)) => {
+                    format!("takes {reload} after {}, running", time::span(handler))
+                }
+                (None, None) => {
+                    format!("running, without a handler for {reload} after {}", time::span(end))
+                }
+            };
+            (words, worst(bad, Ink::Good))
+        }
+    }
+}
+
+/// When a process that is gone had ended. Where the capture joined late, zero is
+/// its start and not an exec.
+fn after_start(at: i64, joined: bool) -> String {
+    format!(" {} after {}", time::span(at), if joined { "its start" } else { "exec" })
+}
+
+fn worst(severity: Option<Severity>, otherwise: Ink) -> Ink {
+    match severity {
+        Some(Severity::Error) => Ink::Error,
+        Some(Severity::Warning) => Ink::Warning,
+        None => otherwise,
+    }
+}
+
+/// `[1 error, 2 warnings]`, or nothing.
+fn alerts(activation: &Activation) -> String {
+    let counts: Vec<String> = [Severity::Error, Severity::Warning]
+        .into_iter()
+        .filter_map(|severity| {
+            let alerts = activation.alerts.iter();
+            match alerts.filter(|alert| alert.severity == severity).count() {
+                0 => None,
+                count => Some(counted(count, &severity.to_string())),
+            }
+        })
+        .collect();
+    if counts.is_empty() { String::new() } else { format!("[{}]", counts.join(", ")) }
+}
+
+/// `1 error`, `2 errors`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What it is: settings, main process, time of start.
+fn about(service: &Service, activation: &Activation) -> String {
+    let mut facts = Vec::new();
+    if let Some(unit) = &service.unit {
+        let directives = [
+            ("Type", &unit.service_type),
+            ("NotifyAccess", &unit.notify_access),
+            ("Restart", &unit.restart),
+        ];
+        facts.extend(directives.iter().filter_map(|(name, value)| {
+            value.as_deref().map(|value| format!("{name}={}", event_row::quote(value)))
+        }));
+        facts.extend(unit.reload_signal.map(|signal| format!("reload by {signal}")));
+    } else if service.kind == ServiceKind::Unit {
+        facts.push("settings unknown".into());
+    }
+    if let Some(main) = &activation.main_process {
+        let inside = main.ns_pid.map(|pid| format!(" (pid {pid} in its namespace)"));
+        let exe = main.exe.as_deref().map(|exe| format!(" {}", escape::text(exe)));
+        let name = event_row::process(main);
+        let process = [name, inside.unwrap_or_default(), exe.unwrap_or_default()].concat();
+        facts.push(text::clip(&process, 300));
+    }
+    facts.push(format!("started {}", activation.started_at));
+    facts.join(", ")
+}

@@ -1,0 +1,277 @@
+//! The document as JSON Lines, one [`Record`] a line.
+//!
+//! The lines say how they nest by index, come in the order of the document, and
+//! end with a record that counts them, so that a cut stream is recognised.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::escape;
+use crate::timeline::{
+    document::{
+        Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, SCHEMA, Service,
+        ServiceKind, Tool, UnitFacts, WallTime,
+    },
+    event::{Event, ProcessRef},
+};
+
+/// One line.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record<'a> {
+    /// The first: what wrote it, where and how.
+    Capture(CaptureRecord<'a>),
+    /// A service; its activations follow.
+    Service(ServiceRecord<'a>),
+    /// A start of the last service; its events and alerts follow.
+    Activation(Box<ActivationRecord<'a>>),
+    /// An event of the last activation.
+    Event(EventRecord<'a>),
+    /// An alert of the last activation.
+    Alert(AlertRecord<'a>),
+    /// The last: how many records of each sort came before.
+    End(Counts),
+}
+
+impl Record<'_> {
+    /// The value of `record`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Capture(_) => "capture",
+            Self::Service(_) => "service",
+            Self::Activation(_) => "activation",
+            Self::Event(_) => "event",
+            Self::Alert(_) => "alert",
+            Self::End(_) => "end",
+        }
+    }
+}
+
+/// A document without its services.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct CaptureRecord<'a> {
+    /// Always `sigready/timeline/v1`.
+    #[schemars(extend("const" = SCHEMA))]
+    pub schema: Cow<'a, str>,
+    /// What wrote it.
+    pub tool: Cow<'a, Tool>,
+    /// Where it was captured.
+    pub host: Cow<'a, Host>,
+    /// How it was captured, and how complete it is.
+    pub capture: Cow<'a, Capture>,
+}
+
+/// A service without its activations.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ServiceRecord<'a> {
+    /// Index of this service.
+    pub service: usize,
+    /// See `Service`.
+    pub name: Cow<'a, str>,
+    /// See `Service`.
+    pub kind: ServiceKind,
+    /// See `Service`.
+    pub cgroup: Option<Cow<'a, str>>,
+    /// See `Service`.
+    pub unit: Option<Cow<'a, UnitFacts>>,
+}
+
+/// An activation without its events and alerts.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ActivationRecord<'a> {
+    /// Index of its service.
+    pub service: usize,
+    /// Index of this activation in its service.
+    pub activation: usize,
+    /// See `Activation`.
+    pub main_process: Option<Cow<'a, ProcessRef>>,
+    /// See `Activation`.
+    pub started_at: WallTime,
+    /// See `Activation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invocation_id: Option<Cow<'a, str>>,
+    /// See `Activation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_ns: Option<i64>,
+    /// See `Activation`.
+    pub milestones: Milestones,
+    /// See `Activation`.
+    pub exposure: Cow<'a, [Exposure]>,
+    /// See `Activation`; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<u64>,
+    /// See `Activation`.
+    pub outcome: Cow<'a, Outcome>,
+}
+
+/// An event.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct EventRecord<'a> {
+    /// Index of its service.
+    pub service: usize,
+    /// Index of its activation in the service.
+    pub activation: usize,
+    /// Index of this event in the activation: what an alert's `events` name.
+    pub event: usize,
+    /// The event.
+    #[serde(flatten)]
+    pub body: Cow<'a, Event>,
+}
+
+/// An alert.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AlertRecord<'a> {
+    /// Index of its service.
+    pub service: usize,
+    /// Index of its activation in the service.
+    pub activation: usize,
+    /// Index of this alert in the activation.
+    pub alert: usize,
+    /// The alert.
+    #[serde(flatten)]
+    pub body: Cow<'a, Alert>,
+}
+
+/// How many records of each sort there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
+    /// `service` records.
+    pub services: usize,
+    /// `activation` records.
+    pub activations: usize,
+    /// `event` records.
+    pub events: usize,
+    /// `alert` records.
+    pub alerts: usize,
+}
+
+/// One line per record, each with its newline.
+pub fn render(document: &Document) -> String {
+    let mut lines = Lines::default();
+    // Taken apart without `..`: a field that is added can't be forgotten here.
+    let Document { schema, tool, host, capture, services } = document;
+    lines.push(&Record::Capture(CaptureRecord {
+        schema: Cow::Borrowed(schema),
+        tool: Cow::Borrowed(tool),
+        host: Cow::Borrowed(host),
+        capture: Cow::Borrowed(capture),
+    }));
+    let mut counts = Counts { services: services.len(), ..Counts::default() };
+    for (service, body) in services.iter().enumerate() {
+        lines.service(service, body);
+        counts.activations += body.activations.len();
+        for (activation, body) in body.activations.iter().enumerate() {
+            lines.activation(service, activation, body);
+            counts.events += body.events.len();
+            counts.alerts += body.alerts.len();
+        }
+    }
+    lines.push(&Record::End(counts));
+    escape::json(&lines.text).into_owned()
+}
+
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn push(&mut self, record: &Record) {
+        let line = serde_json::to_string(record)
+            .expect("a record has string keys and no type of its own that can fail");
+        self.text.push_str(&line);
+        self.text.push('\n');
+    }
+
+    fn service(&mut self, service: usize, body: &Service) {
+        let Service { name, kind, cgroup, unit, activations: _ } = body;
+        self.push(&Record::Service(ServiceRecord {
+            service,
+            name: Cow::Borrowed(name),
+            kind: *kind,
+            cgroup: cgroup.as_deref().map(Cow::Borrowed),
+            unit: unit.as_ref().map(Cow::Borrowed),
+        }));
+    }
+
+    fn activation(&mut self, service: usize, activation: usize, body: &Activation) {
+        let Activation {
+            main_process,
+            started_at,
+            invocation_id,
+            joined_ns,
+            milestones,
+            exposure,
+            events,
+            omitted,
+            alerts,
+            outcome,
+        } = body;
+        self.push(&Record::Activation(Box::new(ActivationRecord {
+            service,
+            activation,
+            main_process: main_process.as_ref().map(Cow::Borrowed),
+            started_at: *started_at,
+            invocation_id: invocation_id.as_deref().map(Cow::Borrowed),
+            joined_ns: *joined_ns,
+            milestones: *milestones,
+            exposure: Cow::Borrowed(exposure),
+            omitted: Some(*omitted).filter(|omitted| *omitted > 0),
+            outcome: Cow::Borrowed(outcome),
+        })));
+        for (event, body) in events.iter().enumerate() {
+            let body = Cow::Borrowed(body);
+            self.push(&Record::Event(EventRecord { service, activation, event, body }));
+        }
+        for (alert, body) in alerts.iter().enumerate() {
+            let body = Cow::Borrowed(body);
+            self.push(&Record::Alert(AlertRecord { service, activation, alert, body }));
+        }
+    }
+}
+
+impl CaptureRecord<'_> {
+    /// The document, with no service yet.
+    pub fn into_document(self) -> Document {
+        Document {
+            schema: self.schema.into_owned(),
+            tool: self.tool.into_owned(),
+            host: self.host.into_owned(),
+            capture: self.capture.into_owned(),
+            services: Vec::new(),
+        }
+    }
+}
+
+impl ServiceRecord<'_> {
+    /// The service, with no activation yet.
+    pub fn into_service(self) -> Service {
+        Service {
+            name: self.name.into_owned(),
+            kind: self.kind,
+            cgroup: self.cgroup.map(Cow::into_owned),
+            unit: self.unit.map(Cow::into_owned),
+            activations: Vec::new(),
+        }
+    }
+}
+
+impl ActivationRecord<'_> {
+    /// The activation, with no event and no alert yet.
+    pub fn into_activation(self) -> Activation {
+        Activation {
+            main_process: self.main_process.map(Cow::into_owned),
+            started_at: self.started_at,
+            invocation_id: self.invocation_id.map(Cow::into_owned),
+            joined_ns: self.joined_ns,
+            milestones: self.milestones,
+            exposure: self.exposure.into_owned(),
+            events: Vec::new(),
+            omitted: self.omitted.unwrap_or(0),
+            alerts: Vec::new(),
+            outcome: self.outcome.into_owned(),
+        }
+    }
+}

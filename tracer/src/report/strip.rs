@@ -1,0 +1,348 @@
+//! The strip: one activation along time, in a few rows.
+//!
+//! ```text
+//!   HUP would  ███████████████████████████░░░░░░──────────────
+//!   handler                               ├─ 300 ms ──────────
+//!   READY=1                                     ├─ 350 ms ────
+//!   signals               ▲HUP                       ▲HUP handled
+//!              ├───────────┼───────────┼───────────┼──────────
+//!              0 ms        100 ms      200 ms      300 ms
+//! ```
+
+use super::{
+    axis::Axis,
+    paint::{Ink, Paint},
+    text, time,
+};
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::{Activation, ExposureKind, OutcomeState, Service},
+        event::{Fate, SignalSent, What},
+    },
+};
+
+/// The widest strip, labels included.
+const WIDEST: usize = 78;
+/// Rows for signals that would overlap on one.
+const SIGNAL_ROWS: usize = 3;
+
+/// One column of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cell {
+    glyph: char,
+    ink: Ink,
+}
+
+const BLANK: Cell = Cell { glyph: ' ', ink: Ink::Plain };
+
+/// A row of cells with a label before it.
+struct Row {
+    label: String,
+    cells: Vec<Cell>,
+}
+
+/// What a column of the first row says the reload signal would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Harm {
+    Unseen,
+    Safe,
+    NotReady,
+    Lost,
+    Fatal,
+}
+
+impl Harm {
+    /// In the order in which they are drawn: what does more harm covers what does less.
+    const ALL: [Self; 5] = [Self::Unseen, Self::Safe, Self::NotReady, Self::Lost, Self::Fatal];
+
+    fn cell(self) -> Cell {
+        let (glyph, ink) = match self {
+            Self::Unseen => ('?', Ink::Faint),
+            Self::Safe => ('─', Ink::Good),
+            Self::NotReady => ('░', Ink::Warning),
+            Self::Lost => ('▒', Ink::Warning),
+            Self::Fatal => ('█', Ink::Error),
+        };
+        Cell { glyph, ink }
+    }
+
+    fn legend(self) -> &'static str {
+        match self {
+            Self::Unseen => "not seen",
+            Self::Safe => "be taken",
+            Self::NotReady => "come before READY=1",
+            Self::Lost => "be lost",
+            Self::Fatal => "kill",
+        }
+    }
+}
+
+/// The strip of an activation in at most `width` columns; nothing where there is
+/// nothing to show. `signal` is the reload signal, `end` the end of the capture.
+pub fn lines(
+    service: &Service,
+    activation: &Activation,
+    signal: Signal,
+    end: i64,
+    width: usize,
+    paint: Paint,
+) -> Vec<String> {
+    let sent = signals(activation);
+    if activation.main_process.is_none() && activation.exposure.is_empty() && sent.is_empty() {
+        return Vec::new();
+    }
+    let first_label = format!("{signal} would");
+    let labels = first_label.len().max("handler".len()) + 4;
+    let span = Span::of(activation, end);
+    let axis = axis(activation, &sent, &span, width.min(WIDEST) - labels);
+
+    let none_seen =
+        if activation.joined_ns.is_some() { "none since the capture joined" } else { "none seen" };
+    let (exposure, legend) = exposure(activation, &span, &axis);
+    let mut rows = vec![Row { label: first_label, cells: exposure }];
+    rows.push(Row {
+        label: "handler".into(),
+        cells: reached(activation.milestones.handler_ns, none_seen, &span, &axis),
+    });
+    let announces =
+        service.unit.as_ref().is_none_or(|unit| unit.service_type.is_none() || unit.is_notify());
+    if announces || activation.milestones.ready_ns.is_some() {
+        rows.push(Row {
+            label: "READY=1".into(),
+            cells: reached(activation.milestones.ready_ns, none_seen, &span, &axis),
+        });
+    }
+    rows.extend(signal_rows(&sent, &axis));
+
+    let (line, ruler) = axis.ruler();
+    let mut lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!("  {}{}", text::pad(&row.label, labels - 2), paint_cells(&row.cells, paint))
+        })
+        .collect();
+    let indent = " ".repeat(labels);
+    let legend = pack(&legend, axis.columns());
+    lines
+        .splice(1..1, legend.iter().map(|line| format!("{indent}{}", paint.ink(Ink::Faint, line))));
+    lines.push(format!("{indent}{}", paint.ink(Ink::Faint, &line)));
+    lines.push(format!("{indent}{}", paint.ink(Ink::Faint, &ruler)));
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// When the activation could be seen.
+struct Span {
+    /// Its first moment.
+    from: i64,
+    /// When the capture joined, if that was later.
+    seen: i64,
+    /// Its exit, or the end of the capture.
+    to: i64,
+}
+
+impl Span {
+    fn of(activation: &Activation, end: i64) -> Self {
+        let exposures = activation.exposure.iter();
+        let from = exposures.clone().map(|exposure| exposure.from_ns).min().unwrap_or(0).min(0);
+        let seen = activation.joined_ns.unwrap_or(from).max(from);
+        let last = exposures.map(|exposure| exposure.to_ns).max().unwrap_or(seen);
+        let to = activation.milestones.exit_ns.unwrap_or(end.max(last)).max(seen);
+        Self { from, seen, to }
+    }
+}
+
+/// The signals sent to the main process; every one where that is not known.
+fn signals(activation: &Activation) -> Vec<(i64, &SignalSent)> {
+    let main = activation.main_process.as_ref().map(|process| process.pid);
+    activation
+        .events
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Signal(sent) if main.is_none_or(|pid| sent.target.pid == pid) => {
+                Some((event.at_ns, &**sent))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn axis(activation: &Activation, sent: &[(i64, &SignalSent)], span: &Span, columns: usize) -> Axis {
+    let milestones = &activation.milestones;
+    let start_over = milestones.handler_ns.max(milestones.ready_ns);
+    let mut moments = vec![span.from, span.seen, span.to];
+    moments.extend([milestones.handler_ns, milestones.ready_ns].into_iter().flatten());
+    moments
+        .extend(activation.exposure.iter().flat_map(|exposure| [exposure.from_ns, exposure.to_ns]));
+    moments.extend(sent.iter().map(|(at, _)| *at));
+    moments.retain(|at| (span.from..=span.to).contains(at));
+    Axis::new(&moments, columns, |from, to| {
+        if span.seen > span.from {
+            to <= span.seen
+        } else {
+            start_over.is_some_and(|over| from >= over)
+        }
+    })
+}
+
+/// The first row, and what its glyphs mean.
+fn exposure(activation: &Activation, span: &Span, axis: &Axis) -> (Vec<Cell>, Vec<String>) {
+    let mut harms = vec![None; axis.columns()];
+    let mut draw = |harm: Harm, from: i64, to: i64| {
+        let from = axis.column(from);
+        // To the last column at the end of the axis; one column at least.
+        let to = if to >= span.to { axis.column(span.to) + 1 } else { axis.column(to) };
+        harms[from..to.max(from + 1)].fill(Some(harm));
+    };
+    if span.seen > span.from {
+        draw(Harm::Unseen, span.from, span.seen);
+    }
+    draw(Harm::Safe, span.seen, span.to);
+    for (kind, harm) in [
+        (ExposureKind::NotReady, Harm::NotReady),
+        (ExposureKind::Lost, Harm::Lost),
+        (ExposureKind::Fatal, Harm::Fatal),
+    ] {
+        for exposure in activation.exposure.iter().filter(|exposure| exposure.kind == kind) {
+            draw(harm, exposure.from_ns, exposure.to_ns.max(exposure.from_ns));
+        }
+    }
+    let mut legend: Vec<String> = Harm::ALL
+        .iter()
+        .rev()
+        .filter(|harm| harms.contains(&Some(**harm)))
+        .map(|harm| format!("{} {}", harm.cell().glyph, harm.legend()))
+        .collect();
+    let mut cells: Vec<Cell> =
+        harms.into_iter().map(|harm| harm.map_or(BLANK, Harm::cell)).collect();
+    if activation.outcome.state == OutcomeState::Killed {
+        cells[axis.column(span.to)] = Cell { glyph: 'X', ink: Ink::Error };
+        legend.push("X death".into());
+    }
+    (cells, legend)
+}
+
+/// As many entries a line as fit.
+fn pack(entries: &[String], columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for entry in entries {
+        match lines.last_mut() {
+            Some(line) if text::width(line) + 3 + text::width(entry) <= columns => {
+                line.push_str("   ");
+                line.push_str(entry);
+            }
+            _ => lines.push(entry.clone()),
+        }
+    }
+    lines
+}
+
+/// A row for something that is reached once: from there on, with its time.
+fn reached(at: Option<i64>, never: &str, span: &Span, axis: &Axis) -> Vec<Cell> {
+    let mut cells = vec![BLANK; axis.columns()];
+    let Some(at) = at else {
+        write(&mut cells, 0, never, Ink::Faint);
+        return cells;
+    };
+    let column = axis.column(at);
+    let end = axis.column(span.to);
+    cells[column..=end.max(column)].fill(Cell { glyph: '─', ink: Ink::Good });
+    cells[column].glyph = '├';
+    let label = if at <= span.seen && span.seen > span.from {
+        " before the capture ".to_owned()
+    } else {
+        format!(" {} ", time::span(at))
+    };
+    let length = text::width(&label);
+    if column + 2 + length <= cells.len() {
+        write(&mut cells, column + 2, &label, Ink::Good);
+    } else if let Some(start) = column.checked_sub(length) {
+        write(&mut cells, start, &label, Ink::Good);
+    }
+    cells
+}
+
+/// The signals, each at its time with its fate, on as many rows as it takes to
+/// keep them apart.
+fn signal_rows(sent: &[(i64, &SignalSent)], axis: &Axis) -> Vec<Row> {
+    let mut rows = vec![vec![BLANK; axis.columns()]];
+    let mut hidden = 0;
+    for (at, sent) in sent {
+        let column = axis.column(*at);
+        let ink = ink_of(sent.fate);
+        let words = format!("{} {}", sent.signal, fate_word(sent.fate));
+        let after = (column, format!("▲{words}"));
+        let before = column.checked_sub(words.len()).map(|start| (start, format!("{words}▲")));
+        let fits = |row: &[Cell], start: usize, label: &str| {
+            let (from, to) = (start.saturating_sub(1), start + text::width(label));
+            row.get(from..to).is_some_and(|cells| cells.iter().all(|cell| *cell == BLANK))
+        };
+        let places = || [Some(after.clone()), before.clone()].into_iter().flatten();
+        let place = rows.iter().position(|row| places().any(|(at, label)| fits(row, at, &label)));
+        let index = match place {
+            Some(index) => index,
+            None if rows.len() < SIGNAL_ROWS => {
+                rows.push(vec![BLANK; axis.columns()]);
+                rows.len() - 1
+            }
+            None => {
+                hidden += 1;
+                continue;
+            }
+        };
+        let row = &mut rows[index];
+        if let Some((at, label)) = places().find(|(at, label)| fits(row, *at, label)) {
+            write(row, at, &label, ink);
+        }
+    }
+    let mut rows: Vec<Row> =
+        rows.into_iter().map(|cells| Row { label: String::new(), cells }).collect();
+    if hidden > 0 {
+        let mut cells = vec![BLANK; axis.columns()];
+        write(&mut cells, 0, &format!("… and {hidden} more"), Ink::Faint);
+        rows.push(Row { label: String::new(), cells });
+    }
+    if sent.is_empty() {
+        write(&mut rows[0].cells, 0, "none sent", Ink::Faint);
+    }
+    rows[0].label = "signals".into();
+    rows
+}
+
+fn ink_of(fate: Fate) -> Ink {
+    match fate {
+        Fate::Killed => Ink::Error,
+        Fate::Handled => Ink::Good,
+        Fate::Ignored | Fate::Pending | Fate::Coalesced | Fate::Dropped => Ink::Warning,
+    }
+}
+
+/// The vocabulary's word for a fate.
+fn fate_word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Killed => "killed",
+        Fate::Handled => "handled",
+        Fate::Ignored => "ignored",
+        Fate::Pending => "pending",
+        Fate::Coalesced => "coalesced",
+        Fate::Dropped => "dropped",
+    }
+}
+
+/// Writes text of one column a character.
+fn write(cells: &mut [Cell], at: usize, text: &str, ink: Ink) {
+    for (cell, glyph) in cells.iter_mut().skip(at).zip(text.chars()) {
+        *cell = Cell { glyph, ink };
+    }
+}
+
+fn paint_cells(cells: &[Cell], paint: Paint) -> String {
+    let used = cells.iter().rposition(|cell| *cell != BLANK).map_or(0, |last| last + 1);
+    cells[..used]
+        .chunk_by(|a, b| a.ink == b.ink)
+        .map(|run| {
+            let text: String = run.iter().map(|cell| cell.glyph).collect();
+            paint.ink(run[0].ink, &text)
+        })
+        .collect()
+}

@@ -1,0 +1,326 @@
+//! Any document at all: hostile texts, the largest numbers, nonsense that a
+//! capture would not produce but a file can hold.
+
+use proptest::{collection::vec, option, prelude::*};
+
+use super::fixtures;
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::{
+            Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
+            OutcomeState, Service, ServiceKind, Severity, UnitFacts, WallTime,
+        },
+        event::{
+            Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+            What,
+        },
+    },
+};
+
+fn text() -> BoxedStrategy<String> {
+    prop_oneof![
+        "[a-z]{0,12}",
+        any::<String>(),
+        vec(
+            prop_oneof![
+                Just('\u{1b}'),
+                Just('\u{202e}'),
+                Just('\u{9b}'),
+                Just('\u{200d}'),
+                Just('\n'),
+                Just('"'),
+                Just('\\'),
+                Just('デ'),
+                Just('🦀'),
+                Just('\u{301}'),
+                Just('ل'),
+                Just('ا'),
+                Just('🇩'),
+                Just('\u{fe0f}'),
+                any::<char>(),
+            ],
+            0..40
+        )
+        .prop_map(|chars| chars.into_iter().collect()),
+    ]
+    .boxed()
+}
+
+fn time() -> BoxedStrategy<i64> {
+    prop_oneof![
+        4 => 0..2_000_000_000_i64,
+        1 => Just(0),
+        1 => any::<i64>(),
+        1 => Just(i64::MIN),
+        1 => Just(i64::MAX),
+    ]
+    .boxed()
+}
+
+fn signal() -> BoxedStrategy<Signal> {
+    (1..=64_u32).prop_map(|number| Signal::from_number(number).unwrap()).boxed()
+}
+
+fn process() -> BoxedStrategy<ProcessRef> {
+    (any::<u32>(), option::of(any::<u32>()), text(), option::of(text()), option::of(any::<u32>()))
+        .prop_map(|(pid, ns_pid, comm, exe, uid)| ProcessRef { pid, ns_pid, comm, exe, uid })
+        .boxed()
+}
+
+fn disposition() -> BoxedStrategy<DispositionKind> {
+    use DispositionKind::{Blocked, Default, Handler, Ignored};
+    prop_oneof![Just(Default), Just(Ignored), Just(Handler), Just(Blocked)].boxed()
+}
+
+fn fate() -> BoxedStrategy<Fate> {
+    use Fate::{Coalesced, Dropped, Handled, Ignored, Killed, Pending};
+    prop_oneof![
+        Just(Killed),
+        Just(Handled),
+        Just(Ignored),
+        Just(Pending),
+        Just(Coalesced),
+        Just(Dropped)
+    ]
+    .boxed()
+}
+
+fn signal_sent() -> BoxedStrategy<What> {
+    (
+        (signal(), option::of(process()), process(), option::of(any::<u32>()), any::<i32>()),
+        (disposition(), any::<bool>(), any::<bool>(), fate(), option::of(time())),
+    )
+        .prop_map(|((signal, sender, target, tid, si_code), rest)| {
+            let (disposition, runtime, traced, fate, fate_ns) = rest;
+            What::Signal(Box::new(SignalSent {
+                signal,
+                sender,
+                target,
+                tid,
+                si_code,
+                disposition,
+                runtime: runtime.then_some(Runtime::CatchAll),
+                traced,
+                fate,
+                fate_ns,
+            }))
+        })
+        .boxed()
+}
+
+fn notify() -> BoxedStrategy<What> {
+    (
+        process(),
+        option::of(any::<u32>()),
+        text(),
+        vec((text(), text()), 0..4),
+        (any::<u32>(), any::<i32>(), option::of(any::<bool>()), option::of(text())),
+    )
+        .prop_map(|(sender, claimed_pid, destination, assignments, rest)| {
+            let (length, result, accepted, problem) = rest;
+            What::Notify(Box::new(NotifyMessage {
+                sender,
+                claimed_pid,
+                destination,
+                assignments,
+                length,
+                result,
+                accepted,
+                problem,
+            }))
+        })
+        .boxed()
+}
+
+fn what() -> BoxedStrategy<What> {
+    let consumer = prop_oneof![Just(Consumer::Signalfd), Just(Consumer::Sigwait)];
+    prop_oneof![
+        (process(), process()).prop_map(|(process, parent)| What::Fork { process, parent }),
+        (process(), option::of(text()), option::of(text()), disposition()).prop_map(
+            |(process, exe, filename, disposition)| What::Exec {
+                process,
+                exe,
+                filename,
+                disposition
+            }
+        ),
+        (process(), option::of(signal()), option::of(any::<u8>()), any::<bool>()).prop_map(
+            |(process, signal, code, core_dumped)| What::Exit {
+                process,
+                signal,
+                code,
+                core_dumped
+            }
+        ),
+        signal_sent(),
+        ((process(), signal(), disposition(), option::of(consumer)), any::<(bool, bool, bool)>())
+            .prop_map(|((process, signal, disposition, consumer), (runtime, once, found))| {
+                What::Disposition {
+                    process,
+                    signal,
+                    disposition,
+                    consumer,
+                    runtime: runtime.then_some(Runtime::CatchAll),
+                    once,
+                    found,
+                }
+            }),
+        (process(), any::<u32>(), signal(), any::<bool>(), disposition()).prop_map(
+            |(process, tid, signal, blocked, disposition)| What::Mask {
+                process,
+                tid,
+                signal,
+                blocked,
+                disposition
+            }
+        ),
+        notify(),
+        (option::of(process()), text()).prop_map(|(process, path)| What::Cgroup { process, path }),
+        text().prop_map(|state| What::Systemd { state }),
+        any::<u64>().prop_map(|count| What::Loss { count }),
+    ]
+    .boxed()
+}
+
+fn exposure() -> BoxedStrategy<Exposure> {
+    let kind = prop_oneof![
+        Just(ExposureKind::Fatal),
+        Just(ExposureKind::Lost),
+        Just(ExposureKind::NotReady)
+    ];
+    (kind, time(), time())
+        .prop_map(|(kind, from_ns, to_ns)| Exposure { kind, from_ns, to_ns })
+        .boxed()
+}
+
+fn alert() -> BoxedStrategy<Alert> {
+    let severity = prop_oneof![Just(Severity::Error), Just(Severity::Warning)];
+    (text(), severity, time(), vec(0..50_usize, 0..3), (text(), text(), text()))
+        .prop_map(|(id, severity, at_ns, events, (message, consequence, mend))| Alert {
+            id,
+            severity,
+            at_ns,
+            events,
+            message,
+            consequence,
+            mend,
+        })
+        .boxed()
+}
+
+fn milestones() -> BoxedStrategy<Milestones> {
+    let moment = || option::of(time());
+    (moment(), moment(), moment(), moment(), moment(), moment())
+        .prop_map(|(exec_ns, last_exec_ns, handler_ns, ready_ns, first_reload_ns, exit_ns)| {
+            Milestones { exec_ns, last_exec_ns, handler_ns, ready_ns, first_reload_ns, exit_ns }
+        })
+        .boxed()
+}
+
+/// A wall-clock time to the microsecond, as documents hold it.
+fn wall() -> BoxedStrategy<WallTime> {
+    (-62_135_596_800_000_000..253_402_200_000_000_000_i64)
+        .prop_map(|micros| WallTime(jiff::Timestamp::from_microsecond(micros).unwrap()))
+        .boxed()
+}
+
+fn outcome() -> BoxedStrategy<Outcome> {
+    let state = prop_oneof![
+        Just(OutcomeState::Running),
+        Just(OutcomeState::Exited),
+        Just(OutcomeState::Killed)
+    ];
+    (state, option::of(signal()), option::of(any::<u8>()))
+        .prop_map(|(state, signal, code)| Outcome { state, signal, code })
+        .boxed()
+}
+
+fn activation() -> BoxedStrategy<Activation> {
+    (
+        (option::of(process()), wall(), option::of(text()), option::of(time()), milestones()),
+        (
+            vec(exposure(), 0..4),
+            vec((time(), what()).prop_map(|(at_ns, what)| Event { at_ns, what }), 0..45),
+            prop_oneof![Just(0), any::<u64>()],
+            vec(alert(), 0..3),
+            outcome(),
+        ),
+    )
+        .prop_map(|((main_process, started_at, invocation_id, joined_ns, milestones), rest)| {
+            let (exposure, events, omitted, alerts, outcome) = rest;
+            Activation {
+                main_process,
+                started_at,
+                invocation_id,
+                joined_ns,
+                milestones,
+                exposure,
+                events,
+                omitted,
+                alerts,
+                outcome,
+            }
+        })
+        .boxed()
+}
+
+fn service() -> BoxedStrategy<Service> {
+    let kind = prop_oneof![
+        Just(ServiceKind::Unit),
+        Just(ServiceKind::Command),
+        Just(ServiceKind::Process),
+        Just(ServiceKind::Cgroup),
+        Just(ServiceKind::Container)
+    ];
+    let fact = || option::of(text());
+    let unit = (fact(), fact(), fact(), option::of(signal())).prop_map(
+        |(service_type, notify_access, restart, reload_signal)| UnitFacts {
+            service_type,
+            notify_access,
+            restart,
+            reload_signal,
+        },
+    );
+    (text(), kind, fact(), option::of(unit), vec(activation(), 0..3))
+        .prop_map(|(name, kind, cgroup, unit, activations)| Service {
+            name,
+            kind,
+            cgroup,
+            unit,
+            activations,
+        })
+        .boxed()
+}
+
+/// A document.
+pub fn document() -> impl Strategy<Value = Document> {
+    (
+        vec(service(), 0..3),
+        (text(), text(), text(), option::of(text()), vec(text(), 0..3)),
+        (signal(), wall(), any::<u64>(), any::<u64>(), any::<u64>()),
+        (proptest::collection::btree_map(text(), any::<u64>(), 0..3), any::<bool>()),
+    )
+        .prop_map(|(services, texts, numbers, (losses, complete))| {
+            let mut document = fixtures::document(services);
+            (
+                document.tool.version,
+                document.host.hostname,
+                document.capture.backend,
+                document.host.boot_id,
+                document.capture.arguments,
+            ) = texts;
+            let capture = &mut document.capture;
+            (
+                capture.signal,
+                capture.started_at,
+                capture.duration_ns,
+                capture.events,
+                capture.lost,
+            ) = numbers;
+            capture.losses = losses;
+            capture.complete = complete;
+            capture.ended_by = EndedBy::Interrupt;
+            document
+        })
+}

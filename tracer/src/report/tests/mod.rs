@@ -1,0 +1,8 @@
+//! Tests of the formats on whole documents.
+
+mod arbitrary;
+mod fixtures;
+mod reading;
+mod round_trip;
+mod schemas;
+mod tables;

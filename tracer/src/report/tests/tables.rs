@@ -1,0 +1,81 @@
+//! The terminal report, as people see it.
+
+use super::fixtures::{self, all};
+use crate::report::{Format, Style, render, text};
+
+fn table(document: &crate::timeline::document::Document, width: u16, color: bool) -> String {
+    render(document, Format::Table, Style { color, width })
+}
+
+#[test]
+fn every_fixture_reads_well_in_80_and_120_columns() {
+    for (name, document) in all() {
+        for width in [80, 120] {
+            insta::assert_snapshot!(format!("{name}_{width}"), table(&document, width, false));
+        }
+    }
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    for (name, document) in all() {
+        for width in [0, 60, 61, 79, 80, 120, 300] {
+            for line in table(&document, width, false).lines() {
+                assert!(text::width(line) <= usize::from(width.max(60)), "{name} {width}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn colours_change_nothing_but_the_colour() {
+    for (name, document) in all() {
+        let coloured = table(&document, 80, true);
+        let plain = table(&document, 80, false);
+        assert!(!plain.contains('\x1b'), "{name}");
+        assert!(coloured.contains("\x1b["), "{name}");
+        assert_eq!(without_colours(&coloured), plain, "{name}");
+    }
+}
+
+/// Takes out SGR sequences, and nothing else that begins with an escape.
+fn without_colours(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        out.push_str(before);
+        let end = after.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap();
+        assert_eq!(&after[end..=end], "m", "not a colour: {after:?}");
+        rest = &after[end + 1..];
+    }
+    out + rest
+}
+
+#[test]
+fn the_evidence_of_an_alert_is_shown_however_long_the_list() {
+    let mut document = fixtures::forty_processes();
+    let activation = &mut document.services[0].activations[0];
+    activation.alerts[0].events = vec![40, 41, 60];
+    let table = table(&document, 80, false);
+    assert_eq!(table.matches('►').count(), 3);
+    assert!(table.contains("more events, see --format json"));
+}
+
+#[test]
+fn no_alerts_is_said_only_where_all_was_seen() {
+    for (name, mut document) in all() {
+        document
+            .services
+            .iter_mut()
+            .flat_map(|service| &mut service.activations)
+            .for_each(|activation| activation.alerts.clear());
+        let says_so = table(&document, 80, false).contains("No alerts.\n");
+        let all_seen = !matches!(name, "joined_late" | "nothing_seen" | "no_start_seen");
+        assert_eq!(says_so, all_seen, "{name}");
+    }
+    // One service of three was not seen, and the table says so of that one.
+    assert!(table(&fixtures::restarted(), 80, false).contains("its main process was not seen"));
+    let mut document = fixtures::good_start();
+    document.capture.complete = false;
+    assert!(!table(&document, 80, false).contains("No alerts."));
+}
