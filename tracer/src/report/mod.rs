@@ -21,6 +21,7 @@ mod summary;
 mod table;
 mod text;
 mod time;
+mod view;
 
 #[cfg(test)]
 mod tests;
