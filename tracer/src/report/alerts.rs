@@ -5,25 +5,19 @@ use super::{
     headline::counted,
     paint::{Ink, Paint},
     text, time,
+    view::View,
 };
-use crate::timeline::document::{
-    Activation, Alert, Capture, OutcomeState, Service, Severity, UnitFacts,
-};
+use crate::timeline::document::{Activation, Alert, OutcomeState, Severity};
 
 /// Text this wide reads well; wider terminals don't widen it.
 const WIDEST: usize = 100;
 
 /// The alerts of an activation; where there are none, what that is worth.
-pub fn lines(
-    capture: &Capture,
-    service: &Service,
-    activation: &Activation,
-    width: usize,
-    paint: Paint,
-) -> Vec<String> {
+pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
+    let View { activation, .. } = view;
     let width = width.min(WIDEST);
     if activation.alerts.is_empty() {
-        let (verdict, ink) = no_alerts(capture, service, activation);
+        let (verdict, ink) = no_alerts(view);
         return text::wrap(&verdict, width).iter().map(|line| paint.ink(ink, line)).collect();
     }
     let mut lines = Vec::new();
@@ -97,7 +91,9 @@ fn where_to_read_on(activation: &Activation, width: usize, paint: Paint) -> Vec<
 }
 
 /// "No alerts" is a finding only where all was seen.
-fn no_alerts(capture: &Capture, service: &Service, activation: &Activation) -> (String, Ink) {
+fn no_alerts(view: View) -> (String, Ink) {
+    let View { document, activation, .. } = view;
+    let capture = &document.capture;
     let mut unseen = Vec::new();
     if activation.main_process.is_none() {
         unseen.push("its main process was not seen".to_owned());
@@ -113,19 +109,26 @@ fn no_alerts(capture: &Capture, service: &Service, activation: &Activation) -> (
     }
     if capture.lost > 0 {
         unseen.push(format!("{} were lost", counted(capture.lost as usize, "event")));
-    } else if !capture.complete && activation.joined_ns.is_none() {
-        unseen.push("the capture is not complete".to_owned());
     }
-    let waits = service.unit.as_ref().is_some_and(UnitFacts::is_notify)
+    let waits = view.announces()
+        && !view.joined_late()
         && activation.outcome.state == OutcomeState::Running
-        && activation.milestones.ready_ns.is_none()
-        && activation.joined_ns.is_none();
+        && activation.milestones.ready_ns.is_none();
     if waits {
         unseen.push("the capture ended before READY=1".to_owned());
     }
-    if unseen.is_empty() {
-        ("No alerts.".into(), Ink::Good)
-    } else {
-        (format!("No rule fired, but not all was seen: {}.", unseen.join("; ")), Ink::Warning)
+    if !unseen.is_empty() {
+        let why = unseen.join("; ");
+        return (format!("No rule fired, but not all was seen: {why}."), Ink::Warning);
     }
+    if capture.complete {
+        return ("No alerts.".into(), Ink::Good);
+    }
+    // Of this start all was seen; what makes the capture incomplete is elsewhere.
+    let others = View::all(document).any(View::joined_late);
+    let why = if others { ": other services were running before it" } else { "" };
+    (
+        format!("No rule fired on this start. The capture as a whole is not complete{why}."),
+        Ink::Plain,
+    )
 }

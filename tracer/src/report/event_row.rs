@@ -171,7 +171,7 @@ fn signal(at: i64, sent: &SignalSent) -> String {
         (DispositionKind::Blocked, _) => "blocked",
     };
     let fate = match sent.fate {
-        Fate::Killed => "killed it",
+        Fate::Killed => "killed",
         Fate::Handled => "handled",
         Fate::Ignored => "lost",
         Fate::Pending => "still pending",

@@ -9,8 +9,9 @@ use super::{
     paint::{Ink, Paint},
     text,
     time::Scale,
+    view::View,
 };
-use crate::{signal::Signal, timeline::document::Activation};
+use crate::timeline::document::Activation;
 
 /// A list up to this long is shown whole.
 const WHOLE: usize = 30;
@@ -24,8 +25,12 @@ const MARK: &str = "►";
 
 /// The events of an activation as a table of at most `width` columns. Evidence of
 /// alerts is marked and never left out.
-pub fn lines(activation: &Activation, reload: Signal, width: usize, paint: Paint) -> Vec<String> {
+pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
+    let View { activation, .. } = view;
     let events = &activation.events;
+    if events.is_empty() {
+        return Vec::new();
+    }
     let evidence: BTreeSet<usize> = activation
         .alerts
         .iter()
@@ -35,8 +40,10 @@ pub fn lines(activation: &Activation, reload: Signal, width: usize, paint: Paint
     let shown = shown(activation, &evidence);
     let furthest = shown.iter().map(|index| events[*index].at_ns.unsigned_abs()).max();
     let scale = Scale::for_times(furthest.unwrap_or(0));
-    let rows: Vec<_> =
-        shown.iter().map(|index| event_row::row(&events[*index], activation, reload)).collect();
+    let rows: Vec<_> = shown
+        .iter()
+        .map(|index| event_row::row(&events[*index], activation, view.reload()))
+        .collect();
     let times: Vec<String> = shown.iter().map(|index| scale.format(events[*index].at_ns)).collect();
 
     let time_title = format!("time/{}", scale.unit());

@@ -4,27 +4,27 @@ use super::{
     escape, event_row,
     paint::{Ink, Paint},
     text, time,
+    view::View,
 };
-use crate::timeline::document::{
-    Activation, Document, OutcomeState, Service, ServiceKind, Severity, UnitFacts,
-};
+use crate::timeline::document::{Activation, OutcomeState, ServiceKind, Severity};
 
-/// The headline and the line below it.
-pub fn lines(
-    document: &Document,
-    service: &Service,
-    index: usize,
-    end: i64,
-    width: usize,
-    paint: Paint,
-) -> Vec<String> {
-    let activation = &service.activations[index];
+/// The headline, and what it is about.
+pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
+    let mut lines = title(view, width, paint);
+    let about = text::wrap(&about(view), width - 2);
+    lines.extend(about.iter().map(|line| format!("  {}", paint.ink(Ink::Faint, line))));
+    lines
+}
+
+/// The headline alone: name, outcome, number of alerts.
+pub fn title(view: View, width: usize, paint: Paint) -> Vec<String> {
+    let View { service, index, activation, .. } = view;
     let name = event_row::quote(&service.name);
     let name = match service.activations.len() {
         1 => name,
         starts => format!("{name}, start {} of {starts}", index + 1),
     };
-    let (outcome, ink) = outcome(document, service, activation, end);
+    let (outcome, ink) = outcome(view);
     let mut plain = text::wrap(&format!("{name}: {outcome}"), width);
     append(&mut plain, &alerts(activation), width);
     let mut lines = Vec::new();
@@ -37,8 +37,6 @@ pub fn lines(
             None => lines.push(paint.ink(ink, line)),
         }
     }
-    let about = text::wrap(&about(service, activation), width - 2);
-    lines.extend(about.iter().map(|line| format!("  {}", paint.ink(Ink::Faint, line))));
     lines
 }
 
@@ -55,19 +53,14 @@ fn append(lines: &mut Vec<String>, text: &str, width: usize) {
 }
 
 /// How it went, in words.
-fn outcome(
-    document: &Document,
-    service: &Service,
-    activation: &Activation,
-    end: i64,
-) -> (String, Ink) {
+fn outcome(view: View) -> (String, Ink) {
+    let View { activation, .. } = view;
     let Some(_) = activation.main_process else {
         return ("no main process was seen".into(), Ink::Warning);
     };
     let milestones = &activation.milestones;
-    let reload = document.capture.signal;
-    let announces = service.unit.as_ref().is_some_and(UnitFacts::is_notify);
-    let joined = activation.joined_ns.is_some();
+    let (reload, end) = (view.reload(), view.end());
+    let (announces, joined) = (view.announces(), view.joined_late());
     let not_ready =
         if announces && milestones.ready_ns.is_none() && !joined { ", before READY=1" } else { "" };
     let bad = activation.alerts.iter().map(|alert| alert.severity).max();
@@ -142,7 +135,7 @@ pub fn counted(count: usize, what: &str) -> String {
 }
 
 /// What it is: settings, main process, time of start.
-fn about(service: &Service, activation: &Activation) -> String {
+fn about(View { service, activation, .. }: View) -> String {
     let mut facts = Vec::new();
     if let Some(unit) = &service.unit {
         let directives = [

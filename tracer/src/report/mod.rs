@@ -21,11 +21,11 @@ mod summary;
 mod table;
 mod text;
 mod time;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
-pub use escape::text as escape;
 pub use read::{ReadError, read};
 pub use save::save;
 

@@ -13,13 +13,11 @@ use super::{
     axis::Axis,
     paint::{Ink, Paint},
     text, time,
+    view::View,
 };
-use crate::{
-    signal::Signal,
-    timeline::{
-        document::{Activation, ExposureKind, OutcomeState, Service},
-        event::{Fate, SignalSent, What},
-    },
+use crate::timeline::{
+    document::{Activation, ExposureKind, OutcomeState},
+    event::{Fate, SignalSent, What},
 };
 
 /// The widest strip, labels included.
@@ -79,26 +77,19 @@ impl Harm {
 }
 
 /// The strip of an activation in at most `width` columns; nothing where there is
-/// nothing to show. `signal` is the reload signal, `end` the end of the capture.
-pub fn lines(
-    service: &Service,
-    activation: &Activation,
-    signal: Signal,
-    end: i64,
-    width: usize,
-    paint: Paint,
-) -> Vec<String> {
+/// nothing to show.
+pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
+    let View { service, activation, .. } = view;
     let sent = signals(activation);
     if activation.main_process.is_none() && activation.exposure.is_empty() && sent.is_empty() {
         return Vec::new();
     }
-    let first_label = format!("{signal} would");
+    let first_label = format!("{} would", view.reload());
     let labels = first_label.len().max("handler".len()) + 4;
-    let span = Span::of(activation, end);
+    let span = Span::of(activation, view.end());
     let axis = axis(activation, &sent, &span, width.min(WIDEST) - labels);
 
-    let none_seen =
-        if activation.joined_ns.is_some() { "none since the capture joined" } else { "none seen" };
+    let none_seen = if view.joined_late() { "none since the capture joined" } else { "none seen" };
     let (exposure, legend) = exposure(activation, &span, &axis);
     let mut rows = vec![Row { label: first_label, cells: exposure }];
     rows.push(Row {

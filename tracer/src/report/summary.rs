@@ -2,18 +2,23 @@
 
 use super::{
     event_row::quote,
-    headline::counted,
+    headline::{self, counted},
     paint::{Ink, Paint},
     text, time,
+    view::View,
 };
 use crate::timeline::document::{Capture, Document, EndedBy, Severity};
+
+/// From so many activations on they are summed up.
+const MANY: usize = 3;
 
 /// The summary, wrapped.
 pub fn lines(document: &Document, width: usize, paint: Paint) -> Vec<String> {
     let capture = &document.capture;
     let mut lines = Vec::new();
-    if let Some(totals) = totals(document) {
-        lines.extend(text::wrap(&totals, width).iter().map(|line| paint.ink(Ink::Title, line)));
+    if View::all(document).count() >= MANY {
+        lines.extend(overview(document, width, paint));
+        lines.push(String::new());
     }
     let ink = if capture.lost > 0 { Ink::Warning } else { Ink::Faint };
     lines.extend(text::wrap(&sentence(document), width).iter().map(|line| paint.ink(ink, line)));
@@ -51,23 +56,27 @@ fn losses(capture: &Capture) -> String {
     format!("{} LOST{of}", capture.lost)
 }
 
-/// All activations together, where there are too many to count at a glance.
-fn totals(document: &Document) -> Option<String> {
-    let activations = || document.services.iter().flat_map(|service| &service.activations);
-    if activations().count() < 3 {
-        return None;
-    }
+/// All activations together, and again the headlines of those with alerts: theirs
+/// may have scrolled away.
+fn overview(document: &Document, width: usize, paint: Paint) -> Vec<String> {
     let alerts = |severity| {
-        activations()
-            .flat_map(|activation| &activation.alerts)
+        View::all(document)
+            .flat_map(|view| &view.activation.alerts)
             .filter(|alert| alert.severity == severity)
             .count()
     };
-    Some(format!(
+    let totals = format!(
         "In all: {}, {}, {}, {}.",
         counted(document.services.len(), "service"),
-        counted(activations().count(), "start"),
+        counted(View::all(document).count(), "start"),
         counted(alerts(Severity::Error), "error"),
         counted(alerts(Severity::Warning), "warning"),
-    ))
+    );
+    let mut lines: Vec<String> =
+        text::wrap(&totals, width).iter().map(|line| paint.ink(Ink::Title, line)).collect();
+    for view in View::all(document).filter(|view| !view.activation.alerts.is_empty()) {
+        let title = headline::title(view, width - 2, paint);
+        lines.extend(title.iter().map(|line| format!("  {line}")));
+    }
+    lines
 }

@@ -31,7 +31,7 @@ fn every_fixture_reads_back_as_it_was() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn any_document_reads_back_as_it_was(document in arbitrary::document()) {

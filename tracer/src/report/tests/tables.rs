@@ -62,6 +62,14 @@ fn the_evidence_of_an_alert_is_shown_however_long_the_list() {
 }
 
 #[test]
+fn with_many_starts_those_with_alerts_are_named_again_at_the_end() {
+    let table = table(&fixtures::restarted(), 120, false);
+    let (_, end) = table.split_once("In all: 2 services, 3 starts, 1 error, 0 warnings.").unwrap();
+    assert!(end.contains("patroni.service, start 1 of 2: killed by HUP"), "{end}");
+    assert!(!end.contains("start 2 of 2"), "{end}");
+}
+
+#[test]
 fn no_alerts_is_said_only_where_all_was_seen() {
     for (name, mut document) in all() {
         document
@@ -78,4 +86,7 @@ fn no_alerts_is_said_only_where_all_was_seen() {
     let mut document = fixtures::good_start();
     document.capture.complete = false;
     assert!(!table(&document, 80, false).contains("No alerts."));
+    document.services.extend(fixtures::joined_late().services);
+    let unwrapped = table(&document, 80, false).replace('\n', " ");
+    assert!(unwrapped.contains("other services were running before it"), "{unwrapped}");
 }

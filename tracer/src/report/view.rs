@@ -1,0 +1,59 @@
+//! One activation, with all it takes to tell of it.
+
+use crate::{
+    signal::Signal,
+    timeline::document::{Activation, Document, Service, UnitFacts},
+};
+
+/// An activation in its service and document.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// The document.
+    pub document: &'a Document,
+    /// The service.
+    pub service: &'a Service,
+    /// Index of the activation in the service.
+    pub index: usize,
+    /// The activation.
+    pub activation: &'a Activation,
+}
+
+impl<'a> View<'a> {
+    /// Every activation of a document.
+    pub fn all(document: &'a Document) -> impl Iterator<Item = Self> {
+        document.services.iter().flat_map(move |service| {
+            let activations = service.activations.iter().enumerate();
+            activations.map(move |(index, activation)| Self {
+                document,
+                service,
+                index,
+                activation,
+            })
+        })
+    }
+
+    /// The reload signal.
+    pub fn reload(self) -> Signal {
+        self.document.capture.signal
+    }
+
+    /// Whether the service is known to announce its readiness.
+    pub fn announces(self) -> bool {
+        self.service.unit.as_ref().is_some_and(UnitFacts::is_notify)
+    }
+
+    /// Whether it was already running when the capture began.
+    pub fn joined_late(self) -> bool {
+        self.activation.joined_ns.is_some()
+    }
+
+    /// The end of the capture on the activation's timeline. Wall-clock times are saved
+    /// to the microsecond, so nothing finer may show here.
+    pub fn end(self) -> i64 {
+        let capture = &self.document.capture;
+        let micros = |time: jiff::Timestamp| i128::from(time.as_microsecond());
+        let began = micros(capture.started_at.0) - micros(self.activation.started_at.0);
+        let end = began * 1_000 + i128::from(capture.duration_ns);
+        i64::try_from(end.max(0)).unwrap_or(i64::MAX)
+    }
+}
