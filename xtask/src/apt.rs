@@ -15,10 +15,8 @@ pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
     eprintln!("{purpose} needs packages that are not installed: {}", missing.join(" "));
     process::need_root("installing them with apt-get")?;
     update()?;
-    process::run(
-        apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&missing),
-    )
-    .with_context(|| format!("cannot install what {purpose} needs"))
+    process::run(apt_get().args(["install", "--yes", "--no-install-recommends"]).args(&missing))
+        .with_context(|| format!("cannot install what {purpose} needs"))
 }
 
 fn is_installed(package: &str) -> bool {

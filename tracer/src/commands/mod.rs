@@ -42,7 +42,7 @@ pub fn main(cli: &Cli) -> ExitCode {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Alerts) => ExitCode::from(3),
         Err(fault) => {
-            talk.fault(&fault);
+            Talk::fault(&fault);
             ExitCode::from(fault.status())
         }
     }

@@ -48,7 +48,7 @@ impl Talk {
     }
 
     /// Says why there is no result.
-    pub fn fault(&self, fault: &Fault) {
+    pub fn fault(fault: &Fault) {
         let sentence = match fault {
             Fault::Failed(error) => format!("{error:#}"),
             Fault::Usage(sentence) => sentence.clone(),

@@ -24,6 +24,7 @@ fn is_hazard(c: char) -> bool {
 
 /// `raw` with its hazards made visible: `\n`, `\x1b`, `\u{202e}`. A backslash
 /// stays single, so that unit names (`foo\x2dbar.service`) can be copied.
+#[must_use]
 pub fn text(raw: &str) -> Cow<'_, str> {
     replace(raw, |out, c| match c {
         '\n' => out.write_str("\\n"),

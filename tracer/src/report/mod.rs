@@ -26,6 +26,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use escape::text as escape;
 pub use read::{ReadError, read};
 pub use save::save;
 

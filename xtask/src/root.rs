@@ -1,0 +1,131 @@
+//! `cargo xtask root`: a Debian root with real systemd and real daemons, which the tests
+//! boot as a container. Built once, and again when the recipe changes.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use sha2::{Digest as _, Sha256};
+
+use crate::{apt, process, workspace};
+
+/// Options of the command.
+#[derive(Args)]
+pub struct Options {}
+
+/// The release of Debian: systemd 252, patroni 3.0.2.
+const SUITE: &str = "bookworm";
+/// What makes it boot.
+const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
+/// The daemons under test, and their witnesses.
+const PACKAGES: [&str; 12] = [
+    "cron",
+    "gunicorn",
+    "nginx-light",
+    "nodejs",
+    "patroni",
+    "prometheus-node-exporter",
+    "python3",
+    "python3-systemd",
+    "redis-server",
+    "rsyslog",
+    "strace",
+    "util-linux",
+];
+/// Patroni's settings: enough to come up to where it looks for its store.
+const PATRONI: &str = "\
+scope: test
+name: one
+restapi: {listen: '127.0.0.1:8008', connect_address: '127.0.0.1:8008'}
+etcd3: {host: '127.0.0.1:2379'}
+postgresql:
+  listen: 127.0.0.1:5432
+  connect_address: 127.0.0.1:5432
+  data_dir: /var/lib/postgresql/data
+  authentication: {replication: {username: r, password: r}, superuser: {username: s, password: s}}
+";
+/// Makes package scripts start nothing (invoke-rc.d(8)).
+const POLICY: &str = "#!/bin/sh\nexit 101\n";
+
+/// Runs the command.
+pub fn run(_: &Options) -> Result<()> {
+    println!("{}", prepare()?.display());
+    Ok(())
+}
+
+/// The root's path, built if it isn't there.
+pub fn prepare() -> Result<PathBuf> {
+    let recipe = format!("{SUITE} {BASE} {PACKAGES:?} {PATRONI}");
+    let hash = Sha256::digest(recipe.as_bytes());
+    let directory = workspace::target().join("roots");
+    let root = directory.join(format!("{SUITE}-{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2]));
+    if root.exists() {
+        return Ok(root);
+    }
+    process::need_root("building the tests' container root")?;
+    apt::install(&["debootstrap"], "building the tests' container root")?;
+    eprintln!("building a {SUITE} root with systemd and the daemons under test: a minute or two");
+    // Under another name until it is whole.
+    let unfinished = root.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).context("cannot remove an unfinished root")?;
+    }
+    fs::create_dir_all(&directory)?;
+    build(&unfinished)?;
+    fs::rename(&unfinished, &root).context("cannot put the finished root in place")?;
+    Ok(root)
+}
+
+fn build(root: &Path) -> Result<()> {
+    process::run(
+        Command::new("debootstrap")
+            .args(["--variant=minbase", &format!("--include={BASE}"), SUITE])
+            .arg(root)
+            .arg(apt::archive()?),
+    )?;
+    let policy = root.join("usr/sbin/policy-rc.d");
+    fs::write(&policy, POLICY)?;
+    fs::set_permissions(&policy, fs::Permissions::from_mode(0o755))?;
+    let proxy = root.join("etc/apt/apt.conf.d/99host-proxy");
+    fs::write(&proxy, proxy_settings())?;
+    fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).ok();
+    process::run(
+        Command::new("chroot")
+            .arg(root)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes"])
+            .arg("--no-install-recommends")
+            .args(PACKAGES),
+    )?;
+    process::run(Command::new("chroot").arg(root).args(["apt-get", "clean"]))?;
+    for leftover in [policy, proxy] {
+        fs::remove_file(leftover)?;
+    }
+    // Tests start what they test; a boot is to start nothing else.
+    let wanted = root.join("etc/systemd/system/multi-user.target.wants");
+    fs::remove_dir_all(&wanted).context("cannot disable the daemons")?;
+    fs::remove_dir_all(root.join("etc/systemd/system/timers.target.wants")).ok();
+    fs::create_dir_all(&wanted)?;
+    let has_postgres = fs::read_to_string(root.join("etc/passwd"))?.contains("postgres:");
+    if !has_postgres {
+        process::run(Command::new("chroot").arg(root).args(["useradd", "--system", "postgres"]))?;
+    }
+    fs::create_dir_all(root.join("etc/patroni"))?;
+    fs::write(root.join("etc/patroni/config.yml"), PATRONI)?;
+    Ok(())
+}
+
+/// The host's proxy for packages, if it has one.
+fn proxy_settings() -> String {
+    process::output(Command::new("apt-config").arg("dump"))
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| line.contains("Proxy"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
