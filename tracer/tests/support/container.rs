@@ -1,0 +1,143 @@
+//! Real systemd as PID 1, in a container over a throw-away copy of the tests' root.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+/// How long a scenario may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Runs the scenario once the system is up, and ends the container with it.
+const UNIT: &str = "\
+[Unit]
+After=basic.target dbus.service
+Wants=dbus.service
+SuccessAction=exit-force
+FailureAction=exit-force
+[Service]
+Type=exec
+ExecStart=/bin/bash -eux /shared/scenario.sh
+StandardError=file:/shared/stderr
+";
+
+/// The root that `cargo xtask root` builds.
+fn root() -> PathBuf {
+    std::env::var_os("SIGREADY_ROOT")
+        .map(PathBuf::from)
+        .expect("SIGREADY_ROOT names the container root: run the tests with cargo xtask test")
+}
+
+/// A booted container.
+pub struct Container {
+    nspawn: Child,
+    shared: TempDir,
+}
+
+impl Container {
+    /// Boots one that runs `scenario`, a bash script, which finds `/shared` and leaves
+    /// its results there. `files` are put into that directory first.
+    pub fn boot(scenario: &str, files: &[(&str, &str)]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let shared = tempfile::tempdir().expect("a directory to share");
+        let put = |name: &str, text: &str| fs::write(shared.path().join(name), text).unwrap();
+        put("scenario.sh", scenario);
+        put("scenario.service", UNIT);
+        for (name, text) in files {
+            put(name, text);
+        }
+        let console = fs::File::create(shared.path().join("console")).unwrap();
+        let name =
+            format!("sigready{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = shared.path().display();
+        let nspawn = Command::new("systemd-nspawn")
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .args(["--quiet", "--volatile=overlay", "--register=no", "--keep-unit"])
+            .args(["--private-network", "--console=pipe", "--machine", &name, "--directory"])
+            .arg(root())
+            .arg(format!("--bind={directory}:/shared"))
+            .arg(format!(
+                "--bind-ro={directory}/scenario.service:/etc/systemd/system/scenario.service"
+            ))
+            .args(["--boot", "systemd.unit=scenario.service"])
+            .stdin(Stdio::null())
+            .stdout(console.try_clone().unwrap())
+            .stderr(console)
+            .process_group(0)
+            .spawn()
+            .expect("systemd-nspawn runs");
+        Self { nspawn, shared }
+    }
+
+    /// Waits for the end of the scenario.
+    pub fn finish(mut self) -> Results {
+        let begun = Instant::now();
+        while self.nspawn.try_wait().unwrap().is_none() {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the scenario takes too long; console:\n{}\nscript:\n{}",
+                self.read("console"),
+                self.read("stderr")
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+        let read = |name| self.read(name);
+        Results {
+            stderr: read("stderr"),
+            console: read("console"),
+            directory: self.shared.path().to_owned(),
+            container: self,
+        }
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read(self.shared.path().join(name))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if self.nspawn.try_wait().is_ok_and(|status| status.is_none()) {
+            let group = Pid::from_raw(self.nspawn.id().cast_signed());
+            let _ = killpg(group, Signal::SIGKILL);
+            let _ = self.nspawn.wait();
+        }
+    }
+}
+
+/// What a scenario left.
+pub struct Results {
+    /// Its trace.
+    pub stderr: String,
+    /// What systemd said.
+    pub console: String,
+    directory: PathBuf,
+    #[allow(dead_code, reason = "keeps the directory")]
+    container: Container,
+}
+
+impl Results {
+    /// A file the script left in `/shared`.
+    pub fn file(&self, name: &str) -> String {
+        let path: &Path = &self.directory.join(name);
+        fs::read_to_string(path).unwrap_or_else(|error| {
+            panic!(
+                "the scenario left no {name}: {error}\nscript:\n{}\nconsole:\n{}",
+                self.stderr, self.console
+            )
+        })
+    }
+}

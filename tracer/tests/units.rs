@@ -1,0 +1,197 @@
+//! Units under real systemd, traced from outside of their container, with systemd's
+//! own words as the witness.
+
+#[path = "support/container.rs"]
+mod container;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use container::Container;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// `sigready trace`, already attached.
+struct Trace {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Trace {
+    fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Command::new(cargo_bin("sigready"))
+            .arg("trace")
+            .args(arguments)
+            .args(["--format", "json", "--output"])
+            .arg(directory.path().join("trace.json"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says so once it is attached.
+        let mut first = String::new();
+        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.contains("tracing"), "{first}");
+        Self { child, directory }
+    }
+
+    /// Ends it as Ctrl-C would; gives its exit status and its report.
+    fn end(mut self) -> (Option<i32>, Value) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
+        let status = self.child.wait().unwrap();
+        let text = std::fs::read(self.report()).expect("a report was written");
+        (status.code(), serde_json::from_slice(&text).unwrap())
+    }
+
+    fn report(&self) -> PathBuf {
+        self.directory.path().join("trace.json")
+    }
+}
+
+fn events<'a>(activation: &'a Value, kind: &str) -> Vec<&'a Value> {
+    activation["events"].as_array().unwrap().iter().filter(|event| event["kind"] == kind).collect()
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
+    let trace = Trace::start(&["patroni.service", "--wait"]);
+    let results = Container::boot(
+        "ip link set lo up
+         systemctl start patroni && systemctl reload patroni
+         sleep 1
+         systemctl show patroni -p Type,Result,ActiveState,NRestarts > /shared/early
+         systemctl start patroni
+         for i in $(seq 100); do
+             pid=$(systemctl show -P MainPID patroni)
+             caught=$(sed -n 's/^SigCgt:\t//p' /proc/$pid/status)
+             [ $((0x$caught & 1)) = 1 ] && break
+             sleep 0.1
+         done
+         echo $pid > /shared/pid
+         systemctl reload patroni
+         sleep 0.5
+         systemctl show patroni -p ActiveState,MainPID > /shared/late
+         systemctl stop patroni
+         journalctl -u patroni -o cat --no-pager > /shared/journal",
+        &[],
+    )
+    .finish();
+    let (status, report) = trace.end();
+
+    // systemd's own words.
+    let early = results.file("early");
+    for fact in ["Type=simple", "Result=success", "ActiveState=inactive", "NRestarts=0"] {
+        assert!(early.contains(fact), "{early}");
+    }
+    assert!(results.file("journal").contains("Deactivated successfully"));
+
+    // The tracer's.
+    assert_eq!(status, Some(3), "{report:#}");
+    let services = report["services"].as_array().unwrap();
+    assert_eq!(services.len(), 1);
+    assert_eq!(services[0]["name"], "patroni.service");
+    assert!(services[0]["cgroup"].as_str().unwrap().ends_with("/system.slice/patroni.service"));
+    let activations = services[0]["activations"].as_array().unwrap();
+    assert_eq!(activations.len(), 2, "{report:#}");
+
+    let killed = &activations[0];
+    assert_eq!(killed["outcome"]["state"], "killed");
+    assert_eq!(killed["outcome"]["signal"], "HUP");
+    assert_eq!(killed["milestones"]["handler_ns"], Value::Null);
+    assert_eq!(killed["alerts"][0]["id"], "reload-before-handler");
+    let hup = events(killed, "signal")[0];
+    assert_eq!(hup["sender"]["comm"], "kill");
+    assert_eq!(hup["disposition"], "default");
+    assert_eq!(hup["fate"], "killed");
+    let exposure = &killed["exposure"][0];
+    assert_eq!(exposure["kind"], "fatal");
+    // The signal may even have come between fork and exec.
+    assert!(exposure["from_ns"].as_i64().unwrap() <= 0, "{exposure}");
+
+    let unharmed = &activations[1];
+    assert_eq!(unharmed["alerts"].as_array().unwrap().len(), 0, "{unharmed:#}");
+    let handler = unharmed["milestones"]["handler_ns"].as_i64().unwrap();
+    assert!(handler > 0);
+    assert_eq!(unharmed["exposure"][0]["to_ns"].as_i64(), Some(handler));
+    let hup = events(unharmed, "signal");
+    let hup = hup.iter().find(|event| event["signal"] == "HUP").unwrap();
+    assert_eq!(
+        (hup["disposition"].as_str(), hup["fate"].as_str()),
+        (Some("handler"), Some("handled"))
+    );
+    let pid: u64 = results.file("pid").trim().parse().unwrap();
+    assert_eq!(unharmed["main_process"]["ns_pid"], pid);
+    assert!(results.file("late").contains(&format!("MainPID={pid}")));
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_notify_unit_is_followed_through_pre_start_reload_and_restart() {
+    const SERVICE: &str = "\
+import os, signal, socket, time
+time.sleep(0.2)
+signal.signal(signal.SIGHUP, lambda *a: None)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ['NOTIFY_SOCKET'])
+s.send(b'READY=1\\nSTATUS=up')
+while True:
+    time.sleep(1)
+";
+    const UNIT: &str = "\
+[Service]
+Type=notify
+ExecStartPre=/bin/sleep 0.1
+ExecStart=/usr/bin/python3 /shared/service.py
+ExecReload=/bin/kill -HUP $MAINPID
+";
+    let trace = Trace::start(&["probe*", "--wait"]);
+    let results = Container::boot(
+        "cp /shared/probe.service /run/systemd/system/
+         systemctl daemon-reload
+         systemctl start probe && systemctl reload probe
+         systemctl show -P MainPID probe > /shared/first
+         systemctl restart probe
+         systemctl show -P MainPID probe > /shared/second
+         systemctl stop probe",
+        &[("service.py", SERVICE), ("probe.service", UNIT)],
+    )
+    .finish();
+    let (status, report) = trace.end();
+    assert_eq!(status, Some(0), "{report:#}");
+    let service = &report["services"][0];
+    assert_eq!(service["name"], "probe.service");
+    let activations = service["activations"].as_array().unwrap();
+    assert_eq!(activations.len(), 2, "{report:#}");
+    for (activation, witness) in activations.iter().zip(["first", "second"]) {
+        let pid: u64 = results.file(witness).trim().parse().unwrap();
+        assert_eq!(activation["main_process"]["ns_pid"], pid, "{activation:#}");
+        let milestones = &activation["milestones"];
+        let handler = milestones["handler_ns"].as_i64().unwrap();
+        let ready = milestones["ready_ns"].as_i64().unwrap();
+        assert!(0 < handler && handler < ready, "{milestones}");
+        let message = events(activation, "notify")[0];
+        assert_eq!(message["assignments"][0][0], "READY");
+        assert_eq!(message["assignments"][1][1], "up");
+        assert_eq!(activation["alerts"].as_array().unwrap().len(), 0, "{activation:#}");
+        // The pre-start process belongs to the same start, before its zero.
+        let execs = events(activation, "exec");
+        assert!(execs.iter().any(|exec| {
+            exec["process"]["comm"] == "sleep" && exec["at_ns"].as_i64().unwrap() < 0
+        }));
+    }
+    let hup = events(&activations[0], "signal");
+    let hup = hup.iter().find(|event| event["signal"] == "HUP").unwrap();
+    assert_eq!(
+        (hup["sender"]["comm"].as_str(), hup["fate"].as_str()),
+        (Some("kill"), Some("handled"))
+    );
+}
