@@ -11,7 +11,7 @@ use std::{
 };
 
 use assert_cmd::cargo::cargo_bin;
-use container::Container;
+use container::{Container, Hierarchy};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -65,6 +65,7 @@ fn events<'a>(activation: &'a Value, kind: &str) -> Vec<&'a Value> {
 fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
     let trace = Trace::start(&["patroni.service", "--wait"]);
     let results = Container::boot(
+        Hierarchy::Unified,
         "ip link set lo up
          systemctl start patroni && systemctl reload patroni
          sleep 1
@@ -155,6 +156,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 ";
     let trace = Trace::start(&["probe*", "--wait"]);
     let results = Container::boot(
+        Hierarchy::Unified,
         "cp /shared/probe.service /run/systemd/system/
          systemctl daemon-reload
          systemctl start probe && systemctl reload probe
@@ -194,4 +196,33 @@ ExecReload=/bin/kill -HUP $MAINPID
         (hup["sender"]["comm"].as_str(), hup["fate"].as_str()),
         (Some("kill"), Some("handled"))
     );
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_unit_in_a_v1_hierarchy_is_recognised_and_its_early_death_seen() {
+    const UNIT: &str = "[Service]\nExecStart=/bin/sleep 60\nExecReload=/bin/kill -HUP $MAINPID\n";
+    let trace = Trace::start(&["ancient", "--wait"]);
+    let results = Container::boot(
+        Hierarchy::V1,
+        "cp /shared/ancient.service /run/systemd/system/
+         systemctl daemon-reload
+         systemctl start ancient
+         systemctl show -P MainPID ancient > /shared/pid
+         cat /proc/$(cat /shared/pid)/cgroup > /shared/cgroup
+         systemctl reload ancient
+         sleep 0.3
+         systemctl show -p Result,ActiveState ancient > /shared/state",
+        &[("ancient.service", UNIT)],
+    )
+    .finish();
+    let (status, report) = trace.end();
+    assert!(results.file("cgroup").contains("name=systemd:/system.slice/ancient.service"));
+    assert!(results.file("state").contains("ActiveState=inactive"));
+    assert_eq!(status, Some(3), "{report:#}");
+    let activation = &report["services"][0]["activations"][0];
+    let pid: u64 = results.file("pid").trim().parse().unwrap();
+    assert_eq!(activation["main_process"]["ns_pid"], pid, "{report:#}");
+    assert_eq!(activation["alerts"][0]["id"], "reload-before-handler");
+    assert_eq!(activation["outcome"]["signal"], "HUP");
 }

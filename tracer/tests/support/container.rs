@@ -39,6 +39,24 @@ fn root() -> PathBuf {
         .expect("SIGREADY_ROOT names the container root: run the tests with cargo xtask test")
 }
 
+/// Which cgroups the container's systemd uses.
+#[derive(Clone, Copy)]
+pub enum Hierarchy {
+    /// v2.
+    Unified,
+    /// v1, with units in the hierarchy named systemd.
+    V1,
+}
+
+impl Hierarchy {
+    fn value(self) -> &'static str {
+        match self {
+            Self::Unified => "1",
+            Self::V1 => "0",
+        }
+    }
+}
+
 /// A booted container.
 pub struct Container {
     nspawn: Child,
@@ -48,7 +66,7 @@ pub struct Container {
 impl Container {
     /// Boots one that runs `scenario`, a bash script, which finds `/shared` and leaves
     /// its results there. `files` are put into that directory first.
-    pub fn boot(scenario: &str, files: &[(&str, &str)]) -> Self {
+    pub fn boot(hierarchy: Hierarchy, scenario: &str, files: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let shared = tempfile::tempdir().expect("a directory to share");
         let put = |name: &str, text: &str| fs::write(shared.path().join(name), text).unwrap();
@@ -62,7 +80,7 @@ impl Container {
             format!("sigready{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let directory = shared.path().display();
         let nspawn = Command::new("systemd-nspawn")
-            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", hierarchy.value())
             .args(["--quiet", "--volatile=overlay", "--register=no", "--keep-unit"])
             .args(["--private-network", "--console=pipe", "--machine", &name, "--directory"])
             .arg(root())
