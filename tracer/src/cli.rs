@@ -146,7 +146,7 @@ pub struct Signals {
     /// The signal a reload sends.
     #[arg(long, default_value = "HUP", value_name = "SIGNAL", value_parser = signal)]
     pub signal: Signal,
-    /// Record what the service does on this signal too (repeatable, seven at most).
+    /// Record what the service does on this signal too (repeatable, six at most).
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub record: Vec<Signal>,
 }

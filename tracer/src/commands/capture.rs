@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::unistd::gethostname;
 use sigready::{
-    probe::{attach::Attached, clock, procfs, stream::Stream},
+    probe::{
+        attach::{Attached, Reach, Request},
+        clock, procfs,
+        stream::Stream,
+    },
     rules,
     signal::Signal,
     timeline::{
@@ -14,7 +18,10 @@ use sigready::{
         observation::Observation,
     },
 };
-use tracer_common::config::MAX_DISPOSITIONS;
+use tracer_common::{
+    config::MAX_DISPOSITIONS,
+    signal::{MAX_SIGNAL, SignalSet},
+};
 
 use super::fault::Fault;
 use crate::cli::{FailOn, Signals};
@@ -143,24 +150,42 @@ impl Capture {
     }
 }
 
-/// The signals whose sending is recorded, and those whose dispositions are.
-pub fn recorded(options: &Signals) -> Result<(Vec<Signal>, Vec<Signal>), Fault> {
+/// The signals that are captured.
+pub struct Recorded {
+    /// Those whose sending is.
+    pub sent: SignalSet,
+    /// Those whose dispositions are.
+    pub dispositions: SignalSet,
+}
+
+impl Recorded {
     /// What ends or reloads services: INT QUIT ABRT KILL USR1 SEGV USR2 TERM.
     const ALWAYS: [u32; 8] = [2, 3, 6, 9, 10, 11, 12, 15];
-    let mut dispositions = vec![options.signal];
-    dispositions.extend(&options.record);
-    dispositions.sort_unstable();
-    dispositions.dedup();
-    if dispositions.len() > MAX_DISPOSITIONS as usize {
-        return Err(Fault::usage(format_args!(
-            "{} signals are too many to record: the limit is {MAX_DISPOSITIONS}, the reload \
-             signal included",
-            dispositions.len()
-        )));
+    /// The last signal that a runtime installs its catch-all handler for: by then the
+    /// kernel side sees how many share it.
+    const LAST: SignalSet = SignalSet::of(MAX_SIGNAL);
+
+    /// Those that were asked for, and those that always are.
+    pub fn asked(options: &Signals) -> Result<Self, Fault> {
+        let asked = options.record.iter().chain([&options.signal]);
+        let dispositions = asked.fold(SignalSet::EMPTY, |set, signal| set.union(signal.set()));
+        let count = dispositions.union(Self::LAST).0.count_ones();
+        if count > MAX_DISPOSITIONS {
+            return Err(Fault::usage(format_args!(
+                "{} signals are too many to record: the limit is {}, the reload signal included",
+                dispositions.0.count_ones(),
+                MAX_DISPOSITIONS - 1
+            )));
+        }
+        let always = Self::ALWAYS.into_iter().map(SignalSet::of);
+        let sent = always.fold(dispositions, SignalSet::union);
+        Ok(Self { sent, dispositions })
     }
-    let mut sent: Vec<Signal> = ALWAYS.into_iter().filter_map(Signal::from_number).collect();
-    sent.extend(&dispositions);
-    Ok((sent, dispositions))
+
+    /// What the kernel side is asked for.
+    pub fn request(&self, reach: Reach) -> Request {
+        Request { signals: self.sent, dispositions: self.dispositions.union(Self::LAST), reach }
+    }
 }
 
 fn host() -> Host {

@@ -205,8 +205,8 @@ fn systemd() -> Check {
 fn attached() -> (Check, Option<&'static str>) {
     const NAME: &str = "eBPF programs";
     let request = Request {
-        signals: vec![Signal::HUP],
-        dispositions: vec![Signal::HUP],
+        signals: Signal::HUP.set(),
+        dispositions: Signal::HUP.set(),
         reach: Reach::ChildrenOf(std::process::id()),
     };
     match attach(&request) {

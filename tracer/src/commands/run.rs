@@ -5,7 +5,7 @@ use std::{io::stderr, path::Path, process::ExitStatus, time::Duration};
 use anyhow::{Context as _, Result};
 use sigready::{
     probe::{
-        attach::{Attached, Reach, Request, attach},
+        attach::{Attached, Reach, attach},
         clock, procfs,
     },
     signal::Signal,
@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use super::{
     Verdict,
-    capture::{Asked, Capture, Deadline, recorded},
+    capture::{Asked, Capture, Deadline, Recorded},
     child::{Child, Startable},
     fault::Fault,
     notify_socket::NotifySocket,
@@ -39,8 +39,8 @@ const INTERRUPTED: Duration = Duration::from_secs(5);
 /// Runs the command.
 pub fn run(options: &Run, talk: &Talk) -> Result<Verdict, Fault> {
     let startable = Startable::check(&options.command, options.user.as_deref())?;
-    let (signals, dispositions) = recorded(&options.signals)?;
-    let request = Request { signals, dispositions, reach: Reach::ChildrenOf(std::process::id()) };
+    let recorded = Recorded::asked(&options.signals)?;
+    let request = recorded.request(Reach::ChildrenOf(std::process::id()));
     // Before the first thread: attaching may use one with mounts of its own.
     let anchor = clock::anchor();
     let mut attached = attach(&request)?;
@@ -52,6 +52,7 @@ pub fn run(options: &Run, talk: &Talk) -> Result<Verdict, Fault> {
         let builder = Builder::new(Setup {
             scope: Scope::Command { parent: std::process::id(), name: name(options) },
             reload_signal: options.signals.signal,
+            recorded: recorded.dispositions,
             facts: Some(facts(options)),
             anchor,
         });

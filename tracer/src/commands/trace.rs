@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use globset::GlobBuilder;
 use sigready::{
     probe::{
-        attach::{Attached, Reach, Request, attach},
+        attach::{Attached, Reach, attach},
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
         scope::ScopeMaps,
@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     Verdict,
-    capture::{Asked, Capture, Deadline, recorded},
+    capture::{Asked, Capture, Deadline, Recorded},
     fault::Fault,
     output, progress,
     talk::Talk,
@@ -45,8 +45,8 @@ const UNIT_DIRECTORIES: [&str; 7] = [
 pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
     let hierarchies = Hierarchies::find()?;
     let wanted = Wanted::resolve(options, &hierarchies)?;
-    let (signals, dispositions) = recorded(&options.signals)?;
-    let request = Request { signals, dispositions, reach: wanted.reach() };
+    let recorded = Recorded::asked(&options.signals)?;
+    let request = recorded.request(wanted.reach());
     let anchor = clock::anchor();
     let mut attached = attach(&request)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,6 +57,7 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         let builder = Builder::new(Setup {
             scope: wanted.scope(options),
             reload_signal: options.signals.signal,
+            recorded: recorded.dispositions,
             facts: None,
             anchor,
         });

@@ -21,7 +21,6 @@ use super::{
     layout::{self, Missing},
     tracefs,
 };
-use crate::signal::Signal;
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
@@ -59,9 +58,9 @@ pub const SYSCALLS: [(&str, bool); 10] = [
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Signals whose sending is recorded.
-    pub signals: Vec<Signal>,
-    /// Signals whose disposition is recorded.
-    pub dispositions: Vec<Signal>,
+    pub signals: SignalSet,
+    /// Signals whose disposition is recorded: at most `MAX_DISPOSITIONS`.
+    pub dispositions: SignalSet,
     /// Which processes are reported.
     pub reach: Reach,
 }
@@ -122,12 +121,9 @@ pub fn attach(request: &Request) -> Result<Attached> {
 }
 
 fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
-    let set = |signals: &[Signal]| {
-        signals.iter().fold(SignalSet::EMPTY, |set, signal| set.union(signal.set()))
-    };
     let config = Config {
-        signals: set(&request.signals),
-        dispositions: set(&request.dispositions),
+        signals: request.signals,
+        dispositions: request.dispositions,
         scope: if matches!(request.reach, Reach::Everything) { SCOPE_ALL } else { SCOPE_LISTED },
         parent: if let Reach::ChildrenOf(pid) = request.reach { pid } else { 0 },
     };

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tracer_common::signal::SignalSet;
+
 use super::{
     builder::Anchor,
     document::{Activation, Milestones, Outcome, OutcomeState, UnitFacts, WallTime},
@@ -38,6 +40,8 @@ pub struct Collected {
 pub struct Frame<'a> {
     /// The reload signal.
     pub signal: Signal,
+    /// Signals whose dispositions become events.
+    pub recorded: SignalSet,
     /// The unit's settings.
     pub facts: Option<&'a UnitFacts>,
     /// The two clocks.
@@ -225,6 +229,9 @@ impl<'a> Timeline<'a> {
                     code: signal.is_none().then_some(*code),
                     core_dumped: *core_dumped,
                 }
+            }
+            Fact::Disposition { signal, .. } if !self.frame.recorded.intersects(signal.set()) => {
+                return;
             }
             Fact::Disposition { task, signal, disposition, once, shared_by, .. } => {
                 let own = *signal == reload;

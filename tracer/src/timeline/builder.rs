@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use tracer_common::signal::SignalSet;
+
 use super::{
     activation::Frame,
     attribution::{Attribution, Service as Attributed},
@@ -24,6 +26,9 @@ pub struct Setup {
     pub scope: Scope,
     /// The reload signal.
     pub reload_signal: Signal,
+    /// The signals whose dispositions become events, the reload signal among them. The
+    /// kernel side reports one more, which tells a runtime's catch-all handler.
+    pub recorded: SignalSet,
     /// The settings of the command under `run`.
     pub facts: Option<UnitFacts>,
     /// One instant on both clocks.
@@ -135,6 +140,7 @@ impl Builder {
         let facts = self.setup.facts.as_ref();
         let frame = Frame {
             signal: self.setup.reload_signal,
+            recorded: self.setup.recorded,
             facts,
             anchor: self.setup.anchor,
             now,

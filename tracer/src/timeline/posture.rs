@@ -16,6 +16,9 @@ pub const CATCH_ALL: u32 = 20;
 /// (`ensureSigM` in the runtime's signal_unix.go).
 const STILL_BLOCKED: u32 = 30;
 
+/// How long after its delivery a signal may still be in its handler, ns.
+const HANDLING_NS: u64 = 1_000_000_000;
+
 /// What a process does on the reload signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Posture {
@@ -70,13 +73,15 @@ pub struct Postures<'a> {
     signal: Signal,
     runtimes: &'a Runtimes,
     of: HashMap<ProcessId, Posture>,
+    /// When a thread last began to handle the signal.
+    handling: HashMap<(ProcessId, u32), u64>,
 }
 
 impl<'a> Postures<'a> {
     /// Nobody's yet.
     #[must_use]
     pub fn new(signal: Signal, runtimes: &'a Runtimes) -> Self {
-        Self { signal, runtimes, of: HashMap::new() }
+        Self { signal, runtimes, of: HashMap::new(), handling: HashMap::new() }
     }
 
     /// A process's posture now.
@@ -110,8 +115,13 @@ impl<'a> Postures<'a> {
             Fact::Mask { task, state, before, after } => {
                 let mut posture = self.get(task.id).with(state, self.signal);
                 let bit = self.signal.set();
-                let let_through = before.intersects(bit) && !after.intersects(bit);
-                if posture.catch_all && let_through && after.0.count_ones() >= STILL_BLOCKED {
+                let let_through = before.intersects(bit)
+                    && !after.intersects(bit)
+                    && after.0.count_ones() >= STILL_BLOCKED;
+                // A runtime's handler that is about to die of the signal does the same.
+                let handling = self.handling.get(&(task.id, task.tid));
+                let dies = handling.is_some_and(|since| at.saturating_sub(*since) <= HANDLING_NS);
+                if posture.catch_all && let_through && !dies {
                     posture.catch_all = false;
                 }
                 (task.id, posture)
@@ -122,6 +132,12 @@ impl<'a> Postures<'a> {
                     posture.consumer = Some(*consumer);
                 }
                 (task.id, posture)
+            }
+            Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: false }
+                if *signal == self.signal =>
+            {
+                self.handling.insert((task.id, task.tid), at);
+                return None;
             }
             // `SA_RESETHAND`: the kernel takes the handler away as it calls it.
             Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: true }
