@@ -142,6 +142,9 @@ fn disposition_set(
         Some(Consumer::Sigwait) => return format!("{signal} is waited for (sigwait)"),
         None => match runtime {
             Some(Runtime::CatchAll) => ": the language runtime's, which still dies of it",
+            Some(Runtime::Forwarding) => {
+                ": the language runtime's, which now passes some signals on to the program"
+            }
             None => "",
         },
     };
@@ -166,7 +169,7 @@ fn signal(at: i64, sent: &SignalSent) -> String {
     let met = match (sent.disposition, sent.runtime) {
         (DispositionKind::Default, _) => "default action",
         (DispositionKind::Ignored, _) => "set to be ignored",
-        (DispositionKind::Handler, Some(Runtime::CatchAll)) => "language runtime's handler",
+        (DispositionKind::Handler, Some(_)) => "language runtime's handler",
         (DispositionKind::Handler, None) => "handler",
         (DispositionKind::Blocked, _) => "blocked",
     };

@@ -6,7 +6,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::timeline::document::{Activation, OutcomeState, ServiceKind, Severity};
+use crate::timeline::document::{Activation, ExposureKind, OutcomeState, ServiceKind, Severity};
 
 /// The headline, and what it is about.
 pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
@@ -91,6 +91,9 @@ fn outcome(view: View) -> (String, Ink) {
                 (None, Some(handler)) => {
                     format!("takes {reload} after {}, running", time::span(handler))
                 }
+                (None, None) if is_forwarded(activation) => {
+                    format!("running; whether it takes {reload} can't be told")
+                }
                 (None, None) => {
                     format!("running, without a handler for {reload} after {}", time::span(end))
                 }
@@ -104,6 +107,11 @@ fn outcome(view: View) -> (String, Ink) {
 /// its start and not an exec.
 fn after_start(at: i64, joined: bool) -> String {
     format!(" {} after {}", time::span(at), if joined { "its start" } else { "exec" })
+}
+
+/// Whether a language runtime has the handler at the end, and may pass the signal on.
+fn is_forwarded(activation: &Activation) -> bool {
+    activation.exposure.last().is_some_and(|last| last.kind == ExposureKind::Unknown)
 }
 
 fn worst(severity: Option<Severity>, otherwise: Ink) -> Ink {

@@ -45,6 +45,7 @@ struct Row {
 enum Harm {
     Unseen,
     Safe,
+    Unknown,
     NotReady,
     Lost,
     Fatal,
@@ -52,11 +53,13 @@ enum Harm {
 
 impl Harm {
     /// In the order in which they are drawn: what does more harm covers what does less.
-    const ALL: [Self; 5] = [Self::Unseen, Self::Safe, Self::NotReady, Self::Lost, Self::Fatal];
+    const ALL: [Self; 6] =
+        [Self::Unseen, Self::Safe, Self::Unknown, Self::NotReady, Self::Lost, Self::Fatal];
 
     fn cell(self) -> Cell {
         let (glyph, ink) = match self {
             Self::Unseen => ('?', Ink::Faint),
+            Self::Unknown => ('~', Ink::Warning),
             Self::Safe => ('─', Ink::Good),
             Self::NotReady => ('░', Ink::Warning),
             Self::Lost => ('▒', Ink::Warning),
@@ -69,6 +72,7 @@ impl Harm {
         match self {
             Self::Unseen => "not seen",
             Self::Safe => "be taken",
+            Self::Unknown => "be taken or kill: can't be told",
             Self::NotReady => "come before READY=1",
             Self::Lost => "be lost",
             Self::Fatal => "kill",
@@ -181,8 +185,9 @@ fn exposure(activation: &Activation, span: &Span, axis: &Axis) -> (Vec<Cell>, Ve
     let mut harms = vec![None; axis.columns()];
     let mut draw = |harm: Harm, from: i64, to: i64| {
         let from = axis.column(from);
-        // To the last column at the end of the axis; one column at least.
-        let to = if to >= span.to { axis.column(span.to) + 1 } else { axis.column(to) };
+        // The last column too if it ends there; one column at least.
+        let (to, last) = (axis.column(to), axis.column(span.to));
+        let to = if to >= last { last + 1 } else { to };
         harms[from..to.max(from + 1)].fill(Some(harm));
     };
     if span.seen > span.from {
@@ -190,6 +195,7 @@ fn exposure(activation: &Activation, span: &Span, axis: &Axis) -> (Vec<Cell>, Ve
     }
     draw(Harm::Safe, span.seen, span.to);
     for (kind, harm) in [
+        (ExposureKind::Unknown, Harm::Unknown),
         (ExposureKind::NotReady, Harm::NotReady),
         (ExposureKind::Lost, Harm::Lost),
         (ExposureKind::Fatal, Harm::Fatal),

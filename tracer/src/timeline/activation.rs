@@ -126,7 +126,7 @@ impl<'a> Timeline<'a> {
 
     fn finish(mut self, facts: &[(u64, &Fact)]) -> Activation {
         let fates = fate::tell(facts);
-        let runtimes = Runtimes::find(facts.iter().copied());
+        let runtimes = Runtimes::find(self.frame.signal, facts.iter().copied());
         let mut postures = Postures::new(self.frame.signal, &runtimes);
         let momentary = masks::momentary(facts);
         for (index, (at, fact)) in facts.iter().enumerate() {
@@ -147,7 +147,7 @@ impl<'a> Timeline<'a> {
                 Fact::Mask { .. } if before == after => {}
                 Fact::Generate(generate) => {
                     let outcome = fates.get(&index).copied();
-                    self.signal(*at, generate, outcome, after_generate(&postures, generate));
+                    self.signal(*at, generate, outcome, met_runtime(&postures, generate));
                 }
                 fact => self.event(*at, fact, before, after),
             }
@@ -201,7 +201,7 @@ impl<'a> Timeline<'a> {
                     signal: reload,
                     disposition: after.disposition(),
                     consumer: None,
-                    runtime: runtime(after),
+                    runtime: after.runtime,
                     once: false,
                     found: true,
                 }
@@ -235,13 +235,13 @@ impl<'a> Timeline<'a> {
             }
             Fact::Disposition { task, signal, disposition, once, shared_by, .. } => {
                 let own = *signal == reload;
-                let catch_all = if own { after.catch_all } else { *shared_by >= CATCH_ALL };
+                let shared = (*shared_by >= CATCH_ALL).then_some(Runtime::CatchAll);
                 What::Disposition {
                     process: self.process(task),
                     signal: *signal,
                     disposition: if own { after.disposition() } else { *disposition },
                     consumer: None,
-                    runtime: catch_all.then_some(Runtime::CatchAll),
+                    runtime: if own { after.runtime } else { shared },
                     once: *once,
                     found: false,
                 }
@@ -258,13 +258,13 @@ impl<'a> Timeline<'a> {
                     found: false,
                 }
             }
-            // A runtime lets the signal through to the program.
-            Fact::Mask { task, .. } if before.catch_all && !after.catch_all => What::Disposition {
+            // A runtime begins to pass signals on to the program.
+            Fact::Mask { task, .. } if before.runtime != after.runtime => What::Disposition {
                 process: self.process(task),
                 signal: reload,
                 disposition: after.disposition(),
                 consumer: None,
-                runtime: None,
+                runtime: after.runtime,
                 once: false,
                 found: false,
             },
@@ -317,7 +317,7 @@ impl<'a> Timeline<'a> {
         at: u64,
         generate: &Generate,
         outcome: Option<fate::Outcome>,
-        catch_all: bool,
+        runtime: Option<Runtime>,
     ) {
         let at_ns = self.at(at);
         if generate.signal == self.frame.signal && self.is_main(generate.target.id, at) {
@@ -334,7 +334,7 @@ impl<'a> Timeline<'a> {
             tid: generate.to_thread.then_some(generate.target.tid),
             si_code: generate.si_code,
             disposition: generate.disposition,
-            runtime: (catch_all || re_raised).then_some(Runtime::CatchAll),
+            runtime: if re_raised { Some(Runtime::CatchAll) } else { runtime },
             traced: generate.traced,
             fate: outcome.map_or(Fate::Pending, |outcome| outcome.fate),
             fate_ns: outcome.and_then(|outcome| outcome.at).map(|at| self.at(at)),
@@ -504,13 +504,10 @@ fn zero(collected: &Collected, facts: &[(u64, &Fact)]) -> u64 {
     exec.or(start).or(facts.first().map(|(at, _)| *at)).unwrap_or(0)
 }
 
-/// Whether a catch-all stood at the moment of the signal.
-fn after_generate(postures: &Postures<'_>, generate: &Generate) -> bool {
-    generate.disposition == DispositionKind::Handler && postures.get(generate.target.id).catch_all
-}
-
-fn runtime(posture: Posture) -> Option<Runtime> {
-    posture.catch_all.then_some(Runtime::CatchAll)
+/// The runtime whose handler the signal met.
+fn met_runtime(postures: &Postures<'_>, generate: &Generate) -> Option<Runtime> {
+    let posture = postures.get(generate.target.id);
+    posture.runtime.filter(|_| generate.disposition == DispositionKind::Handler)
 }
 
 /// The task a fact is about.

@@ -221,6 +221,9 @@ pub enum ExposureKind {
     Lost,
     /// Met a service that had a handler but had not said READY=1.
     NotReady,
+    /// That can't be told: a language runtime has the handler, and may or may not pass
+    /// the signal on.
+    Unknown,
 }
 
 /// A rule that fired.

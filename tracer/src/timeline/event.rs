@@ -156,6 +156,9 @@ pub enum Runtime {
     /// One handler for nearly every signal, as the Go runtime installs; it kills
     /// the process by the signal until the program asks for it.
     CatchAll,
+    /// The same, and the runtime passes some signals on to the program. Whether this one
+    /// is among them can't be told until one comes.
+    Forwarding,
 }
 
 /// Whether a signal was sent by a process or made by the kernel.

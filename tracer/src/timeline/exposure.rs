@@ -3,6 +3,7 @@
 
 use super::{
     document::{Exposure, ExposureKind},
+    event::Runtime,
     posture::Posture,
 };
 
@@ -66,10 +67,14 @@ fn harm(posture: Posture) -> Option<ExposureKind> {
         None
     } else if posture.ignored {
         Some(ExposureKind::Lost)
-    } else if posture.caught && !posture.catch_all {
-        None
-    } else {
+    } else if !posture.caught {
         Some(ExposureKind::Fatal)
+    } else {
+        match posture.runtime {
+            Some(Runtime::CatchAll) => Some(ExposureKind::Fatal),
+            Some(Runtime::Forwarding) => Some(ExposureKind::Unknown),
+            None => None,
+        }
     }
 }
 
@@ -78,7 +83,7 @@ mod tests {
     use super::*;
 
     const DEFAULT: Posture =
-        Posture { ignored: false, caught: false, blocked: false, consumer: None, catch_all: false };
+        Posture { ignored: false, caught: false, blocked: false, consumer: None, runtime: None };
     const HANDLER: Posture = Posture { caught: true, ..DEFAULT };
 
     fn turn(at_ns: i64, posture: Posture) -> Turn {
@@ -105,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_runtimes_catch_all_is_as_fatal_as_none_at_all() {
-        let catch_all = Posture { catch_all: true, ..HANDLER };
+        let catch_all = Posture { runtime: Some(Runtime::CatchAll), ..HANDLER };
         let turns = [turn(0, DEFAULT), turn(10, catch_all), turn(30, HANDLER)];
         assert_eq!(handler_at(&turns), Some(30));
         let spans = spans(&turns, None, false, 0, 100);

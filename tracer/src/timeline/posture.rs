@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use tracer_common::signal::{MAX_SIGNAL, SignalSet};
+
 use super::{
-    event::{Consumer, DispositionKind},
+    event::{Consumer, DispositionKind, Runtime},
     observation::{Fact, ProcessId, State},
 };
 use crate::signal::Signal;
@@ -12,12 +14,12 @@ use crate::signal::Signal;
 /// has 60; a daemon that logs every fatal signal with one handler stays far below.
 pub const CATCH_ALL: u32 = 20;
 
-/// How many other signals Go's signal goroutine keeps blocked while it lets one through
-/// (`ensureSigM` in the runtime's signal_unix.go).
-const STILL_BLOCKED: u32 = 30;
+/// How many signals the thread blocks that Go's runtime sets aside when the program asks
+/// for signals (`ensureSigM` in signal_unix.go): all that it may.
+const SET_ASIDE: u32 = 30;
 
-/// How long after its delivery a signal may still be in its handler, ns.
-const HANDLING_NS: u64 = 1_000_000_000;
+/// How long a process lives at most after a runtime has decided to die of a signal, ns.
+const RE_RAISE_NS: u64 = 1_000_000_000;
 
 /// What a process does on the reload signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +32,8 @@ pub struct Posture {
     pub blocked: bool,
     /// It is taken without a handler.
     pub consumer: Option<Consumer>,
-    /// The handler is a language runtime's, which kills.
-    pub catch_all: bool,
+    /// The language runtime that the handler is of, if it is not the program's own.
+    pub runtime: Option<Runtime>,
 }
 
 impl Posture {
@@ -52,18 +54,18 @@ impl Posture {
     /// Whether the signal reaches the program's own code.
     #[must_use]
     pub fn takes(self) -> bool {
-        (self.caught && !self.catch_all) || self.consumer.is_some()
+        (self.caught && self.runtime.is_none()) || self.consumer.is_some()
     }
 
     fn with(self, state: &State, signal: Signal) -> Self {
-        let has = |set: tracer_common::signal::SignalSet| set.intersects(signal.set());
+        let has = |set: SignalSet| set.intersects(signal.set());
         let caught = has(state.caught);
         Self {
             ignored: has(state.ignored),
             caught,
             blocked: has(state.blocked),
             consumer: self.consumer,
-            catch_all: self.catch_all && caught,
+            runtime: self.runtime.filter(|_| caught),
         }
     }
 }
@@ -73,15 +75,13 @@ pub struct Postures<'a> {
     signal: Signal,
     runtimes: &'a Runtimes,
     of: HashMap<ProcessId, Posture>,
-    /// When a thread last began to handle the signal.
-    handling: HashMap<(ProcessId, u32), u64>,
 }
 
 impl<'a> Postures<'a> {
     /// Nobody's yet.
     #[must_use]
     pub fn new(signal: Signal, runtimes: &'a Runtimes) -> Self {
-        Self { signal, runtimes, of: HashMap::new(), handling: HashMap::new() }
+        Self { signal, runtimes, of: HashMap::new() }
     }
 
     /// A process's posture now.
@@ -95,7 +95,7 @@ impl<'a> Postures<'a> {
         let (id, posture) = match fact {
             Fact::Found { task, state, .. } => {
                 let mut posture = Posture::default().with(state, self.signal);
-                posture.catch_all = posture.caught && self.runtimes.is_catch_all(task.id, at);
+                posture.runtime = self.runtimes.of(task.id, at).filter(|_| posture.caught);
                 (task.id, posture)
             }
             Fact::Fork { child, state, parent } => {
@@ -108,21 +108,14 @@ impl<'a> Postures<'a> {
             Fact::Disposition { task, state, signal, .. } => {
                 let mut posture = self.get(task.id).with(state, self.signal);
                 if *signal == self.signal {
-                    posture.catch_all = posture.caught && self.runtimes.is_catch_all(task.id, at);
+                    posture.runtime = self.runtimes.of(task.id, at).filter(|_| posture.caught);
                 }
                 (task.id, posture)
             }
             Fact::Mask { task, state, before, after } => {
                 let mut posture = self.get(task.id).with(state, self.signal);
-                let bit = self.signal.set();
-                let let_through = before.intersects(bit)
-                    && !after.intersects(bit)
-                    && after.0.count_ones() >= STILL_BLOCKED;
-                // A runtime's handler that is about to die of the signal does the same.
-                let handling = self.handling.get(&(task.id, task.tid));
-                let dies = handling.is_some_and(|since| at.saturating_sub(*since) <= HANDLING_NS);
-                if posture.catch_all && let_through && !dies {
-                    posture.catch_all = false;
+                if posture.runtime == Some(Runtime::CatchAll) && is_forwarder(*before, *after) {
+                    posture.runtime = self.runtimes.forwards(task.id, at);
                 }
                 (task.id, posture)
             }
@@ -133,17 +126,17 @@ impl<'a> Postures<'a> {
                 }
                 (task.id, posture)
             }
+            // It came to the program, which is still there: the handler is its own.
             Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: false }
-                if *signal == self.signal =>
+                if *signal == self.signal && self.runtimes.is_proven(task.id, at) =>
             {
-                self.handling.insert((task.id, task.tid), at);
-                return None;
+                (task.id, Posture { runtime: None, ..self.get(task.id) })
             }
             // `SA_RESETHAND`: the kernel takes the handler away as it calls it.
             Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: true }
                 if *signal == self.signal =>
             {
-                (task.id, Posture { caught: false, catch_all: false, ..self.get(task.id) })
+                (task.id, Posture { caught: false, runtime: None, ..self.get(task.id) })
             }
             _ => return None,
         };
@@ -152,45 +145,86 @@ impl<'a> Postures<'a> {
     }
 }
 
-/// Which processes had a runtime's catch-all handler, known in hindsight: the runtime
-/// installs it signal by signal, and only the last ones show how many share it.
+/// Whether a thread has just become the one that takes signals for the program: it
+/// blocks the ordinary ones, but not those that a runtime must never miss.
+fn is_forwarder(before: SignalSet, after: SignalSet) -> bool {
+    let last = SignalSet::of(MAX_SIGNAL);
+    after.intersects(last)
+        && !before.intersects(last)
+        && !after.intersects(Signal::HUP.set())
+        && after.0.count_ones() >= SET_ASIDE
+}
+
+/// What is known in hindsight of runtimes and their catch-all handlers. A runtime
+/// installs its handler signal by signal, and only the last ones show how many share it;
+/// whether a signal goes on to the program shows when one has come.
 #[derive(Debug, Default)]
 pub struct Runtimes {
-    /// When it was seen to be shared.
-    shared_at: HashMap<ProcessId, Vec<u64>>,
+    /// When a handler was seen to be shared.
+    shared: HashMap<ProcessId, Vec<u64>>,
     /// When a process executed another program, which ends it.
     execs: HashMap<ProcessId, Vec<u64>>,
+    /// When the reload signal came to a handler.
+    delivered: HashMap<ProcessId, Vec<u64>>,
+    /// When the process died of the reload signal.
+    died: HashMap<ProcessId, u64>,
 }
 
 impl Runtimes {
     /// Looks through all facts of an activation.
-    pub fn find<'f>(facts: impl Iterator<Item = (u64, &'f Fact)>) -> Self {
+    pub fn find<'f>(reload: Signal, facts: impl Iterator<Item = (u64, &'f Fact)>) -> Self {
         let mut found = Self::default();
         for (at, fact) in facts {
             match fact {
                 Fact::Disposition { task, shared_by, .. } if *shared_by >= CATCH_ALL => {
-                    found.shared_at.entry(task.id).or_default().push(at);
+                    found.shared.entry(task.id).or_default().push(at);
                 }
                 Fact::Generate(generate) if generate.shared_by >= CATCH_ALL => {
-                    found.shared_at.entry(generate.target.id).or_default().push(at);
+                    found.shared.entry(generate.target.id).or_default().push(at);
                 }
                 Fact::Exec { task, .. } => found.execs.entry(task.id).or_default().push(at),
+                Fact::Deliver { task, signal, disposition: DispositionKind::Handler, .. }
+                    if *signal == reload =>
+                {
+                    found.delivered.entry(task.id).or_default().push(at);
+                }
+                Fact::Exit { task, signal, .. } if *signal == Some(reload) => {
+                    found.died.insert(task.id, at);
+                }
                 _ => {}
             }
         }
         found
     }
 
-    /// Whether the handler installed at `at` turned out to be a catch-all.
-    #[must_use]
-    pub fn is_catch_all(&self, id: ProcessId, at: u64) -> bool {
-        let next_exec = self
-            .execs
-            .get(&id)
-            .and_then(|execs| execs.iter().copied().find(|exec| *exec > at))
-            .unwrap_or(u64::MAX);
-        self.shared_at
+    /// The runtime that a handler installed at `at` turned out to be of.
+    fn of(&self, id: ProcessId, at: u64) -> Option<Runtime> {
+        let next_exec = self.next_exec(id, at);
+        self.shared
             .get(&id)
             .is_some_and(|seen| seen.iter().any(|seen| (at..next_exec).contains(seen)))
+            .then_some(Runtime::CatchAll)
+    }
+
+    /// What a runtime's handler is once it passes signals on, from `at`: the program's
+    /// own if the reload signal came and went well, still deadly if not, else unknown.
+    fn forwards(&self, id: ProcessId, at: u64) -> Option<Runtime> {
+        let next_exec = self.next_exec(id, at);
+        let came = self.delivered.get(&id).into_iter().flatten();
+        match came.copied().find(|came| (at..next_exec).contains(came)) {
+            None => Some(Runtime::Forwarding),
+            Some(first) if self.is_proven(id, first) => None,
+            Some(_) => Some(Runtime::CatchAll),
+        }
+    }
+
+    /// Whether the process did not die of the signal that came to its handler at `at`.
+    fn is_proven(&self, id: ProcessId, at: u64) -> bool {
+        self.died.get(&id).is_none_or(|died| died.saturating_sub(at) > RE_RAISE_NS)
+    }
+
+    fn next_exec(&self, id: ProcessId, at: u64) -> u64 {
+        let execs = self.execs.get(&id).into_iter().flatten();
+        execs.copied().find(|exec| *exec > at).unwrap_or(u64::MAX)
     }
 }
