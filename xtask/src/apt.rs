@@ -38,20 +38,26 @@ fn apt_get() -> Command {
     command
 }
 
-/// Address of the archive this machine installs from.
+/// Address of the Debian archive that this machine installs from.
 pub fn archive() -> Result<String> {
-    let mut sources = std::fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
-    for entry in std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten() {
-        sources.push_str(&std::fs::read_to_string(entry.path()).unwrap_or_default());
-        sources.push('\n');
+    let targets = || {
+        process::output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Created-By: Packages",
+            "Origin: Debian",
+            "Label: Debian",
+        ]))
+    };
+    let mut found = targets()?;
+    if found.is_empty() {
+        // What apt knows of its sources it has from their lists.
+        update()?;
+        found = targets()?;
     }
-    let first = sources
-        .lines()
-        .filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"))
-        .flat_map(str::split_whitespace)
-        .find(|word| word.contains("://") && !word.contains("security"));
-    match first {
-        Some(address) => Ok(address.to_owned()),
+    match found.lines().next() {
+        Some(address) => Ok(address.trim_end_matches('/').to_owned()),
         None => bail!("no Debian archive is configured in /etc/apt: the tests need one"),
     }
 }
