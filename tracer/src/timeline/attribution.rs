@@ -116,7 +116,10 @@ impl Attribution {
             Fact::CgroupAttach { task, tracks_units: true, path, .. } => {
                 self.meet(task, None);
                 if let Some(process) = self.processes.get_mut(&task.id) {
-                    process.cgroup = Some(path.clone());
+                    // systemd moves a process itself and has it move itself.
+                    if process.cgroup.replace(path.clone()).as_ref() == Some(path) {
+                        return;
+                    }
                 }
             }
             fact => {
@@ -243,6 +246,8 @@ impl Attribution {
             let service = *service;
             match fact {
                 Fact::Exec { environment, .. } => self.place_in_start(id, service, environment),
+                // systemd's own helpers do their work and end without an exec.
+                Fact::Exit { signal: None, .. } => self.set_place(id, Place::Outside),
                 Fact::Exit { .. } => self.place_in_start(id, service, &Environment::default()),
                 _ => {}
             }
