@@ -72,9 +72,9 @@ impl Collected {
         self.mains.last().map(|(_, id)| *id)
     }
 
-    /// Adds a fact.
-    pub fn add(&mut self, at: u64, fact: Fact) {
-        if self.facts.len() >= MAX_FACTS {
+    /// Adds a fact. With `is_full` there is no more room for any but those of weight.
+    pub fn add(&mut self, at: u64, fact: Fact, is_full: bool) {
+        if is_full || self.facts.len() >= MAX_FACTS {
             let weighty = matches!(fact, Fact::Generate(_) | Fact::Exit { .. } | Fact::Notify(_));
             if !weighty || self.weighty >= MAX_WEIGHTY {
                 self.omitted += 1;
@@ -129,7 +129,13 @@ impl<'a> Timeline<'a> {
         let runtimes = Runtimes::find(self.frame.signal, facts.iter().copied());
         let mut postures = Postures::new(self.frame.signal, &runtimes);
         let momentary = masks::momentary(facts);
+        let mut hand_overs = self.collected.mains.iter().skip(1).peekable();
         for (index, (at, fact)) in facts.iter().enumerate() {
+            // The heir brings what it has set up by then.
+            while let Some((since, heir)) = hand_overs.next_if(|(since, _)| since <= at) {
+                let posture = postures.get(*heir);
+                self.turn(Turn { at_ns: self.at(*since), posture, exec: false });
+            }
             if momentary.contains(&index) {
                 continue;
             }
@@ -156,7 +162,8 @@ impl<'a> Timeline<'a> {
     }
 
     fn at(&self, at: u64) -> i64 {
-        at as i64 - self.zero as i64
+        let ns = i128::from(at) - i128::from(self.zero);
+        ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
     fn is_main(&self, id: ProcessId, at: u64) -> bool {
@@ -320,13 +327,13 @@ impl<'a> Timeline<'a> {
         runtime: Option<Runtime>,
     ) {
         let at_ns = self.at(at);
-        if generate.signal == self.frame.signal && self.is_main(generate.target.id, at) {
+        let is_reload = generate.signal == self.frame.signal;
+        if is_reload && self.is_main(generate.target.id, at) && self.exit_ns.is_none() {
             let own = generate.sender.as_ref().is_some_and(|s| s.id == generate.target.id);
             if !own {
                 self.first_reload_ns.get_or_insert(at_ns);
             }
         }
-        let re_raised = outcome.is_some_and(|outcome| outcome.re_raised);
         let sent = SignalSent {
             signal: generate.signal,
             sender: generate.sender.as_ref().map(|task| self.sender(task)),
@@ -334,7 +341,7 @@ impl<'a> Timeline<'a> {
             tid: generate.to_thread.then_some(generate.target.tid),
             si_code: generate.si_code,
             disposition: generate.disposition,
-            runtime: if re_raised { Some(Runtime::CatchAll) } else { runtime },
+            runtime,
             traced: generate.traced,
             fate: outcome.map_or(Fate::Pending, |outcome| outcome.fate),
             fate_ns: outcome.and_then(|outcome| outcome.at).map(|at| self.at(at)),

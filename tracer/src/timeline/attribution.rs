@@ -5,13 +5,14 @@
 //! and what it is for is known from its environment at its exec; so the facts of such a
 //! process wait with it until then.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     activation::{Collected, fact_task},
     document::ServiceKind,
     notify,
     observation::{Environment, Fact, Observation, ProcessId, Task},
+    processes::{Place, Processes},
     scope::{Named, Scope},
 };
 
@@ -23,20 +24,25 @@ const MAX_SERVICES: usize = 4_096;
 const MAX_WAITING: usize = 200;
 /// Notify sockets of one service.
 const MAX_SOCKETS: usize = 64;
+/// Facts kept of all services together; beyond, only those of weight.
+const MAX_FACTS: usize = 1_000_000;
+/// What systemd (255 and later) executes first in every process it starts. It executes
+/// the service's own program, with the environment that tells what that is for.
+const EXECUTOR: &str = "systemd-executor";
 
 /// Everything attributed so far.
 #[derive(Clone, Debug, Default)]
 pub struct Attribution {
-    processes: HashMap<ProcessId, Process>,
-    /// The process that has a pid now.
-    by_pid: HashMap<u32, ProcessId>,
-    /// Paths of cgroups in the unified hierarchy.
-    paths: HashMap<u64, String>,
+    processes: Processes,
+    /// The processes that were asked for by their pids. A later one of that pid is another.
+    selected: HashMap<u32, ProcessId>,
     /// In order of first appearance.
     pub services: Vec<Service>,
     by_path: HashMap<String, usize>,
     /// Services and activations that there was no room for.
     pub forgotten: u64,
+    /// Facts taken, of all services.
+    taken: usize,
 }
 
 /// A service and its starts.
@@ -55,7 +61,7 @@ pub struct Service {
 pub struct Start {
     /// Its facts.
     pub collected: Collected,
-    alive: HashSet<ProcessId>,
+    alive: BTreeSet<ProcessId>,
     main_exited_well: Option<bool>,
 }
 
@@ -66,47 +72,29 @@ impl Start {
     }
 }
 
-/// A process as far as its place is concerned.
-#[derive(Clone, Debug)]
-struct Process {
-    ns_pid: u32,
-    parent: Option<ProcessId>,
-    cgroup: Option<String>,
-    place: Place,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Place {
-    /// No service in scope.
-    Outside,
-    /// In a service, its start not known before its exec.
-    Waiting(usize, Vec<(u64, Fact)>),
-    /// In a start of a service.
-    In(usize, usize),
-}
-
 impl Attribution {
     /// Takes the next fact.
     pub fn learn(&mut self, scope: &Scope, observation: Observation) {
         let Observation { at, fact } = observation;
         match &fact {
             Fact::CgroupPath { hierarchy: 0, id, path } => {
-                self.paths.insert(*id, path.clone());
+                self.processes.learn_path(*id, path);
                 return;
             }
             Fact::CgroupPath { .. } | Fact::Loss { .. } => return,
             Fact::Left { id, .. } => {
-                if let Some(Place::In(service, start)) = self.place(*id).cloned() {
-                    self.services[service].activations[start].collected.add(at, fact);
+                if let Some(Place::In(service, start)) = self.processes.place(*id).cloned() {
+                    self.collect(service, start, at, fact);
                 }
                 return;
             }
             Fact::Found { task, parent, cgroup, .. } => {
-                let parent = self.by_pid.get(parent).copied();
+                let parent = self.processes.with_pid(*parent);
                 self.meet(task, parent);
-                if let Some(process) = self.processes.get_mut(&task.id) {
+                if let Some(process) = self.processes.get_mut(task.id) {
                     process.cgroup.clone_from(cgroup);
                 }
+                self.join_by_descent(parent, task.id);
             }
             Fact::Fork { parent, child, .. } => {
                 self.meet(parent, None);
@@ -115,9 +103,10 @@ impl Attribution {
             }
             Fact::CgroupAttach { task, tracks_units: true, path, .. } => {
                 self.meet(task, None);
-                if let Some(process) = self.processes.get_mut(&task.id) {
+                if let Some(process) = self.processes.get_mut(task.id) {
+                    let was_there = process.cgroup.replace(path.clone()).as_ref() == Some(path);
                     // systemd moves a process itself and has it move itself.
-                    if process.cgroup.replace(path.clone()).as_ref() == Some(path) {
+                    if was_there && process.place != Place::Outside {
                         return;
                     }
                 }
@@ -145,68 +134,72 @@ impl Attribution {
 
     /// Gives those that still wait their place, for want of anything better to know.
     pub fn settle(&mut self) {
-        let waiting: BTreeMap<ProcessId, usize> = self
-            .processes
-            .iter()
-            .filter_map(|(id, process)| match process.place {
-                Place::Waiting(service, _) => Some((*id, service)),
-                _ => None,
-            })
-            .collect();
+        let waiting = self.processes.waiting();
         for (id, service) in waiting {
             self.place_in_start(id, service, &Environment::default());
         }
     }
 
-    fn place(&self, id: ProcessId) -> Option<&Place> {
-        self.processes.get(&id).map(|process| &process.place)
-    }
-
     /// Notes a process. One that has another's pid has taken it over.
     fn meet(&mut self, task: &Task, parent: Option<ProcessId>) {
-        let path = self.paths.get(&task.cgroup_id).filter(|path| *path != "/");
-        let process = self.processes.entry(task.id).or_insert_with(|| Process {
-            ns_pid: task.ns_pid,
-            parent,
-            cgroup: path.cloned(),
-            place: Place::Outside,
-        });
-        if process.cgroup.is_none() {
-            process.cgroup = path.cloned();
+        if let Some(gone) = self.processes.meet(task, parent) {
+            self.leave(gone);
+            self.processes.end(gone);
         }
-        process.parent = process.parent.or(parent);
-        self.by_pid.insert(task.id.pid, task.id);
     }
 
     /// A child starts where its parent is, unless it was put elsewhere at once.
     fn inherit(&mut self, parent: &Task, child: &Task) {
-        let Some(Process { cgroup, place, .. }) = self.processes.get(&parent.id).cloned() else {
+        let Some(from) = self.processes.get(parent.id) else {
             return;
         };
+        let (cgroup, place) = (from.cgroup.clone(), from.place.clone());
         let elsewhere = parent.cgroup_id != child.cgroup_id;
-        let Some(process) = self.processes.get_mut(&child.id) else {
-            return;
-        };
-        if !elsewhere || process.cgroup.is_none() {
+        if let Some(process) = self.processes.get_mut(child.id)
+            && (!elsewhere || process.cgroup.is_none())
+        {
             process.cgroup = cgroup;
         }
         if elsewhere {
+            self.join_by_descent(Some(parent.id), child.id);
             return;
         }
         match place {
-            Place::In(service, start) => {
-                process.place = Place::In(service, start);
-                self.services[service].activations[start].alive.insert(child.id);
+            Place::In(service, start) => self.sit(child.id, service, start),
+            Place::Waiting(service, _) => {
+                self.processes.set_place(child.id, Place::Waiting(service, Vec::new()));
             }
-            Place::Waiting(service, _) => process.place = Place::Waiting(service, Vec::new()),
             Place::Outside => {}
+        }
+    }
+
+    /// What descends from a command or a process that was asked for belongs to it,
+    /// whatever its cgroup.
+    fn join_by_descent(&mut self, parent: Option<ProcessId>, id: ProcessId) {
+        if let Some(Place::In(service, start)) = parent.and_then(|id| self.processes.place(id)) {
+            let (service, start) = (*service, *start);
+            if self.is_tree(service) {
+                self.sit(id, service, start);
+            }
+        }
+    }
+
+    /// Whether a service is a tree of processes and not the contents of a cgroup.
+    fn is_tree(&self, service: usize) -> bool {
+        matches!(self.services[service].named.kind, ServiceKind::Command | ServiceKind::Process)
+    }
+
+    /// Takes a process off its start's living.
+    fn leave(&mut self, id: ProcessId) {
+        if let Some(Place::In(service, start)) = self.processes.place(id) {
+            self.services[*service].activations[*start].alive.remove(&id);
         }
     }
 
     /// Finds a process's service, and its start if that can be told by now.
     fn seat(&mut self, scope: &Scope, task: &Task, at: u64, fact: &Fact) {
         let id = task.id;
-        let Some(process) = self.processes.get(&id) else {
+        let Some(process) = self.processes.get(id).filter(|process| !process.ended) else {
             return;
         };
         let (place, parent) = (process.place.clone(), process.parent);
@@ -221,11 +214,13 @@ impl Attribution {
                     path: String::new(),
                 })
             }
-            (Place::Outside, _) if scope.selects_process(id.pid) => Some(Named {
-                name: format!("pid {}", id.pid),
-                kind: ServiceKind::Process,
-                path: String::new(),
-            }),
+            (Place::Outside, _) if scope.selects_process(id.pid) && self.is_selected(id) => {
+                Some(Named {
+                    name: format!("pid {}", id.pid),
+                    kind: ServiceKind::Process,
+                    path: String::new(),
+                })
+            }
             _ => named,
         };
         let service = service.and_then(|named| self.service(named));
@@ -236,21 +231,39 @@ impl Attribution {
             _ => false,
         };
         if let (true, Some(service)) = (moved, service) {
-            if let Place::In(old, start) = place {
-                self.services[old].activations[start].alive.remove(&id);
-            }
+            self.leave(id);
             self.arrive(id, parent, service, at, fact);
+        } else if matches!(fact, Fact::CgroupAttach { .. }) && service.is_none() {
+            self.move_out(id);
         }
         // The exec, or an end before it, tells the start.
-        if let Some(Place::Waiting(service, _)) = self.place(id) {
+        if let Some(Place::Waiting(service, _)) = self.processes.place(id) {
             let service = *service;
             match fact {
+                Fact::Exec { exe, .. } if exe.rsplit('/').next() == Some(EXECUTOR) => {}
                 Fact::Exec { environment, .. } => self.place_in_start(id, service, environment),
                 // systemd's own helpers do their work and end without an exec.
-                Fact::Exit { signal: None, .. } => self.set_place(id, Place::Outside),
+                Fact::Exit { signal: None, .. } => self.processes.set_place(id, Place::Outside),
                 Fact::Exit { .. } => self.place_in_start(id, service, &Environment::default()),
                 _ => {}
             }
+        }
+    }
+
+    /// Whether this is the first process seen of a pid that was asked for.
+    fn is_selected(&mut self, id: ProcessId) -> bool {
+        *self.selected.entry(id.pid).or_insert(id) == id
+    }
+
+    /// A process was moved to a cgroup that is no service's in scope, as a login moves its
+    /// session out of the unit of sshd. systemd's main process stays that wherever it is.
+    fn move_out(&mut self, id: ProcessId) {
+        if let Some(Place::In(service, start)) = self.processes.place(id)
+            && !self.is_tree(*service)
+            && self.services[*service].activations[*start].collected.main() != Some(id)
+        {
+            self.leave(id);
+            self.processes.set_place(id, Place::Outside);
         }
     }
 
@@ -263,49 +276,62 @@ impl Attribution {
         at: u64,
         fact: &Fact,
     ) {
-        let with_parent = parent.and_then(|parent| match self.place(parent) {
+        let with_parent = parent.and_then(|parent| match self.processes.place(parent) {
             Some(Place::In(of, start)) if *of == service => Some(*start),
             _ => None,
         });
-        let kind = self.services[service].named.kind;
+        let is_tree = self.is_tree(service);
         match (fact, with_parent) {
             (_, Some(start)) => self.sit(id, service, start),
             (Fact::Found { environment, .. }, None) => {
                 self.place_in_start(id, service, environment);
-                if let Some(Place::In(service, start)) = self.place(id) {
+                if let Some(Place::In(service, start)) = self.processes.place(id) {
                     let (service, start) = (*service, *start);
+                    self.prefer_older(id, service, start, environment);
                     let collected = &mut self.services[service].activations[start].collected;
                     collected.joined_at.get_or_insert(at);
                 }
             }
             // What the tracer started, or was pointed at, is the main process from the start.
-            (_, None) if matches!(kind, ServiceKind::Command | ServiceKind::Process) => {
+            (_, None) if is_tree => {
                 self.place_in_start(id, service, &Environment::default());
             }
             (Fact::Exec { .. } | Fact::Fork { .. } | Fact::CgroupAttach { .. }, None) => {
-                self.set_place(id, Place::Waiting(service, Vec::new()));
+                self.processes.set_place(id, Place::Waiting(service, Vec::new()));
             }
             // Seen in the middle of its life: nothing more will tell.
             (_, None) => self.place_in_start(id, service, &Environment::default()),
         }
     }
 
-    fn set_place(&mut self, id: ProcessId, place: Place) {
-        if let Some(process) = self.processes.get_mut(&id) {
-            process.place = place;
+    /// Of the processes found running that nobody in the service started, the oldest is
+    /// the main one. /proc lists them by pid, which may put a child first.
+    fn prefer_older(
+        &mut self,
+        id: ProcessId,
+        service: usize,
+        start: usize,
+        environment: &Environment,
+    ) {
+        let collected = &mut self.services[service].activations[start].collected;
+        if !environment.control
+            && collected.joined_at.is_some()
+            && let [(_, main)] = collected.mains.as_mut_slice()
+            && id.start_ticks < main.start_ticks
+        {
+            *main = id;
         }
     }
 
     fn sit(&mut self, id: ProcessId, service: usize, start: usize) {
-        let waited = match self.processes.get_mut(&id) {
+        let waited = match self.processes.get_mut(id) {
             Some(process) => std::mem::replace(&mut process.place, Place::In(service, start)),
             None => return,
         };
-        let start = &mut self.services[service].activations[start];
-        start.alive.insert(id);
+        self.services[service].activations[start].alive.insert(id);
         if let Place::Waiting(_, facts) = waited {
             for (at, fact) in facts {
-                start.collected.add(at, fact);
+                self.collect(service, start, at, fact);
             }
         }
     }
@@ -344,7 +370,7 @@ impl Attribution {
             let starts = &mut self.services[service].activations;
             starts.push(Start {
                 collected: Collected::new(environment.invocation_id.clone()),
-                alive: HashSet::new(),
+                alive: BTreeSet::new(),
                 main_exited_well: None,
             });
         }
@@ -364,7 +390,7 @@ impl Attribution {
 
     /// Since when the facts of a waiting process count: its whole life.
     fn waiting_since(&self, id: ProcessId) -> u64 {
-        match self.place(id) {
+        match self.processes.place(id) {
             Some(Place::Waiting(_, facts)) => facts.first().map_or(0, |(at, _)| *at),
             _ => 0,
         }
@@ -373,7 +399,7 @@ impl Attribution {
     fn forget_oldest(&mut self, service: usize) {
         self.services[service].activations.remove(0);
         self.forgotten += 1;
-        for process in self.processes.values_mut() {
+        for process in self.processes.iter_mut() {
             match &mut process.place {
                 Place::In(of, 0) if *of == service => process.place = Place::Outside,
                 Place::In(of, start) if *of == service => *start -= 1,
@@ -384,7 +410,7 @@ impl Attribution {
 
     /// Keeps a fact with its process, and does what it changes in the start.
     fn store(&mut self, id: ProcessId, at: u64, fact: Fact) {
-        if let Some(process) = self.processes.get_mut(&id)
+        if let Some(process) = self.processes.get_mut(id)
             && let Place::Waiting(_, facts) = &mut process.place
         {
             if facts.len() < MAX_WAITING {
@@ -392,9 +418,9 @@ impl Attribution {
             }
             return;
         }
-        let Some(Place::In(service, start)) = self.place(id).cloned() else {
+        let Some(Place::In(service, start)) = self.processes.place(id).cloned() else {
             if matches!(fact, Fact::Exit { .. }) {
-                self.forget(id);
+                self.processes.end(id);
             }
             return;
         };
@@ -422,18 +448,17 @@ impl Attribution {
             Fact::Exit { signal, code, .. } => Some(signal.is_none() && *code == 0),
             _ => None,
         };
-        self.services[service].activations[start].collected.add(at, fact);
+        self.collect(service, start, at, fact);
         if let Some(well) = ended {
             self.ended(id, service, start, at, well);
-            self.forget(id);
+            self.processes.end(id);
         }
     }
 
-    fn forget(&mut self, id: ProcessId) {
-        self.processes.remove(&id);
-        if self.by_pid.get(&id.pid) == Some(&id) {
-            self.by_pid.remove(&id.pid);
-        }
+    fn collect(&mut self, service: usize, start: usize, at: u64, fact: Fact) {
+        self.taken += 1;
+        let is_full = self.taken > MAX_FACTS;
+        self.services[service].activations[start].collected.add(at, fact, is_full);
     }
 
     fn note_socket(&mut self, service: usize, socket: Option<&str>) {
@@ -453,7 +478,7 @@ impl Attribution {
             .alive
             .iter()
             .copied()
-            .find(|id| self.processes.get(id).is_some_and(|process| process.ns_pid == pid));
+            .find(|id| self.processes.get(*id).is_some_and(|process| process.ns_pid == pid));
         let heir = heir.or_else(|| begun.alive.iter().copied().find(|id| id.pid == pid));
         let begun = &mut self.services[service].activations[start];
         if let Some(heir) = heir.filter(|heir| begun.collected.main() != Some(*heir)) {
@@ -465,22 +490,21 @@ impl Attribution {
     /// A process of a start ended. If it was the main one, and well, and of a unit, what
     /// it left running is the service: it put itself into the background.
     fn ended(&mut self, id: ProcessId, service: usize, start: usize, at: u64, well: bool) {
-        let kind = self.services[service].named.kind;
+        let is_tree = self.is_tree(service);
         let begun = &mut self.services[service].activations[start];
         begun.alive.remove(&id);
         if begun.collected.main() != Some(id) {
             return;
         }
         begun.main_exited_well = Some(well);
-        if !well || kind == ServiceKind::Command {
+        if !well || is_tree {
             return;
         }
         let orphan = |heir: &&ProcessId| {
-            self.processes.get(heir).is_some_and(|process| {
-                process
-                    .parent
-                    .is_some_and(|parent| parent == id || !self.processes.contains_key(&parent))
-            })
+            self.processes
+                .get(**heir)
+                .and_then(|process| process.parent)
+                .is_some_and(|parent| parent == id || !self.processes.is_alive(parent))
         };
         let begun = &self.services[service].activations[start];
         let heir =

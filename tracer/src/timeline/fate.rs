@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     event::{DispositionKind, Fate},
-    observation::{Fact, Generate, GenerateResult, ProcessId},
+    observation::{Fact, Generate, GenerateResult, ProcessId, Task},
 };
 use crate::signal::Signal;
 
@@ -21,14 +21,14 @@ pub struct Outcome {
     pub fate: Fate,
     /// When, if that was not at once.
     pub at: Option<u64>,
-    /// It came to a runtime's catch-all handler, which then killed the process by it.
-    pub re_raised: bool,
 }
 
 /// A signal whose fate is open.
 struct Open {
     /// Index of its fact.
     index: usize,
+    /// The thread, if it was sent to one and not to the process.
+    thread: Option<u32>,
     disposition: DispositionKind,
     /// Taken from the queue to do its default action, which for a signal that dumps
     /// core, or one that was blocked, comes later than its sending.
@@ -59,10 +59,10 @@ impl Fates {
         match fact {
             Fact::Generate(generate) => self.generated(index, generate),
             Fact::Deliver { task, signal, disposition, .. } => {
-                self.delivered(at, task.id, *signal, *disposition);
+                self.delivered(at, task, *signal, *disposition);
             }
             Fact::Taken { task, signal } => {
-                if let Some(open) = self.take(task.id, *signal) {
+                if let Some(open) = self.take(task, *signal) {
                     self.tell(open.index, Fate::Handled, Some(at));
                 }
             }
@@ -80,7 +80,7 @@ impl Fates {
                     self.open.keys().filter(|(owner, _)| owner == id).map(|(_, s)| *s).collect();
                 for signal in of_process {
                     if !state.pending.intersects(signal.set()) {
-                        self.found_taken(*id, signal);
+                        self.found_taken(*id, signal, |_| true);
                     }
                 }
             }
@@ -89,12 +89,21 @@ impl Fates {
     }
 
     fn tell(&mut self, index: usize, fate: Fate, at: Option<u64>) {
-        self.told.insert(index, Outcome { fate, at, re_raised: false });
+        self.told.insert(index, Outcome { fate, at });
     }
 
-    fn take(&mut self, id: ProcessId, signal: Signal) -> Option<Open> {
-        let open = self.open.get_mut(&(id, signal))?;
-        (!open.is_empty()).then(|| open.remove(0))
+    /// The one that a thread takes first: its own before the process's
+    /// (`dequeue_signal`).
+    fn first(&mut self, task: &Task, signal: Signal) -> Option<(&mut Vec<Open>, usize)> {
+        let open = self.open.get_mut(&(task.id, signal))?;
+        let own = open.iter().position(|open| open.thread == Some(task.tid));
+        let first = own.or_else(|| open.iter().position(|open| open.thread.is_none()))?;
+        Some((open, first))
+    }
+
+    fn take(&mut self, task: &Task, signal: Signal) -> Option<Open> {
+        let (open, first) = self.first(task, signal)?;
+        Some(open.remove(first))
     }
 
     fn generated(&mut self, index: usize, generate: &Generate) {
@@ -114,13 +123,15 @@ impl Fates {
         };
         self.tell(index, fate, None);
         if matches!(fate, Fate::Pending | Fate::Killed) {
-            // A second one is queued only if the first is no longer pending.
+            let thread = generate.to_thread.then_some(generate.target.tid);
+            // A second one is put into the same queue only if the first is not there any more.
             if signal.number() < 32 {
-                self.found_taken(id, signal);
+                self.found_taken(id, signal, |open| open.thread == thread);
             }
             let disposition = generate.disposition;
             self.open.entry((id, signal)).or_default().push(Open {
                 index,
+                thread,
                 disposition,
                 defaulted: false,
                 condemned,
@@ -130,28 +141,30 @@ impl Fates {
 
     /// What was open is no longer pending, though nobody was seen to take it: a signalfd
     /// was read. (Had it killed, the process would be gone.)
-    fn found_taken(&mut self, id: ProcessId, signal: Signal) {
-        for open in self.open.remove(&(id, signal)).unwrap_or_default() {
-            if !open.condemned {
-                self.tell(open.index, Fate::Handled, None);
-            }
+    fn found_taken(&mut self, id: ProcessId, signal: Signal, which: impl Fn(&Open) -> bool) {
+        let Some(open) = self.open.get_mut(&(id, signal)) else {
+            return;
+        };
+        let taken: Vec<Open> = open.extract_if(.., |open| which(open)).collect();
+        for open in taken.into_iter().filter(|open| !open.condemned) {
+            self.tell(open.index, Fate::Handled, None);
         }
     }
 
-    fn delivered(&mut self, at: u64, id: ProcessId, signal: Signal, as_what: DispositionKind) {
+    fn delivered(&mut self, at: u64, task: &Task, signal: Signal, as_what: DispositionKind) {
         match as_what {
             DispositionKind::Default => {
-                if let Some(open) = self.open.get_mut(&(id, signal)).and_then(|o| o.first_mut()) {
-                    open.defaulted = true;
+                if let Some((open, first)) = self.first(task, signal) {
+                    open[first].defaulted = true;
                 }
             }
             DispositionKind::Ignored => {
-                if let Some(open) = self.take(id, signal) {
+                if let Some(open) = self.take(task, signal) {
                     self.tell(open.index, Fate::Ignored, Some(at));
                 }
             }
             DispositionKind::Handler | DispositionKind::Blocked => {
-                if let Some(open) = self.take(id, signal) {
+                if let Some(open) = self.take(task, signal) {
                     self.tell(open.index, Fate::Handled, Some(at));
                 }
             }
@@ -211,7 +224,7 @@ fn re_raised(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
                 && told.get(index).is_some_and(|outcome| outcome.fate == Fate::Handled)
         });
         if let Some((index, _)) = first {
-            let outcome = Outcome { fate: Fate::Killed, at: Some(killed_at), re_raised: true };
+            let outcome = Outcome { fate: Fate::Killed, at: Some(killed_at) };
             told.insert(index, outcome);
         }
     }

@@ -17,9 +17,13 @@ pub mod masks;
 pub mod notify;
 pub mod observation;
 pub mod posture;
+pub mod processes;
 pub mod scope;
 
 pub use self::{
     builder::{Anchor, Builder, Progress, Setup},
     scope::{Scope, Selector},
 };
+
+#[cfg(test)]
+mod tests;

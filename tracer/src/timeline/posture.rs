@@ -105,10 +105,11 @@ impl<'a> Postures<'a> {
             Fact::Exec { task, state, .. } => {
                 (task.id, Posture::default().with(state, self.signal))
             }
-            Fact::Disposition { task, state, signal, .. } => {
+            Fact::Disposition { task, state, signal, shared_by, .. } => {
                 let mut posture = self.get(task.id).with(state, self.signal);
                 if *signal == self.signal {
-                    posture.runtime = self.runtimes.of(task.id, at).filter(|_| posture.caught);
+                    let runtime = self.runtimes.installed(task.id, at, *shared_by);
+                    posture.runtime = runtime.filter(|_| posture.caught);
                 }
                 (task.id, posture)
             }
@@ -197,7 +198,19 @@ impl Runtimes {
         found
     }
 
-    /// The runtime that a handler installed at `at` turned out to be of.
+    /// The runtime that a handler installed at `at`, with `shared_by` signals on it then,
+    /// turned out to be of. Few signals on it when the catch-all was already complete:
+    /// then it is another.
+    fn installed(&self, id: ProcessId, at: u64, shared_by: u32) -> Option<Runtime> {
+        let last_exec = self.last_exec(id, at);
+        let complete_before = self
+            .shared
+            .get(&id)
+            .is_some_and(|seen| seen.iter().any(|seen| (last_exec..at).contains(seen)));
+        self.of(id, at).filter(|_| shared_by >= CATCH_ALL || !complete_before)
+    }
+
+    /// The runtime that a handler in force at `at` turned out to be of.
     fn of(&self, id: ProcessId, at: u64) -> Option<Runtime> {
         let next_exec = self.next_exec(id, at);
         self.shared
@@ -221,6 +234,11 @@ impl Runtimes {
     /// Whether the process did not die of the signal that came to its handler at `at`.
     fn is_proven(&self, id: ProcessId, at: u64) -> bool {
         self.died.get(&id).is_none_or(|died| died.saturating_sub(at) > RE_RAISE_NS)
+    }
+
+    fn last_exec(&self, id: ProcessId, at: u64) -> u64 {
+        let execs = self.execs.get(&id).into_iter().flatten();
+        execs.copied().filter(|exec| *exec <= at).last().unwrap_or(0)
     }
 
     fn next_exec(&self, id: ProcessId, at: u64) -> u64 {

@@ -1,0 +1,148 @@
+//! The processes that were met: who started them, which cgroup they are in, and the
+//! place in a service that each was given.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::observation::{Fact, ProcessId, Task};
+
+/// Paths of cgroups that are kept. The one with the smallest id, the oldest, goes first.
+const MAX_PATHS: usize = 65_536;
+/// Ended processes that are kept, for what is sent to them while they are zombies.
+const MAX_ENDED: usize = 1_024;
+
+/// A process as far as its place is concerned.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its id in its own pid namespace.
+    pub ns_pid: u32,
+    /// Who started it, if that was seen.
+    pub parent: Option<ProcessId>,
+    /// Its cgroup's path.
+    pub cgroup: Option<String>,
+    /// Where it belongs.
+    pub place: Place,
+    /// Its exit was seen.
+    pub ended: bool,
+}
+
+/// Where a process belongs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// No service in scope.
+    Outside,
+    /// In a service, its start not known before its exec.
+    Waiting(usize, Vec<(u64, Fact)>),
+    /// In a start of a service.
+    In(usize, usize),
+}
+
+/// Every process met that hasn't been forgotten.
+#[derive(Clone, Debug, Default)]
+pub struct Processes {
+    table: HashMap<ProcessId, Process>,
+    /// The process that has a pid now.
+    by_pid: HashMap<u32, ProcessId>,
+    /// Oldest first.
+    ended: VecDeque<ProcessId>,
+    /// Of cgroups in the unified hierarchy.
+    paths: BTreeMap<u64, String>,
+}
+
+impl Processes {
+    /// A cgroup in the unified hierarchy has this path.
+    pub fn learn_path(&mut self, id: u64, path: &str) {
+        self.paths.insert(id, path.to_owned());
+        if self.paths.len() > MAX_PATHS {
+            self.paths.pop_first();
+        }
+    }
+
+    /// Notes a process. Gives the one whose pid it has taken over: that one's end was
+    /// not seen.
+    pub fn meet(&mut self, task: &Task, parent: Option<ProcessId>) -> Option<ProcessId> {
+        let path = self.paths.get(&task.cgroup_id).filter(|path| *path != "/");
+        let process = self.table.entry(task.id).or_insert_with(|| Process {
+            ns_pid: task.ns_pid,
+            parent,
+            cgroup: path.cloned(),
+            place: Place::Outside,
+            ended: false,
+        });
+        if process.cgroup.is_none() {
+            process.cgroup = path.cloned();
+        }
+        process.parent = process.parent.or(parent);
+        if process.ended {
+            return None;
+        }
+        self.by_pid.insert(task.id.pid, task.id).filter(|before| *before != task.id)
+    }
+
+    /// A process, if it is known.
+    #[must_use]
+    pub fn get(&self, id: ProcessId) -> Option<&Process> {
+        self.table.get(&id)
+    }
+
+    /// The same, to change it.
+    pub fn get_mut(&mut self, id: ProcessId) -> Option<&mut Process> {
+        self.table.get_mut(&id)
+    }
+
+    /// Every process, in no order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.table.values_mut()
+    }
+
+    /// The processes that wait for their exec, each with its service.
+    #[must_use]
+    pub fn waiting(&self) -> BTreeMap<ProcessId, usize> {
+        let service = |process: &Process| match process.place {
+            Place::Waiting(service, _) => Some(service),
+            _ => None,
+        };
+        self.table.iter().filter_map(|(id, process)| Some((*id, service(process)?))).collect()
+    }
+
+    /// The process that has this pid now.
+    #[must_use]
+    pub fn with_pid(&self, pid: u32) -> Option<ProcessId> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// Whether a process is known and has not ended.
+    #[must_use]
+    pub fn is_alive(&self, id: ProcessId) -> bool {
+        self.get(id).is_some_and(|process| !process.ended)
+    }
+
+    /// Where a process belongs.
+    #[must_use]
+    pub fn place(&self, id: ProcessId) -> Option<&Place> {
+        self.get(id).map(|process| &process.place)
+    }
+
+    /// Gives a process its place.
+    pub fn set_place(&mut self, id: ProcessId, place: Place) {
+        if let Some(process) = self.table.get_mut(&id) {
+            process.place = place;
+        }
+    }
+
+    /// A process ended. It keeps its place for a while: a zombie can be sent signals.
+    pub fn end(&mut self, id: ProcessId) {
+        if self.by_pid.get(&id.pid) == Some(&id) {
+            self.by_pid.remove(&id.pid);
+        }
+        let Some(process) = self.table.get_mut(&id).filter(|process| !process.ended) else {
+            return;
+        };
+        process.ended = true;
+        self.ended.push_back(id);
+        if self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.table.remove(&oldest);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Which service, which start of it, and which main process facts belong to.
+
+use super::story::{DEMO, MS, STARTER, Story};
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::{OutcomeState, ServiceKind},
+        event::{DispositionKind, What},
+        observation::{Fact, State, Task},
+    },
+};
+
+fn main_pid(told: &super::story::Told) -> Option<u32> {
+    told.main_process.as_ref().map(|main| main.pid)
+}
+
+#[test]
+fn the_command_is_the_tracers_child_and_its_descendants_belong_to_it() {
+    let told = Story::command()
+        .fork(0, STARTER, 10)
+        .exec(10, 10, "/bin/demo")
+        .fork(20, 10, 11)
+        .exec(21, 11, "/bin/worker")
+        .exit(30, 11, 0)
+        .told();
+    assert_eq!(told.services[0].kind, ServiceKind::Command);
+    assert_eq!(main_pid(&told), Some(10));
+    assert_eq!(told.events.len(), 5);
+    assert_eq!(told.events[0].at_ns, -10 * MS as i64);
+    assert_eq!(told.outcome.state, OutcomeState::Running);
+    assert_eq!(told.started_at.to_string(), "2026-01-01T00:00:00.010000Z");
+}
+
+#[test]
+fn a_daemons_command_stays_the_main_process_of_run() {
+    let told = Story::command()
+        .fork(0, STARTER, 10)
+        .exec(10, 10, "/bin/demo")
+        .fork(20, 10, 11)
+        .exit(30, 10, 0)
+        .told();
+    assert_eq!(main_pid(&told), Some(10));
+    assert_eq!(told.outcome.state, OutcomeState::Exited);
+}
+
+#[test]
+fn a_units_process_joins_it_when_systemd_moves_it_there() {
+    let told = Story::unit().start(0, 10, "/bin/demo", "a").handler(30, 10).told();
+    let service = &told.services[0];
+    assert_eq!((service.name.as_str(), service.kind), ("demo.service", ServiceKind::Unit));
+    assert_eq!(service.cgroup.as_deref(), Some(DEMO));
+    assert_eq!(told.invocation_id.as_deref(), Some("a"));
+    assert!(matches!(told.events[0].what, What::Cgroup { .. }));
+    assert_eq!(told.milestones.handler_ns, Some(29 * MS as i64));
+}
+
+/// On a pure v2 host the moved task shows its new cgroup already at the attach.
+#[test]
+fn a_move_is_told_also_where_the_task_shows_its_new_cgroup_already() {
+    let story =
+        Story::unit().fact(0, Fact::CgroupPath { hierarchy: 0, id: 1, path: DEMO.to_owned() });
+    let told = story.start(1, 10, "/bin/demo", "a").told();
+    assert!(matches!(told.events[0].what, What::Cgroup { .. }));
+}
+
+#[test]
+fn a_restart_is_a_new_start_and_a_reload_command_is_not() {
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .attach(20, 11, DEMO)
+        .exec_control(21, 11, "/bin/kill", "a")
+        .hup(22, 11, 10)
+        .killed(23, 10, Signal::HUP)
+        .exit(24, 11, 0)
+        .start(50, 12, "/bin/demo", "b")
+        .told();
+    let [first, second] = told.starts() else { panic!("{} starts", told.starts().len()) };
+    assert_eq!(first.main_process.as_ref().unwrap().pid, 10);
+    assert_eq!(first.outcome.signal, Some(Signal::HUP));
+    assert_eq!(second.main_process.as_ref().unwrap().pid, 12);
+    assert_eq!(second.milestones.exec_ns, Some(0));
+    assert_eq!(second.invocation_id.as_deref(), Some("b"));
+}
+
+#[test]
+fn what_exec_start_pre_ran_is_not_the_main_process_and_lies_before_zero() {
+    let told = Story::unit()
+        .start(0, 10, "/bin/mkdir", "a")
+        .exit(10, 10, 0)
+        .start(20, 11, "/bin/demo", "a")
+        .told();
+    assert_eq!(main_pid(&told), Some(11));
+    assert_eq!(told.events[0].at_ns, -21 * MS as i64);
+    assert_eq!(told.outcome.state, OutcomeState::Running);
+    assert_eq!(told.exposure[0].from_ns, 0);
+}
+
+/// systemd 255 and later start everything through a program of their own.
+#[test]
+fn systemds_executor_does_not_yet_tell_what_a_process_is_for() {
+    let told = Story::unit()
+        .attach(0, 10, DEMO)
+        .exec(1, 10, "/usr/lib/systemd/systemd-executor")
+        .exec_in(2, 10, "/bin/demo", "a")
+        .killed(10, 10, Signal::HUP)
+        .attach(11, 11, DEMO)
+        .exec(12, 11, "/usr/lib/systemd/systemd-executor")
+        .exec_control(13, 11, "/bin/stop-post", "a")
+        .exit(14, 11, 0)
+        .told();
+    assert_eq!(told.invocation_id.as_deref(), Some("a"));
+    assert_eq!(main_pid(&told), Some(10));
+    assert_eq!(told.outcome.signal, Some(Signal::HUP));
+}
+
+#[test]
+fn a_daemon_hands_over_to_what_it_left_running_with_the_handler_that_has_already() {
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .fork(10, 10, 11)
+        .handler(20, 11)
+        .exit(30, 10, 0)
+        .until(101)
+        .told();
+    assert_eq!(main_pid(&told), Some(11));
+    assert_eq!(told.outcome.state, OutcomeState::Running);
+    assert_eq!(told.milestones.handler_ns, Some(29 * MS as i64), "from the hand-over on");
+    assert_eq!(told.exposure.len(), 1);
+    assert_eq!(told.exposure[0].to_ns, 29 * MS as i64);
+}
+
+#[test]
+fn mainpid_hands_over_to_the_process_it_names() {
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .fork(10, 10, 11)
+        .notify(20, 10, "MAINPID=11\nREADY=1")
+        .exit(30, 10, 1)
+        .told();
+    assert_eq!(main_pid(&told), Some(11));
+    assert_eq!(told.outcome.state, OutcomeState::Running);
+}
+
+#[test]
+fn a_unit_found_running_was_joined_and_its_handler_came_at_an_unknown_time() {
+    let told = Story::unit().found(20, STARTER, DEMO, &[Signal::HUP]).told();
+    assert_eq!(main_pid(&told), Some(20));
+    assert_eq!((told.milestones.exec_ns, told.milestones.handler_ns), (None, None));
+    assert!(told.joined_ns.unwrap() > 0);
+    assert!(matches!(
+        told.events[0].what,
+        What::Disposition { found: true, disposition: DispositionKind::Handler, .. }
+    ));
+    assert_eq!(told.exposure, []);
+}
+
+/// Process ids start again from below when they have run out.
+#[test]
+fn the_main_process_of_a_unit_found_running_is_the_oldest_whatever_its_pid() {
+    let child = Story::unit().found(20, 30, DEMO, &[]);
+    let mut parent = Story::unit().found(30, STARTER, DEMO, &[]).observations.remove(0);
+    if let Fact::Found { task, .. } = &mut parent.fact {
+        task.id.start_ticks -= 20;
+    }
+    let told = child.fact(0, parent.fact).told();
+    assert_eq!(main_pid(&told), Some(30));
+}
+
+#[test]
+fn a_process_asked_for_by_id_brings_its_descendants_and_not_a_later_one_of_that_id() {
+    let story = Story::process(20)
+        .found(20, STARTER, "/user.slice", &[])
+        .found(21, 20, "/user.slice", &[])
+        .exit(10, 21, 0)
+        .exit(20, 20, 0);
+    let reused = story.fork(500, STARTER, 20).exec(510, 20, "/bin/other");
+    let told = reused.told();
+    assert_eq!(told.services[0].name, "pid 20");
+    assert_eq!(told.outcome.state, OutcomeState::Exited);
+    let exits = told.events.iter().filter(|event| matches!(event.what, What::Exit { .. }));
+    assert_eq!(exits.count(), 2);
+    assert!(!told.events.iter().any(|event| matches!(event.what, What::Exec { .. })));
+}
+
+#[test]
+fn a_child_put_into_another_cgroup_at_once_still_belongs_to_the_command() {
+    let story = Story::command().fork(0, STARTER, 10).exec(10, 10, "/bin/demo");
+    let child = Task { cgroup_id: 77, ..story.clone().fork(20, 10, 11).task(11) };
+    let parent = story.task(10);
+    let told = story.fact(20, Fact::Fork { parent, child, state: State::default() }).told();
+    assert_eq!(told.events.len(), 3);
+}
+
+#[test]
+fn a_process_that_is_moved_out_of_the_unit_leaves_it() {
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .fork(10, 10, 11)
+        .attach(20, 11, "/user.slice/session-1.scope")
+        .exec(30, 11, "/bin/sh")
+        .told();
+    let execs = told.events.iter().filter(|event| matches!(event.what, What::Exec { .. }));
+    assert_eq!(execs.count(), 1);
+}
+
+#[test]
+fn a_signal_before_the_exec_hits_the_start_that_is_about_to_be() {
+    let told = Story::unit().attach(0, 10, DEMO).hup(1, 10, 10).killed(2, 10, Signal::HUP).told();
+    assert_eq!(told.outcome.signal, Some(Signal::HUP));
+    assert_eq!(told.milestones.exec_ns, None);
+}
+
+#[test]
+fn two_containers_have_a_unit_of_the_same_name_each() {
+    let other = "/machine.slice/box.scope/payload/system.slice/demo.service";
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .attach(5, 11, other)
+        .exec_in(6, 11, "/bin/demo", "b")
+        .told();
+    assert_eq!(told.services.len(), 2);
+    assert_eq!(told.services[0].name, told.services[1].name);
+}
+
+#[test]
+fn a_message_that_arrives_late_has_its_place_by_its_time() {
+    let story =
+        Story::unit().start(0, 10, "/bin/demo", "a").handler(300, 10).notify(50, 10, "READY=1");
+    let told = story.told();
+    assert_eq!(told.milestones.ready_ns, Some(49 * MS as i64));
+    assert!(told.events.is_sorted_by_key(|event| event.at_ns));
+}

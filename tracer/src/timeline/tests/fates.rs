@@ -1,0 +1,185 @@
+//! What became of signals.
+
+use tracer_common::signal::SignalSet;
+
+use super::story::{MS, Story};
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::OutcomeState,
+        event::{Consumer, DispositionKind, Fate, Runtime},
+        observation::{Fact, GenerateResult},
+    },
+};
+
+const SENDER: u32 = 5;
+
+/// A command, pid 10, and somebody beside it who sends signals.
+fn running() -> Story {
+    Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo").fork(11, 10, SENDER)
+}
+
+fn fates(story: &Story) -> Vec<(Fate, Option<i64>)> {
+    story.told().signals().iter().map(|sent| (sent.fate, sent.fate_ns)).collect()
+}
+
+fn ns(ms: i64) -> Option<i64> {
+    Some(ms * MS as i64)
+}
+
+#[test]
+fn an_early_hup_kills_and_the_outcome_says_hup() {
+    let told = running().hup(60, SENDER, 10).killed(61, 10, Signal::HUP).told();
+    let sent = told.signals()[0];
+    assert_eq!((sent.disposition, sent.fate), (DispositionKind::Default, Fate::Killed));
+    assert_eq!(told.outcome.state, OutcomeState::Killed);
+    assert_eq!(told.outcome.signal, Some(Signal::HUP));
+    assert_eq!(told.milestones.first_reload_ns, ns(50));
+    assert_eq!(told.milestones.exit_ns, ns(51));
+}
+
+#[test]
+fn a_delivered_signal_was_handled_when_it_was_delivered() {
+    let story = running().handler(20, 10).hup(60, SENDER, 10);
+    assert_eq!(fates(&story), [(Fate::Pending, None)]);
+    let story = story.deliver(65, 10, DispositionKind::Handler, false);
+    assert_eq!(fates(&story), [(Fate::Handled, ns(55))]);
+}
+
+#[test]
+fn an_ignored_signal_is_ignored_and_a_second_one_while_the_first_waits_is_coalesced() {
+    let ignored = running().action(20, 10, Signal::HUP, DispositionKind::Ignored, 0);
+    assert_eq!(fates(&ignored.hup(60, SENDER, 10)), [(Fate::Ignored, None)]);
+    let blocked = running().mask(20, 10, true).hup(60, SENDER, 10).hup_with(70, SENDER, 10, |g| {
+        g.result = GenerateResult::AlreadyPending;
+    });
+    assert_eq!(fates(&blocked), [(Fate::Pending, None), (Fate::Coalesced, None)]);
+}
+
+#[test]
+fn a_signal_to_a_dying_process_is_dropped() {
+    let story = running()
+        .hup_with(60, SENDER, 10, |g| g.signal = Signal::TERM)
+        .hup_with(60, SENDER, 10, |g| {
+            g.result = GenerateResult::Ignored;
+            g.dying_of = Some(Signal::TERM);
+        })
+        .killed(61, 10, Signal::TERM);
+    assert_eq!(fates(&story)[1].0, Fate::Dropped);
+}
+
+#[test]
+fn a_signal_the_kernel_has_no_room_for_is_dropped() {
+    let story = running().handler(20, 10).hup_with(60, SENDER, 10, |g| {
+        g.result = GenerateResult::Overflow;
+    });
+    assert_eq!(fates(&story), [(Fate::Dropped, None)]);
+}
+
+#[test]
+fn a_blocked_signal_kills_once_it_is_unblocked() {
+    let story = running()
+        .mask(20, 10, true)
+        .hup(60, SENDER, 10)
+        .mask(70, 10, false)
+        .deliver(70, 10, DispositionKind::Default, false)
+        .killed(71, 10, Signal::HUP);
+    assert_eq!(fates(&story), [(Fate::Killed, ns(61))]);
+    assert_eq!(story.told().signals()[0].disposition, DispositionKind::Blocked);
+}
+
+#[test]
+fn sigwait_handles_what_it_takes() {
+    let story = running()
+        .mask(20, 10, true)
+        .consume(21, 10, Consumer::Sigwait)
+        .hup(60, SENDER, 10)
+        .taken(61, 10);
+    assert_eq!(fates(&story), [(Fate::Handled, ns(51))]);
+}
+
+#[test]
+fn a_signalfd_shows_by_what_is_no_longer_pending() {
+    let read = running()
+        .mask(20, 10, true)
+        .consume(21, 10, Consumer::Signalfd)
+        .hup(60, SENDER, 10)
+        .hup(90, SENDER, 10);
+    assert_eq!(fates(&read), [(Fate::Handled, None), (Fate::Pending, None)]);
+    let unread = read.ended(99, 10, None, 0, Signal::HUP.set());
+    assert_eq!(fates(&unread)[1].0, Fate::Pending);
+}
+
+#[test]
+fn proc_at_the_end_tells_what_is_still_pending() {
+    let story = running().mask(20, 10, true).hup(60, SENDER, 10);
+    let left = |pending| {
+        let id = story.task(10).id;
+        let state = tracer_common::event::SignalState { pending, ..Default::default() };
+        fates(&story.clone().fact(99, Fact::Left { id, state }))[0].0
+    };
+    assert_eq!(left(Signal::HUP.set()), Fate::Pending);
+    assert_eq!(left(SignalSet::EMPTY), Fate::Handled);
+}
+
+#[test]
+fn setting_sig_ign_throws_away_what_is_pending() {
+    let story = running().mask(20, 10, true).hup(60, SENDER, 10).action(
+        70,
+        10,
+        Signal::HUP,
+        DispositionKind::Ignored,
+        0,
+    );
+    assert_eq!(fates(&story), [(Fate::Dropped, ns(60))]);
+}
+
+#[test]
+fn a_signal_for_one_thread_does_not_prove_that_one_for_the_process_was_taken() {
+    let story = running()
+        .mask(20, 10, true)
+        .hup(60, SENDER, 10)
+        .hup_with(70, SENDER, 10, |g| g.to_thread = true);
+    assert_eq!(fates(&story), [(Fate::Pending, None), (Fate::Pending, None)]);
+}
+
+/// Go: the runtime's handler resets to the default and sends the signal to itself.
+#[test]
+fn a_catch_all_handler_that_raises_the_signal_again_killed_by_the_first() {
+    let told = running()
+        .action(20, 10, Signal::HUP, DispositionKind::Handler, 1)
+        .hup_with(60, SENDER, 10, |g| g.shared_by = 60)
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .action(62, 10, Signal::HUP, DispositionKind::Default, 0)
+        .hup_with(63, 10, 10, |g| g.to_thread = true)
+        .killed(64, 10, Signal::HUP)
+        .told();
+    let first = told.signals()[0];
+    assert_eq!((first.fate, first.runtime), (Fate::Killed, Some(Runtime::CatchAll)));
+    assert_eq!(first.fate_ns, ns(53));
+    assert_eq!(told.milestones.handler_ns, None);
+    assert_eq!(told.exposure.len(), 1);
+}
+
+/// A shell or a daemon that tidies up and dies of the signal it was sent.
+#[test]
+fn a_handler_of_the_programs_own_that_raises_the_signal_again_is_no_runtimes() {
+    let told = running()
+        .handler(20, 10)
+        .hup_with(60, SENDER, 10, |g| g.shared_by = 1)
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .action(62, 10, Signal::HUP, DispositionKind::Default, 0)
+        .hup_with(63, 10, 10, |g| g.to_thread = true)
+        .killed(64, 10, Signal::HUP)
+        .told();
+    let first = told.signals()[0];
+    assert_eq!((first.fate, first.runtime), (Fate::Killed, None));
+    assert_eq!(told.milestones.handler_ns, ns(10));
+}
+
+#[test]
+fn a_signal_to_a_process_that_has_ended_is_no_reload_and_no_new_start() {
+    let told = running().exit(50, 10, 0).hup(60, SENDER, 10).told();
+    assert_eq!(told.milestones.first_reload_ns, None);
+    assert_eq!(told.signals().len(), 1);
+}

@@ -1,0 +1,121 @@
+//! Dispositions through time, and the exposure and milestones that follow.
+
+use super::story::{MS, Story};
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::{Exposure, ExposureKind},
+        event::{Consumer, DispositionKind, Runtime, What},
+    },
+};
+
+fn running() -> Story {
+    Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo").until(100)
+}
+
+fn span(kind: ExposureKind, from_ms: i64, to_ms: i64) -> Exposure {
+    let ns = MS as i64;
+    Exposure { kind, from_ns: from_ms * ns, to_ns: to_ms * ns }
+}
+
+#[test]
+fn a_service_is_exposed_from_its_exec_to_its_handler_and_not_ready_until_it_says_so() {
+    let told = running().handler(40, 10).notify(60, 10, "READY=1").told();
+    assert_eq!(
+        told.exposure,
+        [span(ExposureKind::Fatal, 0, 30), span(ExposureKind::NotReady, 30, 50)]
+    );
+    assert_eq!(told.milestones.exec_ns, Some(0));
+    assert_eq!(told.milestones.handler_ns, Some(30 * MS as i64));
+    assert_eq!(told.milestones.ready_ns, Some(50 * MS as i64));
+}
+
+#[test]
+fn what_an_exec_wrapper_did_does_not_count_for_the_program_it_becomes() {
+    let told = running().handler(20, 10).exec(30, 10, "/bin/real").handler(60, 10).told();
+    assert_eq!(told.milestones.exec_ns, Some(0));
+    assert_eq!(told.milestones.last_exec_ns, Some(20 * MS as i64));
+    assert_eq!(told.milestones.handler_ns, Some(50 * MS as i64));
+    assert_eq!(
+        told.exposure,
+        [span(ExposureKind::Fatal, 0, 10), span(ExposureKind::Fatal, 20, 50)]
+    );
+}
+
+#[test]
+fn an_ignored_reload_is_lost_and_exec_keeps_it_ignored() {
+    let told = running()
+        .action(20, 10, Signal::HUP, DispositionKind::Ignored, 0)
+        .exec(30, 10, "/bin/real")
+        .told();
+    assert_eq!(told.exposure[1..], [span(ExposureKind::Lost, 10, 90)]);
+}
+
+#[test]
+fn a_blocked_signal_with_a_signalfd_is_taken() {
+    let told = running().mask(20, 10, true).consume(30, 10, Consumer::Signalfd).told();
+    assert_eq!(told.milestones.handler_ns, Some(20 * MS as i64));
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 10)]);
+}
+
+#[test]
+fn a_handler_for_one_time_is_gone_with_the_first_delivery() {
+    let told = running().handler(20, 10).deliver(50, 10, DispositionKind::Handler, true).told();
+    assert_eq!(told.exposure[1..], [span(ExposureKind::Fatal, 40, 90)]);
+    assert_eq!(told.milestones.handler_ns, Some(10 * MS as i64));
+}
+
+#[test]
+fn a_catch_all_handler_is_known_in_hindsight_for_a_runtimes() {
+    let last = Signal::from_number(64).unwrap();
+    let told = running().handler(20, 10).action(21, 10, last, DispositionKind::Handler, 60).told();
+    assert_eq!(told.milestones.handler_ns, None);
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 90)]);
+    assert!(told.events.iter().any(|event| matches!(
+        event.what,
+        What::Disposition { runtime: Some(Runtime::CatchAll), .. }
+    )));
+}
+
+#[test]
+fn a_handler_set_after_the_catch_all_was_complete_is_the_programs_own() {
+    let last = Signal::from_number(64).unwrap();
+    let told = running()
+        .handler(20, 10)
+        .action(21, 10, last, DispositionKind::Handler, 60)
+        .handler(40, 10)
+        .hup_with(50, 10, 10, |generate| {
+            generate.signal = Signal::TERM;
+            generate.shared_by = 59;
+        })
+        .told();
+    assert_eq!(told.milestones.handler_ns, Some(30 * MS as i64));
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 30)]);
+}
+
+#[test]
+fn a_handler_of_another_program_in_the_same_process_is_not_a_runtimes() {
+    let last = Signal::from_number(64).unwrap();
+    let told = running()
+        .handler(20, 10)
+        .exec(30, 10, "/bin/go")
+        .action(41, 10, last, DispositionKind::Handler, 60)
+        .told();
+    assert_eq!(told.exposure[0], span(ExposureKind::Fatal, 0, 10));
+}
+
+#[test]
+fn after_signal_notify_it_is_not_known_what_the_runtime_does_until_it_has_done_it() {
+    let last = Signal::from_number(64).unwrap();
+    let go = running()
+        .handler(20, 10)
+        .action(21, 10, last, DispositionKind::Handler, 60)
+        .set_aside(30, 10);
+    assert_eq!(go.told().exposure[1..], [span(ExposureKind::Unknown, 20, 90)]);
+    let served = go
+        .hup_with(50, 10, 10, |generate| generate.shared_by = 60)
+        .deliver(51, 10, DispositionKind::Handler, false)
+        .told();
+    assert_eq!(served.exposure, [span(ExposureKind::Fatal, 0, 20)]);
+    assert_eq!(served.milestones.handler_ns, Some(20 * MS as i64));
+}

@@ -1,0 +1,78 @@
+//! READY=1 and its like on the timeline.
+
+use super::story::{MS, Story};
+use crate::timeline::event::{NotifyMessage, What};
+
+fn running() -> Story {
+    Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10)
+}
+
+fn message(story: &Story) -> NotifyMessage {
+    let told = story.told();
+    let found = told.events.iter().find_map(|event| match &event.what {
+        What::Notify(message) => Some(message.as_ref().clone()),
+        _ => None,
+    });
+    found.expect("a notify message")
+}
+
+fn is_ready(story: &Story) -> bool {
+    story.told().milestones.ready_ns.is_some()
+}
+
+#[test]
+fn only_ready_1_is_ready() {
+    assert!(is_ready(&running().notify(40, 10, "READY=1")));
+    for text in ["READY=0", "XREADY=1", "STATUS=READY=1", "READY=1\0X=1", "STOPPING=1\nREADY=1"] {
+        assert!(!is_ready(&running().notify(40, 10, text)), "{text:?}");
+    }
+}
+
+#[test]
+fn the_first_ready_counts() {
+    let told = running().notify(40, 10, "READY=1").notify(60, 10, "READY=1").told();
+    assert_eq!(told.milestones.ready_ns, Some(30 * MS as i64));
+}
+
+#[test]
+fn a_message_that_could_not_be_sent_is_refused_and_says_why() {
+    let story = running().datagram(40, 10, "READY=1", |datagram| datagram.errno = 111);
+    let message = message(&story);
+    assert_eq!((message.accepted, message.result), (Some(false), 111));
+    assert!(message.problem.unwrap().contains("refused"));
+    assert!(!is_ready(&story));
+}
+
+#[test]
+fn a_datagram_to_the_journal_is_no_notify_message() {
+    let told = running()
+        .datagram(40, 10, "READY=1", |datagram| datagram.destination = "/dev/log".to_owned())
+        .told();
+    assert_eq!(told.milestones.ready_ns, None);
+    assert!(!told.events.iter().any(|event| matches!(event.what, What::Notify(_))));
+}
+
+#[test]
+fn with_notify_access_main_a_child_is_refused_by_name_and_the_main_process_is_not() {
+    let service = running().with_facts("notify", "main").fork(30, 10, 11);
+    let refused = service.clone().exec(31, 11, "/bin/postgres").notify(40, 11, "READY=1");
+    let problem = message(&refused).problem.unwrap();
+    assert!(problem.contains("postgres") && problem.contains("11"), "{problem}");
+    assert!(!is_ready(&refused));
+    assert!(is_ready(&service.clone().notify(40, 10, "READY=1")));
+    let for_main = service.datagram(40, 11, "READY=1", |datagram| datagram.claimed_pid = Some(10));
+    assert_eq!(message(&for_main).claimed_pid, Some(10));
+    assert!(is_ready(&for_main));
+}
+
+#[test]
+fn where_the_settings_are_unknown_so_is_whether_it_is_accepted() {
+    let story = running().notify(40, 10, "READY=1");
+    assert_eq!(message(&story).accepted, None);
+}
+
+#[test]
+fn a_notify_type_that_says_nothing_is_never_ready() {
+    let told = running().with_facts("notify", "main").until(100).told();
+    assert_eq!(told.exposure.last().map(|span| span.to_ns), Some(90 * MS as i64));
+}
