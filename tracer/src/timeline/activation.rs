@@ -239,7 +239,7 @@ impl<'a> Timeline<'a> {
                 What::Disposition {
                     process: self.process(task),
                     signal: *signal,
-                    disposition: if own { after.disposition() } else { *disposition },
+                    disposition: *disposition,
                     consumer: None,
                     runtime: if own { after.runtime } else { shared },
                     once: *once,
@@ -356,7 +356,7 @@ impl<'a> Timeline<'a> {
         sender.exe = datagram.exe.clone().or(sender.exe);
         let claimed =
             datagram.claimed_pid.filter(|pid| *pid != datagram.sender.ns_pid && *pid != 0);
-        let (accepted, problem) = self.admission(at, datagram, claimed, message.malformed);
+        let (accepted, problem) = self.admission(at, datagram, claimed, &message);
         if accepted != Some(false) && notify::meaning(&message.assignments) == Some(Meaning::Ready)
         {
             let at_ns = self.at(at);
@@ -383,7 +383,7 @@ impl<'a> Timeline<'a> {
         at: u64,
         datagram: &Datagram,
         claimed: Option<u32>,
-        malformed: Option<&str>,
+        message: &notify::Message,
     ) -> (Option<bool>, Option<String>) {
         if datagram.errno != 0 {
             let error = nix::errno::Errno::from_raw(datagram.errno);
@@ -392,8 +392,12 @@ impl<'a> Timeline<'a> {
         if datagram.payload.is_none() {
             return (None, Some("its text could not be read".to_owned()));
         }
-        if let Some(reason) = malformed {
+        if let Some(reason) = message.malformed {
             return (Some(false), Some(reason.to_owned()));
+        }
+        // Answered before anybody asks who sent it (`manager_process_barrier_fd`).
+        if message.is_barrier() {
+            return (Some(true), None);
         }
         let access = self.frame.facts.and_then(|facts| facts.notify_access.as_deref());
         let main = self.main_at(at);
