@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn is_reached(&self, until: Until) -> bool {
+    fn is_reached(&mut self, until: Until) -> bool {
         self.schedule.is_settled()
             && match until {
                 Until::Ready => self.capture.progress().ready,

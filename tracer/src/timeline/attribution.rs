@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    activation::{Collected, fact_task},
+    collected::{Collected, fact_task},
     document::ServiceKind,
     notify,
     observation::{Environment, Fact, Observation, ProcessId, Task},
@@ -55,8 +55,21 @@ pub struct Service {
 pub struct Start {
     /// Its facts.
     pub collected: Collected,
+    /// How far it had come when it had so many facts.
+    pub stage: Option<(u64, Stage)>,
     alive: HashSet<ProcessId>,
     main_exited_well: Option<bool>,
+}
+
+/// How far a start has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The reload signal is taken.
+    pub handler: bool,
+    /// READY=1 was said.
+    pub ready: bool,
+    /// The main process has exited.
+    pub exited: bool,
 }
 
 impl Start {
@@ -85,6 +98,24 @@ enum Place {
     In(usize, usize),
 }
 
+/// A [`Place`] without the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seat {
+    Outside,
+    Waiting(usize),
+    In(usize, usize),
+}
+
+impl Place {
+    fn seat(&self) -> Seat {
+        match self {
+            Self::Outside => Seat::Outside,
+            Self::Waiting(service, _) => Seat::Waiting(*service),
+            Self::In(service, start) => Seat::In(*service, *start),
+        }
+    }
+}
+
 impl Attribution {
     /// Takes the next fact.
     pub fn learn(&mut self, scope: &Scope, observation: Observation) {
@@ -96,7 +127,7 @@ impl Attribution {
             }
             Fact::CgroupPath { .. } | Fact::Loss { .. } => return,
             Fact::Left { id, .. } => {
-                if let Some(Place::In(service, start)) = self.place(*id).cloned() {
+                if let Some(Seat::In(service, start)) = self.place(*id).map(Place::seat) {
                     self.services[service].activations[start].collected.add(at, fact);
                 }
                 return;
@@ -180,9 +211,10 @@ impl Attribution {
 
     /// A child starts where its parent is, unless it was put elsewhere at once.
     fn inherit(&mut self, parent: &Task, child: &Task) {
-        let Some(Process { cgroup, place, .. }) = self.processes.get(&parent.id).cloned() else {
+        let Some(parent_process) = self.processes.get(&parent.id) else {
             return;
         };
+        let (cgroup, seat) = (parent_process.cgroup.clone(), parent_process.place.seat());
         let elsewhere = parent.cgroup_id != child.cgroup_id;
         let Some(process) = self.processes.get_mut(&child.id) else {
             return;
@@ -193,13 +225,13 @@ impl Attribution {
         if elsewhere {
             return;
         }
-        match place {
-            Place::In(service, start) => {
+        match seat {
+            Seat::In(service, start) => {
                 process.place = Place::In(service, start);
                 self.services[service].activations[start].alive.insert(child.id);
             }
-            Place::Waiting(service, _) => process.place = Place::Waiting(service, Vec::new()),
-            Place::Outside => {}
+            Seat::Waiting(service) => process.place = Place::Waiting(service, Vec::new()),
+            Seat::Outside => {}
         }
     }
 
@@ -209,9 +241,9 @@ impl Attribution {
         let Some(process) = self.processes.get(&id) else {
             return;
         };
-        let (place, parent) = (process.place.clone(), process.parent);
+        let (seat, parent) = (process.place.seat(), process.parent);
         let named = process.cgroup.as_deref().and_then(|path| scope.service_at(path));
-        let service = match (&place, scope) {
+        let service = match (seat, scope) {
             (_, Scope::Command { parent: tracer, name }) => {
                 let of_tracer =
                     matches!(fact, Fact::Fork { parent, .. } if parent.id.pid == *tracer);
@@ -221,7 +253,7 @@ impl Attribution {
                     path: String::new(),
                 })
             }
-            (Place::Outside, _) if scope.selects_process(id.pid) => Some(Named {
+            (Seat::Outside, _) if scope.selects_process(id.pid) => Some(Named {
                 name: format!("pid {}", id.pid),
                 kind: ServiceKind::Process,
                 path: String::new(),
@@ -229,14 +261,14 @@ impl Attribution {
             _ => named,
         };
         let service = service.and_then(|named| self.service(named));
-        let moved = match (&place, service) {
-            (Place::Outside, Some(_)) => true,
+        let moved = match (seat, service) {
+            (Seat::Outside, Some(_)) => true,
             // A move to another unit's cgroup leaves the old one.
-            (Place::In(old, _) | Place::Waiting(old, _), Some(new)) => *old != new,
+            (Seat::In(old, _) | Seat::Waiting(old), Some(new)) => old != new,
             _ => false,
         };
         if let (true, Some(service)) = (moved, service) {
-            if let Place::In(old, start) = place {
+            if let Seat::In(old, start) = seat {
                 self.services[old].activations[start].alive.remove(&id);
             }
             self.arrive(id, parent, service, at, fact);
@@ -344,6 +376,7 @@ impl Attribution {
             let starts = &mut self.services[service].activations;
             starts.push(Start {
                 collected: Collected::new(environment.invocation_id.clone()),
+                stage: None,
                 alive: HashSet::new(),
                 main_exited_well: None,
             });
@@ -392,7 +425,7 @@ impl Attribution {
             }
             return;
         }
-        let Some(Place::In(service, start)) = self.place(id).cloned() else {
+        let Some(Seat::In(service, start)) = self.place(id).map(Place::seat) else {
             if matches!(fact, Fact::Exit { .. }) {
                 self.forget(id);
             }
