@@ -82,11 +82,12 @@ impl Capture {
     pub async fn advance(&mut self, patience: Duration) -> Result<Vec<Observation>> {
         let news = self.stream.next(patience).await?;
         self.observe(news.iter().cloned());
+        self.builder.advance(clock::boot_ns());
         Ok(news)
     }
 
     /// How far it has come.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&mut self) -> Progress {
         self.builder.progress()
     }
 
@@ -116,8 +117,8 @@ impl Capture {
 
     fn document(&self, ended_by: EndedBy) -> Document {
         let now = clock::boot_ns();
-        let progress = self.builder.progress();
         let losses = self.builder.losses();
+        let lost = losses.values().sum();
         let services = self.builder.services(now);
         let joined_late = services
             .iter()
@@ -138,9 +139,9 @@ impl Capture {
                 started_at: WallTime(self.anchor.wall),
                 duration_ns: now.saturating_sub(self.anchor.boot_ns),
                 ended_by,
-                events: progress.events,
-                lost: progress.lost,
-                complete: progress.lost == 0 && !joined_late,
+                events: self.builder.events(),
+                lost,
+                complete: lost == 0 && !joined_late,
                 losses,
             },
             services,

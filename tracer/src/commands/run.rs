@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn is_reached(&self, until: Until) -> bool {
+    fn is_reached(&mut self, until: Until) -> bool {
         self.schedule.is_settled()
             && match until {
                 Until::Ready => self.capture.progress().ready,
@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
             }
         }
         drop(attached);
-        tell_survivors(&self.descendants, &document, talk);
+        tell_survivors(&self.descendants, ended_by, &document, talk);
         verdict
     }
 }
@@ -236,7 +236,7 @@ async fn take_messages(socket: Option<&NotifySocket>) {
 }
 
 /// Names what the command left running: nothing is left behind without a word.
-fn tell_survivors(descendants: &[u32], document: &Document, talk: &Talk) {
+fn tell_survivors(descendants: &[u32], ended_by: EndedBy, document: &Document, talk: &Talk) {
     let main = document
         .services
         .iter()
@@ -249,13 +249,15 @@ fn tell_survivors(descendants: &[u32], document: &Document, talk: &Talk) {
         .filter(|pid| !main.contains(pid))
         .filter_map(|pid| procfs::name(*pid).map(|name| format!("{name} (pid {pid})")))
         .collect();
-    if !alive.is_empty() {
-        talk.note(format_args!(
-            "the command left processes running: {}. A service that puts itself into the \
-             background is best run in the foreground here",
-            alive.join(", ")
-        ));
+    if alive.is_empty() {
+        return;
     }
+    let advice = if ended_by == EndedBy::Exit {
+        ". A service that puts itself into the background is best run in the foreground here"
+    } else {
+        ""
+    };
+    talk.note(format_args!("the command left processes running: {}{advice}", alive.join(", ")));
 }
 
 fn name(options: &Run) -> String {

@@ -1,13 +1,18 @@
-//! The facts collected for one start of a service, and the timeline they make.
+//! The timeline that the facts of one start make.
 
 use std::collections::HashMap;
 
 use tracer_common::signal::SignalSet;
 
 use super::{
+    admission,
     builder::Anchor,
+    collected::{Collected, fact_task},
     document::{Activation, Milestones, Outcome, OutcomeState, UnitFacts, WallTime},
-    event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What},
+    event::{
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+        What,
+    },
     exposure::{self, Turn},
     fate, masks,
     notify::{self, Meaning},
@@ -15,26 +20,6 @@ use super::{
     posture::{CATCH_ALL, Posture, Postures, Runtimes},
 };
 use crate::signal::Signal;
-
-/// Facts kept of one activation; what comes after is counted, not kept.
-const MAX_FACTS: usize = 20_000;
-/// Facts of weight that are kept even then.
-const MAX_WEIGHTY: usize = 1_000;
-
-/// What is collected for one start.
-#[derive(Clone, Debug)]
-pub struct Collected {
-    /// systemd's invocation id.
-    pub invocation_id: Option<String>,
-    /// The main process, and the ones it was before a hand-over: each with when it
-    /// became that.
-    pub mains: Vec<(u64, ProcessId)>,
-    /// It ran before the capture: when that joined.
-    pub joined_at: Option<u64>,
-    facts: Vec<(u64, Fact)>,
-    weighty: usize,
-    omitted: u64,
-}
 
 /// What a timeline is made with besides the facts.
 pub struct Frame<'a> {
@@ -52,46 +37,11 @@ pub struct Frame<'a> {
     pub sockets: &'a [String],
 }
 
-impl Collected {
-    /// A start with this main process.
-    #[must_use]
-    pub fn new(invocation_id: Option<String>) -> Self {
-        Self {
-            invocation_id,
-            mains: Vec::new(),
-            joined_at: None,
-            facts: Vec::new(),
-            weighty: 0,
-            omitted: 0,
-        }
-    }
-
-    /// The main process now.
-    #[must_use]
-    pub fn main(&self) -> Option<ProcessId> {
-        self.mains.last().map(|(_, id)| *id)
-    }
-
-    /// Adds a fact. With `is_full` there is no more room for any but those of weight.
-    pub fn add(&mut self, at: u64, fact: Fact, is_full: bool) {
-        if is_full || self.facts.len() >= MAX_FACTS {
-            let weighty = matches!(fact, Fact::Generate(_) | Fact::Exit { .. } | Fact::Notify(_));
-            if !weighty || self.weighty >= MAX_WEIGHTY {
-                self.omitted += 1;
-                return;
-            }
-            self.weighty += 1;
-        }
-        self.facts.push((at, fact));
-    }
-
-    /// The timeline.
-    #[must_use]
-    pub fn timeline(&self, frame: &Frame<'_>) -> Activation {
-        let mut facts: Vec<(u64, &Fact)> = self.facts.iter().map(|(at, f)| (*at, f)).collect();
-        facts.sort_by_key(|(at, _)| *at);
-        Timeline::new(self, frame, &facts).finish(&facts)
-    }
+/// The timeline of what was collected.
+#[must_use]
+pub fn timeline(collected: &Collected, frame: &Frame<'_>) -> Activation {
+    let facts = collected.in_order();
+    Timeline::new(collected, frame, &facts).finish(&facts)
 }
 
 /// A timeline in the making.
@@ -167,9 +117,7 @@ impl<'a> Timeline<'a> {
     }
 
     fn is_main(&self, id: ProcessId, at: u64) -> bool {
-        // Before the first hand-over, the first main process's own past counts too.
-        let current = self.collected.mains.iter().rev().find(|(since, _)| *since <= at);
-        current.or(self.collected.mains.first()).is_some_and(|(_, main)| *main == id)
+        self.collected.main_at(at) == Some(id)
     }
 
     fn turn(&mut self, turn: Turn) {
@@ -203,15 +151,7 @@ impl<'a> Timeline<'a> {
                 if let Some(exe) = exe {
                     self.exes.insert(task.id, exe.clone());
                 }
-                What::Disposition {
-                    process: self.process(task),
-                    signal: reload,
-                    disposition: after.disposition(),
-                    consumer: None,
-                    runtime: after.runtime,
-                    once: false,
-                    found: true,
-                }
+                self.found(task, after)
             }
             Fact::Fork { parent, child, .. } => {
                 if let Some(exe) = self.exes.get(&parent.id).cloned() {
@@ -246,7 +186,7 @@ impl<'a> Timeline<'a> {
                 What::Disposition {
                     process: self.process(task),
                     signal: *signal,
-                    disposition: if own { after.disposition() } else { *disposition },
+                    disposition: *disposition,
                     consumer: None,
                     runtime: if own { after.runtime } else { shared },
                     once: *once,
@@ -255,26 +195,12 @@ impl<'a> Timeline<'a> {
             }
             // The handler is gone with this delivery.
             Fact::Deliver { task, signal, once: true, .. } if *signal == reload => {
-                What::Disposition {
-                    process: self.process(task),
-                    signal: reload,
-                    disposition: after.disposition(),
-                    consumer: None,
-                    runtime: None,
-                    once: false,
-                    found: false,
-                }
+                self.turned(task, after, None)
             }
             // A runtime begins to pass signals on to the program.
-            Fact::Mask { task, .. } if before.runtime != after.runtime => What::Disposition {
-                process: self.process(task),
-                signal: reload,
-                disposition: after.disposition(),
-                consumer: None,
-                runtime: after.runtime,
-                once: false,
-                found: false,
-            },
+            Fact::Mask { task, .. } if before.runtime != after.runtime => {
+                self.turned(task, after, None)
+            }
             Fact::Mask { task, after: mask, .. } => What::Mask {
                 process: self.process(task),
                 tid: task.tid,
@@ -287,15 +213,7 @@ impl<'a> Timeline<'a> {
                 if before.consumer == Some(*consumer) {
                     return;
                 }
-                What::Disposition {
-                    process: self.process(task),
-                    signal: reload,
-                    disposition: after.disposition(),
-                    consumer: Some(*consumer),
-                    runtime: None,
-                    once: false,
-                    found: false,
-                }
+                self.turned(task, after, Some(*consumer))
             }
             Fact::Notify(datagram) => return self.notify(at, datagram),
             Fact::CgroupAttach { task, path, .. } => {
@@ -304,6 +222,28 @@ impl<'a> Timeline<'a> {
             _ => return,
         };
         self.push(at, what);
+    }
+
+    /// What a process does on the reload signal has changed without a sigaction.
+    fn turned(&self, task: &Task, now: Posture, consumer: Option<Consumer>) -> What {
+        What::Disposition {
+            process: self.process(task),
+            signal: self.frame.signal,
+            disposition: now.disposition(),
+            consumer,
+            runtime: now.runtime,
+            once: false,
+            found: false,
+        }
+    }
+
+    /// What a process did on the reload signal when the capture joined.
+    fn found(&self, task: &Task, now: Posture) -> What {
+        let mut what = self.turned(task, now, None);
+        if let What::Disposition { found, .. } = &mut what {
+            *found = true;
+        }
+        what
     }
 
     fn exit(&mut self, at: u64, id: ProcessId, signal: Option<Signal>, code: u8) {
@@ -363,7 +303,9 @@ impl<'a> Timeline<'a> {
         sender.exe = datagram.exe.clone().or(sender.exe);
         let claimed =
             datagram.claimed_pid.filter(|pid| *pid != datagram.sender.ns_pid && *pid != 0);
-        let (accepted, problem) = self.admission(at, datagram, claimed, message.malformed);
+        let access = self.frame.facts.and_then(|facts| facts.notify_access.as_deref());
+        let (accepted, problem) =
+            admission::judge(self.collected, access, at, datagram, claimed, &message);
         if accepted != Some(false) && notify::meaning(&message.assignments) == Some(Meaning::Ready)
         {
             let at_ns = self.at(at);
@@ -382,65 +324,6 @@ impl<'a> Timeline<'a> {
                 problem,
             })),
         );
-    }
-
-    /// Whether systemd would act on a message, and why not (`unit_notify_allowed`).
-    fn admission(
-        &self,
-        at: u64,
-        datagram: &Datagram,
-        claimed: Option<u32>,
-        malformed: Option<&str>,
-    ) -> (Option<bool>, Option<String>) {
-        if datagram.errno != 0 {
-            let error = nix::errno::Errno::from_raw(datagram.errno);
-            return (Some(false), Some(format!("the send failed: {}", error.desc())));
-        }
-        if datagram.payload.is_none() {
-            return (None, Some("its text could not be read".to_owned()));
-        }
-        if let Some(reason) = malformed {
-            return (Some(false), Some(reason.to_owned()));
-        }
-        let access = self.frame.facts.and_then(|facts| facts.notify_access.as_deref());
-        let main = self.main_at(at);
-        let speaks_for_main = match claimed {
-            Some(pid) => main.is_some_and(|main| self.ns_pid(main) == pid),
-            None => main == Some(datagram.sender.id),
-        };
-        match access {
-            None => (None, None),
-            Some("all") => (Some(true), None),
-            Some("main" | "exec") if speaks_for_main => (Some(true), None),
-            Some("none") => (Some(false), Some("NotifyAccess=none admits nobody".to_owned())),
-            Some(access) => {
-                let main = main.map_or_else(
-                    || "there is no main process".to_owned(),
-                    |main| format!("the main process is {}", main.pid),
-                );
-                let task = &datagram.sender;
-                let sentence = format!(
-                    "sent by {} (pid {}), but NotifyAccess={access} does not admit it: {main}",
-                    task.comm, task.id.pid
-                );
-                (Some(false), Some(sentence))
-            }
-        }
-    }
-
-    fn main_at(&self, at: u64) -> Option<ProcessId> {
-        let mains = &self.collected.mains;
-        mains.iter().rev().find(|(since, _)| *since <= at).or(mains.first()).map(|(_, id)| *id)
-    }
-
-    /// A process's id in its own pid namespace.
-    fn ns_pid(&self, id: ProcessId) -> u32 {
-        self.collected
-            .facts
-            .iter()
-            .filter_map(|(_, fact)| fact_task(fact))
-            .find(|task| task.id == id && task.ns_pid != 0)
-            .map_or(id.pid, |task| task.ns_pid)
     }
 
     fn activation(self) -> Activation {
@@ -470,30 +353,23 @@ impl<'a> Timeline<'a> {
         let announces = announces && (joined_ns.is_none() || self.ready_ns.is_some());
         let from = seen_from.unwrap_or(0);
         let exposure = exposure::spans(&self.turns, self.ready_ns, announces, from, end);
-        let since = self.zero as i128 - i128::from(self.frame.anchor.boot_ns);
-        let since = jiff::SignedDuration::from_nanos(since as i64);
+        let since = self.zero.cast_signed() - self.frame.anchor.boot_ns.cast_signed();
+        let since = jiff::SignedDuration::from_nanos(since);
         let main = self.collected.main();
         Activation {
-            main_process: main.and_then(|main| self.last_ref(main)),
+            main_process: main
+                .and_then(|main| self.collected.last_seen(main))
+                .map(|task| self.process(task)),
             started_at: WallTime(self.frame.anchor.wall.saturating_add(since).unwrap_or_default()),
             invocation_id: self.collected.invocation_id.clone(),
             joined_ns,
             milestones,
             exposure,
             events: self.events,
-            omitted: self.collected.omitted,
+            omitted: self.collected.omitted(),
             alerts: Vec::new(),
             outcome: self.outcome,
         }
-    }
-
-    /// A process as it was last seen.
-    fn last_ref(&self, id: ProcessId) -> Option<ProcessRef> {
-        let task = self.collected.facts.iter().rev().filter_map(|(_, fact)| fact_task(fact));
-        let task = task.filter(|task| task.id == id).max_by_key(|task| task.ns_pid != 0)?;
-        let comm = self.collected.facts.iter().rev().filter_map(|(_, fact)| fact_task(fact));
-        let comm = comm.filter(|task| task.id == id).map(|task| task.comm.clone()).next();
-        Some(ProcessRef { comm: comm.unwrap_or_default(), ..self.process(task) })
     }
 }
 
@@ -515,24 +391,4 @@ fn zero(collected: &Collected, facts: &[(u64, &Fact)]) -> u64 {
 fn met_runtime(postures: &Postures<'_>, generate: &Generate) -> Option<Runtime> {
     let posture = postures.get(generate.target.id);
     posture.runtime.filter(|_| generate.disposition == DispositionKind::Handler)
-}
-
-/// The task a fact is about.
-#[must_use]
-pub fn fact_task(fact: &Fact) -> Option<&Task> {
-    match fact {
-        Fact::Found { task, .. }
-        | Fact::CgroupAttach { task, .. }
-        | Fact::Exec { task, .. }
-        | Fact::Exit { task, .. }
-        | Fact::Deliver { task, .. }
-        | Fact::Disposition { task, .. }
-        | Fact::Mask { task, .. }
-        | Fact::Consume { task, .. }
-        | Fact::Taken { task, .. } => Some(task),
-        Fact::Fork { child, .. } => Some(child),
-        Fact::Generate(generate) => Some(&generate.target),
-        Fact::Notify(datagram) => Some(&datagram.sender),
-        Fact::CgroupPath { .. } | Fact::Left { .. } | Fact::Loss { .. } => None,
-    }
 }

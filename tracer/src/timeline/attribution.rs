@@ -8,11 +8,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    activation::{Collected, fact_task},
+    collected::{Collected, fact_task},
     document::ServiceKind,
     notify,
     observation::{Environment, Fact, Observation, ProcessId, Task},
-    processes::{Place, Processes},
+    processes::{Place, Processes, Seat},
     scope::{Named, Scope},
 };
 
@@ -61,8 +61,21 @@ pub struct Service {
 pub struct Start {
     /// Its facts.
     pub collected: Collected,
+    /// How far it had come when it had so many facts.
+    pub stage: Option<(u64, Stage)>,
     alive: BTreeSet<ProcessId>,
     main_exited_well: Option<bool>,
+}
+
+/// How far a start has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// The reload signal is taken.
+    pub handler: bool,
+    /// READY=1 was said.
+    pub ready: bool,
+    /// The main process has exited.
+    pub exited: bool,
 }
 
 impl Start {
@@ -83,7 +96,7 @@ impl Attribution {
             }
             Fact::CgroupPath { .. } | Fact::Loss { .. } => return,
             Fact::Left { id, .. } => {
-                if let Some(Place::In(service, start)) = self.processes.place(*id).cloned() {
+                if let Some(Seat::In(service, start)) = self.processes.seat(*id) {
                     self.collect(service, start, at, fact);
                 }
                 return;
@@ -153,7 +166,7 @@ impl Attribution {
         let Some(from) = self.processes.get(parent.id) else {
             return;
         };
-        let (cgroup, place) = (from.cgroup.clone(), from.place.clone());
+        let (cgroup, seat) = (from.cgroup.clone(), from.place.seat());
         let elsewhere = parent.cgroup_id != child.cgroup_id;
         if let Some(process) = self.processes.get_mut(child.id)
             && (!elsewhere || process.cgroup.is_none())
@@ -164,23 +177,22 @@ impl Attribution {
             self.join_by_descent(Some(parent.id), child.id);
             return;
         }
-        match place {
-            Place::In(service, start) => self.sit(child.id, service, start),
-            Place::Waiting(service, _) => {
+        match seat {
+            Seat::In(service, start) => self.sit(child.id, service, start),
+            Seat::Waiting(service) => {
                 self.processes.set_place(child.id, Place::Waiting(service, Vec::new()));
             }
-            Place::Outside => {}
+            Seat::Outside => {}
         }
     }
 
     /// What descends from a command or a process that was asked for belongs to it,
     /// whatever its cgroup.
     fn join_by_descent(&mut self, parent: Option<ProcessId>, id: ProcessId) {
-        if let Some(Place::In(service, start)) = parent.and_then(|id| self.processes.place(id)) {
-            let (service, start) = (*service, *start);
-            if self.is_tree(service) {
-                self.sit(id, service, start);
-            }
+        if let Some(Seat::In(service, start)) = parent.and_then(|id| self.processes.seat(id))
+            && self.is_tree(service)
+        {
+            self.sit(id, service, start);
         }
     }
 
@@ -191,8 +203,8 @@ impl Attribution {
 
     /// Takes a process off its start's living.
     fn leave(&mut self, id: ProcessId) {
-        if let Some(Place::In(service, start)) = self.processes.place(id) {
-            self.services[*service].activations[*start].alive.remove(&id);
+        if let Some(Seat::In(service, start)) = self.processes.seat(id) {
+            self.services[service].activations[start].alive.remove(&id);
         }
     }
 
@@ -202,9 +214,9 @@ impl Attribution {
         let Some(process) = self.processes.get(id).filter(|process| !process.ended) else {
             return;
         };
-        let (place, parent) = (process.place.clone(), process.parent);
+        let (seat, parent) = (process.place.seat(), process.parent);
         let named = process.cgroup.as_deref().and_then(|path| scope.service_at(path));
-        let service = match (&place, scope) {
+        let service = match (seat, scope) {
             (_, Scope::Command { parent: tracer, name }) => {
                 let of_tracer =
                     matches!(fact, Fact::Fork { parent, .. } if parent.id.pid == *tracer);
@@ -214,7 +226,7 @@ impl Attribution {
                     path: String::new(),
                 })
             }
-            (Place::Outside, _) if scope.selects_process(id.pid) && self.is_selected(id) => {
+            (Seat::Outside, _) if scope.selects_process(id.pid) && self.is_selected(id) => {
                 Some(Named {
                     name: format!("pid {}", id.pid),
                     kind: ServiceKind::Process,
@@ -224,10 +236,10 @@ impl Attribution {
             _ => named,
         };
         let service = service.and_then(|named| self.service(named));
-        let moved = match (&place, service) {
-            (Place::Outside, Some(_)) => true,
+        let moved = match (seat, service) {
+            (Seat::Outside, Some(_)) => true,
             // A move to another unit's cgroup leaves the old one.
-            (Place::In(old, _) | Place::Waiting(old, _), Some(new)) => *old != new,
+            (Seat::In(old, _) | Seat::Waiting(old), Some(new)) => old != new,
             _ => false,
         };
         if let (true, Some(service)) = (moved, service) {
@@ -237,8 +249,7 @@ impl Attribution {
             self.move_out(id);
         }
         // The exec, or an end before it, tells the start.
-        if let Some(Place::Waiting(service, _)) = self.processes.place(id) {
-            let service = *service;
+        if let Some(Seat::Waiting(service)) = self.processes.seat(id) {
             match fact {
                 Fact::Exec { exe, .. } if exe.rsplit('/').next() == Some(EXECUTOR) => {}
                 Fact::Exec { environment, .. } => self.place_in_start(id, service, environment),
@@ -258,9 +269,9 @@ impl Attribution {
     /// A process was moved to a cgroup that is no service's in scope, as a login moves its
     /// session out of the unit of sshd. systemd's main process stays that wherever it is.
     fn move_out(&mut self, id: ProcessId) {
-        if let Some(Place::In(service, start)) = self.processes.place(id)
-            && !self.is_tree(*service)
-            && self.services[*service].activations[*start].collected.main() != Some(id)
+        if let Some(Seat::In(service, start)) = self.processes.seat(id)
+            && !self.is_tree(service)
+            && self.services[service].activations[start].collected.main() != Some(id)
         {
             self.leave(id);
             self.processes.set_place(id, Place::Outside);
@@ -276,8 +287,8 @@ impl Attribution {
         at: u64,
         fact: &Fact,
     ) {
-        let with_parent = parent.and_then(|parent| match self.processes.place(parent) {
-            Some(Place::In(of, start)) if *of == service => Some(*start),
+        let with_parent = parent.and_then(|parent| match self.processes.seat(parent) {
+            Some(Seat::In(of, start)) if of == service => Some(start),
             _ => None,
         });
         let is_tree = self.is_tree(service);
@@ -285,8 +296,7 @@ impl Attribution {
             (_, Some(start)) => self.sit(id, service, start),
             (Fact::Found { environment, .. }, None) => {
                 self.place_in_start(id, service, environment);
-                if let Some(Place::In(service, start)) = self.processes.place(id) {
-                    let (service, start) = (*service, *start);
+                if let Some(Seat::In(service, start)) = self.processes.seat(id) {
                     self.prefer_older(id, service, start, environment);
                     let collected = &mut self.services[service].activations[start].collected;
                     collected.joined_at.get_or_insert(at);
@@ -370,6 +380,7 @@ impl Attribution {
             let starts = &mut self.services[service].activations;
             starts.push(Start {
                 collected: Collected::new(environment.invocation_id.clone()),
+                stage: None,
                 alive: BTreeSet::new(),
                 main_exited_well: None,
             });
@@ -390,7 +401,7 @@ impl Attribution {
 
     /// Since when the facts of a waiting process count: its whole life.
     fn waiting_since(&self, id: ProcessId) -> u64 {
-        match self.processes.place(id) {
+        match self.processes.get(id).map(|process| &process.place) {
             Some(Place::Waiting(_, facts)) => facts.first().map_or(0, |(at, _)| *at),
             _ => 0,
         }
@@ -418,7 +429,7 @@ impl Attribution {
             }
             return;
         }
-        let Some(Place::In(service, start)) = self.processes.place(id).cloned() else {
+        let Some(Seat::In(service, start)) = self.processes.seat(id) else {
             if matches!(fact, Fact::Exit { .. }) {
                 self.processes.end(id);
             }

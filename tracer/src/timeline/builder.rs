@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use tracer_common::signal::SignalSet;
 
 use super::{
-    activation::Frame,
-    attribution::{Attribution, Service as Attributed},
+    activation::{self, Frame},
+    attribution::{Attribution, Service as Attributed, Stage},
+    collected::Collected,
     document::{Service, ServiceKind, UnitFacts},
     observation::{Fact, Observation, ProcessId},
     scope::Scope,
@@ -136,45 +137,85 @@ impl Builder {
         rest.attribution
     }
 
-    fn service(&self, service: &Attributed, now: u64) -> Service {
-        let facts = self.setup.facts.as_ref();
-        let frame = Frame {
+    fn frame<'a>(&'a self, service: &'a Attributed, now: u64) -> Frame<'a> {
+        Frame {
             signal: self.setup.reload_signal,
             recorded: self.setup.recorded,
-            facts,
+            facts: self.setup.facts.as_ref(),
             anchor: self.setup.anchor,
             now,
             sockets: &service.sockets,
-        };
+        }
+    }
+
+    fn service(&self, service: &Attributed, now: u64) -> Service {
+        let frame = self.frame(service, now);
         let path = &service.named.path;
+        let of_command = service.named.kind == ServiceKind::Command;
         Service {
             name: service.named.name.clone(),
             kind: service.named.kind,
             cgroup: (!path.is_empty()).then(|| path.clone()),
-            unit: facts.filter(|_| service.named.kind == ServiceKind::Command).cloned(),
+            unit: self.setup.facts.as_ref().filter(|_| of_command).cloned(),
             activations: service
                 .activations
                 .iter()
-                .map(|start| start.collected.timeline(&frame))
+                .map(|start| activation::timeline(&start.collected, &frame))
                 .collect(),
         }
     }
 
-    /// How far the capture has come.
+    /// Time goes on even if nothing happens: what is older than a moment before `now`
+    /// (`CLOCK_BOOTTIME` ns) is in its place.
+    pub fn advance(&mut self, now: u64) {
+        self.latest = self.latest.max(now);
+        self.release(now.saturating_sub(REORDER_NS));
+    }
+
+    /// How far the capture has come. Looks only at starts that have changed.
     #[must_use]
-    pub fn progress(&self) -> Progress {
-        let services = self.services(self.latest);
-        let last = || services.iter().filter_map(|service| service.activations.last());
-        let seen = last().next().is_some();
-        let lost: u64 = self.losses.values().sum();
-        Progress {
-            activations: services.iter().map(|service| service.activations.len()).sum(),
-            handler: seen && last().all(|start| start.milestones.handler_ns.is_some()),
-            ready: seen && last().all(|start| start.milestones.ready_ns.is_some()),
-            exited: seen && last().all(|start| start.milestones.exit_ns.is_some()),
-            events: self.events,
-            lost: lost + self.attribution.forgotten,
+    pub fn progress(&mut self) -> Progress {
+        let mut stages = Vec::new();
+        for index in 0..self.attribution.services.len() {
+            let service = &self.attribution.services[index];
+            let Some(last) = service.activations.last() else {
+                continue;
+            };
+            let count = last.collected.count();
+            let stage = match last.stage {
+                Some((seen, stage)) if seen == count => stage,
+                _ => self.stage(service, &last.collected),
+            };
+            stages.push(stage);
+            if let Some(last) = self.attribution.services[index].activations.last_mut() {
+                last.stage = Some((count, stage));
+            }
         }
+        let seen = !stages.is_empty();
+        Progress {
+            activations: self.attribution.services.iter().map(|s| s.activations.len()).sum(),
+            handler: seen && stages.iter().all(|stage| stage.handler),
+            ready: seen && stages.iter().all(|stage| stage.ready),
+            exited: seen && stages.iter().all(|stage| stage.exited),
+            events: self.events,
+            lost: self.losses().values().sum(),
+        }
+    }
+
+    fn stage(&self, service: &Attributed, collected: &Collected) -> Stage {
+        let milestones =
+            activation::timeline(collected, &self.frame(service, self.latest)).milestones;
+        Stage {
+            handler: milestones.handler_ns.is_some(),
+            ready: milestones.ready_ns.is_some(),
+            exited: milestones.exit_ns.is_some(),
+        }
+    }
+
+    /// Observations of the kernel side so far.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
     }
 
     /// Events lost, by kind.

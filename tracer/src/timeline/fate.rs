@@ -73,7 +73,7 @@ impl Fates {
                 }
             }
             Fact::Exit { task, signal, state, .. } => {
-                self.exited(at, task.id, *signal, state.pending)
+                self.exited(at, task.id, *signal, state.pending);
             }
             Fact::Left { id, state } => {
                 let of_process: Vec<Signal> =

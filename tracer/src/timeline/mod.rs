@@ -7,8 +7,10 @@
 //! ([`fate`]), milestones and exposure.
 
 pub mod activation;
+pub mod admission;
 pub mod attribution;
 pub mod builder;
+pub mod collected;
 pub mod document;
 pub mod event;
 pub mod exposure;

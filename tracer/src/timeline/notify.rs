@@ -11,6 +11,15 @@ pub struct Message {
     pub malformed: Option<&'static str>,
 }
 
+impl Message {
+    /// Whether it asks to be told that everything before it was taken in: `BARRIER=1`,
+    /// which comes alone.
+    #[must_use]
+    pub fn is_barrier(&self) -> bool {
+        matches!(self.assignments.as_slice(), [(key, value)] if key == "BARRIER" && value == "1")
+    }
+}
+
 /// The most a message may have (`NOTIFY_BUFFER_MAX`, which is `PIPE_BUF`).
 pub const MAX_LEN: u32 = 4096;
 

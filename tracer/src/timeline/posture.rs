@@ -238,7 +238,7 @@ impl Runtimes {
 
     fn last_exec(&self, id: ProcessId, at: u64) -> u64 {
         let execs = self.execs.get(&id).into_iter().flatten();
-        execs.copied().filter(|exec| *exec <= at).last().unwrap_or(0)
+        execs.copied().rfind(|exec| *exec <= at).unwrap_or(0)
     }
 
     fn next_exec(&self, id: ProcessId, at: u64) -> u64 {

@@ -36,6 +36,29 @@ pub enum Place {
     In(usize, usize),
 }
 
+/// A [`Place`] without the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// No service in scope.
+    Outside,
+    /// In this service.
+    Waiting(usize),
+    /// In this service, and this start of it.
+    In(usize, usize),
+}
+
+impl Place {
+    /// The same without the facts.
+    #[must_use]
+    pub fn seat(&self) -> Seat {
+        match self {
+            Self::Outside => Seat::Outside,
+            Self::Waiting(service, _) => Seat::Waiting(*service),
+            Self::In(service, start) => Seat::In(*service, *start),
+        }
+    }
+}
+
 /// Every process met that hasn't been forgotten.
 #[derive(Clone, Debug, Default)]
 pub struct Processes {
@@ -118,8 +141,8 @@ impl Processes {
 
     /// Where a process belongs.
     #[must_use]
-    pub fn place(&self, id: ProcessId) -> Option<&Place> {
-        self.get(id).map(|process| &process.place)
+    pub fn seat(&self, id: ProcessId) -> Option<Seat> {
+        self.get(id).map(|process| process.place.seat())
     }
 
     /// Gives a process its place.

@@ -23,8 +23,8 @@ fn fates(story: &Story) -> Vec<(Fate, Option<i64>)> {
     story.told().signals().iter().map(|sent| (sent.fate, sent.fate_ns)).collect()
 }
 
-fn ns(ms: i64) -> Option<i64> {
-    Some(ms * MS as i64)
+const fn ns(ms: i64) -> i64 {
+    ms * MS as i64
 }
 
 #[test]
@@ -34,8 +34,8 @@ fn an_early_hup_kills_and_the_outcome_says_hup() {
     assert_eq!((sent.disposition, sent.fate), (DispositionKind::Default, Fate::Killed));
     assert_eq!(told.outcome.state, OutcomeState::Killed);
     assert_eq!(told.outcome.signal, Some(Signal::HUP));
-    assert_eq!(told.milestones.first_reload_ns, ns(50));
-    assert_eq!(told.milestones.exit_ns, ns(51));
+    assert_eq!(told.milestones.first_reload_ns, Some(ns(50)));
+    assert_eq!(told.milestones.exit_ns, Some(ns(51)));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_delivered_signal_was_handled_when_it_was_delivered() {
     let story = running().handler(20, 10).hup(60, SENDER, 10);
     assert_eq!(fates(&story), [(Fate::Pending, None)]);
     let story = story.deliver(65, 10, DispositionKind::Handler, false);
-    assert_eq!(fates(&story), [(Fate::Handled, ns(55))]);
+    assert_eq!(fates(&story), [(Fate::Handled, Some(ns(55)))]);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_blocked_signal_kills_once_it_is_unblocked() {
         .mask(70, 10, false)
         .deliver(70, 10, DispositionKind::Default, false)
         .killed(71, 10, Signal::HUP);
-    assert_eq!(fates(&story), [(Fate::Killed, ns(61))]);
+    assert_eq!(fates(&story), [(Fate::Killed, Some(ns(61)))]);
     assert_eq!(story.told().signals()[0].disposition, DispositionKind::Blocked);
 }
 
@@ -95,7 +95,7 @@ fn sigwait_handles_what_it_takes() {
         .consume(21, 10, Consumer::Sigwait)
         .hup(60, SENDER, 10)
         .taken(61, 10);
-    assert_eq!(fates(&story), [(Fate::Handled, ns(51))]);
+    assert_eq!(fates(&story), [(Fate::Handled, Some(ns(51)))]);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn setting_sig_ign_throws_away_what_is_pending() {
         DispositionKind::Ignored,
         0,
     );
-    assert_eq!(fates(&story), [(Fate::Dropped, ns(60))]);
+    assert_eq!(fates(&story), [(Fate::Dropped, Some(ns(60)))]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_catch_all_handler_that_raises_the_signal_again_killed_by_the_first() {
         .told();
     let first = told.signals()[0];
     assert_eq!((first.fate, first.runtime), (Fate::Killed, Some(Runtime::CatchAll)));
-    assert_eq!(first.fate_ns, ns(53));
+    assert_eq!(first.fate_ns, Some(ns(53)));
     assert_eq!(told.milestones.handler_ns, None);
     assert_eq!(told.exposure.len(), 1);
 }
@@ -174,7 +174,7 @@ fn a_handler_of_the_programs_own_that_raises_the_signal_again_is_no_runtimes() {
         .told();
     let first = told.signals()[0];
     assert_eq!((first.fate, first.runtime), (Fate::Killed, None));
-    assert_eq!(told.milestones.handler_ns, ns(10));
+    assert_eq!(told.milestones.handler_ns, Some(ns(10)));
 }
 
 #[test]

@@ -213,7 +213,7 @@ impl Story {
     /// Go's `signal.Notify`: a thread of the runtime's sets itself aside.
     pub fn set_aside(mut self, at: u64, pid: u32) -> Self {
         let task = Task { tid: pid + 1_000, ..self.task(pid) };
-        let (before, after) = (SignalSet(0), SignalSet(!0 & !Signal::HUP.set().0));
+        let (before, after) = (SignalSet::EMPTY, SignalSet(!Signal::HUP.set().0));
         let state = *self.state(pid);
         self.fact(at, Fact::Mask { task, before, after, state })
     }

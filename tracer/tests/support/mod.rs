@@ -1,0 +1,148 @@
+//! What the tests of `sigready run` share.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The interpreter itself: a `python3` in PATH may be a chain of scripts.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+/// What a run left.
+pub struct Ran {
+    /// Exit status.
+    pub status: Option<i32>,
+    /// The command's stdout.
+    pub stdout: String,
+    /// What sigready and the command said.
+    pub stderr: String,
+    /// The report.
+    pub report: Value,
+}
+
+impl Ran {
+    /// The one start.
+    pub fn activation(&self) -> &Value {
+        let activation = &self.report["services"][0]["activations"][0];
+        assert!(activation.is_object(), "{:#}\n{}", self.report, self.stderr);
+        activation
+    }
+
+    /// Its events of a kind.
+    pub fn events(&self, kind: &str) -> Vec<&Value> {
+        let events = self.activation()["events"].as_array().unwrap();
+        events.iter().filter(|event| event["kind"] == kind).collect()
+    }
+
+    /// The HUPs it was sent.
+    pub fn hups(&self) -> Vec<&Value> {
+        self.events("signal").into_iter().filter(|event| event["signal"] == "HUP").collect()
+    }
+
+    /// Disposition and fate of the n-th HUP.
+    pub fn hup(&self, n: usize) -> (&str, &str) {
+        let hups = self.hups();
+        assert!(n < hups.len(), "{:#}", self.activation());
+        (hups[n]["disposition"].as_str().unwrap(), hups[n]["fate"].as_str().unwrap())
+    }
+
+    /// The ids of its alerts.
+    pub fn alerts(&self) -> Vec<&str> {
+        let alerts = self.activation()["alerts"].as_array().unwrap();
+        alerts.iter().map(|alert| alert["id"].as_str().unwrap()).collect()
+    }
+}
+
+/// `sigready run` with options and a command; its report as JSON.
+pub fn run(options: &[&str], command: &[&str]) -> Ran {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.json");
+    let output = Command::new(cargo_bin("sigready"))
+        .arg("run")
+        .args(options)
+        .arg("--output")
+        .arg(&file)
+        .arg("--")
+        .args(command)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = fs::read(&file).unwrap_or_else(|error| panic!("no report: {error}\n{stderr}"));
+    Ran {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr,
+        report: serde_json::from_slice(&report).unwrap(),
+    }
+}
+
+/// `run` of a Python program until it exits, sent HUP at the given moments.
+pub fn python(program: &str, sends: &[&str]) -> Ran {
+    let mut options = vec!["--until", "exit", "--timeout", "20s", "--type", "simple"];
+    for send in sends {
+        options.extend(["--send", send]);
+    }
+    run(&options, &[PYTHON, "-c", program])
+}
+
+/// `run` of a Python program, as a notify service, until it exits.
+pub fn python_notify(program: &str, options: &[&str]) -> Ran {
+    let mut all = vec!["--until", "exit", "--timeout", "20s"];
+    all.extend(options);
+    run(&all, &[PYTHON, "-c", program])
+}
+
+/// A C program, compiled.
+pub struct Compiled {
+    directory: TempDir,
+}
+
+impl Compiled {
+    /// Compiles it with gcc.
+    pub fn new(source: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("program.c");
+        fs::write(&file, source).unwrap();
+        let output = Command::new("gcc")
+            .args(["-Wall", "-Werror", "-pthread", "-o"])
+            .arg(directory.path().join("program"))
+            .arg(&file)
+            .output()
+            .expect("gcc is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self { directory }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> String {
+        self.directory.path().join("program").to_string_lossy().into_owned()
+    }
+
+    /// `run` of it until it exits.
+    pub fn run(&self, sends: &[&str]) -> Ran {
+        let mut options = vec!["--until", "exit", "--timeout", "20s", "--type", "simple"];
+        for send in sends {
+            options.extend(["--send", send]);
+        }
+        run(&options, &[&self.path()])
+    }
+}
+
+/// sigready with these arguments, nothing more.
+pub fn sigready(arguments: &[&str]) -> Output {
+    Command::new(cargo_bin("sigready")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A file with this content.
+pub fn file(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, content).unwrap();
+    path
+}

@@ -1,0 +1,117 @@
+//! Bad input that needs no privileges to be told: one sentence, the right exit status.
+
+mod support;
+
+use support::{file, sigready};
+
+/// Exit status and stderr.
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = sigready(arguments);
+    assert!(output.stdout.is_empty(), "nothing on stdout: {output:?}");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn an_unknown_signal_is_named_with_what_to_write_instead() {
+    for arguments in [
+        &["run", "--signal", "HUPP", "--", "true"][..],
+        &["run", "--send", "HUPP@1s", "--", "true"],
+        &["trace", "--signal", "99", "x"],
+    ] {
+        let (status, stderr) = refused(arguments);
+        assert_eq!(status, Some(2), "{stderr}");
+        assert!(stderr.contains("is not a signal") && stderr.contains("SIGUSR1"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_told_before_anything_is_attached() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain = file(directory.path(), "plain", "x");
+    for (command, reason) in [
+        ("no-such-program", "no such program in PATH"),
+        ("/no/such/program", "No such file"),
+        (directory.path().to_str().unwrap(), "it is a directory"),
+        (plain.to_str().unwrap(), "not executable"),
+    ] {
+        let (status, stderr) = refused(&["run", "--", command]);
+        assert_eq!(status, Some(2), "{stderr}");
+        assert!(stderr.contains(reason) && stderr.contains(command), "{stderr}");
+    }
+}
+
+#[test]
+fn an_unknown_user_unit_pid_or_cgroup_is_named() {
+    for (arguments, reason) in [
+        (&["run", "--user", "nobody-such", "--", "true"][..], "no user 'nobody-such'"),
+        (&["trace", "no-such-unit"], "no unit 'no-such-unit.service'"),
+        (&["trace", "bad[glob"], "not a unit name or glob"),
+        (&["trace", "--pid", "4194305"], "no process 4194305"),
+        (&["trace", "--cgroup", "/no/such"], "no cgroup /no/such"),
+        (&["explain", "reload-before-handle"], "reload-before-handler"),
+    ] {
+        let (status, stderr) = refused(arguments);
+        assert_eq!(status, Some(2), "{stderr}");
+        assert!(stderr.contains(reason), "{stderr}");
+    }
+}
+
+#[test]
+fn too_many_signals_to_record_are_refused_with_the_limit() {
+    let mut arguments = vec!["run"];
+    for signal in ["USR1", "USR2", "INT", "TERM", "QUIT", "ALRM", "CONT"] {
+        arguments.extend(["--record", signal]);
+    }
+    arguments.extend(["--", "true"]);
+    let (status, stderr) = refused(&arguments);
+    assert_eq!(status, Some(2), "{stderr}");
+    assert!(stderr.contains("the limit is 7"), "{stderr}");
+}
+
+#[test]
+fn a_file_that_is_no_report_is_refused_with_what_is_wrong_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let put =
+        |name: &str, text: &str| file(directory.path(), name, text).to_string_lossy().into_owned();
+    for path in [
+        put("empty", ""),
+        put("cut.json", "{\"schema\": \"sigready/timeline/v1\", \"tool\": {"),
+        put("foreign.json", "{\"hello\": 1}"),
+        put("array.json", "[1, 2]"),
+        put("text", "hello"),
+        put("future.json", "{\"schema\": \"sigready/timeline/v9\"}"),
+        put("binary", "\u{0}\u{1}\u{1b}[31m"),
+        put("cut.jsonl", "{\"record\":\"capture\"}\n"),
+        "/no/such/file".to_owned(),
+        directory.path().to_string_lossy().into_owned(),
+    ] {
+        let (status, stderr) = refused(&["report", &path]);
+        assert_eq!(status, Some(2), "{path}: {stderr}");
+        assert!(stderr.contains(&path), "{stderr}");
+        assert!(!stderr.contains('\u{1b}'), "{stderr:?}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    }
+}
+
+#[test]
+fn explain_lists_every_rule_and_prints_each_page() {
+    let list = sigready(&["explain"]);
+    assert_eq!(list.status.code(), Some(0));
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert_eq!(list.lines().count(), 11, "{list}");
+    for line in list.lines() {
+        let id = line.split_whitespace().next().unwrap();
+        let page = sigready(&["explain", id]);
+        assert!(String::from_utf8(page.stdout).unwrap().contains(id));
+    }
+}
+
+#[test]
+fn help_has_examples_and_the_exit_statuses() {
+    let help = String::from_utf8(sigready(&["--help"]).stdout).unwrap();
+    assert!(help.contains("Examples:") && help.contains("Exit status:"), "{help}");
+    for command in ["run", "trace", "report", "doctor", "explain"] {
+        let help = String::from_utf8(sigready(&[command, "--help"]).stdout).unwrap();
+        assert!(help.contains("Examples:"), "{command}: {help}");
+    }
+}
