@@ -140,7 +140,7 @@ pub struct Output {
     pub fail_on: FailOn,
 }
 
-/// Which signals are captured.
+/// What is captured.
 #[derive(Clone, Debug, Args)]
 pub struct Signals {
     /// The signal a reload sends.
@@ -149,6 +149,10 @@ pub struct Signals {
     /// Record what the service does on this signal too (repeatable, six at most).
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub record: Vec<Signal>,
+    /// Room for events that wait to be read, in KiB: a power of two. More helps where a
+    /// report says that events were lost.
+    #[arg(long, default_value_t = 4096, value_name = "KIB", value_parser = buffer)]
+    pub buffer: u32,
 }
 
 /// From which severity on alerts make the exit status 3.
@@ -372,6 +376,14 @@ fn signal(text: &str) -> Result<Signal, UnknownSignal> {
     text.parse()
 }
 
+/// A ring buffer's size, as the kernel wants it (bpf(2): a power of two of pages).
+fn buffer(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(size) if size.is_power_of_two() && (4..=1 << 20).contains(&size) => Ok(size),
+        _ => Err("it must be a power of two from 4 to 1048576".to_owned()),
+    }
+}
+
 /// A time span as people write it.
 fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -407,6 +419,14 @@ mod tests {
             assert!(text.parse::<Send>().is_err(), "{text}");
         }
         assert!("HUP@soon".parse::<Send>().unwrap_err().contains("50ms"));
+    }
+
+    #[test]
+    fn a_buffer_is_a_power_of_two() {
+        assert_eq!(buffer("4096"), Ok(4096));
+        for text in ["0", "2", "5000", "-4", "many", "2097152"] {
+            assert!(buffer(text).is_err(), "{text}");
+        }
     }
 
     #[test]

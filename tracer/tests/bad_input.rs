@@ -418,6 +418,33 @@ fn a_saved_report_prints_the_same_bytes_as_the_live_one() {
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn events_that_find_no_room_are_counted_by_kind_and_shown() {
+    // While the tracer is stopped, nobody reads the smallest buffer there is.
+    let program = "import os, signal, time\n\
+        tracer = os.getppid()\n\
+        os.kill(tracer, signal.SIGSTOP)\n\
+        for i in range(200):\n    \
+            if os.fork() == 0: os._exit(0)\n    \
+            os.wait()\n\
+        os.kill(tracer, signal.SIGCONT)\n\
+        time.sleep(0.5)";
+    let ran = run(&["--type", "simple", "--buffer", "4"], &[PYTHON, "-c", program]);
+    let capture = &ran.report["capture"];
+    assert_eq!(capture["complete"], false);
+    let losses = capture["losses"].as_object().unwrap();
+    let (forks, exits) = (losses["fork"].as_u64().unwrap(), losses["exit"].as_u64().unwrap());
+    assert!(forks > 100 && exits > 100, "{capture}");
+    assert_eq!(
+        capture["lost"].as_u64().unwrap(),
+        losses.values().map(|n| n.as_u64().unwrap()).sum::<u64>()
+    );
+    // Nothing is lost without being counted.
+    assert_eq!(forks + ran.events("fork").len() as u64, 201);
+    assert_eq!(ran.alerts(), ["capture-incomplete"]);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn the_time_is_up_for_a_service_that_never_says_ready() {
     let ran = run(&["--timeout", "500ms"], &["/usr/bin/sleep", "300"]);
     assert_eq!((ran.status, ran.alerts()), (Some(3), vec!["ready-missing"]));

@@ -157,6 +157,8 @@ pub struct Recorded {
     pub sent: SignalSet,
     /// Those whose dispositions are.
     pub dispositions: SignalSet,
+    /// KiB for events that wait.
+    buffer: u32,
 }
 
 impl Recorded {
@@ -180,12 +182,17 @@ impl Recorded {
         }
         let always = Self::ALWAYS.into_iter().map(SignalSet::of);
         let sent = always.fold(dispositions, SignalSet::union);
-        Ok(Self { sent, dispositions })
+        Ok(Self { sent, dispositions, buffer: options.buffer })
     }
 
     /// What the kernel side is asked for.
     pub fn request(&self, reach: Reach) -> Request {
-        Request { signals: self.sent, dispositions: self.dispositions.union(Self::LAST), reach }
+        Request {
+            signals: self.sent,
+            dispositions: self.dispositions.union(Self::LAST),
+            reach,
+            buffer: self.buffer * 1024,
+        }
     }
 }
 

@@ -208,6 +208,7 @@ fn attached() -> (Check, Option<&'static str>) {
         signals: Signal::HUP.set(),
         dispositions: Signal::HUP.set(),
         reach: Reach::ChildrenOf(std::process::id()),
+        buffer: 4 << 20,
     };
     match attach(&request) {
         Ok(attached) => {

@@ -25,9 +25,6 @@ use super::{
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
 
-/// Bytes of the ring buffer: at a hundred bytes a record, room for ten thousand.
-const RING_BYTES: u32 = 4 << 20;
-
 /// Hooks every backend has.
 pub const TRACEPOINTS: [&str; 7] = [
     "sched_process_fork",
@@ -63,6 +60,8 @@ pub struct Request {
     pub dispositions: SignalSet,
     /// Which processes are reported.
     pub reach: Reach,
+    /// Bytes of the ring buffer: a power of two of pages.
+    pub buffer: u32,
 }
 
 /// Which processes the kernel side reports from the moment it is attached.
@@ -130,7 +129,7 @@ fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
     EbpfLoader::new()
         .override_global("LAYOUT", offsets, true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
-        .map_max_entries("EVENTS", RING_BYTES)
+        .map_max_entries("EVENTS", request.buffer)
         .load(OBJECT)
         .context(
             "the kernel does not let sigready create its eBPF maps: run it as root, or with \
