@@ -63,9 +63,15 @@ pub fn bytes(kind: Kind, record: &[u8]) {
 /// Counts one record that could not be sent.
 #[inline(always)]
 pub fn lost(kind: Kind) {
+    lost_many(kind, 1);
+}
+
+/// Counts records that could not be sent.
+#[inline(always)]
+pub fn lost_many(kind: Kind, number: u64) {
     if let Some(count) = LOST.get_ptr_mut(kind as u32) {
         // SAFETY: a per-CPU value; this program is the only one that runs on the CPU
         // with it, apart from interrupts, which may cost a count but nothing else.
-        unsafe { *count += 1 };
+        unsafe { *count += number };
     }
 }

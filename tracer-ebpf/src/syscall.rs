@@ -288,8 +288,8 @@ pub fn exit_sendmmsg(context: &TracePointContext) {
         }
         sent_msghdr(at_ns, messages + index * MMSGHDR_LEN, result.min(0));
     }
-    for _ in MAX_MESSAGES..count.min(2 * MAX_MESSAGES) {
-        emit::lost(Kind::Notify);
+    if count > MAX_MESSAGES {
+        emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
     }
     forget_peer();
 }

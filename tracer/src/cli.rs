@@ -181,7 +181,7 @@ impl FailOn {
 /// What ends a trace before its time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Until {
-    /// READY=1 was sent, and every --send has been answered.
+    /// READY=1 was sent.
     Ready,
     /// The main process exited.
     Exit,

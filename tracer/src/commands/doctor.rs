@@ -159,11 +159,10 @@ fn tracefs() -> Check {
             "has no syscall tracepoints",
             "use a kernel built with CONFIG_FTRACE_SYSCALLS=y",
         ),
-        Err(error) => Check::missing(
-            NAME,
-            format!("{error:#}"),
-            &format!("mount -t tracefs tracefs {}", tracefs::MOUNT_POINT),
-        ),
+        Err(error) => {
+            let mount = format!("as root: mount -t tracefs tracefs {}", tracefs::MOUNT_POINT);
+            Check::missing(NAME, format!("{error:#}"), &mount)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Syscall tracepoints are attached by the ids that tracefs lists. Where it isn't
 //! mounted, it is mounted for one thread alone, so that the host stays as it was.
 
-use std::{io, path::Path, thread};
+use std::{fs, io, path::Path, thread};
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
@@ -22,11 +22,22 @@ pub fn is_mounted() -> bool {
         .any(|mount_point| Path::new(mount_point).join("events").is_dir())
 }
 
+/// Whether tracefs is there, for others.
+fn is_closed() -> bool {
+    fs::read_dir(MOUNT_POINT).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// Runs `job` where tracefs is mounted: here if it is, else on a thread with a mount
 /// namespace of its own, which goes when the thread ends.
 pub fn with<T: Send>(job: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     if is_mounted() {
         return job();
+    }
+    if is_closed() {
+        bail!(
+            "tracefs is mounted at {MOUNT_POINT}, but may not be read by this process: run \
+             sigready as root, or with CAP_DAC_READ_SEARCH"
+        );
     }
     if !Path::new(MOUNT_POINT).is_dir() {
         bail!(
