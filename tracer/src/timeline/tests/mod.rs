@@ -3,5 +3,6 @@
 mod attribution;
 mod fates;
 mod postures;
+mod properties;
 mod readiness;
 mod story;

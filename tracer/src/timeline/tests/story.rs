@@ -29,7 +29,7 @@ pub const STARTER: u32 = 1;
 pub const DEMO: &str = "/system.slice/demo.service";
 
 /// Facts in the order they are told.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Story {
     scope: Scope,
     facts: Option<UnitFacts>,
@@ -38,7 +38,7 @@ pub struct Story {
     end: u64,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Actor {
     start_ns: u64,
     comm: String,
