@@ -19,6 +19,11 @@ pub fn install(packages: &[&str], purpose: &str) -> Result<()> {
         .with_context(|| format!("cannot install what {purpose} needs"))
 }
 
+/// Whether all of the packages are here.
+pub fn are_installed(packages: &[&str]) -> bool {
+    packages.iter().copied().all(is_installed)
+}
+
 fn is_installed(package: &str) -> bool {
     process::output(Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]))
         .is_ok_and(|status| status == "installed")

@@ -3,6 +3,8 @@
 //! The object lies beside its source, so that building sigready needs nothing but
 //! stable Rust. Its provenance says which sources and which toolchain made it.
 
+mod source;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -25,24 +27,10 @@ pub struct Options {
     pub check: bool,
 }
 
-/// What the object is made from.
-const SOURCES: [&str; 4] =
-    ["tracer-ebpf/Cargo.toml", "tracer-ebpf/src", "tracer-common/Cargo.toml", "tracer-common/src"];
-/// Crates that end up in it.
-const CRATES: [&str; 7] = [
-    "aya-ebpf",
-    "aya-ebpf-bindings",
-    "aya-ebpf-cty",
-    "aya-ebpf-macros",
-    "aya-log-common",
-    "aya-log-ebpf",
-    "bytemuck",
-];
-
 /// Where an object came from.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Provenance {
-    /// SHA-256 of the sources: see `source_hash`.
+    /// SHA-256 of the sources: see [`source::hash`].
     source: String,
     /// SHA-256 of the object.
     object: String,
@@ -77,9 +65,9 @@ fn rebuild() -> Result<()> {
     fs::create_dir_all(workspace::root().join("tracer-ebpf/object"))?;
     fs::copy(&built, object_path()).context("cannot write the object")?;
     let provenance = Provenance {
-        source: source_hash()?,
+        source: source::hash()?,
         object: file_hash(&object_path())?,
-        rustc: first_line(&toolchain.rustc),
+        rustc: toolchain.rustc.clone(),
         llvm: toolchain.llvm,
         linker: toolchain.linker,
     };
@@ -102,23 +90,28 @@ fn check() -> Result<()> {
             "the committed object is not the one its provenance speaks of: run 'cargo xtask ebpf'"
         );
     }
-    if source_hash()? != recorded.source {
+    if source::hash()? != recorded.source {
         bail!("the committed object is stale: run 'cargo xtask ebpf' and commit the result");
     }
-    if !process::is_root() && !Path::new("/usr/bin/rustc").exists() {
-        warn_unchecked("its toolchain is not here, and installing it needs root");
+    if !Toolchain::can_prepare() {
+        if process::is_ci() {
+            bail!("the object's toolchain is not here, and installing it needs root");
+        }
+        warn_unchecked("no toolchain for it is here, and installing one needs root");
         return Ok(());
     }
     let toolchain = Toolchain::prepare()?;
-    let here = (first_line(&toolchain.rustc), toolchain.llvm, toolchain.linker.clone());
-    if here != (recorded.rustc.clone(), recorded.llvm, recorded.linker.clone()) {
+    // Also where the bytes can't be compared: the source has to build.
+    let built = toolchain.build(&build_directory())?;
+    if (&toolchain.rustc, toolchain.llvm, &toolchain.linker)
+        != (&recorded.rustc, recorded.llvm, &recorded.linker)
+    {
         warn_unchecked(&format!(
             "it was made by {} with {}, and here are {} with {}",
-            recorded.rustc, recorded.linker, here.0, here.2
+            recorded.rustc, recorded.linker, toolchain.rustc, toolchain.linker
         ));
         return Ok(());
     }
-    let built = toolchain.build(&build_directory())?;
     if file_hash(&built)? != recorded.object {
         bail!(
             "the committed object has other bytes than its source gives with the recorded \
@@ -134,69 +127,6 @@ fn check() -> Result<()> {
 fn warn_unchecked(why: &str) {
     eprintln!("WARNING: the object's bytes were not compared: {why}.");
     eprintln!("WARNING: only that it belongs to this source was checked.");
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// Hash of the sources: each file's path and content, in order of path, and the versions
-/// of the crates in it.
-fn source_hash() -> Result<String> {
-    let mut files = Vec::new();
-    for source in SOURCES {
-        collect(&workspace::root().join(source), &mut files)?;
-    }
-    files.sort();
-    let mut hash = Sha256::new();
-    for file in files {
-        let name = file.strip_prefix(workspace::root())?;
-        hash.update(name.to_string_lossy().as_bytes());
-        hash.update([0]);
-        hash.update(fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
-        hash.update([0]);
-    }
-    for line in locked_crates()? {
-        hash.update(line);
-    }
-    Ok(hex(&hash.finalize()))
-}
-
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    if path.is_file() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
-        collect(&entry?.path(), files)?;
-    }
-    Ok(())
-}
-
-/// Name and version of the crates in the object, from Cargo.lock.
-fn locked_crates() -> Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Lock {
-        package: Vec<Package>,
-    }
-    #[derive(Deserialize)]
-    struct Package {
-        name: String,
-        version: String,
-    }
-    let text = fs::read_to_string(workspace::root().join("Cargo.lock"))?;
-    let lock: Lock = toml::from_str(&text).context("Cargo.lock is malformed")?;
-    let known = |package: &&Package| CRATES.contains(&package.name.as_str());
-    let found: Vec<String> = lock
-        .package
-        .iter()
-        .filter(known)
-        .map(|package| format!("{} {}\n", package.name, package.version))
-        .collect();
-    if found.len() != CRATES.len() {
-        bail!("Cargo.lock has {} of the {} crates of the object", found.len(), CRATES.len());
-    }
-    Ok(found)
 }
 
 fn file_hash(path: &Path) -> Result<String> {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -16,10 +17,15 @@ fn shown(command: &Command) -> String {
     line
 }
 
+/// Says what is about to run.
+pub fn show(command: &Command) {
+    eprintln!("$ {}", shown(command));
+}
+
 /// Runs a command to its end, with its output where ours goes.
 pub fn run(command: &mut Command) -> Result<()> {
+    show(command);
     let line = shown(command);
-    eprintln!("$ {line}");
     let status = command
         .stdin(Stdio::null())
         .status()
@@ -43,6 +49,14 @@ pub fn output(command: &mut Command) -> Result<String> {
     let text = String::from_utf8(output.stdout)
         .with_context(|| format!("what '{line}' writes is not UTF-8"))?;
     Ok(text.trim().to_owned())
+}
+
+/// Where a program is in PATH.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
 }
 
 /// Whether this process runs as root.

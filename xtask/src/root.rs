@@ -60,10 +60,12 @@ pub fn run(_: &Options) -> Result<()> {
 
 /// The root's path, built if it isn't there.
 pub fn prepare() -> Result<PathBuf> {
-    let recipe = format!("{SUITE} {BASE} {PACKAGES:?} {PATRONI}");
-    let hash = Sha256::digest(recipe.as_bytes());
+    // This file is the recipe.
+    let hash = Sha256::digest(include_bytes!("root.rs"));
     let directory = workspace::target().join("roots");
-    let root = directory.join(format!("{SUITE}-{:02x}{:02x}{:02x}", hash[0], hash[1], hash[2]));
+    let name: String =
+        hash[..4].iter().fold(SUITE.to_owned() + "-", |name, byte| format!("{name}{byte:02x}"));
+    let root = directory.join(name);
     if root.exists() {
         return Ok(root);
     }
@@ -83,8 +85,16 @@ pub fn prepare() -> Result<PathBuf> {
 
 fn build(root: &Path) -> Result<()> {
     process::run(
-        Command::new("debootstrap")
-            .args(["--variant=minbase", &format!("--include={BASE}"), SUITE])
+        // In a mount namespace, so that what it mounts in there goes with it, even if it
+        // is interrupted.
+        Command::new("unshare")
+            .args([
+                "--mount",
+                "debootstrap",
+                "--variant=minbase",
+                &format!("--include={BASE}"),
+                SUITE,
+            ])
             .arg(root)
             .arg(apt::archive()?),
     )?;
@@ -93,6 +103,7 @@ fn build(root: &Path) -> Result<()> {
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o755))?;
     let proxy = root.join("etc/apt/apt.conf.d/99host-proxy");
     fs::write(&proxy, proxy_settings())?;
+    // Best effort: a host with a proxy may have no name server.
     fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).ok();
     process::run(
         Command::new("chroot")
@@ -106,6 +117,7 @@ fn build(root: &Path) -> Result<()> {
     for leftover in [policy, proxy] {
         fs::remove_file(leftover)?;
     }
+    fs::remove_dir_all(root.join("var/lib/apt/lists")).context("cannot remove package lists")?;
     // Tests start what they test; a boot is to start nothing else.
     let wanted = root.join("etc/systemd/system/multi-user.target.wants");
     fs::remove_dir_all(&wanted).context("cannot disable the daemons")?;

@@ -1,9 +1,12 @@
 //! `cargo xtask test`: every test, and what they need.
 
-use std::{process::Command, time::Instant};
+mod suite;
+
+use std::{process::Command, thread, time::Duration};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use suite::{Suite, Verdict};
 
 use crate::{apt, process, root, workspace};
 
@@ -27,59 +30,94 @@ const PACKAGES: [&str; 9] = [
     "util-linux",
 ];
 
+/// How long the kernel may take to let go of programs whose owner has ended.
+const RELEASE: Duration = Duration::from_secs(5);
+
 /// Runs the command.
 pub fn run(options: &Options) -> Result<()> {
-    let begun = Instant::now();
-    let mut left_out = Vec::new();
-    plain_tests(options)?;
+    say_what_is_needed();
+    let filter = options.filter.as_deref();
+    let mut suites = vec![Suite::run("without privileges", || plain_tests(filter))];
     if process::is_root() {
-        privileged_tests(options)?;
-    } else {
-        left_out.push("the tests on real kernels and under real systemd: they need root");
+        suites.push(Suite::run("on this kernel, under real systemd", || privileged_tests(filter)));
+        suites.push(Suite::run("nothing stays in the kernel", || {
+            nothing_left_attached().map(|()| Verdict::default())
+        }));
     }
-    eprintln!("\nAll tests that ran passed, in {} s.", begun.elapsed().as_secs());
-    for what in &left_out {
-        eprintln!("LEFT OUT: {what}");
-    }
-    if process::is_ci() && !left_out.is_empty() {
-        bail!("tests were left out, which must not happen where CI=true");
-    }
-    Ok(())
+    conclude(&suites)
+}
+
+fn say_what_is_needed() {
+    eprintln!(
+        "The tests need root for eBPF and containers, these packages, and a Debian root to boot:\n  \
+         {}\nWhat is missing is installed with apt-get; the Debian root is built under {}.",
+        PACKAGES.join(" "),
+        workspace::target().join("roots").display()
+    );
 }
 
 /// Tests that need nothing but the compiler.
-fn plain_tests(options: &Options) -> Result<()> {
-    eprintln!("== tests without privileges");
-    process::run(
+fn plain_tests(filter: Option<&str>) -> Result<Verdict> {
+    suite::cargo_test(
         workspace::cargo()
             .args(["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", "tracer-ebpf"])
-            .args(options.filter.as_deref()),
+            .args(filter),
     )
 }
 
-/// Tests that attach to the kernel, run daemons and boot systemd.
-fn privileged_tests(options: &Options) -> Result<()> {
-    eprintln!("== tests on this kernel and under real systemd");
+/// Tests that attach to the kernel, run daemons and boot systemd: those marked `#[ignore]`.
+fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
     apt::install(&PACKAGES, "testing on this kernel")?;
     let root = root::prepare()?;
-    process::run(
+    suite::cargo_test(
         workspace::cargo()
             .args(["test", "--locked", "--no-fail-fast", "--package", "sigready", "--"])
             // Each attaches its own programs: more at a time would only wait for each other.
             .args(["--ignored", "--test-threads=2"])
-            .args(options.filter.as_deref())
+            .args(filter)
             .env("SIGREADY_ROOT", root),
-    )?;
-    nothing_left_attached()
+    )
 }
 
-/// The last word of the tests: no program of ours is still in the kernel.
+/// No program of ours is in the kernel once the tests are over.
 fn nothing_left_attached() -> Result<()> {
-    let programs = process::output(Command::new("bpftool").args(["prog", "list"]))?;
-    let ours: Vec<&str> =
-        programs.lines().filter(|line| line.contains("name signal_generate")).collect();
-    if !ours.is_empty() {
-        bail!("programs were left in the kernel:\n{}", ours.join("\n"));
+    let programs = || -> Result<Vec<String>> {
+        let all = process::output(Command::new("bpftool").args(["prog", "list"]))?;
+        let ours = all.lines().filter(|line| line.contains("name signal_generate"));
+        Ok(ours.map(str::to_owned).collect())
+    };
+    let step = Duration::from_millis(250);
+    let mut waited = Duration::ZERO;
+    while waited < RELEASE && !programs()?.is_empty() {
+        thread::sleep(step);
+        waited += step;
+    }
+    let left = programs()?;
+    if !left.is_empty() {
+        bail!("programs were left in the kernel:\n{}", left.join("\n"));
+    }
+    Ok(())
+}
+
+/// Prints what ran, what came of it, and what was left out.
+fn conclude(suites: &[Suite]) -> Result<()> {
+    eprintln!("\nSummary");
+    for suite in suites {
+        eprintln!("  {suite}");
+    }
+    let left_out: &[String] =
+        if process::is_root() { &[] } else { suites.first().map_or(&[], Suite::ignored) };
+    if !left_out.is_empty() {
+        eprintln!("\nLEFT OUT, {} tests, because this is not root:", left_out.len());
+        for test in left_out {
+            eprintln!("  {test}");
+        }
+    }
+    if suites.iter().any(|suite| !suite.passed()) {
+        bail!("not all tests passed: see the summary above");
+    }
+    if process::is_ci() && !process::is_root() {
+        bail!("tests were left out, which must not happen where CI=true: run as root");
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! The compiler and linker that build the kernel side.
 //!
-//! The BPF target has no prebuilt `core` in rustup. Debian has one, for its own
-//! `rustc-web`; the linker must be built on an LLVM no older than that compiler's. So
-//! rustc, its core and the linker's LLVM are taken together from there.
+//! rustc, its BPF `core` and the linker's LLVM move together: the linker must be built on
+//! an LLVM no older than the compiler's. There are two places to have them from.
+
+mod debian;
+mod rustup;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,80 +13,97 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{apt, process, workspace};
+use crate::{process, workspace};
 
 /// The release of bpf-linker, whose features name the LLVM majors it can be built on.
 const LINKER_VERSION: &str = "0.13.0";
-/// Debian's compiler.
-const RUSTC: &str = "/usr/bin/rustc";
 
 /// A compiler with a BPF `core`, and a linker that matches.
 pub struct Toolchain {
-    /// The compiler's version, all of `rustc -vV`'s lines.
+    /// First line of `rustc -vV`.
     pub rustc: String,
+    /// The major of the LLVM that both use.
+    pub llvm: u32,
     /// `bpf-linker --version`
     pub linker: String,
-    /// The LLVM that both use.
-    pub llvm: u32,
+    cargo: PathBuf,
+    /// Chooses the compiler: environment and arguments of cargo.
+    environment: Vec<(&'static str, String)>,
+    arguments: &'static [&'static str],
     linker_path: PathBuf,
+    objcopy: PathBuf,
 }
 
 impl Toolchain {
-    /// Finds the toolchain, installing what is missing.
+    /// Finds a toolchain. Debian's comes first, because the committed object can be
+    /// compared only with what its own toolchain builds; it is installed if there is none.
     pub fn prepare() -> Result<Self> {
-        apt::install(&["rustc-web", "libstd-rust-web-dev-bpf"], "building the kernel side")?;
-        let rustc = process::output(Command::new(RUSTC).arg("-vV"))?;
-        let llvm = llvm_major(&rustc)
-            .with_context(|| format!("'{RUSTC} -vV' does not tell its LLVM version"))?;
-        apt::install(
-            &[&format!("llvm-{llvm}-dev"), &format!("llvm-{llvm}")],
-            "building the kernel side",
-        )?;
-        let linker_path = linker(llvm)?;
-        let linker = process::output(Command::new(&linker_path).arg("--version"))?;
-        Ok(Self { rustc, linker, llvm, linker_path })
+        if !debian::is_installed()
+            && !process::is_ci()
+            && let Some(toolchain) = rustup::find()
+        {
+            return Ok(toolchain);
+        }
+        debian::prepare()
+    }
+
+    /// Whether [`prepare`](Self::prepare) can succeed: there is one, or it can be installed.
+    pub fn can_prepare() -> bool {
+        process::is_root() || debian::is_installed() || rustup::find().is_some()
     }
 
     /// Builds the kernel side into `target` and gives the object's path.
     pub fn build(&self, target: &Path) -> Result<PathBuf> {
-        // Paths of this machine must not be in the object.
-        let home = std::env::var("CARGO_HOME")
-            .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
-            .unwrap_or_default();
-        let flags = [
+        let mut flags = vec![
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.linker_path.display()),
             "-Clink-arg=--btf".to_owned(),
             "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
-            format!("--remap-path-prefix={}=/sigready", workspace::root().display()),
-            format!("--remap-path-prefix={home}=/cargo"),
             // One unit, so that the order of functions does not depend on the machine.
             "-Ccodegen-units=1".to_owned(),
         ];
+        flags.extend(remapped_paths());
         process::run(
-            workspace::cargo()
+            workspace::cargo_at(&self.cargo)
                 .args(["build", "--release", "--locked", "--package", "tracer-ebpf"])
                 .args(["--target", "bpfel-unknown-none", "--target-dir"])
                 .arg(target)
-                .env("RUSTC", RUSTC)
-                // aya-ebpf uses one unstable feature.
-                .env("RUSTC_BOOTSTRAP", "1")
+                .args(self.arguments)
                 .env_remove("RUSTUP_TOOLCHAIN")
                 .env_remove("RUSTFLAGS")
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")),
         )?;
         let built = target.join("bpfel-unknown-none/release/sigready-ebpf");
         let object = target.join("sigready.bpf.o");
-        // The line tables were needed for BTF; the kernel reads only that.
+        // DWARF was needed to make BTF of; the kernel and aya read only that. The
+        // relocations of .BTF.ext are for linking objects, and this one is linked.
         process::run(
-            Command::new(format!("/usr/lib/llvm-{}/bin/llvm-strip", self.llvm))
-                .arg("--strip-debug")
-                .arg("-o")
-                .arg(&object)
-                .arg(&built),
+            Command::new(&self.objcopy)
+                .args(["--strip-debug", "--remove-section=.rel.BTF.ext"])
+                .arg(&built)
+                .arg(&object),
         )?;
         Ok(object)
     }
+}
+
+/// Flags that keep this machine's paths out of the object.
+fn remapped_paths() -> Vec<String> {
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let mut paths = vec![(workspace::root().to_owned(), "/sigready")];
+    paths.extend(cargo_home.map(|home| (home, "/cargo")));
+    paths.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect()
+}
+
+/// First line and LLVM major of what `rustc -vV` says.
+fn versions(rustc: &str) -> Result<(String, u32)> {
+    let first = rustc.lines().next().unwrap_or_default().to_owned();
+    let llvm = llvm_major(rustc)
+        .with_context(|| format!("'rustc -vV' of '{first}' does not tell its LLVM version"))?;
+    Ok((first, llvm))
 }
 
 /// The major in the line `LLVM version: 22.1.2`.
@@ -93,25 +112,9 @@ fn llvm_major(version: &str) -> Option<u32> {
     line.split('.').next()?.parse().ok()
 }
 
-/// bpf-linker on this LLVM: the one in PATH if it is the right release, else one built
-/// into the target directory.
-fn linker(llvm: u32) -> Result<PathBuf> {
-    let directory = workspace::target().join(format!("bpf-linker-{LINKER_VERSION}-llvm-{llvm}"));
-    let built = directory.join("bin/bpf-linker");
-    if built.exists() {
-        return Ok(built);
-    }
-    eprintln!("building bpf-linker {LINKER_VERSION} on LLVM {llvm}: this takes a minute, once");
-    apt::install(&["zlib1g-dev", "libzstd-dev", "g++"], "building bpf-linker")?;
-    process::run(
-        workspace::cargo()
-            .current_dir("/")
-            .args(["install", "bpf-linker", "--version", LINKER_VERSION, "--locked"])
-            .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
-            .arg(&directory)
-            .env("LLVM_PREFIX", format!("/usr/lib/llvm-{llvm}")),
-    )?;
-    Ok(built)
+/// The version that a bpf-linker gives of itself.
+fn linker_version(path: &Path) -> Result<String> {
+    process::output(Command::new(path).arg("--version"))
 }
 
 #[cfg(test)]
@@ -122,5 +125,12 @@ mod tests {
     fn the_llvm_major_is_read_from_rustc() {
         assert_eq!(llvm_major("rustc 1.96.0\nhost: x\nLLVM version: 22.1.8"), Some(22));
         assert_eq!(llvm_major("rustc 1.96.0"), None);
+    }
+
+    #[test]
+    fn paths_of_this_machine_are_mapped_away() {
+        let flags = remapped_paths().join(" ");
+        assert!(flags.contains(&format!("{}=/sigready", workspace::root().display())), "{flags}");
+        assert!(flags.contains("=/cargo"), "{flags}");
     }
 }

@@ -1,6 +1,14 @@
 //! Where things are in this workspace.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use serde_json::Value;
+
+use crate::process;
 
 /// The workspace's root.
 pub fn root() -> &'static Path {
@@ -8,15 +16,37 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Where builds and caches go.
-pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+/// Where builds and caches go: as cargo has it, from the environment or its settings.
+pub fn target() -> &'static Path {
+    static TARGET: OnceLock<PathBuf> = OnceLock::new();
+    TARGET.get_or_init(|| target_from_cargo().unwrap_or_else(|| root().join("target")))
 }
 
-/// The cargo that runs this.
-pub fn cargo() -> std::process::Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = std::process::Command::new(cargo);
-    command.current_dir(root());
+fn target_from_cargo() -> Option<PathBuf> {
+    let text = process::output(
+        // Where this command was started: CARGO_TARGET_DIR may be relative to it.
+        Command::new(cargo_path())
+            .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
+            .arg(root().join("Cargo.toml")),
+    )
+    .ok()?;
+    let metadata: Value = serde_json::from_str(&text).ok()?;
+    Some(PathBuf::from(metadata["target_directory"].as_str()?))
+}
+
+/// The cargo that runs this, in the workspace's root.
+pub fn cargo() -> Command {
+    cargo_at(&cargo_path())
+}
+
+/// A certain cargo, in the workspace's root.
+pub fn cargo_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.current_dir(root()).env("CARGO_TARGET_DIR", target());
     command
+}
+
+/// Where the cargo that runs this is.
+pub fn cargo_path() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
 }

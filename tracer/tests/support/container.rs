@@ -11,7 +11,7 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use tempfile::TempDir;
@@ -79,7 +79,10 @@ impl Container {
         let name =
             format!("sigready{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let directory = shared.path().display();
-        let nspawn = Command::new("systemd-nspawn")
+        // Killing nspawn would leave its systemd running, so it is told to do the killing;
+        // when the test is killed, the kernel tells it.
+        let nspawn = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "systemd-nspawn", "--kill-signal=SIGKILL"])
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", hierarchy.value())
             .args(["--quiet", "--volatile=overlay", "--register=no", "--keep-unit"])
             .args(["--private-network", "--console=pipe", "--machine", &name, "--directory"])
@@ -129,8 +132,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         if self.nspawn.try_wait().is_ok_and(|status| status.is_none()) {
-            let group = Pid::from_raw(self.nspawn.id().cast_signed());
-            let _ = killpg(group, Signal::SIGKILL);
+            let _ = kill(Pid::from_raw(self.nspawn.id().cast_signed()), Signal::SIGTERM);
             let _ = self.nspawn.wait();
         }
     }

@@ -1,0 +1,141 @@
+//! One part of the tests: run, counted, summed up in a line.
+
+use std::{
+    fmt,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
+
+/// What cargo said of the tests it ran.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    passed: usize,
+    /// Names of the tests that failed.
+    failed: Vec<String>,
+    /// Tests that were not run, each with its reason.
+    ignored: Vec<String>,
+}
+
+impl Verdict {
+    /// Takes a line of the test harness into account.
+    fn read(&mut self, line: &str) {
+        let Some(line) = line.strip_prefix("test ") else { return };
+        if let Some(counts) = line.strip_prefix("result: ") {
+            // "ok. 3 passed; 0 failed; …"
+            let passed = counts.split(' ').nth(1).and_then(|count| count.parse().ok());
+            self.passed += passed.unwrap_or(0);
+        } else if let Some((name, result)) = line.rsplit_once(" ... ") {
+            if result == "FAILED" {
+                self.failed.push(name.to_owned());
+            } else if let Some(reason) = result.strip_prefix("ignored") {
+                self.ignored.push(format!("{name}{}", reason.replacen(',', ":", 1)));
+            }
+        }
+    }
+}
+
+/// Runs cargo's tests, with their output where ours goes.
+pub fn cargo_test(command: &mut Command) -> Result<Verdict> {
+    process::show(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo: is it installed?")?;
+    let mut verdict = Verdict::default();
+    for line in
+        child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).split(b'\n'))
+    {
+        let line = line.context("cannot read what the tests print")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        verdict.read(&line);
+    }
+    let status = child.wait()?;
+    // Without a test to blame: it didn't compile, or a test program died.
+    if !status.success() && verdict.failed.is_empty() {
+        bail!("cargo test failed: {status}");
+    }
+    Ok(verdict)
+}
+
+/// A part that has run.
+pub struct Suite {
+    name: &'static str,
+    took: Duration,
+    result: Result<Verdict>,
+}
+
+impl Suite {
+    /// Runs it, and keeps what went wrong for the summary.
+    pub fn run(name: &'static str, part: impl FnOnce() -> Result<Verdict>) -> Self {
+        eprintln!("\n== tests: {name}");
+        let begun = Instant::now();
+        let result = part();
+        Self { name, took: begun.elapsed(), result }
+    }
+
+    /// Whether all of it passed.
+    pub fn passed(&self) -> bool {
+        self.result.as_ref().is_ok_and(|verdict| verdict.failed.is_empty())
+    }
+
+    /// The tests it did not run.
+    pub fn ignored(&self) -> &[String] {
+        self.result.as_ref().map_or(&[], |verdict| &verdict.ignored)
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.passed() { "passed" } else { "FAILED" };
+        write!(f, "{word}  {} ({} s)", self.name, self.took.as_secs())?;
+        match &self.result {
+            Err(error) => write!(f, ": {error:#}"),
+            Ok(verdict) if verdict.passed + verdict.failed.len() == 0 => Ok(()),
+            Ok(verdict) => {
+                write!(f, ": {} passed, {} failed", verdict.passed, verdict.failed.len())?;
+                verdict.failed.iter().try_for_each(|name| write!(f, "\n            {name}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_harness_says_is_counted() {
+        let mut verdict = Verdict::default();
+        for line in [
+            "running 3 tests",
+            "test fine ... ok",
+            "test odd ... ignored, needs root",
+            "test broken ... FAILED",
+            "test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured",
+            "test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured",
+        ] {
+            verdict.read(line);
+        }
+        let expected = Verdict {
+            passed: 5,
+            failed: vec!["broken".to_owned()],
+            ignored: vec!["odd: needs root".to_owned()],
+        };
+        assert_eq!(verdict, expected);
+    }
+
+    #[test]
+    fn a_part_with_a_failed_test_has_not_passed() {
+        let verdict = Verdict { failed: vec!["broken".to_owned()], ..Verdict::default() };
+        let suite = Suite::run("example", || Ok(verdict));
+        assert!(!suite.passed());
+        assert!(suite.to_string().contains("broken"), "{suite}");
+    }
+}
