@@ -5,6 +5,8 @@
 //! and what it is for is known from its environment at its exec; so the facts of such a
 //! process wait with it until then.
 
+mod main_process;
+
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
@@ -16,8 +18,6 @@ use super::{
     scope::{Named, Scope},
 };
 
-/// Starts of one service that are kept; the oldest goes first.
-const MAX_ACTIVATIONS: usize = 200;
 /// Services that are kept.
 const MAX_SERVICES: usize = 4_096;
 /// Facts that wait for one process's exec.
@@ -25,7 +25,7 @@ const MAX_WAITING: usize = 200;
 /// Notify sockets of one service.
 const MAX_SOCKETS: usize = 64;
 /// Facts kept of all services together; beyond, only those of weight.
-const MAX_FACTS: usize = 1_000_000;
+const MAX_FACTS: u64 = 1_000_000;
 /// What systemd (255 and later) executes first in every process it starts. It executes
 /// the service's own program, with the environment that tells what that is for.
 const EXECUTOR: &str = "systemd-executor";
@@ -42,7 +42,7 @@ pub struct Attribution {
     /// Services and activations that there was no room for.
     pub forgotten: u64,
     /// Facts taken, of all services.
-    taken: usize,
+    taken: u64,
 }
 
 /// A service and its starts.
@@ -314,25 +314,6 @@ impl Attribution {
         }
     }
 
-    /// Of the processes found running that nobody in the service started, the oldest is
-    /// the main one. /proc lists them by pid, which may put a child first.
-    fn prefer_older(
-        &mut self,
-        id: ProcessId,
-        service: usize,
-        start: usize,
-        environment: &Environment,
-    ) {
-        let collected = &mut self.services[service].activations[start].collected;
-        if !environment.control
-            && collected.joined_at.is_some()
-            && let [(_, main)] = collected.mains.as_mut_slice()
-            && id.start_ticks < main.start_ticks
-        {
-            *main = id;
-        }
-    }
-
     fn sit(&mut self, id: ProcessId, service: usize, start: usize) {
         let waited = match self.processes.get_mut(id) {
             Some(process) => std::mem::replace(&mut process.place, Place::In(service, start)),
@@ -361,64 +342,6 @@ impl Attribution {
         Some(self.services.len() - 1)
     }
 
-    /// Decides whether a process that came from outside of the service begins a new
-    /// start of it, and whether it is the main process.
-    fn place_in_start(&mut self, id: ProcessId, service: usize, environment: &Environment) {
-        let since = self.waiting_since(id);
-        let starts = &mut self.services[service].activations;
-        let begins = match starts.last() {
-            None => true,
-            Some(last) => match (&environment.invocation_id, &last.collected.invocation_id) {
-                (Some(this), Some(open)) => this != open,
-                _ => last.is_over(),
-            },
-        };
-        if begins {
-            if starts.len() >= MAX_ACTIVATIONS {
-                self.forget_oldest(service);
-            }
-            let starts = &mut self.services[service].activations;
-            starts.push(Start {
-                collected: Collected::new(environment.invocation_id.clone()),
-                stage: None,
-                alive: BTreeSet::new(),
-                main_exited_well: None,
-            });
-        }
-        let index = self.services[service].activations.len() - 1;
-        let start = &mut self.services[service].activations[index];
-        if start.collected.invocation_id.is_none() {
-            start.collected.invocation_id.clone_from(&environment.invocation_id);
-        }
-        let vacant = start.collected.mains.is_empty() || start.main_exited_well.is_some();
-        if vacant && !environment.control {
-            // What was before it, such as ExecStartPre=, was not the main process.
-            start.collected.mains = vec![(since, id)];
-            start.main_exited_well = None;
-        }
-        self.sit(id, service, index);
-    }
-
-    /// Since when the facts of a waiting process count: its whole life.
-    fn waiting_since(&self, id: ProcessId) -> u64 {
-        match self.processes.get(id).map(|process| &process.place) {
-            Some(Place::Waiting(_, facts)) => facts.first().map_or(0, |(at, _)| *at),
-            _ => 0,
-        }
-    }
-
-    fn forget_oldest(&mut self, service: usize) {
-        self.services[service].activations.remove(0);
-        self.forgotten += 1;
-        for process in self.processes.iter_mut() {
-            match &mut process.place {
-                Place::In(of, 0) if *of == service => process.place = Place::Outside,
-                Place::In(of, start) if *of == service => *start -= 1,
-                _ => {}
-            }
-        }
-    }
-
     /// Keeps a fact with its process, and does what it changes in the start.
     fn store(&mut self, id: ProcessId, at: u64, fact: Fact) {
         if let Some(process) = self.processes.get_mut(id)
@@ -445,7 +368,7 @@ impl Attribution {
                     .as_deref()
                     .map(|payload| notify::parse(payload, datagram.length))
                     .filter(|message| datagram.errno == 0 && message.malformed.is_none())
-                    .and_then(|message| main_pid(&message.assignments));
+                    .and_then(|message| main_process::main_pid(&message.assignments));
                 let sockets = self.services[service].sockets.iter().map(String::as_str);
                 if let Some(pid) = main_pid
                     && notify::is_notify_socket(&datagram.destination, sockets)
@@ -481,53 +404,4 @@ impl Attribution {
             sockets.push(socket.to_owned());
         }
     }
-
-    /// `MAINPID=`: the process with this id in its own namespace, or in ours.
-    fn hand_over(&mut self, service: usize, start: usize, at: u64, pid: u32) {
-        let begun = &self.services[service].activations[start];
-        let heir = begun
-            .alive
-            .iter()
-            .copied()
-            .find(|id| self.processes.get(*id).is_some_and(|process| process.ns_pid == pid));
-        let heir = heir.or_else(|| begun.alive.iter().copied().find(|id| id.pid == pid));
-        let begun = &mut self.services[service].activations[start];
-        if let Some(heir) = heir.filter(|heir| begun.collected.main() != Some(*heir)) {
-            begun.collected.mains.push((at, heir));
-            begun.main_exited_well = None;
-        }
-    }
-
-    /// A process of a start ended. If it was the main one, and well, and of a unit, what
-    /// it left running is the service: it put itself into the background.
-    fn ended(&mut self, id: ProcessId, service: usize, start: usize, at: u64, well: bool) {
-        let is_tree = self.is_tree(service);
-        let begun = &mut self.services[service].activations[start];
-        begun.alive.remove(&id);
-        if begun.collected.main() != Some(id) {
-            return;
-        }
-        begun.main_exited_well = Some(well);
-        if !well || is_tree {
-            return;
-        }
-        let orphan = |heir: &&ProcessId| {
-            self.processes
-                .get(**heir)
-                .and_then(|process| process.parent)
-                .is_some_and(|parent| parent == id || !self.processes.is_alive(parent))
-        };
-        let begun = &self.services[service].activations[start];
-        let heir =
-            begun.alive.iter().filter(orphan).min_by_key(|heir| (heir.start_ticks, heir.pid));
-        if let Some(heir) = heir.copied() {
-            let begun = &mut self.services[service].activations[start];
-            begun.collected.mains.push((at, heir));
-            begun.main_exited_well = None;
-        }
-    }
-}
-
-fn main_pid(assignments: &[(String, String)]) -> Option<u32> {
-    assignments.iter().rev().find(|(key, _)| key == "MAINPID")?.1.parse().ok()
 }

@@ -1,0 +1,164 @@
+//! When a start of a service begins, and which process is its main one.
+
+use std::collections::BTreeSet;
+
+use super::{Attribution, Start};
+use crate::timeline::{
+    collected::Collected,
+    observation::{Environment, ProcessId},
+    processes::Place,
+};
+
+/// Starts of one service that are kept; the oldest goes first.
+const MAX_ACTIVATIONS: usize = 200;
+/// Hand-overs of one start that are kept; the last one always is.
+const MAX_HAND_OVERS: usize = 1_000;
+
+impl Attribution {
+    /// Decides whether a process that came from outside of the service begins a new
+    /// start of it, and whether it is the main process.
+    pub(super) fn place_in_start(
+        &mut self,
+        id: ProcessId,
+        service: usize,
+        environment: &Environment,
+    ) {
+        let since = self.waiting_since(id);
+        let starts = &mut self.services[service].activations;
+        let begins = match starts.last() {
+            None => true,
+            Some(last) => match (&environment.invocation_id, &last.collected.invocation_id) {
+                (Some(this), Some(open)) => this != open,
+                _ => last.is_over(),
+            },
+        };
+        if begins {
+            if starts.len() >= MAX_ACTIVATIONS {
+                self.forget_oldest(service);
+            }
+            let starts = &mut self.services[service].activations;
+            starts.push(Start {
+                collected: Collected::new(environment.invocation_id.clone()),
+                stage: None,
+                alive: BTreeSet::new(),
+                main_exited_well: None,
+            });
+        }
+        let index = self.services[service].activations.len() - 1;
+        let start = &mut self.services[service].activations[index];
+        if start.collected.invocation_id.is_none() {
+            start.collected.invocation_id.clone_from(&environment.invocation_id);
+        }
+        let vacant = start.collected.mains.is_empty() || start.main_exited_well.is_some();
+        if vacant && !environment.control {
+            // What was before it, such as ExecStartPre=, was not the main process.
+            start.collected.mains = vec![(since, id)];
+            start.main_exited_well = None;
+        }
+        self.sit(id, service, index);
+    }
+
+    /// Since when the facts of a waiting process count: its whole life.
+    fn waiting_since(&self, id: ProcessId) -> u64 {
+        match self.processes.get(id).map(|process| &process.place) {
+            Some(Place::Waiting(_, facts)) => facts.first().map_or(0, |(at, _)| *at),
+            _ => 0,
+        }
+    }
+
+    fn forget_oldest(&mut self, service: usize) {
+        let oldest = self.services[service].activations.remove(0);
+        self.taken -= oldest.collected.count();
+        self.forgotten += 1;
+        for process in self.processes.iter_mut() {
+            match &mut process.place {
+                Place::In(of, 0) if *of == service => process.place = Place::Outside,
+                Place::In(of, start) if *of == service => *start -= 1,
+                _ => {}
+            }
+        }
+    }
+
+    /// Of the processes found running that nobody in the service started, the oldest is
+    /// the main one. /proc lists them by pid, which may put a child first.
+    pub(super) fn prefer_older(
+        &mut self,
+        id: ProcessId,
+        service: usize,
+        start: usize,
+        environment: &Environment,
+    ) {
+        let collected = &mut self.services[service].activations[start].collected;
+        if !environment.control
+            && collected.joined_at.is_some()
+            && let [(_, main)] = collected.mains.as_mut_slice()
+            && id.start_ticks < main.start_ticks
+        {
+            *main = id;
+        }
+    }
+
+    /// `MAINPID=`: the process with this id in its own namespace, or in ours.
+    pub(super) fn hand_over(&mut self, service: usize, start: usize, at: u64, pid: u32) {
+        let begun = &self.services[service].activations[start];
+        let heir = begun
+            .alive
+            .iter()
+            .copied()
+            .find(|id| self.processes.get(*id).is_some_and(|process| process.ns_pid == pid));
+        let heir = heir.or_else(|| begun.alive.iter().copied().find(|id| id.pid == pid));
+        if let Some(heir) = heir.filter(|heir| begun.collected.main() != Some(*heir)) {
+            self.crown(service, start, at, heir);
+        }
+    }
+
+    /// Makes a process the main one from `at` on.
+    fn crown(&mut self, service: usize, start: usize, at: u64, heir: ProcessId) {
+        let begun = &mut self.services[service].activations[start];
+        let mains = &mut begun.collected.mains;
+        if mains.len() >= MAX_HAND_OVERS {
+            mains.pop();
+        }
+        mains.push((at, heir));
+        begun.main_exited_well = None;
+    }
+
+    /// A process of a start ended. If it was the main one, and well, and of a unit, what
+    /// it left running is the service: it put itself into the background.
+    pub(super) fn ended(
+        &mut self,
+        id: ProcessId,
+        service: usize,
+        start: usize,
+        at: u64,
+        well: bool,
+    ) {
+        let is_tree = self.is_tree(service);
+        let begun = &mut self.services[service].activations[start];
+        begun.alive.remove(&id);
+        if begun.collected.main() != Some(id) {
+            return;
+        }
+        begun.main_exited_well = Some(well);
+        if !well || is_tree {
+            return;
+        }
+        let orphan = |heir: &&ProcessId| {
+            self.processes
+                .get(**heir)
+                .and_then(|process| process.parent)
+                .is_some_and(|parent| parent == id || !self.processes.is_alive(parent))
+        };
+        let begun = &self.services[service].activations[start];
+        let heir =
+            begun.alive.iter().filter(orphan).min_by_key(|heir| (heir.start_ticks, heir.pid));
+        if let Some(heir) = heir.copied() {
+            self.crown(service, start, at, heir);
+        }
+    }
+}
+
+/// The process a message hands over to.
+pub(super) fn main_pid(assignments: &[(String, String)]) -> Option<u32> {
+    assignments.iter().rev().find(|(key, _)| key == "MAINPID")?.1.parse().ok()
+}
