@@ -13,14 +13,23 @@ use crate::timeline::observation::{
 /// The parent of kernel threads.
 const KTHREADD: i32 = 2;
 
-/// Every process that is there, as observations of this moment.
+/// Every process that is there, as observations of this moment, the oldest first: so
+/// parents come before their children.
 #[must_use]
 pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
     let Ok(processes) = process::all_processes() else {
         return Vec::new();
     };
-    processes
-        .filter_map(|process| found(&process.ok()?, hierarchies))
+    // By id and not opened, which could be more files than a process may have open.
+    let mut ids: Vec<(u64, i32)> = processes
+        .filter_map(|process| {
+            let stat = process.ok()?.stat().ok()?;
+            Some((stat.starttime, stat.pid))
+        })
+        .collect();
+    ids.sort_unstable();
+    ids.into_iter()
+        .filter_map(|(_, pid)| found(&Process::new(pid).ok()?, hierarchies))
         .map(|fact| Observation { at: clock::boot_ns(), fact })
         .collect()
 }

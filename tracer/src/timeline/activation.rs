@@ -86,7 +86,8 @@ impl<'a> Timeline<'a> {
                 let posture = postures.get(*heir);
                 self.turn(Turn { at_ns: self.at(*since), posture, exec: false });
             }
-            if momentary.contains(&index) {
+            if let (Some(half), Fact::Mask { task, .. }) = (momentary.get(&index), fact) {
+                postures.moment(task.id, *half);
                 continue;
             }
             let before = fact_task(fact).map(|task| postures.get(task.id)).unwrap_or_default();
@@ -107,6 +108,10 @@ impl<'a> Timeline<'a> {
                 }
                 fact => self.event(*at, fact, before, after),
             }
+        }
+        for (since, heir) in hand_overs {
+            let posture = postures.get(*heir);
+            self.turn(Turn { at_ns: self.at(*since), posture, exec: false });
         }
         self.activation()
     }
@@ -301,8 +306,7 @@ impl<'a> Timeline<'a> {
             .unwrap_or_default();
         let mut sender = self.sender(&datagram.sender);
         sender.exe = datagram.exe.clone().or(sender.exe);
-        let claimed =
-            datagram.claimed_pid.filter(|pid| *pid != datagram.sender.ns_pid && *pid != 0);
+        let claimed = admission::claimed(datagram);
         let access = self.frame.facts.and_then(|facts| facts.notify_access.as_deref());
         let (accepted, problem) =
             admission::judge(self.collected, access, at, datagram, claimed, &message);
@@ -353,7 +357,7 @@ impl<'a> Timeline<'a> {
         let announces = announces && (joined_ns.is_none() || self.ready_ns.is_some());
         let from = seen_from.unwrap_or(0);
         let exposure = exposure::spans(&self.turns, self.ready_ns, announces, from, end);
-        let since = self.zero.cast_signed() - self.frame.anchor.boot_ns.cast_signed();
+        let since = self.zero.cast_signed().saturating_sub(self.frame.anchor.boot_ns.cast_signed());
         let since = jiff::SignedDuration::from_nanos(since);
         let main = self.collected.main();
         Activation {

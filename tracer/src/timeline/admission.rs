@@ -11,6 +11,13 @@ use super::{
 /// and why not.
 pub type Admission = (Option<bool>, Option<String>);
 
+/// The pid a message was sent for, in its sender's namespace, if that is another than
+/// the sender's.
+#[must_use]
+pub fn claimed(datagram: &Datagram) -> Option<u32> {
+    datagram.claimed_pid.filter(|pid| *pid != datagram.sender.ns_pid && *pid != 0)
+}
+
 /// Judges a message that was sent at `at` (`manager_invoke_notify_message` and
 /// `service_notify_message_authorized`). `access` is NotifyAccess=; `claimed` the pid it
 /// was sent for, in its sender's namespace, if that is another than the sender's.
@@ -48,6 +55,9 @@ pub fn judge(
         Some("all") => (Some(true), None),
         Some("main" | "exec") if speaks_for_main => (Some(true), None),
         Some("none") => refused("NotifyAccess=none admits nobody".to_owned()),
+        // It admits the commands of ExecStartPost= and its like too, and which processes
+        // those are is not known.
+        Some("exec") => (None, Some("only a command of the unit may send it".to_owned())),
         Some(access) => refused(not_admitted(access, datagram, main)),
     }
 }

@@ -6,16 +6,17 @@
 //! process wait with it until then.
 
 mod main_process;
+mod seat;
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
+    builder::Setup,
     collected::{Collected, fact_task},
     document::ServiceKind,
-    notify,
     observation::{Environment, Fact, Observation, ProcessId, Task},
-    processes::{Place, Processes, Seat},
-    scope::{Named, Scope},
+    processes::{Place, Process, Processes, Seat},
+    scope::Named,
 };
 
 /// Services that are kept.
@@ -26,9 +27,6 @@ const MAX_WAITING: usize = 200;
 const MAX_SOCKETS: usize = 64;
 /// Facts kept of all services together; beyond, only those of weight.
 const MAX_FACTS: u64 = 1_000_000;
-/// What systemd (255 and later) executes first in every process it starts. It executes
-/// the service's own program, with the environment that tells what that is for.
-const EXECUTOR: &str = "systemd-executor";
 
 /// Everything attributed so far.
 #[derive(Clone, Debug, Default)]
@@ -87,7 +85,7 @@ impl Start {
 
 impl Attribution {
     /// Takes the next fact.
-    pub fn learn(&mut self, scope: &Scope, observation: Observation) {
+    pub fn learn(&mut self, setup: &Setup, observation: Observation) {
         let Observation { at, fact } = observation;
         match &fact {
             Fact::CgroupPath { hierarchy: 0, id, path } => {
@@ -102,6 +100,11 @@ impl Attribution {
                 return;
             }
             Fact::Found { task, parent, cgroup, .. } => {
+                // What its start or its end showed tells more.
+                let placed = |known: &Process| known.born && known.place != Place::Outside;
+                if self.processes.get(task.id).is_some_and(|known| known.ended || placed(known)) {
+                    return;
+                }
                 let parent = self.processes.with_pid(*parent);
                 self.meet(task, parent);
                 if let Some(process) = self.processes.get_mut(task.id) {
@@ -112,6 +115,9 @@ impl Attribution {
             Fact::Fork { parent, child, .. } => {
                 self.meet(parent, None);
                 self.meet(child, Some(parent.id));
+                if let Some(process) = self.processes.get_mut(child.id) {
+                    process.born = true;
+                }
                 self.inherit(parent, child);
             }
             Fact::CgroupAttach { task, tracks_units: true, path, .. } => {
@@ -124,6 +130,12 @@ impl Attribution {
                     }
                 }
             }
+            Fact::Exec { task, .. } => {
+                self.meet(task, None);
+                if let Some(process) = self.processes.get_mut(task.id) {
+                    process.born = true;
+                }
+            }
             fact => {
                 if let Some(task) = fact_task(fact) {
                     self.meet(task, None);
@@ -133,8 +145,8 @@ impl Attribution {
         let Some(task) = fact_task(&fact).cloned() else {
             return;
         };
-        self.seat(scope, &task, at, &fact);
-        self.store(task.id, at, fact);
+        self.seat(&setup.scope, &task, at, &fact);
+        self.store(setup, task.id, at, fact);
     }
 
     /// The ids of processes in scope that have not ended.
@@ -208,125 +220,6 @@ impl Attribution {
         }
     }
 
-    /// Finds a process's service, and its start if that can be told by now.
-    fn seat(&mut self, scope: &Scope, task: &Task, at: u64, fact: &Fact) {
-        let id = task.id;
-        let Some(process) = self.processes.get(id).filter(|process| !process.ended) else {
-            return;
-        };
-        let (seat, parent) = (process.place.seat(), process.parent);
-        let named = process.cgroup.as_deref().and_then(|path| scope.service_at(path));
-        let service = match (seat, scope) {
-            (_, Scope::Command { parent: tracer, name }) => {
-                let of_tracer =
-                    matches!(fact, Fact::Fork { parent, .. } if parent.id.pid == *tracer);
-                of_tracer.then(|| Named {
-                    name: name.clone(),
-                    kind: ServiceKind::Command,
-                    path: String::new(),
-                })
-            }
-            (Seat::Outside, _) if scope.selects_process(id.pid) && self.is_selected(id) => {
-                Some(Named {
-                    name: format!("pid {}", id.pid),
-                    kind: ServiceKind::Process,
-                    path: String::new(),
-                })
-            }
-            _ => named,
-        };
-        let service = service.and_then(|named| self.service(named));
-        let moved = match (seat, service) {
-            (Seat::Outside, Some(_)) => true,
-            // A move to another unit's cgroup leaves the old one.
-            (Seat::In(old, _) | Seat::Waiting(old), Some(new)) => old != new,
-            _ => false,
-        };
-        if let (true, Some(service)) = (moved, service) {
-            self.leave(id);
-            self.arrive(id, parent, service, at, fact);
-        } else if matches!(fact, Fact::CgroupAttach { .. }) && service.is_none() {
-            self.move_out(id);
-        }
-        // The exec, or an end before it, tells the start.
-        if let Some(Seat::Waiting(service)) = self.processes.seat(id) {
-            match fact {
-                Fact::Exec { exe, .. } if exe.rsplit('/').next() == Some(EXECUTOR) => {}
-                Fact::Exec { environment, .. } => self.place_in_start(id, service, environment),
-                // systemd's own helpers do their work and end without an exec.
-                Fact::Exit { signal: None, .. } => self.processes.set_place(id, Place::Outside),
-                Fact::Exit { .. } => self.place_in_start(id, service, &Environment::default()),
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether this is the first process seen of a pid that was asked for.
-    fn is_selected(&mut self, id: ProcessId) -> bool {
-        *self.selected.entry(id.pid).or_insert(id) == id
-    }
-
-    /// A process was moved to a cgroup that is no service's in scope, as a login moves its
-    /// session out of the unit of sshd. systemd's main process stays that wherever it is.
-    fn move_out(&mut self, id: ProcessId) {
-        if let Some(Seat::In(service, start)) = self.processes.seat(id)
-            && !self.is_tree(service)
-            && self.services[service].activations[start].collected.main() != Some(id)
-        {
-            self.leave(id);
-            self.processes.set_place(id, Place::Outside);
-        }
-    }
-
-    /// A process comes into a service.
-    fn arrive(
-        &mut self,
-        id: ProcessId,
-        parent: Option<ProcessId>,
-        service: usize,
-        at: u64,
-        fact: &Fact,
-    ) {
-        let with_parent = parent.and_then(|parent| match self.processes.seat(parent) {
-            Some(Seat::In(of, start)) if of == service => Some(start),
-            _ => None,
-        });
-        let is_tree = self.is_tree(service);
-        match (fact, with_parent) {
-            (_, Some(start)) => self.sit(id, service, start),
-            (Fact::Found { environment, .. }, None) => {
-                self.place_in_start(id, service, environment);
-                if let Some(Seat::In(service, start)) = self.processes.seat(id) {
-                    self.prefer_older(id, service, start, environment);
-                    let collected = &mut self.services[service].activations[start].collected;
-                    collected.joined_at.get_or_insert(at);
-                }
-            }
-            // What the tracer started, or was pointed at, is the main process from the start.
-            (_, None) if is_tree => {
-                self.place_in_start(id, service, &Environment::default());
-            }
-            (Fact::Exec { .. } | Fact::Fork { .. } | Fact::CgroupAttach { .. }, None) => {
-                self.processes.set_place(id, Place::Waiting(service, Vec::new()));
-            }
-            // Seen in the middle of its life: nothing more will tell.
-            (_, None) => self.place_in_start(id, service, &Environment::default()),
-        }
-    }
-
-    fn sit(&mut self, id: ProcessId, service: usize, start: usize) {
-        let waited = match self.processes.get_mut(id) {
-            Some(process) => std::mem::replace(&mut process.place, Place::In(service, start)),
-            None => return,
-        };
-        self.services[service].activations[start].alive.insert(id);
-        if let Place::Waiting(_, facts) = waited {
-            for (at, fact) in facts {
-                self.collect(service, start, at, fact);
-            }
-        }
-    }
-
     /// The service of this name and path, new if need be.
     fn service(&mut self, named: Named) -> Option<usize> {
         let key = if named.path.is_empty() { named.name.clone() } else { named.path.clone() };
@@ -343,7 +236,7 @@ impl Attribution {
     }
 
     /// Keeps a fact with its process, and does what it changes in the start.
-    fn store(&mut self, id: ProcessId, at: u64, fact: Fact) {
+    fn store(&mut self, setup: &Setup, id: ProcessId, at: u64, fact: Fact) {
         if let Some(process) = self.processes.get_mut(id)
             && let Place::Waiting(_, facts) = &mut process.place
         {
@@ -363,18 +256,7 @@ impl Attribution {
                 self.note_socket(service, environment.notify_socket.as_deref());
             }
             Fact::Notify(datagram) => {
-                let main_pid = datagram
-                    .payload
-                    .as_deref()
-                    .map(|payload| notify::parse(payload, datagram.length))
-                    .filter(|message| datagram.errno == 0 && message.malformed.is_none())
-                    .and_then(|message| main_process::main_pid(&message.assignments));
-                let sockets = self.services[service].sockets.iter().map(String::as_str);
-                if let Some(pid) = main_pid
-                    && notify::is_notify_socket(&datagram.destination, sockets)
-                {
-                    self.hand_over(service, start, at, pid);
-                }
+                self.hand_over(setup, service, start, at, datagram);
             }
             _ => {}
         }

@@ -112,7 +112,7 @@ impl Builder {
             && entry.key().0 <= before
         {
             let observation = entry.remove();
-            self.attribution.learn(&self.setup.scope, observation);
+            self.attribution.learn(&self.setup, observation);
         }
     }
 

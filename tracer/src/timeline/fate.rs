@@ -113,9 +113,14 @@ impl Fates {
         let harmless = generate.disposition == DispositionKind::Default
             && IGNORED_BY_DEFAULT.contains(&signal.number());
         let fate = match generate.result {
-            GenerateResult::Ignored if generate.dying_of.is_some() => Fate::Dropped,
-            GenerateResult::Ignored => Fate::Ignored,
-            GenerateResult::Overflow => Fate::Dropped,
+            GenerateResult::Ignored
+                if generate.disposition == DispositionKind::Ignored || harmless =>
+            {
+                Fate::Ignored
+            }
+            // There was no room, or the process is exiting: only then it throws away what it
+            // doesn't ignore.
+            GenerateResult::Ignored | GenerateResult::Overflow => Fate::Dropped,
             GenerateResult::AlreadyPending => Fate::Coalesced,
             GenerateResult::Queued | GenerateResult::LostInfo if harmless => Fate::Ignored,
             GenerateResult::Queued | GenerateResult::LostInfo if condemned => Fate::Killed,

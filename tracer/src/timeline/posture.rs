@@ -1,11 +1,12 @@
 //! What a process does on the reload signal, followed through time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
 use super::{
     event::{Consumer, DispositionKind, Runtime},
+    masks::Half,
     observation::{Fact, ProcessId, State},
 };
 use crate::signal::Signal;
@@ -54,7 +55,7 @@ impl Posture {
     /// Whether the signal reaches the program's own code.
     #[must_use]
     pub fn takes(self) -> bool {
-        (self.caught && self.runtime.is_none()) || self.consumer.is_some()
+        (self.caught && self.runtime.is_none()) || (self.blocked && self.consumer.is_some())
     }
 
     fn with(self, state: &State, signal: Signal) -> Self {
@@ -75,19 +76,48 @@ pub struct Postures<'a> {
     signal: Signal,
     runtimes: &'a Runtimes,
     of: HashMap<ProcessId, Posture>,
+    /// How many masks are set for a moment now.
+    moments: HashMap<ProcessId, u32>,
+    /// The processes whose runtime passes signals on.
+    forwarding: HashSet<ProcessId>,
 }
 
 impl<'a> Postures<'a> {
     /// Nobody's yet.
     #[must_use]
     pub fn new(signal: Signal, runtimes: &'a Runtimes) -> Self {
-        Self { signal, runtimes, of: HashMap::new() }
+        Self {
+            signal,
+            runtimes,
+            of: HashMap::new(),
+            moments: HashMap::new(),
+            forwarding: HashSet::new(),
+        }
     }
 
     /// A process's posture now.
     #[must_use]
     pub fn get(&self, id: ProcessId) -> Posture {
         self.of.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Takes half of a momentary mask in: what is blocked only meanwhile doesn't count.
+    pub fn moment(&mut self, id: ProcessId, half: Half) {
+        let open = self.moments.entry(id).or_default();
+        *open = match half {
+            Half::Set => *open + 1,
+            Half::Restored => open.saturating_sub(1),
+        };
+    }
+
+    /// A process's posture with this state now.
+    fn now(&self, id: ProcessId, state: &State) -> Posture {
+        let before = self.get(id);
+        let now = before.with(state, self.signal);
+        match self.moments.get(&id) {
+            Some(1..) => Posture { blocked: before.blocked, ..now },
+            _ => now,
+        }
     }
 
     /// Takes a fact in; gives the process whose posture it tells, and what it is now.
@@ -99,29 +129,40 @@ impl<'a> Postures<'a> {
                 (task.id, posture)
             }
             Fact::Fork { child, state, parent } => {
-                (child.id, self.get(parent.id).with(state, self.signal))
+                let mut posture = self.get(parent.id).with(state, self.signal);
+                // The child has the descriptors, but not the threads that wait.
+                posture.consumer = posture.consumer.filter(|way| *way == Consumer::Signalfd);
+                (child.id, posture)
             }
             // An exec takes the handlers away, and with them whoever waited.
             Fact::Exec { task, state, .. } => {
+                self.forwarding.remove(&task.id);
+                self.moments.remove(&task.id);
                 (task.id, Posture::default().with(state, self.signal))
             }
             Fact::Disposition { task, state, signal, shared_by, .. } => {
-                let mut posture = self.get(task.id).with(state, self.signal);
+                let mut posture = self.now(task.id, state);
                 if *signal == self.signal {
                     let runtime = self.runtimes.installed(task.id, at, *shared_by);
-                    posture.runtime = runtime.filter(|_| posture.caught);
+                    // Go leaves a HUP alone that was ignored from the start, as by nohup(1),
+                    // until the program asks for it.
+                    let asked_for = self.forwarding.contains(&task.id);
+                    posture.runtime = runtime.filter(|_| posture.caught && !asked_for);
                 }
                 (task.id, posture)
             }
             Fact::Mask { task, state, before, after } => {
-                let mut posture = self.get(task.id).with(state, self.signal);
-                if posture.runtime == Some(Runtime::CatchAll) && is_forwarder(*before, *after) {
-                    posture.runtime = self.runtimes.forwards(task.id, at);
+                let mut posture = self.now(task.id, state);
+                if is_forwarder(*before, *after) {
+                    self.forwarding.insert(task.id);
+                    if posture.runtime == Some(Runtime::CatchAll) {
+                        posture.runtime = self.runtimes.forwards(task.id, at);
+                    }
                 }
                 (task.id, posture)
             }
             Fact::Consume { task, state, consumer, set } => {
-                let mut posture = self.get(task.id).with(state, self.signal);
+                let mut posture = self.now(task.id, state);
                 if set.intersects(self.signal.set()) {
                     posture.consumer = Some(*consumer);
                 }

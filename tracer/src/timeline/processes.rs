@@ -21,6 +21,8 @@ pub struct Process {
     pub cgroup: Option<String>,
     /// Where it belongs.
     pub place: Place,
+    /// Its start, or that of its program, was seen.
+    pub born: bool,
     /// Its exit was seen.
     pub ended: bool,
 }
@@ -89,15 +91,19 @@ impl Processes {
             parent,
             cgroup: path.cloned(),
             place: Place::Outside,
+            born: false,
             ended: false,
         });
-        if process.cgroup.is_none() {
-            process.cgroup = path.cloned();
-        }
-        process.parent = process.parent.or(parent);
         if process.ended {
             return None;
         }
+        if process.cgroup.is_none() {
+            process.cgroup = path.cloned();
+        }
+        if process.ns_pid == 0 {
+            process.ns_pid = task.ns_pid;
+        }
+        process.parent = process.parent.or(parent);
         self.by_pid.insert(task.id.pid, task.id).filter(|before| *before != task.id)
     }
 

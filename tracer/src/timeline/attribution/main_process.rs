@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{Attribution, Start};
 use crate::timeline::{
+    admission,
+    builder::Setup,
     collected::Collected,
-    observation::{Environment, ProcessId},
+    notify,
+    observation::{Datagram, Environment, ProcessId},
     processes::Place,
 };
 
@@ -98,17 +101,44 @@ impl Attribution {
         }
     }
 
-    /// `MAINPID=`: the process with this id in its own namespace, or in ours.
-    pub(super) fn hand_over(&mut self, service: usize, start: usize, at: u64, pid: u32) {
+    /// `MAINPID=`: the process with this id in the sender's own namespace, or in ours.
+    pub(super) fn hand_over(
+        &mut self,
+        setup: &Setup,
+        service: usize,
+        start: usize,
+        at: u64,
+        datagram: &Datagram,
+    ) {
+        let sockets = self.services[service].sockets.iter().map(String::as_str);
+        if !notify::is_notify_socket(&datagram.destination, sockets) {
+            return;
+        }
+        let payload = datagram.payload.as_deref().unwrap_or_default();
+        let message = notify::parse(payload, datagram.length);
+        let Some(pid) = main_pid(&message.assignments) else {
+            return;
+        };
         let begun = &self.services[service].activations[start];
-        let heir = begun
-            .alive
-            .iter()
-            .copied()
-            .find(|id| self.processes.get(*id).is_some_and(|process| process.ns_pid == pid));
-        let heir = heir.or_else(|| begun.alive.iter().copied().find(|id| id.pid == pid));
+        let access = setup.facts.as_ref().and_then(|facts| facts.notify_access.as_deref());
+        let claimed = admission::claimed(datagram);
+        let (accepted, _) =
+            admission::judge(&begun.collected, access, at, datagram, claimed, &message);
+        if accepted == Some(false) {
+            return;
+        }
+        let sender = &datagram.sender;
+        let by_ours = begun.alive.iter().find(|id| id.pid == pid);
+        // One that has another id in ours is in another namespace.
+        let is_own = |id: &&ProcessId| {
+            id.pid != pid && self.processes.get(**id).is_some_and(|process| process.ns_pid == pid)
+        };
+        let by_own = begun.alive.iter().find(is_own);
+        let in_ours = sender.ns_pid == sender.id.pid;
+        let heir = if in_ours { by_ours.or(by_own) } else { by_own.or(by_ours) }.copied();
         if let Some(heir) = heir.filter(|heir| begun.collected.main() != Some(*heir)) {
-            self.crown(service, start, at, heir);
+            // The message itself is judged by who was the main process before it.
+            self.crown(service, start, at.saturating_add(1), heir);
         }
     }
 
@@ -159,6 +189,6 @@ impl Attribution {
 }
 
 /// The process a message hands over to.
-pub(super) fn main_pid(assignments: &[(String, String)]) -> Option<u32> {
+fn main_pid(assignments: &[(String, String)]) -> Option<u32> {
     assignments.iter().rev().find(|(key, _)| key == "MAINPID")?.1.parse().ok()
 }

@@ -1,9 +1,12 @@
 //! Which service, which start of it, and which main process facts belong to.
 
+use globset::Glob;
+
 use super::story::{DEMO, MS, STARTER, Story};
 use crate::{
     signal::Signal,
     timeline::{
+        Selector,
         document::{OutcomeState, ServiceKind},
         event::{DispositionKind, What},
         observation::{Fact, State, Task},
@@ -229,4 +232,72 @@ fn a_message_that_arrives_late_has_its_place_by_its_time() {
     let told = story.told();
     assert_eq!(told.milestones.ready_ns, Some(49 * MS as i64));
     assert!(told.events.is_sorted_by_key(|event| event.at_ns));
+}
+
+#[test]
+fn a_process_asked_for_stays_that_in_a_unit_that_is_asked_for_too() {
+    let unit = Selector::Unit(Glob::new("demo*").unwrap().compile_matcher());
+    let told = Story::selected(vec![unit, Selector::Process(20)])
+        .found(20, STARTER, DEMO, &[])
+        .handler(10, 20)
+        .told();
+    assert_eq!(told.services[0].name, "pid 20");
+    assert_eq!(told.starts().len(), 1);
+}
+
+#[test]
+fn a_process_whose_start_was_seen_is_not_found_running() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(10, 10);
+    let mut found = Story::unit().found(10, STARTER, DEMO, &[]).observations.remove(0);
+    if let Fact::Found { task, .. } = &mut found.fact {
+        task.id = story.task(10).id;
+    }
+    let told = story.fact(20, found.fact).told();
+    assert_eq!(told.joined_ns, None);
+    assert!(told.milestones.handler_ns.is_some());
+    assert!(
+        !told
+            .events
+            .iter()
+            .any(|event| matches!(event.what, What::Disposition { found: true, .. }))
+    );
+}
+
+#[test]
+fn a_process_met_in_the_middle_of_its_life_was_joined_late() {
+    let mut story = Story::unit().found(20, STARTER, DEMO, &[]);
+    let found = story.observations.remove(0).fact;
+    let met = story.fact(5, Fact::CgroupPath { hierarchy: 0, id: 1, path: DEMO.to_owned() });
+    let told = met.hup(10, 20, 20).fact(20, found).told();
+    assert_eq!(main_pid(&told), Some(20));
+    assert!(told.joined_ns.is_some());
+    assert_eq!(told.milestones.exec_ns, None);
+}
+
+#[test]
+fn what_waited_for_the_exec_goes_with_the_process_to_its_unit() {
+    let told = Story::unit()
+        .attach(0, 10, "/system.slice/demo-first.service")
+        .hup(5, STARTER, 10)
+        .attach(10, 10, DEMO)
+        .killed(20, 10, Signal::HUP)
+        .told();
+    assert_eq!(told.services[0].name, "demo.service");
+    assert_eq!(told.signals().len(), 1);
+}
+
+#[test]
+fn mainpid_from_a_container_is_an_id_in_the_container() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(10, 10, 7).fork(11, 10, 11);
+    let inside = |pid, ns_pid| Task { ns_pid, ..story.task(pid) };
+    let child = inside(11, 7);
+    let state = State::default();
+    let mut told = story.clone();
+    told.observations.pop();
+    let told = told
+        .fact(11, Fact::Fork { parent: inside(10, 1), child, state })
+        .datagram(20, 10, "MAINPID=7", |datagram| datagram.sender = inside(10, 1))
+        .told();
+    assert_eq!(main_pid(&told), Some(11));
+    assert_eq!(main_pid(&story.notify(20, 10, "MAINPID=7").told()), Some(7));
 }

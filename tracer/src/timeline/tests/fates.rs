@@ -183,3 +183,12 @@ fn a_signal_to_a_process_that_has_ended_is_no_reload_and_no_new_start() {
     assert_eq!(told.milestones.first_reload_ns, None);
     assert_eq!(told.signals().len(), 1);
 }
+
+#[test]
+fn a_signal_to_a_process_that_exits_by_itself_is_dropped_and_not_ignored() {
+    let story = running()
+        .handler(20, 10)
+        .hup_with(40, 10, 10, |generate| generate.result = GenerateResult::Ignored)
+        .exit(41, 10, 0);
+    assert_eq!(fates(&story), [(Fate::Dropped, None)]);
+}

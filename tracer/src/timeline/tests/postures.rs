@@ -119,3 +119,36 @@ fn after_signal_notify_it_is_not_known_what_the_runtime_does_until_it_has_done_i
     assert_eq!(served.exposure, [span(ExposureKind::Fatal, 0, 20)]);
     assert_eq!(served.milestones.handler_ns, Some(20 * MS as i64));
 }
+
+#[test]
+fn after_nohup_go_has_a_handler_from_the_moment_the_program_asks_for_the_signal() {
+    let last = Signal::from_number(64).unwrap();
+    let told = running()
+        .action(15, 10, Signal::HUP, DispositionKind::Ignored, 0)
+        .action(20, 10, last, DispositionKind::Handler, 60)
+        .set_aside(40, 10)
+        .action(41, 10, Signal::HUP, DispositionKind::Handler, 60)
+        .told();
+    assert_eq!(told.milestones.handler_ns, Some(31 * MS as i64));
+}
+
+#[test]
+fn a_signalfd_takes_only_what_is_blocked() {
+    let story = running().consume(20, 10, Consumer::Signalfd);
+    assert_eq!(story.told().milestones.handler_ns, None);
+    assert_eq!(story.told().exposure, [span(ExposureKind::Fatal, 0, 90)]);
+    let told = story.mask(30, 10, true).told();
+    assert_eq!(told.milestones.handler_ns, Some(20 * MS as i64));
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 20)]);
+}
+
+#[test]
+fn what_is_set_up_under_a_mask_for_a_moment_is_not_blocked() {
+    let told = running()
+        .mask(20, 10, true)
+        .action(20, 10, Signal::HUP, DispositionKind::Ignored, 0)
+        .mask(20, 10, false)
+        .told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 10), span(ExposureKind::Lost, 10, 90)]);
+    assert!(!told.events.iter().any(|event| matches!(event.what, What::Mask { .. })));
+}

@@ -76,3 +76,30 @@ fn a_notify_type_that_says_nothing_is_never_ready() {
     let told = running().with_facts("notify", "main").until(100).told();
     assert_eq!(told.exposure.last().map(|span| span.to_ns), Some(90 * MS as i64));
 }
+
+#[test]
+fn a_process_that_is_not_admitted_names_no_other_main_process() {
+    let main_pid = |access| {
+        let story = running().with_facts("notify", access).fork(30, 10, 11);
+        let told = story.notify(40, 11, "MAINPID=11\nREADY=1").told();
+        told.main_process.as_ref().map(|main| main.pid)
+    };
+    assert_eq!(main_pid("main"), Some(10));
+    assert_eq!(main_pid("all"), Some(11));
+}
+
+#[test]
+fn the_message_that_hands_over_is_still_the_old_main_processs() {
+    let story = running().with_facts("notify", "main").fork(30, 10, 11);
+    let story = story.notify(40, 10, "MAINPID=11\nREADY=1");
+    assert_eq!(message(&story).accepted, Some(true));
+    let told = story.told();
+    assert_eq!(told.main_process.as_ref().map(|main| main.pid), Some(11));
+    assert_eq!(told.milestones.ready_ns, Some(30 * MS as i64));
+}
+
+#[test]
+fn whether_notify_access_exec_admits_a_child_is_not_known() {
+    let story = running().with_facts("notify", "exec").fork(30, 10, 11);
+    assert_eq!(message(&story.notify(40, 11, "READY=1")).accepted, None);
+}

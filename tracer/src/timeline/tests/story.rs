@@ -65,12 +65,17 @@ impl Story {
     /// `sigready trace demo.service`.
     pub fn unit() -> Self {
         let glob = Glob::new("demo*.service").unwrap().compile_matcher();
-        Self::new(Scope::Selected(vec![Selector::Unit(glob)]))
+        Self::selected(vec![Selector::Unit(glob)])
+    }
+
+    /// `sigready trace` with these.
+    pub fn selected(selectors: Vec<Selector>) -> Self {
+        Self::new(Scope::Selected(selectors))
     }
 
     /// `sigready trace --pid`.
     pub fn process(pid: u32) -> Self {
-        Self::new(Scope::Selected(vec![Selector::Process(pid)]))
+        Self::selected(vec![Selector::Process(pid)])
     }
 
     pub fn with_facts(mut self, service_type: &str, notify_access: &str) -> Self {
