@@ -196,6 +196,59 @@ fn only_the_whole_line_ready_1_makes_ready() {
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_zero_byte_at_the_very_end_and_a_missing_newline_spoil_nothing() {
+    for payload in ["READY=1\\0", "STATUS=x\\nREADY=1", "\\n\\nREADY=1\\n"] {
+        let ran = python_notify(&sender(&format!("s.sendto(b'{payload}', address)")), &[]);
+        assert_eq!(message(&ran, "READY")["accepted"], true, "{payload}");
+        assert!(ran.activation()["milestones"]["ready_ns"].is_i64(), "{payload}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn stopping_in_the_same_message_takes_ready_back() {
+    let ran = python_notify(&sender("s.sendto(b'READY=1\\nSTOPPING=1', address)"), &[]);
+    assert_eq!(message(&ran, "READY")["accepted"], true);
+    assert_eq!(ran.activation()["milestones"]["ready_ns"], Value::Null);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn to_a_socket_whose_file_is_gone_only_those_who_were_connected_can_send() {
+    let ran = python_notify(
+        &sender(
+            "s.connect(address); os.unlink(address)\n\
+             t = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+             try: t.sendto(b'STATUS=late', address)\nexcept OSError as e: assert e.errno == 2\n\
+             s.send(b'READY=1')",
+        ),
+        &[],
+    );
+    assert_eq!(ran.activation()["outcome"]["code"], 0, "{}", ran.stderr);
+    let late = message(&ran, "STATUS");
+    assert_eq!((late["result"].as_i64(), late["accepted"].as_bool()), (Some(2), Some(false)));
+    let ready = message(&ran, "READY");
+    assert_eq!((ready["result"].as_i64(), ready["accepted"].as_bool()), (Some(0), Some(true)));
+    assert_eq!(ran.alerts(), ["notify-send-failed"]);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn systemd_notify_is_named_and_speaks_for_its_parent() {
+    let ran = run(
+        &["--until", "exit", "--timeout", "20s"],
+        &["/bin/sh", "-c", "trap : HUP; systemd-notify --ready; sleep 0.1"],
+    );
+    let ready = message(&ran, "READY");
+    let main = &ran.activation()["main_process"]["pid"];
+    assert_eq!(ready["sender"]["comm"], "systemd-notify");
+    assert!(ready["sender"]["exe"].as_str().unwrap().ends_with("/systemd-notify"), "{ready}");
+    assert_ne!(&ready["sender"]["pid"], main);
+    assert_eq!((&ready["claimed_pid"], &ready["accepted"]), (main, &Value::Bool(true)));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn a_message_of_4096_bytes_is_seen_whole_and_a_longer_one_is_refused() {
     let ran = python_notify(
         &sender(

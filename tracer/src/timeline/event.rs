@@ -200,7 +200,7 @@ pub enum Fate {
     Handled,
     /// It was thrown away on arrival.
     Ignored,
-    /// It still waits.
+    /// It still waits, or waited until the process ended.
     Pending,
     /// One of its kind was already waiting; they became one.
     Coalesced,

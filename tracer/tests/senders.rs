@@ -1,0 +1,182 @@
+//! Who sent a signal to whom: other programs, other threads, the process itself, and
+//! processes that follow one another under one pid.
+
+mod support;
+
+use serde_json::Value;
+use support::{Compiled, PYTHON, Ran, file, python, run};
+
+fn main_pid(ran: &Ran) -> &Value {
+    &ran.activation()["main_process"]["pid"]
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_program_that_is_gone_at_once_is_named_as_the_sender() {
+    let ran = python(
+        "import os, signal, subprocess\n\
+         signal.signal(signal.SIGHUP, lambda *a: None)\n\
+         subprocess.run(['/bin/kill', '-HUP', str(os.getpid())], check=True)",
+        &[],
+    );
+    let sender = &ran.hups()[0]["sender"];
+    let execs = ran.events("exec");
+    let killer = execs.iter().find(|exec| exec["process"]["comm"] == "kill").unwrap();
+    assert_eq!((&sender["comm"], &sender["pid"]), (&"kill".into(), &killer["process"]["pid"]));
+    assert_eq!(&ran.hups()[0]["target"]["pid"], main_pid(&ran));
+    assert_eq!(ran.hup(0), ("handler", "handled"));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn raised_by_the_process_itself_it_kills_and_names_itself() {
+    let program = Compiled::new("#include <signal.h>\nint main(void) { return raise(SIGHUP); }");
+    let ran = program.run(&[]);
+    assert_eq!(ran.hup(0), ("default", "killed"));
+    let hup = ran.hups()[0];
+    assert_eq!((&hup["sender"]["pid"], &hup["target"]["pid"]), (main_pid(&ran), main_pid(&ran)));
+    assert_eq!(hup["sender"]["comm"], "program");
+    assert_eq!((hup["si_code"].as_i64(), &hup["tid"]), (Some(-6), main_pid(&ran)));
+    assert_eq!(ran.activation()["outcome"]["signal"], "HUP");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn sent_to_another_thread_it_names_that_thread_and_ends_the_whole_process() {
+    let ran = python(
+        "import signal, threading, time\n\
+         other = threading.Thread(target=time.sleep, args=(10,), daemon=True)\n\
+         other.start()\n\
+         signal.pthread_kill(other.ident, signal.SIGHUP)\n\
+         time.sleep(10)",
+        &[],
+    );
+    assert_eq!(ran.hup(0), ("default", "killed"));
+    let hup = ran.hups()[0];
+    assert_eq!(&hup["target"]["pid"], main_pid(&ran));
+    assert!(hup["tid"].is_u64() && &hup["tid"] != main_pid(&ran), "{hup}");
+    assert_eq!(ran.activation()["outcome"]["signal"], "HUP");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn sent_to_a_process_group_it_is_told_once_for_each_member() {
+    let ran = python(
+        "import os, signal, time\n\
+         signal.signal(signal.SIGHUP, lambda *a: None)\n\
+         child = os.fork()\n\
+         if child == 0:\n    \
+             signal.signal(signal.SIGHUP, signal.SIG_DFL)\n    \
+             time.sleep(10)\n\
+         time.sleep(0.2)\n\
+         os.kill(0, signal.SIGHUP)\n\
+         os.waitpid(child, 0)",
+        &[],
+    );
+    let hups = ran.hups();
+    assert_eq!(hups.len(), 2, "{hups:#?}");
+    assert!(hups.iter().all(|hup| &hup["sender"]["pid"] == main_pid(&ran)));
+    let (own, childs): (Vec<&Value>, Vec<&Value>) =
+        hups.iter().partition(|hup| &hup["target"]["pid"] == main_pid(&ran));
+    assert_eq!(
+        (own[0]["disposition"].as_str(), own[0]["fate"].as_str()),
+        (Some("handler"), Some("handled"))
+    );
+    assert_eq!(
+        (childs[0]["disposition"].as_str(), childs[0]["fate"].as_str()),
+        (Some("default"), Some("killed"))
+    );
+    assert_eq!(ran.activation()["outcome"]["code"], 0, "the child's death is not the service's");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn between_a_re_exec_and_its_new_handler_it_kills() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = file(
+        directory.path(),
+        "service.py",
+        "import os, signal, sys, time\n\
+         again = len(sys.argv) > 1\n\
+         if again: time.sleep(5)\n\
+         signal.signal(signal.SIGHUP, lambda *a: None)\n\
+         if not again:\n    \
+             time.sleep(0.3)\n    \
+             os.execv('/usr/bin/python3', ['python3', __file__, 'again'])",
+    );
+    let ran = run(
+        &["--type", "simple", "--timeout", "20s", "--send", "HUP@handler", "--send", "HUP@1s"],
+        &[PYTHON, program.to_str().unwrap()],
+    );
+    assert_eq!(ran.events("exec").len(), 2, "{:#}", ran.activation());
+    assert_eq!(ran.hup(0), ("handler", "handled"));
+    assert_eq!(ran.hup(1), ("default", "killed"));
+    assert_eq!(ran.alerts(), ["reload-before-handler"]);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn after_a_sigtimedwait_that_is_over_nobody_takes_it() {
+    let program = Compiled::new(
+        "#include <signal.h>\n#include <time.h>\n#include <unistd.h>\n\
+         int main(void) {\n\
+           sigset_t s; sigemptyset(&s); sigaddset(&s, SIGHUP);\n\
+           sigprocmask(SIG_BLOCK, &s, 0);\n\
+           struct timespec t = { .tv_nsec = 100000000 };\n\
+           int first = sigtimedwait(&s, 0, &t);\n\
+           usleep(600000);\n\
+           return first == -1 ? 7 : 1;\n\
+         }",
+    );
+    let ran = program.run(&["HUP@400ms"]);
+    assert_eq!(ran.activation()["outcome"]["code"], 7, "the wait ended before the signal");
+    assert_eq!(ran.hup(0), ("blocked", "pending"));
+    let awaited = program.run(&["HUP@50ms"]);
+    assert_eq!(awaited.hup(0), ("blocked", "handled"));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn what_waited_for_a_process_is_not_taken_by_the_next_one_under_its_pid() {
+    // The first dies with a HUP waiting. The second, under the same pid, handles one.
+    let program = Compiled::new(
+        "#define _GNU_SOURCE\n\
+         #include <linux/sched.h>\n#include <signal.h>\n#include <stdint.h>\n#include <sys/syscall.h>\n\
+         #include <sys/wait.h>\n#include <unistd.h>\n\
+         static void on(int s) { (void)s; }\n\
+         int main(void) {\n\
+           sigset_t hup; sigemptyset(&hup); sigaddset(&hup, SIGHUP);\n\
+           pid_t first = fork();\n\
+           if (first == 0) {\n\
+             sigprocmask(SIG_BLOCK, &hup, 0);\n\
+             usleep(400000); _exit(3);\n\
+           }\n\
+           usleep(200000); kill(first, SIGHUP); waitpid(first, 0, 0);\n\
+           struct clone_args c = { .exit_signal = SIGCHLD, .set_tid = (uint64_t)(uintptr_t)&first, .set_tid_size = 1 };\n\
+           pid_t second = syscall(SYS_clone3, &c, sizeof c);\n\
+           if (second == 0) {\n\
+             struct sigaction a = { .sa_handler = on };\n\
+             sigaction(SIGHUP, &a, 0);\n\
+             pause();\n\
+             _exit(4);\n\
+           }\n\
+           if (second != first) return 9;\n\
+           usleep(200000); kill(second, SIGHUP);\n\
+           int status; waitpid(second, &status, 0);\n\
+           return WIFEXITED(status) ? WEXITSTATUS(status) : 8;\n\
+         }",
+    );
+    let ran = program.run(&[]);
+    assert_eq!(ran.activation()["outcome"]["code"], 4, "the kernel's word: same pid, handled");
+    assert_eq!(ran.hups()[0]["target"]["pid"], ran.hups()[1]["target"]["pid"]);
+    assert_eq!(ran.hup(0), ("blocked", "pending"), "it waited to the end");
+    assert_eq!(ran.hup(1), ("handler", "handled"));
+    let pid = &ran.hups()[0]["target"]["pid"];
+    let exits = ran.events("exit");
+    let ends: Vec<Option<u64>> = exits
+        .iter()
+        .filter(|exit| &exit["process"]["pid"] == pid)
+        .map(|exit| exit["code"].as_u64())
+        .collect();
+    assert_eq!(ends, [Some(3), Some(4)]);
+}
