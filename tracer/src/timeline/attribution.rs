@@ -37,7 +37,7 @@ pub struct Attribution {
     /// In order of first appearance.
     pub services: Vec<Service>,
     by_path: HashMap<String, usize>,
-    /// Services and activations that there was no room for.
+    /// Services, starts, and facts from before an exec that there was no room for.
     pub forgotten: u64,
     /// Facts taken, of all services.
     taken: u64,
@@ -92,7 +92,10 @@ impl Attribution {
                 self.processes.learn_path(*id, path);
                 return;
             }
-            Fact::CgroupPath { .. } | Fact::Loss { .. } => return,
+            // v1's controllers have hierarchies of their own, which say nothing of units.
+            Fact::CgroupPath { .. }
+            | Fact::Loss { .. }
+            | Fact::CgroupAttach { tracks_units: false, .. } => return,
             Fact::Left { id, .. } => {
                 if let Some(Seat::In(service, start)) = self.processes.seat(*id) {
                     self.collect(service, start, at, fact);
@@ -242,6 +245,8 @@ impl Attribution {
         {
             if facts.len() < MAX_WAITING {
                 facts.push((at, fact));
+            } else {
+                self.forgotten += 1;
             }
             return;
         }
