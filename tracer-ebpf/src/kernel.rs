@@ -64,6 +64,10 @@ pub fn config() -> Config {
 pub const SIGNAL_GROUP_EXIT: u32 = 0x4;
 /// `signal->flags`: an init that ignores signals without a handler.
 pub const SIGNAL_UNKILLABLE: u32 = 0x40;
+/// `sa_handler`: do what the kernel does by default.
+const SIG_DFL: u64 = 0;
+/// `sa_handler`: ignore the signal.
+const SIG_IGN: u64 = 1;
 /// `task->flags`: the thread is exiting (include/linux/sched.h).
 const PF_EXITING: u32 = 0x4;
 /// Threads whose masks are looked at before "blocked in every thread" is called unknown.
@@ -211,8 +215,7 @@ impl Task {
         let mut address = sighand + offset!(sighand_action) + offset!(k_sigaction_handler);
         for _ in 0..MAX_SIGNAL {
             // Without a branch: the verifier would follow both ways, 64 times.
-            let difference = black_box(read::<u64>(address) ^ handler);
-            count += 1 - ((difference | difference.wrapping_neg()) >> 63);
+            count += 1 & !ones_unless_zero(read::<u64>(address) ^ handler);
             address += offset!(k_sigaction_size);
         }
         count as u32
@@ -249,16 +252,20 @@ impl Task {
         let mut node: u64 = read(head);
         for _ in 0..MAX_THREADS {
             // Once one thread takes every signal asked for, the answer is known.
-            if node == head || node == 0 || masks.blocked == SignalSet::EMPTY {
+            let more = ones_unless_zero(node ^ head)
+                & ones_unless_zero(node)
+                & ones_unless_zero(masks.blocked.0);
+            if more == 0 {
                 return masks;
             }
             let thread = Self(node - offset!(task_thread_node));
+            let (own, real) = (thread.mask().0, thread.real_mask().0);
+            // All ones for a thread that is exiting, which takes no signal. Without a
+            // branch: the verifier would follow both ways for every thread.
             let flags: u32 = read(thread.0 + offset!(task_flags));
-            if flags & PF_EXITING == 0 {
-                let (own, real) = (thread.mask().0, thread.real_mask().0);
-                masks.blocked.0 &= own | real;
-                masks.awaited.0 |= real & !own;
-            }
+            let exiting = black_box(u64::from(flags & PF_EXITING != 0)).wrapping_neg();
+            masks.blocked.0 &= own | real | exiting;
+            masks.awaited.0 |= real & !own & !exiting;
             node = read(node);
         }
         masks.unknown = true;
@@ -269,17 +276,22 @@ impl Task {
     #[inline(always)]
     pub fn signal_state(self, of: SignalSet) -> SignalState {
         let mut state = SignalState::zeroed();
+        let actions = read_pointer(self.0 + offset!(task_sighand))
+            .map_or(0, |sighand| sighand + offset!(sighand_action) + offset!(k_sigaction_handler));
         let mut rest = of.0;
         for _ in 0..MAX_DISPOSITIONS {
+            // The verifier knows the settings, and goes round no more often than needed.
             if rest == 0 {
                 break;
             }
             let lowest = rest & rest.wrapping_neg();
             rest ^= lowest;
-            match self.action(lowest.trailing_zeros() + 1).map(Action::disposition) {
-                Some(DISPOSITION_IGNORED) => state.ignored.0 |= lowest,
-                Some(DISPOSITION_HANDLER) => state.caught.0 |= lowest,
-                _ => {}
+            let index = u64::from(lowest.trailing_zeros() & 63);
+            let handler: u64 = read(actions + index * offset!(k_sigaction_size));
+            match handler {
+                SIG_DFL => {}
+                SIG_IGN => state.ignored.0 |= lowest,
+                _ => state.caught.0 |= lowest,
             }
         }
         state.blocked = self.group_masks(of).blocked;
@@ -290,6 +302,13 @@ impl Task {
         state.pending = SignalSet((own | shared) & of.0);
         state
     }
+}
+
+/// All ones, or zero for zero, without a branch.
+#[inline(always)]
+fn ones_unless_zero(value: u64) -> u64 {
+    let value = black_box(value);
+    ((value | value.wrapping_neg()) >> 63).wrapping_neg()
 }
 
 /// See [`Task::group_masks`].
@@ -349,8 +368,8 @@ impl Action {
     #[inline(always)]
     pub fn disposition(self) -> u32 {
         match self.handler {
-            0 => DISPOSITION_DEFAULT,
-            1 => DISPOSITION_IGNORED,
+            SIG_DFL => DISPOSITION_DEFAULT,
+            SIG_IGN => DISPOSITION_IGNORED,
             _ => DISPOSITION_HANDLER,
         }
     }

@@ -1,5 +1,7 @@
 //! Processes: fork, exec, exit.
 
+use core::ptr;
+
 use aya_ebpf::{
     helpers::{bpf_probe_read_user_buf, bpf_probe_read_user_str_bytes},
     macros::map,
@@ -21,9 +23,14 @@ const MAX_PIECES: usize = 192;
 /// Bytes of a string read at a time: `NOTIFY_SOCKET=` and the longest socket address fit.
 const PIECE: usize = 128;
 
-/// A piece of the environment of the process that execs on this CPU.
+/// A piece of an environment. Aligned, so that it can be compared by words.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Piece([u8; PIECE]);
+
+/// That of the process that execs on this CPU.
 #[map]
-static ENVIRONMENT: PerCpuArray<[u8; PIECE]> = PerCpuArray::with_max_entries(1, 0);
+static ENVIRONMENT: PerCpuArray<Piece> = PerCpuArray::with_max_entries(1, 0);
 
 /// A task was forked; threads are passed over.
 #[inline(always)]
@@ -93,7 +100,7 @@ fn read_variables(task: Task, record: &mut Exec) -> Option<()> {
             return Some(());
         }
         // SAFETY: the helper checks the address and never writes past `piece`.
-        let length = unsafe { bpf_probe_read_user_str_bytes(at as *const u8, piece) }.ok()?.len();
+        let length = unsafe { bpf_probe_read_user_str_bytes(at as *const u8, &mut piece.0) }.ok()?.len();
         if starts {
             note_variable(piece, at, record)?;
         }
@@ -105,7 +112,7 @@ fn read_variables(task: Task, record: &mut Exec) -> Option<()> {
 
 /// Takes note of the environment variable that begins at `at`.
 #[inline(always)]
-fn note_variable(piece: &[u8; PIECE], at: u64, record: &mut Exec) -> Option<()> {
+fn note_variable(piece: &Piece, at: u64, record: &mut Exec) -> Option<()> {
     if begins(piece, b"MAINPID=") {
         record.environment |= ENV_MAINPID;
     } else if begins(piece, b"SERVICE_RESULT=") {
@@ -128,16 +135,25 @@ fn note_variable(piece: &[u8; PIECE], at: u64, record: &mut Exec) -> Option<()> 
 /// Whether a string begins with `prefix`, of at most 16 bytes. Compared as one number:
 /// a loop over its bytes would cost the verifier more than the rest of the program.
 #[inline(always)]
-fn begins(piece: &[u8; PIECE], prefix: &[u8]) -> bool {
+fn begins(piece: &Piece, prefix: &[u8]) -> bool {
     let mut wanted = [0; 16];
     let mut mask = [0; 16];
     for (index, byte) in prefix.iter().enumerate().take(16) {
         wanted[index] = *byte;
         mask[index] = u8::MAX;
     }
-    // SAFETY: a piece is longer than 16 bytes.
-    let start = unsafe { piece.as_ptr().cast::<u128>().read_unaligned() };
-    (start ^ u128::from_ne_bytes(wanted)) & u128::from_ne_bytes(mask) == 0
+    // SAFETY: a piece is longer than two words, and aligned to them.
+    let start = unsafe { ptr::from_ref(piece).cast::<[u64; 2]>().read() };
+    let other = |n: usize| (start[n] ^ word(wanted, n)) & word(mask, n);
+    other(0) | other(1) == 0
+}
+
+/// Word `n` of 16 bytes.
+#[inline(always)]
+fn word(bytes: [u8; 16], n: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[8 * n..8 * n + 8]);
+    u64::from_ne_bytes(word)
 }
 
 /// A thread exits. Only the end of its whole process is reported.

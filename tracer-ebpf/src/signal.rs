@@ -59,45 +59,46 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
-    emit::record(Kind::Generate, || {
+    // In place: what is stored there the verifier forgets, so that each finding does not
+    // double the ways it has to follow.
+    emit::large_record::<Generate>(Kind::Generate, |record| {
+        record.flags = masks(signal, target, to_process);
+        record.header = emit::header(Kind::Generate, Task::current());
+        record.target = target.describe();
+        record.signal = signal;
+        record.result = result;
         let sender = sender(info);
-        let action = target.action(signal).unwrap_or(Action { handler: 0, flags: 0 });
-        let disposition = action.disposition();
-        let mut flags = masks(signal, target, to_process);
-        let mut group_exit_code = 0;
-        if let Some(signals) = target.signal() {
-            let group = signals.flags();
-            if group & SIGNAL_GROUP_EXIT != 0 {
-                flags |= TARGET_DYING;
-                group_exit_code = signals.group_exit_code();
-            }
-            if group & SIGNAL_UNKILLABLE != 0 && disposition == DISPOSITION_DEFAULT {
-                flags |= TARGET_UNKILLABLE;
+        record.si_code = sender.code;
+        record.origin = sender.origin as u32;
+        record.si_pid = sender.pid;
+        record.si_uid = sender.uid;
+        if let Some(action) = target.action(signal) {
+            record.disposition = action.disposition();
+            if record.disposition == DISPOSITION_HANDLER {
+                record.handler_shared_by = target.count_handler(action.handler);
             }
         }
+        group(record, target);
         if target.is_traced() {
-            flags |= TARGET_TRACED;
-        }
-        let shared = if disposition == DISPOSITION_HANDLER {
-            target.count_handler(action.handler)
-        } else {
-            0
-        };
-        Generate {
-            header: emit::header(Kind::Generate, Task::current()),
-            target: target.describe(),
-            signal,
-            result,
-            si_code: sender.code,
-            origin: sender.origin as u32,
-            si_pid: sender.pid,
-            si_uid: sender.uid,
-            disposition,
-            flags,
-            group_exit_code,
-            handler_shared_by: shared,
+            record.flags |= TARGET_TRACED;
         }
     });
+}
+
+/// What has been decided for the target's whole thread group.
+#[inline(always)]
+fn group(record: &mut Generate, target: Task) {
+    let Some(signals) = target.signal() else {
+        return;
+    };
+    let group = signals.flags();
+    if group & SIGNAL_GROUP_EXIT != 0 {
+        record.flags |= TARGET_DYING;
+        record.group_exit_code = signals.group_exit_code();
+    }
+    if group & SIGNAL_UNKILLABLE != 0 && record.disposition == DISPOSITION_DEFAULT {
+        record.flags |= TARGET_UNKILLABLE;
+    }
 }
 
 /// Who of the target's threads could take the signal: all of them for one sent to the

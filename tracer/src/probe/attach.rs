@@ -110,6 +110,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         program.load(name, &btf).map_err(|error| refused(name, error))?;
+        log::debug!("{name}: {:?}", program.info().ok().and_then(|i| i.verified_instruction_count()));
     }
     tracefs::with(|| attach_syscalls(&mut ebpf))?;
     for name in TRACEPOINTS {
@@ -145,6 +146,7 @@ fn attach_syscalls(ebpf: &mut Ebpf) -> Result<()> {
     for (name, everywhere) in SYSCALLS.into_iter().flat_map(hooks) {
         let program: &mut TracePoint = program(ebpf, &name)?;
         program.load().map_err(|error| refused(&name, error))?;
+        log::debug!("{name}: {:?}", program.info().ok().and_then(|i| i.verified_instruction_count()));
         match program.attach("syscalls", &name) {
             Ok(_) => {}
             Err(ProgramError::TracePointError(_)) if !everywhere => {}
