@@ -57,17 +57,18 @@ pub struct CgroupKey {
     pub hierarchy: u64,
 }
 
-/// A member that the loader could not find in the kernel's BTF.
-pub const ABSENT: u32 = u32::MAX;
+/// A member that the loader could not find in the kernel's BTF. Added to any address of
+/// the kernel it gives one that can't be read.
+pub const ABSENT: u64 = 1 << 63;
 
 macro_rules! layout {
     ($($(#[$doc:meta])* $name:ident = $type:literal . $member:literal,)*) => {
-        /// Byte offsets of the kernel struct members the kernel side reads,
-        /// found in the running kernel's BTF; [`ABSENT`] where there is none.
+        /// Byte offsets of the kernel struct members the kernel side reads, and values of
+        /// enumerations, found in the running kernel's BTF; [`ABSENT`] where there is none.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Pod, Zeroable)]
         pub struct Layout {
-            $($(#[$doc])* #[doc = concat!("`", $type, ".", $member, "`")] pub $name: u32,)*
+            $($(#[$doc])* #[doc = concat!("`", $type, ".", $member, "`")] pub $name: u64,)*
         }
 
         impl Layout {
@@ -75,7 +76,10 @@ macro_rules! layout {
             pub const ABSENT: Self = Self { $($name: ABSENT),* };
             /// Number of members.
             pub const LEN: usize = [$($type),*].len();
-            /// Struct and member (a dotted path) of each field, in the order of the fields.
+            /// Struct and member of each field, in the order of the fields. A member is a
+            /// dotted path, or empty for the size of the struct, or several that followed
+            /// each other in the kernel's history with `|` between them, or ends with `?` if
+            /// not every kernel has it. The values of enumerations are written alike.
             pub const MEMBERS: [(&'static str, &'static str); Self::LEN] = [$(($type, $member)),*];
         }
     };
@@ -144,6 +148,24 @@ layout! {
     unix_sock_addr = "unix_sock"."addr",
     unix_address_len = "unix_address"."len",
     unix_address_name = "unix_address"."name",
+    msghdr_name = "msghdr"."msg_name",
+    msghdr_namelen = "msghdr"."msg_namelen",
+    msghdr_control = "msghdr"."msg_control",
+    msghdr_controllen = "msghdr"."msg_controllen",
+    msghdr_iter = "msghdr"."msg_iter",
+    /// Which `ITER_*` it is: up to 5.13 with the direction, as its lowest bit.
+    iter_type = "iov_iter"."iter_type|type",
+    /// The same, where it is without the direction.
+    iter_pure_type = "iov_iter"."iter_type?",
+    iter_offset = "iov_iter"."iov_offset",
+    iter_iov = "iov_iter"."__iov|iov",
+    iter_nr_segs = "iov_iter"."nr_segs",
+    /// From 6.0 on.
+    iter_ubuf = "iov_iter"."ubuf?",
+    /// The value for one buffer, from 6.0 on.
+    iter_is_ubuf = "iter_type"."ITER_UBUF?",
+    /// The value for an array of buffers.
+    iter_is_iovec = "iter_type"."ITER_IOVEC",
     /// Not a member: the distance between two elements of `sighand_struct.action`.
     k_sigaction_size = "k_sigaction"."",
     /// Not a member: the distance between two elements of `pid.numbers`.

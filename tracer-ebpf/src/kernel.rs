@@ -47,11 +47,10 @@ pub(crate) use offset;
 /// The word of [`LAYOUT`] at a byte offset.
 #[inline(always)]
 pub fn layout_word(at: usize) -> u64 {
-    // SAFETY: `offset!` passes offsets of `u32` fields. `Global<T>` is `repr(transparent)`;
-    // the read is volatile because the loader, not this program, sets the value.
-    u64::from(unsafe {
-        ptr::read_volatile((&raw const LAYOUT).cast::<u32>().add(at / size_of::<u32>()))
-    })
+    // SAFETY: `offset!` passes offsets of fields, all of them `u64`. `Global<T>` is
+    // `repr(transparent)`; the read is volatile because the loader, not this program,
+    // sets the value.
+    unsafe { ptr::read_volatile((&raw const LAYOUT).cast::<u64>().add(at / size_of::<u64>())) }
 }
 
 /// The settings of this capture.
@@ -208,17 +207,16 @@ impl Task {
     /// How many signals have `handler` as their handler.
     #[inline(always)]
     pub fn count_handler(self, handler: u64) -> u32 {
-        let mut count = 0;
         let Some(sighand) = read_pointer(self.0 + offset!(task_sighand)) else {
             return 0;
         };
+        let mut others = 0;
         let mut address = sighand + offset!(sighand_action) + offset!(k_sigaction_handler);
         for _ in 0..MAX_SIGNAL {
-            // Without a branch: the verifier would follow both ways, 64 times.
-            count += 1 & !ones_unless_zero(read::<u64>(address) ^ handler);
+            others += nonzero(read::<u64>(address) ^ handler);
             address += offset!(k_sigaction_size);
         }
-        count as u32
+        MAX_SIGNAL.saturating_sub(others as u32)
     }
 
     /// Its own mask (`blocked`).
@@ -252,10 +250,7 @@ impl Task {
         let mut node: u64 = read(head);
         for _ in 0..MAX_THREADS {
             // Once one thread takes every signal asked for, the answer is known.
-            let more = ones_unless_zero(node ^ head)
-                & ones_unless_zero(node)
-                & ones_unless_zero(masks.blocked.0);
-            if more == 0 {
+            if node == head || node == 0 || masks.blocked == SignalSet::EMPTY {
                 return masks;
             }
             let thread = Self(node - offset!(task_thread_node));
@@ -263,7 +258,7 @@ impl Task {
             // All ones for a thread that is exiting, which takes no signal. Without a
             // branch: the verifier would follow both ways for every thread.
             let flags: u32 = read(thread.0 + offset!(task_flags));
-            let exiting = black_box(u64::from(flags & PF_EXITING != 0)).wrapping_neg();
+            let exiting = nonzero(u64::from(flags & PF_EXITING)).wrapping_neg();
             masks.blocked.0 &= own | real | exiting;
             masks.awaited.0 |= real & !own & !exiting;
             node = read(node);
@@ -304,11 +299,11 @@ impl Task {
     }
 }
 
-/// All ones, or zero for zero, without a branch.
+/// 1, or 0 for zero, without a branch: for loops in which the verifier would follow both
+/// ways every time. The compiler is kept from seeing the comparison in it.
 #[inline(always)]
-fn ones_unless_zero(value: u64) -> u64 {
-    let value = black_box(value);
-    ((value | value.wrapping_neg()) >> 63).wrapping_neg()
+fn nonzero(value: u64) -> u64 {
+    black_box(value | value.wrapping_neg()) >> 63
 }
 
 /// See [`Task::group_masks`].

@@ -13,6 +13,8 @@
 mod cgroup;
 mod disposition;
 mod emit;
+mod entered;
+mod function;
 mod kernel;
 mod notify;
 mod process;
@@ -21,8 +23,8 @@ mod signal;
 mod syscall;
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, tracepoint},
-    programs::{BtfTracePointContext, TracePointContext},
+    macros::{btf_tracepoint, fentry, fexit, tracepoint},
+    programs::{BtfTracePointContext, FEntryContext, FExitContext, TracePointContext},
 };
 
 use aya_log_ebpf::warn;
@@ -98,6 +100,69 @@ fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
         pointer(&context, 1),
         Task(pointer(&context, 2)),
     );
+    0
+}
+
+/// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
+#[fexit(function = "do_sigaction")]
+fn exit_do_sigaction(context: FExitContext) -> i32 {
+    function::exit_sigaction(&context);
+    0
+}
+
+/// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
+#[fentry(function = "sigprocmask")]
+fn enter_sigprocmask(context: FEntryContext) -> i32 {
+    function::enter_sigprocmask(&context);
+    0
+}
+
+/// Its end.
+#[fexit(function = "sigprocmask")]
+fn exit_sigprocmask(context: FExitContext) -> i32 {
+    function::exit_sigprocmask(&context);
+    0
+}
+
+/// `do_signalfd4(int ufd, sigset_t *mask, int flags)`
+#[fentry(function = "do_signalfd4")]
+fn enter_do_signalfd4(context: FEntryContext) -> i32 {
+    function::enter_signalfd(&context);
+    0
+}
+
+/// Its end.
+#[fexit(function = "do_signalfd4")]
+fn exit_do_signalfd4(context: FExitContext) -> i32 {
+    function::exit_signalfd(&context);
+    0
+}
+
+/// `do_sigtimedwait(const sigset_t *which, kernel_siginfo_t *info, const struct timespec64 *ts)`
+#[fentry(function = "do_sigtimedwait")]
+fn enter_do_sigtimedwait(context: FEntryContext) -> i32 {
+    function::enter_sigtimedwait(&context);
+    0
+}
+
+/// Its end.
+#[fexit(function = "do_sigtimedwait")]
+fn exit_do_sigtimedwait(context: FExitContext) -> i32 {
+    function::exit_sigtimedwait(&context);
+    0
+}
+
+/// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
+#[fentry(function = "unix_dgram_sendmsg")]
+fn enter_unix_dgram_sendmsg(context: FEntryContext) -> i32 {
+    function::enter_sendmsg(&context);
+    0
+}
+
+/// Its end.
+#[fexit(function = "unix_dgram_sendmsg")]
+fn exit_unix_dgram_sendmsg(context: FExitContext) -> i32 {
+    function::exit_sendmsg(&context);
     0
 }
 

@@ -6,7 +6,12 @@
 
 use core::{ffi::c_void, hint::black_box, ptr};
 
-use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::map, maps::PerCpuArray};
+use aya_ebpf::{
+    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user},
+    macros::map,
+    maps::PerCpuArray,
+};
+use bytemuck::Zeroable;
 use tracer_common::event::{
     ADDRESS_LEN, Address, HAS_CREDENTIALS, Header, Kind, Notify, PAYLOAD_LEN, PAYLOAD_TRUNCATED,
     PAYLOAD_UNREADABLE,
@@ -49,13 +54,35 @@ pub struct Scratch {
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where the bytes of a message lie, in user memory.
+/// Whose memory an address is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// The current process's.
+    User,
+    /// The kernel's.
+    Kernel,
+}
+
+impl Space {
+    /// Reads a `T` there.
+    #[inline(always)]
+    fn read<T: Zeroable>(self, address: u64) -> Option<T> {
+        match self {
+            Self::User => read_user(address),
+            Self::Kernel => Some(read(address)),
+        }
+    }
+}
+
+/// Where the bytes of a message lie. They themselves are in user memory.
 #[derive(Clone, Copy)]
 pub enum Payload {
     /// In one piece: address and length.
     Flat(u64, u64),
-    /// In pieces: address and length of an array of `struct iovec`.
-    Pieces(u64, u64),
+    /// In pieces: where the array of `struct iovec` is, and its length.
+    Pieces(Space, u64, u64),
+    /// Where this program doesn't look: their number.
+    Unreadable(u64),
 }
 
 /// One datagram that was sent, or was to be.
@@ -66,16 +93,17 @@ pub struct Message {
     pub result: i64,
     /// Its bytes.
     pub payload: Payload,
-    /// Address of the control messages in user memory.
+    /// Where its control messages are.
+    pub control_space: Space,
+    /// Their address.
     pub control: u64,
     /// Bytes of them.
     pub control_length: u64,
 }
 
-/// The connected peer's address if `fd` is an AF_UNIX datagram socket of the current
-/// process: `None` if it is anything else; `into` stays as it is without a peer.
+/// The `struct socket` behind a file descriptor of the current process.
 #[inline(always)]
-pub fn peer_of(fd: u64, into: &mut Address) -> Option<()> {
+pub fn socket_of(fd: u64) -> Option<u64> {
     let files = read_pointer(Task::current().0 + offset!(task_files))?;
     let table = read_pointer(files + offset!(files_fdt))?;
     let limit: u32 = read(table + offset!(fdtable_max_fds));
@@ -87,7 +115,13 @@ pub fn peer_of(fd: u64, into: &mut Address) -> Option<()> {
     if mode & S_IFMT != S_IFSOCK {
         return None;
     }
-    let socket = read_pointer(file + offset!(file_private_data))?;
+    read_pointer(file + offset!(file_private_data))
+}
+
+/// The connected peer's address if `socket` is an AF_UNIX datagram socket: `None` if it
+/// is anything else; `into` stays as it is without a peer.
+#[inline(always)]
+pub fn peer_of(socket: u64, into: &mut Address) -> Option<()> {
     let kind: u16 = read(socket + offset!(socket_type));
     let sock = read_pointer(socket + offset!(socket_sk))?;
     let family: u16 = read(sock + offset!(sock_family));
@@ -110,10 +144,10 @@ fn bound_address(sock: u64, into: &mut Address) -> Option<()> {
     Some(())
 }
 
-/// The address a sender gave: a `struct sockaddr_un` in user memory.
+/// The address a sender gave: a `struct sockaddr_un`.
 #[inline(always)]
-pub fn given_address(name: u64, length: u64, into: &mut Address) -> Option<()> {
-    let family: u16 = read_user(name)?;
+pub fn given_address(space: Space, name: u64, length: u64, into: &mut Address) -> Option<()> {
+    let family: u16 = space.read(name)?;
     if family != AF_UNIX || length <= u64::from(FAMILY_LEN) {
         return None;
     }
@@ -123,9 +157,19 @@ pub fn given_address(name: u64, length: u64, into: &mut Address) -> Option<()> {
         return None;
     }
     into.path = [0; ADDRESS_LEN];
-    copy_user(into.path.as_mut_ptr(), used, name + u64::from(FAMILY_LEN))?;
+    let (to, from) = (into.path.as_mut_ptr(), name + u64::from(FAMILY_LEN));
+    match space {
+        Space::User => copy_user(to, used, from)?,
+        Space::Kernel => copy_kernel(to, used, from),
+    }
     into.length = used as u32;
     Some(())
+}
+
+#[inline(always)]
+fn copy_kernel(to: *mut u8, length: u64, from: u64) {
+    // SAFETY: as for `copy_user`.
+    unsafe { bpf_probe_read_kernel(to.cast::<c_void>(), length as u32, from as *const c_void) };
 }
 
 #[inline(always)]
@@ -137,18 +181,19 @@ fn copy_user(to: *mut u8, length: u64, from: u64) -> Option<()> {
     (status == 0).then_some(())
 }
 
+/// Whether there is an address, and it is not one of the sockets for logs.
 #[inline(always)]
-fn is_log_socket(address: &Address) -> bool {
+pub fn may_be_notify_socket(address: &Address) -> bool {
     let path = ptr::from_ref(address).cast::<[u64; 2]>();
     // SAFETY: an address is aligned to words and begins with its path, longer than two.
     let [first, second] = unsafe { path.read() };
-    first == SYSLOG || [first, second] == JOURNAL
+    address.length != 0 && first != SYSLOG && [first, second] != JOURNAL
 }
 
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
 pub fn sent(message: &Message, address: &Address) {
-    if address.length == 0 || is_log_socket(address) {
+    if !may_be_notify_socket(address) {
         return;
     }
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
@@ -162,7 +207,7 @@ pub fn sent(message: &Message, address: &Address) {
     record.reserved = 0;
     record.address = *address;
     record.claimed_pid = 0;
-    if let Some(pid) = claimed_pid(message.control, message.control_length) {
+    if let Some(pid) = claimed_pid(message) {
         record.claimed_pid = pid;
         record.flags |= HAS_CREDENTIALS;
     }
@@ -170,7 +215,11 @@ pub fn sent(message: &Message, address: &Address) {
     record.stored = 0;
     match message.payload {
         Payload::Flat(from, length) => append(record, from, length),
-        Payload::Pieces(pieces, count) => append_pieces(record, pieces, count),
+        Payload::Pieces(space, pieces, count) => append_pieces(record, space, pieces, count),
+        Payload::Unreadable(length) => {
+            record.length = length.min(1 << 30) as u32;
+            record.flags |= PAYLOAD_UNREADABLE;
+        }
     }
     if record.length > PAYLOAD_LEN as u32 {
         record.flags |= PAYLOAD_TRUNCATED;
@@ -210,7 +259,7 @@ fn append(record: &mut Notify, from: u64, length: u64) {
 }
 
 #[inline(always)]
-fn append_pieces(record: &mut Notify, pieces: u64, count: u64) {
+fn append_pieces(record: &mut Notify, space: Space, pieces: u64, count: u64) {
     if count > MAX_PIECES {
         record.flags |= PAYLOAD_UNREADABLE;
     }
@@ -218,7 +267,7 @@ fn append_pieces(record: &mut Notify, pieces: u64, count: u64) {
         if index >= count {
             break;
         }
-        match read_user::<[u64; 2]>(pieces + index * 16) {
+        match space.read::<[u64; 2]>(pieces + index * 16) {
             Some([from, length]) => append(record, from, length),
             None => record.flags |= PAYLOAD_UNREADABLE,
         }
@@ -227,17 +276,18 @@ fn append_pieces(record: &mut Notify, pieces: u64, count: u64) {
 
 /// The pid in an `SCM_CREDENTIALS` control message (`cmsg(3)`).
 #[inline(always)]
-fn claimed_pid(control: u64, length: u64) -> Option<u32> {
+fn claimed_pid(message: &Message) -> Option<u32> {
+    let Message { control_space: space, control, control_length: length, .. } = *message;
     let mut at = 0;
     for _ in 0..MAX_CONTROLS {
         // `struct cmsghdr` and, for credentials, the pid that `struct ucred` begins with.
         if control == 0 || at + 20 > length {
             return None;
         }
-        let size: u64 = read_user(control + at)?;
-        let [level, kind]: [u32; 2] = read_user(control + at + 8)?;
+        let size: u64 = space.read(control + at)?;
+        let [level, kind]: [u32; 2] = space.read(control + at + 8)?;
         if level == SOL_SOCKET && kind == SCM_CREDENTIALS {
-            return read_user(control + at + 16);
+            return space.read(control + at + 16);
         }
         at += (size + 7) & !7;
     }

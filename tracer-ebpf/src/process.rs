@@ -100,7 +100,8 @@ fn read_variables(task: Task, record: &mut Exec) -> Option<()> {
             return Some(());
         }
         // SAFETY: the helper checks the address and never writes past `piece`.
-        let length = unsafe { bpf_probe_read_user_str_bytes(at as *const u8, &mut piece.0) }.ok()?.len();
+        let length =
+            unsafe { bpf_probe_read_user_str_bytes(at as *const u8, &mut piece.0) }.ok()?.len();
         if starts {
             note_variable(piece, at, record)?;
         }

@@ -4,21 +4,14 @@
 //! User memory is read at the exit: what the kernel copied from is resident then,
 //! while at the entry it may not have been touched yet.
 
-use aya_ebpf::{
-    helpers::bpf_get_current_pid_tgid,
-    macros::map,
-    maps::{LruHashMap, PerCpuArray},
-    programs::TracePointContext,
-};
-use tracer_common::{
-    event::{Address, Kind},
-    signal::SignalSet,
-};
+use aya_ebpf::programs::TracePointContext;
+use tracer_common::{event::Kind, signal::SignalSet};
 
 use crate::{
     disposition, emit,
-    kernel::{Task, config, now, read_user},
-    notify::{self, Message, Payload},
+    entered::{self, Call, Entered, recall, remember},
+    kernel::{Task, config, read_user},
+    notify::{self, Message, Payload, Space},
     scope,
 };
 
@@ -26,27 +19,6 @@ use crate::{
 const MAX_MESSAGES: u64 = 4;
 /// `sizeof(struct mmsghdr)`
 const MMSGHDR_LEN: u64 = 64;
-
-/// A syscall between entry and exit.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Entered {
-    at_ns: u64,
-    /// Up to four arguments, which ones depends on the syscall.
-    arguments: [u64; 4],
-}
-
-/// Syscalls that threads are in, by thread.
-#[map]
-static ENTERED: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(8192, 0);
-
-/// The peers of the sockets that threads are sending on, by thread.
-#[map]
-static PEERS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(2048, 0);
-
-/// Room for an address that is too large for the stack.
-#[map]
-static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(1, 0);
 
 /// Argument `n` of the syscall being entered (format of `sys_enter_*`: 8 bytes of
 /// common fields, the number, then a word for each argument).
@@ -63,34 +35,19 @@ fn returned(context: &TracePointContext) -> i64 {
     unsafe { context.read_at::<i64>(16) }.unwrap_or(-1)
 }
 
-#[inline(always)]
-fn remember(arguments: [u64; 4]) {
-    let entered = Entered { at_ns: now(), arguments };
-    let _ = ENTERED.insert(bpf_get_current_pid_tgid(), entered, 0);
-}
-
-#[inline(always)]
-fn recall() -> Option<Entered> {
-    let thread = bpf_get_current_pid_tgid();
-    // SAFETY: copied before it is removed; only this thread writes its entry.
-    let entered = unsafe { ENTERED.get(thread) }.copied()?;
-    let _ = ENTERED.remove(thread);
-    Some(entered)
-}
-
 /// `rt_sigaction(signal, new, old, size)`
 #[inline(always)]
 pub fn enter_sigaction(context: &TracePointContext) {
     let (signal, new) = (argument(context, 0), argument(context, 1));
     if new != 0 && config().dispositions.contains(signal as u32) {
-        remember([signal, 0, 0, 0]);
+        remember(Call::Sigaction, [signal, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigaction(context: &TracePointContext) {
-    if let Some(entered) = recall()
+    if let Some(entered) = recall(Call::Sigaction)
         && returned(context) == 0
     {
         disposition::set(entered.arguments[0] as u32);
@@ -101,14 +58,14 @@ pub fn exit_sigaction(context: &TracePointContext) {
 #[inline(always)]
 pub fn enter_sigprocmask(context: &TracePointContext) {
     if argument(context, 1) != 0 {
-        remember([Task::current().mask().0, 0, 0, 0]);
+        remember(Call::Sigprocmask, [Task::current().mask().0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigprocmask(context: &TracePointContext) {
-    if let Some(entered) = recall()
+    if let Some(entered) = recall(Call::Sigprocmask)
         && returned(context) == 0
     {
         disposition::masked(SignalSet(entered.arguments[0]));
@@ -118,13 +75,13 @@ pub fn exit_sigprocmask(context: &TracePointContext) {
 /// `signalfd4(fd, set, size, flags)` and `signalfd(fd, set, size)`
 #[inline(always)]
 pub fn enter_signalfd(context: &TracePointContext) {
-    remember([argument(context, 1), 0, 0, 0]);
+    remember(Call::Signalfd, [argument(context, 1), 0, 0, 0]);
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_signalfd(context: &TracePointContext) {
-    if let Some(entered) = recall()
+    if let Some(entered) = recall(Call::Signalfd)
         && returned(context) >= 0
         && let Some(set) = read_user(entered.arguments[0])
     {
@@ -136,7 +93,7 @@ pub fn exit_signalfd(context: &TracePointContext) {
 #[inline(always)]
 pub fn enter_sigtimedwait(context: &TracePointContext) {
     if let Some(set) = read_user(argument(context, 0)) {
-        remember([0; 4]);
+        remember(Call::Sigtimedwait, [0; 4]);
         disposition::waiting(SignalSet(set));
     }
 }
@@ -145,7 +102,7 @@ pub fn enter_sigtimedwait(context: &TracePointContext) {
 #[inline(always)]
 pub fn exit_sigtimedwait(context: &TracePointContext) {
     let result = returned(context);
-    if recall().is_some() && result > 0 {
+    if recall(Call::Sigtimedwait).is_some() && result > 0 {
         disposition::taken(result as u32);
     }
 }
@@ -156,46 +113,28 @@ fn enter_send(fd: u64, arguments: [u64; 4]) {
     if !scope::covers(Task::current()) {
         return;
     }
-    let Some(address) = ADDRESS.get_ptr_mut(0) else {
+    let Some(address) = entered::new_destination() else {
         return;
     };
-    // SAFETY: a per-CPU value; preemption is off while a syscall tracepoint runs.
-    let address = unsafe { &mut *address };
-    address.length = 0;
-    if notify::peer_of(fd, address).is_none() {
+    let Some(socket) = notify::socket_of(fd) else {
+        return;
+    };
+    if notify::peer_of(socket, address).is_none() {
         return;
     }
-    remember(arguments);
-    if address.length != 0 {
-        let _ = PEERS.insert(bpf_get_current_pid_tgid(), *address, 0);
-    }
+    remember(Call::Send, arguments);
+    entered::remember_destination(address);
 }
 
-/// The address of the send being left: the one given, else the connected peer's.
-#[inline(always)]
-fn destination(name: u64, length: u64) -> Option<&'static Address> {
-    let address = ADDRESS.get_ptr_mut(0)?;
-    // SAFETY: as in `enter_send`.
-    let address = unsafe { &mut *address };
-    if name != 0 {
-        notify::given_address(name, length, address)?;
-        return Some(address);
-    }
-    // SAFETY: only this thread writes its entry.
-    *address = *unsafe { PEERS.get(bpf_get_current_pid_tgid()) }?;
-    Some(address)
-}
-
+/// A message was sent to the address given with it, else to the connected peer.
 #[inline(always)]
 fn sent(message: &Message, name: u64, name_length: u64) {
-    if let Some(address) = destination(name, name_length) {
+    let Some(address) = entered::recall_destination() else {
+        return;
+    };
+    if name == 0 || notify::given_address(Space::User, name, name_length, address).is_some() {
         notify::sent(message, address);
     }
-}
-
-#[inline(always)]
-fn forget_peer() {
-    let _ = PEERS.remove(bpf_get_current_pid_tgid());
 }
 
 /// `write(fd, buffer, length)`
@@ -215,18 +154,21 @@ pub fn enter_sendto(context: &TracePointContext) {
 /// Leaving `write` or `sendto`.
 #[inline(always)]
 pub fn exit_flat(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [buffer, length, name, name_length] }) = recall() else {
+    let Some(Entered { at_ns, arguments: [buffer, length, name, name_length], .. }) =
+        recall(Call::Send)
+    else {
         return;
     };
     let message = Message {
         at_ns,
         result: returned(context),
         payload: Payload::Flat(buffer, length),
+        control_space: Space::User,
         control: 0,
         control_length: 0,
     };
     sent(&message, name, name_length);
-    forget_peer();
+    entered::forget_destination();
 }
 
 /// `writev(fd, pieces, count)`
@@ -238,18 +180,19 @@ pub fn enter_writev(context: &TracePointContext) {
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_writev(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [pieces, count, ..] }) = recall() else {
+    let Some(Entered { at_ns, arguments: [pieces, count, ..], .. }) = recall(Call::Send) else {
         return;
     };
     let message = Message {
         at_ns,
         result: returned(context),
-        payload: Payload::Pieces(pieces, count),
+        payload: Payload::Pieces(Space::User, pieces, count),
+        control_space: Space::User,
         control: 0,
         control_length: 0,
     };
     sent(&message, 0, 0);
-    forget_peer();
+    entered::forget_destination();
 }
 
 /// `sendmsg(fd, message, flags)`
@@ -261,11 +204,11 @@ pub fn enter_sendmsg(context: &TracePointContext) {
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sendmsg(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [message, ..] }) = recall() else {
+    let Some(Entered { at_ns, arguments: [message, ..], .. }) = recall(Call::Send) else {
         return;
     };
     sent_msghdr(at_ns, message, returned(context));
-    forget_peer();
+    entered::forget_destination();
 }
 
 /// `sendmmsg(fd, messages, count, flags)`
@@ -277,7 +220,7 @@ pub fn enter_sendmmsg(context: &TracePointContext) {
 /// The same, leaving: it returns how many were sent, or the error of the first.
 #[inline(always)]
 pub fn exit_sendmmsg(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [messages, ..] }) = recall() else {
+    let Some(Entered { at_ns, arguments: [messages, ..], .. }) = recall(Call::Send) else {
         return;
     };
     let result = returned(context);
@@ -291,7 +234,7 @@ pub fn exit_sendmmsg(context: &TracePointContext) {
     if count > MAX_MESSAGES {
         emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
     }
-    forget_peer();
+    entered::forget_destination();
 }
 
 /// A `struct msghdr` in user memory was sent.
@@ -303,8 +246,14 @@ fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64) {
     else {
         return;
     };
-    let message =
-        Message { at_ns, result, payload: Payload::Pieces(pieces, count), control, control_length };
+    let message = Message {
+        at_ns,
+        result,
+        payload: Payload::Pieces(Space::User, pieces, count),
+        control_space: Space::User,
+        control,
+        control_length,
+    };
     // `msg_namelen` is 32 bits wide; the rest of the word is padding.
     sent(&message, name, name_length & 0xffff_ffff);
 }

@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sigready::{
+    probe::backend,
     report::Format,
     signal::{Signal, UnknownSignal},
     timeline::document::Severity,
@@ -153,6 +154,31 @@ pub struct Signals {
     /// report says that events were lost.
     #[arg(long, default_value_t = 4096, value_name = "KIB", value_parser = buffer)]
     pub buffer: u32,
+    /// How handlers and messages are seen: from kernel functions (fentry), which misses
+    /// nothing and costs other programs nothing, or at the syscalls (tracepoint).
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    pub backend: Backend,
+}
+
+/// How handlers and messages are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// The best that loads on this kernel.
+    Auto,
+    /// Kernel functions, or fail.
+    Fentry,
+    /// Syscall tracepoints.
+    Tracepoint,
+}
+
+impl From<Backend> for backend::Wanted {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Auto => Self::Auto,
+            Backend::Fentry => Self::Only(backend::Backend::Fentry),
+            Backend::Tracepoint => Self::Only(backend::Backend::Tracepoint),
+        }
+    }
 }
 
 /// From which severity on alerts make the exit status 3.

@@ -7,6 +7,7 @@ use nix::unistd::gethostname;
 use sigready::{
     probe::{
         attach::{Attached, Reach, Request},
+        backend::{self, Backend, Wanted},
         clock, procfs,
         stream::Stream,
     },
@@ -14,7 +15,7 @@ use sigready::{
     signal::Signal,
     timeline::{
         Anchor, Builder, Progress,
-        document::{Capture as Facts, Document, EndedBy, Host, SCHEMA, Tool, WallTime},
+        document::{Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Tool, WallTime},
         observation::Observation,
     },
 };
@@ -42,7 +43,8 @@ pub struct Capture {
     builder: Builder,
     stream: Stream,
     anchor: Anchor,
-    backend: &'static str,
+    backend: Backend,
+    fallbacks: Vec<Fallback>,
 }
 
 impl Capture {
@@ -67,7 +69,8 @@ impl Capture {
             builder,
             stream: Stream::open(&mut attached.ebpf, systemd_hierarchy)?,
             anchor,
-            backend: attached.backend.name(),
+            backend: attached.backend,
+            fallbacks: attached.fallbacks.iter().map(fallback).collect(),
         })
     }
 
@@ -134,7 +137,8 @@ impl Capture {
             capture: Facts {
                 command: self.asked.command.to_owned(),
                 arguments: self.asked.arguments.clone(),
-                backend: self.backend.to_owned(),
+                backend: self.backend.name().to_owned(),
+                fallbacks: self.fallbacks.clone(),
                 signal: self.asked.signal,
                 started_at: WallTime(self.anchor.wall),
                 duration_ns: now.saturating_sub(self.anchor.boot_ns),
@@ -159,6 +163,7 @@ pub struct Recorded {
     pub dispositions: SignalSet,
     /// KiB for events that wait.
     buffer: u32,
+    backend: Wanted,
 }
 
 impl Recorded {
@@ -182,7 +187,7 @@ impl Recorded {
         }
         let always = Self::ALWAYS.into_iter().map(SignalSet::of);
         let sent = always.fold(dispositions, SignalSet::union);
-        Ok(Self { sent, dispositions, buffer: options.buffer })
+        Ok(Self { sent, dispositions, buffer: options.buffer, backend: options.backend.into() })
     }
 
     /// What the kernel side is asked for.
@@ -192,7 +197,16 @@ impl Recorded {
             dispositions: self.dispositions.union(Self::LAST),
             reach,
             buffer: self.buffer * 1024,
+            backend: self.backend,
         }
+    }
+}
+
+fn fallback(fallback: &backend::Fallback) -> Fallback {
+    Fallback {
+        function: fallback.function.to_owned(),
+        shows: fallback.shows.to_owned(),
+        reason: fallback.reason.clone(),
     }
 }
 

@@ -9,10 +9,11 @@ use procfs::process::Process;
 use serde::Serialize;
 use sigready::{
     probe::{
-        attach::{Reach, Request, attach},
+        attach::{Attached, Reach, Request, attach},
+        backend::{Backend, Wanted},
         btf::{Btf, VMLINUX},
         cgroups::Hierarchies,
-        layout, tracefs,
+        layout, refusal, tracefs,
     },
     signal::Signal,
 };
@@ -24,6 +25,8 @@ use crate::cli::{Doctor, DoctorFormat};
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_PERFMON: u64 = 1 << 38;
 const CAP_BPF: u64 = 1 << 39;
+/// The check that proves the others.
+const PROGRAMS: &str = "eBPF programs";
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -33,6 +36,8 @@ struct Findings {
     works: bool,
     /// The backend they would use.
     backend: Option<&'static str>,
+    /// What a process can do that this backend does not show.
+    blind_to: &'static [&'static str],
     checks: Vec<Check>,
 }
 
@@ -89,13 +94,22 @@ pub fn run(options: &Doctor, talk: &Talk) -> Result<Verdict, Fault> {
 
 fn examine() -> Findings {
     let (attach, backend) = attached();
-    let checks = vec![capabilities(), type_information(), tracefs(), cgroups(), systemd(), attach];
+    let checks = vec![
+        capabilities(),
+        type_information(),
+        lockdown(),
+        tracefs(),
+        cgroups(),
+        systemd(),
+        attach,
+    ];
     Findings {
         kernel: nix::sys::utsname::uname()
             .map(|uname| uname.release().to_string_lossy().into_owned())
             .unwrap_or_default(),
         works: backend.is_some(),
-        backend,
+        backend: backend.map(Backend::name),
+        blind_to: backend.map_or(&[], Backend::blind_to),
         checks,
     }
 }
@@ -143,6 +157,19 @@ fn type_information() -> Check {
         Check::missing(NAME, found, mend)
     } else {
         Check::limited(NAME, found, mend)
+    }
+}
+
+fn lockdown() -> Check {
+    const NAME: &str = "lockdown";
+    match refusal::lockdown() {
+        None => Check::ok(NAME, "none"),
+        Some(mode) if mode == "confidentiality" => Check::missing(
+            NAME,
+            "confidentiality: eBPF programs may not read kernel memory",
+            "boot without lockdown=confidentiality (lockdown=integrity is fine)",
+        ),
+        Some(mode) => Check::ok(NAME, format!("{mode}, which forbids nothing that is needed")),
     }
 }
 
@@ -201,24 +228,45 @@ fn systemd() -> Check {
 }
 
 /// The proof: everything is loaded and attached, and let go again.
-fn attached() -> (Check, Option<&'static str>) {
-    const NAME: &str = "eBPF programs";
+fn attached() -> (Check, Option<Backend>) {
     let request = Request {
         signals: Signal::HUP.set(),
         dispositions: Signal::HUP.set(),
         reach: Reach::ChildrenOf(std::process::id()),
         buffer: 4 << 20,
+        backend: Wanted::Auto,
     };
     match attach(&request) {
-        Ok(attached) => {
-            let backend = attached.backend.name();
-            (Check::ok(NAME, format!("attached, backend {backend}")), Some(backend))
-        }
+        Ok(attached) => (attachment(&attached), Some(attached.backend)),
         Err(error) => {
             let mend = "mend what is missing above; -vv shows the kernel's own words";
-            (Check::missing(NAME, format!("{error:#}"), mend), None)
+            (Check::missing(PROGRAMS, format!("{error:#}"), mend), None)
         }
     }
+}
+
+/// Which backend it came to be, and why not the better one.
+fn attachment(attached: &Attached) -> Check {
+    let backend = attached.backend.name();
+    let Some(first) = attached.fallbacks.first() else {
+        return Check::ok(PROGRAMS, format!("attached, backend {backend}"));
+    };
+    let found = if attached.backend == Backend::Tracepoint {
+        format!("attached, backend {backend}: fentry can't be used, {}", first.reason)
+    } else {
+        let shown: Vec<_> = attached.fallbacks.iter().map(|it| it.shows).collect();
+        format!(
+            "attached, backend {backend}, but tracepoints for {}: {}",
+            shown.join(", "),
+            first.reason
+        )
+    };
+    Check::limited(
+        PROGRAMS,
+        found,
+        "nothing to be done as long as the programs to be traced are 64-bit ones that don't \
+         send through io_uring; else use a distribution's kernel from 5.10 on, unlocked",
+    )
 }
 
 fn table(findings: &Findings, talk: &Talk) -> String {
@@ -248,5 +296,9 @@ fn table(findings: &Findings, talk: &Talk) -> String {
         || "tracing does not work here".to_owned(),
         |backend| format!("tracing works here, with the {backend} backend"),
     );
-    format!("{table}\n\nkernel {}: {backend}\n", findings.kernel)
+    let mut text = format!("{table}\n\nkernel {}: {backend}\n", findings.kernel);
+    if !findings.blind_to.is_empty() {
+        text += &format!("not seen with it: {}\n", findings.blind_to.join("; "));
+    }
+    text
 }

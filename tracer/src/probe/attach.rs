@@ -8,7 +8,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
-    programs::{BtfTracePoint, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramInfo, TracePoint},
 };
 use tracer_common::{
     config::{Config, SCOPE_ALL, SCOPE_LISTED},
@@ -16,40 +16,15 @@ use tracer_common::{
 };
 
 use super::{
-    Backend,
+    backend::{Backend, Fallback, Wanted},
     btf::{Btf, VMLINUX},
+    hooks::{CONCERNS, Concern, TRACEPOINTS},
     layout::{self, Missing},
-    tracefs,
+    refusal, tracefs,
 };
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
-
-/// Hooks every backend has.
-pub const TRACEPOINTS: [&str; 7] = [
-    "sched_process_fork",
-    "sched_process_exec",
-    "sched_process_exit",
-    "signal_generate",
-    "signal_deliver",
-    "cgroup_mkdir",
-    "cgroup_attach_task",
-];
-
-/// Syscalls whose entry and exit the `tracepoint` backend hooks, and whether every
-/// architecture has them.
-pub const SYSCALLS: [(&str, bool); 10] = [
-    ("rt_sigaction", true),
-    ("rt_sigprocmask", true),
-    ("signalfd", false),
-    ("signalfd4", true),
-    ("rt_sigtimedwait", true),
-    ("write", true),
-    ("writev", true),
-    ("sendto", true),
-    ("sendmsg", true),
-    ("sendmmsg", true),
-];
 
 /// What is to be captured.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +37,8 @@ pub struct Request {
     pub reach: Reach,
     /// Bytes of the ring buffer: a power of two of pages.
     pub buffer: u32,
+    /// How dispositions and notify messages are to be seen.
+    pub backend: Wanted,
 }
 
 /// Which processes the kernel side reports from the moment it is attached.
@@ -80,8 +57,10 @@ pub enum Reach {
 pub struct Attached {
     /// aya's handle; the programs stay attached as long as it lives.
     pub ebpf: Ebpf,
-    /// Which backend it is.
+    /// Which backend it is: `Fentry` if any concern comes in through its function.
     pub backend: Backend,
+    /// Concerns that come in through syscalls although their function was wanted.
+    pub fallbacks: Vec<Fallback>,
     /// Members this kernel doesn't have.
     pub missing: Vec<Missing>,
 }
@@ -105,19 +84,45 @@ pub fn attach(request: &Request) -> Result<Attached> {
         );
     }
     let mut ebpf = load(request, bytemuck::bytes_of(&offsets))?;
-    // Everything is verified before anything is attached: a refusal leaves no trace.
     let btf = AyaBtf::from_sys_fs().context("cannot parse the kernel's type information")?;
+    // Everything is verified before anything is attached: a refusal leaves no trace.
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program.load(name, &btf).map_err(|error| refused(name, error))?;
-        log::debug!("{name}: {:?}", program.info().ok().and_then(|i| i.verified_instruction_count()));
+        program.load(name, &btf).map_err(|error| refusal::of_program(name, error))?;
+        verified(name, &program.info());
     }
-    tracefs::with(|| attach_syscalls(&mut ebpf))?;
+    let mut fallbacks = Vec::new();
+    for concern in &CONCERNS {
+        let Err(reason) = by_function(&mut ebpf, &btf, concern, request.backend, &missing)? else {
+            continue;
+        };
+        if request.backend == Wanted::Only(Backend::Fentry) {
+            bail!(
+                "the fentry backend does not work here: '{}' can't be hooked: {reason}. Use \
+                 --backend auto",
+                concern.function
+            );
+        }
+        let Concern { function, shows, .. } = *concern;
+        fallbacks.push(Fallback { function, shows, reason });
+    }
+    let is_by_syscalls =
+        |concern: &&Concern| fallbacks.iter().any(|fallback| fallback.function == concern.function);
+    let syscalls: Vec<_> =
+        CONCERNS.iter().filter(is_by_syscalls).flat_map(|concern| concern.syscalls).collect();
+    if !syscalls.is_empty() {
+        tracefs::with(|| attach_syscalls(&mut ebpf, &syscalls))?;
+    }
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program.attach().map_err(|error| refused(name, error))?;
+        program.attach().map_err(|error| refusal::of_program(name, error))?;
     }
-    Ok(Attached { ebpf, backend: Backend::Tracepoint, missing })
+    let backend =
+        if fallbacks.len() == CONCERNS.len() { Backend::Tracepoint } else { Backend::Fentry };
+    if request.backend == Wanted::Only(Backend::Tracepoint) {
+        fallbacks.clear();
+    }
+    Ok(Attached { ebpf, backend, fallbacks, missing })
 }
 
 fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
@@ -132,25 +137,77 @@ fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .map_max_entries("EVENTS", request.buffer)
         .load(OBJECT)
-        .context(
-            "the kernel does not let sigready create its eBPF maps: run it as root, or with \
-             CAP_BPF and CAP_PERFMON ('sigready doctor' tells what is missing)",
-        )
+        .map_err(refusal::of_object)
 }
 
-fn attach_syscalls(ebpf: &mut Ebpf) -> Result<()> {
-    let hooks = |(name, everywhere): (&'static str, bool)| {
-        // The exit first: an entry without its exit would leave a thread remembered.
+/// Hooks a concern's kernel function, or says why not.
+fn by_function(
+    ebpf: &mut Ebpf,
+    btf: &AyaBtf,
+    concern: &Concern,
+    wanted: Wanted,
+    missing: &[Missing],
+) -> Result<Result<(), String>> {
+    if wanted == Wanted::Only(Backend::Tracepoint) {
+        return Ok(Err("not wanted".to_owned()));
+    }
+    if let Some(missing) = missing.iter().find(|it| concern.needs.contains(&it.structure)) {
+        return Ok(Err(format!(
+            "this kernel's BTF has no '{}' in struct {}",
+            missing.member, missing.structure
+        )));
+    }
+    let hooked = hook_function(ebpf, btf, concern)?;
+    Ok(hooked.map_err(|error| {
+        let reason = refusal::in_short(&error);
+        log::debug!("{:#}", refusal::of_program(concern.function, error));
+        reason
+    }))
+}
+
+fn hook_function(
+    ebpf: &mut Ebpf,
+    btf: &AyaBtf,
+    concern: &Concern,
+) -> Result<Result<(), ProgramError>> {
+    // The exit first: an entry without its exit would leave a thread remembered.
+    let exit: &mut FExit = program(ebpf, concern.exit)?;
+    if let Err(error) = exit.load(concern.function, btf) {
+        return Ok(Err(error));
+    }
+    verified(concern.exit, &exit.info());
+    let attached = exit.attach();
+    let Some(entry) = concern.entry else {
+        return Ok(attached.map(|_| ()));
+    };
+    let link = match attached {
+        Ok(link) => link,
+        Err(error) => return Ok(Err(error)),
+    };
+    let entry_program: &mut FEntry = program(ebpf, entry)?;
+    let hooked = entry_program.load(concern.function, btf).and_then(|()| {
+        verified(entry, &entry_program.info());
+        entry_program.attach()
+    });
+    if hooked.is_err() {
+        let exit: &mut FExit = program(ebpf, concern.exit)?;
+        exit.detach(link)?;
+    }
+    Ok(hooked.map(|_| ()))
+}
+
+fn attach_syscalls(ebpf: &mut Ebpf, syscalls: &[&(&str, bool)]) -> Result<()> {
+    let hooks = |&&(name, everywhere): &&(&str, bool)| {
         ["exit", "enter"].map(|edge| (format!("sys_{edge}_{name}"), everywhere))
     };
-    for (name, everywhere) in SYSCALLS.into_iter().flat_map(hooks) {
+    for (name, everywhere) in syscalls.iter().flat_map(hooks) {
         let program: &mut TracePoint = program(ebpf, &name)?;
-        program.load().map_err(|error| refused(&name, error))?;
-        log::debug!("{name}: {:?}", program.info().ok().and_then(|i| i.verified_instruction_count()));
+        program.load().map_err(|error| refusal::of_program(&name, error))?;
+        verified(&name, &program.info());
         match program.attach("syscalls", &name) {
             Ok(_) => {}
             Err(ProgramError::TracePointError(_)) if !everywhere => {}
-            Err(error) => return Err(refused(&name, error)),
+            Err(error) => return Err(refusal::of_program(&name, error)),
         }
     }
     Ok(())
@@ -166,14 +223,9 @@ where
         .with_context(|| format!("the built-in eBPF program '{name}' is of another type"))
 }
 
-/// A program the kernel refused. The verifier's words are for `--verbose`.
-fn refused(name: &str, error: ProgramError) -> anyhow::Error {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
-        log::debug!("verifier log of {name}:\n{verifier_log}");
-        return anyhow::Error::new(io_error).context(format!(
-            "the kernel refused the eBPF program for '{name}' ('sigready doctor' tells what \
-             this host allows; --verbose shows the verifier's log)"
-        ));
+/// Says what a program cost the verifier.
+fn verified(name: &str, info: &Result<ProgramInfo, ProgramError>) {
+    if let Some(count) = info.as_ref().ok().and_then(ProgramInfo::verified_instruction_count) {
+        log::debug!("{name}: {count} instructions verified");
     }
-    anyhow::Error::new(error).context(format!("cannot attach to '{name}'"))
 }

@@ -43,6 +43,7 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     types: Vec<Type<'a>>,
     structs: HashMap<&'a [u8], usize>,
+    enums: HashMap<&'a [u8], usize>,
 }
 
 /// One type: its fixed part, and the members, elements or parameters after it.
@@ -94,6 +95,7 @@ impl<'a> Btf<'a> {
             strings,
             types: vec![Type { info: 0, size_or_id: 0, extra: b"" }],
             structs: HashMap::new(),
+            enums: HashMap::new(),
         };
         let mut at = 0;
         while at < body.len() {
@@ -103,8 +105,15 @@ impl<'a> Btf<'a> {
                 .get(at + TYPE_LEN..at + TYPE_LEN + extra_len)
                 .ok_or(BtfError::Malformed("it ends in the middle of a type"))?;
             let name = btf.string(word(body, at)?);
-            if kind(info) == STRUCT && !name.is_empty() {
-                btf.structs.entry(name).or_insert(btf.types.len());
+            let named = match kind(info) {
+                STRUCT => Some(&mut btf.structs),
+                ENUM => Some(&mut btf.enums),
+                _ => None,
+            };
+            if let Some(named) = named
+                && !name.is_empty()
+            {
+                named.entry(name).or_insert(btf.types.len());
             }
             btf.types.push(Type { info, size_or_id: word(body, at + 8)?, extra });
             at += TYPE_LEN + extra_len;
@@ -124,6 +133,17 @@ impl<'a> Btf<'a> {
             inside = self.resolve(member_type)?;
         }
         Some(offset)
+    }
+
+    /// Value of an element of `enum name`.
+    #[must_use]
+    pub fn element(&self, name: &str, element: &str) -> Option<u32> {
+        let index = *self.enums.get(name.as_bytes())?;
+        let mut elements = self.types[index].extra.chunks_exact(8);
+        let entry = elements.find(|entry| {
+            word(entry, 0).is_ok_and(|name| self.string(name) == element.as_bytes())
+        })?;
+        word(entry, 4).ok()
     }
 
     /// Size in bytes of `struct name`.
@@ -218,6 +238,15 @@ mod tests {
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.member("kernel_siginfo", "si_code"), Some(8));
         assert_eq!(btf.member("kernel_siginfo", "_sifields._kill._pid"), Some(16));
+    }
+
+    #[test]
+    fn the_values_of_an_enumeration_are_found() {
+        let bytes = vmlinux();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!(btf.element("pid_type", "PIDTYPE_PID"), Some(0));
+        assert_eq!(btf.element("pid_type", "PIDTYPE_TGID"), Some(1));
+        assert_eq!(btf.element("pid_type", "PIDTYPE_NONE"), None);
     }
 
     #[test]

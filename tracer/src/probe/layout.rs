@@ -1,33 +1,46 @@
 //! The offsets the kernel side needs, from the running kernel's BTF.
 
+use std::fmt;
+
 use bytemuck::cast;
 use tracer_common::config::{ABSENT, Layout};
 
 use super::btf::Btf;
 
-/// What a missing member costs.
-const FEATURES: [(&str, &str); 9] = [
+/// What a missing member costs, by the beginning of its name. The first that fits counts.
+const FEATURES: [(&str, &str); 29] = [
     ("unix_", "where a connected socket's notify messages go"),
     ("fdtable", "where a connected socket's notify messages go"),
     ("files_struct", "where a connected socket's notify messages go"),
+    ("file.f_inode", "where a connected socket's notify messages go"),
+    ("file.private_data", "where a connected socket's notify messages go"),
+    ("task_struct.files", "where a connected socket's notify messages go"),
+    ("inode", "where a connected socket's notify messages go"),
+    ("socket", "notify messages"),
+    ("sock.", "notify messages"),
+    ("msghdr", FENTRY_MESSAGES),
+    ("iov_iter", FENTRY_MESSAGES),
+    ("iter_type", FENTRY_MESSAGES),
     ("mm_struct", "systemd's variables in a process's environment"),
+    ("task_struct.mm", "systemd's variables in a process's environment"),
     ("linux_binprm", "the file names of programs"),
+    ("file.f_path", "the file names of programs"),
+    ("dentry", "the file names of programs"),
     ("cgroup", "which unit a process belongs to"),
+    ("task_struct.cgroups", "which unit a process belongs to"),
     ("kernfs_node", "which unit a process belongs to"),
     ("css_set", "which unit a process belongs to"),
+    ("kernel_siginfo", "who sent a signal"),
     ("cred", "the user ids of processes"),
+    ("task_struct.real_cred", "the user ids of processes"),
+    ("task_struct.thread_pid", "the ids of processes in their own namespace"),
+    ("pid.", "the ids of processes in their own namespace"),
+    ("upid.", "the ids of processes in their own namespace"),
+    ("task_struct.ptrace", "whether a process is being debugged"),
+    ("task_struct.real_blocked", "that a thread waits for a signal"),
 ];
 
-/// Structs without which there is no telling what a signal did.
-const ESSENTIAL: [&str; 7] = [
-    "task_struct",
-    "sighand_struct",
-    "k_sigaction",
-    "signal_struct",
-    "kernel_siginfo",
-    "pid",
-    "upid",
-];
+const FENTRY_MESSAGES: &str = "notify messages, where they are read from kernel functions";
 
 /// A member the running kernel's BTF doesn't have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +55,24 @@ impl Missing {
     /// Whether nothing works without it.
     #[must_use]
     pub fn is_essential(&self) -> bool {
-        ESSENTIAL.contains(&self.structure)
+        self.feature().is_none()
     }
 
     /// What can't be seen without it.
     #[must_use]
     pub fn cost(&self) -> &'static str {
-        FEATURES
-            .iter()
-            .find(|(prefix, _)| self.structure.starts_with(prefix))
-            .map_or("what signals do to processes", |(_, cost)| cost)
+        self.feature().unwrap_or("what signals do to processes")
+    }
+
+    fn feature(&self) -> Option<&'static str> {
+        let name = self.to_string();
+        FEATURES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, cost)| *cost)
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.structure, self.member)
     }
 }
 
@@ -61,14 +82,21 @@ impl Missing {
 pub fn find(btf: &Btf<'_>) -> (Layout, Vec<Missing>) {
     let mut missing = Vec::new();
     let offsets = Layout::MEMBERS.map(|(structure, member)| {
-        let found =
-            if member.is_empty() { btf.size(structure) } else { btf.member(structure, member) };
-        found.unwrap_or_else(|| {
+        let names = member.trim_end_matches('?');
+        let found = names.split('|').find_map(|name| value(btf, structure, name));
+        if found.is_none() && names == member {
             missing.push(Missing { structure, member });
-            ABSENT
-        })
+        }
+        found.map_or(ABSENT, u64::from)
     });
-    (cast::<[u32; Layout::LEN], Layout>(offsets), missing)
+    (cast::<[u64; Layout::LEN], Layout>(offsets), missing)
+}
+
+fn value(btf: &Btf<'_>, structure: &str, name: &str) -> Option<u32> {
+    if name.is_empty() {
+        return btf.size(structure);
+    }
+    btf.member(structure, name).or_else(|| btf.element(structure, name))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub fn lines(document: &Document, width: usize, paint: Paint) -> Vec<String> {
 fn sentence(document: &Document) -> String {
     let capture = &document.capture;
     format!(
-        "Capture of {} on {} (Linux {}): {}, {}; it ended when {}; {} backend, {} {}.",
+        "Capture of {} on {} (Linux {}): {}, {}; it ended when {}; {} backend{}, {} {}.",
         time::length(capture.duration_ns),
         quote(&document.host.hostname),
         quote(&document.host.kernel),
@@ -41,9 +41,23 @@ fn sentence(document: &Document) -> String {
             EndedBy::Interrupt => "it was interrupted",
         },
         quote(&capture.backend),
+        fallbacks(capture),
         quote(&document.tool.name),
         quote(&document.tool.version),
     )
+}
+
+/// What the better backend could not be used for, and why.
+fn fallbacks(capture: &Capture) -> String {
+    let Some(first) = capture.fallbacks.first() else {
+        return String::new();
+    };
+    let reason = quote(&first.reason);
+    if capture.backend == "tracepoint" {
+        return format!(" (fentry can't be used: {reason})");
+    }
+    let shown: Vec<_> = capture.fallbacks.iter().map(|it| quote(&it.shows)).collect();
+    format!(" (tracepoints for {}: {reason})", shown.join(", "))
 }
 
 fn losses(capture: &Capture) -> String {

@@ -358,6 +358,7 @@ impl Start {
                 command: "trace".to_owned(),
                 arguments: Vec::new(),
                 backend: "tracepoint".to_owned(),
+                fallbacks: Vec::new(),
                 signal: Signal::HUP,
                 started_at: WallTime(Timestamp::UNIX_EPOCH - SignedDuration::from_secs(1)),
                 duration_ns: u64::try_from(self.end + 1.s()).unwrap(),

@@ -59,8 +59,12 @@ pub struct Capture {
     pub command: String,
     /// What was asked for: the command line of `run`, the units or other scope of `trace`.
     pub arguments: Vec<String>,
-    /// How dispositions and notify messages were seen: `tracepoint`.
+    /// How dispositions and notify messages were seen: `fentry` or `tracepoint`.
     pub backend: String,
+    /// What had to be seen through syscall tracepoints because the kernel function that
+    /// shows more could not be hooked. Absent where nothing had to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<Fallback>,
     /// The reload signal the rules judge by.
     pub signal: Signal,
     /// When the capture began.
@@ -78,6 +82,17 @@ pub struct Capture {
     pub losses: BTreeMap<String, u64>,
     /// Whether nothing is missing: no losses and no service that was joined late.
     pub complete: bool,
+}
+
+/// A kernel function that could not be hooked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fallback {
+    /// The function.
+    pub function: String,
+    /// What it shows.
+    pub shows: String,
+    /// Why it could not be hooked.
+    pub reason: String,
 }
 
 /// Why a capture ended.

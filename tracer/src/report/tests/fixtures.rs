@@ -117,6 +117,7 @@ pub fn document(services: Vec<Service>) -> Document {
             command: "trace".into(),
             arguments: vec!["patroni.service".into()],
             backend: "tracepoint".into(),
+            fallbacks: Vec::new(),
             signal: Signal::HUP,
             started_at: wall("2026-01-01T00:00:00Z"),
             duration_ns: 2_000_000_000,

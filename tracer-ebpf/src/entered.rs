@@ -1,0 +1,105 @@
+//! What a thread was given where it entered a call, kept until it leaves the call.
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid,
+    macros::map,
+    maps::{LruHashMap, PerCpuArray},
+};
+use tracer_common::event::Address;
+
+use crate::kernel::now;
+
+/// The calls that are remembered.
+#[repr(u64)]
+#[derive(Clone, Copy)]
+pub enum Call {
+    /// Setting an action.
+    Sigaction = 1,
+    /// Setting the mask.
+    Sigprocmask,
+    /// Making or changing a signalfd.
+    Signalfd,
+    /// Waiting for a signal.
+    Sigtimedwait,
+    /// Sending a message.
+    Send,
+}
+
+/// A call between entry and exit.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Entered {
+    /// When it was entered, ns.
+    pub at_ns: u64,
+    /// A [`Call`] as its number.
+    call: u64,
+    /// Up to four words, which ones depends on the call.
+    pub arguments: [u64; 4],
+}
+
+/// Calls that threads are in, by thread. None of the hooked calls makes another one.
+#[map]
+static ENTERED: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(8192, 0);
+
+/// Where the messages go that threads are sending.
+#[map]
+static DESTINATIONS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(2048, 0);
+
+/// Room for an address that is too large for the stack: one at entries, one at exits.
+/// A program may be preempted by another one, though never by itself.
+#[map]
+static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2, 0);
+
+/// Remembers a call being entered.
+#[inline(always)]
+pub fn remember(call: Call, arguments: [u64; 4]) {
+    let entered = Entered { at_ns: now(), call: call as u64, arguments };
+    let _ = ENTERED.insert(bpf_get_current_pid_tgid(), entered, 0);
+}
+
+/// The call being left, if its entry was remembered. (A thread that is killed in a call
+/// never leaves it, and its id may come again.)
+#[inline(always)]
+pub fn recall(call: Call) -> Option<Entered> {
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: copied before it is removed; only this thread writes its entry.
+    let entered = unsafe { ENTERED.get(thread) }.copied()?;
+    let _ = ENTERED.remove(thread);
+    (entered.call == call as u64).then_some(entered)
+}
+
+/// An empty address to be filled at an entry.
+#[inline(always)]
+pub fn new_destination() -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(0)?;
+    // SAFETY: a per-CPU value that only entries of sends use.
+    let address = unsafe { &mut *address };
+    address.length = 0;
+    Some(address)
+}
+
+/// Remembers where the message goes whose sending is being entered.
+#[inline(always)]
+pub fn remember_destination(address: &Address) {
+    let _ = DESTINATIONS.insert(bpf_get_current_pid_tgid(), address, 0);
+}
+
+/// Room for the address of the send being left, with what was remembered of it.
+#[inline(always)]
+pub fn recall_destination() -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(1)?;
+    // SAFETY: a per-CPU value that only exits of sends use.
+    let address = unsafe { &mut *address };
+    // SAFETY: only this thread writes its entry.
+    match unsafe { DESTINATIONS.get(bpf_get_current_pid_tgid()) } {
+        Some(remembered) => *address = *remembered,
+        None => address.length = 0,
+    }
+    Some(address)
+}
+
+/// The send is over.
+#[inline(always)]
+pub fn forget_destination() {
+    let _ = DESTINATIONS.remove(bpf_get_current_pid_tgid());
+}

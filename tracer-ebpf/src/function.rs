@@ -1,0 +1,175 @@
+//! The `fentry` backend's way in: the kernel functions that every caller of a concern
+//! comes through, 32-bit programs and io_uring among them.
+//!
+//! What a function is given lies in kernel memory. User memory is read at the exit, as
+//! in `syscall`.
+
+use aya_ebpf::programs::{FEntryContext, FExitContext};
+use tracer_common::{config::ABSENT, signal::SignalSet};
+
+use crate::{
+    disposition,
+    entered::{self, Call, recall, remember},
+    kernel::{Task, config, offset, read, read_pointer},
+    notify::{self, Message, Payload, Space},
+    scope,
+};
+
+/// `how` of `sigprocmask`.
+const SIG_BLOCK: u64 = 0;
+const SIG_UNBLOCK: u64 = 1;
+/// Bit of `iov_iter.type` (up to 5.13) that tells the direction, not the kind.
+const DIRECTION: u8 = 1;
+
+/// What the function being left returns: an `int`, in a word whose upper half is undefined.
+#[inline(always)]
+fn returned(context: &FExitContext, arguments: usize) -> i32 {
+    // `bpf_get_func_ret` came with 5.17; the trampoline has always put the value here.
+    context.arg::<u64>(arguments) as i32
+}
+
+/// `do_sigaction`, leaving.
+#[inline(always)]
+pub fn exit_sigaction(context: &FExitContext) {
+    if context.arg::<u64>(1) != 0 && returned(context, 3) == 0 {
+        disposition::set(context.arg::<u64>(0) as u32);
+    }
+}
+
+/// `sigprocmask`, entering: goes on only if the mask of a recorded signal changes.
+#[inline(always)]
+pub fn enter_sigprocmask(context: &FEntryContext) {
+    let set: u64 = read(context.arg::<u64>(1));
+    let before = Task::current().mask();
+    let changed = match context.arg::<u64>(0) & 0xffff_ffff {
+        SIG_BLOCK => set & !before.0,
+        SIG_UNBLOCK => set & before.0,
+        _ => set ^ before.0,
+    };
+    if SignalSet(changed).intersects(config().dispositions) {
+        remember(Call::Sigprocmask, [before.0, 0, 0, 0]);
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sigprocmask(context: &FExitContext) {
+    if let Some(entered) = recall(Call::Sigprocmask)
+        && returned(context, 3) == 0
+    {
+        disposition::masked(SignalSet(entered.arguments[0]));
+    }
+}
+
+/// `do_signalfd4`, entering. It changes the set it is given.
+#[inline(always)]
+pub fn enter_signalfd(context: &FEntryContext) {
+    remember(Call::Signalfd, [read(context.arg::<u64>(1)), 0, 0, 0]);
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_signalfd(context: &FExitContext) {
+    if let Some(entered) = recall(Call::Signalfd)
+        && returned(context, 3) >= 0
+    {
+        disposition::signalfd(SignalSet(entered.arguments[0]));
+    }
+}
+
+/// `do_sigtimedwait`, entering.
+#[inline(always)]
+pub fn enter_sigtimedwait(context: &FEntryContext) {
+    disposition::waiting(SignalSet(read(context.arg::<u64>(0))));
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sigtimedwait(context: &FExitContext) {
+    let result = returned(context, 3);
+    if result > 0 {
+        disposition::taken(result as u32);
+    }
+}
+
+/// `unix_dgram_sendmsg`, entering: goes on for messages of processes in scope to sockets
+/// that may be a notify socket.
+#[inline(always)]
+pub fn enter_sendmsg(context: &FEntryContext) {
+    if !scope::covers(Task::current()) {
+        return;
+    }
+    let Some(address) = entered::new_destination() else {
+        return;
+    };
+    let msg = context.arg::<u64>(1);
+    let name_length: u32 = read(msg + offset!(msghdr_namelen));
+    // SOCK_SEQPACKET sockets send through the same function.
+    if notify::peer_of(context.arg::<u64>(0), address).is_none() {
+        return;
+    }
+    if name_length != 0 {
+        let Some(name) = read_pointer(msg + offset!(msghdr_name)) else {
+            return;
+        };
+        if notify::given_address(Space::Kernel, name, u64::from(name_length), address).is_none() {
+            return;
+        }
+    }
+    if !notify::may_be_notify_socket(address) {
+        return;
+    }
+    entered::remember_destination(address);
+    let [way, base, length] = payload(msg + offset!(msghdr_iter), context.arg::<u64>(2));
+    remember(Call::Send, [way, base, length, 0]);
+}
+
+/// Ways a payload lies in memory.
+const FLAT: u64 = 0;
+const PIECES: u64 = 1;
+const UNREADABLE: u64 = 2;
+
+/// Where the bytes lie that a `struct iov_iter` is to deliver, before any are taken.
+#[inline(always)]
+fn payload(iter: u64, length: u64) -> [u64; 3] {
+    let mut kind: u8 = read(iter + offset!(iter_type));
+    if offset!(iter_pure_type) == ABSENT {
+        kind &= !DIRECTION;
+    }
+    let start: u64 = read(iter + offset!(iter_offset));
+    let kind = u64::from(kind);
+    if offset!(iter_is_ubuf) != ABSENT && kind == offset!(iter_is_ubuf) {
+        return [FLAT, read::<u64>(iter + offset!(iter_ubuf)) + start, length];
+    }
+    if kind != offset!(iter_is_iovec) || start != 0 {
+        return [UNREADABLE, 0, length];
+    }
+    [PIECES, read(iter + offset!(iter_iov)), read(iter + offset!(iter_nr_segs))]
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sendmsg(context: &FExitContext) {
+    let Some(entered) = recall(Call::Send) else {
+        return;
+    };
+    let Some(address) = entered::recall_destination() else {
+        return;
+    };
+    let msg = context.arg::<u64>(1);
+    let [way, base, length, _] = entered.arguments;
+    let message = Message {
+        at_ns: entered.at_ns,
+        result: i64::from(returned(context, 3)),
+        payload: match way {
+            FLAT => Payload::Flat(base, length),
+            PIECES => Payload::Pieces(Space::Kernel, base, length),
+            _ => Payload::Unreadable(length),
+        },
+        control_space: Space::Kernel,
+        control: read(msg + offset!(msghdr_control)),
+        control_length: read(msg + offset!(msghdr_controllen)),
+    };
+    notify::sent(&message, address);
+    entered::forget_destination();
+}

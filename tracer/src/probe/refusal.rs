@@ -1,0 +1,84 @@
+//! What the kernel's refusals mean.
+
+use std::{fs, io};
+
+use aya::{EbpfError, programs::ProgramError};
+
+/// Where the kernel says whether it is locked down (`kernel_lockdown(7)`).
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// The lockdown mode in force, if any.
+#[must_use]
+pub fn lockdown() -> Option<String> {
+    let modes = fs::read_to_string(LOCKDOWN).ok()?;
+    let mode = modes.split_once('[')?.1.split_once(']')?.0;
+    (mode != "none").then(|| mode.to_owned())
+}
+
+/// What a locked-down kernel keeps from sigready, if this one does.
+fn locked_down() -> Option<&'static str> {
+    (lockdown()? == "confidentiality").then_some(
+        "the kernel is locked down (lockdown=confidentiality), which forbids eBPF programs to \
+         read kernel memory: boot without it, or with lockdown=integrity",
+    )
+}
+
+/// Why the maps could not be made.
+#[must_use]
+pub fn of_object(error: EbpfError) -> anyhow::Error {
+    anyhow::Error::new(error).context(
+        "the kernel does not let sigready create its eBPF maps: run it as root, or with \
+         CAP_BPF and CAP_PERFMON ('sigready doctor' tells what is missing)",
+    )
+}
+
+/// Why a program was refused. The verifier's words are for `--verbose`.
+#[must_use]
+pub fn of_program(hook: &str, error: ProgramError) -> anyhow::Error {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        log::debug!("verifier log of {hook}:\n{verifier_log}");
+        let why = locked_down().map_or_else(
+            || {
+                "the kernel refused the eBPF program ('sigready doctor' tells what this host \
+                 allows; -vv shows the verifier's log)"
+                    .to_owned()
+            },
+            str::to_owned,
+        );
+        let why = missing_helper(&verifier_log.to_string()).unwrap_or(why);
+        return anyhow::Error::new(io_error).context(format!("'{hook}': {why}"));
+    }
+    anyhow::Error::new(error).context(format!("cannot attach to '{hook}'"))
+}
+
+/// The verifier's complaint about a helper that this kernel doesn't have, as a sentence.
+fn missing_helper(log: &str) -> Option<String> {
+    let complaint = log
+        .lines()
+        .find(|line| line.contains("unknown func ") || line.contains("cannot use helper"))?;
+    if let Some(sentence) = locked_down() {
+        return Some(sentence.to_owned());
+    }
+    Some(format!(
+        "this kernel lacks a function that sigready's eBPF programs call ({}): sigready needs \
+         Linux 5.8 or newer",
+        complaint.trim()
+    ))
+}
+
+/// Why the better backend can't be used for a hook, in a few words.
+#[must_use]
+pub fn in_short(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, .. } => said(io_error),
+        ProgramError::SyscallError(error) => said(&error.io_error),
+        ProgramError::Btf(_) => "the kernel's BTF doesn't list the function".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn said(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or(&text);
+    format!("the kernel says '{words}'")
+}
