@@ -156,7 +156,7 @@ pub struct Signals {
     pub buffer: u32,
     /// How handlers and messages are seen: from kernel functions (fentry), which misses
     /// nothing and costs other programs nothing, or at the syscalls (tracepoint).
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    #[arg(long, value_enum, env = "SIGREADY_BACKEND", default_value_t = Backend::Auto)]
     pub backend: Backend,
 }
 

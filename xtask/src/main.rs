@@ -6,8 +6,10 @@ mod demo;
 mod ebpf;
 mod process;
 mod root;
+mod suite;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ enum Command {
     Test(test::Options),
     /// Build the container root that the tests boot real systemd in (as root).
     Root(root::Options),
+    /// Run the privileged tests on Debian's kernels, in virtual machines (as root).
+    Vm(vm::Options),
     /// Everything that has to hold before a change lands.
     Ci(ci::Options),
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Root(options) => root::run(&options),
+        Command::Vm(options) => vm::run(&options),
         Command::Ci(options) => ci::run(&options),
     };
     match result {

@@ -38,6 +38,13 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command and gives what it writes to stdout, trimmed.
 pub fn output(command: &mut Command) -> Result<String> {
+    let text = String::from_utf8(bytes(command)?)
+        .with_context(|| format!("what '{}' writes is not UTF-8", shown(command)))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Runs a command and gives what it writes to stdout.
+pub fn bytes(command: &mut Command) -> Result<Vec<u8>> {
     let line = shown(command);
     let output = command
         .stdin(Stdio::null())
@@ -46,9 +53,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     if !output.status.success() {
         bail!("'{line}' failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
-    let text = String::from_utf8(output.stdout)
-        .with_context(|| format!("what '{line}' writes is not UTF-8"))?;
-    Ok(text.trim().to_owned())
+    Ok(output.stdout)
 }
 
 /// Where a program is in PATH.

@@ -22,10 +22,17 @@ pub struct Options {}
 const SUITE: &str = "bookworm";
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
-/// The daemons under test, and their witnesses.
-const PACKAGES: [&str; 12] = [
+/// The daemons under test, their witnesses, and what the tests themselves call.
+const PACKAGES: [&str; 20] = [
+    "bpftool",
+    "bsdutils",
     "cron",
+    "gcc",
     "gunicorn",
+    "jq",
+    "kmod",
+    "libc6-dev",
+    "libcap2-bin",
     "nginx-light",
     "nodejs",
     "patroni",
@@ -35,6 +42,7 @@ const PACKAGES: [&str; 12] = [
     "redis-server",
     "rsyslog",
     "strace",
+    "systemd-container",
     "util-linux",
 ];
 /// Patroni's settings: enough to come up to where it looks for its store.

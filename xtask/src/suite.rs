@@ -11,10 +11,12 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process;
 
-/// What cargo said of the tests it ran.
+/// What test programs said of the tests they ran.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     passed: usize,
+    /// Names of the tests that came to an end.
+    ended: Vec<String>,
     /// Names of the tests that failed.
     failed: Vec<String>,
     /// Tests that were not run, each with its reason.
@@ -23,7 +25,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// Takes a line of the test harness into account.
-    fn read(&mut self, line: &str) {
+    pub fn read(&mut self, line: &str) {
         let Some(line) = line.strip_prefix("test ") else { return };
         if let Some(counts) = line.strip_prefix("result: ") {
             // "ok. 3 passed; 0 failed; …"
@@ -32,10 +34,25 @@ impl Verdict {
         } else if let Some((name, result)) = line.rsplit_once(" ... ") {
             if result == "FAILED" {
                 self.failed.push(name.to_owned());
+            }
+            if let "ok" | "FAILED" = result {
+                self.ended.push(name.to_owned());
             } else if let Some(reason) = result.strip_prefix("ignored") {
                 self.ignored.push(format!("{name}{}", reason.replacen(',', ":", 1)));
             }
         }
+    }
+}
+
+impl Verdict {
+    /// The same if all of these tests have run, else an error that names those that didn't.
+    pub fn complete<'a>(self, expected: impl Iterator<Item = &'a String>) -> Result<Self> {
+        let missing: Vec<&str> =
+            expected.filter(|test| !self.ended.contains(test)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            bail!("{} tests did not run: {}", missing.len(), missing.join(" "));
+        }
+        Ok(self)
     }
 }
 
@@ -66,18 +83,18 @@ pub fn cargo_test(command: &mut Command) -> Result<Verdict> {
 
 /// A part that has run.
 pub struct Suite {
-    name: &'static str,
+    name: String,
     took: Duration,
     result: Result<Verdict>,
 }
 
 impl Suite {
     /// Runs it, and keeps what went wrong for the summary.
-    pub fn run(name: &'static str, part: impl FnOnce() -> Result<Verdict>) -> Self {
+    pub fn run(name: &str, part: impl FnOnce() -> Result<Verdict>) -> Self {
         eprintln!("\n== tests: {name}");
         let begun = Instant::now();
         let result = part();
-        Self { name, took: begun.elapsed(), result }
+        Self { name: name.to_owned(), took: begun.elapsed(), result }
     }
 
     /// Whether all of it passed.
@@ -89,6 +106,29 @@ impl Suite {
     pub fn ignored(&self) -> &[String] {
         self.result.as_ref().map_or(&[], |verdict| &verdict.ignored)
     }
+}
+
+/// Prints what ran, what came of it, and what was left out.
+pub fn conclude(suites: &[Suite]) -> Result<()> {
+    eprintln!("\nSummary");
+    for suite in suites {
+        eprintln!("  {suite}");
+    }
+    let left_out: &[String] =
+        if process::is_root() { &[] } else { suites.first().map_or(&[], Suite::ignored) };
+    if !left_out.is_empty() {
+        eprintln!("\nLEFT OUT, {} tests, because this is not root:", left_out.len());
+        for test in left_out {
+            eprintln!("  {test}");
+        }
+    }
+    if suites.iter().any(|suite| !suite.passed()) {
+        bail!("not all tests passed: see the summary above");
+    }
+    if process::is_ci() && !process::is_root() {
+        bail!("tests were left out, which must not happen where CI=true: run as root");
+    }
+    Ok(())
 }
 
 impl fmt::Display for Suite {
@@ -125,10 +165,18 @@ mod tests {
         }
         let expected = Verdict {
             passed: 5,
+            ended: vec!["fine".to_owned(), "broken".to_owned()],
             failed: vec!["broken".to_owned()],
             ignored: vec!["odd: needs root".to_owned()],
         };
         assert_eq!(verdict, expected);
+    }
+
+    #[test]
+    fn a_test_that_did_not_run_is_missed() {
+        let verdict = Verdict { ended: vec!["one".to_owned()], ..Verdict::default() };
+        let error = verdict.complete(["one".to_owned(), "two".to_owned()].iter()).unwrap_err();
+        assert!(error.to_string().ends_with(": two"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,51 @@
+//! What runs in the virtual machine.
+
+/// Runs the tests once the system is up, and ends the machine with them.
+pub const UNIT: &str = "\
+[Unit]
+After=basic.target dbus.service
+Wants=dbus.service
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+[Service]
+Type=exec
+ExecStart=/bin/sh /sigready/guest.sh
+Environment=HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+";
+
+/// The second serial line is the way back. `FINISHED` comes last on it.
+pub const SCRIPT: &str = r#"
+stty -F /dev/ttyS1 raw -echo
+exec </dev/null >/dev/ttyS1 2>&1
+mount -t tmpfs tmpfs /tmp
+insmod "/sigready/overlay/$(uname -r).ko"
+for word in $(cat /proc/cmdline); do
+    case $word in
+        sigready.backend=*) export SIGREADY_BACKEND="${word#*=}" ;;
+        sigready.filter=*) filter="${word#*=}" ;;
+    esac
+done
+# The container root is this machine's own.
+export SIGREADY_ROOT=/ CARGO_BIN_EXE_sigready=/sigready/sigready
+cd /tmp
+for program in /sigready/tests/*; do
+    echo "running $program"
+    "$program" --ignored --test-threads=1 ${filter:+"$filter"}
+done
+echo FINISHED
+# Let the line drain.
+sleep 1
+"#;
+
+/// The last line of a run that came to its end.
+pub const FINISHED: &str = "FINISHED";
+
+/// Words for the kernel's command line: what to boot into, and what to run there.
+pub fn settings(backend: &str, filter: Option<&str>) -> String {
+    let mut settings = format!("systemd.unit=guest.service sigready.backend={backend}");
+    if let Some(filter) = filter {
+        settings.push_str(" sigready.filter=");
+        settings.push_str(filter);
+    }
+    settings
+}

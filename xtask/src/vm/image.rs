@@ -1,0 +1,186 @@
+//! The disk that the virtual machines boot from: the tests' root, with the tests in it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{guest, kernels::Kernel};
+use crate::{process, root, workspace};
+
+/// Where the tests and what they need is in the machine.
+pub const DIRECTORY: &str = "/sigready";
+/// Room on the disk, and for what the tests write: a sparse file.
+const SIZE: &str = "3G";
+/// The C library that the tests were linked with, which may not be the machine's.
+const LIBRARIES: [&str; 4] = ["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libgcc_s.so.1"];
+const LIBRARY_DIRECTORY: &str = "/lib/x86_64-linux-gnu";
+const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// A disk.
+pub struct Image {
+    /// The file.
+    pub file: PathBuf,
+    /// The names of the tests in it.
+    pub tests: Vec<String>,
+}
+
+/// Builds the tests, and a disk with them and the kernels' modules.
+pub fn build(kernels: &[Kernel]) -> Result<Image> {
+    let base = base(&root::prepare()?)?;
+    let directory = workspace::target().join("vm");
+    let file = directory.join("disk");
+    eprintln!("building the tests for the virtual machines");
+    let programs = programs(&directory.join("build"))?;
+    let mut tests = Vec::new();
+    let mut files = Files::default();
+    for program in &programs {
+        if program.is_test {
+            let listed = list(&program.path)?;
+            if listed.is_empty() {
+                continue;
+            }
+            tests.extend(listed);
+            files.add(&program.path, &format!("tests/{}", program.name));
+        } else {
+            files.add(&program.path, &program.name);
+        }
+    }
+    for library in LIBRARIES {
+        files.add(&Path::new(LIBRARY_DIRECTORY).join(library), &format!("lib/{library}"));
+    }
+    let modules = directory.join("modules");
+    fs::create_dir_all(&modules)?;
+    for kernel in kernels {
+        files.add(&unpacked(kernel, &modules)?, &format!("overlay/{}.ko", kernel.version));
+    }
+    let script = directory.join("guest.sh");
+    fs::write(&script, guest::SCRIPT)?;
+    files.add(&script, "guest.sh");
+    let unit = directory.join("guest.service");
+    fs::write(&unit, guest::UNIT)?;
+    files.add(&unit, "guest.service");
+    process::run(Command::new("cp").arg("--sparse=always").arg(&base).arg(&file))?;
+    files.write(&file)?;
+    Ok(Image { file, tests })
+}
+
+/// A disk with the root alone, cached.
+fn base(root: &Path) -> Result<PathBuf> {
+    let name = root.file_name().context("the tests' root has no name")?;
+    let file = workspace::target().join("vm").join(name).with_extension("ext4");
+    if file.exists() {
+        return Ok(file);
+    }
+    let unfinished = file.with_extension("unfinished");
+    fs::create_dir_all(workspace::target().join("vm"))?;
+    let _ = fs::remove_file(&unfinished);
+    process::run(
+        Command::new("/sbin/mke2fs")
+            .args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"])
+            .arg(root)
+            .arg(&unfinished)
+            .arg(SIZE),
+    )?;
+    fs::rename(unfinished, &file)?;
+    Ok(file)
+}
+
+/// A program that was built.
+struct Program {
+    name: String,
+    path: PathBuf,
+    is_test: bool,
+}
+
+/// Builds sigready and its tests, optimised: emulation is slow enough. They find their C
+/// library beside them.
+fn programs(directory: &Path) -> Result<Vec<Program>> {
+    let flags = [
+        format!("-Clink-arg=-Wl,--dynamic-linker={DIRECTORY}/lib/{}", LIBRARIES[0]),
+        format!("-Clink-arg=-Wl,-rpath,{DIRECTORY}/lib"),
+    ];
+    let messages = process::output(
+        workspace::cargo()
+            .args(["test", "--no-run", "--release", "--locked", "--package", "sigready"])
+            .args(["--message-format=json", "--quiet", "--target", TARGET])
+            .env("CARGO_TARGET_DIR", directory)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
+    )?;
+    let mut programs = Vec::new();
+    for line in messages.lines() {
+        let message: Value = serde_json::from_str(line).context("cargo's messages are no JSON")?;
+        let Some(path) = message["executable"].as_str() else { continue };
+        programs.push(Program {
+            name: message["target"]["name"].as_str().unwrap_or_default().to_owned(),
+            path: PathBuf::from(path),
+            is_test: message["profile"]["test"] == true,
+        });
+    }
+    if programs.is_empty() {
+        bail!("cargo built no tests");
+    }
+    Ok(programs)
+}
+
+/// The privileged tests of a test program. It is run with its library, as in the machine.
+fn list(program: &Path) -> Result<Vec<String>> {
+    let text = process::output(
+        Command::new(Path::new(LIBRARY_DIRECTORY).join(LIBRARIES[0])).arg(program).args([
+            "--ignored",
+            "--list",
+            "--format=terse",
+        ]),
+    )?;
+    Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+}
+
+/// A kernel's module, uncompressed.
+fn unpacked(kernel: &Kernel, into: &Path) -> Result<PathBuf> {
+    let file = into.join(format!("{}.ko", kernel.version));
+    if kernel.overlay.extension().is_some_and(|extension| extension == "xz") {
+        let bytes = process::bytes(Command::new("xz").arg("-dc").arg(&kernel.overlay))?;
+        fs::write(&file, bytes)?;
+    } else {
+        fs::copy(&kernel.overlay, &file)?;
+    }
+    Ok(file)
+}
+
+/// Files to be put into [`DIRECTORY`].
+#[derive(Default)]
+struct Files {
+    directories: Vec<String>,
+    files: Vec<(PathBuf, String)>,
+}
+
+impl Files {
+    fn add(&mut self, from: &Path, to: &str) {
+        if let Some((directory, _)) = to.split_once('/')
+            && !self.directories.iter().any(|it| it == directory)
+        {
+            self.directories.push(directory.to_owned());
+        }
+        self.files.push((from.to_owned(), to.to_owned()));
+    }
+
+    /// Writes them to a disk that isn't mounted.
+    fn write(&self, disk: &Path) -> Result<()> {
+        let mut script = vec![format!("mkdir {DIRECTORY}")];
+        script.extend(self.directories.iter().map(|it| format!("mkdir {DIRECTORY}/{it}")));
+        script.extend(
+            self.files
+                .iter()
+                .map(|(from, to)| format!("write {} {DIRECTORY}/{to}", from.display())),
+        );
+        script.push(format!("symlink {UNIT_PATH} {DIRECTORY}/guest.service"));
+        let file = disk.with_extension("debugfs");
+        fs::write(&file, script.join("\n") + "\n")?;
+        process::run(Command::new("/sbin/debugfs").args(["-w", "-f"]).arg(&file).arg(disk))
+    }
+}

@@ -1,0 +1,135 @@
+//! A virtual machine, from boot to power-off.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::guest::FINISHED;
+use crate::{process, suite::Verdict, workspace};
+
+/// How long a machine may take for all its tests.
+const LIMIT: Duration = Duration::from_mins(40);
+/// How long it may say nothing: longer than any test takes.
+const SILENCE: Duration = Duration::from_mins(5);
+/// Lines of the console that are shown when a machine came to a bad end.
+const CONSOLE_LINES: usize = 60;
+
+/// What is to be run.
+pub struct Machine<'a> {
+    /// Its name, in front of every line it says.
+    pub label: &'a str,
+    /// Its kernel.
+    pub kernel: &'a Path,
+    /// Its disk. What it writes there is thrown away.
+    pub disk: &'a Path,
+    /// More words for the kernel's command line.
+    pub settings: &'a str,
+}
+
+/// Runs it until it powers off, and counts the tests it says it ran.
+pub fn run(machine: &Machine<'_>) -> Result<Verdict> {
+    let directory = workspace::target().join("vm");
+    let console = directory.join(format!("console-{}", machine.label.replace(' ', "-")));
+    let mut command = command(machine, &console);
+    process::show(&command);
+    let mut qemu = Qemu(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run qemu-system-x86_64: is it installed?")?,
+    );
+    let verdict = read(machine.label, &lines(&mut qemu.0)?);
+    if verdict.is_err() {
+        let text = fs::read(&console).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
+        eprintln!("the console of {}, its end:\n{}", machine.label, shown.join("\n"));
+    }
+    verdict
+}
+
+/// Emulated by instruction count: time in the machine passes with what it executes, and
+/// idle time is skipped. So its clock fits its speed, however busy the host is. (With a
+/// second processor, kernels before 6.5 wait for it forever.)
+fn command(machine: &Machine<'_>, console: &Path) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"])
+        // Without cmpxchg16b, which QEMU 7.2 emulates wrongly now and then.
+        .args(["-cpu", "max,-cx16", "-smp", "1", "-m", "2048"])
+        .args(["-display", "none", "-nodefaults", "-no-reboot"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .args(["-serial", "stdio", "-device", "nvme,serial=root,drive=root", "-drive"])
+        .arg(format!(
+            "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file={}",
+            machine.disk.display()
+        ))
+        .arg("-kernel")
+        .arg(machine.kernel)
+        .arg("-append")
+        .arg(format!(
+            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet panic=-1 oops=panic {}",
+            machine.settings
+        ));
+    command
+}
+
+/// Ends with the machine it belongs to.
+struct Qemu(Child);
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What it writes to its second serial line.
+fn lines(qemu: &mut Child) -> Result<Receiver<String>> {
+    let stdout = qemu.stdout.take().context("qemu has no stdout")?;
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+fn read(label: &str, lines: &Receiver<String>) -> Result<Verdict> {
+    let begun = Instant::now();
+    let mut verdict = Verdict::default();
+    loop {
+        let left = LIMIT.saturating_sub(begun.elapsed());
+        match lines.recv_timeout(left.min(SILENCE)) {
+            Ok(line) if line == FINISHED => return Ok(verdict),
+            Ok(line) => {
+                println!("[{label}] {line}");
+                verdict.read(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("the machine ended before its tests did");
+            }
+            Err(RecvTimeoutError::Timeout) if begun.elapsed() >= LIMIT => {
+                bail!("the tests took longer than {} minutes", LIMIT.as_secs() / 60);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the machine said nothing for {} minutes", SILENCE.as_secs() / 60);
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `cargo xtask vm`: the privileged tests on Debian's kernels, in virtual machines.
+//!
+//! Each machine runs one kernel with one backend, under software emulation, with real
+//! systemd as its init.
+
+mod guest;
+mod image;
+mod kernels;
+mod machine;
+
+use std::{
+    collections::VecDeque,
+    sync::Mutex,
+    thread::{self, available_parallelism},
+};
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use self::{image::Image, kernels::Kernel};
+use crate::{
+    apt, process,
+    suite::{self, Suite},
+};
+
+/// Options of the command.
+#[derive(Args, Default)]
+pub struct Options {
+    /// Which of Debian's kernels; all by default.
+    #[arg(long, value_name = "VERSION", value_parser = ["5.10", "6.1", "6.12", "7.2", "all"])]
+    pub kernel: Option<String>,
+    /// Which backend; both by default.
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+    /// Run only tests whose name contains this.
+    pub filter: Option<String>,
+}
+
+/// How the tests' sigready sees handlers and messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Kernel functions.
+    Fentry,
+    /// Syscall tracepoints.
+    Tracepoint,
+}
+
+impl Backend {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+        }
+    }
+}
+
+/// Packages on the machine that runs the virtual ones.
+const PACKAGES: [&str; 3] = ["e2fsprogs", "qemu-system-x86", "xz-utils"];
+
+/// Runs the command.
+pub fn run(options: &Options) -> Result<()> {
+    suite::conclude(&suites(options)?)
+}
+
+/// A suite for each kernel and backend that was asked for.
+pub fn suites(options: &Options) -> Result<Vec<Suite>> {
+    process::need_root("building the virtual machines' root")?;
+    apt::install(&PACKAGES, "testing in virtual machines")?;
+    let wanted = options.kernel.as_deref().filter(|kernel| *kernel != "all");
+    let kernels = kernels::fetch(wanted)?;
+    let image = image::build(&kernels)?;
+    let backends = match options.backend {
+        Some(backend) => vec![backend],
+        None => vec![Backend::Fentry, Backend::Tracepoint],
+    };
+    let machines: VecDeque<(&Kernel, Backend)> = kernels
+        .iter()
+        .flat_map(|kernel| backends.iter().map(move |backend| (kernel, *backend)))
+        .collect();
+    let filter = options.filter.as_deref();
+    let suites = in_parallel(machines, |(kernel, backend)| one(kernel, backend, &image, filter));
+    if suites.is_empty() {
+        bail!("no virtual machine was run");
+    }
+    Ok(suites)
+}
+
+fn one(kernel: &Kernel, backend: Backend, image: &Image, filter: Option<&str>) -> Suite {
+    let name = format!("Linux {}, {}", kernel.version, backend.name());
+    Suite::run(&name, || {
+        let verdict = machine::run(&machine::Machine {
+            label: &format!("{} {}", kernel.name, backend.name()),
+            kernel: &kernel.image,
+            disk: &image.file,
+            settings: &guest::settings(backend.name(), filter),
+        })?;
+        let expected = image.tests.iter().filter(|test| filter.is_none_or(|it| test.contains(it)));
+        verdict.complete(expected)
+    })
+}
+
+/// Works on as many at a time as there are processors: a machine keeps one busy. The
+/// results are in the order of the jobs.
+fn in_parallel<T: Send, R: Send>(jobs: VecDeque<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let workers = available_parallelism().map_or(1, usize::from).min(jobs.len());
+    let jobs = Mutex::new(jobs.into_iter().enumerate());
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let job = jobs.lock().expect("no worker has panicked").next();
+                    let Some((index, job)) = job else { break };
+                    let result = work(job);
+                    results.lock().expect("no worker has panicked").push((index, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().expect("no worker has panicked");
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_parallel_work_keep_the_order_of_the_jobs() {
+        let results = in_parallel((0..20).collect(), |number| {
+            thread::sleep(std::time::Duration::from_millis(20 - number));
+            number * number
+        });
+        assert_eq!(results, (0..20).map(|number| number * number).collect::<Vec<_>>());
+    }
+}
