@@ -70,7 +70,7 @@ const SIG_IGN: u64 = 1;
 /// `task->flags`: the thread is exiting (include/linux/sched.h).
 const PF_EXITING: u32 = 0x4;
 /// Threads whose masks are looked at before "blocked in every thread" is called unknown.
-const MAX_THREADS: usize = 128;
+const MAX_THREADS: usize = 64;
 
 /// Nanoseconds of `CLOCK_BOOTTIME`.
 #[inline(always)]
@@ -302,7 +302,7 @@ impl Task {
 /// 1, or 0 for zero, without a branch: for loops in which the verifier would follow both
 /// ways every time. The compiler is kept from seeing the comparison in it.
 #[inline(always)]
-fn nonzero(value: u64) -> u64 {
+pub fn nonzero(value: u64) -> u64 {
     black_box(value | value.wrapping_neg()) >> 63
 }
 

@@ -1,9 +1,11 @@
 //! Processes: fork, exec, exit.
 
-use core::ptr;
+use core::{ffi::c_void, hint::black_box, ptr};
 
 use aya_ebpf::{
-    helpers::{bpf_probe_read_user_buf, bpf_probe_read_user_str_bytes},
+    helpers::{
+        bpf_probe_read_user_buf, bpf_probe_read_user_str_bytes, generated::bpf_probe_read_user_str,
+    },
     macros::map,
     maps::PerCpuArray,
 };
@@ -14,7 +16,7 @@ use tracer_common::event::{
 
 use crate::{
     emit,
-    kernel::{SIGNAL_GROUP_EXIT, Task, config, offset, read, read_pointer, read_string},
+    kernel::{SIGNAL_GROUP_EXIT, Task, config, nonzero, offset, read, read_pointer, read_string},
     scope,
 };
 
@@ -23,10 +25,67 @@ const MAX_PIECES: usize = 192;
 /// Bytes of a string read at a time: `NOTIFY_SOCKET=` and the longest socket address fit.
 const PIECE: usize = 128;
 
+/// A variable that tells something of a service. Its name is compared by words: a loop
+/// over its bytes would cost the verifier more than the rest of the program.
+struct Variable {
+    /// The name and `=`, and zeros.
+    words: [u64; 2],
+    /// Which bits of the second word count.
+    mask: u64,
+    /// Bytes of the name and `=`.
+    length: u64,
+    /// `ENV_*`
+    bit: u32,
+}
+
+impl Variable {
+    /// `name` with its `=` is 8 to 16 bytes long.
+    const fn new(name: &[u8], bit: u32) -> Self {
+        let mut bytes = [[0; 8]; 2];
+        let mut mask = [0; 8];
+        let mut index = 0;
+        while index < name.len() {
+            bytes[index / 8][index % 8] = name[index];
+            if index >= 8 {
+                mask[index % 8] = u8::MAX;
+            }
+            index += 1;
+        }
+        Self {
+            words: [u64::from_ne_bytes(bytes[0]), u64::from_ne_bytes(bytes[1])],
+            mask: u64::from_ne_bytes(mask),
+            length: name.len() as u64,
+            bit,
+        }
+    }
+
+    /// 0 if a string that starts like this is the variable.
+    #[inline(always)]
+    fn difference(&self, start: [u64; 2]) -> u64 {
+        (start[0] ^ self.words[0]) | ((start[1] & self.mask) ^ self.words[1])
+    }
+}
+
+const VARIABLES: [Variable; 4] = [
+    Variable::new(b"MAINPID=", ENV_MAINPID),
+    Variable::new(b"SERVICE_RESULT=", ENV_SERVICE_RESULT),
+    Variable::new(b"INVOCATION_ID=", ENV_INVOCATION_ID),
+    Variable::new(b"NOTIFY_SOCKET=", ENV_NOTIFY_SOCKET),
+];
+
 /// A piece of an environment. Aligned, so that it can be compared by words.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Piece([u8; PIECE]);
+
+impl Piece {
+    /// Its first bytes.
+    #[inline(always)]
+    fn words(&self) -> [u64; 2] {
+        // SAFETY: it is longer than two words, and aligned to them.
+        unsafe { ptr::from_ref(self).cast::<[u64; 2]>().read() }
+    }
+}
 
 /// That of the process that execs on this CPU.
 #[map]
@@ -89,72 +148,69 @@ fn environment(task: Task, record: &mut Exec) {
 #[inline(always)]
 fn read_variables(task: Task, record: &mut Exec) -> Option<()> {
     let mm = read_pointer(task.0 + offset!(task_mm))?;
-    let mut at: u64 = read(mm + offset!(mm_env_start));
+    let begin: u64 = read(mm + offset!(mm_env_start));
     let end: u64 = read(mm + offset!(mm_env_end));
+    let mut found = [0; VARIABLES.len()];
+    let complete = find_variables(begin, end, &mut found);
+    for (variable, at) in VARIABLES.iter().zip(found) {
+        if at != 0 {
+            note_variable(variable, at, record)?;
+        }
+    }
+    complete
+}
+
+/// Finds where in an environment [`VARIABLES`] are; 0 for those that aren't in it.
+#[inline(always)]
+fn find_variables(begin: u64, end: u64, found: &mut [u64; VARIABLES.len()]) -> Option<()> {
     // SAFETY: a per-CPU value nothing else uses; exec can't be interrupted by exec.
     let piece = unsafe { &mut *ENVIRONMENT.get_ptr_mut(0)? };
-    // A string longer than a piece goes on in the next one, which then starts no variable.
-    let mut starts = true;
+    let mut at = begin;
+    // 1 where a string begins: one longer than a piece goes on in the next one.
+    let mut starts = 1;
     for _ in 0..MAX_PIECES {
         if at >= end {
             return Some(());
         }
         // SAFETY: the helper checks the address and never writes past `piece`.
-        let length =
-            unsafe { bpf_probe_read_user_str_bytes(at as *const u8, &mut piece.0) }.ok()?.len();
-        if starts {
-            note_variable(piece, at, record)?;
+        let length = unsafe {
+            bpf_probe_read_user_str(
+                ptr::from_mut(piece).cast::<c_void>(),
+                PIECE as u32,
+                at as *const c_void,
+            )
+        };
+        if length <= 0 {
+            return None;
         }
-        starts = length < PIECE - 1;
-        at += length as u64 + u64::from(starts);
+        let start = piece.words();
+        for (variable, found) in VARIABLES.iter().zip(found.iter_mut()) {
+            // All ones where it is found. No branch: see `nonzero`.
+            let here =
+                black_box((nonzero(variable.difference(start)) | (starts ^ 1)).wrapping_sub(1));
+            *found = (*found & !here) | (at & here);
+        }
+        // The length counts the zero at the end, which a piece that was cut off has too.
+        let length = length as u64;
+        starts = nonzero(length ^ PIECE as u64);
+        at += length - (starts ^ 1);
     }
     None
 }
 
-/// Takes note of the environment variable that begins at `at`.
+/// Takes note of an environment variable that begins at `at`.
 #[inline(always)]
-fn note_variable(piece: &Piece, at: u64, record: &mut Exec) -> Option<()> {
-    if begins(piece, b"MAINPID=") {
-        record.environment |= ENV_MAINPID;
-    } else if begins(piece, b"SERVICE_RESULT=") {
-        record.environment |= ENV_SERVICE_RESULT;
-    } else if begins(piece, b"INVOCATION_ID=") {
-        let value = at + b"INVOCATION_ID=".len() as u64;
+fn note_variable(variable: &Variable, at: u64, record: &mut Exec) -> Option<()> {
+    let value = (at + variable.length) as *const u8;
+    if variable.bit == ENV_INVOCATION_ID {
         // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user_buf(value as *const u8, &mut record.invocation_id) }.ok()?;
-        record.environment |= ENV_INVOCATION_ID;
-    } else if begins(piece, b"NOTIFY_SOCKET=") {
-        let value = at + b"NOTIFY_SOCKET=".len() as u64;
+        unsafe { bpf_probe_read_user_buf(value, &mut record.invocation_id) }.ok()?;
+    } else if variable.bit == ENV_NOTIFY_SOCKET {
         // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user_str_bytes(value as *const u8, &mut record.notify_socket) }
-            .ok()?;
-        record.environment |= ENV_NOTIFY_SOCKET;
+        unsafe { bpf_probe_read_user_str_bytes(value, &mut record.notify_socket) }.ok()?;
     }
+    record.environment |= variable.bit;
     Some(())
-}
-
-/// Whether a string begins with `prefix`, of at most 16 bytes. Compared as one number:
-/// a loop over its bytes would cost the verifier more than the rest of the program.
-#[inline(always)]
-fn begins(piece: &Piece, prefix: &[u8]) -> bool {
-    let mut wanted = [0; 16];
-    let mut mask = [0; 16];
-    for (index, byte) in prefix.iter().enumerate().take(16) {
-        wanted[index] = *byte;
-        mask[index] = u8::MAX;
-    }
-    // SAFETY: a piece is longer than two words, and aligned to them.
-    let start = unsafe { ptr::from_ref(piece).cast::<[u64; 2]>().read() };
-    let other = |n: usize| (start[n] ^ word(wanted, n)) & word(mask, n);
-    other(0) | other(1) == 0
-}
-
-/// Word `n` of 16 bytes.
-#[inline(always)]
-fn word(bytes: [u8; 16], n: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[8 * n..8 * n + 8]);
-    u64::from_ne_bytes(word)
 }
 
 /// A thread exits. Only the end of its whole process is reported.
