@@ -57,17 +57,20 @@ fn doctor_says_that_it_works_where_it_does() {
     let output = support::sigready(&["doctor", "--format", "json"]);
     assert_eq!(output.status.code(), Some(0));
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let best = if support::fentry_works() { "fentry" } else { "tracepoint" };
     assert_eq!(
         (findings["works"].as_bool(), findings["backend"].as_str()),
-        (Some(true), Some("tracepoint"))
+        (Some(true), Some(best))
     );
 }
 
-/// `sigready run -- true` on a host prepared by a script, in mounts of its own. `$2` is
-/// an empty directory.
+const TRACEPOINTS: &str = "--backend tracepoint --type simple";
+
+/// `sigready run -- true` with syscall tracepoints on a host prepared by a script, in
+/// mounts of its own. `$2` is an empty directory.
 fn on_a_host_where(preparation: &str) -> (Option<i32>, String) {
     let scratch = tempfile::tempdir().unwrap();
-    let script = format!("set -e; {preparation} \"$1\" run --type simple -- /bin/true");
+    let script = format!("set -e; {preparation} \"$1\" run {TRACEPOINTS} -- /bin/true");
     let output = Command::new("unshare")
         .args(["--mount", "/bin/sh", "-c", &script, "sh"])
         .arg(cargo_bin("sigready"))
@@ -105,7 +108,7 @@ fn a_kernel_without_tracefs_is_told_with_the_option_it_lacks() {
 fn where_tracefs_may_not_be_mounted_the_command_that_mounts_it_is_told() {
     let (status, stderr) = on_a_host_where(
         "umount /sys/kernel/tracing /sys/kernel/debug 2>/dev/null || true; \
-         set -- setpriv --bounding-set=-sys_admin \"$1\"; exec \"$@\" run --type simple -- /bin/true;",
+         set -- setpriv --bounding-set=-sys_admin \"$1\"; exec \"$@\" run --backend tracepoint --type simple -- /bin/true;",
     );
     assert_eq!(status, Some(1), "{stderr}");
     assert!(stderr.contains("mount -t tracefs tracefs /sys/kernel/tracing"), "{stderr}");
@@ -302,7 +305,7 @@ fn programs_of(pid: u32) -> Vec<u64> {
         .collect();
     ids.sort_unstable();
     ids.dedup();
-    assert!(ids.len() > 20, "the tracer has its programs open: {ids:?}");
+    assert!(ids.len() > 10, "the tracer has its programs open: {ids:?}");
     ids
 }
 

@@ -115,6 +115,7 @@ impl Capture {
         // What happened until /proc was read.
         let rest = self.stream.rest()?;
         self.observe(rest);
+        self.observe(self.stream.skipped());
         Ok(self.document(ended_by))
     }
 

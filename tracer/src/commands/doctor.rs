@@ -296,9 +296,10 @@ fn table(findings: &Findings, talk: &Talk) -> String {
         || "tracing does not work here".to_owned(),
         |backend| format!("tracing works here, with the {backend} backend"),
     );
-    let mut text = format!("{table}\n\nkernel {}: {backend}\n", findings.kernel);
-    if !findings.blind_to.is_empty() {
-        text += &format!("not seen with it: {}\n", findings.blind_to.join("; "));
-    }
-    text
+    let blind_to = if findings.blind_to.is_empty() {
+        String::new()
+    } else {
+        format!("not seen with it: {}\n", findings.blind_to.join("; "))
+    };
+    format!("{table}\n\nkernel {}: {backend}\n{blind_to}", findings.kernel)
 }

@@ -7,6 +7,7 @@ mod explain;
 mod fault;
 mod notify_socket;
 mod output;
+mod privileges;
 mod progress;
 mod report;
 mod run;

@@ -23,7 +23,7 @@ use super::{
     child::{Child, Startable},
     fault::Fault,
     notify_socket::NotifySocket,
-    output, progress,
+    output, privileges, progress,
     schedule::Schedule,
     talk::Talk,
 };
@@ -119,6 +119,7 @@ impl<'a> Session<'a> {
         // Before the command can be running: an interrupt must find someone to stop it.
         let interrupts = Interrupts::new()?;
         let child = startable.start(socket.as_ref())?;
+        privileges::drop_unneeded();
         let schedule = Schedule::new(&options.send, child.pid(), options.signals.signal);
         if !options.send.is_empty() {
             talk.note(format_args!(

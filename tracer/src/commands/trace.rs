@@ -23,7 +23,7 @@ use super::{
     Verdict,
     capture::{Asked, Capture, Deadline, Recorded},
     fault::Fault,
-    output, progress,
+    output, privileges, progress,
     talk::Talk,
 };
 use crate::cli::{Trace, Until};
@@ -68,6 +68,7 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         };
         let systemd = hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut capture = Capture::begin(asked, builder, &mut attached, anchor, systemd)?;
+        privileges::drop_unneeded();
         wanted.list(&mut attached, &hierarchies)?;
         capture.observe(hierarchies.scan().into_iter().map(path_known));
         capture.observe(procfs::snapshot(&hierarchies));

@@ -96,7 +96,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
         let Err(reason) = by_function(&mut ebpf, &btf, concern, request.backend, &missing)? else {
             continue;
         };
-        if request.backend == Wanted::Only(Backend::Fentry) {
+        if request.backend == Wanted::Only(Backend::Fentry) && concern.is_essential {
             bail!(
                 "the fentry backend does not work here: '{}' can't be hooked: {reason}. Use \
                  --backend auto",

@@ -26,6 +26,8 @@ pub struct Concern {
     /// Structs whose members the programs of the function need, and those of the syscalls
     /// don't.
     pub needs: &'static [&'static str],
+    /// Whether the fentry backend is none without this function.
+    pub is_essential: bool,
     /// Syscalls in place of the function, and whether every architecture has them.
     pub syscalls: &'static [(&'static str, bool)],
 }
@@ -38,6 +40,7 @@ pub const CONCERNS: [Concern; 5] = [
         entry: None,
         exit: "exit_do_sigaction",
         needs: &[],
+        is_essential: true,
         syscalls: &[("rt_sigaction", true)],
     },
     Concern {
@@ -46,6 +49,7 @@ pub const CONCERNS: [Concern; 5] = [
         entry: Some("enter_sigprocmask"),
         exit: "exit_sigprocmask",
         needs: &[],
+        is_essential: true,
         syscalls: &[("rt_sigprocmask", true)],
     },
     Concern {
@@ -54,6 +58,7 @@ pub const CONCERNS: [Concern; 5] = [
         entry: Some("enter_do_signalfd4"),
         exit: "exit_do_signalfd4",
         needs: &[],
+        is_essential: false,
         syscalls: &[("signalfd", false), ("signalfd4", true)],
     },
     Concern {
@@ -62,6 +67,7 @@ pub const CONCERNS: [Concern; 5] = [
         entry: Some("enter_do_sigtimedwait"),
         exit: "exit_do_sigtimedwait",
         needs: &[],
+        is_essential: false,
         syscalls: &[("rt_sigtimedwait", true)],
     },
     Concern {
@@ -70,6 +76,7 @@ pub const CONCERNS: [Concern; 5] = [
         entry: Some("enter_unix_dgram_sendmsg"),
         exit: "exit_unix_dgram_sendmsg",
         needs: &["msghdr", "iov_iter", "iter_type"],
+        is_essential: true,
         syscalls: &[
             ("write", true),
             ("writev", true),

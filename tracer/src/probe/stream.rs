@@ -1,6 +1,10 @@
 //! The stream of observations from the attached kernel side.
 
-use std::time::Duration;
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -27,6 +31,7 @@ pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: [u64; Kind::ALL.len()],
+    programs: Vec<OwnedFd>,
     /// What the kernel side has to say about itself: only when something is wrong.
     messages: Option<EbpfLogger<&'static dyn Log>>,
     systemd_hierarchy: Option<u32>,
@@ -51,6 +56,7 @@ impl Stream {
             ring,
             lost: PerCpuArray::try_from(lost)?,
             lost_before: [0; Kind::ALL.len()],
+            programs: loaded(ebpf)?,
             messages,
             systemd_hierarchy,
             records: Vec::new(),
@@ -73,6 +79,16 @@ impl Stream {
     pub fn rest(&mut self) -> Result<Vec<Observation>> {
         while self.drain() == BATCH {}
         self.observations()
+    }
+
+    /// How many events the kernel passed over because a program was running already when
+    /// it was to run again on the same processor (`recursion_misses`, from 5.12 on). For
+    /// the end of a capture: it has to be asked for program by program.
+    #[must_use]
+    pub fn skipped(&self) -> Option<Observation> {
+        let count: u64 = self.programs.iter().filter_map(recursion_misses).sum();
+        let fact = Fact::Loss { kind: "skipped", count };
+        (count > 0).then(|| Observation { at: clock::boot_ns(), fact })
     }
 
     fn drain(&mut self) -> usize {
@@ -114,6 +130,22 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// The programs that are in the kernel.
+fn loaded(ebpf: &Ebpf) -> Result<Vec<OwnedFd>> {
+    let descriptors = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+    descriptors
+        .map(|descriptor| descriptor.as_fd().try_clone_to_owned())
+        .collect::<Result<_, _>>()
+        .context("cannot keep the eBPF programs open")
+}
+
+/// What `/proc/self/fdinfo` says of a program (`bpf_prog_show_fdinfo`).
+fn recursion_misses(program: &OwnedFd) -> Option<u64> {
+    let path = format!("/proc/self/fdinfo/{}", program.as_raw_fd());
+    let info = fs::read_to_string(path).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
 }
 
 /// Adds what only /proc can tell, while it can: the resolved path of a program.

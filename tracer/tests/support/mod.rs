@@ -107,11 +107,18 @@ pub struct Compiled {
 impl Compiled {
     /// Compiles it with gcc.
     pub fn new(source: &str) -> Self {
+        Self::with(&["-pthread"], source)
+    }
+
+    /// The same with other options for the compiler.
+    pub fn with(options: &[&str], source: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("program.c");
         fs::write(&file, source).unwrap();
         let output = Command::new("gcc")
-            .args(["-Wall", "-Werror", "-pthread", "-o"])
+            .args(["-Wall", "-Werror"])
+            .args(options)
+            .arg("-o")
             .arg(directory.path().join("program"))
             .arg(&file)
             .output()
@@ -133,6 +140,25 @@ impl Compiled {
         }
         run(&options, &[&self.path()])
     }
+}
+
+/// Whether the tests are told to use the better backend, in a virtual machine.
+pub fn wants_fentry() -> bool {
+    std::env::var("SIGREADY_BACKEND").as_deref() == Ok("fentry")
+}
+
+/// Whether they are told to use the other one.
+pub fn wants_tracepoint() -> bool {
+    std::env::var("SIGREADY_BACKEND").as_deref() == Ok("tracepoint")
+}
+
+/// Whether this kernel lets the better backend be used, found by using it. In the virtual
+/// machines it has to.
+pub fn fentry_works() -> bool {
+    let tried = sigready(&["run", "--backend", "fentry", "--type", "simple", "--", "/bin/true"]);
+    let is_virtual = wants_fentry() || wants_tracepoint();
+    assert!(tried.status.success() || !is_virtual, "{}", String::from_utf8_lossy(&tried.stderr));
+    tried.status.success()
 }
 
 /// sigready with these arguments, nothing more.

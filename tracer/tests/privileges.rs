@@ -1,0 +1,107 @@
+//! What sigready may do: with how little it works, and what it gives up once attached.
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+use support::fentry_works;
+
+/// Numbers of capabilities (capabilities(7)).
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn cap_bpf_and_cap_perfmon_are_enough_where_kernel_functions_can_be_hooked() {
+    // tracefs, which the other backend needs, may be read by root only.
+    let capabilities = if support::wants_fentry() || fentry_works() && !support::wants_tracepoint()
+    {
+        "+bpf,+perfmon"
+    } else {
+        "+bpf,+perfmon,+dac_read_search"
+    };
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let copy = directory.path().join("sigready");
+    fs::copy(cargo_bin("sigready"), &copy).unwrap();
+    let report = directory.path().join("report.json");
+    // Up to 5.10 maps count as locked memory, which only an administrator may have much of.
+    let script = "mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs \
+                  /sys/kernel/tracing; ulimit -l unlimited 2>/dev/null; exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "/bin/bash", "-c", script, "bash"])
+        .args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["--bounding-set=-all,".to_owned() + capabilities])
+        .args(["--inh-caps=".to_owned() + capabilities])
+        .args(["--ambient-caps=".to_owned() + capabilities])
+        .arg(&copy)
+        .args(["run", "--type", "simple", "--send", "HUP@exec", "--output"])
+        .arg(&report)
+        .args(["--", "/bin/sleep", "5"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    let report: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    let activation = &report["services"][0]["activations"][0];
+    assert_eq!(activation["outcome"]["signal"], "HUP", "{report:#}");
+    assert_eq!(activation["alerts"][0]["id"], "reload-before-handler");
+}
+
+/// A set of capabilities in a process's status.
+fn set(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    u64::from_str_radix(line.trim(), 16).unwrap()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn once_attached_it_keeps_only_what_it_needs_and_takes_nothing_from_its_command() {
+    let mut tracer = Command::new(cargo_bin("sigready"))
+        .args(["run", "--type", "simple", "--until", "exit", "--", "/bin/sleep", "600"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = tracer.id();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let command: u32 = loop {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let child = children.split_whitespace().next().and_then(|child| child.parse().ok());
+        if let Some(child) = child
+            && fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|it| it == "sleep\n")
+        {
+            break child;
+        }
+        assert!(Instant::now() < limit, "the command does not come");
+        thread::sleep(Duration::from_millis(20));
+    };
+    thread::sleep(Duration::from_millis(200));
+    let sets = ["CapEff:", "CapPrm:", "CapBnd:", "CapInh:", "CapAmb:"].map(|name| set(pid, name));
+    let own = set(std::process::id(), "CapEff:");
+    let commands = set(command, "CapEff:");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid.cast_signed()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    tracer.wait().unwrap();
+    for capability in [CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON] {
+        let held: Vec<bool> = sets.iter().map(|set| set >> capability & 1 == 1).collect();
+        assert!(!held.contains(&true), "capability {capability}: {held:?}");
+    }
+    assert!(sets[0] >> CAP_BPF & 1 == 1, "the maps are still to be read");
+    assert_eq!(commands, own, "the command has all that it was started with");
+}
