@@ -12,7 +12,7 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
-use support::fentry_works;
+use support::{fentry_works, proved};
 
 /// Numbers of capabilities (capabilities(7)).
 const CAP_NET_ADMIN: u32 = 12;
@@ -57,6 +57,7 @@ fn cap_bpf_and_cap_perfmon_are_enough_where_kernel_functions_can_be_hooked() {
     let activation = &report["services"][0]["activations"][0];
     assert_eq!(activation["outcome"]["signal"], "HUP", "{report:#}");
     assert_eq!(activation["alerts"][0]["id"], "reload-before-handler");
+    proved("CAP_BPF and CAP_PERFMON are enough", capabilities == "+bpf,+perfmon");
 }
 
 /// A set of capabilities in a process's status.
@@ -76,7 +77,7 @@ fn once_attached_it_keeps_only_what_it_needs_and_takes_nothing_from_its_command(
         .spawn()
         .unwrap();
     let pid = tracer.id();
-    let limit = Instant::now() + Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_mins(1);
     let command: u32 = loop {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         let child = children.split_whitespace().next().and_then(|child| child.parse().ok());

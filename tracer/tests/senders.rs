@@ -35,7 +35,7 @@ fn raised_by_the_process_itself_it_kills_and_names_itself() {
     assert_eq!(ran.hup(0), ("default", "killed"));
     let hup = ran.hups()[0];
     assert_eq!((&hup["sender"]["pid"], &hup["target"]["pid"]), (main_pid(&ran), main_pid(&ran)));
-    assert_eq!(hup["sender"]["comm"], "program");
+    assert!(hup["sender"]["comm"].as_str().unwrap().starts_with("program"), "{hup}");
     assert_eq!((hup["si_code"].as_i64(), &hup["tid"]), (Some(-6), main_pid(&ran)));
     assert_eq!(ran.activation()["outcome"]["signal"], "HUP");
 }

@@ -1,6 +1,7 @@
 //! One part of the tests: run, counted, summed up in a line.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
@@ -21,11 +22,18 @@ pub struct Verdict {
     failed: Vec<String>,
     /// Tests that were not run, each with its reason.
     ignored: Vec<String>,
+    /// What tests say they have shown, for better or worse.
+    proved: BTreeMap<String, bool>,
 }
 
 impl Verdict {
     /// Takes a line of the test harness into account.
     pub fn read(&mut self, line: &str) {
+        if let Some((fact, answer)) =
+            line.strip_prefix("PROVED ").and_then(|proved| proved.rsplit_once(": "))
+        {
+            self.proved.insert(fact.to_owned(), answer == "yes");
+        }
         let Some(line) = line.strip_prefix("test ") else { return };
         if let Some(counts) = line.strip_prefix("result: ") {
             // "ok. 3 passed; 0 failed; …"
@@ -102,6 +110,11 @@ impl Suite {
         self.result.as_ref().is_ok_and(|verdict| verdict.failed.is_empty())
     }
 
+    /// What its tests have shown; none unless all of them passed.
+    pub fn proved(&self) -> Option<&BTreeMap<String, bool>> {
+        self.result.as_ref().ok().filter(|_| self.passed()).map(|verdict| &verdict.proved)
+    }
+
     /// The tests it did not run.
     pub fn ignored(&self) -> &[String] {
         self.result.as_ref().map_or(&[], |verdict| &verdict.ignored)
@@ -157,6 +170,7 @@ mod tests {
             "running 3 tests",
             "test fine ... ok",
             "test odd ... ignored, needs root",
+            "PROVED that: something: yes",
             "test broken ... FAILED",
             "test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured",
             "test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured",
@@ -168,6 +182,7 @@ mod tests {
             ended: vec!["fine".to_owned(), "broken".to_owned()],
             failed: vec!["broken".to_owned()],
             ignored: vec!["odd: needs root".to_owned()],
+            proved: BTreeMap::from([("that: something".to_owned(), true)]),
         };
         assert_eq!(verdict, expected);
     }

@@ -83,7 +83,8 @@ fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
             // Each attaches its own programs: more at a time would only wait for each other.
             .args(["--ignored", "--test-threads=2"])
             .args(filter)
-            .env("SIGREADY_ROOT", root),
+            .env("SIGREADY_ROOT", root)
+            .env("SIGREADY_PROGRAMS", workspace::programs()?),
     )
 }
 

@@ -1,11 +1,13 @@
 //! Where things are in this workspace.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
 };
 
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::process;
@@ -32,6 +34,14 @@ fn target_from_cargo() -> Option<PathBuf> {
     .ok()?;
     let metadata: Value = serde_json::from_str(&text).ok()?;
     Some(PathBuf::from(metadata["target_directory"].as_str()?))
+}
+
+/// Where the tests' C programs are kept, once they are compiled.
+pub fn programs() -> Result<PathBuf> {
+    let directory = target().join("programs");
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory)
 }
 
 /// The cargo that runs this, in the workspace's root.

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -101,7 +102,10 @@ pub fn python_notify(program: &str, options: &[&str]) -> Ran {
 
 /// A C program, compiled.
 pub struct Compiled {
-    directory: TempDir,
+    program: PathBuf,
+    /// Where it is, unless programs are kept.
+    #[allow(dead_code, reason = "keeps the directory")]
+    directory: Option<TempDir>,
 }
 
 impl Compiled {
@@ -110,26 +114,28 @@ impl Compiled {
         Self::with(&["-pthread"], source)
     }
 
-    /// The same with other options for the compiler.
+    /// The same with other options for the compiler. Where `SIGREADY_PROGRAMS` names a
+    /// directory, it is kept there, and compiled only once: compilers are slow in
+    /// emulated machines.
     pub fn with(options: &[&str], source: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("program.c");
-        fs::write(&file, source).unwrap();
-        let output = Command::new("gcc")
-            .args(["-Wall", "-Werror"])
-            .args(options)
-            .arg("-o")
-            .arg(directory.path().join("program"))
-            .arg(&file)
-            .output()
-            .expect("gcc is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { directory }
+        let Some(kept) = std::env::var_os("SIGREADY_PROGRAMS") else {
+            let directory = tempfile::tempdir().unwrap();
+            let program = directory.path().join("program");
+            compile(options, source, &program);
+            return Self { program, directory: Some(directory) };
+        };
+        let mut hasher = DefaultHasher::new();
+        (options, source).hash(&mut hasher);
+        let program = Path::new(&kept).join(format!("program-{:016x}", hasher.finish()));
+        if !program.exists() {
+            compile(options, source, &program);
+        }
+        Self { program, directory: None }
     }
 
     /// Its path.
     pub fn path(&self) -> String {
-        self.directory.path().join("program").to_string_lossy().into_owned()
+        self.program.to_string_lossy().into_owned()
     }
 
     /// `run` of it until it exits.
@@ -140,6 +146,22 @@ impl Compiled {
         }
         run(&options, &[&self.path()])
     }
+}
+
+fn compile(options: &[&str], source: &str, program: &Path) {
+    let directory = tempfile::tempdir_in(program.parent().unwrap()).unwrap();
+    let (file, unfinished) = (directory.path().join("program.c"), directory.path().join("program"));
+    fs::write(&file, source).unwrap();
+    let output = Command::new("gcc")
+        // Static, so that it runs on any system that it is carried to.
+        .args(["-Wall", "-Werror", "-static"])
+        .args(options)
+        .arg("-o")
+        .args([&unfinished, &file])
+        .output()
+        .expect("gcc is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::rename(unfinished, program).unwrap();
 }
 
 /// Whether the tests are told to use the better backend, in a virtual machine.
@@ -159,6 +181,12 @@ pub fn fentry_works() -> bool {
     let is_virtual = wants_fentry() || wants_tracepoint();
     assert!(tried.status.success() || !is_virtual, "{}", String::from_utf8_lossy(&tried.stderr));
     tried.status.success()
+}
+
+/// Notes what a test has shown of this kernel and backend, for the compatibility page
+/// (`cargo xtask vm`).
+pub fn proved(what: &str, is_seen: bool) {
+    println!("PROVED {what}: {}", if is_seen { "yes" } else { "no" });
 }
 
 /// sigready with these arguments, nothing more.

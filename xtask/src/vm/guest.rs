@@ -25,12 +25,15 @@ for word in $(cat /proc/cmdline); do
         sigready.filter=*) filter="${word#*=}" ;;
     esac
 done
-# The container root is this machine's own.
-export SIGREADY_ROOT=/ CARGO_BIN_EXE_sigready=/sigready/sigready
+# The container root is this machine's own, under a name that nspawn accepts.
+mkdir /sigready/root
+mount --bind / /sigready/root
+mkdir -p /sigready/programs
+export SIGREADY_ROOT=/sigready/root SIGREADY_PROGRAMS=/sigready/programs CARGO_BIN_EXE_sigready=/sigready/sigready
 cd /tmp
 for program in /sigready/tests/*; do
     echo "running $program"
-    "$program" --ignored --test-threads=1 ${filter:+"$filter"}
+    "$program" --ignored --show-output --test-threads=1 ${filter:+"$filter"}
 done
 echo FINISHED
 # Let the line drain.

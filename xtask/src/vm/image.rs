@@ -51,6 +51,11 @@ pub fn build(kernels: &[Kernel]) -> Result<Image> {
             files.add(&program.path, &program.name);
         }
     }
+    for program in fs::read_dir(workspace::programs()?)? {
+        let program = program?;
+        let name = program.file_name();
+        files.add(&program.path(), &format!("programs/{}", name.to_string_lossy()));
+    }
     for library in LIBRARIES {
         files.add(&Path::new(LIBRARY_DIRECTORY).join(library), &format!("lib/{library}"));
     }

@@ -22,6 +22,12 @@ const SILENCE: Duration = Duration::from_mins(5);
 /// Lines of the console that are shown when a machine came to a bad end.
 const CONSOLE_LINES: usize = 60;
 
+/// A crash ends the machine at once.
+const PANIC: &str = "panic=-1 oops=panic";
+/// Without what guards a kernel and costs an emulated one time.
+const FASTER: &str = "mitigations=off nokaslr audit=0 apparmor=0 randomize_kstack_offset=off \
+                      init_on_alloc=0";
+
 /// What is to be run.
 pub struct Machine<'a> {
     /// Its name, in front of every line it says.
@@ -79,7 +85,7 @@ fn command(machine: &Machine<'_>, console: &Path) -> Command {
         .arg(machine.kernel)
         .arg("-append")
         .arg(format!(
-            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet panic=-1 oops=panic {}",
+            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet {PANIC} {FASTER} {}",
             machine.settings
         ));
     command

@@ -7,6 +7,7 @@ mod guest;
 mod image;
 mod kernels;
 mod machine;
+mod page;
 
 use std::{
     collections::VecDeque,
@@ -20,7 +21,7 @@ use clap::{Args, ValueEnum};
 use self::{image::Image, kernels::Kernel};
 use crate::{
     apt, process,
-    suite::{self, Suite},
+    suite::{self, Suite, Verdict},
 };
 
 /// Options of the command.
@@ -32,6 +33,10 @@ pub struct Options {
     /// Which backend; both by default.
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
+    /// Bring the table in docs/compatibility.md up to date instead of checking it. Needs
+    /// all tests on all kernels.
+    #[arg(long, conflicts_with_all = ["kernel", "backend", "filter"])]
+    pub write: bool,
     /// Run only tests whose name contains this.
     pub filter: Option<String>,
 }
@@ -78,18 +83,34 @@ pub fn suites(options: &Options) -> Result<Vec<Suite>> {
         .flat_map(|kernel| backends.iter().map(move |backend| (kernel, *backend)))
         .collect();
     let filter = options.filter.as_deref();
-    let suites = in_parallel(machines, |(kernel, backend)| one(kernel, backend, &image, filter));
+    let suites = in_parallel(machines, |(kernel, backend)| {
+        let label = format!("{} {}", kernel.name, backend.name());
+        let suite = one(kernel, backend, &label, &image, filter);
+        (label, suite)
+    });
     if suites.is_empty() {
         bail!("no virtual machine was run");
     }
-    Ok(suites)
+    let is_everything = wanted.is_none() && options.backend.is_none() && filter.is_none();
+    let page = (is_everything && suites.iter().all(|(_, suite)| suite.passed())).then(|| {
+        Suite::run("docs/compatibility.md says what was proved", || {
+            page::check(&page::columns(&suites), options.write).map(|()| Verdict::default())
+        })
+    });
+    Ok(suites.into_iter().map(|(_, suite)| suite).chain(page).collect())
 }
 
-fn one(kernel: &Kernel, backend: Backend, image: &Image, filter: Option<&str>) -> Suite {
+fn one(
+    kernel: &Kernel,
+    backend: Backend,
+    label: &str,
+    image: &Image,
+    filter: Option<&str>,
+) -> Suite {
     let name = format!("Linux {}, {}", kernel.version, backend.name());
     Suite::run(&name, || {
         let verdict = machine::run(&machine::Machine {
-            label: &format!("{} {}", kernel.name, backend.name()),
+            label,
             kernel: &kernel.image,
             disk: &image.file,
             settings: &guest::settings(backend.name(), filter),
