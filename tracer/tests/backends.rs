@@ -114,6 +114,9 @@ fn without_chance(value: &Value, ids: &mut BTreeMap<u64, usize>) -> Value {
                 let next = ids.len();
                 json!(ids.entry(id.as_u64().unwrap()).or_insert(next))
             }
+            ("problem", Value::String(text)) => {
+                json!(text.split(|c: char| c.is_ascii_digit()).collect::<String>())
+            }
             ("destination", Value::String(path)) if path.contains("/sigready-") => json!("notify"),
             _ => without_chance(value, ids),
         };
@@ -299,14 +302,12 @@ fn on_a_kernel_where(from: &str, to: &str, command: &str) -> (Option<i32>, Strin
 fn a_member_that_only_messages_need_is_named_if_a_kernel_renamed_it_and_the_rest_works() {
     let notify = "trap : HUP; systemd-notify --ready; exit 0";
     let (status, stderr, report) = on_a_kernel_where("nr_segs", "nr_xxxx", notify);
-    assert!(
-        stderr.contains("'nr_segs' in struct iov_iter") && stderr.contains("notify messages"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("'nr_segs' in struct iov_iter"), "{stderr}");
     if support::wants_fentry() {
         assert_eq!(status, Some(1), "asked for by name, it is refused: {stderr}");
         return;
     }
+    assert!(stderr.contains("notify messages"), "{stderr}");
     let report = report.unwrap_or_else(|| panic!("{stderr}"));
     let milestones = &report["services"][0]["activations"][0]["milestones"];
     assert!(milestones["ready_ns"].is_number(), "seen at the syscalls: {report:#}");

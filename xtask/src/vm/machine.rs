@@ -27,6 +27,8 @@ const PANIC: &str = "panic=-1 oops=panic";
 /// Without what guards a kernel and costs an emulated one time.
 const FASTER: &str = "mitigations=off nokaslr audit=0 apparmor=0 randomize_kstack_offset=off \
                       init_on_alloc=0";
+/// A busy host's disk may be slow.
+const PATIENT: &str = "nvme_core.io_timeout=3600 nvme_core.admin_timeout=3600";
 
 /// What is to be run.
 pub struct Machine<'a> {
@@ -64,13 +66,14 @@ pub fn run(machine: &Machine<'_>) -> Result<Verdict> {
     verdict
 }
 
-/// Emulated by instruction count: time in the machine passes with what it executes, and
-/// idle time is skipped. So its clock fits its speed, however busy the host is. (With a
-/// second processor, kernels before 6.5 wait for it forever.)
+/// Emulated by instruction count: while the machine is busy its time passes with what it
+/// executes, so that its clock fits its speed, however busy the host is; while it is idle,
+/// with the host's. (If idle time were skipped, a read from the disk would take forever.
+/// With a second processor, kernels before 6.5 wait for it forever.)
 fn command(machine: &Machine<'_>, console: &Path) -> Command {
     let mut command = Command::new("qemu-system-x86_64");
     command
-        .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"])
+        .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"])
         // Without cmpxchg16b, which QEMU 7.2 emulates wrongly now and then.
         .args(["-cpu", "max,-cx16", "-smp", "1", "-m", "2048"])
         .args(["-display", "none", "-nodefaults", "-no-reboot"])
@@ -85,7 +88,7 @@ fn command(machine: &Machine<'_>, console: &Path) -> Command {
         .arg(machine.kernel)
         .arg("-append")
         .arg(format!(
-            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet {PANIC} {FASTER} {}",
+            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet {PANIC} {FASTER} {PATIENT} {}",
             machine.settings
         ));
     command

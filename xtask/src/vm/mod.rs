@@ -120,10 +120,10 @@ fn one(
     })
 }
 
-/// Works on as many at a time as there are processors: a machine keeps one busy. The
-/// results are in the order of the jobs.
+/// Works on one more at a time than there are processors: a machine keeps one busy, and
+/// sleeps in between. The results are in the order of the jobs.
 fn in_parallel<T: Send, R: Send>(jobs: VecDeque<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let workers = available_parallelism().map_or(1, usize::from).min(jobs.len());
+    let workers = available_parallelism().map_or(1, |count| count.get() + 1).min(jobs.len());
     let jobs = Mutex::new(jobs.into_iter().enumerate());
     let results = Mutex::new(Vec::new());
     thread::scope(|scope| {
