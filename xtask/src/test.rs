@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     apt, process, root,
     suite::{self, Suite, Verdict},
-    vm, workspace,
+    workspace,
 };
 
 /// Options of the command.
@@ -44,13 +44,6 @@ pub fn run(options: &Options) -> Result<()> {
         suites.push(Suite::run("nothing stays in the kernel", || {
             nothing_left_attached().map(|()| Verdict::default())
         }));
-    }
-    if process::is_root() {
-        let options = vm::Options { filter: options.filter.clone(), ..vm::Options::default() };
-        match vm::suites(&options) {
-            Ok(machines) => suites.extend(machines),
-            Err(error) => suites.push(Suite::run("in virtual machines", || Err(error))),
-        }
     }
     suite::conclude(&suites)
 }

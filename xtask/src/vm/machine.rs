@@ -27,8 +27,9 @@ const PANIC: &str = "panic=-1 oops=panic";
 /// Without what guards a kernel and costs an emulated one time.
 const FASTER: &str = "mitigations=off nokaslr audit=0 apparmor=0 randomize_kstack_offset=off \
                       init_on_alloc=0";
-/// A busy host's disk may be slow.
-const PATIENT: &str = "nvme_core.io_timeout=3600 nvme_core.admin_timeout=3600";
+/// The emulated disk loses an interrupt now and then; the driver then looks for itself once
+/// this many seconds are over.
+const PATIENT: &str = "nvme_core.io_timeout=10 nvme_core.admin_timeout=10";
 
 /// What is to be run.
 pub struct Machine<'a> {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Options of the command.
-#[derive(Args, Default)]
+#[derive(Args)]
 pub struct Options {
     /// Which of Debian's kernels; all by default.
     #[arg(long, value_name = "VERSION", value_parser = ["5.10", "6.1", "6.12", "7.2", "all"])]
