@@ -2,10 +2,13 @@
 
 use std::{fs, io};
 
-use aya::{EbpfError, programs::ProgramError};
+use aya::{EbpfError, programs::ProgramError, sys::SyscallError};
 
 /// Where the kernel says whether it is locked down (`kernel_lockdown(7)`).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+/// Who may use perf events (Documentation/admin-guide/sysctl/kernel.rst; Debian adds 3).
+const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 
 /// The lockdown mode in force, if any.
 #[must_use]
@@ -48,7 +51,22 @@ pub fn of_program(hook: &str, error: ProgramError) -> anyhow::Error {
         let why = missing_helper(&verifier_log.to_string()).unwrap_or(why);
         return anyhow::Error::new(io_error).context(format!("'{hook}': {why}"));
     }
-    anyhow::Error::new(error).context(format!("cannot attach to '{hook}'"))
+    let why = perf_is_restricted(&error).unwrap_or_default();
+    anyhow::Error::new(error).context(format!("cannot attach to '{hook}'{why}"))
+}
+
+/// Distributions may keep tracepoints from everybody but administrators.
+fn perf_is_restricted(error: &ProgramError) -> Option<String> {
+    let ProgramError::SyscallError(SyscallError { call, io_error }) = error else { return None };
+    if !call.starts_with("perf_event_open") || io_error.kind() != io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let level = fs::read_to_string(PERF_PARANOID).ok()?;
+    Some(format!(
+        ": kernel.perf_event_paranoid is {}. Run sigready as root, or run \
+         'sysctl kernel.perf_event_paranoid=2'",
+        level.trim()
+    ))
 }
 
 /// The verifier's complaint about a helper that this kernel doesn't have, as a sentence.
