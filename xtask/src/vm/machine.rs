@@ -31,6 +31,9 @@ const FASTER: &str = "mitigations=off nokaslr audit=0 apparmor=0 randomize_kstac
 /// this many seconds are over.
 const PATIENT: &str = "nvme_core.io_timeout=10 nvme_core.admin_timeout=10";
 
+/// Both kinds of cgroup hierarchies, so that containers can have either.
+const HYBRID: &str = "systemd.unified_cgroup_hierarchy=0";
+
 /// What is to be run.
 pub struct Machine<'a> {
     /// Its name, in front of every line it says.
@@ -89,7 +92,8 @@ fn command(machine: &Machine<'_>, console: &Path) -> Command {
         .arg(machine.kernel)
         .arg("-append")
         .arg(format!(
-            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet {PANIC} {FASTER} {PATIENT} {}",
+            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet {PANIC} {FASTER} {PATIENT} \
+             {HYBRID} {}",
             machine.settings
         ));
     command
