@@ -26,7 +26,31 @@ pub struct Config {
     pub scope: u32,
     /// Every child forked by this process joins the scope; 0 for none.
     pub parent: u32,
+    /// The process that tries out whether the hooked functions are called.
+    pub loader: u32,
+    /// Zero.
+    pub reserved: u32,
 }
+
+/// The calls whose entry and exit belong together, as numbers: what a thread is in, and
+/// where the map `CALLED` counts that the loader came through the function.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Setting an action.
+    Sigaction,
+    /// Setting the mask.
+    Sigprocmask,
+    /// Making or changing a signalfd.
+    Signalfd,
+    /// Waiting for a signal.
+    Sigtimedwait,
+    /// Sending a message.
+    Send,
+}
+
+/// How many there are.
+pub const CALLS: u32 = 5;
 
 /// The hash of a cgroup's name under which the scope map has it: FNV-1a, 64 bit.
 #[must_use]

@@ -3,27 +3,14 @@
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::map,
-    maps::{LruHashMap, PerCpuArray},
+    maps::{Array, LruHashMap, PerCpuArray},
 };
-use tracer_common::event::Address;
+use tracer_common::{
+    config::{CALLS, Call},
+    event::Address,
+};
 
-use crate::kernel::now;
-
-/// The calls that are remembered.
-#[repr(u64)]
-#[derive(Clone, Copy)]
-pub enum Call {
-    /// Setting an action.
-    Sigaction = 1,
-    /// Setting the mask.
-    Sigprocmask,
-    /// Making or changing a signalfd.
-    Signalfd,
-    /// Waiting for a signal.
-    Sigtimedwait,
-    /// Sending a message.
-    Send,
-}
+use crate::kernel::{config, now};
 
 /// A call between entry and exit.
 #[repr(C)]
@@ -49,6 +36,23 @@ static DESTINATIONS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(204
 /// A program may be preempted by another one, though never by itself.
 #[map]
 static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2, 0);
+
+/// How often the loader came through each hooked function. The compiler may have built a
+/// function into its callers, and then a hook on it is never reached.
+#[map]
+static CALLED: Array<u32> = Array::with_max_entries(CALLS, 0);
+
+/// A hooked function is being left.
+#[inline(always)]
+pub fn count(call: Call) {
+    if (bpf_get_current_pid_tgid() >> 32) as u32 != config().loader {
+        return;
+    }
+    if let Some(count) = CALLED.get_ptr_mut(call as u32) {
+        // SAFETY: only the loader's one thread gets here.
+        unsafe { *count += 1 };
+    }
+}
 
 /// Remembers a call being entered.
 #[inline(always)]

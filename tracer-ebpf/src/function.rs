@@ -5,11 +5,14 @@
 //! in `syscall`.
 
 use aya_ebpf::programs::{FEntryContext, FExitContext};
-use tracer_common::{config::ABSENT, signal::SignalSet};
+use tracer_common::{
+    config::{ABSENT, Call},
+    signal::SignalSet,
+};
 
 use crate::{
     disposition,
-    entered::{self, Call, recall, remember},
+    entered::{self, recall, remember},
     kernel::{Task, config, offset, read, read_pointer},
     notify::{self, Message, Payload, Space},
     scope,
@@ -31,6 +34,7 @@ fn returned(context: &FExitContext, arguments: usize) -> i32 {
 /// `do_sigaction`, leaving.
 #[inline(always)]
 pub fn exit_sigaction(context: &FExitContext) {
+    entered::count(Call::Sigaction);
     if context.arg::<u64>(1) != 0 && returned(context, 3) == 0 {
         disposition::set(context.arg::<u64>(0) as u32);
     }
@@ -54,6 +58,7 @@ pub fn enter_sigprocmask(context: &FEntryContext) {
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigprocmask(context: &FExitContext) {
+    entered::count(Call::Sigprocmask);
     if let Some(entered) = recall(Call::Sigprocmask)
         && returned(context, 3) == 0
     {
@@ -70,6 +75,7 @@ pub fn enter_signalfd(context: &FEntryContext) {
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_signalfd(context: &FExitContext) {
+    entered::count(Call::Signalfd);
     if let Some(entered) = recall(Call::Signalfd)
         && returned(context, 3) >= 0
     {
@@ -86,6 +92,7 @@ pub fn enter_sigtimedwait(context: &FEntryContext) {
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigtimedwait(context: &FExitContext) {
+    entered::count(Call::Sigtimedwait);
     let result = returned(context, 3);
     if result > 0 {
         disposition::taken(result as u32);
@@ -150,6 +157,7 @@ fn payload(iter: u64, length: u64) -> [u64; 3] {
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sendmsg(context: &FExitContext) {
+    entered::count(Call::Send);
     let Some(entered) = recall(Call::Send) else {
         return;
     };

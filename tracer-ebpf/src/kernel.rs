@@ -34,6 +34,8 @@ pub static CONFIG: Global<Config> = Global::new(Config {
     dispositions: SignalSet::EMPTY,
     scope: 0,
     parent: 0,
+    loader: 0,
+    reserved: 0,
 });
 
 /// One offset of [`LAYOUT`], without copying the whole table to the 512-byte stack.

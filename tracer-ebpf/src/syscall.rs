@@ -5,11 +5,11 @@
 //! while at the entry it may not have been touched yet.
 
 use aya_ebpf::programs::TracePointContext;
-use tracer_common::{event::Kind, signal::SignalSet};
+use tracer_common::{config::Call, event::Kind, signal::SignalSet};
 
 use crate::{
     disposition, emit,
-    entered::{self, Call, Entered, recall, remember},
+    entered::{self, Entered, recall, remember},
     kernel::{Task, config, read_user},
     notify::{self, Message, Payload, Space},
     scope,

@@ -20,7 +20,7 @@ use super::{
     btf::{Btf, VMLINUX},
     hooks::{CONCERNS, Concern, TRACEPOINTS},
     layout::{self, Missing},
-    refusal, tracefs,
+    refusal, tracefs, trial,
 };
 
 /// The kernel side, built by `cargo xtask ebpf`.
@@ -85,7 +85,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
     }
     let mut ebpf = load(request, bytemuck::bytes_of(&offsets))?;
     let btf = AyaBtf::from_sys_fs().context("cannot parse the kernel's type information")?;
-    // Everything is verified before anything is attached: a refusal leaves no trace.
+    // What everything needs is verified before anything is attached.
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         program.load(name, &btf).map_err(|error| refusal::of_program(name, error))?;
@@ -131,6 +131,8 @@ fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
         dispositions: request.dispositions,
         scope: if matches!(request.reach, Reach::Everything) { SCOPE_ALL } else { SCOPE_LISTED },
         parent: if let Reach::ChildrenOf(pid) = request.reach { pid } else { 0 },
+        loader: std::process::id(),
+        reserved: 0,
     };
     EbpfLoader::new()
         .override_global("LAYOUT", offsets, true)
@@ -157,12 +159,17 @@ fn by_function(
             missing.member, missing.structure
         )));
     }
-    let hooked = hook_function(ebpf, btf, concern)?;
-    Ok(hooked.map_err(|error| {
+    if let Err(error) = hook_function(ebpf, btf, concern)? {
+        unhook_function(ebpf, concern)?;
         let reason = refusal::in_short(&error);
         log::debug!("{:#}", refusal::of_program(concern.function, error));
-        reason
-    }))
+        return Ok(Err(reason));
+    }
+    if !trial::is_called(ebpf, concern.call)? {
+        unhook_function(ebpf, concern)?;
+        return Ok(Err("the kernel's compiler has built it into its callers".to_owned()));
+    }
+    Ok(Ok(()))
 }
 
 fn hook_function(
@@ -172,28 +179,26 @@ fn hook_function(
 ) -> Result<Result<(), ProgramError>> {
     // The exit first: an entry without its exit would leave a thread remembered.
     let exit: &mut FExit = program(ebpf, concern.exit)?;
-    if let Err(error) = exit.load(concern.function, btf) {
-        return Ok(Err(error));
-    }
+    let hooked = exit.load(concern.function, btf).and_then(|()| exit.attach());
     verified(concern.exit, &exit.info());
-    let attached = exit.attach();
-    let Some(entry) = concern.entry else {
-        return Ok(attached.map(|_| ()));
+    let (Ok(_), Some(entry)) = (&hooked, concern.entry) else {
+        return Ok(hooked.map(|_| ()));
     };
-    let link = match attached {
-        Ok(link) => link,
-        Err(error) => return Ok(Err(error)),
-    };
-    let entry_program: &mut FEntry = program(ebpf, entry)?;
-    let hooked = entry_program.load(concern.function, btf).and_then(|()| {
-        verified(entry, &entry_program.info());
-        entry_program.attach()
-    });
-    if hooked.is_err() {
-        let exit: &mut FExit = program(ebpf, concern.exit)?;
-        exit.detach(link)?;
-    }
+    let program: &mut FEntry = program(ebpf, entry)?;
+    let hooked = program.load(concern.function, btf).and_then(|()| program.attach());
+    verified(entry, &program.info());
     Ok(hooked.map(|_| ()))
+}
+
+/// Takes the hooks of a function out again, as far as they are there.
+fn unhook_function(ebpf: &mut Ebpf, concern: &Concern) -> Result<()> {
+    if let Some(entry) = concern.entry {
+        let program: &mut FEntry = program(ebpf, entry)?;
+        let _ = program.unload();
+    }
+    let exit: &mut FExit = program(ebpf, concern.exit)?;
+    let _ = exit.unload();
+    Ok(())
 }
 
 fn attach_syscalls(ebpf: &mut Ebpf, syscalls: &[&(&str, bool)]) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The hooks of the kernel side: which concern comes in where.
 
+use tracer_common::config::Call;
+
 /// Hooks every backend has.
 pub const TRACEPOINTS: [&str; 7] = [
     "sched_process_fork",
@@ -19,6 +21,8 @@ pub struct Concern {
     pub shows: &'static str,
     /// The kernel function.
     pub function: &'static str,
+    /// What the kernel side calls it.
+    pub call: Call,
     /// Its program at the function's entry, if it needs one.
     pub entry: Option<&'static str>,
     /// Its program at the function's exit.
@@ -37,6 +41,7 @@ pub const CONCERNS: [Concern; 5] = [
     Concern {
         shows: "signal handlers",
         function: "do_sigaction",
+        call: Call::Sigaction,
         entry: None,
         exit: "exit_do_sigaction",
         needs: &[],
@@ -46,15 +51,17 @@ pub const CONCERNS: [Concern; 5] = [
     Concern {
         shows: "blocked signals",
         function: "sigprocmask",
+        call: Call::Sigprocmask,
         entry: Some("enter_sigprocmask"),
         exit: "exit_sigprocmask",
         needs: &[],
-        is_essential: true,
+        is_essential: false,
         syscalls: &[("rt_sigprocmask", true)],
     },
     Concern {
         shows: "signalfd",
         function: "do_signalfd4",
+        call: Call::Signalfd,
         entry: Some("enter_do_signalfd4"),
         exit: "exit_do_signalfd4",
         needs: &[],
@@ -64,6 +71,7 @@ pub const CONCERNS: [Concern; 5] = [
     Concern {
         shows: "waiting for signals",
         function: "do_sigtimedwait",
+        call: Call::Sigtimedwait,
         entry: Some("enter_do_sigtimedwait"),
         exit: "exit_do_sigtimedwait",
         needs: &[],
@@ -73,6 +81,7 @@ pub const CONCERNS: [Concern; 5] = [
     Concern {
         shows: "notify messages",
         function: "unix_dgram_sendmsg",
+        call: Call::Send,
         entry: Some("enter_unix_dgram_sendmsg"),
         exit: "exit_unix_dgram_sendmsg",
         needs: &["msghdr", "iov_iter", "iter_type"],

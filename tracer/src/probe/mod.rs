@@ -15,3 +15,4 @@ pub mod refusal;
 pub mod scope;
 pub mod stream;
 pub mod tracefs;
+mod trial;
