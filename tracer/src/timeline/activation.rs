@@ -305,7 +305,8 @@ impl<'a> Timeline<'a> {
             .map(|payload| notify::parse(payload, datagram.length))
             .unwrap_or_default();
         let mut sender = self.sender(&datagram.sender);
-        sender.exe = datagram.exe.clone().or(sender.exe);
+        // /proc was read later, and may tell of the next program already.
+        sender.exe = sender.exe.or_else(|| datagram.exe.clone());
         let claimed = admission::claimed(datagram);
         let access = self.frame.facts.and_then(|facts| facts.notify_access.as_deref());
         let (accepted, problem) =

@@ -35,6 +35,15 @@ fn the_first_ready_counts() {
 }
 
 #[test]
+fn a_sender_that_goes_on_to_another_program_is_named_by_the_one_that_sent() {
+    let looked_up_later = |story: Story| {
+        story.datagram(40, 10, "READY=1", |datagram| datagram.exe = Some("/bin/next".to_owned()))
+    };
+    let told = message(&looked_up_later(running()).exec(41, 10, "/bin/next"));
+    assert_eq!(told.sender.exe.as_deref(), Some("/bin/demo"));
+}
+
+#[test]
 fn a_message_that_could_not_be_sent_is_refused_and_says_why() {
     let story = running().datagram(40, 10, "READY=1", |datagram| datagram.errno = 111);
     let message = message(&story);
