@@ -12,7 +12,7 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
-use support::{fentry_works, proved};
+use support::{proved, run};
 
 /// Numbers of capabilities (capabilities(7)).
 const CAP_NET_ADMIN: u32 = 12;
@@ -22,10 +22,11 @@ const CAP_BPF: u32 = 39;
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
-fn cap_bpf_and_cap_perfmon_are_enough_where_kernel_functions_can_be_hooked() {
-    // tracefs, which the other backend needs, may be read by root only.
-    let capabilities = if support::wants_fentry() || fentry_works() && !support::wants_tracepoint()
-    {
+fn cap_bpf_and_cap_perfmon_are_enough_where_all_functions_can_be_hooked() {
+    // Where something has to be seen at the system calls, tracefs is needed, which only
+    // root may read.
+    let capture = &run(&["--type", "simple"], &["/bin/true"]).report["capture"];
+    let capabilities = if capture["backend"] == "fentry" && capture.get("fallbacks").is_none() {
         "+bpf,+perfmon"
     } else {
         "+bpf,+perfmon,+dac_read_search"
