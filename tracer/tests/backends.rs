@@ -84,7 +84,7 @@ int main(void) {
   if (child == 0) {
     signal(SIGHUP, SIG_DFL);
     send(connected, "WATCHDOG=1", 10, 0);
-    execl("/bin/true", "true", (char *)0);
+    execl("/usr/bin/true", "true", (char *)0);
   }
   waitpid(child, 0, 0);
   signal(SIGHUP, SIG_DFL);
