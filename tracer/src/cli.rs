@@ -154,8 +154,9 @@ pub struct Signals {
     /// report says that events were lost.
     #[arg(long, default_value_t = 4096, value_name = "KIB", value_parser = buffer)]
     pub buffer: u32,
-    /// How handlers and messages are seen: from kernel functions (fentry), which misses
-    /// nothing and costs other programs nothing, or at the syscalls (tracepoint).
+    /// How handlers and messages are seen: from kernel functions (fentry), which show 32-bit
+    /// programs and io_uring too and cost others next to nothing, or at the syscalls
+    /// (tracepoint).
     #[arg(long, value_enum, env = "SIGREADY_BACKEND", default_value_t = Backend::Auto)]
     pub backend: Backend,
 }
@@ -165,7 +166,7 @@ pub struct Signals {
 pub enum Backend {
     /// The best that loads on this kernel.
     Auto,
-    /// Kernel functions, or fail.
+    /// Kernel functions; fail if those for handlers or messages can't be hooked.
     Fentry,
     /// Syscall tracepoints.
     Tracepoint,

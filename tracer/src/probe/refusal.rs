@@ -79,7 +79,7 @@ fn missing_helper(log: &str) -> Option<String> {
     }
     Some(format!(
         "this kernel lacks a function that sigready's eBPF programs call ({}): sigready needs \
-         Linux 5.8 or newer",
+         Linux 5.10 or newer",
         complaint.trim()
     ))
 }
