@@ -7,7 +7,7 @@ use nix::unistd::gethostname;
 use sigready::{
     probe::{
         attach::{Attached, Reach, Request},
-        backend::{self, Backend, Wanted},
+        backend::{Backend, Wanted},
         clock, procfs,
         stream::Stream,
     },
@@ -57,12 +57,7 @@ impl Capture {
         systemd_hierarchy: Option<u32>,
     ) -> Result<Self> {
         for missing in &attached.missing {
-            log::warn!(
-                "this kernel has no '{}' in struct {}: {} can't be seen",
-                missing.member,
-                missing.structure,
-                missing.cost()
-            );
+            log::warn!("this kernel has no {missing}: {} can't be seen", missing.cost());
         }
         Ok(Self {
             asked,
@@ -70,7 +65,7 @@ impl Capture {
             stream: Stream::open(&mut attached.ebpf, systemd_hierarchy)?,
             anchor,
             backend: attached.backend,
-            fallbacks: attached.fallbacks.iter().map(fallback).collect(),
+            fallbacks: attached.fallbacks.clone(),
         })
     }
 
@@ -200,14 +195,6 @@ impl Recorded {
             buffer: self.buffer * 1024,
             backend: self.backend,
         }
-    }
-}
-
-fn fallback(fallback: &backend::Fallback) -> Fallback {
-    Fallback {
-        function: fallback.function.to_owned(),
-        shows: fallback.shows.to_owned(),
-        reason: fallback.reason.clone(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `sigready doctor`: what this host allows, found by trying it.
 
-use std::{fs, io::stdout, path::Path};
+use std::{io::stdout, path::Path};
 
 use anyhow::Context as _;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
@@ -11,9 +11,9 @@ use sigready::{
     probe::{
         attach::{Attached, Reach, Request, attach},
         backend::{Backend, Wanted},
-        btf::{Btf, VMLINUX},
+        btf::{self, Btf},
         cgroups::Hierarchies,
-        layout, refusal, tracefs,
+        layout, lockdown, tracefs,
     },
     signal::Signal,
 };
@@ -134,12 +134,15 @@ fn capabilities() -> Check {
 
 fn type_information() -> Check {
     const NAME: &str = "type information";
-    let Ok(bytes) = fs::read(VMLINUX) else {
-        return Check::missing(
-            NAME,
-            format!("{VMLINUX} can't be read"),
-            "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are",
-        );
+    let bytes = match btf::read() {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            return Check::missing(
+                NAME,
+                format!("{error:#}"),
+                "as root, on a distribution's kernel: those are built with it",
+            );
+        }
     };
     let missing = match Btf::parse(&bytes) {
         Ok(btf) => layout::find(&btf).1,
@@ -150,8 +153,7 @@ fn type_information() -> Check {
     let Some(first) = missing.first() else {
         return Check::ok(NAME, "BTF with every member needed");
     };
-    let found =
-        format!("no '{}' in struct {}: hides {}", first.member, first.structure, first.cost());
+    let found = format!("no {first}: hides {}", first.cost());
     let mend = "report your kernel's version";
     if missing.iter().any(layout::Missing::is_essential) {
         Check::missing(NAME, found, mend)
@@ -162,13 +164,11 @@ fn type_information() -> Check {
 
 fn lockdown() -> Check {
     const NAME: &str = "lockdown";
-    match refusal::lockdown() {
+    match lockdown::mode() {
         None => Check::ok(NAME, "none"),
-        Some(mode) if mode == "confidentiality" => Check::missing(
-            NAME,
-            "confidentiality: eBPF programs may not read kernel memory",
-            "boot without lockdown=confidentiality (lockdown=integrity is fine)",
-        ),
+        Some(mode) if mode == lockdown::CONFIDENTIALITY => {
+            Check::missing(NAME, lockdown::FORBIDS, lockdown::MEND)
+        }
         Some(mode) => Check::ok(NAME, format!("{mode}, which forbids nothing that is needed")),
     }
 }
@@ -254,7 +254,7 @@ fn attachment(attached: &Attached) -> Check {
     let found = if attached.backend == Backend::Tracepoint {
         format!("attached, backend {backend}: fentry can't be used, {}", first.reason)
     } else {
-        let shown: Vec<_> = attached.fallbacks.iter().map(|it| it.shows).collect();
+        let shown: Vec<_> = attached.fallbacks.iter().map(|it| it.shows.as_str()).collect();
         format!(
             "attached, backend {backend}, but tracepoints for {}: {}",
             shown.join(", "),

@@ -3,11 +3,9 @@
 //! Nothing is pinned: the kernel detaches every program when this process ends,
 //! however it ends.
 
-use std::fs;
-
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
+    Btf as AyaBtf, Ebpf, EbpfLoader, Endianness,
     programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramInfo, TracePoint},
 };
 use tracer_common::{
@@ -16,12 +14,13 @@ use tracer_common::{
 };
 
 use super::{
-    backend::{Backend, Fallback, Wanted},
-    btf::{Btf, VMLINUX},
+    backend::{Backend, Wanted},
+    btf::{self, Btf},
     hooks::{CONCERNS, Concern, TRACEPOINTS},
     layout::{self, Missing},
     refusal, tracefs, trial,
 };
+use crate::timeline::document::Fallback;
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
@@ -67,24 +66,18 @@ pub struct Attached {
 
 /// Loads and attaches everything.
 pub fn attach(request: &Request) -> Result<Attached> {
-    let bytes = fs::read(VMLINUX).with_context(|| {
-        format!(
-            "cannot read the kernel's type information ({VMLINUX}): sigready needs a kernel \
-             built with CONFIG_DEBUG_INFO_BTF=y, and the right to read that file"
-        )
-    })?;
+    let bytes = btf::read()?;
     let (offsets, missing) = layout::find(&Btf::parse(&bytes)?);
     if let Some(missing) = missing.iter().find(|missing| missing.is_essential()) {
         bail!(
-            "this kernel's BTF has no '{}' in struct {}: without it sigready can't tell {}. \
-             Please report your kernel's version",
-            missing.member,
-            missing.structure,
+            "this kernel's BTF has no {missing}: without it sigready can't tell {}. Please \
+             report your kernel's version",
             missing.cost()
         );
     }
     let mut ebpf = load(request, bytemuck::bytes_of(&offsets))?;
-    let btf = AyaBtf::from_sys_fs().context("cannot parse the kernel's type information")?;
+    let btf = AyaBtf::parse(&bytes, Endianness::default())
+        .context("cannot parse the kernel's type information")?;
     // What everything needs is verified before anything is attached.
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
@@ -104,6 +97,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
             );
         }
         let Concern { function, shows, .. } = *concern;
+        let [function, shows] = [function, shows].map(str::to_owned);
         fallbacks.push(Fallback { function, shows, reason });
     }
     let is_by_syscalls =
@@ -154,10 +148,7 @@ fn by_function(
         return Ok(Err("not wanted".to_owned()));
     }
     if let Some(missing) = missing.iter().find(|it| concern.needs.contains(&it.structure)) {
-        return Ok(Err(format!(
-            "this kernel's BTF has no '{}' in struct {}",
-            missing.member, missing.structure
-        )));
+        return Ok(Err(format!("this kernel's BTF has no {missing}")));
     }
     if let Err(error) = hook_function(ebpf, btf, concern)? {
         unhook_function(ebpf, concern)?;

@@ -44,14 +44,3 @@ pub enum Wanted {
     /// This one or none.
     Only(Backend),
 }
-
-/// A concern that has to make do with the lesser way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fallback {
-    /// The kernel function that could not be hooked.
-    pub function: &'static str,
-    /// What it would have shown.
-    pub shows: &'static str,
-    /// Why it could not.
-    pub reason: String,
-}

@@ -4,10 +4,12 @@
 //! this is a reader of its own for the little that is needed
 //! (Documentation/bpf/btf.rst).
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fs};
+
+use anyhow::{Context as _, Result};
 
 /// The running kernel's types.
-pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
 /// `magic`, `version`, `flags`, `hdr_len`, then four offsets and lengths.
@@ -29,6 +31,16 @@ const DATASEC: u32 = 15;
 const DECL_TAG: u32 = 17;
 const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
+
+/// Reads the running kernel's types, to be parsed.
+pub fn read() -> Result<Vec<u8>> {
+    fs::read(VMLINUX).with_context(|| {
+        format!(
+            "cannot read the kernel's type information ({VMLINUX}): sigready needs a kernel \
+             built with CONFIG_DEBUG_INFO_BTF=y, and the right to read that file"
+        )
+    })
+}
 
 /// BTF that can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +228,7 @@ mod tests {
     use super::*;
 
     fn vmlinux() -> Vec<u8> {
-        std::fs::read(VMLINUX).expect("the kernel these tests run on has BTF")
+        read().expect("the kernel these tests run on has BTF")
     }
 
     #[test]

@@ -65,14 +65,14 @@ impl Missing {
     }
 
     fn feature(&self) -> Option<&'static str> {
-        let name = self.to_string();
+        let name = format!("{}.{}", self.structure, self.member);
         FEATURES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, cost)| *cost)
     }
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.structure, self.member)
+        write!(f, "'{}' in struct {}", self.member, self.structure)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_running_kernel_has_every_member() {
-        let bytes = std::fs::read(super::super::btf::VMLINUX).unwrap();
+        let bytes = super::super::btf::read().unwrap();
         let (_, missing) = find(&Btf::parse(&bytes).unwrap());
         assert_eq!(missing, []);
     }

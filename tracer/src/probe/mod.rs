@@ -10,6 +10,7 @@ pub mod clock;
 pub mod decode;
 pub mod hooks;
 pub mod layout;
+pub mod lockdown;
 pub mod procfs;
 pub mod refusal;
 pub mod scope;

@@ -4,27 +4,10 @@ use std::{fs, io};
 
 use aya::{EbpfError, programs::ProgramError, sys::SyscallError};
 
-/// Where the kernel says whether it is locked down (`kernel_lockdown(7)`).
-const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+use super::lockdown;
 
 /// Who may use perf events (Documentation/admin-guide/sysctl/kernel.rst; Debian adds 3).
 const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
-
-/// The lockdown mode in force, if any.
-#[must_use]
-pub fn lockdown() -> Option<String> {
-    let modes = fs::read_to_string(LOCKDOWN).ok()?;
-    let mode = modes.split_once('[')?.1.split_once(']')?.0;
-    (mode != "none").then(|| mode.to_owned())
-}
-
-/// What a locked-down kernel keeps from sigready, if this one does.
-fn locked_down() -> Option<&'static str> {
-    (lockdown()? == "confidentiality").then_some(
-        "the kernel is locked down (lockdown=confidentiality), which forbids eBPF programs to \
-         read kernel memory: boot without it, or with lockdown=integrity",
-    )
-}
 
 /// Why the maps could not be made.
 #[must_use]
@@ -40,15 +23,13 @@ pub fn of_object(error: EbpfError) -> anyhow::Error {
 pub fn of_program(hook: &str, error: ProgramError) -> anyhow::Error {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         log::debug!("verifier log of {hook}:\n{verifier_log}");
-        let why = locked_down().map_or_else(
-            || {
+        let why = lockdown::complaint()
+            .or_else(|| missing_helper(&verifier_log.to_string()))
+            .unwrap_or_else(|| {
                 "the kernel refused the eBPF program ('sigready doctor' tells what this host \
                  allows; -vv shows the verifier's log)"
                     .to_owned()
-            },
-            str::to_owned,
-        );
-        let why = missing_helper(&verifier_log.to_string()).unwrap_or(why);
+            });
         return anyhow::Error::new(io_error).context(format!("'{hook}': {why}"));
     }
     let why = perf_is_restricted(&error).unwrap_or_default();
@@ -74,9 +55,6 @@ fn missing_helper(log: &str) -> Option<String> {
     let complaint = log
         .lines()
         .find(|line| line.contains("unknown func ") || line.contains("cannot use helper"))?;
-    if let Some(sentence) = locked_down() {
-        return Some(sentence.to_owned());
-    }
     Some(format!(
         "this kernel lacks a function that sigready's eBPF programs call ({}): sigready needs \
          Linux 5.10 or newer",
