@@ -81,7 +81,7 @@ impl Daemon {
         let directory = tempfile::tempdir().unwrap();
         let report = directory.path().join("report.json");
         let kind = if self.notifies { "notify" } else { "simple" };
-        let time = if self.notifies { "60s" } else { "4s" };
+        let time = if self.notifies { "60s" } else { "8s" };
         let status = Command::new(cargo_bin("sigready"))
             .args(["run", "--quiet", "--type", kind, "--timeout", time, "--output"])
             .arg(&report)
@@ -120,7 +120,7 @@ impl Daemon {
             .spawn()
             .unwrap();
         let begun = Instant::now();
-        let limit = Duration::from_secs(if self.notifies { 60 } else { 8 });
+        let limit = Duration::from_secs(if self.notifies { 60 } else { 12 });
         let mut message = [0; 8192];
         let mut ready = false;
         while begun.elapsed() < limit && !ready {

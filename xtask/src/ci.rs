@@ -5,7 +5,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use crate::{ebpf, process, test, workspace};
+use crate::{
+    ebpf, process,
+    test::{self, Machines},
+    workspace,
+};
 
 /// Options of the command.
 #[derive(Args)]
@@ -19,7 +23,7 @@ const STEPS: [Step; 5] = [
     ("lints", lints),
     ("lints of the kernel side", kernel_lints),
     ("the committed eBPF object", || ebpf::run(&ebpf::Options { check: true })),
-    ("tests", || test::run(&test::Options { filter: None })),
+    ("tests", || test::run(&test::Options { filter: None, machines: Machines::Differences })),
 ];
 
 /// Runs the command.

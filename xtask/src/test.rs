@@ -3,12 +3,12 @@
 use std::{process::Command, thread, time::Duration};
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::{
     apt, process, root,
     suite::{self, Suite, Verdict},
-    workspace,
+    vm, workspace,
 };
 
 /// Options of the command.
@@ -16,6 +16,20 @@ use crate::{
 pub struct Options {
     /// Run only tests whose name contains this.
     pub filter: Option<String>,
+    /// What to run in virtual machines, on every kernel with both backends.
+    #[arg(long, value_enum, default_value_t = Machines::All)]
+    pub machines: Machines,
+}
+
+/// What is run in virtual machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Machines {
+    /// All the privileged tests: most of an hour on two processors.
+    All,
+    /// Those that tell kernels and backends apart: some minutes.
+    Differences,
+    /// None.
+    None,
 }
 
 /// Packages on the machine that runs the tests.
@@ -44,6 +58,7 @@ pub fn run(options: &Options) -> Result<()> {
         suites.push(Suite::run("nothing stays in the kernel", || {
             nothing_left_attached().map(|()| Verdict::default())
         }));
+        suites.extend(machines(options)?);
     }
     suite::conclude(&suites)
 }
@@ -55,6 +70,16 @@ fn say_what_is_needed() {
         PACKAGES.join(" "),
         workspace::target().join("roots").display()
     );
+}
+
+/// The privileged tests on Debian's kernels.
+fn machines(options: &Options) -> Result<Vec<Suite>> {
+    let filter = match options.machines {
+        Machines::All => options.filter.clone(),
+        Machines::Differences => Some(vm::DIFFERENCES.to_owned()),
+        Machines::None => return Ok(Vec::new()),
+    };
+    vm::suites(&vm::Options { filter, ..vm::Options::default() })
 }
 
 /// Tests that need nothing but the compiler.

@@ -24,8 +24,11 @@ use crate::{
     suite::{self, Suite, Verdict},
 };
 
+/// Names of the tests that tell kernels and backends apart.
+pub const DIFFERENCES: &str = "backend,32_bit,io_uring,renamed,cap_bpf,once_attached";
+
 /// Options of the command.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// Which of Debian's kernels; all by default.
     #[arg(long, value_name = "VERSION", value_parser = ["5.10", "6.1", "6.12", "7.2", "all"])]
