@@ -10,7 +10,10 @@ use tracer_common::{
     event::Address,
 };
 
-use crate::kernel::{config, now};
+use crate::{
+    kernel::{config, now},
+    turn::Turn,
+};
 
 /// A call between entry and exit.
 #[repr(C)]
@@ -32,10 +35,10 @@ static ENTERED: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(8192, 0)
 #[map]
 static DESTINATIONS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(2048, 0);
 
-/// Room for an address that is too large for the stack: one at entries, one at exits.
-/// A program may be preempted by another one, though never by itself.
+/// Room for an address that is too large for the stack: one at entries, one at exits, for
+/// each [`Turn`]. A program may be preempted by another one, though never by itself.
 #[map]
-static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2, 0);
+static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(4, 0);
 
 /// How often the loader came through each hooked function. The compiler may have built a
 /// function into its callers, and then a hook on it is never reached.
@@ -74,9 +77,9 @@ pub fn recall(call: Call) -> Option<Entered> {
 
 /// An empty address to be filled at an entry.
 #[inline(always)]
-pub fn new_destination() -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(0)?;
-    // SAFETY: a per-CPU value that only entries of sends use.
+pub fn new_destination(turn: Turn) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(turn as u32)?;
+    // SAFETY: a per-CPU value that only entries of sends use, in this turn.
     let address = unsafe { &mut *address };
     address.length = 0;
     Some(address)
@@ -90,9 +93,9 @@ pub fn remember_destination(address: &Address) {
 
 /// Room for the address of the send being left, with what was remembered of it.
 #[inline(always)]
-pub fn recall_destination() -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(1)?;
-    // SAFETY: a per-CPU value that only exits of sends use.
+pub fn recall_destination(turn: Turn) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(2 + turn as u32)?;
+    // SAFETY: a per-CPU value that only exits of sends use, in this turn.
     let address = unsafe { &mut *address };
     // SAFETY: only this thread writes its entry.
     match unsafe { DESTINATIONS.get(bpf_get_current_pid_tgid()) } {

@@ -1,6 +1,9 @@
 //! The `fentry` backend's way in: the kernel functions that every caller of a concern
 //! comes through, 32-bit programs and io_uring among them.
 //!
+//! Each hook but the rare ones has two programs (see `turn`): both entries remember the
+//! same, and what the first exit recalls is gone when the second one comes.
+//!
 //! What a function is given lies in kernel memory. User memory is read at the exit, as
 //! in `syscall`.
 
@@ -16,6 +19,7 @@ use crate::{
     kernel::{Task, config, offset, read, read_pointer},
     notify::{self, Message, Payload, Space},
     scope,
+    turn::Turn,
 };
 
 /// `how` of `sigprocmask`.
@@ -31,12 +35,23 @@ fn returned(context: &FExitContext, arguments: usize) -> i32 {
     context.arg::<u64>(arguments) as i32
 }
 
-/// `do_sigaction`, leaving.
+/// `do_sigaction`, entering.
+#[inline(always)]
+pub fn enter_sigaction(context: &FEntryContext) {
+    let signal = context.arg::<u64>(0) & 0xffff_ffff;
+    if context.arg::<u64>(1) != 0 && config().dispositions.contains(signal as u32) {
+        remember(Call::Sigaction, [signal, 0, 0, 0]);
+    }
+}
+
+/// The same, leaving.
 #[inline(always)]
 pub fn exit_sigaction(context: &FExitContext) {
     entered::count(Call::Sigaction);
-    if context.arg::<u64>(1) != 0 && returned(context, 3) == 0 {
-        disposition::set(context.arg::<u64>(0) as u32);
+    if let Some(entered) = recall(Call::Sigaction)
+        && returned(context, 3) == 0
+    {
+        disposition::set(entered.arguments[0] as u32);
     }
 }
 
@@ -102,11 +117,11 @@ pub fn exit_sigtimedwait(context: &FExitContext) {
 /// `unix_dgram_sendmsg`, entering: goes on for messages of processes in scope to sockets
 /// that may be a notify socket.
 #[inline(always)]
-pub fn enter_sendmsg(context: &FEntryContext) {
+pub fn enter_sendmsg(context: &FEntryContext, turn: Turn) {
     if !scope::covers(Task::current()) {
         return;
     }
-    let Some(address) = entered::new_destination() else {
+    let Some(address) = entered::new_destination(turn) else {
         return;
     };
     let msg = context.arg::<u64>(1);
@@ -156,12 +171,12 @@ fn payload(iter: u64, length: u64) -> [u64; 3] {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sendmsg(context: &FExitContext) {
+pub fn exit_sendmsg(context: &FExitContext, turn: Turn) {
     entered::count(Call::Send);
     let Some(entered) = recall(Call::Send) else {
         return;
     };
-    let Some(address) = entered::recall_destination() else {
+    let Some(address) = entered::recall_destination(turn) else {
         return;
     };
     let msg = context.arg::<u64>(1);
@@ -178,6 +193,6 @@ pub fn exit_sendmsg(context: &FExitContext) {
         control: read(msg + offset!(msghdr_control)),
         control_length: read(msg + offset!(msghdr_controllen)),
     };
-    notify::sent(&message, address);
+    notify::sent(&message, address, turn);
     entered::forget_destination();
 }

@@ -21,6 +21,7 @@ mod process;
 mod scope;
 mod signal;
 mod syscall;
+mod turn;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, tracepoint},
@@ -29,7 +30,10 @@ use aya_ebpf::{
 
 use aya_log_ebpf::warn;
 
-use crate::kernel::{Cgroup, Task};
+use crate::{
+    kernel::{Cgroup, Task},
+    turn::Turn,
+};
 
 /// Lets the kernel call GPL-only helpers.
 #[unsafe(no_mangle)]
@@ -42,26 +46,67 @@ fn pointer(context: &BtfTracePointContext, n: usize) -> u64 {
     context.arg::<u64>(n)
 }
 
-/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
-#[btf_tracepoint(function = "sched_process_fork")]
-fn sched_process_fork(context: BtfTracePointContext) -> i32 {
-    process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)));
-    0
+/// A program for each [`Turn`] on a hook.
+macro_rules! twice {
+    ($($(#[$doc:meta])* $kind:ident($hook:literal) $first:ident, $second:ident =>
+        |$context:ident: $type:ty, $turn:ident| $work:expr;)*) => {$(
+        $(#[$doc])*
+        #[$kind(function = $hook)]
+        fn $first($context: $type) -> i32 {
+            let $turn = Turn::First;
+            // Where entry and exit go together, either program may do the work.
+            let _ = $turn;
+            $work;
+            0
+        }
+
+        /// Where the first one was passed over.
+        #[$kind(function = $hook)]
+        fn $second($context: $type) -> i32 {
+            let $turn = Turn::Second;
+            let _ = $turn;
+            $work;
+            0
+        }
+    )*};
 }
 
-/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
-#[btf_tracepoint(function = "sched_process_exec")]
-fn sched_process_exec(context: BtfTracePointContext) -> i32 {
-    process::executed(Task(pointer(&context, 0)), pointer(&context, 2));
-    0
+twice! {
+    /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+    btf_tracepoint("sched_process_fork") sched_process_fork, sched_process_fork_again =>
+        |context: BtfTracePointContext, turn| {
+            process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)), turn);
+        };
+    /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+    btf_tracepoint("sched_process_exec") sched_process_exec, sched_process_exec_again =>
+        |context: BtfTracePointContext, turn| {
+            process::executed(Task(pointer(&context, 0)), pointer(&context, 2), turn);
+        };
+    /// `sched_process_exit(struct task_struct *p)`; `bool group_dead` follows from 6.16 on.
+    btf_tracepoint("sched_process_exit") sched_process_exit, sched_process_exit_again =>
+        |context: BtfTracePointContext, turn| process::exited(Task(pointer(&context, 0)), turn);
+    /// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
+    fentry("do_sigaction") enter_do_sigaction, enter_do_sigaction_again =>
+        |context: FEntryContext, turn| function::enter_sigaction(&context);
+    /// Its end.
+    fexit("do_sigaction") exit_do_sigaction, exit_do_sigaction_again =>
+        |context: FExitContext, turn| function::exit_sigaction(&context);
+    /// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
+    fentry("sigprocmask") enter_sigprocmask, enter_sigprocmask_again =>
+        |context: FEntryContext, turn| function::enter_sigprocmask(&context);
+    /// Its end.
+    fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
+        |context: FExitContext, turn| function::exit_sigprocmask(&context);
+    /// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
+    fentry("unix_dgram_sendmsg") enter_unix_dgram_sendmsg, enter_unix_dgram_sendmsg_again =>
+        |context: FEntryContext, turn| function::enter_sendmsg(&context, turn);
+    /// Its end.
+    fexit("unix_dgram_sendmsg") exit_unix_dgram_sendmsg, exit_unix_dgram_sendmsg_again =>
+        |context: FExitContext, turn| function::exit_sendmsg(&context, turn);
 }
 
-/// `sched_process_exit(struct task_struct *p)`; `bool group_dead` follows from 6.16 on.
-#[btf_tracepoint(function = "sched_process_exit")]
-fn sched_process_exit(context: BtfTracePointContext) -> i32 {
-    process::exited(Task(pointer(&context, 0)));
-    0
-}
+// The kernel sends and delivers signals with interrupts off, and works on cgroups one at a
+// time: these are never passed over.
 
 /// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`
 #[btf_tracepoint(function = "signal_generate")]
@@ -103,27 +148,6 @@ fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
-#[fexit(function = "do_sigaction")]
-fn exit_do_sigaction(context: FExitContext) -> i32 {
-    function::exit_sigaction(&context);
-    0
-}
-
-/// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
-#[fentry(function = "sigprocmask")]
-fn enter_sigprocmask(context: FEntryContext) -> i32 {
-    function::enter_sigprocmask(&context);
-    0
-}
-
-/// Its end.
-#[fexit(function = "sigprocmask")]
-fn exit_sigprocmask(context: FExitContext) -> i32 {
-    function::exit_sigprocmask(&context);
-    0
-}
-
 /// `do_signalfd4(int ufd, sigset_t *mask, int flags)`
 #[fentry(function = "do_signalfd4")]
 fn enter_do_signalfd4(context: FEntryContext) -> i32 {
@@ -149,20 +173,6 @@ fn enter_do_sigtimedwait(context: FEntryContext) -> i32 {
 #[fexit(function = "do_sigtimedwait")]
 fn exit_do_sigtimedwait(context: FExitContext) -> i32 {
     function::exit_sigtimedwait(&context);
-    0
-}
-
-/// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
-#[fentry(function = "unix_dgram_sendmsg")]
-fn enter_unix_dgram_sendmsg(context: FEntryContext) -> i32 {
-    function::enter_sendmsg(&context);
-    0
-}
-
-/// Its end.
-#[fexit(function = "unix_dgram_sendmsg")]
-fn exit_unix_dgram_sendmsg(context: FExitContext) -> i32 {
-    function::exit_sendmsg(&context);
     0
 }
 

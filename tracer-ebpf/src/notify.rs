@@ -20,6 +20,7 @@ use tracer_common::event::{
 use crate::{
     emit,
     kernel::{Task, offset, read, read_pointer, read_user},
+    turn::Turn,
 };
 
 /// Pieces of a message that are put together; more than any notify library uses.
@@ -51,8 +52,9 @@ pub struct Scratch {
     slack: [u8; PAYLOAD_LEN],
 }
 
+/// One for each [`Turn`].
 #[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
 /// Whose memory an address is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -192,14 +194,15 @@ pub fn may_be_notify_socket(address: &Address) -> bool {
 
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
-pub fn sent(message: &Message, address: &Address) {
+pub fn sent(message: &Message, address: &Address, turn: Turn) {
     if !may_be_notify_socket(address) {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(turn as u32) else {
         return emit::lost(Kind::Notify);
     };
-    // SAFETY: a per-CPU value that only this program uses; preemption is off while it runs.
+    // SAFETY: a per-CPU value. At functions only the program of this turn uses it, which the
+    // kernel doesn't run twice at a time on a CPU; programs at syscalls are not preempted.
     let record = unsafe { &mut (*scratch).record };
     record.header = Header { at_ns: message.at_ns, ..emit::header(Kind::Notify, Task::current()) };
     record.result = message.result as i32;

@@ -16,7 +16,7 @@ use tracer_common::{
 use super::{
     backend::{Backend, Wanted},
     btf::{self, Btf},
-    hooks::{CONCERNS, Concern, TRACEPOINTS},
+    hooks::{CONCERNS, Concern, TRACEPOINTS, first},
     layout::{self, Missing},
     refusal, tracefs, trial,
 };
@@ -81,7 +81,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
     // What everything needs is verified before anything is attached.
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program.load(name, &btf).map_err(|error| refusal::of_program(name, error))?;
+        program.load(first(name), &btf).map_err(|error| refusal::of_program(name, error))?;
         verified(name, &program.info());
     }
     let mut fallbacks = Vec::new();
@@ -169,26 +169,35 @@ fn hook_function(
     concern: &Concern,
 ) -> Result<Result<(), ProgramError>> {
     // The exit first: an entry without its exit would leave a thread remembered.
-    let exit: &mut FExit = program(ebpf, concern.exit)?;
-    let hooked = exit.load(concern.function, btf).and_then(|()| exit.attach());
-    verified(concern.exit, &exit.info());
-    let (Ok(_), Some(entry)) = (&hooked, concern.entry) else {
-        return Ok(hooked.map(|_| ()));
-    };
-    let program: &mut FEntry = program(ebpf, entry)?;
-    let hooked = program.load(concern.function, btf).and_then(|()| program.attach());
-    verified(entry, &program.info());
-    Ok(hooked.map(|_| ()))
+    for name in concern.exit {
+        let exit: &mut FExit = program(ebpf, name)?;
+        let hooked = exit.load(concern.function, btf).and_then(|()| exit.attach());
+        verified(name, &exit.info());
+        if let Err(error) = hooked {
+            return Ok(Err(error));
+        }
+    }
+    for name in concern.entry {
+        let entry: &mut FEntry = program(ebpf, name)?;
+        let hooked = entry.load(concern.function, btf).and_then(|()| entry.attach());
+        verified(name, &entry.info());
+        if let Err(error) = hooked {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Takes the hooks of a function out again, as far as they are there.
 fn unhook_function(ebpf: &mut Ebpf, concern: &Concern) -> Result<()> {
-    if let Some(entry) = concern.entry {
-        let program: &mut FEntry = program(ebpf, entry)?;
-        let _ = program.unload();
+    for name in concern.entry {
+        let entry: &mut FEntry = program(ebpf, name)?;
+        let _ = entry.unload();
     }
-    let exit: &mut FExit = program(ebpf, concern.exit)?;
-    let _ = exit.unload();
+    for name in concern.exit {
+        let exit: &mut FExit = program(ebpf, name)?;
+        let _ = exit.unload();
+    }
     Ok(())
 }
 

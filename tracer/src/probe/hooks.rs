@@ -2,16 +2,30 @@
 
 use tracer_common::config::Call;
 
-/// Hooks every backend has.
-pub const TRACEPOINTS: [&str; 7] = [
+/// What is added to the name of a hook's second program, which does the work where the
+/// kernel passed the first one over (see the kernel side's `turn`).
+const AGAIN: &str = "_again";
+
+/// The programs every backend has, by the name of their tracepoint or with [`AGAIN`] added
+/// to it, in the order in which they are to be attached.
+pub const TRACEPOINTS: [&str; 10] = [
     "sched_process_fork",
+    "sched_process_fork_again",
     "sched_process_exec",
+    "sched_process_exec_again",
     "sched_process_exit",
+    "sched_process_exit_again",
     "signal_generate",
     "signal_deliver",
     "cgroup_mkdir",
     "cgroup_attach_task",
 ];
+
+/// The name of the program's hook: that of the first program on it.
+#[must_use]
+pub fn first(program: &str) -> &str {
+    program.strip_suffix(AGAIN).unwrap_or(program)
+}
 
 /// A concern that either a kernel function shows or the syscalls that lead to it. Each
 /// is chosen for by itself: a function that can't be hooked costs no other concern its own.
@@ -23,10 +37,10 @@ pub struct Concern {
     pub function: &'static str,
     /// What the kernel side calls it.
     pub call: Call,
-    /// Its program at the function's entry, if it needs one.
-    pub entry: Option<&'static str>,
-    /// Its program at the function's exit.
-    pub exit: &'static str,
+    /// Its programs at the function's entry.
+    pub entry: &'static [&'static str],
+    /// Its programs at the function's exit.
+    pub exit: &'static [&'static str],
     /// Structs whose members the programs of the function need, and those of the syscalls
     /// don't.
     pub needs: &'static [&'static str],
@@ -42,8 +56,8 @@ pub const CONCERNS: [Concern; 5] = [
         shows: "signal handlers",
         function: "do_sigaction",
         call: Call::Sigaction,
-        entry: None,
-        exit: "exit_do_sigaction",
+        entry: &["enter_do_sigaction", "enter_do_sigaction_again"],
+        exit: &["exit_do_sigaction", "exit_do_sigaction_again"],
         needs: &[],
         is_essential: true,
         syscalls: &[("rt_sigaction", true)],
@@ -52,8 +66,8 @@ pub const CONCERNS: [Concern; 5] = [
         shows: "blocked signals",
         function: "sigprocmask",
         call: Call::Sigprocmask,
-        entry: Some("enter_sigprocmask"),
-        exit: "exit_sigprocmask",
+        entry: &["enter_sigprocmask", "enter_sigprocmask_again"],
+        exit: &["exit_sigprocmask", "exit_sigprocmask_again"],
         needs: &[],
         is_essential: false,
         syscalls: &[("rt_sigprocmask", true)],
@@ -62,8 +76,8 @@ pub const CONCERNS: [Concern; 5] = [
         shows: "signalfd",
         function: "do_signalfd4",
         call: Call::Signalfd,
-        entry: Some("enter_do_signalfd4"),
-        exit: "exit_do_signalfd4",
+        entry: &["enter_do_signalfd4"],
+        exit: &["exit_do_signalfd4"],
         needs: &[],
         is_essential: false,
         syscalls: &[("signalfd", false), ("signalfd4", true)],
@@ -72,8 +86,8 @@ pub const CONCERNS: [Concern; 5] = [
         shows: "waiting for signals",
         function: "do_sigtimedwait",
         call: Call::Sigtimedwait,
-        entry: Some("enter_do_sigtimedwait"),
-        exit: "exit_do_sigtimedwait",
+        entry: &["enter_do_sigtimedwait"],
+        exit: &["exit_do_sigtimedwait"],
         needs: &[],
         is_essential: false,
         syscalls: &[("rt_sigtimedwait", true)],
@@ -82,8 +96,8 @@ pub const CONCERNS: [Concern; 5] = [
         shows: "notify messages",
         function: "unix_dgram_sendmsg",
         call: Call::Send,
-        entry: Some("enter_unix_dgram_sendmsg"),
-        exit: "exit_unix_dgram_sendmsg",
+        entry: &["enter_unix_dgram_sendmsg", "enter_unix_dgram_sendmsg_again"],
+        exit: &["exit_unix_dgram_sendmsg", "exit_unix_dgram_sendmsg_again"],
         needs: &["msghdr", "iov_iter", "iter_type"],
         is_essential: true,
         syscalls: &[

@@ -1,6 +1,7 @@
 //! The stream of observations from the attached kernel side.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::Duration,
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tracer_common::event::Kind;
 
-use super::{clock, decode, procfs};
+use super::{clock, decode, hooks::first, procfs};
 use crate::timeline::observation::{Fact, Observation};
 
 /// Records taken from the ring at one go, so that a busy host can't hold the loop.
@@ -31,7 +32,8 @@ pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: [u64; Kind::ALL.len()],
-    programs: Vec<OwnedFd>,
+    /// By the hook they are on.
+    programs: BTreeMap<String, Vec<OwnedFd>>,
     /// What the kernel side has to say about itself: only when something is wrong.
     messages: Option<EbpfLogger<&'static dyn Log>>,
     systemd_hierarchy: Option<u32>,
@@ -81,12 +83,15 @@ impl Stream {
         self.observations()
     }
 
-    /// How many events the kernel passed over because a program was running already when
-    /// it was to run again on the same processor (`recursion_misses`, from 5.12 on). For
-    /// the end of a capture: it has to be asked for program by program.
+    /// How many events at most the kernel passed over because a program was running already
+    /// when it was to run again on the same processor (`recursion_misses`, from 5.12 on):
+    /// as many as every program on the hook missed. For the end of a capture: it has to be
+    /// asked for program by program.
     #[must_use]
     pub fn skipped(&self) -> Option<Observation> {
-        let count: u64 = self.programs.iter().filter_map(recursion_misses).sum();
+        let missed_by_all =
+            |programs: &Vec<OwnedFd>| programs.iter().filter_map(recursion_misses).min();
+        let count: u64 = self.programs.values().filter_map(missed_by_all).sum();
         let fact = Fact::Loss { kind: "skipped", count };
         (count > 0).then(|| Observation { at: clock::boot_ns(), fact })
     }
@@ -132,13 +137,18 @@ impl Stream {
     }
 }
 
-/// The programs that are in the kernel.
-fn loaded(ebpf: &Ebpf) -> Result<Vec<OwnedFd>> {
-    let descriptors = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
-    descriptors
-        .map(|descriptor| descriptor.as_fd().try_clone_to_owned())
-        .collect::<Result<_, _>>()
-        .context("cannot keep the eBPF programs open")
+/// The programs that are in the kernel, by the hook they are on.
+fn loaded(ebpf: &Ebpf) -> Result<BTreeMap<String, Vec<OwnedFd>>> {
+    let mut programs = BTreeMap::<_, Vec<_>>::new();
+    for (name, program) in ebpf.programs() {
+        let Ok(descriptor) = program.fd() else { continue };
+        let descriptor = descriptor
+            .as_fd()
+            .try_clone_to_owned()
+            .context("cannot keep the eBPF programs open")?;
+        programs.entry(first(name).to_owned()).or_default().push(descriptor);
+    }
+    Ok(programs)
 }
 
 /// What `/proc/self/fdinfo` says of a program (`bpf_prog_show_fdinfo`).
