@@ -181,6 +181,10 @@ fn tracefs() -> Check {
     let syscalls = || Ok(Path::new(tracefs::MOUNT_POINT).join("events/syscalls").is_dir());
     match tracefs::with(syscalls) {
         Ok(true) => Check::ok(NAME, "not mounted; sigready mounts it for itself alone"),
+        // A kernel locked down that far keeps tracefs empty, too.
+        Ok(false) if lockdown::complaint().is_some() => {
+            Check::missing(NAME, "closed by the lockdown", lockdown::MEND)
+        }
         Ok(false) => Check::missing(
             NAME,
             "has no syscall tracepoints",
