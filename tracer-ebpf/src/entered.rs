@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     kernel::{config, now},
-    turn::Turn,
+    understudy::Role,
 };
 
 /// A call between entry and exit.
@@ -36,7 +36,7 @@ static ENTERED: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(8192, 0)
 static DESTINATIONS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(2048, 0);
 
 /// Room for an address that is too large for the stack: one at entries, one at exits, for
-/// each [`Turn`]. A program may be preempted by another one, though never by itself.
+/// each [`Role`]. A program may be preempted by another one, though never by itself.
 #[map]
 static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(4, 0);
 
@@ -77,9 +77,9 @@ pub fn recall(call: Call) -> Option<Entered> {
 
 /// An empty address to be filled at an entry.
 #[inline(always)]
-pub fn new_destination(turn: Turn) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(turn as u32)?;
-    // SAFETY: a per-CPU value that only entries of sends use, in this turn.
+pub fn new_destination(role: Role) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(role as u32)?;
+    // SAFETY: a per-CPU value that only entries of sends use, in this role.
     let address = unsafe { &mut *address };
     address.length = 0;
     Some(address)
@@ -93,9 +93,9 @@ pub fn remember_destination(address: &Address) {
 
 /// Room for the address of the send being left, with what was remembered of it.
 #[inline(always)]
-pub fn recall_destination(turn: Turn) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(2 + turn as u32)?;
-    // SAFETY: a per-CPU value that only exits of sends use, in this turn.
+pub fn recall_destination(role: Role) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(2 + role as u32)?;
+    // SAFETY: a per-CPU value that only exits of sends use, in this role.
     let address = unsafe { &mut *address };
     // SAFETY: only this thread writes its entry.
     match unsafe { DESTINATIONS.get(bpf_get_current_pid_tgid()) } {

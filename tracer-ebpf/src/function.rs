@@ -1,7 +1,7 @@
 //! The `fentry` backend's way in: the kernel functions that every caller of a concern
 //! comes through, 32-bit programs and io_uring among them.
 //!
-//! Each hook but the rare ones has two programs (see `turn`): both entries remember the
+//! Each hook but the rare ones has two programs (see `understudy`): both entries remember the
 //! same, and what the first exit recalls is gone when the second one comes.
 //!
 //! What a function is given lies in kernel memory. User memory is read at the exit, as
@@ -19,7 +19,7 @@ use crate::{
     kernel::{Task, config, offset, read, read_pointer},
     notify::{self, Message, Payload, Space},
     scope,
-    turn::Turn,
+    understudy::Role,
 };
 
 /// `how` of `sigprocmask`.
@@ -117,11 +117,11 @@ pub fn exit_sigtimedwait(context: &FExitContext) {
 /// `unix_dgram_sendmsg`, entering: goes on for messages of processes in scope to sockets
 /// that may be a notify socket.
 #[inline(always)]
-pub fn enter_sendmsg(context: &FEntryContext, turn: Turn) {
+pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
     if !scope::covers(Task::current()) {
         return;
     }
-    let Some(address) = entered::new_destination(turn) else {
+    let Some(address) = entered::new_destination(role) else {
         return;
     };
     let msg = context.arg::<u64>(1);
@@ -171,12 +171,12 @@ fn payload(iter: u64, length: u64) -> [u64; 3] {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sendmsg(context: &FExitContext, turn: Turn) {
+pub fn exit_sendmsg(context: &FExitContext, role: Role) {
     entered::count(Call::Send);
     let Some(entered) = recall(Call::Send) else {
         return;
     };
-    let Some(address) = entered::recall_destination(turn) else {
+    let Some(address) = entered::recall_destination(role) else {
         return;
     };
     let msg = context.arg::<u64>(1);
@@ -193,6 +193,6 @@ pub fn exit_sendmsg(context: &FExitContext, turn: Turn) {
         control: read(msg + offset!(msghdr_control)),
         control_length: read(msg + offset!(msghdr_controllen)),
     };
-    notify::sent(&message, address, turn);
+    notify::sent(&message, address, role);
     entered::forget_destination();
 }

@@ -21,7 +21,7 @@ mod process;
 mod scope;
 mod signal;
 mod syscall;
-mod turn;
+mod understudy;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, tracepoint},
@@ -32,7 +32,7 @@ use aya_log_ebpf::warn;
 
 use crate::{
     kernel::{Cgroup, Task},
-    turn::Turn,
+    understudy::Role,
 };
 
 /// Lets the kernel call GPL-only helpers.
@@ -46,16 +46,16 @@ fn pointer(context: &BtfTracePointContext, n: usize) -> u64 {
     context.arg::<u64>(n)
 }
 
-/// A program for each [`Turn`] on a hook.
+/// A program for each [`Role`] on a hook.
 macro_rules! twice {
     ($($(#[$doc:meta])* $kind:ident($hook:literal) $first:ident, $second:ident =>
-        |$context:ident: $type:ty, $turn:ident| $work:expr;)*) => {$(
+        |$context:ident: $type:ty, $role:ident| $work:expr;)*) => {$(
         $(#[$doc])*
         #[$kind(function = $hook)]
         fn $first($context: $type) -> i32 {
-            let $turn = Turn::First;
+            let $role = Role::Lead;
             // Where entry and exit go together, either program may do the work.
-            let _ = $turn;
+            let _ = $role;
             $work;
             0
         }
@@ -63,8 +63,8 @@ macro_rules! twice {
         /// Where the first one was passed over.
         #[$kind(function = $hook)]
         fn $second($context: $type) -> i32 {
-            let $turn = Turn::Second;
-            let _ = $turn;
+            let $role = Role::Understudy;
+            let _ = $role;
             $work;
             0
         }
@@ -74,35 +74,35 @@ macro_rules! twice {
 twice! {
     /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
     btf_tracepoint("sched_process_fork") sched_process_fork, sched_process_fork_again =>
-        |context: BtfTracePointContext, turn| {
-            process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)), turn);
+        |context: BtfTracePointContext, role| {
+            process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)), role);
         };
     /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
     btf_tracepoint("sched_process_exec") sched_process_exec, sched_process_exec_again =>
-        |context: BtfTracePointContext, turn| {
-            process::executed(Task(pointer(&context, 0)), pointer(&context, 2), turn);
+        |context: BtfTracePointContext, role| {
+            process::executed(Task(pointer(&context, 0)), pointer(&context, 2), role);
         };
     /// `sched_process_exit(struct task_struct *p)`; `bool group_dead` follows from 6.16 on.
     btf_tracepoint("sched_process_exit") sched_process_exit, sched_process_exit_again =>
-        |context: BtfTracePointContext, turn| process::exited(Task(pointer(&context, 0)), turn);
+        |context: BtfTracePointContext, role| process::exited(Task(pointer(&context, 0)), role);
     /// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
     fentry("do_sigaction") enter_do_sigaction, enter_do_sigaction_again =>
-        |context: FEntryContext, turn| function::enter_sigaction(&context);
+        |context: FEntryContext, role| function::enter_sigaction(&context);
     /// Its end.
     fexit("do_sigaction") exit_do_sigaction, exit_do_sigaction_again =>
-        |context: FExitContext, turn| function::exit_sigaction(&context);
+        |context: FExitContext, role| function::exit_sigaction(&context);
     /// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
     fentry("sigprocmask") enter_sigprocmask, enter_sigprocmask_again =>
-        |context: FEntryContext, turn| function::enter_sigprocmask(&context);
+        |context: FEntryContext, role| function::enter_sigprocmask(&context);
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
-        |context: FExitContext, turn| function::exit_sigprocmask(&context);
+        |context: FExitContext, role| function::exit_sigprocmask(&context);
     /// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
     fentry("unix_dgram_sendmsg") enter_unix_dgram_sendmsg, enter_unix_dgram_sendmsg_again =>
-        |context: FEntryContext, turn| function::enter_sendmsg(&context, turn);
+        |context: FEntryContext, role| function::enter_sendmsg(&context, role);
     /// Its end.
     fexit("unix_dgram_sendmsg") exit_unix_dgram_sendmsg, exit_unix_dgram_sendmsg_again =>
-        |context: FExitContext, turn| function::exit_sendmsg(&context, turn);
+        |context: FExitContext, role| function::exit_sendmsg(&context, role);
 }
 
 // The kernel sends and delivers signals with interrupts off, and works on cgroups one at a

@@ -20,7 +20,7 @@ use tracer_common::event::{
 use crate::{
     emit,
     kernel::{Task, offset, read, read_pointer, read_user},
-    turn::Turn,
+    understudy::Role,
 };
 
 /// Pieces of a message that are put together; more than any notify library uses.
@@ -52,7 +52,7 @@ pub struct Scratch {
     slack: [u8; PAYLOAD_LEN],
 }
 
-/// One for each [`Turn`].
+/// One for each [`Role`].
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
@@ -194,14 +194,14 @@ pub fn may_be_notify_socket(address: &Address) -> bool {
 
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
-pub fn sent(message: &Message, address: &Address, turn: Turn) {
+pub fn sent(message: &Message, address: &Address, role: Role) {
     if !may_be_notify_socket(address) {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(turn as u32) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(role as u32) else {
         return emit::lost(Kind::Notify);
     };
-    // SAFETY: a per-CPU value. At functions only the program of this turn uses it, which the
+    // SAFETY: a per-CPU value. At functions only the program of this role uses it, which the
     // kernel doesn't run twice at a time on a CPU; programs at syscalls are not preempted.
     let record = unsafe { &mut (*scratch).record };
     record.header = Header { at_ns: message.at_ns, ..emit::header(Kind::Notify, Task::current()) };

@@ -18,7 +18,7 @@ use crate::{
     emit,
     kernel::{SIGNAL_GROUP_EXIT, Task, config, nonzero, offset, read, read_pointer, read_string},
     scope,
-    turn::Turn,
+    understudy::Role,
 };
 
 /// Environment strings looked at, in pieces of [`PIECE`] bytes.
@@ -88,21 +88,21 @@ impl Piece {
     }
 }
 
-/// That of the process that execs on this CPU: one for each [`Turn`].
+/// That of the process that execs on this CPU: one for each [`Role`].
 #[map]
 static ENVIRONMENT: PerCpuArray<Piece> = PerCpuArray::with_max_entries(2, 0);
 
 /// A task was forked; threads are passed over.
 #[inline(always)]
-pub fn forked(parent: Task, child: Task, turn: Turn) {
-    if turn.is_taken() {
+pub fn forked(parent: Task, child: Task, role: Role) {
+    if role.is_taken() {
         return;
     }
     let described = child.describe();
     if described.pid != described.tid || !scope::fork(parent, child) {
         return;
     }
-    turn.take();
+    role.take();
     emit::record(Kind::Fork, || Fork {
         header: emit::header(Kind::Fork, parent),
         child: described,
@@ -112,11 +112,11 @@ pub fn forked(parent: Task, child: Task, turn: Turn) {
 
 /// A process replaced its program; `bprm` is its `struct linux_binprm`.
 #[inline(always)]
-pub fn executed(task: Task, bprm: u64, turn: Turn) {
-    if turn.is_taken() || !scope::covers(task) {
+pub fn executed(task: Task, bprm: u64, role: Role) {
+    if role.is_taken() || !scope::covers(task) {
         return;
     }
-    turn.take();
+    role.take();
     emit::large_record::<Exec>(Kind::Exec, |record| {
         record.header = emit::header(Kind::Exec, task);
         record.state = task.signal_state(config().dispositions);
@@ -129,7 +129,7 @@ pub fn executed(task: Task, bprm: u64, turn: Turn) {
         if let Some(name) = file_name(bprm) {
             read_string(name, &mut record.file);
         }
-        environment(task, record, turn);
+        environment(task, record, role);
     });
 }
 
@@ -144,20 +144,20 @@ fn file_name(bprm: u64) -> Option<u64> {
 /// Looks for systemd's variables in the new program's environment. It has just
 /// been written (`copy_strings`), so all of it can be read.
 #[inline(always)]
-fn environment(task: Task, record: &mut Exec, turn: Turn) {
-    if read_variables(task, record, turn).is_none() {
+fn environment(task: Task, record: &mut Exec, role: Role) {
+    if read_variables(task, record, role).is_none() {
         record.environment |= ENV_INCOMPLETE;
     }
 }
 
 /// `None` if there is more than was read.
 #[inline(always)]
-fn read_variables(task: Task, record: &mut Exec, turn: Turn) -> Option<()> {
+fn read_variables(task: Task, record: &mut Exec, role: Role) -> Option<()> {
     let mm = read_pointer(task.0 + offset!(task_mm))?;
     let begin: u64 = read(mm + offset!(mm_env_start));
     let end: u64 = read(mm + offset!(mm_env_end));
     let mut found = [0; VARIABLES.len()];
-    let complete = find_variables(begin, end, turn, &mut found);
+    let complete = find_variables(begin, end, role, &mut found);
     for (variable, at) in VARIABLES.iter().zip(found) {
         if at != 0 {
             note_variable(variable, at, record)?;
@@ -171,12 +171,12 @@ fn read_variables(task: Task, record: &mut Exec, turn: Turn) -> Option<()> {
 fn find_variables(
     begin: u64,
     end: u64,
-    turn: Turn,
+    role: Role,
     found: &mut [u64; VARIABLES.len()],
 ) -> Option<()> {
     // SAFETY: a per-CPU value of this program alone, which the kernel doesn't run twice at a
     // time on a CPU.
-    let piece = unsafe { &mut *ENVIRONMENT.get_ptr_mut(turn as u32)? };
+    let piece = unsafe { &mut *ENVIRONMENT.get_ptr_mut(role as u32)? };
     let mut at = begin;
     // 1 where a string begins: one longer than a piece goes on in the next one.
     let mut starts = 1;
@@ -230,8 +230,8 @@ fn note_variable(variable: &Variable, at: u64, record: &mut Exec) -> Option<()> 
 /// `do_exit` counts `signal->live` down before the tracepoint, so the last thread
 /// finds 0. (Two that exit at once may both: user space takes the first.)
 #[inline(always)]
-pub fn exited(task: Task, turn: Turn) {
-    if turn.is_taken() {
+pub fn exited(task: Task, role: Role) {
+    if role.is_taken() {
         return;
     }
     let Some(signals) = task.signal() else {
@@ -245,7 +245,7 @@ pub fn exited(task: Task, turn: Turn) {
     if !reported {
         return;
     }
-    turn.take();
+    role.take();
     // As wait(2) computes it (`wait_task_zombie`).
     let status = if signals.flags() & SIGNAL_GROUP_EXIT != 0 {
         signals.group_exit_code()

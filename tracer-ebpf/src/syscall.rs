@@ -13,7 +13,7 @@ use crate::{
     kernel::{Task, config, read_user},
     notify::{self, Message, Payload, Space},
     scope,
-    turn::Turn,
+    understudy::Role,
 };
 
 /// Messages of one `sendmmsg` that are reported.
@@ -114,7 +114,7 @@ fn enter_send(fd: u64, arguments: [u64; 4]) {
     if !scope::covers(Task::current()) {
         return;
     }
-    let Some(address) = entered::new_destination(Turn::First) else {
+    let Some(address) = entered::new_destination(Role::Lead) else {
         return;
     };
     let Some(socket) = notify::socket_of(fd) else {
@@ -130,11 +130,11 @@ fn enter_send(fd: u64, arguments: [u64; 4]) {
 /// A message was sent to the address given with it, else to the connected peer.
 #[inline(always)]
 fn sent(message: &Message, name: u64, name_length: u64) {
-    let Some(address) = entered::recall_destination(Turn::First) else {
+    let Some(address) = entered::recall_destination(Role::Lead) else {
         return;
     };
     if name == 0 || notify::given_address(Space::User, name, name_length, address).is_some() {
-        notify::sent(message, address, Turn::First);
+        notify::sent(message, address, Role::Lead);
     }
 }
 

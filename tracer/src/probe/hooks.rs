@@ -3,7 +3,7 @@
 use tracer_common::config::Call;
 
 /// What is added to the name of a hook's second program, which does the work where the
-/// kernel passed the first one over (see the kernel side's `turn`).
+/// kernel passed the first one over (see the kernel side's `understudy`).
 const AGAIN: &str = "_again";
 
 /// The programs every backend has, by the name of their tracepoint or with [`AGAIN`] added
