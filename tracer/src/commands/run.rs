@@ -11,8 +11,9 @@ use sigready::{
     signal::Signal,
     timeline::{
         Builder, Scope, Setup,
-        document::{Document, EndedBy, UnitFacts},
+        document::{Document, EndedBy},
         observation::{Fact, Observation},
+        unit::{FactsSource, UnitFacts},
     },
 };
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
@@ -52,7 +53,9 @@ pub fn run(options: &Run, talk: &Talk) -> Result<Verdict, Fault> {
         let builder = Builder::new(Setup {
             scope: Scope::Command { parent: std::process::id(), name: name(options) },
             reload_signal: options.signals.signal,
+            units_choose: false,
             recorded: recorded.dispositions,
+            shown: recorded.dispositions,
             facts: Some(facts(options)),
             anchor,
         });
@@ -280,8 +283,8 @@ fn facts(options: &Run) -> UnitFacts {
     UnitFacts {
         service_type: Some(options.service_type.name().to_owned()),
         notify_access: Some(access.to_owned()),
-        restart: None,
-        reload_signal: None,
+        source: Some(FactsSource::CommandLine),
+        ..UnitFacts::default()
     }
 }
 

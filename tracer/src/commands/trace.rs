@@ -57,7 +57,9 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         let builder = Builder::new(Setup {
             scope: wanted.scope(options),
             reload_signal: options.signals.signal,
+            units_choose: false,
             recorded: recorded.dispositions,
+            shown: recorded.dispositions,
             facts: None,
             anchor,
         });

@@ -86,12 +86,22 @@ pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
         What::Cgroup { process: None, path } => {
             (None, format!("cgroup {} made", quote(path)), Ink::Faint)
         }
-        What::Systemd { state } => (None, format!("systemd: {}", quote(state)), Ink::Plain),
+        What::Systemd { state, sub_state, result } => (
+            None,
+            systemd(state, sub_state.as_deref(), result.as_deref()),
+            if result.is_some() { Ink::Error } else { Ink::Plain },
+        ),
         What::Loss { count } => {
             (None, format!("about here {count} events were lost"), Ink::Warning)
         }
     };
     EventRow { process: subject.map(process).unwrap_or_default(), what, ink }
+}
+
+fn systemd(state: &str, sub_state: Option<&str>, result: Option<&str>) -> String {
+    let detail = sub_state.map(|detail| format!(" ({})", quote(detail))).unwrap_or_default();
+    let result = result.map(|result| format!(", result '{}'", quote(result))).unwrap_or_default();
+    format!("systemd: {}{detail}{result}", quote(state))
 }
 
 fn exec(

@@ -9,12 +9,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::escape;
-use crate::timeline::{
-    document::{
-        Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, SCHEMA, Service,
-        ServiceKind, Tool, UnitFacts, WallTime,
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::{
+            Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, SCHEMA,
+            Service, ServiceKind, Tool, WallTime,
+        },
+        event::{Event, ProcessRef},
+        unit::{UnitFacts, UnitState},
     },
-    event::{Event, ProcessRef},
 };
 
 /// One line.
@@ -76,6 +80,12 @@ pub struct ServiceRecord<'a> {
     pub cgroup: Option<Cow<'a, str>>,
     /// See `Service`.
     pub unit: Option<Cow<'a, UnitFacts>>,
+    /// See `Service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_problem: Option<Cow<'a, str>>,
+    /// See `Service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
 }
 
 /// An activation without its events and alerts.
@@ -104,6 +114,9 @@ pub struct ActivationRecord<'a> {
     pub omitted: Option<u64>,
     /// See `Activation`.
     pub outcome: Cow<'a, Outcome>,
+    /// See `Activation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<Cow<'a, UnitState>>,
 }
 
 /// An event.
@@ -186,13 +199,15 @@ impl Lines {
     }
 
     fn service(&mut self, service: usize, body: &Service) {
-        let Service { name, kind, cgroup, unit, activations: _ } = body;
+        let Service { name, kind, cgroup, unit, unit_problem, signal, activations: _ } = body;
         self.push(&Record::Service(ServiceRecord {
             service,
             name: Cow::Borrowed(name),
             kind: *kind,
             cgroup: cgroup.as_deref().map(Cow::Borrowed),
             unit: unit.as_ref().map(Cow::Borrowed),
+            unit_problem: unit_problem.as_deref().map(Cow::Borrowed),
+            signal: *signal,
         }));
     }
 
@@ -208,6 +223,7 @@ impl Lines {
             omitted,
             alerts,
             outcome,
+            systemd,
         } = body;
         self.push(&Record::Activation(Box::new(ActivationRecord {
             service,
@@ -220,6 +236,7 @@ impl Lines {
             exposure: Cow::Borrowed(exposure),
             omitted: Some(*omitted).filter(|omitted| *omitted > 0),
             outcome: Cow::Borrowed(outcome),
+            systemd: systemd.as_ref().map(Cow::Borrowed),
         })));
         for (event, body) in events.iter().enumerate() {
             let body = Cow::Borrowed(body);
@@ -253,6 +270,8 @@ impl ServiceRecord<'_> {
             kind: self.kind,
             cgroup: self.cgroup.map(Cow::into_owned),
             unit: self.unit.map(Cow::into_owned),
+            unit_problem: self.unit_problem.map(Cow::into_owned),
+            signal: self.signal,
             activations: Vec::new(),
         }
     }
@@ -272,6 +291,7 @@ impl ActivationRecord<'_> {
             omitted: self.omitted.unwrap_or(0),
             alerts: Vec::new(),
             outcome: self.outcome.into_owned(),
+            systemd: self.systemd.map(Cow::into_owned),
         }
     }
 }

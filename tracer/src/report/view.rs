@@ -2,7 +2,10 @@
 
 use crate::{
     signal::Signal,
-    timeline::document::{Activation, Document, Service, UnitFacts},
+    timeline::{
+        document::{Activation, Document, Service},
+        unit::UnitFacts,
+    },
 };
 
 /// An activation in its service and document.
@@ -34,7 +37,7 @@ impl<'a> View<'a> {
 
     /// The reload signal.
     pub fn reload(self) -> Signal {
-        self.document.capture.signal
+        self.service.signal.unwrap_or(self.document.capture.signal)
     }
 
     /// Whether the service is known to announce its readiness.

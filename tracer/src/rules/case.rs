@@ -4,10 +4,11 @@
 use crate::{
     signal::Signal,
     timeline::{
-        document::{Activation, Capture, ExposureKind, Service, ServiceKind, UnitFacts},
+        document::{Activation, Capture, ExposureKind, Service, ServiceKind},
         event::{
             DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What,
         },
+        unit::UnitFacts,
     },
 };
 
@@ -100,7 +101,7 @@ impl<'a> Case<'a> {
 
     /// The signal that a reload of this service sends.
     pub(super) fn reload_signal(&self) -> Signal {
-        self.facts().and_then(|facts| facts.reload_signal).unwrap_or(self.capture.signal)
+        self.service.signal.unwrap_or(self.capture.signal)
     }
 
     /// Whether the unit's own settings say that a reload sends a signal.

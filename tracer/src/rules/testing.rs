@@ -9,13 +9,13 @@ use crate::{
     timeline::{
         document::{
             Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host,
-            Milestones, Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Tool, UnitFacts,
-            WallTime,
+            Milestones, Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Tool, WallTime,
         },
         event::{
             Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
             What,
         },
+        unit::UnitFacts,
     },
 };
 
@@ -79,6 +79,7 @@ pub fn activation() -> Start {
             omitted: 0,
             alerts: Vec::new(),
             outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
+            systemd: None,
         },
     }
 }
@@ -101,7 +102,7 @@ impl Start {
             service_type: Some(service_type.to_owned()),
             notify_access: Some("main".to_owned()),
             restart: Some(restart.to_owned()),
-            reload_signal: None,
+            ..UnitFacts::default()
         });
         self
     }
@@ -372,7 +373,9 @@ impl Start {
                 name: "patroni.service".to_owned(),
                 kind: self.kind,
                 cgroup: None,
+                signal: self.facts.as_ref().and_then(|facts| facts.reload_signal),
                 unit: self.facts,
+                unit_problem: None,
                 activations: vec![self.activation],
             }],
         }

@@ -8,7 +8,7 @@ use super::{
     admission,
     builder::Anchor,
     collected::{Collected, fact_task},
-    document::{Activation, Milestones, Outcome, OutcomeState, UnitFacts, WallTime},
+    document::{Activation, Milestones, Outcome, OutcomeState, WallTime},
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
         What,
@@ -18,6 +18,7 @@ use super::{
     notify::{self, Meaning},
     observation::{Datagram, Fact, Generate, ProcessId, Task},
     posture::{CATCH_ALL, Posture, Postures, Runtimes},
+    unit::{UnitFacts, UnitState},
 };
 use crate::signal::Signal;
 
@@ -37,11 +38,17 @@ pub struct Frame<'a> {
     pub sockets: &'a [String],
 }
 
-/// The timeline of what was collected.
+/// The timeline of what was collected, with systemd's states of this start.
 #[must_use]
-pub fn timeline(collected: &Collected, frame: &Frame<'_>) -> Activation {
+pub fn timeline(
+    collected: &Collected,
+    frame: &Frame<'_>,
+    states: &[(u64, &UnitState)],
+) -> Activation {
     let facts = collected.in_order();
-    Timeline::new(collected, frame, &facts).finish(&facts)
+    let mut activation = Timeline::new(collected, frame, &facts).finish(&facts, states);
+    activation.systemd = states.last().map(|(_, state)| (*state).clone());
+    activation
 }
 
 /// A timeline in the making.
@@ -74,7 +81,7 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    fn finish(mut self, facts: &[(u64, &Fact)]) -> Activation {
+    fn finish(mut self, facts: &[(u64, &Fact)], states: &[(u64, &UnitState)]) -> Activation {
         let fates = fate::tell(facts);
         let runtimes = Runtimes::find(self.frame.signal, facts.iter().copied());
         let mut postures = Postures::new(self.frame.signal, &runtimes);
@@ -113,7 +120,27 @@ impl<'a> Timeline<'a> {
             let posture = postures.get(*heir);
             self.turn(Turn { at_ns: self.at(*since), posture, exec: false });
         }
+        self.states(states);
         self.activation()
+    }
+
+    /// Puts systemd's states among the events.
+    fn states(&mut self, states: &[(u64, &UnitState)]) {
+        let mut last = None;
+        for (at, state) in states {
+            let result = state.result.clone().filter(|result| result != "success");
+            let seen = (&state.active_state, &state.sub_state, result);
+            if last.as_ref() != Some(&seen) {
+                let what = What::Systemd {
+                    state: state.active_state.clone(),
+                    sub_state: Some(state.sub_state.clone()),
+                    result: seen.2.clone(),
+                };
+                self.push(*at, what);
+                last = Some(seen);
+            }
+        }
+        self.events.sort_by_key(|event| event.at_ns);
     }
 
     fn at(&self, at: u64) -> i64 {
@@ -374,6 +401,7 @@ impl<'a> Timeline<'a> {
             omitted: self.collected.omitted(),
             alerts: Vec::new(),
             outcome: self.outcome,
+            systemd: None,
         }
     }
 }

@@ -5,11 +5,13 @@
 //! and what it is for is known from its environment at its exec; so the facts of such a
 //! process wait with it until then.
 
+mod known;
 mod main_process;
 mod seat;
 
 use std::collections::{BTreeSet, HashMap};
 
+use self::known::Known;
 use super::{
     builder::Setup,
     collected::{Collected, fact_task},
@@ -52,6 +54,8 @@ pub struct Service {
     pub activations: Vec<Start>,
     /// Notify sockets that its processes were given.
     pub sockets: Vec<String>,
+    /// What systemd has said of it.
+    pub known: Known,
 }
 
 /// One start.
@@ -87,6 +91,10 @@ impl Attribution {
     /// Takes the next fact.
     pub fn learn(&mut self, setup: &Setup, observation: Observation) {
         let Observation { at, fact } = observation;
+        let fact = match fact {
+            Fact::Unit(news) => return self.learn_unit(at, *news),
+            fact => fact,
+        };
         match &fact {
             Fact::CgroupPath { hierarchy: 0, id, path } => {
                 self.processes.learn_path(*id, path);
@@ -233,7 +241,12 @@ impl Attribution {
             self.forgotten += 1;
             return None;
         }
-        self.services.push(Service { named, activations: Vec::new(), sockets: Vec::new() });
+        self.services.push(Service {
+            named,
+            activations: Vec::new(),
+            sockets: Vec::new(),
+            known: Known::default(),
+        });
         self.by_path.insert(key, self.services.len() - 1);
         Some(self.services.len() - 1)
     }

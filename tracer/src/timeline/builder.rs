@@ -10,9 +10,10 @@ use super::{
     activation::{self, Frame},
     attribution::{Attribution, Service as Attributed, Stage},
     collected::Collected,
-    document::{Service, ServiceKind, UnitFacts},
+    document::{Service, ServiceKind},
     observation::{Fact, Observation, ProcessId},
     scope::Scope,
+    unit::UnitFacts,
 };
 use crate::signal::Signal;
 
@@ -27,9 +28,14 @@ pub struct Setup {
     pub scope: Scope,
     /// The reload signal.
     pub reload_signal: Signal,
-    /// The signals whose dispositions become events, the reload signal among them. The
-    /// kernel side reports one more, which tells a runtime's catch-all handler.
+    /// Whether a unit's own reload signal takes its place.
+    pub units_choose: bool,
+    /// The signals whose dispositions the kernel side reports. It reports one more, which
+    /// tells a runtime's catch-all handler.
     pub recorded: SignalSet,
+    /// Those whose dispositions become events of every service. Besides, a service has
+    /// its reload signal's.
+    pub shown: SignalSet,
     /// The settings of the command under `run`.
     pub facts: Option<UnitFacts>,
     /// One instant on both clocks.
@@ -97,7 +103,7 @@ impl Builder {
                 *self.losses.entry((*kind).to_owned()).or_default() += count;
                 return;
             }
-            Fact::Found { .. } | Fact::Left { .. } | Fact::CgroupPath { .. } => {}
+            Fact::Found { .. } | Fact::Left { .. } | Fact::CgroupPath { .. } | Fact::Unit(_) => {}
             _ => self.events += 1,
         }
         self.latest = self.latest.max(observation.at);
@@ -137,11 +143,19 @@ impl Builder {
         rest.attribution
     }
 
+    /// The reload signal of a service.
+    fn signal(&self, service: &Attributed) -> Signal {
+        let own = service.known.facts.as_ref().and_then(|facts| facts.reload_signal);
+        own.filter(|own| self.setup.units_choose && self.setup.recorded.intersects(own.set()))
+            .unwrap_or(self.setup.reload_signal)
+    }
+
     fn frame<'a>(&'a self, service: &'a Attributed, now: u64) -> Frame<'a> {
+        let signal = self.signal(service);
         Frame {
-            signal: self.setup.reload_signal,
-            recorded: self.setup.recorded,
-            facts: self.setup.facts.as_ref(),
+            signal,
+            recorded: self.setup.shown.union(signal.set()),
+            facts: service.known.facts.as_ref().or(self.setup.facts.as_ref()),
             anchor: self.setup.anchor,
             now,
             sockets: &service.sockets,
@@ -152,15 +166,21 @@ impl Builder {
         let frame = self.frame(service, now);
         let path = &service.named.path;
         let of_command = service.named.kind == ServiceKind::Command;
+        let told = self.setup.facts.as_ref().filter(|_| of_command);
         Service {
             name: service.named.name.clone(),
             kind: service.named.kind,
             cgroup: (!path.is_empty()).then(|| path.clone()),
-            unit: self.setup.facts.as_ref().filter(|_| of_command).cloned(),
+            unit: service.known.facts.as_ref().or(told).cloned(),
+            unit_problem: service.known.problem.clone(),
+            signal: Some(frame.signal).filter(|signal| *signal != self.setup.reload_signal),
             activations: service
                 .activations
                 .iter()
-                .map(|start| activation::timeline(&start.collected, &frame))
+                .enumerate()
+                .map(|(index, start)| {
+                    activation::timeline(&start.collected, &frame, &service.states(index))
+                })
                 .collect(),
         }
     }
@@ -204,12 +224,26 @@ impl Builder {
 
     fn stage(&self, service: &Attributed, collected: &Collected) -> Stage {
         let milestones =
-            activation::timeline(collected, &self.frame(service, self.latest)).milestones;
+            activation::timeline(collected, &self.frame(service, self.latest), &[]).milestones;
         Stage {
             handler: milestones.handler_ns.is_some(),
             ready: milestones.ready_ns.is_some(),
             exited: milestones.exit_ns.is_some(),
         }
+    }
+
+    /// The units seen so far, after the first `known` services: name and cgroup of each.
+    /// The second value counts the services seen.
+    #[must_use]
+    pub fn units_after(&self, known: usize) -> (Vec<(String, String)>, usize) {
+        let services = &self.attribution.services;
+        let units = services
+            .iter()
+            .skip(known)
+            .filter(|service| service.named.kind == ServiceKind::Unit)
+            .map(|service| (service.named.name.clone(), service.named.path.clone()))
+            .collect();
+        (units, services.len())
     }
 
     /// Observations of the kernel side so far.

@@ -55,6 +55,12 @@ impl Collected {
         self.facts.push((at, fact));
     }
 
+    /// The time of the earliest fact.
+    #[must_use]
+    pub fn first_at(&self) -> Option<u64> {
+        self.facts.iter().map(|(at, _)| *at).min()
+    }
+
     /// How many facts there have been, those left out included.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -112,6 +118,6 @@ pub fn fact_task(fact: &Fact) -> Option<&Task> {
         Fact::Fork { child, .. } => Some(child),
         Fact::Generate(generate) => Some(&generate.target),
         Fact::Notify(datagram) => Some(&datagram.sender),
-        Fact::CgroupPath { .. } | Fact::Left { .. } | Fact::Loss { .. } => None,
+        Fact::CgroupPath { .. } | Fact::Left { .. } | Fact::Unit(_) | Fact::Loss { .. } => None,
     }
 }

@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::event::{Event, ProcessRef};
+use super::{
+    event::{Event, ProcessRef},
+    unit::{UnitFacts, UnitState},
+};
 use crate::signal::Signal;
 
 /// The `schema` of every document this version writes.
@@ -120,6 +123,13 @@ pub struct Service {
     pub cgroup: Option<String>,
     /// The unit's settings; null where they are unknown.
     pub unit: Option<UnitFacts>,
+    /// Why they are unknown, or were read in another way than from systemd itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_problem: Option<String>,
+    /// The reload signal that the timelines below are drawn for, where that is not the
+    /// capture's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
     /// Its starts, oldest first.
     pub activations: Vec<Activation>,
 }
@@ -138,29 +148,6 @@ pub enum ServiceKind {
     Cgroup,
     /// A container.
     Container,
-}
-
-/// A unit's settings, in systemd's own words. Each is null where it is unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct UnitFacts {
-    /// `Type=`: `simple`, `exec`, `notify`, …
-    #[serde(rename = "type")]
-    pub service_type: Option<String>,
-    /// `NotifyAccess=`: `none`, `main`, `exec`, `all`.
-    pub notify_access: Option<String>,
-    /// `Restart=`: `no`, `on-failure`, …
-    pub restart: Option<String>,
-    /// The signal its reload sends; null where it reloads in another way or that is unknown.
-    pub reload_signal: Option<Signal>,
-}
-
-impl UnitFacts {
-    /// Whether the service announces its readiness: `Type=notify` or `notify-reload`.
-    #[must_use]
-    pub fn is_notify(&self) -> bool {
-        matches!(self.service_type.as_deref(), Some("notify" | "notify-reload"))
-    }
 }
 
 /// One start of a service.
@@ -190,6 +177,9 @@ pub struct Activation {
     pub alerts: Vec<Alert>,
     /// How it was at the end of the capture.
     pub outcome: Outcome,
+    /// How systemd saw it last, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<UnitState>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

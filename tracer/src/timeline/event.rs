@@ -115,8 +115,14 @@ pub enum What {
     },
     /// systemd's own view changed.
     Systemd {
-        /// The state it named.
+        /// The state it named (`ActiveState`).
         state: String,
+        /// The same in detail (`SubState`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sub_state: Option<String>,
+        /// `Result`, where it is not `success`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<String>,
     },
     /// Events were lost about here.
     Loss {

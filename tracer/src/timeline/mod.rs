@@ -21,6 +21,7 @@ pub mod observation;
 pub mod posture;
 pub mod processes;
 pub mod scope;
+pub mod unit;
 
 pub use self::{
     builder::{Anchor, Builder, Progress, Setup},

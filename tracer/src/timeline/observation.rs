@@ -3,7 +3,10 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::event::{Consumer, DispositionKind};
+use super::{
+    event::{Consumer, DispositionKind},
+    unit::{UnitFacts, UnitState},
+};
 use crate::signal::Signal;
 
 /// Clock ticks per second of the start times in /proc (`USER_HZ`, 100 everywhere).
@@ -189,6 +192,8 @@ pub enum Fact {
     },
     /// A datagram was sent to a named socket.
     Notify(Box<Datagram>),
+    /// What systemd knows of a unit (from D-Bus or unit files).
+    Unit(Box<UnitNews>),
     /// The kernel side lost this many more events.
     Loss {
         /// Name of the kind of event.
@@ -196,6 +201,24 @@ pub enum Fact {
         /// How many.
         count: u64,
     },
+}
+
+/// What was learned of a unit. What is `None` was not learned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitNews {
+    /// Its service's cgroup, from the hierarchy's root: what tells units of one name in
+    /// several containers apart.
+    pub cgroup: String,
+    /// Its settings.
+    pub facts: Option<UnitFacts>,
+    /// Why they could not be asked for, or what is doubtful about them.
+    pub problem: Option<String>,
+    /// How systemd sees it since the time of the observation.
+    pub state: Option<UnitState>,
+    /// `InvocationID`: the start this is the state of.
+    pub invocation_id: Option<String>,
+    /// Whether systemd's pids are those of a pid namespace of its own.
+    pub own_pids: bool,
 }
 
 /// What a process's environment says of systemd.

@@ -9,12 +9,13 @@ use crate::{
     timeline::{
         document::{
             Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
-            OutcomeState, Service, ServiceKind, Severity, UnitFacts, WallTime,
+            OutcomeState, Service, ServiceKind, Severity, WallTime,
         },
         event::{
             Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
             What,
         },
+        unit::{ExitStatuses, FactsSource, UnitFacts},
     },
 };
 
@@ -177,7 +178,8 @@ fn what() -> BoxedStrategy<What> {
         ),
         notify(),
         (option::of(process()), text()).prop_map(|(process, path)| What::Cgroup { process, path }),
-        text().prop_map(|state| What::Systemd { state }),
+        (text(), option::of(text()), option::of(text()))
+            .prop_map(|(state, sub_state, result)| What::Systemd { state, sub_state, result }),
         any::<u64>().prop_map(|count| What::Loss { count }),
     ]
     .boxed()
@@ -260,6 +262,7 @@ fn activation() -> BoxedStrategy<Activation> {
                 omitted,
                 alerts,
                 outcome,
+                systemd: None,
             }
         })
         .boxed()
@@ -274,20 +277,47 @@ fn service() -> BoxedStrategy<Service> {
         Just(ServiceKind::Container)
     ];
     let fact = || option::of(text());
-    let unit = (fact(), fact(), fact(), option::of(signal())).prop_map(
-        |(service_type, notify_access, restart, reload_signal)| UnitFacts {
-            service_type,
-            notify_access,
-            restart,
-            reload_signal,
-        },
-    );
-    (text(), kind, fact(), option::of(unit), vec(activation(), 0..3))
-        .prop_map(|(name, kind, cgroup, unit, activations)| Service {
+    let statuses = || {
+        let codes = vec(any::<u8>(), 0..3);
+        let statuses = (codes, vec(signal(), 0..3))
+            .prop_map(|(codes, signals)| ExitStatuses { codes, signals });
+        option::of(statuses)
+    };
+    let unit = (
+        (fact(), fact(), fact(), option::of(signal()), option::of(vec(text(), 0..3))),
+        (statuses(), statuses(), statuses(), option::of(any::<bool>())),
+        (option::of(any::<bool>()), fact(), option::of(any::<u64>())),
+    )
+        .prop_map(|(words, statuses, rest)| UnitFacts {
+            service_type: words.0,
+            notify_access: words.1,
+            restart: words.2,
+            reload_signal: words.3,
+            exec_reload: words.4,
+            success_exit_status: statuses.0,
+            restart_prevent_exit_status: statuses.1,
+            restart_force_exit_status: statuses.2,
+            remain_after_exit: statuses.3,
+            ignores_failure: rest.0,
+            kill_mode: rest.1,
+            timeout_start_ns: rest.2,
+            source: Some(FactsSource::Dbus),
+        });
+    (
+        text(),
+        kind,
+        fact(),
+        option::of(unit),
+        (fact(), option::of(signal())),
+        vec(activation(), 0..3),
+    )
+        .prop_map(|(name, kind, cgroup, unit, (unit_problem, signal), activations)| Service {
             name,
             kind,
             cgroup,
             unit,
+            unit_problem,
+            signal,
             activations,
         })
         .boxed()

@@ -7,9 +7,10 @@ use crate::{
         document::{
             Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host,
             Milestones, Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Severity, Tool,
-            UnitFacts, WallTime,
+            WallTime,
         },
         event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
+        unit::UnitFacts,
     },
 };
 
@@ -137,6 +138,7 @@ fn patroni_unit() -> UnitFacts {
         notify_access: Some("none".into()),
         restart: Some("on-failure".into()),
         reload_signal: Some(Signal::HUP),
+        ..UnitFacts::default()
     }
 }
 
@@ -146,6 +148,8 @@ fn unit(name: &str, facts: Option<UnitFacts>, activation: Activation) -> Service
         kind: ServiceKind::Unit,
         cgroup: Some(format!("/system.slice/{name}")),
         unit: facts,
+        unit_problem: None,
+        signal: None,
         activations: vec![activation],
     }
 }
@@ -162,6 +166,7 @@ fn running(main: &ProcessRef) -> Activation {
         omitted: 0,
         alerts: vec![],
         outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
+        systemd: None,
     }
 }
 
@@ -321,7 +326,7 @@ pub fn hostile() -> Document {
             at(0.0, exec(&main, "/tmp/\u{1b}[8mhidden", Some("/tmp/a b\tc"))),
             at(3.0, What::Notify(Box::new(message))),
             at(4.0, What::Cgroup { process: None, path: "/system.slice/\u{1b}[31mred".into() }),
-            at(5.0, What::Systemd { state: "failed\u{7}".into() }),
+            at(5.0, What::Systemd { state: "failed\u{7}".into(), sub_state: None, result: None }),
         ],
         alerts: vec![Alert {
             id: "ready-rejected\u{1b}[0m; rm -rf /".into(),
@@ -400,6 +405,8 @@ pub fn forty_processes() -> Document {
         kind: ServiceKind::Command,
         cgroup: None,
         unit: None,
+        unit_problem: None,
+        signal: None,
         activations: vec![activation],
     }]);
     document.capture.command = "run".into();

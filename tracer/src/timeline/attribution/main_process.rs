@@ -120,7 +120,8 @@ impl Attribution {
             return;
         };
         let begun = &self.services[service].activations[start];
-        let access = setup.facts.as_ref().and_then(|facts| facts.notify_access.as_deref());
+        let facts = self.services[service].known.facts.as_ref().or(setup.facts.as_ref());
+        let access = facts.and_then(|facts| facts.notify_access.as_deref());
         let claimed = admission::claimed(datagram);
         let (accepted, _) =
             admission::judge(&begun.collected, access, at, datagram, claimed, &message);
@@ -143,7 +144,7 @@ impl Attribution {
     }
 
     /// Makes a process the main one from `at` on.
-    fn crown(&mut self, service: usize, start: usize, at: u64, heir: ProcessId) {
+    pub(super) fn crown(&mut self, service: usize, start: usize, at: u64, heir: ProcessId) {
         let begun = &mut self.services[service].activations[start];
         let mains = &mut begun.collected.mains;
         if mains.len() >= MAX_HAND_OVERS {

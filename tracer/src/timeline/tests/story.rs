@@ -10,12 +10,13 @@ use crate::{
     signal::Signal,
     timeline::{
         Anchor, Builder, Scope, Selector, Setup,
-        document::{Activation, Service, UnitFacts},
+        document::{Activation, Service},
         event::{Consumer, DispositionKind, Event, SignalSent, What},
         observation::{
             Datagram, Environment, Fact, Generate, GenerateResult, Observation, ProcessId, State,
             TICK_NS, Task,
         },
+        unit::UnitFacts,
     },
 };
 
@@ -330,7 +331,9 @@ impl Story {
         Setup {
             scope: self.scope.clone(),
             reload_signal: Signal::HUP,
+            units_choose: true,
             recorded: Signal::HUP.set(),
+            shown: Signal::HUP.set(),
             facts: self.facts.clone(),
             anchor: Anchor { boot_ns: BEGIN, wall: "2026-01-01T00:00:00Z".parse().unwrap() },
         }

@@ -1,0 +1,92 @@
+//! What systemd knows of a service: its settings, and what it made of it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::signal::Signal;
+
+/// A unit's settings, in systemd's own words. Each is null where it is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct UnitFacts {
+    /// `Type=`: `simple`, `exec`, `notify`, …
+    #[serde(rename = "type")]
+    pub service_type: Option<String>,
+    /// `NotifyAccess=` as it is in force: `none`, `main`, `exec`, `all`.
+    pub notify_access: Option<String>,
+    /// `Restart=`: `no`, `on-failure`, …
+    pub restart: Option<String>,
+    /// The signal its reload sends; null where it reloads in another way or that is unknown.
+    pub reload_signal: Option<Signal>,
+    /// `ExecReload=`, one command line each; empty where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec_reload: Option<Vec<String>>,
+    /// `SuccessExitStatus=`: what counts as a clean end besides what always does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_exit_status: Option<ExitStatuses>,
+    /// `RestartPreventExitStatus=`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_prevent_exit_status: Option<ExitStatuses>,
+    /// `RestartForceExitStatus=`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_force_exit_status: Option<ExitStatuses>,
+    /// `RemainAfterExit=`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remain_after_exit: Option<bool>,
+    /// Whether `ExecStart=` has the prefix `-`, so that no end of it is a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignores_failure: Option<bool>,
+    /// `KillMode=`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_mode: Option<String>,
+    /// `TimeoutStartSec=`, ns; 0 for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_start_ns: Option<u64>,
+    /// Where these come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<FactsSource>,
+}
+
+impl UnitFacts {
+    /// Whether the service announces its readiness: `Type=notify` or `notify-reload`.
+    #[must_use]
+    pub fn is_notify(&self) -> bool {
+        matches!(self.service_type.as_deref(), Some("notify" | "notify-reload"))
+    }
+}
+
+/// Exit codes and signals, as `SuccessExitStatus=` and its like list them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExitStatuses {
+    /// Exit codes.
+    pub codes: Vec<u8>,
+    /// Signals.
+    pub signals: Vec<Signal>,
+}
+
+/// Where a unit's settings were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FactsSource {
+    /// systemd's own answer over D-Bus.
+    Dbus,
+    /// Unit files and drop-ins: what systemd would load now.
+    UnitFiles,
+    /// The command line of `run`.
+    CommandLine,
+}
+
+/// How systemd sees a service at some moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnitState {
+    /// `ActiveState`: `activating`, `active`, `reloading`, `deactivating`, `inactive`, `failed`.
+    pub active_state: String,
+    /// `SubState`: `start`, `running`, `auto-restart`, `dead`, …
+    pub sub_state: String,
+    /// `Result`: `success`, `signal`, `protocol`, …
+    pub result: Option<String>,
+    /// `MainPID`, in the pid namespace of systemd; null for none.
+    pub main_pid: Option<u32>,
+    /// `NRestarts`: how often Restart= has started it.
+    pub restarts: Option<u32>,
+}
