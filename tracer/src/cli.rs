@@ -312,6 +312,13 @@ pub struct Trace {
     /// that will be started.
     #[arg(long)]
     pub wait: bool,
+    /// Ask the systemd below this directory about units, such as a container's root. By
+    /// default the one that keeps a unit's cgroup is found and asked.
+    #[arg(long, value_name = "DIR", conflicts_with = "bus")]
+    pub root: Option<PathBuf>,
+    /// Ask systemd through this D-Bus address: unix:path=/run/dbus/system_bus_socket
+    #[arg(long, value_name = "ADDRESS")]
+    pub bus: Option<String>,
     /// End when this happens.
     #[arg(long, value_enum)]
     pub until: Option<Until>,

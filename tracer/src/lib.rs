@@ -9,4 +9,5 @@ pub mod probe;
 pub mod report;
 pub mod rules;
 pub mod signal;
+pub mod systemd;
 pub mod timeline;

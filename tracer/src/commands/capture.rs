@@ -45,6 +45,8 @@ pub struct Capture {
     anchor: Anchor,
     backend: Backend,
     fallbacks: Vec<Fallback>,
+    /// Services whose units were given out.
+    services: usize,
 }
 
 impl Capture {
@@ -66,6 +68,7 @@ impl Capture {
             anchor,
             backend: attached.backend,
             fallbacks: attached.fallbacks.clone(),
+            services: 0,
         })
     }
 
@@ -87,6 +90,13 @@ impl Capture {
     /// How far it has come.
     pub fn progress(&mut self) -> Progress {
         self.builder.progress()
+    }
+
+    /// The units seen since the last call: name and cgroup of each.
+    pub fn new_units(&mut self) -> Vec<(String, String)> {
+        let (units, services) = self.builder.units_after(self.services);
+        self.services = services;
+        units
     }
 
     /// Whether an alert that counts is there already. Judges everything anew, so it is

@@ -1,6 +1,10 @@
 //! `sigready trace`: one shot at services on a live host.
 
-use std::{io::stdout, path::Path, time::Duration};
+use std::{
+    io::stdout,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use globset::GlobBuilder;
@@ -11,10 +15,11 @@ use sigready::{
         clock, procfs,
         scope::ScopeMaps,
     },
+    systemd::{manager::Manager, watch::Watch},
     timeline::{
         Builder, Scope, Selector, Setup,
         document::EndedBy,
-        observation::{Fact, Observation},
+        observation::{Fact, Observation, UnitNews},
     },
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +35,10 @@ use crate::cli::{Trace, Until};
 
 /// The longest a loop waits for news before it looks at the clock.
 const TICK: Duration = Duration::from_millis(200);
+/// How often new managers are looked for.
+const LOOK: Duration = Duration::from_millis(500);
+/// There if the host runs systemd (sd_booted(3)).
+const BOOTED: &str = "/run/systemd/system";
 /// Where unit files are (systemd.unit(5)).
 const UNIT_DIRECTORIES: [&str; 7] = [
     "/etc/systemd/system",
@@ -74,7 +83,10 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         wanted.list(&mut attached, &hierarchies)?;
         capture.observe(hierarchies.scan().into_iter().map(path_known));
         capture.observe(procfs::snapshot(&hierarchies));
-        let ended_by = follow(options, &wanted, &mut capture, talk).await?;
+        let mut units = Units::new(options, &hierarchies);
+        let ended_by = follow(options, &wanted, &mut capture, &mut units, talk).await?;
+        units.seek(&mut capture);
+        capture.observe(units.watch.finish().await);
         let document = capture.end(ended_by)?;
         let verdict = output::write(&document, &options.output, stdout().lock(), talk)?;
         if document.services.is_empty() && !options.all {
@@ -96,6 +108,7 @@ async fn follow(
     options: &Trace,
     wanted: &Wanted,
     capture: &mut Capture,
+    units: &mut Units<'_>,
     talk: &Talk,
 ) -> Result<EndedBy> {
     let ending = if options.duration.is_some() { "" } else { " (Ctrl-C ends and reports)" };
@@ -112,8 +125,14 @@ async fn follow(
             biased;
             _ = int.recv() => return Ok(EndedBy::Interrupt),
             _ = term.recv() => return Ok(EndedBy::Interrupt),
+            told = units.watch.next() => {
+                capture.observe([told]);
+                news = 1;
+            }
             taken = capture.advance(deadline.patience(TICK)) => news = taken?.len(),
         }
+        units.seek(capture);
+        units.look();
         let progress = capture.progress();
         line.show(&progress);
         let reached = match options.until {
@@ -130,6 +149,56 @@ async fn follow(
         }
         if wanted.is_gone() {
             return Ok(EndedBy::Exit);
+        }
+    }
+}
+
+/// The units seen, and what systemd says of them.
+struct Units<'a> {
+    watch: Watch,
+    hierarchies: &'a Hierarchies,
+    /// The manager to ask for all of them, if one was given.
+    given: Option<Manager>,
+    /// When to look again for managers that were started, for units that are waited for.
+    look: Option<Instant>,
+}
+
+impl<'a> Units<'a> {
+    fn new(options: &Trace, hierarchies: &'a Hierarchies) -> Self {
+        let given = options.bus.clone().map(Manager::Address);
+        let given = given.or_else(|| options.root.clone().map(Manager::below));
+        let mut watch = Watch::default();
+        let likely = given.clone().or_else(|| Path::new(BOOTED).is_dir().then(Manager::host));
+        if let Some(manager) = likely.filter(|_| options.all || !options.units.is_empty()) {
+            watch.expect(&manager);
+        }
+        let waits = options.wait && given.is_none();
+        Self { watch, hierarchies, given, look: waits.then(Instant::now) }
+    }
+
+    /// Connects to the systemd of a container that was started, so that what it says of the
+    /// first start of a unit is heard.
+    fn look(&mut self) {
+        if self.look.is_some_and(|look| look <= Instant::now()) {
+            for manager in Manager::running(self.hierarchies) {
+                self.watch.expect(&manager);
+            }
+            self.look = Some(Instant::now() + LOOK);
+        }
+    }
+
+    /// Has the units watched that have come into sight.
+    fn seek(&mut self, capture: &mut Capture) {
+        for (name, cgroup) in capture.new_units() {
+            let found = || Manager::of(&cgroup, self.hierarchies);
+            if let Some(manager) = self.given.clone().or_else(found) {
+                self.watch.unit(&manager, name, cgroup);
+            } else {
+                let problem = Some("no systemd runs above its cgroup".to_owned());
+                let news = UnitNews { cgroup, problem, ..UnitNews::default() };
+                let fact = Fact::Unit(Box::new(news));
+                capture.observe([Observation { at: clock::boot_ns(), fact }]);
+            }
         }
     }
 }

@@ -16,6 +16,17 @@ pub fn boot_ns() -> u64 {
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
 
+/// Nanoseconds of `CLOCK_MONOTONIC` now: systemd's clock, which stops in suspend.
+///
+/// # Panics
+///
+/// Never on Linux.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
 /// The same instant on both clocks, to within the time two readings take.
 #[must_use]
 pub fn anchor() -> Anchor {

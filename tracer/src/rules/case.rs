@@ -242,6 +242,20 @@ impl<'a> Case<'a> {
         self.activation.milestones.ready_ns.is_some_and(|ready| ready <= at)
     }
 
+    /// Whether systemd had it as active before or at `at`; `None` if its word is not known.
+    pub(super) fn was_active_at(&self, at: i64) -> Option<bool> {
+        let mut states = self.events().filter_map(|(_, event)| match &event.what {
+            What::Systemd { state, .. } => Some((event.at_ns, state.as_str())),
+            _ => None,
+        });
+        let mut known = false;
+        let active = states.any(|(at_ns, state)| {
+            known = true;
+            at_ns <= at && state == "active"
+        });
+        known.then_some(active)
+    }
+
     /// Whether READY=1 is still to be expected of this start.
     pub(super) fn awaits_ready(&self) -> bool {
         self.activation.joined_ns.is_none()

@@ -2,10 +2,13 @@
 
 use super::{
     case::Case,
-    result::{End, ServiceResult, result},
+    result::{Decider, End, Prediction, ServiceResult, Stage, predict},
     text,
 };
-use crate::{signal::Signal, timeline::document::OutcomeState};
+use crate::{
+    signal::Signal,
+    timeline::{document::OutcomeState, event::What, unit::UnitFacts},
+};
 
 /// What begins every consequence that can't be told for sure.
 const UNKNOWN: &str = "The unit's settings are unknown";
@@ -13,22 +16,42 @@ const UNKNOWN: &str = "The unit's settings are unknown";
 /// The values of Restart= that ever restart for one of our reasons.
 const RESTARTS: [&str; 5] = ["always", "on-success", "on-failure", "on-abnormal", "on-abort"];
 
-/// ` Restart=on-failure does not restart it.`, or what would.
-fn restart(restart: Option<&str>, result: ServiceResult) -> String {
-    match restart.map(|setting| (setting, result.restarts(setting))) {
-        Some((setting, Some(true))) => format!("Restart={setting} restarts it."),
-        Some((setting, Some(false))) if result == ServiceResult::Success => format!(
-            "Restart={setting} does not restart it. It stays down, and nothing reports a failure."
-        ),
-        Some((setting, Some(false))) => format!("Restart={setting} does not restart it."),
-        _ => {
+/// `Restart=on-failure does not restart it.`, or what does or would.
+fn restart(setting: Option<&str>, predicted: Prediction) -> String {
+    let down = "It stays down, and nothing reports a failure.";
+    let decider = match predicted.decided_by {
+        Decider::Restart => match setting {
+            Some(setting) => format!("Restart={setting}"),
+            None => String::new(),
+        },
+        Decider::Prevent => "RestartPreventExitStatus=".to_owned(),
+        Decider::Force => "RestartForceExitStatus=".to_owned(),
+        Decider::Remain => {
+            return "RemainAfterExit=yes keeps the unit 'active (exited)': nothing restarts it, \
+                    and nothing reports a failure."
+                .to_owned();
+        }
+    };
+    match predicted.restarts {
+        Some(true) => format!("{decider} restarts it."),
+        Some(false) if predicted.result == ServiceResult::Success => {
+            format!("{decider} does not restart it. {down}")
+        }
+        Some(false) => format!("{decider} does not restart it."),
+        None => {
             let would: Vec<_> = RESTARTS
                 .into_iter()
-                .filter(|setting| result.restarts(setting) == Some(true))
+                .filter(|setting| predicted.result.restarts(setting) == Some(true))
                 .collect();
             format!("Restart= is unknown; {} would restart it.", listed(&would))
         }
     }
+}
+
+/// The same for a result that no end of a process brought about.
+fn restart_after(setting: Option<&str>, result: ServiceResult) -> String {
+    let restarts = setting.and_then(|setting| result.restarts(setting));
+    restart(setting, Prediction { result, restarts, decided_by: Decider::Restart })
 }
 
 /// `a, b and c`
@@ -40,49 +63,92 @@ fn listed(words: &[&str]) -> String {
     }
 }
 
-/// `Type=` and `Restart=` of a unit whose type is known. What `run` was told counts
-/// only with a Restart=: without one it stands in for any unit.
-fn settings<'a>(case: &Case<'a>) -> Option<(&'a str, Option<&'a str>)> {
+/// The settings of a unit whose type is known. What `run` was told counts only with a
+/// Restart=: without one it stands in for any unit.
+fn settings<'a>(case: &Case<'a>) -> Option<(&'a str, &'a UnitFacts)> {
     let facts = case.facts()?;
-    let restart = facts.restart.as_deref();
     let service_type = facts.service_type.as_deref()?;
-    (!case.is_command() || restart.is_some()).then_some((service_type, restart))
+    (!case.is_command() || facts.restart.is_some()).then_some((service_type, facts))
+}
+
+/// How far the start was at `at`.
+fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
+    // One that ran before the capture has most likely been up.
+    if case.is_ready_at(at) || case.activation.joined_ns.is_some() {
+        return Stage::Started;
+    }
+    match service_type {
+        // The daemon is known from what started it only by systemd's word.
+        "forking" => match case.was_active_at(at) {
+            Some(true) => Stage::Started,
+            Some(false) => Stage::Starting,
+            None => Stage::Unknown,
+        },
+        _ => Stage::Starting,
+    }
+}
+
+/// What systemd itself says it did about the end of the main process at `at`.
+fn said(case: &Case, predicted: Prediction, at: i64) -> String {
+    let result = case.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
+    let over = case.events().find_map(|(_, event)| match &event.what {
+        What::Systemd { state, sub_state, .. } if event.at_ns >= at => {
+            let again = sub_state.as_deref() == Some("auto-restart");
+            let over = again || matches!(state.as_str(), "inactive" | "failed");
+            over.then_some((state, again))
+        }
+        _ => None,
+    });
+    let (Some(result), Some((state, again))) = (result, over) else {
+        return String::new();
+    };
+    let then = if again { "restarts it".to_owned() } else { format!("has it as '{state}'") };
+    if result == predicted.result.name() {
+        format!(" So it was: systemd's own result is '{result}', and it {then}.")
+    } else {
+        format!(" But systemd's own result is '{result}', and it {then}: its word counts.")
+    }
 }
 
 /// The reload signal kills the main process at `at`.
 pub(super) fn death(case: &Case, signal: Signal, core_dumped: bool, at: i64) -> String {
     let end = End::Signal { signal, core_dumped };
-    // One that ran before the capture has most likely been ready.
-    let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();
-    let Some((service_type, setting)) = settings(case) else {
+    let Some((service_type, facts)) = settings(case) else {
+        let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();
         return death_under_any_unit(end, signal, ready);
     };
-    match (result(service_type, end, ready), service_type) {
-        (Some(result), _) => {
-            let verdict = match result {
-                ServiceResult::Success => format!("a clean exit of a Type={service_type} service"),
+    let setting = facts.restart.as_deref();
+    match (predict(facts, end, stage(case, service_type, at)), service_type) {
+        (Some(predicted), _) => {
+            let verdict = match predicted.result {
+                ServiceResult::Success => {
+                    format!("as a clean exit of a Type={service_type} service")
+                }
                 ServiceResult::Protocol => {
                     format!("before READY=1 as a failed start of a Type={service_type} service")
                 }
-                _ => format!("a failure of a Type={service_type} service"),
-            };
-            let verdict = match result {
-                ServiceResult::Protocol => verdict,
-                _ => format!("as {verdict}"),
+                _ => format!("as a failure of a Type={service_type} service"),
             };
             format!(
-                "systemd takes death by {signal} {verdict} (result '{}'): {}",
-                result.name(),
-                restart(setting, result)
+                "systemd takes death by {signal} {verdict} (result '{}'): {}{}",
+                predicted.result.name(),
+                restart(setting, predicted),
+                said(case, predicted, at)
             )
         }
         (None, "forking") => format!(
             "systemd takes death by {signal} of the daemon of a Type=forking service as a clean \
              exit (result 'success'), of its ExecStart= process as a failed start (result \
              'signal'). For the daemon: {}",
-            restart(setting, ServiceResult::Success)
+            restart_after(setting, ServiceResult::Success)
         ),
-        (None, _) => death_under_any_unit(end, signal, ready),
+        (None, "notify" | "notify-reload") => format!(
+            "systemd takes death by {signal} before READY=1 as no end of the start: with \
+             RemainAfterExit=yes another process may still say it. It waits until \
+             TimeoutStartSec= is over (result 'timeout'): {}",
+            restart_after(setting, ServiceResult::Timeout)
+        ),
+        (None, _) => death_under_any_unit(end, signal, case.is_ready_at(at)),
     }
 }
 
@@ -131,21 +197,36 @@ pub(super) fn never_ready(case: &Case) -> String {
     };
     let known = settings(case);
     let service_type = known.map_or("notify", |(service_type, _)| service_type);
-    let setting = known.and_then(|(_, setting)| setting);
-    let verdict = match end {
-        Some(end) => {
-            let result = result(service_type, end, false).unwrap_or(end.unclean_result());
+    let facts = known.map_or_else(
+        || UnitFacts { service_type: Some(service_type.to_owned()), ..UnitFacts::default() },
+        |(_, facts)| facts.clone(),
+    );
+    let setting = facts.restart.as_deref();
+    let verdict = match end.map(|end| (end, predict(&facts, end, Stage::Starting))) {
+        Some((end, predicted)) => {
+            let result = end.unclean_result();
+            let predicted = predicted.unwrap_or(Prediction {
+                result,
+                restarts: setting.and_then(|setting| result.restarts(setting)),
+                decided_by: Decider::Restart,
+            });
             format!(
                 "the start of a Type={service_type} service fails when it ends before READY=1 \
-                 (result '{}'): {}",
-                result.name(),
-                restart(setting, result)
+                 (result '{}'): {}{}",
+                predicted.result.name(),
+                restart(setting, predicted),
+                said(case, predicted, case.end_ns())
             )
         }
         None => format!(
-            "systemd waits for READY=1 until TimeoutStartSec= is over (90 s unless set), then \
+            "systemd waits for READY=1 until TimeoutStartSec= is over ({}), then \
              ends the service with TERM (result 'timeout'): {}",
-            restart(setting, ServiceResult::Timeout)
+            match facts.timeout_start_ns {
+                Some(0) => "never, here".to_owned(),
+                Some(limit) => format!("{} s", limit / 1_000_000_000),
+                None => "90 s unless set".to_owned(),
+            },
+            restart_after(setting, ServiceResult::Timeout)
         ),
     };
     if known.is_some() {
@@ -239,11 +320,11 @@ mod tests {
     #[test]
     fn an_unknown_restart_setting_is_answered_with_those_that_would() {
         assert_eq!(
-            restart(None, ServiceResult::Protocol),
+            restart_after(None, ServiceResult::Protocol),
             "Restart= is unknown; always, on-failure and on-abnormal would restart it."
         );
         assert_eq!(
-            restart(Some("on-whim"), ServiceResult::Success),
+            restart_after(Some("on-whim"), ServiceResult::Success),
             "Restart= is unknown; always and on-success would restart it."
         );
     }

@@ -17,7 +17,7 @@ mod reload_before_ready;
 mod reload_ignored;
 mod reload_never_handled;
 mod reloading_malformed;
-mod result;
+pub mod result;
 mod signal_stuck_pending;
 mod text;
 

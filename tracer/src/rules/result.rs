@@ -1,21 +1,33 @@
-//! The `Result=` of a service whose main process ended, and what Restart= does on
-//! it: `service_sigchld_event()` and `service_shall_restart()` in systemd's
-//! src/core/service.c, and the table under Restart= in systemd.service(5).
+//! What systemd makes of the end of a service's main process: its `Result=`, and
+//! whether Restart= acts on it. `service_sigchld_event()`, `service_enter_running()` and
+//! `service_shall_restart()` in systemd's src/core/service.c (the same in 252 and 257),
+//! and the table under Restart= in systemd.service(5).
 
-use crate::signal::Signal;
+use crate::{
+    signal::Signal,
+    timeline::unit::{ExitStatuses, UnitFacts},
+};
 
 /// systemd's `Result=` of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ServiceResult {
+pub enum ServiceResult {
+    /// `success`
     Success,
+    /// `exit-code`
     ExitCode,
+    /// `signal`
     Signal,
+    /// `core-dump`
     CoreDump,
+    /// `protocol`
     Protocol,
+    /// `timeout`
     Timeout,
 }
 
 impl ServiceResult {
+    /// systemd's word for it.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -29,6 +41,7 @@ impl ServiceResult {
 
     /// Whether `Restart=setting` restarts a service with this result; `None` if
     /// there is no such setting.
+    #[must_use]
     pub fn restarts(self, setting: &str) -> Option<bool> {
         Some(match setting {
             "no" | "on-watchdog" => false,
@@ -43,23 +56,34 @@ impl ServiceResult {
 }
 
 /// How a main process ended.
-#[derive(Clone, Copy)]
-pub(super) enum End {
-    Signal { signal: Signal, core_dumped: bool },
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// A signal killed it.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// Whether it dumped core: such an end is never clean.
+        core_dumped: bool,
+    },
+    /// It called exit.
     Code(u8),
 }
 
 impl End {
-    /// Whether a long-running service may end so.
+    /// Whether a long-running service may end so, without any `SuccessExitStatus=`.
+    #[must_use]
     pub fn is_clean(self) -> bool {
         match self {
-            Self::Signal { signal, .. } => {
-                [Signal::HUP, Signal::INT, Signal::TERM, Signal::PIPE].contains(&signal)
+            Self::Signal { signal, core_dumped } => {
+                !core_dumped
+                    && [Signal::HUP, Signal::INT, Signal::TERM, Signal::PIPE].contains(&signal)
             }
             Self::Code(code) => code == 0,
         }
     }
 
+    /// The result where it is not clean.
+    #[must_use]
     pub fn unclean_result(self) -> ServiceResult {
         match self {
             Self::Signal { core_dumped: true, .. } => ServiceResult::CoreDump,
@@ -67,27 +91,105 @@ impl End {
             Self::Code(_) => ServiceResult::ExitCode,
         }
     }
+
+    fn is_signal(self) -> bool {
+        matches!(self, Self::Signal { .. })
+    }
+
+    /// Whether it is in a list of exit statuses (`exit_status_set_test`).
+    fn is_in(self, list: Option<&ExitStatuses>) -> bool {
+        list.is_some_and(|list| match self {
+            Self::Signal { signal, .. } => list.signals.contains(&signal),
+            Self::Code(code) => list.codes.contains(&code),
+        })
+    }
 }
 
-/// The result when the main process of a `Type=` ends; `None` for a type that is
-/// not known, or whose result depends on more than that.
-pub(super) fn result(service_type: &str, end: End, ready: bool) -> Option<ServiceResult> {
-    let by_signal = matches!(end, End::Signal { .. });
-    let clean = match service_type {
-        "notify" | "notify-reload" if end.is_clean() && !ready => {
-            return Some(ServiceResult::Protocol);
+/// How far the service's start was when its main process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// systemd still waited: for READY=1, for the bus name, for ExecStart= to return.
+    Starting,
+    /// It was up.
+    Started,
+    /// That is not known.
+    Unknown,
+}
+
+/// What systemd does about an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// Its `Result=`.
+    pub result: ServiceResult,
+    /// Whether it starts the service again; `None` where Restart= is unknown.
+    pub restarts: Option<bool>,
+    /// What decided on that.
+    pub decided_by: Decider,
+}
+
+/// What decides whether a service is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decider {
+    /// `Restart=`
+    Restart,
+    /// `RestartPreventExitStatus=`
+    Prevent,
+    /// `RestartForceExitStatus=`
+    Force,
+    /// `RemainAfterExit=`: to systemd it has not ended.
+    Remain,
+}
+
+/// What systemd does when the main process of a unit with these settings ends; `None` if
+/// that depends on what is not known.
+#[must_use]
+pub fn predict(facts: &UnitFacts, end: End, stage: Stage) -> Option<Prediction> {
+    let result = result(facts, end, stage)?;
+    let remains = result == ServiceResult::Success && facts.remain_after_exit == Some(true);
+    let (restarts, decided_by) = if remains {
+        (Some(false), Decider::Remain)
+    } else if end.is_in(facts.restart_prevent_exit_status.as_ref()) {
+        (Some(false), Decider::Prevent)
+    } else if end.is_in(facts.restart_force_exit_status.as_ref()) {
+        (Some(true), Decider::Force)
+    } else {
+        let setting = facts.restart.as_deref();
+        (setting.and_then(|setting| result.restarts(setting)), Decider::Restart)
+    };
+    Some(Prediction { result, restarts, decided_by })
+}
+
+fn result(facts: &UnitFacts, end: End, stage: Stage) -> Option<ServiceResult> {
+    let is_clean = |daemon: bool| {
+        let listed = end.is_in(facts.success_exit_status.as_ref());
+        let dumped = matches!(end, End::Signal { core_dumped: true, .. });
+        let clean = (end.is_clean() && (daemon || !end.is_signal())) || (listed && !dumped);
+        clean || facts.ignores_failure == Some(true)
+    };
+    let of = |daemon| if is_clean(daemon) { ServiceResult::Success } else { end.unclean_result() };
+    Some(match facts.service_type.as_deref()? {
+        // It has never been up, so it can't have ended well.
+        "notify" | "notify-reload" if is_clean(true) && stage != Stage::Started => {
+            let waits_on = facts.remain_after_exit == Some(true)
+                && facts.notify_access.as_deref() != Some("main");
+            match stage {
+                Stage::Starting if !waits_on => ServiceResult::Protocol,
+                _ => return None,
+            }
         }
         // Until ExecStart= has returned its process is a control process, which has
         // no clean signals; the daemon it leaves behind is a main process.
-        "forking" if by_signal && end.is_clean() => return None,
+        "forking" => match stage {
+            Stage::Starting => of(false),
+            Stage::Started => of(true),
+            Stage::Unknown if of(true) == of(false) => of(true),
+            Stage::Unknown => return None,
+        },
         // No signal is a clean end for what is to finish by itself.
-        "oneshot" => !by_signal && end.is_clean(),
-        "simple" | "exec" | "idle" | "dbus" | "forking" | "notify" | "notify-reload" => {
-            end.is_clean()
-        }
+        "oneshot" => of(false),
+        "simple" | "exec" | "idle" | "dbus" | "notify" | "notify-reload" => of(true),
         _ => return None,
-    };
-    Some(if clean { ServiceResult::Success } else { end.unclean_result() })
+    })
 }
 
 #[cfg(test)]
@@ -98,46 +200,78 @@ mod tests {
         End::Signal { signal: name.parse().unwrap(), core_dumped: false }
     }
 
+    fn unit(service_type: &str) -> UnitFacts {
+        UnitFacts { service_type: Some(service_type.to_owned()), ..UnitFacts::default() }
+    }
+
     #[test]
     fn the_result_follows_type_and_signal_as_in_systemd() {
         use ServiceResult as R;
+        use Stage::{Started, Starting, Unknown};
         let core = End::Signal { signal: "QUIT".parse().unwrap(), core_dumped: true };
         #[rustfmt::skip]
         let matrix = [
-            // Type=          end               ready  result
-            ("simple",        signal("HUP"),    false, Some(R::Success)),
-            ("simple",        signal("INT"),    false, Some(R::Success)),
-            ("simple",        signal("TERM"),   false, Some(R::Success)),
-            ("simple",        signal("PIPE"),   false, Some(R::Success)),
-            ("simple",        signal("USR1"),   false, Some(R::Signal)),
-            ("simple",        signal("USR2"),   false, Some(R::Signal)),
-            ("simple",        signal("KILL"),   false, Some(R::Signal)),
-            ("simple",        core,             false, Some(R::CoreDump)),
-            ("simple",        End::Code(0),     false, Some(R::Success)),
-            ("simple",        End::Code(129),   false, Some(R::ExitCode)),
-            ("exec",          signal("HUP"),    false, Some(R::Success)),
-            ("idle",          signal("HUP"),    false, Some(R::Success)),
-            ("dbus",          signal("HUP"),    false, Some(R::Success)),
-            ("dbus",          signal("USR1"),   false, Some(R::Signal)),
-            ("notify",        signal("HUP"),    false, Some(R::Protocol)),
-            ("notify",        signal("HUP"),    true,  Some(R::Success)),
-            ("notify",        signal("USR1"),   false, Some(R::Signal)),
-            ("notify",        signal("USR1"),   true,  Some(R::Signal)),
-            ("notify",        End::Code(0),     false, Some(R::Protocol)),
-            ("notify",        End::Code(1),     false, Some(R::ExitCode)),
-            ("notify-reload", signal("HUP"),    false, Some(R::Protocol)),
-            ("notify-reload", signal("HUP"),    true,  Some(R::Success)),
-            ("oneshot",       signal("HUP"),    false, Some(R::Signal)),
-            ("oneshot",       signal("TERM"),   false, Some(R::Signal)),
-            ("oneshot",       End::Code(0),     false, Some(R::Success)),
-            ("forking",       signal("HUP"),    false, None),
-            ("forking",       signal("USR1"),   false, Some(R::Signal)),
-            ("forking",       End::Code(0),     false, Some(R::Success)),
-            ("of tomorrow",   signal("HUP"),    false, None),
+            // Type=          end               stage     result
+            ("simple",        signal("HUP"),    Started,  Some(R::Success)),
+            ("simple",        signal("INT"),    Started,  Some(R::Success)),
+            ("simple",        signal("TERM"),   Started,  Some(R::Success)),
+            ("simple",        signal("PIPE"),   Started,  Some(R::Success)),
+            ("simple",        signal("USR1"),   Started,  Some(R::Signal)),
+            ("simple",        signal("USR2"),   Started,  Some(R::Signal)),
+            ("simple",        signal("KILL"),   Started,  Some(R::Signal)),
+            ("simple",        core,             Started,  Some(R::CoreDump)),
+            ("simple",        End::Code(0),     Started,  Some(R::Success)),
+            ("simple",        End::Code(129),   Started,  Some(R::ExitCode)),
+            ("exec",          signal("HUP"),    Started,  Some(R::Success)),
+            ("idle",          signal("HUP"),    Started,  Some(R::Success)),
+            ("dbus",          signal("HUP"),    Starting, Some(R::Success)),
+            ("dbus",          signal("USR1"),   Started,  Some(R::Signal)),
+            ("notify",        signal("HUP"),    Starting, Some(R::Protocol)),
+            ("notify",        signal("HUP"),    Started,  Some(R::Success)),
+            ("notify",        signal("USR1"),   Starting, Some(R::Signal)),
+            ("notify",        signal("USR1"),   Started,  Some(R::Signal)),
+            ("notify",        End::Code(0),     Starting, Some(R::Protocol)),
+            ("notify",        End::Code(1),     Starting, Some(R::ExitCode)),
+            ("notify-reload", signal("HUP"),    Starting, Some(R::Protocol)),
+            ("notify-reload", signal("HUP"),    Started,  Some(R::Success)),
+            ("oneshot",       signal("HUP"),    Starting, Some(R::Signal)),
+            ("oneshot",       signal("TERM"),   Starting, Some(R::Signal)),
+            ("oneshot",       End::Code(0),     Starting, Some(R::Success)),
+            ("forking",       signal("HUP"),    Unknown,  None),
+            ("forking",       signal("HUP"),    Starting, Some(R::Signal)),
+            ("forking",       signal("HUP"),    Started,  Some(R::Success)),
+            ("forking",       signal("USR1"),   Unknown,  Some(R::Signal)),
+            ("forking",       End::Code(0),     Unknown,  Some(R::Success)),
+            ("of tomorrow",   signal("HUP"),    Started,  None),
         ];
-        for (service_type, end, ready, expected) in matrix {
-            assert_eq!(result(service_type, end, ready), expected, "{service_type}, {ready}");
+        for (service_type, end, stage, expected) in matrix {
+            let predicted = predict(&unit(service_type), end, stage);
+            let found = predicted.map(|predicted| predicted.result);
+            assert_eq!(found, expected, "{service_type}, {end:?}, {stage:?}");
         }
+    }
+
+    #[test]
+    fn listed_exit_statuses_are_clean_ends_prevent_and_force() {
+        let hup: Signal = "HUP".parse().unwrap();
+        let list = |codes: &[u8], signals: &[Signal]| {
+            Some(ExitStatuses { codes: codes.to_vec(), signals: signals.to_vec() })
+        };
+        let simple = UnitFacts { restart: Some("on-failure".to_owned()), ..unit("simple") };
+        let told = |facts: &UnitFacts, end| {
+            let predicted = predict(facts, end, Stage::Started).unwrap();
+            (predicted.result.name(), predicted.restarts, predicted.decided_by)
+        };
+        let more = UnitFacts { success_exit_status: list(&[3], &[]), ..simple.clone() };
+        assert_eq!(told(&more, End::Code(3)), ("success", Some(false), Decider::Restart));
+        let force = UnitFacts { restart_force_exit_status: list(&[], &[hup]), ..simple.clone() };
+        assert_eq!(told(&force, signal("HUP")), ("success", Some(true), Decider::Force));
+        let prevent = UnitFacts { restart_prevent_exit_status: list(&[1], &[]), ..simple.clone() };
+        assert_eq!(told(&prevent, End::Code(1)), ("exit-code", Some(false), Decider::Prevent));
+        let ignores = UnitFacts { ignores_failure: Some(true), ..simple.clone() };
+        assert_eq!(told(&ignores, signal("KILL")), ("success", Some(false), Decider::Restart));
+        let remains = UnitFacts { remain_after_exit: Some(true), ..simple };
+        assert_eq!(told(&remains, signal("HUP")), ("success", Some(false), Decider::Remain));
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl<'a> Timeline<'a> {
             if last.as_ref() != Some(&seen) {
                 let what = What::Systemd {
                     state: state.active_state.clone(),
-                    sub_state: Some(state.sub_state.clone()),
+                    sub_state: state.sub_state.clone(),
                     result: seen.2.clone(),
                 };
                 self.push(*at, what);

@@ -81,8 +81,9 @@ pub enum FactsSource {
 pub struct UnitState {
     /// `ActiveState`: `activating`, `active`, `reloading`, `deactivating`, `inactive`, `failed`.
     pub active_state: String,
-    /// `SubState`: `start`, `running`, `auto-restart`, `dead`, …
-    pub sub_state: String,
+    /// `SubState`: `start`, `running`, `auto-restart`, `dead`, …; null where only the
+    /// time of a state is remembered.
+    pub sub_state: Option<String>,
     /// `Result`: `success`, `signal`, `protocol`, …
     pub result: Option<String>,
     /// `MainPID`, in the pid namespace of systemd; null for none.

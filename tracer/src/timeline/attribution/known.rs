@@ -2,7 +2,7 @@
 
 use super::{Attribution, Service, Start};
 use crate::timeline::{
-    observation::UnitNews,
+    observation::{ProcessId, UnitNews},
     unit::{UnitFacts, UnitState},
 };
 
@@ -38,11 +38,11 @@ impl Attribution {
         let service = &mut self.services[index];
         if news.facts.is_some() {
             service.known.facts = news.facts;
+            service.known.problem = news.problem;
             // How far a start has come may look different now.
             service.activations.iter_mut().for_each(|start| start.stage = None);
-        }
-        if news.problem.is_some() || service.known.facts.is_some() {
-            service.known.problem = news.problem.or(service.known.problem.take());
+        } else if service.known.facts.is_none() && news.problem.is_some() {
+            service.known.problem = news.problem;
         }
         let Some(state) = news.state else {
             return;
@@ -72,7 +72,7 @@ impl Attribution {
         }) else {
             return;
         };
-        let is_it = |id: &&crate::timeline::observation::ProcessId| {
+        let is_it = |id: &&ProcessId| {
             if own_pids {
                 self.processes.get(**id).is_some_and(|process| process.ns_pid == main_pid)
             } else {

@@ -1,0 +1,103 @@
+//! Which systemd a service belongs to: the host's, a user's, or that of a container.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use procfs::process::Process;
+
+use crate::probe::cgroups::Hierarchies;
+
+/// Where every systemd keeps itself, below the cgroup it manages.
+const INIT_SCOPE: &str = "init.scope";
+
+/// A systemd, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Manager {
+    /// A D-Bus address that was given.
+    Address(String),
+    /// By the sockets below a root directory.
+    Root {
+        /// `/`, a container's root, or one that was given.
+        root: PathBuf,
+        /// The user whose manager it is; `None` for the system's.
+        user: Option<u32>,
+        /// Whether it counts pids in a namespace of its own.
+        own_pids: bool,
+    },
+}
+
+impl Manager {
+    /// The host's own.
+    #[must_use]
+    pub fn host() -> Self {
+        Self::Root { root: "/".into(), user: None, own_pids: false }
+    }
+
+    /// The system's below a directory, as a container's root is.
+    #[must_use]
+    pub fn below(root: PathBuf) -> Self {
+        Self::Root { root, user: None, own_pids: true }
+    }
+
+    /// The one that keeps a cgroup: whose own scope is beside it, or the nearest above.
+    #[must_use]
+    pub fn of(cgroup: &str, hierarchies: &Hierarchies) -> Option<Self> {
+        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
+        let roots: Vec<&PathBuf> = hierarchies.unified.iter().chain(systemd).collect();
+        let relative = Path::new(cgroup.trim_start_matches('/'));
+        // The unit's own cgroup is never a manager's.
+        relative.ancestors().skip(1).find_map(|above| {
+            roots.iter().find_map(|root| {
+                let procs = root.join(above).join(INIT_SCOPE).join("cgroup.procs");
+                let pid = fs::read_to_string(procs).ok()?.lines().next()?.parse().ok()?;
+                Self::process(pid)
+            })
+        })
+    }
+
+    /// Those of containers and users that run now.
+    #[must_use]
+    pub fn running(hierarchies: &Hierarchies) -> Vec<Self> {
+        let scan = hierarchies.scan();
+        let scopes = scan.iter().filter(|cgroup| cgroup.path.ends_with("/init.scope"));
+        scopes.filter_map(|scope| Self::of(&scope.path, hierarchies)).collect()
+    }
+
+    fn process(pid: i32) -> Option<Self> {
+        if pid == 1 {
+            return Some(Self::host());
+        }
+        let status = Process::new(pid).ok()?.status().ok()?;
+        let inner = status.nspid?.last().copied()?;
+        let own_pids = inner != pid;
+        let root = if own_pids { format!("/proc/{pid}/root").into() } else { PathBuf::from("/") };
+        let user = (inner != 1).then_some(status.euid);
+        Some(Self::Root { root, user, own_pids })
+    }
+
+    /// Whether it counts pids in a namespace of its own, as far as is known.
+    #[must_use]
+    pub fn has_own_pids(&self) -> bool {
+        match self {
+            // An address is given for what is not found by itself.
+            Self::Address(_) => true,
+            Self::Root { own_pids, .. } => *own_pids,
+        }
+    }
+
+    /// Its sockets: the message bus first, which takes callers from other pid
+    /// namespaces; then its private one, which is there without a bus.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let Self::Root { root, user, .. } = self else {
+            return Vec::new();
+        };
+        let names = match user {
+            None => ["run/dbus/system_bus_socket".to_owned(), "run/systemd/private".to_owned()],
+            Some(uid) => [format!("run/user/{uid}/bus"), format!("run/user/{uid}/systemd/private")],
+        };
+        names.into_iter().map(|name| root.join(name)).collect()
+    }
+}

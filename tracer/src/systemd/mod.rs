@@ -1,0 +1,8 @@
+//! What systemd knows of its units: the one module that speaks D-Bus and reads unit
+//! files. It gives observations like those of the kernel side, for the timeline.
+
+pub mod bus;
+pub mod manager;
+pub mod properties;
+pub mod reload;
+pub mod watch;

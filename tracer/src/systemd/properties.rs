@@ -1,0 +1,299 @@
+//! D-Bus properties of a unit, read as settings and states. A property that this
+//! systemd does not have is unknown.
+
+use std::collections::HashMap;
+
+use zbus::zvariant::{Array, OwnedValue, Structure, Value};
+
+use super::reload;
+use crate::{
+    signal::Signal,
+    timeline::unit::{ExitStatuses, FactsSource, UnitFacts, UnitState},
+};
+
+/// Properties by name.
+pub type Properties = HashMap<String, OwnedValue>;
+
+/// A unit's settings, from its properties as a service.
+#[must_use]
+pub fn facts(service: &Properties) -> UnitFacts {
+    let service_type = text(service, "Type");
+    let exec_reload = commands(service, "ExecReload");
+    let by_systemd = service_type.as_deref() == Some("notify-reload");
+    let reload_signal = if by_systemd {
+        integer(service, "ReloadSignal").and_then(Signal::from_number)
+    } else {
+        exec_reload.as_ref().and_then(|commands| {
+            let argvs: Vec<Vec<String>> = commands.iter().map(|c| c.argv.clone()).collect();
+            reload::signal(&argvs)
+        })
+    };
+    UnitFacts {
+        service_type,
+        notify_access: text(service, "NotifyAccess"),
+        restart: text(service, "Restart"),
+        reload_signal,
+        exec_reload: exec_reload
+            .map(|commands| commands.iter().map(|command| command.argv.join(" ")).collect()),
+        success_exit_status: statuses(service, "SuccessExitStatus"),
+        restart_prevent_exit_status: statuses(service, "RestartPreventExitStatus"),
+        restart_force_exit_status: statuses(service, "RestartForceExitStatus"),
+        remain_after_exit: flag(service, "RemainAfterExit"),
+        ignores_failure: commands(service, "ExecStart")
+            .map(|commands| commands.last().is_some_and(|command| command.ignores_failure)),
+        kill_mode: text(service, "KillMode"),
+        // It counts in µs, and has all ones for no limit.
+        timeout_start_ns: number(service, "TimeoutStartUSec")
+            .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
+        source: Some(FactsSource::Dbus),
+    }
+}
+
+/// Why a unit has no settings to speak of.
+#[must_use]
+pub fn problem(unit: &Properties) -> Option<String> {
+    let name = text(unit, "Id").unwrap_or_default();
+    match text(unit, "LoadState").as_deref() {
+        Some("not-found") => Some(format!("systemd has no unit file of {name}")),
+        Some("masked") => Some(format!("{name} is masked")),
+        Some("bad-setting" | "error") => Some(format!("systemd could not read all of {name}")),
+        _ => None,
+    }
+}
+
+/// A state, since when it has been in it (`CLOCK_MONOTONIC` µs), in order of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The time.
+    pub monotonic_us: u64,
+    /// The state.
+    pub state: UnitState,
+}
+
+/// The states a unit was in, as far as its properties remember: the times of the last
+/// change into and out of `active` and `inactive`, and what it is now.
+#[must_use]
+pub fn states(unit: &Properties, service: &Properties) -> Vec<Since> {
+    let Some(now) = text(unit, "ActiveState") else {
+        return Vec::new();
+    };
+    let sub_state = text(unit, "SubState");
+    let time =
+        |name: &str| number(unit, &format!("{name}TimestampMonotonic")).filter(|time| *time > 0);
+    let over = if now == "failed" { "failed" } else { "inactive" };
+    let began = time("InactiveExit").unwrap_or(0);
+    let again = sub_state.as_deref() == Some("auto-restart");
+    let mut states: Vec<Since> = [
+        ("InactiveExit", "activating"),
+        ("ActiveEnter", "active"),
+        ("ActiveExit", "deactivating"),
+        ("InactiveEnter", over),
+    ]
+    .into_iter()
+    .filter_map(|(name, state)| {
+        let monotonic_us = time(name)?;
+        // What came before is of an earlier start.
+        let counts = monotonic_us >= began || again;
+        counts.then(|| Since {
+            monotonic_us,
+            state: UnitState { active_state: state.to_owned(), ..UnitState::default() },
+        })
+    })
+    .collect();
+    // One that was loaded only now has been in no state at any time.
+    let Some(changed) = time("StateChange") else {
+        return Vec::new();
+    };
+    let current = Since {
+        monotonic_us: changed,
+        state: UnitState {
+            active_state: now,
+            sub_state,
+            result: text(service, "Result"),
+            main_pid: integer(service, "MainPID").filter(|pid| *pid > 0),
+            restarts: integer(service, "NRestarts"),
+        },
+    };
+    // Two at one time are one step to the later of them.
+    states.sort_by_key(|since| since.monotonic_us);
+    states.dedup_by(|later, earlier| {
+        let same = later.monotonic_us == earlier.monotonic_us;
+        if same {
+            earlier.state = later.state.clone();
+        }
+        same
+    });
+    states.retain(|since| since.monotonic_us < current.monotonic_us);
+    states.push(current);
+    states
+}
+
+/// `InvocationID`, as the environment variable has it.
+#[must_use]
+pub fn invocation_id(unit: &Properties) -> Option<String> {
+    let bytes = unit.get("InvocationID")?.downcast_ref::<Array>().ok()?;
+    let hex: String = bytes
+        .inner()
+        .iter()
+        .filter_map(|byte| byte.downcast_ref::<u8>().ok())
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    (!hex.is_empty()).then_some(hex)
+}
+
+/// A text; `None` if it is empty.
+#[must_use]
+pub fn text(properties: &Properties, name: &str) -> Option<String> {
+    let text = properties.get(name)?.downcast_ref::<&str>().ok()?;
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn flag(properties: &Properties, name: &str) -> Option<bool> {
+    properties.get(name)?.downcast_ref().ok()
+}
+
+fn number(properties: &Properties, name: &str) -> Option<u64> {
+    properties.get(name)?.downcast_ref().ok()
+}
+
+/// A number of 32 bits, signed or not.
+fn integer(properties: &Properties, name: &str) -> Option<u32> {
+    let value = properties.get(name)?;
+    value
+        .downcast_ref::<u32>()
+        .ok()
+        .or_else(|| value.downcast_ref::<i32>().ok().and_then(|number| u32::try_from(number).ok()))
+}
+
+/// Exit statuses: `(codes, signals)`.
+fn statuses(properties: &Properties, name: &str) -> Option<ExitStatuses> {
+    let pair = properties.get(name)?.downcast_ref::<&Structure>().ok()?;
+    let [codes, signals] = pair.fields() else {
+        return None;
+    };
+    let numbers = |list: &Value| -> Option<Vec<u32>> {
+        let list = list.downcast_ref::<&Array>().ok()?;
+        Some(
+            list.inner()
+                .iter()
+                .filter_map(|number| u32::try_from(number.downcast_ref::<i32>().ok()?).ok())
+                .collect(),
+        )
+    };
+    Some(ExitStatuses {
+        codes: numbers(codes)?.into_iter().filter_map(|code| code.try_into().ok()).collect(),
+        signals: numbers(signals)?.into_iter().filter_map(Signal::from_number).collect(),
+    })
+}
+
+/// A command line of `ExecStart=` and its like.
+struct Command {
+    argv: Vec<String>,
+    ignores_failure: bool,
+}
+
+/// Command lines: `(path, argv, whether failure is ignored, …)`.
+fn commands(properties: &Properties, name: &str) -> Option<Vec<Command>> {
+    let list = properties.get(name)?.downcast_ref::<&Array>().ok()?;
+    let command = |value: &Value| {
+        let fields = value.downcast_ref::<&Structure>().ok()?.fields();
+        let argv = fields.get(1)?.downcast_ref::<&Array>().ok()?;
+        let words = argv.inner().iter().filter_map(|word| word.downcast_ref::<&str>().ok());
+        Some(Command {
+            argv: words.map(str::to_owned).collect(),
+            ignores_failure: fields.get(2)?.downcast_ref().ok()?,
+        })
+    };
+    Some(list.inner().iter().filter_map(command).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(pairs: &[(&str, Value<'_>)]) -> Properties {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.try_to_owned().unwrap()))
+            .collect()
+    }
+
+    fn command(argv: &[&str], ignored: bool) -> Value<'static> {
+        let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
+        let path = argv[0].clone();
+        Value::from(vec![(path, argv, ignored, 0_u64)])
+    }
+
+    #[test]
+    fn settings_are_read_and_what_this_systemd_has_not_is_unknown() {
+        let facts = facts(&properties(&[
+            ("Type", "simple".into()),
+            ("Restart", "on-failure".into()),
+            ("ExecReload", command(&["/bin/kill", "-HUP", "$MAINPID"], false)),
+            ("ExecStart", command(&["/usr/bin/patroni"], true)),
+            ("SuccessExitStatus", Value::from((vec![3_i32, 250], vec![10_i32]))),
+            ("TimeoutStartUSec", u64::MAX.into()),
+        ]));
+        assert_eq!(facts.service_type.as_deref(), Some("simple"));
+        assert_eq!(facts.reload_signal, Some(Signal::HUP));
+        assert_eq!(facts.exec_reload, Some(vec!["/bin/kill -HUP $MAINPID".to_owned()]));
+        assert_eq!(facts.ignores_failure, Some(true));
+        let success = facts.success_exit_status.unwrap();
+        assert_eq!((success.codes, success.signals.len()), (vec![3, 250], 1));
+        assert_eq!(facts.timeout_start_ns, Some(0));
+        assert_eq!((facts.notify_access, facts.restart_force_exit_status), (None, None));
+    }
+
+    #[test]
+    fn notify_reload_has_a_signal_of_its_own() {
+        let facts = facts(&properties(&[
+            ("Type", "notify-reload".into()),
+            ("ReloadSignal", 12_i32.into()),
+        ]));
+        assert_eq!(facts.reload_signal, "USR2".parse().ok());
+    }
+
+    #[test]
+    fn one_snapshot_tells_of_the_states_before_it() {
+        let unit = properties(&[
+            ("ActiveState", "failed".into()),
+            ("SubState", "failed".into()),
+            ("InactiveExitTimestampMonotonic", 100_u64.into()),
+            ("ActiveEnterTimestampMonotonic", 200_u64.into()),
+            ("ActiveExitTimestampMonotonic", 300_u64.into()),
+            ("InactiveEnterTimestampMonotonic", 300_u64.into()),
+            ("StateChangeTimestampMonotonic", 300_u64.into()),
+        ]);
+        let service = properties(&[("Result", "signal".into()), ("MainPID", 0_u32.into())]);
+        let states = states(&unit, &service);
+        let told: Vec<_> =
+            states.iter().map(|s| (s.monotonic_us, s.state.active_state.as_str())).collect();
+        assert_eq!(told, [(100, "activating"), (200, "active"), (300, "failed")]);
+        assert_eq!(states[2].state.result.as_deref(), Some("signal"));
+        assert_eq!(states[2].state.main_pid, None);
+    }
+
+    #[test]
+    fn what_was_before_the_last_start_is_not_told_again() {
+        let unit = properties(&[
+            ("ActiveState", "active".into()),
+            ("SubState", "running".into()),
+            ("InactiveExitTimestampMonotonic", 500_u64.into()),
+            ("ActiveEnterTimestampMonotonic", 500_u64.into()),
+            ("ActiveExitTimestampMonotonic", 300_u64.into()),
+            ("InactiveEnterTimestampMonotonic", 310_u64.into()),
+            ("StateChangeTimestampMonotonic", 500_u64.into()),
+        ]);
+        let states = states(&unit, &Properties::new());
+        assert_eq!(states.len(), 1);
+        assert_eq!(states[0].state.sub_state.as_deref(), Some("running"));
+    }
+
+    #[test]
+    fn an_invocation_id_is_written_as_in_the_environment() {
+        let unit = properties(&[("InvocationID", Value::from(vec![0_u8, 0xab, 1]))]);
+        assert_eq!(invocation_id(&unit).as_deref(), Some("00ab01"));
+        let none = properties(&[("InvocationID", Value::from(Vec::<u8>::new()))]);
+        assert_eq!(invocation_id(&none), None);
+    }
+}

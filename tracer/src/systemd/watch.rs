@@ -1,0 +1,322 @@
+//! Watches units at their managers, beside the kernel's stream and never in its way:
+//! each manager has a task of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use anyhow::Result;
+use futures_lite::StreamExt as _;
+use tokio::{
+    sync::{
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        oneshot,
+    },
+    time::{sleep, timeout},
+};
+use zbus::{Message, MessageStream};
+
+use super::{
+    bus::{self, Bus},
+    manager::Manager,
+    properties::{self, Properties},
+};
+use crate::{
+    probe::clock,
+    timeline::{
+        observation::{Fact, Observation, UnitNews},
+        unit::UnitFacts,
+    },
+};
+
+/// How long after a connection failed or broke the next is tried: systemd may be starting,
+/// or executing itself anew.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long the last answers may take when the trace is over.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Services heard of that are kept, besides those watched.
+const MAX_HEARD: usize = 4_096;
+
+/// What a manager's task is asked for.
+enum Request {
+    /// Watch a unit from now on.
+    Watch(Watched),
+    /// Ask for all units once more, and say when that is done.
+    Finish(oneshot::Sender<()>),
+}
+
+/// The watched managers.
+pub struct Watch {
+    managers: HashMap<Manager, UnboundedSender<Request>>,
+    tell: UnboundedSender<Observation>,
+    told: UnboundedReceiver<Observation>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        let (tell, told) = unbounded_channel();
+        Self { managers: HashMap::new(), tell, told }
+    }
+}
+
+impl Watch {
+    /// Connects to a manager before any of its units is seen. Needs a tokio runtime.
+    pub fn expect(&mut self, manager: &Manager) {
+        self.task(manager);
+    }
+
+    /// Watches a unit: its settings are told, and every state from now on.
+    pub fn unit(&mut self, manager: &Manager, name: String, cgroup: String) {
+        let watched = Watched { name, cgroup, told_until: 0 };
+        // The task ends with the runtime, and not before.
+        let _ = self.task(manager).send(Request::Watch(watched));
+    }
+
+    fn task(&mut self, manager: &Manager) -> &UnboundedSender<Request> {
+        self.managers.entry(manager.clone()).or_insert_with(|| {
+            let (ask, requests) = unbounded_channel();
+            let attendant = Attendant {
+                manager: manager.clone(),
+                watched: BTreeMap::new(),
+                heard: HashMap::new(),
+                tell: self.tell.clone(),
+            };
+            tokio::spawn(attendant.attend(requests));
+            ask
+        })
+    }
+
+    /// The next that is learned. Can be dropped and called again.
+    pub async fn next(&mut self) -> Observation {
+        match self.told.recv().await {
+            Some(observation) => observation,
+            // This end holds a sender too.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Asks for all units a last time, and gives what has been learned by then.
+    pub async fn finish(mut self) -> Vec<Observation> {
+        let mut answers = Vec::new();
+        for manager in self.managers.values() {
+            let (done, answered) = oneshot::channel();
+            if manager.send(Request::Finish(done)).is_ok() {
+                answers.push(answered);
+            }
+        }
+        let all = async {
+            for answer in answers {
+                // One that has no connection drops the question.
+                let _ = answer.await;
+            }
+        };
+        if timeout(LAST_ANSWERS, all).await.is_err() {
+            log::warn!("systemd did not answer within {} s", LAST_ANSWERS.as_secs());
+        }
+        let mut rest = Vec::new();
+        while let Ok(observation) = self.told.try_recv() {
+            rest.push(observation);
+        }
+        rest
+    }
+}
+
+/// What systemd has told of a service, watched or not: one that is only now seen may be
+/// gone again, and systemd may have forgotten it.
+#[derive(Default)]
+struct Heard {
+    unit: Properties,
+    service: Properties,
+}
+
+/// A unit that is watched.
+struct Watched {
+    name: String,
+    cgroup: String,
+    /// `CLOCK_MONOTONIC` µs of the last state that was told.
+    told_until: u64,
+}
+
+/// Attends to one manager.
+struct Attendant {
+    manager: Manager,
+    /// By their objects.
+    watched: BTreeMap<String, Watched>,
+    /// By their objects.
+    heard: HashMap<String, Heard>,
+    tell: UnboundedSender<Observation>,
+}
+
+impl Attendant {
+    /// Connects, and again when the connection breaks, until nobody wants anything.
+    async fn attend(mut self, mut requests: UnboundedReceiver<Request>) {
+        loop {
+            let failure = match self.connect().await {
+                Ok((bus, stream)) => match self.serve(&bus, stream, &mut requests).await {
+                    Some(failure) => failure,
+                    None => return,
+                },
+                Err(failure) => failure,
+            };
+            self.tell_problem(&failure);
+            // Requests wait for the next try, but for the last: that has no answer.
+            let pause = sleep(RETRY);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    request = requests.recv() => match request {
+                        Some(Request::Watch(watched)) => {
+                            self.watch(watched);
+                            self.tell_problem(&failure);
+                        }
+                        Some(Request::Finish(_)) | None => return,
+                    },
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<(Bus, MessageStream)> {
+        let bus = Bus::connect(&self.manager).await?;
+        let stream = bus.subscribe().await?;
+        Ok((bus, stream))
+    }
+
+    /// Serves until the connection breaks (why), or nobody wants anything any more.
+    async fn serve(
+        &mut self,
+        bus: &Bus,
+        mut stream: MessageStream,
+        requests: &mut UnboundedReceiver<Request>,
+    ) -> Option<anyhow::Error> {
+        self.ask_all(bus).await;
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request? {
+                    Request::Watch(watched) => {
+                        let object = self.watch(watched);
+                        self.ask(bus, &object).await;
+                    }
+                    Request::Finish(done) => {
+                        self.ask_all(bus).await;
+                        let _ = done.send(());
+                    }
+                },
+                message = stream.next() => match message {
+                    Some(Ok(message)) if bus::has_come(&message) => {
+                        if let Err(error) = bus.renew().await {
+                            return Some(error);
+                        }
+                        self.ask_all(bus).await;
+                    }
+                    Some(Ok(message)) => self.hear(&message),
+                    Some(Err(error)) => return Some(error.into()),
+                    None => return Some(anyhow::anyhow!("systemd closed the connection")),
+                },
+            }
+        }
+    }
+
+    /// Watches a unit from now on, and tells what was heard of it before.
+    fn watch(&mut self, watched: Watched) -> String {
+        let object = bus::object(&watched.name);
+        self.watched.entry(object.clone()).or_insert(watched);
+        self.tell_states(&object);
+        object
+    }
+
+    async fn ask_all(&mut self, bus: &Bus) {
+        let objects: Vec<String> = self.watched.keys().cloned().collect();
+        for object in objects {
+            self.ask(bus, &object).await;
+        }
+    }
+
+    /// Asks for everything about a unit, and tells it.
+    async fn ask(&mut self, bus: &Bus, object: &str) {
+        let Some(watched) = self.watched.get(object) else {
+            return;
+        };
+        let answer = async {
+            bus.load(&watched.name).await?;
+            let unit = bus.properties(object, bus::UNIT).await?;
+            let service = bus.properties(object, bus::SERVICE).await?;
+            anyhow::Ok(Heard { unit, service })
+        };
+        match answer.await {
+            Ok(now) => {
+                let problem = properties::problem(&now.unit);
+                let facts = problem.is_none().then(|| properties::facts(&now.service));
+                self.tell_news(watched, facts, problem);
+                self.heard.insert(object.to_owned(), now);
+                self.tell_states(object);
+            }
+            Err(error) => self.tell_news(watched, None, Some(format!("{error:#}"))),
+        }
+    }
+
+    /// Takes in what systemd says by itself. It tells of the service first and then of
+    /// the unit (`bus_unit_send_change_signal` in src/core/dbus-unit.c).
+    fn hear(&mut self, message: &Message) {
+        let Some((object, interface, changed)) = bus::changed(message) else {
+            return;
+        };
+        if interface == bus::SERVICE {
+            if self.heard.len() >= MAX_HEARD && !self.heard.contains_key(&object) {
+                self.heard.retain(|object, _| self.watched.contains_key(object));
+            }
+            self.heard.entry(object).or_default().service.extend(changed);
+        } else if interface == bus::UNIT
+            && let Some(heard) = self.heard.get_mut(&object)
+        {
+            heard.unit.extend(changed);
+            self.tell_states(&object);
+        }
+    }
+
+    /// Tells the states of a unit that have not been told yet.
+    fn tell_states(&mut self, object: &str) {
+        let own_pids = self.manager.has_own_pids();
+        let (Some(watched), Some(heard)) = (self.watched.get_mut(object), self.heard.get(object))
+        else {
+            return;
+        };
+        let invocation_id = properties::invocation_id(&heard.unit);
+        let (boot, monotonic) = (clock::boot_ns(), clock::monotonic_ns());
+        for since in properties::states(&heard.unit, &heard.service) {
+            // What it is now may have changed in the same state, such as the main process.
+            let is_now = since.state.sub_state.is_some();
+            let is_old = since.monotonic_us < watched.told_until
+                || (since.monotonic_us == watched.told_until && !is_now);
+            if is_old {
+                continue;
+            }
+            watched.told_until = since.monotonic_us;
+            let at = (boot + since.monotonic_us * 1_000).saturating_sub(monotonic);
+            let news = UnitNews {
+                cgroup: watched.cgroup.clone(),
+                state: Some(since.state),
+                invocation_id: invocation_id.clone(),
+                own_pids,
+                ..UnitNews::default()
+            };
+            // Nobody listens any more when the trace is over.
+            let _ = self.tell.send(Observation { at, fact: Fact::Unit(Box::new(news)) });
+        }
+    }
+
+    fn tell_news(&self, watched: &Watched, facts: Option<UnitFacts>, problem: Option<String>) {
+        let cgroup = watched.cgroup.clone();
+        let news = UnitNews { cgroup, facts, problem, ..UnitNews::default() };
+        let fact = Fact::Unit(Box::new(news));
+        let _ = self.tell.send(Observation { at: clock::boot_ns(), fact });
+    }
+
+    fn tell_problem(&self, failure: &anyhow::Error) {
+        for watched in self.watched.values() {
+            self.tell_news(watched, None, Some(format!("{failure:#}")));
+        }
+    }
+}
