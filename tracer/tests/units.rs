@@ -16,7 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// `sigready trace`, already attached.
@@ -66,7 +66,9 @@ fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
     let trace = Trace::start(&["patroni.service", "--wait"]);
     let results = Container::boot(
         Hierarchy::Unified,
-        "ip link set lo up
+        // Time for the tracer to find the container's systemd.
+        "sleep 2
+         ip link set lo up
          systemctl start patroni && systemctl reload patroni
          sleep 1
          systemctl show patroni -p Type,Result,ActiveState,NRestarts > /shared/early
@@ -118,6 +120,18 @@ fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
     // The signal may even have come between fork and exec.
     assert!(exposure["from_ns"].as_i64().unwrap() <= 0, "{exposure}");
 
+    // And what the tracer knows of systemd is what systemd says.
+    let unit = &services[0]["unit"];
+    assert_eq!(unit["source"], "dbus", "{unit}");
+    assert_eq!((&unit["type"], &unit["restart"]), (&json!("simple"), &json!("on-failure")));
+    assert_eq!(unit["reload_signal"], "HUP");
+    assert_eq!(unit["exec_reload"], json!(["/bin/kill -s HUP $MAINPID"]));
+    assert_eq!(killed["systemd"]["result"], "success", "{killed:#}");
+    assert_eq!(states(killed).last(), Some(&("inactive", "dead")), "{killed:#}");
+    let consequence = killed["alerts"][0]["consequence"].as_str().unwrap();
+    assert!(consequence.contains("Restart=on-failure does not restart it"), "{consequence}");
+    assert!(consequence.contains("So it was"), "{consequence}");
+
     let unharmed = &activations[1];
     assert_eq!(unharmed["alerts"].as_array().unwrap().len(), 0, "{unharmed:#}");
     let handler = unharmed["milestones"]["handler_ns"].as_i64().unwrap();
@@ -132,6 +146,20 @@ fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
     let pid: u64 = results.file("pid").trim().parse().unwrap();
     assert_eq!(unharmed["main_process"]["ns_pid"], pid);
     assert!(results.file("late").contains(&format!("MainPID={pid}")));
+    let states = states(unharmed);
+    for state in [("active", "running"), ("reloading", "reload"), ("inactive", "dead")] {
+        assert!(states.contains(&state), "{states:?}");
+    }
+}
+
+/// What systemd said of a start: its states, in order.
+fn states(activation: &Value) -> Vec<(&str, &str)> {
+    events(activation, "systemd")
+        .into_iter()
+        .map(|event| {
+            (event["state"].as_str().unwrap(), event["sub_state"].as_str().unwrap_or_default())
+        })
+        .collect()
 }
 
 #[test]
@@ -184,6 +212,8 @@ ExecReload=/bin/kill -HUP $MAINPID
         assert_eq!(message["assignments"][0][0], "READY");
         assert_eq!(message["assignments"][1][1], "up");
         assert_eq!(activation["alerts"].as_array().unwrap().len(), 0, "{activation:#}");
+        assert_eq!(message["accepted"], true, "{message} {}", service["unit_problem"]);
+        assert!(states(activation).contains(&("active", "running")), "{activation:#}");
         // The pre-start process belongs to the same start, before its zero.
         let execs = events(activation, "exec");
         assert!(execs.iter().any(|exec| {
@@ -225,4 +255,75 @@ fn a_unit_in_a_v1_hierarchy_is_recognised_and_its_early_death_seen() {
     assert_eq!(activation["main_process"]["ns_pid"], pid, "{report:#}");
     assert_eq!(activation["alerts"][0]["id"], "reload-before-handler");
     assert_eq!(activation["outcome"]["signal"], "HUP");
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_start_too_short_to_ask_about_still_gets_systemds_result() {
+    let unit = |command: &str, more: &str| {
+        format!("[Service]\n{more}\nExecStart=/bin/sh -c '{command}'\n")
+    };
+    let trace = Trace::start(&["short-*", "--wait"]);
+    let results = Container::boot(
+        Hierarchy::Unified,
+        "cp /shared/short-* /run/systemd/system/
+         systemctl daemon-reload
+         sleep 2
+         systemctl start short-clean short-killed short-notify short-again || true
+         sleep 1
+         for unit in clean killed notify again; do
+             systemctl show -p Result,NRestarts short-$unit > /shared/$unit
+         done",
+        &[
+            ("short-clean.service", &unit("exit 0", "")),
+            ("short-killed.service", &unit("kill -USR1 $$$$", "Restart=on-success")),
+            ("short-notify.service", &unit("kill -HUP $$$$", "Type=notify")),
+            ("short-again.service", &unit("kill -ABRT $$$$", "Restart=on-abnormal\nRestartSec=1h")),
+        ],
+    )
+    .finish();
+    let (_, report) = trace.end();
+    for (name, result, last) in [
+        ("clean", "success", ("inactive", "dead")),
+        ("killed", "signal", ("failed", "failed")),
+        ("notify", "protocol", ("failed", "failed")),
+        ("again", "signal", ("activating", "auto-restart")),
+    ] {
+        assert!(results.file(name).contains(&format!("Result={result}")), "{}", results.file(name));
+        let services = report["services"].as_array().unwrap();
+        let service = services.iter().find(|s| s["name"] == format!("short-{name}.service"));
+        let activation = &service.expect(name)["activations"][0];
+        assert_eq!(activation["systemd"]["result"], result, "{activation:#}");
+        assert_eq!(states(activation).last(), Some(&last), "{activation:#}");
+    }
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_systemd_that_executes_itself_anew_is_heard_again() {
+    const UNIT: &str = "[Service]\nExecStart=/bin/sleep 60\nExecReload=/bin/kill -HUP $MAINPID\n";
+    let trace = Trace::start(&["sleeper", "--wait"]);
+    let results = Container::boot(
+        Hierarchy::Unified,
+        "cp /shared/sleeper.service /run/systemd/system/
+         systemctl daemon-reload
+         sleep 2
+         systemctl start sleeper
+         sleep 0.5
+         systemctl daemon-reexec
+         sleep 1
+         systemctl reload sleeper
+         sleep 1
+         systemctl show -p Result,ActiveState sleeper > /shared/state",
+        &[("sleeper.service", UNIT)],
+    )
+    .finish();
+    let (status, report) = trace.end();
+    assert!(results.file("state").contains("ActiveState=inactive"));
+    assert_eq!(status, Some(3), "{report:#}");
+    let activations = report["services"][0]["activations"].as_array().unwrap();
+    assert_eq!(activations.len(), 1, "{report:#}");
+    let states = states(&activations[0]);
+    assert!(states.contains(&("active", "running")), "{states:?}");
+    assert_eq!(states.last(), Some(&("inactive", "dead")), "{states:?}");
 }

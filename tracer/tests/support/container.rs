@@ -57,10 +57,25 @@ impl Hierarchy {
     }
 }
 
+/// Where hierarchies that systemd-nspawn uses are mounted, if at all.
+const HIERARCHIES: [&str; 3] =
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+
+/// Puts itself into the cgroup named $0 of each hierarchy, and runs the rest. Two nspawns in
+/// one cgroup would boot both systems into the same one below it.
+const IN_CGROUP: &str = r#"
+for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+    [ -e "$hierarchy/cgroup.procs" ] || continue
+    mkdir "$hierarchy/$0" && echo $$ > "$hierarchy/$0/cgroup.procs"
+done
+exec "$@""#;
+
 /// A booted container.
 pub struct Container {
     nspawn: Child,
     shared: TempDir,
+    /// Its cgroup in each hierarchy.
+    name: String,
 }
 
 impl Container {
@@ -82,7 +97,8 @@ impl Container {
         // Killing nspawn would leave its systemd running, so it is told to do the killing;
         // when the test is killed, the kernel tells it.
         let nspawn = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "systemd-nspawn", "--kill-signal=SIGKILL"])
+            .args(["--pdeathsig", "TERM", "sh", "-c", IN_CGROUP, &name])
+            .args(["systemd-nspawn", "--kill-signal=SIGKILL"])
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", hierarchy.value())
             .args(["--quiet", "--volatile=overlay", "--register=no", "--keep-unit"])
             .args(["--private-network", "--console=pipe", "--machine", &name, "--directory"])
@@ -98,7 +114,7 @@ impl Container {
             .process_group(0)
             .spawn()
             .expect("systemd-nspawn runs");
-        Self { nspawn, shared }
+        Self { nspawn, shared, name }
     }
 
     /// Waits for the end of the scenario.
@@ -135,7 +151,20 @@ impl Drop for Container {
             let _ = kill(Pid::from_raw(self.nspawn.id().cast_signed()), Signal::SIGTERM);
             let _ = self.nspawn.wait();
         }
+        for hierarchy in HIERARCHIES {
+            remove_cgroup(&Path::new(hierarchy).join(&self.name));
+        }
     }
+}
+
+/// Removes a cgroup with those below it, as far as they are empty.
+fn remove_cgroup(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(directory);
 }
 
 /// What a scenario left.
