@@ -1,5 +1,5 @@
-//! `cargo xtask root`: a Debian root with real systemd and real daemons, which the tests
-//! boot as a container. Built once, and again when the recipe changes.
+//! `cargo xtask root`: Debian roots with real systemd and real daemons, which the tests
+//! boot as containers. Built once, and again when the recipe changes.
 
 use std::{
     fs,
@@ -18,8 +18,18 @@ use crate::{apt, process, workspace};
 #[derive(Args)]
 pub struct Options {}
 
-/// The release of Debian: systemd 252, patroni 3.0.2.
-const SUITE: &str = "bookworm";
+/// A root that can be built.
+pub struct Recipe {
+    /// The release of Debian.
+    suite: &'static str,
+    packages: &'static [&'static str],
+}
+
+/// systemd 252, patroni 3.0.2, and the daemons under test.
+pub const DAEMONS: Recipe = Recipe { suite: "bookworm", packages: &PACKAGES };
+/// systemd 257, and what a unit of the tests calls.
+pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal"] };
+
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
@@ -62,36 +72,42 @@ const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 /// Runs the command.
 pub fn run(_: &Options) -> Result<()> {
-    println!("{}", prepare()?.display());
+    for recipe in [&DAEMONS, &NEWER] {
+        println!("{}", prepare(recipe)?.display());
+    }
     Ok(())
 }
 
-/// The root's path, built if it isn't there.
-pub fn prepare() -> Result<PathBuf> {
-    // This file is the recipe.
+/// A root's path, built if it isn't there.
+pub fn prepare(recipe: &Recipe) -> Result<PathBuf> {
+    // All of it is in this file.
     let hash = Sha256::digest(include_bytes!("root.rs"));
     let directory = workspace::target().join("roots");
-    let name: String =
-        hash[..4].iter().fold(SUITE.to_owned() + "-", |name, byte| format!("{name}{byte:02x}"));
+    let name: String = hash[..4]
+        .iter()
+        .fold(recipe.suite.to_owned() + "-", |name, byte| format!("{name}{byte:02x}"));
     let root = directory.join(name);
     if root.exists() {
         return Ok(root);
     }
     process::need_root("building the tests' container root")?;
     apt::install(&["debootstrap"], "building the tests' container root")?;
-    eprintln!("building a {SUITE} root with systemd and the daemons under test: a minute or two");
+    eprintln!(
+        "building a {} root with systemd and what is tested with it: a minute or two",
+        recipe.suite
+    );
     // Under another name until it is whole.
     let unfinished = root.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).context("cannot remove an unfinished root")?;
     }
     fs::create_dir_all(&directory)?;
-    build(&unfinished)?;
+    build(recipe, &unfinished)?;
     fs::rename(&unfinished, &root).context("cannot put the finished root in place")?;
     Ok(root)
 }
 
-fn build(root: &Path) -> Result<()> {
+fn build(recipe: &Recipe, root: &Path) -> Result<()> {
     process::run(
         // In a mount namespace, so that what it mounts in there goes with it, even if it
         // is interrupted.
@@ -101,7 +117,7 @@ fn build(root: &Path) -> Result<()> {
                 "debootstrap",
                 "--variant=minbase",
                 &format!("--include={BASE}"),
-                SUITE,
+                recipe.suite,
             ])
             .arg(root)
             .arg(apt::archive()?),
@@ -119,7 +135,7 @@ fn build(root: &Path) -> Result<()> {
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes"])
             .arg("--no-install-recommends")
-            .args(PACKAGES),
+            .args(recipe.packages),
     )?;
     process::run(Command::new("chroot").arg(root).args(["apt-get", "clean"]))?;
     for leftover in [policy, proxy] {
@@ -128,7 +144,7 @@ fn build(root: &Path) -> Result<()> {
     fs::remove_dir_all(root.join("var/lib/apt/lists")).context("cannot remove package lists")?;
     // Tests start what they test; a boot is to start nothing else.
     let wanted = root.join("etc/systemd/system/multi-user.target.wants");
-    fs::remove_dir_all(&wanted).context("cannot disable the daemons")?;
+    fs::remove_dir_all(&wanted).ok();
     fs::remove_dir_all(root.join("etc/systemd/system/timers.target.wants")).ok();
     fs::create_dir_all(&wanted)?;
     let has_postgres = fs::read_to_string(root.join("etc/passwd"))?.contains("postgres:");

@@ -94,7 +94,8 @@ fn plain_tests(filter: Option<&str>) -> Result<Verdict> {
 /// Tests that attach to the kernel, run daemons and boot systemd: those marked `#[ignore]`.
 fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
     apt::install(&PACKAGES, "testing on this kernel")?;
-    let root = root::prepare()?;
+    let root = root::prepare(&root::DAEMONS)?;
+    let newer = root::prepare(&root::NEWER)?;
     suite::cargo_test(
         workspace::cargo()
             .args(["test", "--locked", "--no-fail-fast", "--package", "sigready", "--"])
@@ -102,6 +103,7 @@ fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
             .args(["--ignored", "--test-threads=2"])
             .args(filter)
             .env("SIGREADY_ROOT", root)
+            .env("SIGREADY_NEWER_ROOT", newer)
             .env("SIGREADY_PROGRAMS", workspace::programs()?),
     )
 }

@@ -5,4 +5,5 @@ pub mod bus;
 pub mod manager;
 pub mod properties;
 pub mod reload;
+pub mod unit_files;
 pub mod watch;

@@ -32,15 +32,25 @@ ExecStart=/bin/bash -eux /shared/scenario.sh
 StandardError=file:/shared/stderr
 ";
 
-/// The root that `cargo xtask root` builds.
-fn root() -> PathBuf {
-    std::env::var_os("SIGREADY_ROOT")
-        .map(PathBuf::from)
-        .expect("SIGREADY_ROOT names the container root: run the tests with cargo xtask test")
+/// The root with the daemons, which `cargo xtask root` builds.
+pub fn root() -> PathBuf {
+    named_by("SIGREADY_ROOT")
+}
+
+/// The one with a newer systemd.
+pub fn newer_root() -> PathBuf {
+    named_by("SIGREADY_NEWER_ROOT")
+}
+
+fn named_by(variable: &str) -> PathBuf {
+    std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
+        panic!("{variable} names a container root: run the tests with cargo xtask test")
+    })
 }
 
 /// Which cgroups the container's systemd uses.
 #[derive(Clone, Copy)]
+#[allow(dead_code, reason = "each test file uses its part")]
 pub enum Hierarchy {
     /// v2.
     Unified,
@@ -81,10 +91,25 @@ pub struct Container {
 impl Container {
     /// Boots one that runs `scenario`, a bash script, which finds `/shared` and leaves
     /// its results there. `files` are put into that directory first.
+    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn boot(hierarchy: Hierarchy, scenario: &str, files: &[(&str, &str)]) -> Self {
+        Self::boot_in(root(), hierarchy, scenario, files)
+    }
+
+    /// The same over another root.
+    pub fn boot_in(
+        root: PathBuf,
+        hierarchy: Hierarchy,
+        scenario: &str,
+        files: &[(&str, &str)],
+    ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let shared = tempfile::tempdir().expect("a directory to share");
-        let put = |name: &str, text: &str| fs::write(shared.path().join(name), text).unwrap();
+        let put = |name: &str, text: &str| {
+            let file = shared.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
         put("scenario.sh", scenario);
         put("scenario.service", UNIT);
         for (name, text) in files {
@@ -102,7 +127,7 @@ impl Container {
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", hierarchy.value())
             .args(["--quiet", "--volatile=overlay", "--register=no", "--keep-unit"])
             .args(["--private-network", "--console=pipe", "--machine", &name, "--directory"])
-            .arg(root())
+            .arg(root)
             .arg(format!("--bind={directory}:/shared"))
             .arg(format!(
                 "--bind-ro={directory}/scenario.service:/etc/systemd/system/scenario.service"

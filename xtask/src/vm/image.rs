@@ -22,6 +22,9 @@ const LIBRARY_DIRECTORY: &str = "/lib/x86_64-linux-gnu";
 const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// Tests of what depends on systemd's version, and not on the kernel's.
+const OF_SYSTEMD: &str = "consequences";
+
 /// A disk.
 pub struct Image {
     /// The file.
@@ -32,7 +35,7 @@ pub struct Image {
 
 /// Builds the tests, and a disk with them and the kernels' modules.
 pub fn build(kernels: &[Kernel]) -> Result<Image> {
-    let base = base(&root::prepare()?)?;
+    let base = base(&root::prepare(&root::DAEMONS)?)?;
     let directory = workspace::target().join("vm");
     let file = directory.join("disk");
     eprintln!("building the tests for the virtual machines");
@@ -40,6 +43,9 @@ pub fn build(kernels: &[Kernel]) -> Result<Image> {
     let mut tests = Vec::new();
     let mut files = Files::default();
     for program in &programs {
+        if program.is_test && program.name == OF_SYSTEMD {
+            continue;
+        }
         if program.is_test {
             let listed = list(&program.path)?;
             if listed.is_empty() {

@@ -1,0 +1,334 @@
+//! What real systemd does when the main process of a service ends, against what sigready
+//! predicts, for every row of the matrix: the older systemd of the tests' root and a newer one.
+
+#[path = "support/container.rs"]
+mod container;
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use container::{Container, Hierarchy, Results, newer_root, root};
+use sigready::{
+    rules::result::{End, Stage, predict},
+    signal::Signal,
+    timeline::unit::{ExitStatuses, UnitFacts},
+};
+
+/// Runs as a service: leaves a mark, gets to its stage, and ends.
+const SERVICE: &str = r#"
+: > "/run/marks/$3"
+case $1 in
+    ready) systemd-notify --ready ;;
+    forked)
+        (
+            # The daemon; its parent, which systemd waits for, ends first.
+            while [ ! -e "/run/$3.up" ]; do sleep 0.02; done
+            exec sh /shared/service.sh plain "$2" "$3"
+        ) &
+        echo $! > "/run/$3.pid"
+        exit 0 ;;
+    named) exec python3 /shared/named.py "$2" "$3" ;;
+esac
+case $2 in
+    [0-9]*) exit "$2" ;;
+    *) kill "-$2" $$ ;;
+esac
+sleep 60
+"#;
+
+/// Takes a name on the system bus, and keeps it until it ends as it was told. The two
+/// messages are the whole of the protocol that this takes.
+const NAMED: &str = r#"
+import os, socket, struct, sys
+def text(s): return struct.pack('<I', len(s)) + s.encode() + b'\0'
+def pad(b, n): return b + b'\0' * (-len(b) % n)
+def call(serial, member, signature=None, body=b''):
+    fields = b''
+    for code, kind, value in [(1, 'o', '/org/freedesktop/DBus'), (6, 's', 'org.freedesktop.DBus'),
+                              (2, 's', 'org.freedesktop.DBus'), (3, 's', member)]:
+        fields = pad(fields, 8) + bytes([code, 1]) + kind.encode() + b'\0' + text(value)
+    if signature:
+        fields = pad(fields, 8) + bytes([8, 1]) + b'g\0' + bytes([len(signature)]) + signature + b'\0'
+    head = struct.pack('<BBBBIII', ord('l'), 1, 0, 1, len(body), serial, len(fields))
+    return pad(head + fields, 8) + body
+bus = socket.socket(socket.AF_UNIX)
+bus.connect('/run/dbus/system_bus_socket')
+bus.sendall(b'\0AUTH EXTERNAL ' + b'0'.hex().encode() + b'\r\n')
+bus.recv(100)
+bus.sendall(b'BEGIN\r\n' + call(1, 'Hello'))
+bus.recv(10000)
+name = 'org.sigready.' + sys.argv[2]
+bus.sendall(call(2, 'RequestName', b'su', pad(text(name), 4) + struct.pack('<I', 4)))
+bus.recv(10000)
+# systemd has heard of the name by the time it has heard of this, the test's own mark.
+os.system('systemctl show -p ActiveState ' + sys.argv[2] + ' >/dev/null')
+import time
+for _ in range(500):
+    state = os.popen('systemctl show -P ActiveState ' + sys.argv[2]).read().strip()
+    if state == 'active': break
+    time.sleep(0.02)
+bus.set_inheritable(True)
+os.execv('/bin/sh', ['sh', '/shared/service.sh', 'plain', sys.argv[1], sys.argv[2]])
+"#;
+
+/// Lets root own the names of the services.
+const POLICY: &str = r#"<busconfig><policy user="root">
+<allow own_prefix="org.sigready"/></policy></busconfig>"#;
+
+/// Starts all at once, and waits until systemd has nothing left to do.
+const SCENARIO: &str = "
+    mkdir /run/marks
+    cp /shared/units/* /run/systemd/system/
+    cp /shared/policy.conf /etc/dbus-1/system.d/
+    busctl call org.freedesktop.DBus / org.freedesktop.DBus ReloadConfig
+    systemctl daemon-reload
+    systemctl start --no-block rows.target
+    for i in $(seq 600); do
+        sleep 0.1
+        for unit in $(systemctl list-units --no-legend --plain --state=running 'row*' | cut -d' ' -f1); do
+            : > /run/${unit%.service}.up
+        done
+        left=$(systemctl list-units --no-legend --plain --state=running,start,start-pre,stop-sigterm 'row*' | wc -l)
+        [ $(ls /run/marks | wc -l) -ge $(cat /shared/count) ] && [ $left = 0 ] && break
+    done
+    systemctl show 'row*.service' -p Id,Result,SubState,LoadState,ExecMainCode,Type > /shared/shown
+    systemctl --version | head -1 > /shared/version
+    ls /run/marks > /shared/marked
+";
+
+const RESTARTS: [&str; 7] =
+    ["no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"];
+const ENDS: [&str; 9] = ["HUP", "INT", "TERM", "PIPE", "USR1", "KILL", "ABRT", "0", "1"];
+
+/// One service, and how it ends.
+#[derive(Clone)]
+struct Row {
+    facts: UnitFacts,
+    stage: Stage,
+    end: &'static str,
+}
+
+impl Row {
+    fn new(service_type: &str, stage: Stage, end: &'static str, restart: &str) -> Self {
+        let access = match service_type {
+            "notify" | "notify-reload" => "all",
+            _ => "none",
+        };
+        Self {
+            facts: UnitFacts {
+                service_type: Some(service_type.to_owned()),
+                notify_access: Some(access.to_owned()),
+                restart: Some(restart.to_owned()),
+                ..UnitFacts::default()
+            },
+            stage,
+            end,
+        }
+    }
+
+    fn service_type(&self) -> &str {
+        self.facts.service_type.as_deref().unwrap()
+    }
+
+    /// What the service does before its end.
+    fn prelude(&self) -> &'static str {
+        match (self.service_type(), self.stage) {
+            ("notify" | "notify-reload", Stage::Started) => "ready",
+            ("forking", Stage::Started) => "forked",
+            ("dbus", Stage::Started) => "named",
+            _ => "plain",
+        }
+    }
+
+    fn unit(&self, name: &str) -> String {
+        let facts = &self.facts;
+        let mut unit = String::from("[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=1h\n");
+        unit.push_str("TimeoutStartSec=1h\nLimitCORE=infinity\n");
+        let mut set = |name: &str, value: &str| writeln!(unit, "{name}={value}").unwrap();
+        set("Type", self.service_type());
+        set("NotifyAccess", facts.notify_access.as_deref().unwrap());
+        set("Restart", facts.restart.as_deref().unwrap());
+        for (name, list) in [
+            ("SuccessExitStatus", &facts.success_exit_status),
+            ("RestartPreventExitStatus", &facts.restart_prevent_exit_status),
+            ("RestartForceExitStatus", &facts.restart_force_exit_status),
+        ] {
+            if let Some(list) = list {
+                let codes = list.codes.iter().map(u8::to_string);
+                let signals = list.signals.iter().map(|signal| format!("SIG{signal}"));
+                set(name, &codes.chain(signals).collect::<Vec<_>>().join(" "));
+            }
+        }
+        if facts.remain_after_exit == Some(true) {
+            set("RemainAfterExit", "yes");
+        }
+        match self.service_type() {
+            "dbus" => set("BusName", &format!("org.sigready.{name}")),
+            "forking" => set("PIDFile", &format!("/run/{name}.pid")),
+            _ => {}
+        }
+        let dash = if facts.ignores_failure == Some(true) { "-" } else { "" };
+        set(
+            "ExecStart",
+            &format!("{dash}/bin/sh /shared/service.sh {} {} {name}", self.prelude(), self.end),
+        );
+        unit
+    }
+
+    fn describe(&self) -> String {
+        format!("{:?} at {:?} ends by {}", self.facts, self.stage, self.end)
+    }
+}
+
+/// The whole matrix: every type, stage, end and Restart=, and every other setting that
+/// decides, on those of them that it could decide otherwise.
+fn matrix() -> Vec<Row> {
+    use Stage::{Started, Starting};
+    let kinds = [
+        ("simple", Started),
+        ("exec", Started),
+        ("idle", Started),
+        ("notify", Starting),
+        ("notify", Started),
+        ("notify-reload", Starting),
+        ("notify-reload", Started),
+        ("oneshot", Starting),
+        ("forking", Starting),
+        ("forking", Started),
+        ("dbus", Starting),
+        ("dbus", Started),
+    ];
+    let mut rows = Vec::new();
+    for (service_type, stage) in kinds {
+        for end in ENDS {
+            for restart in RESTARTS {
+                rows.push(Row::new(service_type, stage, end, restart));
+            }
+        }
+    }
+    let changes: [fn(&mut UnitFacts); 7] = [
+        |facts| facts.success_exit_status = statuses(),
+        |facts| facts.restart_prevent_exit_status = statuses(),
+        |facts| facts.restart_force_exit_status = statuses(),
+        |facts| {
+            facts.restart_prevent_exit_status = statuses();
+            facts.restart_force_exit_status = statuses();
+        },
+        |facts| facts.remain_after_exit = Some(true),
+        |facts| {
+            facts.remain_after_exit = Some(true);
+            facts.restart_force_exit_status = statuses();
+        },
+        |facts| facts.ignores_failure = Some(true),
+    ];
+    for change in changes {
+        for (service_type, stage) in kinds {
+            for end in ["HUP", "USR1", "ABRT", "0", "1"] {
+                for restart in ["no", "on-failure", "on-abnormal"] {
+                    let mut row = Row::new(service_type, stage, end, restart);
+                    change(&mut row.facts);
+                    rows.push(row);
+                }
+            }
+        }
+    }
+    rows
+}
+
+/// A list for the settings that take one.
+fn statuses() -> Option<ExitStatuses> {
+    let signals = ["HUP", "USR1", "ABRT"].iter().map(|name| name.parse::<Signal>().unwrap());
+    Some(ExitStatuses { codes: vec![1], signals: signals.collect() })
+}
+
+/// What systemd says of a unit.
+type Shown = HashMap<String, String>;
+
+fn shown(results: &Results) -> HashMap<String, Shown> {
+    let text = results.file("shown");
+    let units = text.split("\n\n").map(|unit| {
+        unit.lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect::<Shown>()
+    });
+    units.map(|unit| (unit["Id"].clone(), unit)).collect()
+}
+
+/// What real systemd did, and what was predicted, where the two differ.
+fn disagreements(rows: &[(String, Row)], results: &Results) -> Vec<String> {
+    let shown = shown(results);
+    let marked = results.file("marked");
+    let mut wrong = Vec::new();
+    let mut compared = 0;
+    for (name, row) in rows {
+        let unit = &shown[&format!("{name}.service")];
+        if unit["LoadState"] != "loaded" {
+            // systemd refuses such a unit (service_verify).
+            let restart = row.facts.restart.as_deref();
+            let refused =
+                row.service_type() == "oneshot" && matches!(restart, Some("always" | "on-success"));
+            assert!(refused, "{unit:?}: {}", row.describe());
+            continue;
+        }
+        if unit["Type"] != row.service_type() {
+            // Older than the type, it takes it for another.
+            assert_eq!(row.service_type(), "notify-reload");
+            continue;
+        }
+        assert!(marked.lines().any(|mark| mark == name), "{name} never ran: {}", row.describe());
+        let end = match row.end.parse::<u8>() {
+            Ok(code) => End::Code(code),
+            // CLD_DUMPED
+            Err(_) => End::Signal {
+                signal: row.end.parse().unwrap(),
+                core_dumped: unit["ExecMainCode"] == "3",
+            },
+        };
+        let Some(predicted) = predict(&row.facts, end, row.stage) else {
+            wrong.push(format!("no prediction, systemd {unit:?}: {}", row.describe()));
+            continue;
+        };
+        compared += 1;
+        let actual = (unit["Result"].as_str(), unit["SubState"].starts_with("auto-restart"));
+        if actual != (predicted.result.name(), predicted.restarts == Some(true)) {
+            wrong.push(format!("{predicted:?}, systemd {unit:?}: {}", row.describe()));
+        }
+    }
+    assert!(compared * 10 > rows.len() * 7, "only {compared} of {} rows compared", rows.len());
+    wrong
+}
+
+fn agree(root: std::path::PathBuf, version: &str) {
+    let rows: Vec<(String, Row)> =
+        matrix().into_iter().enumerate().map(|(n, row)| (format!("row{n}"), row)).collect();
+    let mut files: Vec<(String, String)> =
+        rows.iter().map(|(name, row)| (format!("units/{name}.service"), row.unit(name))).collect();
+    let names: Vec<String> = rows.iter().map(|(name, _)| format!("{name}.service")).collect();
+    files.push(("units/rows.target".to_owned(), format!("[Unit]\nWants={}\n", names.join(" "))));
+    let marks = rows.iter().filter(|(_, row)| {
+        row.service_type() != "oneshot"
+            || !matches!(row.facts.restart.as_deref(), Some("always" | "on-success"))
+    });
+    files.push(("count".to_owned(), marks.count().to_string()));
+    files.push(("service.sh".to_owned(), SERVICE.to_owned()));
+    files.push(("named.py".to_owned(), NAMED.to_owned()));
+    files.push(("policy.conf".to_owned(), POLICY.to_owned()));
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let results = Container::boot_in(root, Hierarchy::Unified, SCENARIO, &files).finish();
+    assert!(results.file("version").starts_with(version), "{}", results.file("version"));
+    let wrong = disagreements(&rows, &results);
+    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "needs root and a container root: run by cargo xtask test"]
+fn systemd_252_does_with_every_row_what_is_predicted() {
+    agree(root(), "systemd 252");
+}
+
+#[test]
+#[ignore = "needs root and a container root: run by cargo xtask test"]
+fn systemd_257_does_with_every_row_what_is_predicted() {
+    agree(newer_root(), "systemd 257");
+}
