@@ -138,8 +138,8 @@ pub(super) fn death(case: &Case, signal: Signal, core_dumped: bool, at: i64) -> 
         }
         (None, "forking") => format!(
             "systemd takes death by {signal} of the daemon of a Type=forking service as a clean \
-             exit (result 'success'), of its ExecStart= process as a failed start (result \
-             'signal'). For the daemon: {}",
+             exit (result 'success'), of its ExecStart= process too, but as a failed start if a \
+             PIDFile= is due (result 'protocol'). For the daemon: {}",
             restart_after(setting, ServiceResult::Success)
         ),
         (None, "notify" | "notify-reload") => format!(
@@ -338,9 +338,9 @@ mod tests {
         assert_eq!(
             death(&case, Signal::HUP, false, 0),
             "systemd takes death by HUP of the daemon of a Type=forking service as a clean exit \
-             (result 'success'), of its ExecStart= process as a failed start (result 'signal'). \
-             For the daemon: Restart=on-failure does not restart it. It stays down, and nothing \
-             reports a failure."
+             (result 'success'), of its ExecStart= process too, but as a failed start if a \
+             PIDFile= is due (result 'protocol'). For the daemon: Restart=on-failure does not \
+             restart it. It stays down, and nothing reports a failure."
         );
     }
 

@@ -145,12 +145,20 @@ pub enum Decider {
 #[must_use]
 pub fn predict(facts: &UnitFacts, end: End, stage: Stage) -> Option<Prediction> {
     let result = result(facts, end, stage)?;
+    // The lists are about the main process, and until ExecStart= has returned there is none.
+    let (prevent, force) = match (facts.service_type.as_deref(), stage) {
+        (Some("forking"), Stage::Starting) => (None, None),
+        _ => {
+            let prevent = facts.restart_prevent_exit_status.as_ref();
+            (prevent, facts.restart_force_exit_status.as_ref())
+        }
+    };
     let remains = result == ServiceResult::Success && facts.remain_after_exit == Some(true);
     let (restarts, decided_by) = if remains {
         (Some(false), Decider::Remain)
-    } else if end.is_in(facts.restart_prevent_exit_status.as_ref()) {
+    } else if end.is_in(prevent) {
         (Some(false), Decider::Prevent)
-    } else if end.is_in(facts.restart_force_exit_status.as_ref()) {
+    } else if end.is_in(force) {
         (Some(true), Decider::Force)
     } else {
         let setting = facts.restart.as_deref();
@@ -177,17 +185,14 @@ fn result(facts: &UnitFacts, end: End, stage: Stage) -> Option<ServiceResult> {
                 _ => return None,
             }
         }
-        // Until ExecStart= has returned its process is a control process, which has
-        // no clean signals; the daemon it leaves behind is a main process.
-        "forking" => match stage {
-            Stage::Starting => of(false),
-            Stage::Started => of(true),
-            Stage::Unknown if of(true) == of(false) => of(true),
-            Stage::Unknown => return None,
-        },
+        // What ExecStart= runs may end well and leave no daemon behind: a failure where a
+        // PIDFile= is due (result 'protocol'), and a success where none is.
+        "forking" if is_clean(true) && stage != Stage::Started => return None,
+        // The loss of its name may come before the news of its end, and then it remains.
+        "dbus" if !is_clean(true) && facts.remain_after_exit == Some(true) => return None,
         // No signal is a clean end for what is to finish by itself.
         "oneshot" => of(false),
-        "simple" | "exec" | "idle" | "dbus" | "notify" | "notify-reload" => of(true),
+        "simple" | "exec" | "idle" | "dbus" | "forking" | "notify" | "notify-reload" => of(true),
         _ => return None,
     })
 }
@@ -238,10 +243,12 @@ mod tests {
             ("oneshot",       signal("TERM"),   Starting, Some(R::Signal)),
             ("oneshot",       End::Code(0),     Starting, Some(R::Success)),
             ("forking",       signal("HUP"),    Unknown,  None),
-            ("forking",       signal("HUP"),    Starting, Some(R::Signal)),
+            ("forking",       signal("HUP"),    Starting, None),
+            ("forking",       signal("USR1"),   Starting, Some(R::Signal)),
             ("forking",       signal("HUP"),    Started,  Some(R::Success)),
             ("forking",       signal("USR1"),   Unknown,  Some(R::Signal)),
-            ("forking",       End::Code(0),     Unknown,  Some(R::Success)),
+            ("forking",       End::Code(0),     Unknown,  None),
+            ("forking",       End::Code(0),     Started,  Some(R::Success)),
             ("of tomorrow",   signal("HUP"),    Started,  None),
         ];
         for (service_type, end, stage, expected) in matrix {

@@ -143,11 +143,17 @@ impl Container {
     }
 
     /// Waits for the end of the scenario.
-    pub fn finish(mut self) -> Results {
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn finish(self) -> Results {
+        self.finish_within(PATIENCE)
+    }
+
+    /// The same for a long one.
+    pub fn finish_within(mut self, patience: Duration) -> Results {
         let begun = Instant::now();
         while self.nspawn.try_wait().unwrap().is_none() {
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < patience,
                 "the scenario takes too long; console:\n{}\nscript:\n{}",
                 self.read("console"),
                 self.read("stderr")
