@@ -107,6 +107,7 @@ containers are found by their cgroups, from outside.
 Examples:
   sigready trace nginx patroni --duration 1m
   sigready trace 'postgresql@*.service' --until alert
+  sigready trace --restart --reload-during-start=kill patroni
   sigready trace --pid 4711 --until exit
   sigready trace --all --duration 5m --format json --output boot.json";
 
@@ -144,9 +145,10 @@ pub struct Output {
 /// What is captured.
 #[derive(Clone, Debug, Args)]
 pub struct Signals {
-    /// The signal a reload sends.
-    #[arg(long, default_value = "HUP", value_name = "SIGNAL", value_parser = signal)]
-    pub signal: Signal,
+    /// The signal a reload sends; by default what the unit's own reload sends, if that is
+    /// known, else HUP.
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    pub signal: Option<Signal>,
     /// Record what the service does on this signal too (repeatable, six at most).
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub record: Vec<Signal>,
@@ -159,6 +161,14 @@ pub struct Signals {
     /// (tracepoint).
     #[arg(long, value_enum, env = "SIGREADY_BACKEND", default_value_t = Backend::Auto)]
     pub backend: Backend,
+}
+
+impl Signals {
+    /// The reload signal where no unit has one of its own.
+    #[must_use]
+    pub fn reload(&self) -> Signal {
+        self.signal.unwrap_or(Signal::HUP)
+    }
 }
 
 /// How handlers and messages are seen.
@@ -308,10 +318,19 @@ pub struct Trace {
     /// Every unit and container of this host.
     #[arg(long, conflicts_with_all = ["units", "pid", "cgroup"])]
     pub all: bool,
-    /// Wait for units that this host doesn't know yet, such as those of a container
-    /// that will be started.
+    /// Wait for the next start: --until counts from it. Takes units too that this host
+    /// doesn't know yet, such as those of a container that will be started.
     #[arg(long)]
     pub wait: bool,
+    /// Ask systemd to restart the units, and trace them from the first fork; for 15 s
+    /// unless --until or --duration is given.
+    #[arg(long)]
+    pub restart: bool,
+    /// After --restart, reload them while they start: through systemd, as in 'systemctl
+    /// restart && systemctl reload', or by the signal itself, as a script with kill does.
+    #[arg(long, value_enum, value_name = "HOW", requires = "restart",
+        num_args = 0..=1, default_missing_value = "systemd")]
+    pub reload_during_start: Option<Reload>,
     /// Ask the systemd below this directory about units, such as a container's root. By
     /// default the one that keeps a unit's cgroup is found and asked.
     #[arg(long, value_name = "DIR", conflicts_with = "bus")]
@@ -329,6 +348,15 @@ pub struct Trace {
     pub signals: Signals,
     #[command(flatten)]
     pub output: Output,
+}
+
+/// How a unit is reloaded while it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reload {
+    /// `systemctl reload`, once the restart is done in systemd's eyes.
+    Systemd,
+    /// The reload signal to the main process, once it is there.
+    Kill,
 }
 
 /// Options of `report`.

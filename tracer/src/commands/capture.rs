@@ -16,7 +16,7 @@ use sigready::{
     timeline::{
         Anchor, Builder, Progress,
         document::{Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Tool, WallTime},
-        observation::Observation,
+        observation::{Observation, ProcessId},
     },
 };
 use tracer_common::{
@@ -90,6 +90,12 @@ impl Capture {
     /// How far it has come.
     pub fn progress(&mut self) -> Progress {
         self.builder.progress()
+    }
+
+    /// The main processes of units whose starts began during the capture, with the signal
+    /// that a reload sends each.
+    pub fn fresh_mains(&self) -> Vec<(String, ProcessId, Signal)> {
+        self.builder.fresh_mains()
     }
 
     /// The units seen since the last call: name and cgroup of each.
@@ -167,6 +173,8 @@ pub struct Recorded {
     pub sent: SignalSet,
     /// Those whose dispositions are.
     pub dispositions: SignalSet,
+    /// Those of them that were asked for.
+    pub shown: SignalSet,
     /// KiB for events that wait.
     buffer: u32,
     backend: Wanted,
@@ -175,13 +183,15 @@ pub struct Recorded {
 impl Recorded {
     /// What ends or reloads services: INT QUIT ABRT KILL USR1 SEGV USR2 TERM.
     const ALWAYS: [u32; 8] = [2, 3, 6, 9, 10, 11, 12, 15];
+    /// What units reload by, besides HUP: USR1 USR2.
+    const RELOADS: [u32; 2] = [10, 12];
     /// The last signal that a runtime installs its catch-all handler for: by then the
     /// kernel side sees how many share it.
     const LAST: SignalSet = SignalSet::of(MAX_SIGNAL);
 
     /// Those that were asked for, and those that always are.
     pub fn asked(options: &Signals) -> Result<Self, Fault> {
-        let asked = options.record.iter().chain([&options.signal]);
+        let asked = options.record.iter().copied().chain([options.reload()]);
         let dispositions = asked.fold(SignalSet::EMPTY, |set, signal| set.union(signal.set()));
         let count = dispositions.union(Self::LAST).0.count_ones();
         if count > MAX_DISPOSITIONS {
@@ -193,7 +203,29 @@ impl Recorded {
         }
         let always = Self::ALWAYS.into_iter().map(SignalSet::of);
         let sent = always.fold(dispositions, SignalSet::union);
-        Ok(Self { sent, dispositions, buffer: options.buffer, backend: options.backend.into() })
+        Ok(Self {
+            sent,
+            dispositions,
+            shown: dispositions,
+            buffer: options.buffer,
+            backend: options.backend.into(),
+        })
+    }
+
+    /// The same for units, which have reload signals of their own: those that are in use
+    /// are captured too, as far as there is room.
+    pub fn of_units(options: &Signals) -> Result<Self, Fault> {
+        let mut recorded = Self::asked(options)?;
+        if options.signal.is_none() {
+            for signal in Self::RELOADS.map(SignalSet::of) {
+                let more = recorded.dispositions.union(signal);
+                if more.union(Self::LAST).0.count_ones() <= MAX_DISPOSITIONS {
+                    recorded.dispositions = more;
+                }
+            }
+            recorded.sent = recorded.sent.union(recorded.dispositions);
+        }
+        Ok(recorded)
     }
 
     /// What the kernel side is asked for.

@@ -52,15 +52,19 @@ pub fn run(options: &Run, talk: &Talk) -> Result<Verdict, Fault> {
     runtime.block_on(async {
         let builder = Builder::new(Setup {
             scope: Scope::Command { parent: std::process::id(), name: name(options) },
-            reload_signal: options.signals.signal,
+            reload_signal: options.signals.reload(),
             units_choose: false,
+            fresh: false,
             recorded: recorded.dispositions,
-            shown: recorded.dispositions,
+            shown: recorded.shown,
             facts: Some(facts(options)),
             anchor,
         });
-        let asked =
-            Asked { command: "run", arguments: arguments(options), signal: options.signals.signal };
+        let asked = Asked {
+            command: "run",
+            arguments: arguments(options),
+            signal: options.signals.reload(),
+        };
         let capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
         let mut session = Session::start(options, &startable, capture, talk)?;
         let ended_by = session.follow(talk).await?;
@@ -123,7 +127,7 @@ impl<'a> Session<'a> {
         let interrupts = Interrupts::new()?;
         let child = startable.start(socket.as_ref())?;
         privileges::drop_unneeded();
-        let schedule = Schedule::new(&options.send, child.pid(), options.signals.signal);
+        let schedule = Schedule::new(&options.send, child.pid(), options.signals.reload());
         if !options.send.is_empty() {
             talk.note(format_args!(
                 "will send {} to process {}",

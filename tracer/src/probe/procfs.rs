@@ -63,6 +63,13 @@ pub fn exe(id: ProcessId) -> Option<String> {
     (process.stat().ok()?.starttime == id.start_ticks).then(|| path_text(&exe))
 }
 
+/// Whether this very process is there, and no zombie.
+#[must_use]
+pub fn is_there(id: ProcessId) -> bool {
+    let stat = Process::new(id.pid as i32).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| stat.starttime == id.start_ticks && stat.state != 'Z')
+}
+
 /// The name of a process that is there, unless it is a zombie.
 #[must_use]
 pub fn name(pid: u32) -> Option<String> {

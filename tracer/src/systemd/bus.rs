@@ -1,8 +1,9 @@
 //! A connection to one systemd (org.freedesktop.systemd1(5)).
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use futures_lite::StreamExt as _;
 use tokio::{net::UnixStream, time::timeout};
 use zbus::{
     Connection, Message, MessageStream,
@@ -113,6 +114,18 @@ impl Bus {
         Ok(answer.body().deserialize()?)
     }
 
+    /// Has systemd queue a job for a unit (`RestartUnit`, `ReloadUnit`), in place of what
+    /// is in its way. Gives the job's object.
+    pub async fn start_job(&self, method: &str, unit: &str) -> Result<String> {
+        let answer = self.manager(method, &(unit, "replace")).await?;
+        Ok(answer.body().deserialize::<OwnedObjectPath>()?.to_string())
+    }
+
+    /// Listens for the ends of jobs from now on.
+    pub async fn jobs(&self) -> Result<Jobs> {
+        Ok(Jobs { stream: self.subscribe().await?, ended: HashMap::new() })
+    }
+
     /// Calls a method of the manager itself.
     pub async fn manager(
         &self,
@@ -132,6 +145,31 @@ impl Bus {
     ) -> zbus::Result<Message> {
         let destination = self.routed.then_some(destination);
         self.connection.call_method(destination, object, Some(interface), method, arguments).await
+    }
+}
+
+/// The ends of jobs.
+pub struct Jobs {
+    stream: MessageStream,
+    ended: HashMap<String, String>,
+}
+
+impl Jobs {
+    /// Waits for the end of a job, and gives its result: `done`, `failed`, `canceled`, …
+    pub async fn end_of(&mut self, job: &str) -> Result<String> {
+        loop {
+            if let Some(result) = self.ended.remove(job) {
+                return Ok(result);
+            }
+            let message = self.stream.next().await.context("systemd closed the connection")??;
+            let header = message.header();
+            if header.member().is_some_and(|member| member.as_str() == "JobRemoved") {
+                let body = message.body();
+                let (_, job, _, result): (u32, OwnedObjectPath, String, String) =
+                    body.deserialize()?;
+                self.ended.insert(job.to_string(), result);
+            }
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     bus::{self, Bus},
     manager::Manager,
     properties::{self, Properties},
+    unit_files::{self, Found},
 };
 use crate::{
     probe::clock,
@@ -68,7 +69,7 @@ impl Watch {
 
     /// Watches a unit: its settings are told, and every state from now on.
     pub fn unit(&mut self, manager: &Manager, name: String, cgroup: String) {
-        let watched = Watched { name, cgroup, told_until: 0 };
+        let watched = Watched { name, cgroup, told_until: 0, has_facts: false };
         // The task ends with the runtime, and not before.
         let _ = self.task(manager).send(Request::Watch(watched));
     }
@@ -136,6 +137,8 @@ struct Watched {
     cgroup: String,
     /// `CLOCK_MONOTONIC` µs of the last state that was told.
     told_until: u64,
+    /// Whether systemd has told its settings.
+    has_facts: bool,
 }
 
 /// Attends to one manager.
@@ -236,7 +239,7 @@ impl Attendant {
 
     /// Asks for everything about a unit, and tells it.
     async fn ask(&mut self, bus: &Bus, object: &str) {
-        let Some(watched) = self.watched.get(object) else {
+        let Some(watched) = self.watched.get_mut(object) else {
             return;
         };
         let answer = async {
@@ -249,11 +252,12 @@ impl Attendant {
             Ok(now) => {
                 let problem = properties::problem(&now.unit);
                 let facts = problem.is_none().then(|| properties::facts(&now.service));
-                self.tell_news(watched, facts, problem);
+                watched.has_facts |= facts.is_some();
+                tell_news(&self.tell, watched, facts, problem);
                 self.heard.insert(object.to_owned(), now);
                 self.tell_states(object);
             }
-            Err(error) => self.tell_news(watched, None, Some(format!("{error:#}"))),
+            Err(error) => tell_news(&self.tell, watched, None, Some(format!("{error:#}"))),
         }
     }
 
@@ -307,16 +311,33 @@ impl Attendant {
         }
     }
 
-    fn tell_news(&self, watched: &Watched, facts: Option<UnitFacts>, problem: Option<String>) {
-        let cgroup = watched.cgroup.clone();
-        let news = UnitNews { cgroup, facts, problem, ..UnitNews::default() };
-        let fact = Fact::Unit(Box::new(news));
-        let _ = self.tell.send(Observation { at: clock::boot_ns(), fact });
-    }
-
+    /// Without systemd, its files tell what it would have loaded.
     fn tell_problem(&self, failure: &anyhow::Error) {
-        for watched in self.watched.values() {
-            self.tell_news(watched, None, Some(format!("{failure:#}")));
+        for watched in self.watched.values().filter(|watched| !watched.has_facts) {
+            let found = match &self.manager {
+                Manager::Root { root, user: None, .. } => unit_files::read(root, &watched.name),
+                _ => Found::Nothing,
+            };
+            let (facts, addition) = match found {
+                Found::Unit { facts, .. } => (Some(*facts), "; the settings are from unit files"),
+                Found::Masked => (None, ", and it is masked"),
+                Found::Nothing => (None, ""),
+            };
+            let problem = Some(format!("{failure:#}{addition}"));
+            tell_news(&self.tell, watched, facts, problem);
         }
     }
+}
+
+fn tell_news(
+    tell: &UnboundedSender<Observation>,
+    watched: &Watched,
+    facts: Option<UnitFacts>,
+    problem: Option<String>,
+) {
+    let cgroup = watched.cgroup.clone();
+    let news = UnitNews { cgroup, facts, problem, ..UnitNews::default() };
+    let fact = Fact::Unit(Box::new(news));
+    // Nobody listens any more when the trace is over.
+    let _ = tell.send(Observation { at: clock::boot_ns(), fact });
 }

@@ -8,7 +8,7 @@ use tracer_common::signal::SignalSet;
 
 use super::{
     activation::{self, Frame},
-    attribution::{Attribution, Service as Attributed, Stage},
+    attribution::{Attribution, Service as Attributed, Stage, Start},
     collected::Collected,
     document::{Service, ServiceKind},
     observation::{Fact, Observation, ProcessId},
@@ -30,6 +30,8 @@ pub struct Setup {
     pub reload_signal: Signal,
     /// Whether a unit's own reload signal takes its place.
     pub units_choose: bool,
+    /// Whether only starts that begin during the capture count as progress.
+    pub fresh: bool,
     /// The signals whose dispositions the kernel side reports. It reports one more, which
     /// tells a runtime's catch-all handler.
     pub recorded: SignalSet,
@@ -198,7 +200,8 @@ impl Builder {
         let mut stages = Vec::new();
         for index in 0..self.attribution.services.len() {
             let service = &self.attribution.services[index];
-            let Some(last) = service.activations.last() else {
+            let fresh = |start: &&Start| !self.setup.fresh || start.collected.joined_at.is_none();
+            let Some(last) = service.activations.last().filter(fresh) else {
                 continue;
             };
             let count = last.collected.count();
@@ -230,6 +233,20 @@ impl Builder {
             ready: milestones.ready_ns.is_some(),
             exited: milestones.exit_ns.is_some(),
         }
+    }
+
+    /// The main processes of units whose last start began during the capture, with the
+    /// signal that a reload sends each.
+    #[must_use]
+    pub fn fresh_mains(&self) -> Vec<(String, ProcessId, Signal)> {
+        let units = self.attribution.services.iter();
+        units
+            .filter_map(|service| {
+                let last = service.activations.last()?;
+                let main = last.collected.main().filter(|_| last.collected.joined_at.is_none())?;
+                Some((service.named.name.clone(), main, self.signal(service)))
+            })
+            .collect()
     }
 
     /// The units seen so far, after the first `known` services: name and cgroup of each.

@@ -38,6 +38,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The one with a newer systemd.
+#[allow(dead_code, reason = "each test file uses its part")]
 pub fn newer_root() -> PathBuf {
     named_by("SIGREADY_NEWER_ROOT")
 }

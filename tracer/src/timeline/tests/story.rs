@@ -332,6 +332,7 @@ impl Story {
             scope: self.scope.clone(),
             reload_signal: Signal::HUP,
             units_choose: true,
+            fresh: false,
             recorded: Signal::HUP.set(),
             shown: Signal::HUP.set(),
             facts: self.facts.clone(),

@@ -1,0 +1,157 @@
+//! What a trace does to the units it watches, if it was told to and not otherwise: have
+//! systemd restart them, and reload them while they start.
+
+use std::{future::pending, path::Path};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    sys::signal::{Signal as NixSignal, kill},
+    unistd::Pid,
+};
+use sigready::{
+    probe::procfs,
+    signal::Signal,
+    systemd::{bus::Bus, manager::Manager},
+    timeline::observation::ProcessId,
+};
+use tokio::task::JoinHandle;
+
+use super::wanted::Wanted;
+use crate::{
+    cli::{Reload, Trace},
+    commands::{capture::Capture, fault::Fault, talk::Talk},
+};
+
+/// What is to be done.
+pub struct Errand {
+    manager: Manager,
+    /// To be restarted.
+    units: Vec<String>,
+    reload: Option<Reload>,
+    /// To be sent their reload signal once they have a main process.
+    unsent: Vec<String>,
+    running: Option<JoinHandle<Result<()>>>,
+}
+
+impl Errand {
+    /// Checks what was asked for.
+    pub fn asked(options: &Trace, wanted: &Wanted) -> Result<Self, Fault> {
+        let units = match wanted.exact() {
+            _ if !options.restart => &[],
+            Some(units) => units,
+            None => {
+                return Err(Fault::usage(
+                    "--restart needs the names of units: what a glob, --all, --pid or --cgroup \
+                     take in is not restarted",
+                ));
+            }
+        };
+        let root = || options.root.as_deref().filter(|root| *root != Path::new("/"));
+        let manager = match (&options.bus, root()) {
+            (Some(address), _) => Manager::Address(address.clone()),
+            (None, Some(root)) => Manager::below(root.to_owned()),
+            (None, None) => Manager::host(),
+        };
+        Ok(Self {
+            manager,
+            units: units.to_vec(),
+            reload: options.reload_during_start,
+            unsent: Vec::new(),
+            running: None,
+        })
+    }
+
+    /// Says what will be done, and sets out to do it.
+    pub fn begin(&mut self, talk: &Talk) {
+        if self.units.is_empty() {
+            return;
+        }
+        let names = self.units.join(", ");
+        match self.reload {
+            None => talk.note(format_args!("asking systemd to restart {names}")),
+            Some(Reload::Systemd) => talk.note(format_args!(
+                "asking systemd to restart {names}, and to reload as soon as that is done"
+            )),
+            Some(Reload::Kill) => {
+                talk.note(format_args!(
+                    "asking systemd to restart {names}; each new main process will be sent its \
+                     reload signal at once"
+                ));
+                self.unsent.clone_from(&self.units);
+            }
+        }
+        let by_systemd = self.reload == Some(Reload::Systemd);
+        let work = work(self.manager.clone(), self.units.clone(), by_systemd);
+        self.running = Some(tokio::spawn(work));
+    }
+
+    /// Whether a main process is waited for.
+    pub fn waits(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// The end of what systemd was asked for. Never, if that was nothing.
+    pub async fn done(&mut self) -> Result<()> {
+        let Some(running) = &mut self.running else {
+            return pending().await;
+        };
+        let done = running.await.context("the request to systemd was lost");
+        self.running = None;
+        done?
+    }
+
+    /// Sends what is due.
+    pub fn act(&mut self, capture: &Capture, talk: &Talk) {
+        if self.unsent.is_empty() {
+            return;
+        }
+        for (name, id, signal) in capture.fresh_mains() {
+            if !self.unsent.contains(&name) {
+                continue;
+            }
+            self.unsent.retain(|unit| *unit != name);
+            match send(id, signal) {
+                Ok(()) => {
+                    talk.note(format_args!("sent {signal} to process {} of {name}", id.pid));
+                }
+                Err(error) => log::warn!("{error:#}"),
+            }
+        }
+    }
+}
+
+/// To the very process, and not to one that has taken over its pid.
+fn send(id: ProcessId, signal: Signal) -> Result<()> {
+    let context = || format!("could not send {signal} to process {}", id.pid);
+    if !procfs::is_there(id) {
+        return Err(anyhow::anyhow!("it has ended already")).with_context(context);
+    }
+    let signal = NixSignal::try_from(signal.number().cast_signed()).with_context(context)?;
+    kill(Pid::from_raw(id.pid.cast_signed()), signal).with_context(context)
+}
+
+/// Restarts all units at once, and reloads each when its restart is done.
+async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> {
+    let bus = Bus::connect(&manager).await?;
+    let mut jobs = bus.jobs().await?;
+    let mut restarts = Vec::new();
+    for unit in &units {
+        let job = bus.start_job("RestartUnit", unit).await;
+        restarts.push(job.with_context(|| format!("systemd would not restart {unit}"))?);
+    }
+    for (unit, job) in units.iter().zip(restarts) {
+        let result = jobs.end_of(&job).await?;
+        if result != "done" {
+            log::warn!("systemd's restart of {unit} ended with '{result}'");
+        }
+        if reload {
+            let job = bus.start_job("ReloadUnit", unit).await;
+            // A unit that is down can't be reloaded, which the timeline shows.
+            match job {
+                Ok(_) => {}
+                Err(error) => log::warn!("systemd would not reload {unit}: {error:#}"),
+            }
+        }
+    }
+    Ok(())
+}

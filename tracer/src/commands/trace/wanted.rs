@@ -1,0 +1,226 @@
+//! What is to be traced, checked against what is there.
+
+use std::path::Path;
+
+use anyhow::Result;
+use globset::GlobBuilder;
+use sigready::{
+    probe::{
+        attach::{Attached, Reach},
+        cgroups::Hierarchies,
+        procfs,
+        scope::ScopeMaps,
+    },
+    systemd::unit_files::{self, Found},
+    timeline::{Scope, Selector},
+};
+
+use crate::{
+    cli::Trace,
+    commands::{fault::Fault, talk::Talk},
+};
+
+/// What is to be traced, checked against what is there.
+pub struct Wanted {
+    /// Unit names and globs, with their suffix.
+    units: Vec<String>,
+    pids: Vec<u32>,
+    /// Paths from the hierarchy's root.
+    cgroups: Vec<String>,
+    all: bool,
+}
+
+impl Wanted {
+    /// Checks what was asked for. An alias is taken for the unit it names.
+    pub fn resolve(options: &Trace, hierarchies: &Hierarchies, talk: &Talk) -> Result<Self, Fault> {
+        let root = options.root.as_deref().unwrap_or(Path::new("/"));
+        let mut units = Vec::new();
+        for given in &options.units {
+            let unit = with_suffix(given);
+            matcher(&unit)?;
+            if is_glob(&unit) {
+                units.push(unit);
+                continue;
+            }
+            match unit_files::read(root, &unit) {
+                Found::Unit { name, .. } if name != unit => {
+                    talk.note(format_args!("{unit} is another name of {name}"));
+                    units.push(name);
+                }
+                Found::Unit { .. } => units.push(unit),
+                Found::Masked if !runs(&unit, hierarchies) => {
+                    return Err(Fault::usage(format_args!(
+                        "'{unit}' is masked: systemd won't start it (systemctl unmask {unit})"
+                    )));
+                }
+                Found::Nothing if !options.wait && !runs(&unit, hierarchies) => {
+                    return Err(Fault::usage(format_args!(
+                        "there is no unit '{unit}' on this host: no unit file and no cgroup has \
+                         that name (if it is in a container that is yet to start, add --wait)"
+                    )));
+                }
+                Found::Masked | Found::Nothing => units.push(unit),
+            }
+        }
+        for pid in &options.pid {
+            if procfs::name(*pid).is_none() {
+                return Err(Fault::usage(format_args!("there is no process {pid}")));
+            }
+        }
+        let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
+        let cgroups = cgroups.collect::<Result<_, _>>()?;
+        Ok(Self { units, pids: options.pid.clone(), cgroups, all: options.all })
+    }
+
+    /// The units that were asked for by their names; none if any was asked for by a glob.
+    pub fn exact(&self) -> Option<&[String]> {
+        let exact = !self.units.is_empty() && !self.units.iter().any(|unit| is_glob(unit));
+        exact.then_some(self.units.as_slice())
+    }
+
+    /// How much of the host the kernel side reports.
+    pub fn reach(&self) -> Reach {
+        if self.all || self.units.iter().any(|unit| is_glob(unit)) {
+            Reach::Everything
+        } else {
+            Reach::Listed
+        }
+    }
+
+    /// What the timelines are built of.
+    pub fn scope(&self, options: &Trace) -> Scope {
+        if options.all {
+            return Scope::All;
+        }
+        let units = self.units.iter().filter_map(|unit| matcher(unit).ok()).map(Selector::Unit);
+        let pids = self.pids.iter().copied().map(Selector::Process);
+        let cgroups = self.cgroups.iter().cloned().map(Selector::Cgroup);
+        Scope::Selected(units.chain(pids).chain(cgroups).collect())
+    }
+
+    /// For the record.
+    pub fn arguments(&self) -> Vec<String> {
+        if self.all {
+            return vec!["all units and containers".to_owned()];
+        }
+        let pids = self.pids.iter().map(|pid| format!("pid {pid}"));
+        self.units.iter().cloned().chain(pids).chain(self.cgroups.iter().cloned()).collect()
+    }
+
+    /// Tells the attached kernel side, which reports nothing else.
+    pub fn list(&self, attached: &mut Attached, hierarchies: &Hierarchies) -> Result<()> {
+        if matches!(self.reach(), Reach::Everything) {
+            return Ok(());
+        }
+        let mut maps = ScopeMaps::of(&mut attached.ebpf);
+        for unit in &self.units {
+            maps.add_name(unit)?;
+        }
+        for pid in &self.pids {
+            maps.add_tree(*pid, procfs::children)?;
+        }
+        for cgroup in hierarchies.scan() {
+            if self.includes(&cgroup.path) {
+                maps.add_cgroup(&cgroup)?;
+            }
+        }
+        // In a v1 hierarchy it is the processes that are listed, not their cgroup.
+        for (pid, path) in procfs::cgroups(hierarchies) {
+            if self.includes(&path) {
+                maps.add_process(pid)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn includes(&self, path: &str) -> bool {
+        let of_unit = path.split('/').any(|name| self.units.iter().any(|unit| unit == name));
+        of_unit
+            || self.cgroups.iter().any(|cgroup| {
+                path.strip_prefix(cgroup.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+    }
+
+    /// Whether only processes were asked for, and none is left.
+    pub fn is_gone(&self) -> bool {
+        !self.pids.is_empty()
+            && self.units.is_empty()
+            && self.cgroups.is_empty()
+            && self.pids.iter().all(|pid| procfs::name(*pid).is_none())
+    }
+}
+
+fn with_suffix(name: &str) -> String {
+    const SUFFIXES: [&str; 4] = [".service", ".scope", ".socket", ".slice"];
+    if SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) || name.ends_with('*') {
+        name.to_owned()
+    } else {
+        format!("{name}.service")
+    }
+}
+
+fn is_glob(unit: &str) -> bool {
+    unit.contains(['*', '?', '['])
+}
+
+/// A glob over unit names, with a backslash meaning itself: escaped names have them.
+fn matcher(unit: &str) -> Result<globset::GlobMatcher, Fault> {
+    GlobBuilder::new(unit)
+        .backslash_escape(false)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| Fault::usage(format_args!("'{unit}' is not a unit name or glob: {error}")))
+}
+
+/// Whether there is a cgroup of this unit, in this or a container's tree.
+fn runs(unit: &str, hierarchies: &Hierarchies) -> bool {
+    hierarchies.scan().iter().any(|cgroup| cgroup.path.rsplit('/').next() == Some(unit))
+}
+
+/// A cgroup's path from its hierarchy's root, given that or the path of its directory.
+fn cgroup_path(given: &Path, hierarchies: &Hierarchies) -> Result<String, Fault> {
+    let roots = || {
+        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
+        hierarchies.unified.iter().chain(systemd)
+    };
+    let inside = roots()
+        .find_map(|root| given.strip_prefix(root).ok())
+        .unwrap_or_else(|| given.strip_prefix("/").unwrap_or(given));
+    let there = roots().any(|root| root.join(inside).is_dir());
+    if !there || inside.as_os_str().is_empty() {
+        return Err(Fault::usage(format_args!(
+            "there is no cgroup {} (looked below {})",
+            given.display(),
+            roots().map(|root| root.display().to_string()).collect::<Vec<_>>().join(" and ")
+        )));
+    }
+    Ok(format!("/{}", inside.to_string_lossy().trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suffix_of_a_service_may_be_left_out() {
+        assert_eq!(with_suffix("nginx"), "nginx.service");
+        assert_eq!(with_suffix("nginx.service"), "nginx.service");
+        assert_eq!(with_suffix("postgresql@*"), "postgresql@*");
+    }
+
+    #[test]
+    fn a_backslash_in_a_unit_name_is_a_backslash() {
+        let matcher = matcher(r"foo\x2dbar@a-b.service").unwrap();
+        assert!(matcher.is_match(r"foo\x2dbar@a-b.service"));
+        assert!(!matcher.is_match("foox2dbar@a-b.service"));
+    }
+
+    #[test]
+    fn a_glob_that_is_not_one_is_refused_with_a_reason() {
+        let Err(Fault::Usage(sentence)) = matcher("foo[.service") else {
+            panic!("accepted");
+        };
+        assert!(sentence.contains("foo[.service"), "{sentence}");
+    }
+}
