@@ -143,6 +143,33 @@ impl Container {
         Self { nspawn, shared, name }
     }
 
+    /// The container's systemd, by its pid here.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn init(&self) -> u32 {
+        let scopes = HIERARCHIES.iter().map(|hierarchy| {
+            Path::new(hierarchy).join(&self.name).join("payload/init.scope/cgroup.procs")
+        });
+        let procs = scopes.filter_map(|procs| fs::read_to_string(procs).ok());
+        let mut pids = procs.filter_map(|procs| procs.lines().next()?.parse().ok());
+        pids.next().expect("the container has a systemd in a cgroup of its own")
+    }
+
+    /// Waits until the scenario has made a file in `/shared`.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn wait_for(&self, name: &str) {
+        let begun = Instant::now();
+        while !self.shared.path().join(name).exists() {
+            assert!(begun.elapsed() < PATIENCE, "no {name}:\n{}", self.read("stderr"));
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Puts a file into `/shared`.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn put(&self, name: &str, text: &str) {
+        fs::write(self.shared.path().join(name), text).unwrap();
+    }
+
     /// Waits for the end of the scenario.
     #[allow(dead_code, reason = "each test file uses its part")]
     pub fn finish(self) -> Results {

@@ -1,0 +1,176 @@
+//! `trace --restart` on a unit of a container, asked for from outside, with systemd as the
+//! witness of what was done to it.
+
+#[path = "support/container.rs"]
+mod container;
+
+use std::process::Command;
+
+use assert_cmd::cargo::cargo_bin;
+use container::{Container, Hierarchy};
+use serde_json::Value;
+
+/// Keeps the container until it is told that the test is over.
+const KEEP: &str = "
+    touch /shared/up
+    while [ ! -e /shared/over ]; do sleep 0.1; done
+    systemctl show -p Result,NRestarts,ActiveState";
+
+/// What a trace left: exit status, what it said, its report.
+struct Traced {
+    status: Option<i32>,
+    said: String,
+    report: Value,
+}
+
+fn trace(container: &Container, arguments: &[&str]) -> Traced {
+    let root = format!("/proc/{}/root", container.init());
+    let output = Command::new(cargo_bin("sigready"))
+        .args(["trace", "--root", &root, "--format", "json"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    Traced { status: output.status.code(), said, report }
+}
+
+fn activations<'a>(report: &'a Value, unit: &str) -> &'a Vec<Value> {
+    let mut services = report["services"].as_array().unwrap().iter();
+    let service = services.find(|service| service["name"] == unit);
+    service.unwrap_or_else(|| panic!("{report:#}"))["activations"].as_array().unwrap()
+}
+
+fn alerts(activation: &Value) -> Vec<&str> {
+    let alerts = activation["alerts"].as_array().unwrap().iter();
+    alerts.map(|alert| alert["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_reload_while_patroni_starts_kills_it_through_systemd_and_by_hand() {
+    let container = Container::boot(
+        Hierarchy::Unified,
+        &format!(
+            "ip link set lo up\nsystemctl start patroni\nsleep 2\n{KEEP} patroni > /shared/state"
+        ),
+        &[],
+    );
+    container.wait_for("up");
+    for how in ["systemd", "kill"] {
+        let reload = format!("--reload-during-start={how}");
+        let traced = trace(&container, &["patroni", "--restart", &reload, "--duration", "4s"]);
+        assert!(
+            traced.said.contains("asking systemd to restart patroni.service"),
+            "{}",
+            traced.said
+        );
+        assert_eq!(traced.status, Some(3), "{}", traced.said);
+        let starts = activations(&traced.report, "patroni.service");
+        let last = starts.last().unwrap();
+        assert_eq!(last["outcome"]["signal"], "HUP", "{how}: {last:#}");
+        assert_eq!(last["joined_ns"], Value::Null);
+        assert!(alerts(last).contains(&"reload-before-handler"), "{how}: {last:#}");
+        let signals = last["events"].as_array().unwrap().iter();
+        let mut hups =
+            signals.filter(|event| event["kind"] == "signal" && event["signal"] == "HUP");
+        let sender = if how == "kill" { "sigready" } else { "kill" };
+        assert!(hups.any(|hup| hup["sender"]["comm"] == sender), "{how}: {last:#}");
+        assert_eq!(last["systemd"]["result"], "success", "{how}: {last:#}");
+    }
+    container.put("over", "");
+    let state = container.finish().file("state");
+    assert!(state.contains("ActiveState=inactive") && state.contains("Result=success"), "{state}");
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_notify_unit_is_not_reloaded_by_systemd_before_it_is_ready() {
+    const SERVICE: &str = "\
+import os, signal, socket, time
+time.sleep(0.5)
+signal.signal(signal.SIGHUP, lambda *a: None)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ['NOTIFY_SOCKET'])
+s.send(b'READY=1')
+while True:
+    time.sleep(1)
+";
+    const UNIT: &str = "\
+[Service]
+Type=notify
+ExecStart=/usr/bin/python3 /shared/service.py
+ExecReload=/bin/kill -HUP $MAINPID
+";
+    let container = Container::boot(
+        Hierarchy::Unified,
+        &format!(
+            "cp /shared/told.service /run/systemd/system/
+             ln -s told.service /run/systemd/system/teller.service
+             systemctl daemon-reload
+             {KEEP} told > /shared/state"
+        ),
+        &[("service.py", SERVICE), ("told.service", UNIT)],
+    );
+    container.wait_for("up");
+    // By its other name.
+    let traced =
+        trace(&container, &["teller", "--restart", "--reload-during-start", "--duration", "4s"]);
+    assert!(
+        traced.said.contains("teller.service is another name of told.service"),
+        "{}",
+        traced.said
+    );
+    assert_eq!(traced.status, Some(0), "{}\n{:#}", traced.said, traced.report);
+    let start = &activations(&traced.report, "told.service")[0];
+    assert_eq!(alerts(start), [""; 0], "{start:#}");
+    let ready = start["milestones"]["ready_ns"].as_i64().unwrap();
+    assert!(start["milestones"]["first_reload_ns"].as_i64().unwrap() > ready, "{start:#}");
+    container.put("over", "");
+    let state = container.finish().file("state");
+    assert!(state.contains("ActiveState=active"), "{state}");
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn without_any_systemd_to_ask_the_unit_files_tell_the_settings() {
+    const UNIT: &str = "\
+[Service]
+Restart=on-failure
+ExecStart=/bin/sleep 60
+ExecReload=/bin/kill -HUP $MAINPID
+";
+    let container = Container::boot(
+        Hierarchy::Unified,
+        &format!(
+            "cp /shared/mute.service /run/systemd/system/
+             systemctl daemon-reload
+             systemctl start mute
+             systemctl stop dbus.socket dbus.service
+             mount -t tmpfs tmpfs /run/dbus
+             {KEEP} mute > /shared/state"
+        ),
+        &[("mute.service", UNIT)],
+    );
+    container.wait_for("up");
+    let traced = trace(&container, &["mute", "--duration", "1s"]);
+    let service = &traced.report["services"][0];
+    assert_eq!(service["unit"]["source"], "unit_files", "{:#}", traced.report);
+    assert_eq!(service["unit"]["restart"], "on-failure");
+    assert_eq!(service["unit"]["reload_signal"], "HUP");
+    assert!(service["unit_problem"].as_str().unwrap().contains("cannot reach systemd"));
+    container.put("over", "");
+    container.finish();
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_restart_of_what_is_not_a_named_unit_is_refused() {
+    for arguments in [&["nginx*", "--restart"][..], &["--all", "--restart"]] {
+        let output =
+            Command::new(cargo_bin("sigready")).arg("trace").args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("--restart needs the names of units"), "{said}");
+    }
+}
