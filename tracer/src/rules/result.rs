@@ -146,13 +146,9 @@ pub enum Decider {
 pub fn predict(facts: &UnitFacts, end: End, stage: Stage) -> Option<Prediction> {
     let result = result(facts, end, stage)?;
     // The lists are about the main process, and until ExecStart= has returned there is none.
-    let (prevent, force) = match (facts.service_type.as_deref(), stage) {
-        (Some("forking"), Stage::Starting) => (None, None),
-        _ => {
-            let prevent = facts.restart_prevent_exit_status.as_ref();
-            (prevent, facts.restart_force_exit_status.as_ref())
-        }
-    };
+    let has_main = facts.service_type.as_deref() != Some("forking") || stage != Stage::Starting;
+    let prevent = facts.restart_prevent_exit_status.as_ref().filter(|_| has_main);
+    let force = facts.restart_force_exit_status.as_ref().filter(|_| has_main);
     let remains = result == ServiceResult::Success && facts.remain_after_exit == Some(true);
     let (restarts, decided_by) = if remains {
         (Some(false), Decider::Remain)

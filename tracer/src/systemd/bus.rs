@@ -1,6 +1,6 @@
 //! A connection to one systemd (org.freedesktop.systemd1(5)).
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use futures_lite::StreamExt as _;
@@ -8,7 +8,7 @@ use tokio::{net::UnixStream, time::timeout};
 use zbus::{
     Connection, Message, MessageStream,
     connection::Builder,
-    zvariant::{DynamicType, OwnedObjectPath},
+    zvariant::{DynamicType, OwnedObjectPath, OwnedValue},
 };
 
 use super::{manager::Manager, properties::Properties};
@@ -114,6 +114,13 @@ impl Bus {
         Ok(answer.body().deserialize()?)
     }
 
+    /// systemd's version.
+    pub async fn version(&self) -> Result<String> {
+        let answer = self.call(SYSTEMD, ROOT, PROPERTIES, "Get", &(MANAGER, "Version")).await?;
+        let version: OwnedValue = answer.body().deserialize()?;
+        Ok(version.try_into()?)
+    }
+
     /// Has systemd queue a job for a unit (`RestartUnit`, `ReloadUnit`), in place of what
     /// is in its way. Gives the job's object.
     pub async fn start_job(&self, method: &str, unit: &str) -> Result<String> {
@@ -182,7 +189,7 @@ pub fn object(name: &str) -> String {
         if byte.is_ascii_alphabetic() || (index > 0 && byte.is_ascii_digit()) {
             object.push(char::from(byte));
         } else {
-            object.push_str(&format!("_{byte:02x}"));
+            let _ = write!(object, "_{byte:02x}");
         }
     }
     object

@@ -1,7 +1,7 @@
 //! D-Bus properties of a unit, read as settings and states. A property that this
 //! systemd does not have is unknown.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use zbus::zvariant::{Array, OwnedValue, Structure, Value};
 
@@ -45,6 +45,7 @@ pub fn facts(service: &Properties) -> UnitFacts {
         // It counts in µs, and has all ones for no limit.
         timeout_start_ns: number(service, "TimeoutStartUSec")
             .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
+        systemd: None,
         source: Some(FactsSource::Dbus),
     }
 }
@@ -132,12 +133,11 @@ pub fn states(unit: &Properties, service: &Properties) -> Vec<Since> {
 #[must_use]
 pub fn invocation_id(unit: &Properties) -> Option<String> {
     let bytes = unit.get("InvocationID")?.downcast_ref::<Array>().ok()?;
-    let hex: String = bytes
-        .inner()
-        .iter()
-        .filter_map(|byte| byte.downcast_ref::<u8>().ok())
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let bytes = bytes.inner().iter().filter_map(|byte| byte.downcast_ref::<u8>().ok());
+    let hex = bytes.fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
     (!hex.is_empty()).then_some(hex)
 }
 

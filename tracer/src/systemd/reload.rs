@@ -13,8 +13,7 @@ pub fn signal(command_lines: &[Vec<String>]) -> Option<Signal> {
 fn of_command(argv: &[String]) -> Option<Signal> {
     let name = argv.first()?.rsplit('/').next()?;
     match name {
-        "kill" => of_kill(&argv[1..]),
-        "pkill" | "killall" => of_kill(&argv[1..]),
+        "kill" | "pkill" | "killall" => of_kill(&argv[1..]),
         "sh" | "bash" | "dash" => {
             let script = argv.iter().skip_while(|word| *word != "-c").nth(1)?;
             of_script(script)

@@ -57,7 +57,7 @@ pub fn read(root: &Path, name: &str) -> Found {
     let Some((name, fragment)) = fragment(root, name) else {
         return Found::Nothing;
     };
-    if is_null(root, &fragment) {
+    if is_null(&fragment) {
         return Found::Masked;
     }
     let files: Vec<PathBuf> = std::iter::once(fragment).chain(drop_ins(root, &name)).collect();
@@ -83,7 +83,7 @@ fn fragment(root: &Path, asked: &str) -> Option<(String, PathBuf)> {
         let found = [Some(name.clone()), template(&name)]
             .into_iter()
             .flatten()
-            .find_map(|file| Some(directories(root).map(|d| d.join(&file)).find(|f| exists(f))?));
+            .find_map(|file| directories(root).map(|d| d.join(&file)).find(|f| exists(f)));
         let file = found?;
         let target = fs::read_link(&file).ok().and_then(|to| {
             let to = to.file_name()?.to_str()?.to_owned();
@@ -108,10 +108,10 @@ fn exists(file: &Path) -> bool {
     file.symlink_metadata().is_ok()
 }
 
-fn is_null(root: &Path, file: &Path) -> bool {
-    let links_to_null = fs::read_link(file).is_ok_and(|to| to == Path::new("/dev/null"));
-    // An empty file masks too.
-    links_to_null || (root.is_dir() && file.metadata().is_ok_and(|meta| meta.len() == 0))
+/// Whether a file masks: a link to /dev/null does, and an empty file.
+fn is_null(file: &Path) -> bool {
+    fs::read_link(file).is_ok_and(|to| to == Path::new("/dev/null"))
+        || file.metadata().is_ok_and(|meta| meta.len() == 0)
 }
 
 /// `foo@.service` of `foo@bar.service`.
@@ -137,7 +137,7 @@ fn drop_ins(root: &Path, name: &str) -> Vec<PathBuf> {
             }
         }
     }
-    files.into_values().filter(|file| !is_null(root, file)).collect()
+    files.into_values().filter(|file| !is_null(file)).collect()
 }
 
 /// The names whose drop-ins a unit takes, the most specific first.
@@ -278,6 +278,7 @@ impl Settings {
             kill_mode: Some(self.one("KillMode").unwrap_or("control-group").to_owned()),
             // A span in systemd's own notation, and a default that the manager has.
             timeout_start_ns: None,
+            systemd: None,
             source: Some(FactsSource::UnitFiles),
             service_type: Some(service_type),
         }
@@ -291,10 +292,9 @@ const PREFIXES: [char; 6] = ['-', '@', ':', '+', '!', '|'];
 fn statuses(lines: &[String]) -> ExitStatuses {
     let mut statuses = ExitStatuses::default();
     for word in lines.iter().flat_map(|line| line.split_whitespace()) {
-        if let Ok(code) = word.parse() {
+        let named = EXIT_NAMES.iter().find(|(name, _)| *name == word).map(|(_, code)| *code);
+        if let Some(code) = named.or_else(|| word.parse().ok()) {
             statuses.codes.push(code);
-        } else if let Some(code) = EXIT_NAMES.iter().find(|(name, _)| *name == word) {
-            statuses.codes.push(code.1);
         } else if let Ok(signal) = word.parse() {
             statuses.signals.push(signal);
         }
@@ -358,10 +358,9 @@ impl Specifiers {
                 Some('I') => text.push_str(&unescape(&self.instance)),
                 Some('t') => text.push_str("/run"),
                 Some('S') => text.push_str("/var/lib"),
-                Some('%') => text.push('%'),
+                Some('%') | None => text.push('%'),
                 // What depends on the host stays as it is written.
                 Some(other) => text.extend(['%', other]),
-                None => text.push('%'),
             }
         }
         text

@@ -81,6 +81,7 @@ impl Watch {
                 manager: manager.clone(),
                 watched: BTreeMap::new(),
                 heard: HashMap::new(),
+                version: None,
                 tell: self.tell.clone(),
             };
             tokio::spawn(attendant.attend(requests));
@@ -148,6 +149,8 @@ struct Attendant {
     watched: BTreeMap<String, Watched>,
     /// By their objects.
     heard: HashMap<String, Heard>,
+    /// systemd's version.
+    version: Option<String>,
     tell: UnboundedSender<Observation>,
 }
 
@@ -181,9 +184,10 @@ impl Attendant {
         }
     }
 
-    async fn connect(&self) -> Result<(Bus, MessageStream)> {
+    async fn connect(&mut self) -> Result<(Bus, MessageStream)> {
         let bus = Bus::connect(&self.manager).await?;
         let stream = bus.subscribe().await?;
+        self.version = bus.version().await.ok();
         Ok((bus, stream))
     }
 
@@ -251,7 +255,9 @@ impl Attendant {
         match answer.await {
             Ok(now) => {
                 let problem = properties::problem(&now.unit);
-                let facts = problem.is_none().then(|| properties::facts(&now.service));
+                let systemd = self.version.clone();
+                let facts = || UnitFacts { systemd, ..properties::facts(&now.service) };
+                let facts = problem.is_none().then(facts);
                 watched.has_facts |= facts.is_some();
                 tell_news(&self.tell, watched, facts, problem);
                 self.heard.insert(object.to_owned(), now);

@@ -46,7 +46,7 @@ pub fn timeline(
     states: &[(u64, &UnitState)],
 ) -> Activation {
     let facts = collected.in_order();
-    let mut activation = Timeline::new(collected, frame, &facts).finish(&facts, states);
+    let mut activation = Timeline::new(collected, frame, &facts, states).finish(&facts);
     activation.systemd = states.last().map(|(_, state)| (*state).clone());
     activation
 }
@@ -55,6 +55,8 @@ pub fn timeline(
 struct Timeline<'a> {
     collected: &'a Collected,
     frame: &'a Frame<'a>,
+    /// systemd's, with their times.
+    states: &'a [(u64, &'a UnitState)],
     zero: u64,
     exes: HashMap<ProcessId, String>,
     events: Vec<Event>,
@@ -66,10 +68,16 @@ struct Timeline<'a> {
 }
 
 impl<'a> Timeline<'a> {
-    fn new(collected: &'a Collected, frame: &'a Frame<'a>, facts: &[(u64, &Fact)]) -> Self {
+    fn new(
+        collected: &'a Collected,
+        frame: &'a Frame<'a>,
+        facts: &[(u64, &Fact)],
+        states: &'a [(u64, &'a UnitState)],
+    ) -> Self {
         Self {
             collected,
             frame,
+            states,
             zero: zero(collected, facts),
             exes: HashMap::new(),
             events: Vec::new(),
@@ -81,7 +89,7 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    fn finish(mut self, facts: &[(u64, &Fact)], states: &[(u64, &UnitState)]) -> Activation {
+    fn finish(mut self, facts: &[(u64, &Fact)]) -> Activation {
         let fates = fate::tell(facts);
         let runtimes = Runtimes::find(self.frame.signal, facts.iter().copied());
         let mut postures = Postures::new(self.frame.signal, &runtimes);
@@ -120,14 +128,21 @@ impl<'a> Timeline<'a> {
             let posture = postures.get(*heir);
             self.turn(Turn { at_ns: self.at(*since), posture, exec: false });
         }
-        self.states(states);
+        self.tell_states();
         self.activation()
     }
 
+    /// Whether systemd has said that a service that was to say READY=1 came up after `at`.
+    fn came_up_after(&self, at: u64) -> bool {
+        let is_notify = self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let mut states = self.states.iter();
+        is_notify && states.any(|(since, state)| *since >= at && state.active_state == "active")
+    }
+
     /// Puts systemd's states among the events.
-    fn states(&mut self, states: &[(u64, &UnitState)]) {
+    fn tell_states(&mut self) {
         let mut last = None;
-        for (at, state) in states {
+        for (at, state) in self.states {
             let result = state.result.clone().filter(|result| result != "success");
             let seen = (&state.active_state, &state.sub_state, result);
             if last.as_ref() != Some(&seen) {
@@ -335,11 +350,13 @@ impl<'a> Timeline<'a> {
         // /proc was read later, and may tell of the next program already.
         sender.exe = sender.exe.or_else(|| datagram.exe.clone());
         let claimed = admission::claimed(datagram);
-        let access = self.frame.facts.and_then(|facts| facts.notify_access.as_deref());
-        let (accepted, problem) =
-            admission::judge(self.collected, access, at, datagram, claimed, &message);
-        if accepted != Some(false) && notify::meaning(&message.assignments) == Some(Meaning::Ready)
-        {
+        let (mut accepted, mut problem) =
+            admission::judge(self.collected, self.frame.facts, at, datagram, claimed, &message);
+        let ready = notify::meaning(&message.assignments) == Some(Meaning::Ready);
+        if ready && accepted.is_none() && self.came_up_after(at) {
+            (accepted, problem) = (Some(true), None);
+        }
+        if accepted != Some(false) && ready {
             let at_ns = self.at(at);
             self.ready_ns.get_or_insert(at_ns);
         }

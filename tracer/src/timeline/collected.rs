@@ -1,6 +1,6 @@
 //! The facts collected for one start of a service.
 
-use super::observation::{Fact, ProcessId, Task};
+use super::observation::{Datagram, Fact, ProcessId, Task};
 
 /// Facts kept of one activation; what comes after is counted, not kept.
 const MAX_FACTS: usize = 20_000;
@@ -15,6 +15,11 @@ pub struct Collected {
     /// The main process, and the ones it was before a hand-over: each with when it
     /// became that.
     pub mains: Vec<(u64, ProcessId)>,
+    /// Processes that systemd itself started beside the main one, for ExecStartPost= and
+    /// its like.
+    pub controls: Vec<ProcessId>,
+    /// `NOTIFYACCESS=` in messages that were admitted, with their times.
+    pub access: Vec<(u64, String)>,
     /// It ran before the capture: when that joined.
     pub joined_at: Option<u64>,
     facts: Vec<(u64, Fact)>,
@@ -29,6 +34,8 @@ impl Collected {
         Self {
             invocation_id,
             mains: Vec::new(),
+            controls: Vec::new(),
+            access: Vec::new(),
             joined_at: None,
             facts: Vec::new(),
             weighty: 0,
@@ -86,6 +93,30 @@ impl Collected {
     pub fn main_at(&self, at: u64) -> Option<ProcessId> {
         let since = self.mains.iter().rev().find(|(since, _)| *since <= at);
         since.or(self.mains.first()).map(|(_, id)| *id)
+    }
+
+    /// `NotifyAccess=` in force before a message sent at `at`, where the unit has `configured`.
+    #[must_use]
+    pub fn access_at<'a>(&'a self, at: u64, configured: Option<&'a str>) -> Option<&'a str> {
+        let changed = self.access.iter().rev().find(|(since, _)| *since < at);
+        changed.map(|(_, access)| access.as_str()).or(configured)
+    }
+
+    /// When a process ended.
+    #[must_use]
+    pub fn exit_of(&self, id: ProcessId) -> Option<u64> {
+        self.facts.iter().rev().find_map(|(at, fact)| match fact {
+            Fact::Exit { task, .. } if task.id == id => Some(*at),
+            _ => None,
+        })
+    }
+
+    /// The messages a process sent from `at` on.
+    pub fn messages_of(&self, id: ProcessId, at: u64) -> impl Iterator<Item = &Datagram> {
+        self.facts.iter().filter_map(move |(sent, fact)| match fact {
+            Fact::Notify(datagram) if datagram.sender.id == id && *sent >= at => Some(&**datagram),
+            _ => None,
+        })
     }
 
     /// A process's id in its own pid namespace.

@@ -42,6 +42,9 @@ pub struct UnitFacts {
     /// `TimeoutStartSec=`, ns; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_start_ns: Option<u64>,
+    /// The version of the systemd that has it, such as `252.39-1~deb12u1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<String>,
     /// Where these come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<FactsSource>,
@@ -52,6 +55,15 @@ impl UnitFacts {
     #[must_use]
     pub fn is_notify(&self) -> bool {
         matches!(self.service_type.as_deref(), Some("notify" | "notify-reload"))
+    }
+
+    /// Whether its systemd knows `NOTIFYACCESS=` in messages (since 254; sd_notify(3));
+    /// `None` if its version is unknown.
+    #[must_use]
+    pub fn takes_notify_access(&self) -> Option<bool> {
+        let version = self.systemd.as_deref()?;
+        let major = version.split(|c: char| !c.is_ascii_digit()).next()?;
+        Some(major.parse::<u32>().ok()? >= 254)
     }
 }
 

@@ -44,9 +44,10 @@ pub fn newer_root() -> PathBuf {
 }
 
 fn named_by(variable: &str) -> PathBuf {
-    std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
-        panic!("{variable} names a container root: run the tests with cargo xtask test")
-    })
+    let Some(root) = std::env::var_os(variable) else {
+        panic!("{variable} names a container root: run the tests with cargo xtask test");
+    };
+    PathBuf::from(root)
 }
 
 /// Which cgroups the container's systemd uses.

@@ -301,6 +301,7 @@ fn service() -> BoxedStrategy<Service> {
             ignores_failure: rest.0,
             kill_mode: rest.1,
             timeout_start_ns: rest.2,
+            systemd: None,
             source: Some(FactsSource::Dbus),
         });
     (

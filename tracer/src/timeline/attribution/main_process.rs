@@ -16,6 +16,8 @@ use crate::timeline::{
 const MAX_ACTIVATIONS: usize = 200;
 /// Hand-overs of one start that are kept; the last one always is.
 const MAX_HAND_OVERS: usize = 1_000;
+/// Processes besides the main one of one start that are kept.
+const MAX_CONTROLS: usize = 1_000;
 
 impl Attribution {
     /// Decides whether a process that came from outside of the service begins a new
@@ -53,10 +55,14 @@ impl Attribution {
             start.collected.invocation_id.clone_from(&environment.invocation_id);
         }
         let vacant = start.collected.mains.is_empty() || start.main_exited_well.is_some();
+        let controls = &mut start.collected.controls;
         if vacant && !environment.control {
             // What was before it, such as ExecStartPre=, was not the main process.
+            controls.extend(start.collected.mains.iter().map(|(_, id)| *id));
             start.collected.mains = vec![(since, id)];
             start.main_exited_well = None;
+        } else if controls.len() < MAX_CONTROLS {
+            controls.push(id);
         }
         self.sit(id, service, index);
     }
@@ -101,7 +107,8 @@ impl Attribution {
         }
     }
 
-    /// `MAINPID=`: the process with this id in the sender's own namespace, or in ours.
+    /// `MAINPID=`: the process with this id in the sender's own namespace, or in ours. And
+    /// `NOTIFYACCESS=`: who may speak from now on.
     pub(super) fn hand_over(
         &mut self,
         setup: &Setup,
@@ -116,18 +123,27 @@ impl Attribution {
         }
         let payload = datagram.payload.as_deref().unwrap_or_default();
         let message = notify::parse(payload, datagram.length);
-        let Some(pid) = main_pid(&message.assignments) else {
+        let pid = main_pid(&message.assignments);
+        let access = notify_access(&message.assignments);
+        if pid.is_none() && access.is_none() {
             return;
-        };
-        let begun = &self.services[service].activations[start];
-        let facts = self.services[service].known.facts.as_ref().or(setup.facts.as_ref());
-        let access = facts.and_then(|facts| facts.notify_access.as_deref());
+        }
+        let facts = self.services[service].known.facts.as_ref().or(setup.facts.as_ref()).cloned();
+        let begun = &mut self.services[service].activations[start];
         let claimed = admission::claimed(datagram);
         let (accepted, _) =
-            admission::judge(&begun.collected, access, at, datagram, claimed, &message);
+            admission::judge(&begun.collected, facts.as_ref(), at, datagram, claimed, &message);
         if accepted == Some(false) {
             return;
         }
+        let changes = &mut begun.collected.access;
+        if let Some(access) = access.filter(|_| changes.len() < MAX_HAND_OVERS) {
+            changes.push((at, access.to_owned()));
+        }
+        let Some(pid) = pid else {
+            return;
+        };
+        let begun = &self.services[service].activations[start];
         let sender = &datagram.sender;
         let by_ours = begun.alive.iter().find(|id| id.pid == pid);
         // One that has another id in ours is in another namespace.
@@ -187,6 +203,12 @@ impl Attribution {
             self.crown(service, start, at, heir);
         }
     }
+}
+
+/// Who may speak from now on, as a message says it.
+fn notify_access(assignments: &[(String, String)]) -> Option<&str> {
+    let (_, access) = assignments.iter().rev().find(|(key, _)| key == "NOTIFYACCESS")?;
+    ["none", "main", "exec", "all"].into_iter().find(|known| known == access)
 }
 
 /// The process a message hands over to.

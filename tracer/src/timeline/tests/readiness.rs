@@ -1,19 +1,24 @@
 //! READY=1 and its like on the timeline.
 
-use super::story::{MS, Story};
+use super::story::{DEMO, MS, Story};
 use crate::timeline::event::{NotifyMessage, What};
 
 fn running() -> Story {
     Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10)
 }
 
+/// The first message.
 fn message(story: &Story) -> NotifyMessage {
+    messages(story).swap_remove(0)
+}
+
+fn messages(story: &Story) -> Vec<NotifyMessage> {
     let told = story.told();
-    let found = told.events.iter().find_map(|event| match &event.what {
+    let messages = told.events.iter().filter_map(|event| match &event.what {
         What::Notify(message) => Some(message.as_ref().clone()),
         _ => None,
     });
-    found.expect("a notify message")
+    messages.collect()
 }
 
 fn is_ready(story: &Story) -> bool {
@@ -108,7 +113,38 @@ fn the_message_that_hands_over_is_still_the_old_main_processs() {
 }
 
 #[test]
-fn whether_notify_access_exec_admits_a_child_is_not_known() {
+fn notify_access_exec_admits_no_child_of_the_main_process() {
     let story = running().with_facts("notify", "exec").fork(30, 10, 11);
-    assert_eq!(message(&story.notify(40, 11, "READY=1")).accepted, None);
+    assert_eq!(message(&story.notify(40, 11, "READY=1")).accepted, Some(false));
+}
+
+#[test]
+fn notify_access_exec_admits_a_command_of_the_unit_and_main_does_not() {
+    let started = |access| {
+        let unit = Story::unit().with_facts("notify", access).start(0, 10, "/bin/daemon", "a1");
+        let unit = unit.attach(30, 11, DEMO).exec_control(31, 11, "/bin/post", "a1");
+        message(&unit.notify(40, 11, "READY=1"))
+    };
+    assert_eq!(started("exec").accepted, Some(true));
+    assert_eq!(started("main").accepted, Some(false));
+}
+
+#[test]
+fn whether_a_message_was_read_before_its_sender_was_gone_is_not_known_unless_it_waited() {
+    let child = || running().with_facts("notify", "all").fork(30, 10, 11).notify(40, 11, "READY=1");
+    let gone = message(&child().exit(41, 11, 0));
+    assert_eq!(gone.accepted, None);
+    assert!(gone.problem.as_ref().unwrap().contains("could not tell whose it was"), "{gone:?}");
+    assert_eq!(message(&child()).accepted, Some(true));
+    assert_eq!(message(&child().notify(41, 11, "BARRIER=1").exit(42, 11, 0)).accepted, Some(true));
+    assert_eq!(message(&child().exit(3_000, 11, 0).until(4_000)).accepted, Some(true));
+}
+
+#[test]
+fn a_message_may_change_who_may_speak() {
+    let story = running().with_facts("notify", "main").fork(30, 10, 11);
+    let opened = story.clone().notify(35, 10, "NOTIFYACCESS=all").notify(40, 11, "READY=1");
+    assert_eq!(messages(&opened)[1].accepted, Some(true));
+    let refused = story.notify(35, 11, "NOTIFYACCESS=all").notify(40, 11, "READY=1");
+    assert_eq!(messages(&refused)[1].accepted, Some(false));
 }
