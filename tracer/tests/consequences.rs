@@ -39,7 +39,7 @@ exit 99
 
 /// Takes a name on the system bus, and keeps it until it ends as it was told. The two
 /// messages are the whole of the protocol that this takes.
-const NAMED: &str = r#"
+const NAMED: &str = r"
 import os, signal, socket, struct, sys, time
 def text(s): return struct.pack('<I', len(s)) + s.encode() + b'\0'
 def pad(b, n): return b + b'\0' * (-len(b) % n)
@@ -67,7 +67,7 @@ bus.set_inheritable(True)
 # Python ignores it.
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 os.execv('/bin/sh', ['sh', '/shared/service.sh', 'plain', sys.argv[1], sys.argv[2]])
-"#;
+";
 
 /// Lets root own the names of the services.
 const POLICY: &str = r#"<busconfig><policy user="root">
@@ -101,7 +101,7 @@ const SCENARIO: &str = "
 /// Services that are started at one time.
 const AT_ONCE: usize = 150;
 /// How long all of it may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 const RESTARTS: [&str; 7] =
     ["no", "always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"];
@@ -234,17 +234,17 @@ fn matrix() -> Vec<Row> {
         }
     }
     let changes: [fn(&mut UnitFacts); 7] = [
-        |facts| facts.success_exit_status = statuses(),
-        |facts| facts.restart_prevent_exit_status = statuses(),
-        |facts| facts.restart_force_exit_status = statuses(),
+        |facts| facts.success_exit_status = Some(statuses()),
+        |facts| facts.restart_prevent_exit_status = Some(statuses()),
+        |facts| facts.restart_force_exit_status = Some(statuses()),
         |facts| {
-            facts.restart_prevent_exit_status = statuses();
-            facts.restart_force_exit_status = statuses();
+            facts.restart_prevent_exit_status = Some(statuses());
+            facts.restart_force_exit_status = Some(statuses());
         },
         |facts| facts.remain_after_exit = Some(true),
         |facts| {
             facts.remain_after_exit = Some(true);
-            facts.restart_force_exit_status = statuses();
+            facts.restart_force_exit_status = Some(statuses());
         },
         |facts| facts.ignores_failure = Some(true),
     ];
@@ -263,9 +263,9 @@ fn matrix() -> Vec<Row> {
 }
 
 /// A list for the settings that take one.
-fn statuses() -> Option<ExitStatuses> {
+fn statuses() -> ExitStatuses {
     let signals = ["HUP", "USR1", "ABRT"].iter().map(|name| name.parse::<Signal>().unwrap());
-    Some(ExitStatuses { codes: vec![1], signals: signals.collect() })
+    ExitStatuses { codes: vec![1], signals: signals.collect() }
 }
 
 /// What systemd says of a unit.

@@ -130,7 +130,7 @@ fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
     assert_eq!(states(killed).last(), Some(&("inactive", "dead")), "{killed:#}");
     let consequence = killed["alerts"][0]["consequence"].as_str().unwrap();
     assert!(consequence.contains("Restart=on-failure does not restart it"), "{consequence}");
-    assert!(consequence.contains("So it was"), "{consequence}");
+    assert!(consequence.contains("systemd says so itself"), "{consequence}");
 
     let unharmed = &activations[1];
     assert_eq!(unharmed["alerts"].as_array().unwrap().len(), 0, "{unharmed:#}");
@@ -146,9 +146,9 @@ fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
     let pid: u64 = results.file("pid").trim().parse().unwrap();
     assert_eq!(unharmed["main_process"]["ns_pid"], pid);
     assert!(results.file("late").contains(&format!("MainPID={pid}")));
-    let states = states(unharmed);
+    let told = states(unharmed);
     for state in [("active", "running"), ("reloading", "reload"), ("inactive", "dead")] {
-        assert!(states.contains(&state), "{states:?}");
+        assert!(told.contains(&state), "{told:?}");
     }
 }
 
@@ -323,7 +323,7 @@ fn a_systemd_that_executes_itself_anew_is_heard_again() {
     assert_eq!(status, Some(3), "{report:#}");
     let activations = report["services"][0]["activations"].as_array().unwrap();
     assert_eq!(activations.len(), 1, "{report:#}");
-    let states = states(&activations[0]);
-    assert!(states.contains(&("active", "running")), "{states:?}");
-    assert_eq!(states.last(), Some(&("inactive", "dead")), "{states:?}");
+    let told = states(&activations[0]);
+    assert!(told.contains(&("active", "running")), "{told:?}");
+    assert_eq!(told.last(), Some(&("inactive", "dead")), "{told:?}");
 }

@@ -102,11 +102,11 @@ fn said(case: &Case, predicted: Prediction, at: i64) -> String {
     let (Some(result), Some((state, again))) = (result, over) else {
         return String::new();
     };
-    let then = if again { "restarts it".to_owned() } else { format!("has it as '{state}'") };
+    let then = if again { "it restarts the unit" } else { &format!("the unit is {state}") };
     if result == predicted.result.name() {
-        format!(" So it was: systemd's own result is '{result}', and it {then}.")
+        format!(" systemd says so itself: Result={result}, and {then}.")
     } else {
-        format!(" But systemd's own result is '{result}', and it {then}: its word counts.")
+        format!(" But systemd itself says Result={result}, and {then}: its word counts.")
     }
 }
 

@@ -47,7 +47,6 @@ impl Wanted {
                     talk.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
                 }
-                Found::Unit { .. } => units.push(unit),
                 Found::Masked if !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "'{unit}' is masked: systemd won't start it (systemctl unmask {unit})"
@@ -59,7 +58,7 @@ impl Wanted {
                          that name (if it is in a container that is yet to start, add --wait)"
                     )));
                 }
-                Found::Masked | Found::Nothing => units.push(unit),
+                Found::Unit { .. } | Found::Masked | Found::Nothing => units.push(unit),
             }
         }
         for pid in &options.pid {
