@@ -25,6 +25,7 @@ Examples:
   sigready run -- /usr/sbin/mydaemon -f            was it ready for its signals?
   sigready run --send HUP@50ms -- ./mydaemon       what would an early reload do?
   sigready trace patroni.service --duration 30s    watch a unit while it restarts
+  sigready lint                                    which units an early reload can hurt
   sigready explain reload-before-handler           what an alert means";
 
 /// Shows whether a service was ready for its signals.
@@ -77,6 +78,9 @@ pub enum Command {
     /// Trace services on this host.
     #[command(after_help = TRACE_EXAMPLES)]
     Trace(Trace),
+    /// Say which services an early reload can hurt, by their unit files alone.
+    #[command(after_help = LINT_EXAMPLES)]
+    Lint(Lint),
     /// Show a saved JSON or JSON Lines report again, in any format.
     #[command(after_help = REPORT_EXAMPLES)]
     Report(Report),
@@ -110,6 +114,16 @@ Examples:
   sigready trace --restart --reload-during-start=kill patroni
   sigready trace --pid 4711 --until exit
   sigready trace --all --duration 5m --format json --output boot.json";
+
+const LINT_EXAMPLES: &str = "\
+Traces nothing and needs no privileges. Each finding comes with the drop-in that mends it,
+as far as the unit alone can; after putting it there: systemctl daemon-reload.
+
+Examples:
+  sigready lint                                    every service of this host
+  sigready lint patroni 'postgresql@*'
+  sigready lint ./packaging/mydaemon.service
+  sigready lint --root /var/lib/machines/web --format json | jq -r '.units[].name'";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:
@@ -357,6 +371,35 @@ pub enum Reload {
     Systemd,
     /// The reload signal to the main process, once it is there.
     Kill,
+}
+
+/// Options of `lint`.
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// Units by name or glob, or unit files; by default every service there is.
+    #[arg(value_name = "UNIT|FILE")]
+    pub what: Vec<PathBuf>,
+    /// Read the units of the system below this directory.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = LintFormat::Table)]
+    pub format: LintFormat,
+    /// Write the findings to FILE. An existing file stays whole until the new one is.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Exit with status 3 if there is a finding of this severity or a worse one.
+    #[arg(long, value_enum, default_value_t = FailOn::Error, value_name = "SEVERITY")]
+    pub fail_on: FailOn,
+}
+
+/// Formats of `lint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
 }
 
 /// Options of `report`.

@@ -5,6 +5,7 @@ mod child;
 mod doctor;
 mod explain;
 mod fault;
+mod lint;
 mod notify_socket;
 mod output;
 mod privileges;
@@ -14,6 +15,7 @@ mod run;
 mod schedule;
 mod talk;
 mod trace;
+mod unit_names;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,7 @@ pub fn main(cli: &Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Run(options) => run::run(options, &talk),
         Command::Trace(options) => trace::run(options, &talk),
+        Command::Lint(options) => lint::run(options, &talk),
         Command::Report(options) => report::run(options, &talk),
         Command::Doctor(options) => doctor::run(options, &talk),
         Command::Explain(options) => explain::run(options),

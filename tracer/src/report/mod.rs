@@ -12,6 +12,7 @@ mod events;
 mod headline;
 mod json;
 mod jsonl;
+pub mod lint;
 mod paint;
 mod read;
 mod save;

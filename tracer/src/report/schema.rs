@@ -4,7 +4,10 @@ use schemars::{Schema, generate::SchemaSettings};
 use serde_json::Value;
 
 use super::jsonl::Record;
-use crate::timeline::document::{Document, SCHEMA};
+use crate::{
+    lint::{self, Lint},
+    timeline::document::{Document, SCHEMA},
+};
 
 /// The schema of a document.
 #[must_use]
@@ -19,6 +22,14 @@ pub fn document() -> Schema {
 pub fn record() -> Schema {
     let mut schema = settings().into_root_schema_for::<Record>();
     set_title(&mut schema, "sigready/timeline/v1, a line of JSON Lines");
+    schema
+}
+
+/// The schema of the findings of `lint`.
+#[must_use]
+pub fn lint() -> Schema {
+    let mut schema = settings().into_root_schema_for::<Lint>();
+    set_title(&mut schema, lint::SCHEMA);
     schema
 }
 

@@ -19,6 +19,8 @@ pub type Properties = HashMap<String, OwnedValue>;
 pub fn facts(service: &Properties) -> UnitFacts {
     let service_type = text(service, "Type");
     let exec_reload = commands(service, "ExecReload");
+    let exec_start = commands(service, "ExecStart");
+    let lines = |commands: &[Command]| commands.iter().map(|it| it.argv.join(" ")).collect();
     let by_systemd = service_type.as_deref() == Some("notify-reload");
     let reload_signal = if by_systemd {
         integer(service, "ReloadSignal").and_then(Signal::from_number)
@@ -33,14 +35,15 @@ pub fn facts(service: &Properties) -> UnitFacts {
         notify_access: text(service, "NotifyAccess"),
         restart: text(service, "Restart"),
         reload_signal,
-        exec_reload: exec_reload
-            .map(|commands| commands.iter().map(|command| command.argv.join(" ")).collect()),
+        ignores_failure: exec_start
+            .as_ref()
+            .map(|commands| commands.last().is_some_and(|command| command.ignores_failure)),
+        exec_start: exec_start.as_deref().map(lines),
+        exec_reload: exec_reload.as_deref().map(lines),
         success_exit_status: statuses(service, "SuccessExitStatus"),
         restart_prevent_exit_status: statuses(service, "RestartPreventExitStatus"),
         restart_force_exit_status: statuses(service, "RestartForceExitStatus"),
         remain_after_exit: flag(service, "RemainAfterExit"),
-        ignores_failure: commands(service, "ExecStart")
-            .map(|commands| commands.last().is_some_and(|command| command.ignores_failure)),
         kill_mode: text(service, "KillMode"),
         // It counts in µs, and has all ones for no limit.
         timeout_start_ns: number(service, "TimeoutStartUSec")

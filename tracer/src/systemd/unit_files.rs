@@ -2,7 +2,7 @@
 //! now (systemd.unit(5), systemd.syntax(7)).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -69,6 +69,29 @@ pub fn read(root: &Path, name: &str) -> Found {
     }
     let facts = Box::new(settings.facts(&Specifiers::new(&name)));
     Found::Unit { name, facts, files }
+}
+
+/// The settings in the text of one unit file; `None` if it has none of a service.
+#[must_use]
+pub fn parse(name: &str, text: &str) -> Option<UnitFacts> {
+    let is_header = |line: &str| line.trim() == "[Service]";
+    if !text.lines().any(is_header) {
+        return None;
+    }
+    let mut settings = Settings::default();
+    settings.read(text);
+    Some(settings.facts(&Specifiers::new(name)))
+}
+
+/// The names of all services that have a file, aliases and templates among them.
+#[must_use]
+pub fn services(root: &Path) -> BTreeSet<String> {
+    directories(root)
+        .filter_map(|directory| fs::read_dir(directory).ok())
+        .flat_map(Iterator::flatten)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".service"))
+        .collect()
 }
 
 fn directories(root: &Path) -> impl Iterator<Item = PathBuf> {
@@ -255,6 +278,7 @@ impl Settings {
             None => "none",
             Some(access) => access,
         };
+        let exec_start = commands("ExecStart");
         let exec_reload: Vec<Vec<String>> =
             commands("ExecReload").into_iter().map(|(_, words)| words).collect();
         let reload_signal = if by_systemd {
@@ -268,21 +292,31 @@ impl Settings {
             restart: Some(self.one("Restart").unwrap_or("no").to_owned()),
             reload_signal,
             exec_reload: Some(exec_reload.iter().map(|words| words.join(" ")).collect()),
+            exec_start: Some(exec_start.iter().map(|(_, words)| words.join(" ")).collect()),
             success_exit_status: statuses("SuccessExitStatus"),
             restart_prevent_exit_status: statuses("RestartPreventExitStatus"),
             restart_force_exit_status: statuses("RestartForceExitStatus"),
             remain_after_exit: Some(self.flag("RemainAfterExit")),
-            ignores_failure: commands("ExecStart")
-                .last()
-                .map(|(prefixes, _)| prefixes.contains('-')),
+            ignores_failure: exec_start.last().map(|(prefixes, _)| prefixes.contains('-')),
             kill_mode: Some(self.one("KillMode").unwrap_or("control-group").to_owned()),
-            // A span in systemd's own notation, and a default that the manager has.
-            timeout_start_ns: None,
+            timeout_start_ns: self.one("TimeoutStartSec").or(self.one("TimeoutSec")).and_then(span),
             systemd: None,
             source: Some(FactsSource::UnitFiles),
             service_type: Some(service_type),
         }
     }
+}
+
+/// A time span in ns, 0 for none. systemd.time(7).
+fn span(text: &str) -> Option<u64> {
+    if text == "infinity" {
+        return Some(0);
+    }
+    if let Ok(seconds) = text.parse::<u64>() {
+        return seconds.checked_mul(1_000_000_000);
+    }
+    let span: jiff::SignedDuration = text.parse().ok()?;
+    span.as_nanos().try_into().ok()
 }
 
 /// What may stand before a command. systemd.service(5).
@@ -504,6 +538,26 @@ mod tests {
         let found = statuses(&["3 TEMPFAIL".to_owned(), "SIGUSR1 nonsense 999".to_owned()]);
         assert_eq!(found.codes, [3, 75]);
         assert_eq!(found.signals, ["USR1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_span_is_written_in_many_ways() {
+        for (text, ns) in [
+            ("90", Some(90_000_000_000)),
+            ("1min 30s", Some(90_000_000_000)),
+            ("500ms", Some(500_000_000)),
+            ("infinity", Some(0)),
+            ("soon", None),
+        ] {
+            assert_eq!(span(text), ns, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_service_section_is_no_service() {
+        assert_eq!(parse("a.service", "[Unit]\nDescription=x\n"), None);
+        assert_eq!(parse("a.service", "\0\u{1b}[Service"), None);
+        assert!(parse("a.service", "[Service]\n=\n===\nType\n[\n").is_some());
     }
 
     #[test]

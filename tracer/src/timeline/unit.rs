@@ -18,6 +18,9 @@ pub struct UnitFacts {
     pub restart: Option<String>,
     /// The signal its reload sends; null where it reloads in another way or that is unknown.
     pub reload_signal: Option<Signal>,
+    /// `ExecStart=`, one command line each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec_start: Option<Vec<String>>,
     /// `ExecReload=`, one command line each; empty where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec_reload: Option<Vec<String>>,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use globset::GlobBuilder;
 use sigready::{
     probe::{
         attach::{Attached, Reach},
@@ -17,7 +16,11 @@ use sigready::{
 
 use crate::{
     cli::Trace,
-    commands::{fault::Fault, talk::Talk},
+    commands::{
+        fault::Fault,
+        talk::Talk,
+        unit_names::{is_glob, matcher, with_suffix},
+    },
 };
 
 /// What is to be traced, checked against what is there.
@@ -150,28 +153,6 @@ impl Wanted {
     }
 }
 
-fn with_suffix(name: &str) -> String {
-    const SUFFIXES: [&str; 4] = [".service", ".scope", ".socket", ".slice"];
-    if SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) || name.ends_with('*') {
-        name.to_owned()
-    } else {
-        format!("{name}.service")
-    }
-}
-
-fn is_glob(unit: &str) -> bool {
-    unit.contains(['*', '?', '['])
-}
-
-/// A glob over unit names, with a backslash meaning itself: escaped names have them.
-fn matcher(unit: &str) -> Result<globset::GlobMatcher, Fault> {
-    GlobBuilder::new(unit)
-        .backslash_escape(false)
-        .build()
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| Fault::usage(format_args!("'{unit}' is not a unit name or glob: {error}")))
-}
-
 /// Whether there is a cgroup of this unit, in this or a container's tree.
 fn runs(unit: &str, hierarchies: &Hierarchies) -> bool {
     hierarchies.scan().iter().any(|cgroup| cgroup.path.rsplit('/').next() == Some(unit))
@@ -195,31 +176,4 @@ fn cgroup_path(given: &Path, hierarchies: &Hierarchies) -> Result<String, Fault>
         )));
     }
     Ok(format!("/{}", inside.to_string_lossy().trim_end_matches('/')))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_suffix_of_a_service_may_be_left_out() {
-        assert_eq!(with_suffix("nginx"), "nginx.service");
-        assert_eq!(with_suffix("nginx.service"), "nginx.service");
-        assert_eq!(with_suffix("postgresql@*"), "postgresql@*");
-    }
-
-    #[test]
-    fn a_backslash_in_a_unit_name_is_a_backslash() {
-        let matcher = matcher(r"foo\x2dbar@a-b.service").unwrap();
-        assert!(matcher.is_match(r"foo\x2dbar@a-b.service"));
-        assert!(!matcher.is_match("foox2dbar@a-b.service"));
-    }
-
-    #[test]
-    fn a_glob_that_is_not_one_is_refused_with_a_reason() {
-        let Err(Fault::Usage(sentence)) = matcher("foo[.service") else {
-            panic!("accepted");
-        };
-        assert!(sentence.contains("foo[.service"), "{sentence}");
-    }
 }

@@ -293,6 +293,7 @@ fn service() -> BoxedStrategy<Service> {
             notify_access: words.1,
             restart: words.2,
             reload_signal: words.3,
+            exec_start: None,
             exec_reload: words.4,
             success_exit_status: statuses.0,
             restart_prevent_exit_status: statuses.1,

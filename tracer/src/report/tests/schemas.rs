@@ -26,6 +26,7 @@ fn assert_current(name: &str, schema: &schemars::Schema) {
 fn the_committed_schemas_are_those_of_the_types() {
     assert_current("timeline-v1.json", &schema::document());
     assert_current("timeline-v1-line.json", &schema::record());
+    assert_current("lint-v1.json", &schema::lint());
 }
 
 #[test]

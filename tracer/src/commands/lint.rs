@@ -1,0 +1,110 @@
+//! `sigready lint`: what unit files alone say, without tracing anything.
+
+use std::{
+    fs,
+    io::stdout,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use sigready::{
+    lint::Lint as Findings,
+    report::{self, lint::table},
+    systemd::unit_files::{self, Found},
+    timeline::unit::UnitFacts,
+};
+
+use super::{Verdict, fault::Fault, output, talk::Talk, unit_names};
+use crate::cli::{Lint, LintFormat};
+
+/// A unit to be judged: name, files, settings.
+type Unit = (String, Vec<String>, UnitFacts);
+
+/// Runs the command.
+pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
+    let root = options.root.as_deref().unwrap_or(Path::new("/"));
+    let units = if options.what.is_empty() {
+        all(root)?
+    } else {
+        let units = options.what.iter().map(|what| one(root, what));
+        units.collect::<Result<Vec<Vec<Unit>>, Fault>>()?.concat()
+    };
+    let findings = Findings::of(units);
+    let text = match options.format {
+        LintFormat::Table => table(&findings, talk.style(&stdout())),
+        LintFormat::Json => {
+            let json = serde_json::to_string_pretty(&findings);
+            json.context("cannot write the findings as JSON")? + "\n"
+        }
+    };
+    match &options.output {
+        Some(path) => {
+            report::save(path, text.as_bytes())?;
+            talk.note(format_args!("report written to {}", path.display()));
+        }
+        None => output::print(&text, stdout().lock())?,
+    }
+    let counts = findings.findings().any(|finding| options.fail_on.includes(finding.severity));
+    Ok(if counts { Verdict::Alerts } else { Verdict::Clean })
+}
+
+/// Every service that systemd could load.
+fn all(root: &Path) -> Result<Vec<Unit>, Fault> {
+    let names = unit_files::services(root);
+    if names.is_empty() {
+        return Err(Fault::usage(format_args!(
+            "there are no unit files below {}: is there a systemd?",
+            root.display()
+        )));
+    }
+    // An alias is examined as the unit it names.
+    let read = |name: String| match unit_files::read(root, &name) {
+        Found::Unit { name: own, facts, files } if own == name => {
+            Some((name, shown(&files), *facts))
+        }
+        _ => None,
+    };
+    Ok(names.into_iter().filter_map(read).collect())
+}
+
+/// A unit by name or glob, or a file.
+fn one(root: &Path, what: &Path) -> Result<Vec<Unit>, Fault> {
+    let text = what.to_string_lossy();
+    if text.contains('/') || what.is_file() {
+        return file(what).map(|unit| vec![unit]);
+    }
+    let name = unit_names::with_suffix(&text);
+    if unit_names::is_glob(&name) {
+        let matcher = unit_names::matcher(&name)?;
+        let names = unit_files::services(root).into_iter().filter(|name| matcher.is_match(name));
+        let units: Vec<Unit> = names.filter_map(|name| named(root, &name).ok()).collect();
+        if units.is_empty() {
+            return Err(Fault::usage(format_args!("no service matches '{name}'")));
+        }
+        return Ok(units);
+    }
+    named(root, &name).map(|unit| vec![unit])
+}
+
+fn named(root: &Path, name: &str) -> Result<Unit, Fault> {
+    match unit_files::read(root, name) {
+        Found::Unit { name, facts, files } => Ok((name, shown(&files), *facts)),
+        Found::Masked => Err(Fault::usage(format_args!("'{name}' is masked"))),
+        Found::Nothing => Err(Fault::usage(format_args!("there is no unit file of '{name}'"))),
+    }
+}
+
+/// A file that need not be installed, without drop-ins.
+fn file(path: &Path) -> Result<Unit, Fault> {
+    let bytes = fs::read(path)
+        .map_err(|error| Fault::usage(format_args!("cannot read {}: {error}", path.display())))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let facts = unit_files::parse(&name, &String::from_utf8_lossy(&bytes)).ok_or_else(|| {
+        Fault::usage(format_args!("{} is no service: it has no [Service] section", path.display()))
+    })?;
+    Ok((name, vec![path.display().to_string()], facts))
+}
+
+fn shown(files: &[PathBuf]) -> Vec<String> {
+    files.iter().map(|file| file.display().to_string()).collect()
+}

@@ -1,0 +1,86 @@
+//! What a reload does to a service that is not ready for its signal.
+
+use super::{DropIn, Finding};
+use crate::{
+    rules::result::{Decider, End, Stage, predict},
+    signal::Signal,
+    timeline::{document::Severity, unit::UnitFacts},
+};
+
+/// The reload's signal comes before the handler: nothing makes systemd wait.
+pub(super) fn not_awaited(name: &str, unit: &UnitFacts) -> Option<Finding> {
+    let signal = unit.reload_signal.filter(|signal| !ends(*signal))?;
+    let service_type = unit.service_type.as_deref()?;
+    // systemd holds that these are up as soon as there is a process.
+    if !["simple", "exec", "idle"].contains(&service_type) {
+        return None;
+    }
+    let end = End::Signal { signal, core_dumped: false };
+    let predicted = predict(unit, end, Stage::Started)?;
+    let restart = unit.restart.as_deref().unwrap_or("no");
+    let comes_back = predicted.restarts == Some(true);
+    let decider = match predicted.decided_by {
+        Decider::Restart => format!("Restart={restart}"),
+        Decider::Prevent => "RestartPreventExitStatus=".to_owned(),
+        Decider::Force => "RestartForceExitStatus=".to_owned(),
+        Decider::Remain => "RemainAfterExit=".to_owned(),
+    };
+    let result = predicted.result.name();
+    let consequence = if comes_back {
+        format!("It dies (result '{result}'), and {decider} starts it again: an outage, no more.")
+    } else if result == "success" {
+        format!(
+            "It dies (result '{result}': a clean exit), {decider} does not start it again, and \
+             nothing reports a failure."
+        )
+    } else {
+        format!("It dies (result '{result}'), and {decider} does not start it again.")
+    };
+    let force = if comes_back {
+        String::new()
+    } else {
+        format!(
+            "# Start it again when a reload has killed it before its handler was in.\n\
+             RestartForceExitStatus=SIG{signal}\n"
+        )
+    };
+    let text = format!(
+        "[Service]\n{force}# Better, where the program sends READY=1 once its handlers are in \
+         (see: sigready run):\n#Type=notify\n"
+    );
+    Some(Finding {
+        id: "reload-not-awaited".to_owned(),
+        severity: if comes_back { Severity::Warning } else { Severity::Error },
+        message: format!(
+            "systemd takes a Type={service_type} service as up before its program has run: a \
+             reload right after the start sends {signal} before there is a handler."
+        ),
+        consequence,
+        mend: format!(
+            "Type=notify makes systemctl reload wait, where the program sends READY=1 once its \
+             handlers are in. See what it does: sigready trace --restart --reload-during-start \
+             {name}"
+        ),
+        drop_in: Some(DropIn::new(name, text)),
+    })
+}
+
+/// The reload's signal is one that is there to end it: kill(1) without a name sends TERM.
+pub(super) fn ends_it(name: &str, unit: &UnitFacts) -> Option<Finding> {
+    let signal = unit.reload_signal.filter(|signal| ends(*signal))?;
+    let text = "[Service]\n# For a program that reloads on HUP:\nExecReload=\n\
+                ExecReload=/bin/kill -HUP $MAINPID\n";
+    Some(Finding {
+        id: "reload-ends-it".to_owned(),
+        severity: Severity::Error,
+        message: format!("A reload sends {signal}, which programs take as the order to end."),
+        consequence: "systemctl reload stops the service.".to_owned(),
+        mend: "Name the signal that the program reloads on in ExecReload=.".to_owned(),
+        drop_in: Some(DropIn::new(name, text.to_owned())),
+    })
+}
+
+/// Whether a signal is there to end a program.
+fn ends(signal: Signal) -> bool {
+    [Signal::TERM, Signal::INT, Signal::KILL].contains(&signal)
+}

@@ -1,0 +1,94 @@
+//! What was found in unit files, for people.
+
+use super::{
+    Style, escape,
+    headline::counted,
+    paint::{Ink, Paint},
+    text,
+};
+use crate::{
+    lint::{Finding, Lint, Unit},
+    timeline::document::Severity,
+};
+
+/// Text this wide reads well.
+const WIDEST: usize = 100;
+
+/// The findings, the worst first, with the drop-ins ready to paste.
+#[must_use]
+pub fn table(lint: &Lint, style: Style) -> String {
+    let width = usize::from(style.width).clamp(60, WIDEST);
+    let paint = Paint { color: style.color };
+    let mut lines = Vec::new();
+    for unit in &lint.units {
+        lines.extend(unit_lines(unit, width, paint));
+        lines.push(String::new());
+    }
+    lines.extend(text::wrap(&summary(lint), width));
+    lines.join("\n") + "\n"
+}
+
+fn unit_lines(unit: &Unit, width: usize, paint: Paint) -> Vec<String> {
+    let facts = &unit.unit;
+    let settings = [
+        ("Type", &facts.service_type),
+        ("NotifyAccess", &facts.notify_access),
+        ("Restart", &facts.restart),
+    ];
+    let settings = settings.iter().filter_map(|(name, value)| {
+        value.as_deref().map(|value| format!("{name}={}", escape::text(value)))
+    });
+    let reloads = facts.exec_reload.iter().flatten();
+    let reloads = reloads.map(|line| format!("ExecReload={}", escape::text(line)));
+    let about = settings.chain(reloads).collect::<Vec<_>>().join(", ");
+    let mut lines = vec![paint.ink(Ink::Title, &escape::text(&unit.name))];
+    let about = text::wrap(&about, width - 2);
+    lines.extend(about.iter().map(|line| format!("  {}", paint.ink(Ink::Faint, line))));
+    for finding in &unit.findings {
+        lines.extend(finding_lines(finding, width, paint));
+    }
+    lines
+}
+
+fn finding_lines(finding: &Finding, width: usize, paint: Paint) -> Vec<String> {
+    let ink = match finding.severity {
+        Severity::Error => Ink::Error,
+        Severity::Warning => Ink::Warning,
+    };
+    let name = format!("{}[{}]", finding.severity, finding.id);
+    let headline = text::wrap(&format!("{name}: {}", finding.message), width);
+    let mut lines: Vec<String> = headline
+        .iter()
+        .map(|line| match line.strip_prefix(&name) {
+            Some(rest) => format!("{}{rest}", paint.ink(ink, &name)),
+            None => line.clone(),
+        })
+        .collect();
+    for (label, raw) in [("consequence", &finding.consequence), ("mend", &finding.mend)] {
+        let lead = format!("  = {label}: ");
+        let indent = " ".repeat(lead.len());
+        let wrapped = text::wrap(&escape::text(raw), width - lead.len());
+        lines.extend(
+            wrapped
+                .iter()
+                .enumerate()
+                .map(|(index, line)| format!("{}{line}", if index == 0 { &lead } else { &indent })),
+        );
+    }
+    if let Some(drop_in) = &finding.drop_in {
+        lines.push(format!("  = drop-in: {}", escape::text(&drop_in.path)));
+        lines.extend(drop_in.text.lines().map(|line| format!("      {}", escape::text(line))));
+    }
+    lines
+}
+
+fn summary(lint: &Lint) -> String {
+    let count = |severity| lint.findings().filter(|it| it.severity == severity).count();
+    format!(
+        "{} examined, {} with findings: {}, {}.",
+        counted(lint.examined, "service"),
+        lint.units.len(),
+        counted(count(Severity::Error), "error"),
+        counted(count(Severity::Warning), "warning"),
+    )
+}
