@@ -5,6 +5,7 @@
 mod container;
 
 use std::{
+    collections::HashSet,
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -326,4 +327,95 @@ fn a_systemd_that_executes_itself_anew_is_heard_again() {
     let told = states(&activations[0]);
     assert!(told.contains(&("active", "running")), "{told:?}");
     assert_eq!(told.last(), Some(&("inactive", "dead")), "{told:?}");
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn each_of_many_quick_restarts_is_a_start_with_its_own_result() {
+    let unit = |pause: &str, command: &str| {
+        format!(
+            "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\nRestartSec={pause}\n\
+             ExecStart=/bin/sh -c '{command}'\n"
+        )
+    };
+    let trace = Trace::start(&["busy*", "--wait"]);
+    let results = Container::boot(
+        Hierarchy::Unified,
+        "cp /shared/busy*.service /run/systemd/system/
+         systemctl daemon-reload
+         sleep 2
+         for unit in busy busyer; do
+             systemctl start $unit
+             sleep 3
+             systemctl show -P NRestarts $unit > /shared/$unit
+             systemctl stop $unit
+         done",
+        &[
+            ("busy.service", &unit("20ms", "exit 7")),
+            ("busyer.service", &unit("0", "sleep 0.1; exit 7")),
+        ],
+    )
+    .finish();
+    let (_, report) = trace.end();
+    for (name, knows_all) in [("busy", true), ("busyer", false)] {
+        let restarts: usize = results.file(name).trim().parse().unwrap();
+        assert!(restarts >= 10, "{restarts}");
+        let services = report["services"].as_array().unwrap();
+        let service = services.iter().find(|it| it["name"] == format!("{name}.service")).unwrap();
+        let activations = service["activations"].as_array().unwrap();
+        assert!(activations.len() > restarts, "{restarts} {report:#}");
+        let mut invocations = HashSet::new();
+        // The last was stopped.
+        for activation in &activations[..restarts] {
+            assert!(invocations.insert(activation["invocation_id"].as_str().unwrap()));
+            assert_eq!(activation["outcome"]["code"], 7, "{activation:#}");
+            // systemd tells of several steps at once when they follow at once.
+            let result = &activation["systemd"]["result"];
+            let unknown = !knows_all && result.is_null();
+            assert!(unknown || result == "exit-code", "{activation:#}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn units_of_one_glob_and_units_with_escaped_names_are_kept_apart() {
+    let unit = |restart: &str| format!("[Service]\nRestart={restart}\nExecStart=/bin/sleep 60\n");
+    let trace = Trace::start(&[r"foo\x2dbar@*", "twin?.service", "--wait"]);
+    let results = Container::boot(
+        Hierarchy::Unified,
+        r"cp /shared/*.service /run/systemd/system/
+          systemctl daemon-reload
+          sleep 2
+          systemctl start twin1 twin2 'foo\x2dbar@a-b.service' 'foo\x2dbar@c.service'
+          systemd-run --unit twin3 /bin/sleep 60
+          sleep 0.5
+          systemctl show -P MainPID twin1 twin2 twin3 'foo\x2dbar@a-b' 'foo\x2dbar@c' \
+              | grep . > /shared/pids
+          systemctl stop twin1 twin2 twin3 'foo\x2dbar@a-b' 'foo\x2dbar@c'",
+        &[
+            ("twin1.service", &unit("on-failure")),
+            ("twin2.service", &unit("always")),
+            (r"foo\x2dbar@.service", &unit("no")),
+        ],
+    )
+    .finish();
+    let (_, report) = trace.end();
+    let pids: Vec<u64> = results.file("pids").lines().map(|pid| pid.parse().unwrap()).collect();
+    let expected = [
+        ("twin1.service", "on-failure"),
+        ("twin2.service", "always"),
+        // A transient one, which is asked about while it is there.
+        ("twin3.service", "no"),
+        (r"foo\x2dbar@a-b.service", "no"),
+        (r"foo\x2dbar@c.service", "no"),
+    ];
+    let services = report["services"].as_array().unwrap();
+    assert_eq!(services.len(), expected.len(), "{report:#}");
+    for ((name, restart), pid) in expected.iter().zip(pids) {
+        let service = services.iter().find(|service| service["name"] == *name).expect(name);
+        assert_eq!(service["unit"]["restart"], *restart, "{service:#}");
+        assert_eq!(service["activations"][0]["main_process"]["ns_pid"], pid, "{service:#}");
+        assert_eq!(service["activations"][0]["systemd"]["result"], "success", "{service:#}");
+    }
 }

@@ -33,26 +33,37 @@ pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
-const PACKAGES: [&str; 20] = [
+const PACKAGES: [&str; 31] = [
+    "apache2",
     "bpftool",
     "bsdutils",
     "cron",
+    "dnsmasq",
     "gcc",
     "gunicorn",
+    "haproxy",
     "jq",
     "kmod",
     "libc6-dev",
     "libcap2-bin",
+    "lldpd",
+    "mosquitto",
     "nginx-light",
     "nodejs",
+    "openssh-server",
     "patroni",
+    "pgbouncer",
+    "postgresql",
+    "prometheus",
     "prometheus-node-exporter",
     "python3",
     "python3-systemd",
     "redis-server",
     "rsyslog",
+    "slapd",
     "strace",
     "systemd-container",
+    "unbound",
     "util-linux",
 ];
 /// Patroni's settings: enough to come up to where it looks for its store.

@@ -69,13 +69,17 @@ impl<'a> Case<'a> {
         Some(Deadly { reload: *reload, killed, reraised })
     }
 
-    /// The next signal to the main process, if it is the same one, sent by itself, and kills.
+    /// The same signal from the main process to itself, right after the reload, that kills.
+    /// Go raises it with its own handler still in force, and again when that is gone
+    /// (`dieFromSignal` in src/runtime/signal_unix.go).
     fn reraised(&self, reload: &Reload) -> Option<usize> {
-        let (index, _, next) = self.signals_from(reload.index + 1).next()?;
-        let passed_on = next.signal == reload.sent.signal
-            && next.fate == Fate::Killed
-            && next.sender.as_ref().is_some_and(|sender| self.is_main(sender));
-        passed_on.then_some(index)
+        self.signals_from(reload.index + 1)
+            .take_while(|(_, _, next)| {
+                next.signal == reload.sent.signal
+                    && next.sender.as_ref().is_some_and(|sender| self.is_main(sender))
+            })
+            .find(|(_, _, next)| next.fate == Fate::Killed)
+            .map(|(index, ..)| index)
     }
 
     /// The reload signal that killed the service, or would have, if there is one.

@@ -132,6 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn a_runtime_may_raise_it_twice_before_it_dies_of_it() {
+        let alerts = activation()
+            .exec(0)
+            .runtime_handler(1.ms())
+            .signal(27.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_runtime()
+            .signal(28.ms(), Signal::HUP, Handler, Handled, itself())
+            .by_runtime()
+            .signal(29.ms(), Signal::HUP, Default, Killed, itself())
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("only the language runtime's"), "{}", alerts[0].message);
+    }
+
+    #[test]
     fn with_unknown_settings_the_same_death_is_still_an_error() {
         let alerts = activation()
             .exec(0)

@@ -1,6 +1,6 @@
 //! A connection to one systemd (org.freedesktop.systemd1(5)).
 
-use std::{collections::HashMap, fmt::Write as _, path::Path, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use futures_lite::StreamExt as _;
@@ -130,7 +130,7 @@ impl Bus {
 
     /// Listens for the ends of jobs from now on.
     pub async fn jobs(&self) -> Result<Jobs> {
-        Ok(Jobs { stream: self.subscribe().await?, ended: HashMap::new() })
+        Ok(Jobs { stream: self.subscribe().await? })
     }
 
     /// Calls a method of the manager itself.
@@ -158,23 +158,20 @@ impl Bus {
 /// The ends of jobs.
 pub struct Jobs {
     stream: MessageStream,
-    ended: HashMap<String, String>,
 }
 
 impl Jobs {
-    /// Waits for the end of a job, and gives its result: `done`, `failed`, `canceled`, …
-    pub async fn end_of(&mut self, job: &str) -> Result<String> {
+    /// Waits for the end of a job. Gives its object and its result: `done`, `failed`,
+    /// `canceled`, …
+    pub async fn next(&mut self) -> Result<(String, String)> {
         loop {
-            if let Some(result) = self.ended.remove(job) {
-                return Ok(result);
-            }
             let message = self.stream.next().await.context("systemd closed the connection")??;
             let header = message.header();
             if header.member().is_some_and(|member| member.as_str() == "JobRemoved") {
                 let body = message.body();
                 let (_, job, _, result): (u32, OwnedObjectPath, String, String) =
                     body.deserialize()?;
-                self.ended.insert(job.to_string(), result);
+                return Ok((job.to_string(), result));
             }
         }
     }

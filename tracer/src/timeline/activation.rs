@@ -48,6 +48,14 @@ pub fn timeline(
     let facts = collected.in_order();
     let mut activation = Timeline::new(collected, frame, &facts, states).finish(&facts);
     activation.systemd = states.last().map(|(_, state)| (*state).clone());
+    if let Some(state) = &mut activation.systemd
+        && activation.outcome.state != OutcomeState::Running
+        && state.active_state == "active"
+        && state.sub_state.as_deref() == Some("running")
+    {
+        // That was before the end, which it has said nothing of.
+        state.result = None;
+    }
     activation
 }
 

@@ -236,13 +236,15 @@ impl Builder {
     }
 
     /// The main processes of units whose last start began during the capture, with the
-    /// signal that a reload sends each.
+    /// signal that a reload sends each; once what there is to know of their settings is
+    /// known.
     #[must_use]
     pub fn fresh_mains(&self) -> Vec<(String, ProcessId, Signal)> {
         let units = self.attribution.services.iter();
         units
             .filter_map(|service| {
-                let last = service.activations.last()?;
+                let known = service.known.facts.is_some() || service.known.problem.is_some();
+                let last = service.activations.last().filter(|_| known)?;
                 let main = last.collected.main().filter(|_| last.collected.joined_at.is_none())?;
                 Some((service.named.name.clone(), main, self.signal(service)))
             })

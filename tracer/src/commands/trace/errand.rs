@@ -1,7 +1,7 @@
 //! What a trace does to the units it watches, if it was told to and not otherwise: have
 //! systemd restart them, and reload them while they start.
 
-use std::{future::pending, path::Path};
+use std::{collections::HashMap, future::pending, path::Path};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -133,24 +133,24 @@ fn send(id: ProcessId, signal: Signal) -> Result<()> {
 /// Restarts all units at once, and reloads each when its restart is done.
 async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> {
     let bus = Bus::connect(&manager).await?;
-    let mut jobs = bus.jobs().await?;
-    let mut restarts = Vec::new();
-    for unit in &units {
-        let job = bus.start_job("RestartUnit", unit).await;
-        restarts.push(job.with_context(|| format!("systemd would not restart {unit}"))?);
+    let mut ends = bus.jobs().await?;
+    let mut restarts = HashMap::new();
+    for unit in units {
+        let job = bus.start_job("RestartUnit", &unit).await;
+        let job = job.with_context(|| format!("systemd would not restart {unit}"))?;
+        restarts.insert(job, unit);
     }
-    for (unit, job) in units.iter().zip(restarts) {
-        let result = jobs.end_of(&job).await?;
+    while !restarts.is_empty() {
+        let (job, result) = ends.next().await?;
+        let Some(unit) = restarts.remove(&job) else {
+            continue;
+        };
         if result != "done" {
             log::warn!("systemd's restart of {unit} ended with '{result}'");
         }
-        if reload {
-            let job = bus.start_job("ReloadUnit", unit).await;
-            // A unit that is down can't be reloaded, which the timeline shows.
-            match job {
-                Ok(_) => {}
-                Err(error) => log::warn!("systemd would not reload {unit}: {error:#}"),
-            }
+        // A unit that is down, or has no reload, can't be reloaded.
+        if reload && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
+            log::warn!("systemd would not reload {unit}: {error:#}");
         }
     }
     Ok(())
