@@ -44,13 +44,22 @@ impl Attribution {
         } else if service.known.facts.is_none() && news.problem.is_some() {
             service.known.problem = news.problem;
         }
-        let Some(state) = news.state else {
+        let Some(mut state) = news.state else {
             return;
         };
         if let Some(main_pid) = state.main_pid {
             self.follow_main_pid(index, at, main_pid, news.own_pids, news.invocation_id.as_deref());
         }
         let states = &mut self.services[index].known.states;
+        // Within a start a failure stays one (`service_start` alone resets it): what says
+        // otherwise looks ahead to the next.
+        let earlier = states.iter().rev().find(|earlier| {
+            news.invocation_id.is_some() && earlier.invocation_id == news.invocation_id
+        });
+        let failed = earlier.and_then(|earlier| earlier.state.result.clone());
+        if let Some(failed) = failed.filter(|result| result != "success") {
+            state.result = Some(failed);
+        }
         if states.len() >= MAX_STATES {
             states.remove(0);
         }
