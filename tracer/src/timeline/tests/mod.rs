@@ -6,3 +6,4 @@ mod postures;
 mod properties;
 mod readiness;
 mod story;
+mod systemd;

@@ -34,6 +34,7 @@ pub const DEMO: &str = "/system.slice/demo.service";
 pub struct Story {
     scope: Scope,
     facts: Option<UnitFacts>,
+    recorded: SignalSet,
     pub observations: Vec<Observation>,
     processes: BTreeMap<u32, Actor>,
     end: u64,
@@ -52,6 +53,7 @@ impl Story {
         Self {
             scope,
             facts: None,
+            recorded: Signal::HUP.set(),
             observations: Vec::new(),
             processes: BTreeMap::from([(STARTER, starter)]),
             end: 1_000,
@@ -85,6 +87,12 @@ impl Story {
             notify_access: Some(notify_access.to_owned()),
             ..UnitFacts::default()
         });
+        self
+    }
+
+    /// The kernel side reports this signal too.
+    pub fn recording(mut self, signal: Signal) -> Self {
+        self.recorded = self.recorded.union(signal.set());
         self
     }
 
@@ -333,7 +341,7 @@ impl Story {
             reload_signal: Signal::HUP,
             units_choose: true,
             fresh: false,
-            recorded: Signal::HUP.set(),
+            recorded: self.recorded,
             shown: Signal::HUP.set(),
             facts: self.facts.clone(),
             anchor: Anchor { boot_ns: BEGIN, wall: "2026-01-01T00:00:00Z".parse().unwrap() },

@@ -1,0 +1,130 @@
+//! What systemd says stands beside what the kernel shows.
+
+use super::story::{DEMO, Story};
+use crate::{
+    signal::Signal,
+    timeline::{
+        document::Activation,
+        event::{Event, What},
+        observation::{Fact, UnitNews},
+        unit::{UnitFacts, UnitState},
+    },
+};
+
+/// News of `demo.service` in its start `invocation`.
+fn state(active: &str, sub: &str, result: &str, invocation: &str) -> UnitNews {
+    UnitNews {
+        cgroup: DEMO.to_owned(),
+        state: Some(UnitState {
+            active_state: active.to_owned(),
+            sub_state: Some(sub.to_owned()),
+            result: Some(result.to_owned()),
+            ..UnitState::default()
+        }),
+        invocation_id: Some(invocation.to_owned()),
+        ..UnitNews::default()
+    }
+}
+
+fn settings(facts: UnitFacts) -> UnitNews {
+    UnitNews { cgroup: DEMO.to_owned(), facts: Some(facts), ..UnitNews::default() }
+}
+
+fn told(story: Story, at: u64, news: UnitNews) -> Story {
+    story.fact(at, Fact::Unit(Box::new(news)))
+}
+
+fn states(activation: &Activation) -> Vec<String> {
+    let state = |event: &Event| match &event.what {
+        What::Systemd { state, .. } => Some(state.clone()),
+        _ => None,
+    };
+    activation.events.iter().filter_map(state).collect()
+}
+
+#[test]
+fn states_belong_to_the_start_with_their_invocation_id() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
+    let story = story.start(100, 11, "/bin/demo", "a2");
+    let story = told(story, 5, state("active", "running", "success", "a1"));
+    let story = told(story, 41, state("failed", "failed", "exit-code", "a1"));
+    let story = told(story, 102, state("active", "running", "success", "a2"));
+    let told = story.told();
+    let starts = told.starts();
+    assert_eq!(states(&starts[0]), ["active", "failed"]);
+    assert_eq!(starts[0].systemd.as_ref().unwrap().result.as_deref(), Some("exit-code"));
+    assert_eq!(states(&starts[1]), ["active"]);
+}
+
+#[test]
+fn a_failure_is_not_taken_back_within_a_start_and_a_state_is_told_once() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
+    let story = told(story, 41, state("activating", "auto-restart", "exit-code", "a1"));
+    let story = told(story, 41, state("activating", "auto-restart", "success", "a1"));
+    let told = story.told();
+    assert_eq!(states(&told.starts()[0]), ["activating"]);
+    assert_eq!(told.starts()[0].systemd.as_ref().unwrap().result.as_deref(), Some("exit-code"));
+}
+
+#[test]
+fn what_was_true_before_the_end_says_nothing_of_the_end() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
+    let story = told(story, 5, state("active", "running", "success", "a1"));
+    let told = story.told();
+    assert_eq!(told.starts()[0].systemd.as_ref().unwrap().result, None);
+}
+
+#[test]
+fn systemds_main_pid_is_the_main_process() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").fork(20, 10, 11);
+    let mut news = state("active", "running", "success", "a1");
+    news.state.as_mut().unwrap().main_pid = Some(11);
+    let told = told(story, 30, news).told();
+    assert_eq!(told.starts()[0].main_process.as_ref().unwrap().pid, 11);
+}
+
+#[test]
+fn a_units_own_reload_signal_takes_the_place_of_hup() {
+    let usr2: Signal = "USR2".parse().unwrap();
+    let facts = UnitFacts { reload_signal: Some(usr2), ..UnitFacts::default() };
+    let story = told(Story::unit().start(0, 10, "/bin/demo", "a1"), 5, settings(facts));
+    // Only what the kernel side reports can be judged.
+    assert_eq!(story.told().services[0].signal, None);
+    assert_eq!(story.recording(usr2).told().services[0].signal, Some(usr2));
+}
+
+#[test]
+fn settings_that_come_late_judge_what_came_before() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").fork(20, 10, 11);
+    let story = story.notify(30, 11, "READY=1");
+    let facts = UnitFacts {
+        service_type: Some("notify".to_owned()),
+        notify_access: Some("main".to_owned()),
+        ..UnitFacts::default()
+    };
+    assert!(story.clone().told().starts()[0].milestones.ready_ns.is_some());
+    assert_eq!(told(story, 90, settings(facts)).told().starts()[0].milestones.ready_ns, None);
+}
+
+#[test]
+fn ready_from_a_sender_that_is_gone_counts_if_systemd_came_up() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").fork(20, 10, 11);
+    let story = story.notify(30, 11, "READY=1").exit(31, 11, 0);
+    let facts = UnitFacts {
+        service_type: Some("notify".to_owned()),
+        notify_access: Some("all".to_owned()),
+        ..UnitFacts::default()
+    };
+    let story = told(story, 5, settings(facts));
+    let accepted = |story: &Story| {
+        let told = story.told();
+        let message = told.starts()[0].events.iter().find_map(|event| match &event.what {
+            What::Notify(message) => Some(message.accepted),
+            _ => None,
+        });
+        message.unwrap()
+    };
+    assert_eq!(accepted(&story), None);
+    let up = told(story, 32, state("active", "running", "success", "a1"));
+    assert_eq!(accepted(&up), Some(true));
+}
