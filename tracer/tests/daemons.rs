@@ -249,10 +249,12 @@ fn story_of_strace(log: &str, end: f64) -> Story {
             }
         } else {
             for text in strings(&call) {
+                // What is written to files may hold such lines among bytes of all kinds.
+                let is_text = text.chars().all(|c| c == '\n' || !c.is_control());
                 let is_message = ["READY=1", "STATUS=", "MAINPID="]
                     .iter()
                     .any(|key| text.lines().any(|line| line.starts_with(key)));
-                if is_message && succeeded {
+                if is_message && is_text && succeeded {
                     if text.lines().any(|line| line == "READY=1") {
                         story.handler_before_ready.get_or_insert(handles);
                     }

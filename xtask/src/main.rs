@@ -2,6 +2,7 @@
 
 mod apt;
 mod ci;
+mod daemons;
 mod demo;
 mod ebpf;
 mod process;
@@ -30,6 +31,8 @@ enum Command {
     Ebpf(ebpf::Options),
     /// Show the main job on a bundled service, reloaded too early and in time (as root).
     Demo(demo::Options),
+    /// Make the table in docs/daemons.md anew (as root).
+    Daemons(daemons::Options),
     /// Run every test; installs what that needs (as root).
     Test(test::Options),
     /// Build the container root that the tests boot real systemd in (as root).
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse().command {
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Demo(options) => demo::run(&options),
+        Command::Daemons(options) => daemons::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Root(options) => root::run(&options),
         Command::Vm(options) => vm::run(&options),

@@ -33,11 +33,12 @@ pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
-const PACKAGES: [&str; 31] = [
+const PACKAGES: [&str; 32] = [
     "apache2",
     "bpftool",
     "bsdutils",
     "cron",
+    "dns-root-data",
     "dnsmasq",
     "gcc",
     "gunicorn",

@@ -93,19 +93,23 @@ fn plain_tests(filter: Option<&str>) -> Result<Verdict> {
 
 /// Tests that attach to the kernel, run daemons and boot systemd: those marked `#[ignore]`.
 fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
+    // Each attaches its own programs: more at a time would only wait for each other.
+    let threads = ["--ignored", "--test-threads=2"];
+    suite::cargo_test(privileged(&["--no-fail-fast"])?.args(threads).args(filter))
+}
+
+/// cargo's tests of sigready with what the privileged ones need, up to their own options.
+pub fn privileged(options: &[&str]) -> Result<Command> {
     apt::install(&PACKAGES, "testing on this kernel")?;
-    let root = root::prepare(&root::DAEMONS)?;
-    let newer = root::prepare(&root::NEWER)?;
-    suite::cargo_test(
-        workspace::cargo()
-            .args(["test", "--locked", "--no-fail-fast", "--package", "sigready", "--"])
-            // Each attaches its own programs: more at a time would only wait for each other.
-            .args(["--ignored", "--test-threads=2"])
-            .args(filter)
-            .env("SIGREADY_ROOT", root)
-            .env("SIGREADY_NEWER_ROOT", newer)
-            .env("SIGREADY_PROGRAMS", workspace::programs()?),
-    )
+    let mut command = workspace::cargo();
+    command
+        .args(["test", "--locked", "--package", "sigready"])
+        .args(options)
+        .arg("--")
+        .env("SIGREADY_ROOT", root::prepare(&root::DAEMONS)?)
+        .env("SIGREADY_NEWER_ROOT", root::prepare(&root::NEWER)?)
+        .env("SIGREADY_PROGRAMS", workspace::programs()?);
+    Ok(command)
 }
 
 /// No program of ours is in the kernel once the tests are over.

@@ -91,15 +91,17 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
 /// What systemd itself says it did about the end of the main process at `at`.
 fn said(case: &Case, predicted: Prediction, at: i64) -> String {
     let result = case.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
-    let over = case.events().find_map(|(_, event)| match &event.what {
+    let over = case.events().filter_map(|(_, event)| match &event.what {
         What::Systemd { state, sub_state, .. } if event.at_ns >= at => {
             let again = sub_state.as_deref() == Some("auto-restart");
             let over = again || matches!(state.as_str(), "inactive" | "failed");
-            over.then_some((state, again))
+            over.then_some((again, state))
         }
         _ => None,
     });
-    let (Some(result), Some((state, again))) = (result, over) else {
+    // Before it starts a service again, it has been inactive for a moment.
+    let (Some(result), Some((again, state))) = (result, over.max_by_key(|(again, _)| *again))
+    else {
         return String::new();
     };
     let then = if again { "it restarts the unit" } else { &format!("the unit is {state}") };
@@ -341,6 +343,36 @@ mod tests {
              (result 'success'), of its ExecStart= process too, but as a failed start if a \
              PIDFile= is due (result 'protocol'). For the daemon: Restart=on-failure does not \
              restart it. It stays down, and nothing reports a failure."
+        );
+    }
+
+    #[test]
+    fn systemds_own_word_stands_beside_the_prediction() {
+        let killed = |result| {
+            activation()
+                .unit("simple", "always")
+                .exec(0)
+                .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+                .systemd(6.ms(), "inactive", None, result)
+        };
+        let restarted =
+            killed("success").systemd(7.ms(), "activating", Some("auto-restart"), "success");
+        let alerts = restarted.judged(&["reload-before-handler"]);
+        assert!(
+            alerts[0].consequence.ends_with(
+                "Restart=always restarts it. systemd says so itself: Result=success, and it \
+                 restarts the unit."
+            ),
+            "{}",
+            alerts[0].consequence
+        );
+        let alerts = killed("timeout").judged(&["reload-before-handler"]);
+        assert!(
+            alerts[0].consequence.ends_with(
+                "But systemd itself says Result=timeout, and the unit is inactive: its word counts."
+            ),
+            "{}",
+            alerts[0].consequence
         );
     }
 

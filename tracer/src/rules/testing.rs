@@ -15,7 +15,7 @@ use crate::{
             Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
             What,
         },
-        unit::UnitFacts,
+        unit::{UnitFacts, UnitState},
     },
 };
 
@@ -122,6 +122,18 @@ impl Start {
 
     pub fn reloads_by(mut self, signal: Signal) -> Self {
         self.facts.get_or_insert_default().reload_signal = Some(signal);
+        self
+    }
+
+    /// systemd says how it sees the service.
+    pub fn systemd(mut self, at_ns: i64, state: &str, sub: Option<&str>, result: &str) -> Self {
+        let (state, sub_state) = (state.to_owned(), sub.map(str::to_owned));
+        let result = Some(result.to_owned());
+        let what =
+            What::Systemd { state: state.clone(), sub_state: sub_state.clone(), result: None };
+        self.activation.events.push(Event { at_ns, what });
+        let state = UnitState { active_state: state, sub_state, result, ..UnitState::default() };
+        self.activation.systemd = Some(state);
         self
     }
 

@@ -165,6 +165,18 @@ impl Container {
         }
     }
 
+    /// Has a scenario that answers questions run a script, and gives what that printed.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn ask(&self, script: &str) -> String {
+        self.put("asking", script);
+        let file = |name: &str| self.shared.path().join(name);
+        fs::rename(file("asking"), file("question")).unwrap();
+        self.wait_for("answer");
+        let answer = self.read("answer");
+        fs::remove_file(file("answer")).unwrap();
+        answer
+    }
+
     /// Puts a file into `/shared`.
     #[allow(dead_code, reason = "each test file uses its part")]
     pub fn put(&self, name: &str, text: &str) {
@@ -228,18 +240,19 @@ fn remove_cgroup(directory: &Path) {
 }
 
 /// What a scenario left.
+#[allow(dead_code, reason = "each test file uses its part")]
 pub struct Results {
     /// Its trace.
     pub stderr: String,
     /// What systemd said.
     pub console: String,
     directory: PathBuf,
-    #[allow(dead_code, reason = "keeps the directory")]
     container: Container,
 }
 
 impl Results {
     /// A file the script left in `/shared`.
+    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn file(&self, name: &str) -> String {
         let path: &Path = &self.directory.join(name);
         fs::read_to_string(path).unwrap_or_else(|error| {

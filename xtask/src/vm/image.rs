@@ -22,8 +22,8 @@ const LIBRARY_DIRECTORY: &str = "/lib/x86_64-linux-gnu";
 const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Tests of what depends on systemd's version, and not on the kernel's.
-const OF_SYSTEMD: [&str; 2] = ["consequences", "lint"];
+/// Tests of what depends on systemd and on Debian's daemons, and not on the kernel.
+const OF_SYSTEMD: [&str; 3] = ["consequences", "debian", "lint"];
 
 /// A disk.
 pub struct Image {

@@ -1,0 +1,212 @@
+//! Debian's own daemons with Debian's own units, each restarted and reloaded as early as an
+//! operator could: the table in docs/daemons.md is made of this.
+
+#[path = "support/container.rs"]
+mod container;
+
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+use assert_cmd::cargo::cargo_bin;
+use container::{Container, Hierarchy};
+use serde_json::Value;
+
+/// Brings the committed table up to date instead of checking it.
+const UPDATE: &str = "SIGREADY_UPDATE";
+const BEGIN: &str = "<!-- made by cargo xtask daemons -->";
+const END: &str = "<!-- end -->";
+
+/// Does what is asked of it until the test is over.
+const SCENARIO: &str = "
+    ip link set lo up
+    set +xe
+    touch /shared/up
+    while [ ! -e /shared/over ]; do
+        if [ -e /shared/question ]; then
+            sh /shared/question > /shared/unfinished 2>&1
+            rm /shared/question
+            mv /shared/unfinished /shared/answer
+        fi
+        sleep 0.05
+    done";
+
+/// Units whose reload waits for their start, so that many can be tried at once.
+const AWAITED: [&str; 11] = [
+    "dnsmasq",
+    "haproxy",
+    "lldpd",
+    "mosquitto",
+    "nginx",
+    "pgbouncer",
+    "postgresql@15-main",
+    "redis-server",
+    "rsyslog",
+    "slapd",
+    "ssh",
+];
+/// Those that use the same ports as some of them.
+const RIVALS: [&str; 2] = ["apache2", "unbound"];
+/// Units that are up for systemd before their programs are.
+const NOT_AWAITED: [&str; 4] = ["cron", "patroni", "prometheus", "prometheus-node-exporter"];
+
+/// Restarts units under a trace; gives the last start of each, with its service.
+fn traced(
+    container: &Container,
+    units: &[&str],
+    more: &[&str],
+) -> BTreeMap<String, (Value, Value)> {
+    let root = format!("/proc/{}/root", container.init());
+    let output = Command::new(cargo_bin("sigready"))
+        .args(["trace", "--root", &root, "--format", "json", "--restart"])
+        .args(more)
+        .args(units)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(report["capture"]["lost"], 0, "{:#}", report["capture"]);
+    let services = report["services"].as_array().unwrap();
+    assert_eq!(services.len(), units.len(), "{said}");
+    services
+        .iter()
+        .map(|service| {
+            let name = service["name"].as_str().unwrap().to_owned();
+            let last = service["activations"].as_array().unwrap().last().unwrap().clone();
+            (name, (service.clone(), last))
+        })
+        .collect()
+}
+
+/// One row of the table.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    unit: String,
+    service_type: String,
+    /// What a reload sends.
+    reload: String,
+    /// When it takes that, and when it says READY=1.
+    handler: String,
+    ready: String,
+    /// What becomes of a reload right after the start.
+    reloaded: String,
+    alerts: String,
+}
+
+impl Row {
+    fn new(unit: &str, service: &Value, calm: &Value, reloaded: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+        let after = |value: &Value| match value.as_i64() {
+            Some(ns) => format!("{} ms", ns / 1_000_000),
+            None => "—".to_owned(),
+        };
+        let facts = &service["unit"];
+        let has_reload = facts["exec_reload"].as_array().is_some_and(|lines| !lines.is_empty());
+        let reload = match facts["reload_signal"].as_str() {
+            Some(signal) => signal.to_owned(),
+            None if has_reload => "its own command".to_owned(),
+            None => "—".to_owned(),
+        };
+        // A runtime that may or may not pass the signal on.
+        let unknown = |span: &Value| span["kind"] == "unknown";
+        let is_open = calm["exposure"].as_array().unwrap().iter().any(unknown);
+        let handler = &calm["milestones"]["handler_ns"];
+        let outcome = &reloaded["outcome"];
+        let fate = match outcome["state"].as_str() {
+            _ if !has_reload => "—".to_owned(),
+            Some("killed") => format!(
+                "killed by {}: result {}",
+                text(&outcome["signal"]),
+                text(&reloaded["systemd"]["result"])
+            ),
+            Some(state) => state.to_owned(),
+            None => "unknown".to_owned(),
+        };
+        let alerts = reloaded["alerts"].as_array().unwrap().iter().map(|it| text(&it["id"]));
+        let alerts: Vec<String> = alerts.map(|id| format!("`{id}`")).collect();
+        Self {
+            unit: unit.to_owned(),
+            service_type: text(&facts["type"]),
+            reload,
+            handler: if is_open && handler.is_null() {
+                "the runtime's".to_owned()
+            } else {
+                after(handler)
+            },
+            ready: after(&calm["milestones"]["ready_ns"]),
+            reloaded: fate,
+            alerts: if alerts.is_empty() { "—".to_owned() } else { alerts.join(", ") },
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self { unit, service_type, reload, handler, ready, reloaded, alerts } = self;
+        format!(
+            "| {unit} | {service_type} | {reload} | {handler} | {ready} | {reloaded} | {alerts} |"
+        )
+    }
+
+    /// What does not depend on how fast the machine is.
+    fn quality(line: &str) -> Vec<String> {
+        let cells = line.split('|').map(str::trim);
+        let cells = cells.map(|cell| if cell.ends_with(" ms") { "a time" } else { cell });
+        cells.map(str::to_owned).collect()
+    }
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn debians_daemons_are_as_the_table_says() {
+    let container = Container::boot(Hierarchy::Unified, SCENARIO, &[]);
+    container.wait_for("up");
+    let mut rows = Vec::new();
+    let mut add = |calm: BTreeMap<String, (Value, Value)>,
+                   reloaded: BTreeMap<String, (Value, Value)>| {
+        for (name, (service, start)) in &calm {
+            let (_, again) = &reloaded[name];
+            // systemd's own word, asked for by its own tool.
+            let shown = container.ask(&format!("systemctl show -P Result {name}"));
+            assert_eq!(again["systemd"]["result"], shown.trim(), "{name}: {again:#}");
+            rows.push(Row::new(name, service, start, again));
+        }
+    };
+    let early = "--reload-during-start";
+    for (units, time) in [(&AWAITED[..], "12s"), (&RIVALS, "6s")] {
+        let calm = traced(&container, units, &["--duration", time]);
+        add(calm, traced(&container, units, &[early, "--duration", time]));
+        let names: Vec<String> = units.iter().map(|unit| format!("{unit}.service")).collect();
+        container.ask(&format!("systemctl stop {}", names.join(" ")));
+    }
+    for unit in NOT_AWAITED {
+        let calm = traced(&container, &[unit], &["--duration", "4s"]);
+        add(calm, traced(&container, &[unit], &[early, "--duration", "3s"]));
+        container.ask(&format!("systemctl stop {unit}"));
+    }
+    container.put("over", "");
+    container.finish();
+    rows.sort_by(|a, b| a.unit.cmp(&b.unit));
+    compare(&rows.iter().map(Row::line).collect::<Vec<_>>());
+}
+
+/// Holds the lines against the committed ones, or puts them in their place.
+fn compare(lines: &[String]) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/daemons.md");
+    let text = fs::read_to_string(&page).expect("docs/daemons.md is there");
+    let (before, rest) = text.split_once(BEGIN).expect("the table's beginning");
+    let (table, after) = rest.split_once(END).expect("the table's end");
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| unit");
+    let committed: Vec<Vec<String>> = table.lines().filter(is_row).map(Row::quality).collect();
+    if std::env::var_os(UPDATE).is_some() {
+        let head = "| unit | Type= | a reload sends | takes it after | READY=1 after | reloaded at once | alerts |\n\
+                    |---|---|---|---|---|---|---|";
+        let table = format!("{BEGIN}\n{head}\n{}\n{END}", lines.join("\n"));
+        fs::write(&page, format!("{before}{table}{after}")).unwrap();
+        return;
+    }
+    let found: Vec<Vec<String>> = lines.iter().map(|line| Row::quality(line)).collect();
+    assert_eq!(
+        found,
+        committed,
+        "docs/daemons.md says otherwise; `cargo xtask daemons` makes it anew:\n{}",
+        lines.join("\n")
+    );
+}
