@@ -32,22 +32,35 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
 }
 
 fn alert_lines(alert: &Alert, width: usize, paint: Paint) -> Vec<String> {
-    let ink = match alert.severity {
-        Severity::Error => Ink::Error,
-        Severity::Warning => Ink::Warning,
-    };
     let name = format!("{}[{}]", alert.severity, escape::text(&alert.id));
     let headline =
         format!("{name} at {}: {}", time::span(alert.at_ns), escape::text(&alert.message));
-    let mut lines: Vec<String> = text::wrap(&headline, width)
+    let parts = [("consequence", &*alert.consequence), ("mend", &*alert.mend)];
+    block(alert.severity, &name, &headline, &parts, width, paint)
+}
+
+/// What is wrong, beginning with its name, and what there is to say of it.
+pub fn block(
+    severity: Severity,
+    name: &str,
+    headline: &str,
+    parts: &[(&str, &str)],
+    width: usize,
+    paint: Paint,
+) -> Vec<String> {
+    let ink = match severity {
+        Severity::Error => Ink::Error,
+        Severity::Warning => Ink::Warning,
+    };
+    let mut lines: Vec<String> = text::wrap(headline, width)
         .iter()
         .enumerate()
-        .map(|(index, line)| match line.strip_prefix(name.as_str()).filter(|_| index == 0) {
-            Some(rest) => format!("{}{}", paint.ink(ink, &name), paint.ink(Ink::Title, rest)),
+        .map(|(index, line)| match line.strip_prefix(name).filter(|_| index == 0) {
+            Some(rest) => format!("{}{}", paint.ink(ink, name), paint.ink(Ink::Title, rest)),
             None => paint.ink(Ink::Title, line),
         })
         .collect();
-    for (label, text) in [("consequence", &alert.consequence), ("mend", &alert.mend)] {
+    for (label, text) in parts {
         lines.extend(labelled(label, text, width, paint));
     }
     lines

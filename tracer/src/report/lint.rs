@@ -1,7 +1,9 @@
 //! What was found in unit files, for people.
 
 use super::{
-    Style, escape,
+    Style,
+    alerts::block,
+    escape,
     headline::counted,
     paint::{Ink, Paint},
     text,
@@ -51,30 +53,10 @@ fn unit_lines(unit: &Unit, width: usize, paint: Paint) -> Vec<String> {
 }
 
 fn finding_lines(finding: &Finding, width: usize, paint: Paint) -> Vec<String> {
-    let ink = match finding.severity {
-        Severity::Error => Ink::Error,
-        Severity::Warning => Ink::Warning,
-    };
     let name = format!("{}[{}]", finding.severity, finding.id);
-    let headline = text::wrap(&format!("{name}: {}", finding.message), width);
-    let mut lines: Vec<String> = headline
-        .iter()
-        .map(|line| match line.strip_prefix(&name) {
-            Some(rest) => format!("{}{rest}", paint.ink(ink, &name)),
-            None => line.clone(),
-        })
-        .collect();
-    for (label, raw) in [("consequence", &finding.consequence), ("mend", &finding.mend)] {
-        let lead = format!("  = {label}: ");
-        let indent = " ".repeat(lead.len());
-        let wrapped = text::wrap(&escape::text(raw), width - lead.len());
-        lines.extend(
-            wrapped
-                .iter()
-                .enumerate()
-                .map(|(index, line)| format!("{}{line}", if index == 0 { &lead } else { &indent })),
-        );
-    }
+    let headline = format!("{name}: {}", escape::text(&finding.message));
+    let parts = [("consequence", &*finding.consequence), ("mend", &*finding.mend)];
+    let mut lines = block(finding.severity, &name, &headline, &parts, width, paint);
     if let Some(drop_in) = &finding.drop_in {
         lines.push(format!("  = drop-in: {}", escape::text(&drop_in.path)));
         lines.extend(drop_in.text.lines().map(|line| format!("      {}", escape::text(line))));
