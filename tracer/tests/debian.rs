@@ -3,31 +3,19 @@
 
 #[path = "support/container.rs"]
 mod container;
+#[path = "support/traces.rs"]
+mod traces;
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use assert_cmd::cargo::cargo_bin;
-use container::{Container, Hierarchy};
+use container::{ANSWERING, Container, Hierarchy};
 use serde_json::Value;
+use traces::Trace;
 
 /// Brings the committed table up to date instead of checking it.
 const UPDATE: &str = "SIGREADY_UPDATE";
 const BEGIN: &str = "<!-- made by cargo xtask daemons -->";
 const END: &str = "<!-- end -->";
-
-/// Does what is asked of it until the test is over.
-const SCENARIO: &str = "
-    ip link set lo up
-    set +xe
-    touch /shared/up
-    while [ ! -e /shared/over ]; do
-        if [ -e /shared/question ]; then
-            sh /shared/question > /shared/unfinished 2>&1
-            rm /shared/question
-            mv /shared/unfinished /shared/answer
-        fi
-        sleep 0.05
-    done";
 
 /// Units whose reload waits for their start, so that many can be tried at once.
 const AWAITED: [&str; 11] = [
@@ -54,16 +42,8 @@ fn traced(
     units: &[&str],
     more: &[&str],
 ) -> BTreeMap<String, (Value, Value)> {
-    let root = format!("/proc/{}/root", container.init());
-    let output = Command::new(cargo_bin("sigready"))
-        .args(["trace", "--root", &root, "--format", "json", "--restart"])
-        .args(more)
-        .args(units)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let report: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let traced = Trace::start_in(container, &[&["--restart"], more, units].concat()).wait();
+    let (report, said) = (traced.report, traced.said);
     assert_eq!(report["capture"]["lost"], 0, "{:#}", report["capture"]);
     let services = report["services"].as_array().unwrap();
     assert_eq!(services.len(), units.len(), "{said}");
@@ -156,7 +136,7 @@ impl Row {
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
 fn debians_daemons_are_as_the_table_says() {
-    let container = Container::boot(Hierarchy::Unified, SCENARIO, &[]);
+    let container = Container::boot(Hierarchy::Unified, ANSWERING, &[]);
     container.wait_for("up");
     let mut rows = Vec::new();
     let mut add = |calm: BTreeMap<String, (Value, Value)>,

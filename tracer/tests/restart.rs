@@ -3,48 +3,21 @@
 
 #[path = "support/container.rs"]
 mod container;
+#[path = "support/traces.rs"]
+mod traces;
 
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
 use container::{Container, Hierarchy};
 use serde_json::Value;
+use traces::{Trace, alerts, hups};
 
 /// Keeps the container until it is told that the test is over.
 const KEEP: &str = "
     touch /shared/up
     while [ ! -e /shared/over ]; do sleep 0.1; done
     systemctl show -p Result,NRestarts,ActiveState";
-
-/// What a trace left: exit status, what it said, its report.
-struct Traced {
-    status: Option<i32>,
-    said: String,
-    report: Value,
-}
-
-fn trace(container: &Container, arguments: &[&str]) -> Traced {
-    let root = format!("/proc/{}/root", container.init());
-    let output = Command::new(cargo_bin("sigready"))
-        .args(["trace", "--root", &root, "--format", "json"])
-        .args(arguments)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
-    Traced { status: output.status.code(), said, report }
-}
-
-fn activations<'a>(report: &'a Value, unit: &str) -> &'a Vec<Value> {
-    let mut services = report["services"].as_array().unwrap().iter();
-    let service = services.find(|service| service["name"] == unit);
-    service.unwrap_or_else(|| panic!("{report:#}"))["activations"].as_array().unwrap()
-}
-
-fn alerts(activation: &Value) -> Vec<&str> {
-    let alerts = activation["alerts"].as_array().unwrap().iter();
-    alerts.map(|alert| alert["id"].as_str().unwrap()).collect()
-}
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
@@ -59,23 +32,25 @@ fn a_reload_while_patroni_starts_kills_it_through_systemd_and_by_hand() {
     container.wait_for("up");
     for how in ["systemd", "kill"] {
         let reload = format!("--reload-during-start={how}");
-        let traced = trace(&container, &["patroni", "--restart", &reload, "--duration", "4s"]);
+        let traced =
+            Trace::start_in(&container, &["patroni", "--restart", &reload, "--duration", "4s"])
+                .wait();
         assert!(
             traced.said.contains("asking systemd to restart patroni.service"),
             "{}",
             traced.said
         );
         assert_eq!(traced.status, Some(3), "{}", traced.said);
-        let starts = activations(&traced.report, "patroni.service");
+        let starts = traced.activations("patroni.service");
         let last = starts.last().unwrap();
         assert_eq!(last["outcome"]["signal"], "HUP", "{how}: {last:#}");
         assert_eq!(last["joined_ns"], Value::Null);
         assert!(alerts(last).contains(&"reload-before-handler"), "{how}: {last:#}");
-        let signals = last["events"].as_array().unwrap().iter();
-        let mut hups =
-            signals.filter(|event| event["kind"] == "signal" && event["signal"] == "HUP");
         let sender = if how == "kill" { "sigready" } else { "kill" };
-        assert!(hups.any(|hup| hup["sender"]["comm"] == sender), "{how}: {last:#}");
+        assert!(
+            hups(last).into_iter().any(|hup| hup["sender"]["comm"] == sender),
+            "{how}: {last:#}"
+        );
         assert_eq!(last["systemd"]["result"], "success", "{how}: {last:#}");
     }
     container.put("over", "");
@@ -114,15 +89,18 @@ ExecReload=/bin/kill -HUP $MAINPID
     );
     container.wait_for("up");
     // By its other name.
-    let traced =
-        trace(&container, &["teller", "--restart", "--reload-during-start", "--duration", "4s"]);
+    let traced = Trace::start_in(
+        &container,
+        &["teller", "--restart", "--reload-during-start", "--duration", "4s"],
+    )
+    .wait();
     assert!(
         traced.said.contains("teller.service is another name of told.service"),
         "{}",
         traced.said
     );
     assert_eq!(traced.status, Some(0), "{}\n{:#}", traced.said, traced.report);
-    let start = &activations(&traced.report, "told.service")[0];
+    let start = &traced.activations("told.service")[0];
     assert_eq!(alerts(start), [""; 0], "{start:#}");
     let ready = start["milestones"]["ready_ns"].as_i64().unwrap();
     assert!(start["milestones"]["first_reload_ns"].as_i64().unwrap() > ready, "{start:#}");
@@ -153,7 +131,7 @@ ExecReload=/bin/kill -HUP $MAINPID
         &[("mute.service", UNIT)],
     );
     container.wait_for("up");
-    let traced = trace(&container, &["mute", "--duration", "1s"]);
+    let traced = Trace::start_in(&container, &["mute", "--duration", "1s"]).wait();
     let service = &traced.report["services"][0];
     assert_eq!(service["unit"]["source"], "unit_files", "{:#}", traced.report);
     assert_eq!(service["unit"]["restart"], "on-failure");

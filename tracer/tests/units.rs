@@ -3,63 +3,14 @@
 
 #[path = "support/container.rs"]
 mod container;
+#[path = "support/traces.rs"]
+mod traces;
 
-use std::{
-    collections::HashSet,
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-};
+use std::collections::HashSet;
 
-use assert_cmd::cargo::cargo_bin;
 use container::{Container, Hierarchy};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// `sigready trace`, already attached.
-struct Trace {
-    child: Child,
-    directory: TempDir,
-}
-
-impl Trace {
-    fn start(arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut child = Command::new(cargo_bin("sigready"))
-            .arg("trace")
-            .args(arguments)
-            .args(["--format", "json", "--output"])
-            .arg(directory.path().join("trace.json"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // It says so once it is attached.
-        let mut first = String::new();
-        BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut first).unwrap();
-        assert!(first.contains("tracing"), "{first}");
-        Self { child, directory }
-    }
-
-    /// Ends it as Ctrl-C would; gives its exit status and its report.
-    fn end(mut self) -> (Option<i32>, Value) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
-        let status = self.child.wait().unwrap();
-        let text = std::fs::read(self.report()).expect("a report was written");
-        (status.code(), serde_json::from_slice(&text).unwrap())
-    }
-
-    fn report(&self) -> PathBuf {
-        self.directory.path().join("trace.json")
-    }
-}
-
-fn events<'a>(activation: &'a Value, kind: &str) -> Vec<&'a Value> {
-    activation["events"].as_array().unwrap().iter().filter(|event| event["kind"] == kind).collect()
-}
+use traces::{Trace, Traced, events};
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
@@ -89,7 +40,7 @@ fn patroni_reloaded_at_once_dies_of_hup_and_left_alone_gets_its_handler() {
         &[],
     )
     .finish();
-    let (status, report) = trace.end();
+    let Traced { status, report, .. } = trace.end();
 
     // systemd's own words.
     let early = results.file("early");
@@ -196,7 +147,7 @@ ExecReload=/bin/kill -HUP $MAINPID
         &[("service.py", SERVICE), ("probe.service", UNIT)],
     )
     .finish();
-    let (status, report) = trace.end();
+    let Traced { status, report, .. } = trace.end();
     assert_eq!(status, Some(0), "{report:#}");
     let service = &report["services"][0];
     assert_eq!(service["name"], "probe.service");
@@ -247,7 +198,7 @@ fn a_unit_in_a_v1_hierarchy_is_recognised_and_its_early_death_seen() {
         &[("ancient.service", UNIT)],
     )
     .finish();
-    let (status, report) = trace.end();
+    let Traced { status, report, .. } = trace.end();
     assert!(results.file("cgroup").contains("name=systemd:/system.slice/ancient.service"));
     assert!(results.file("state").contains("ActiveState=inactive"));
     assert_eq!(status, Some(3), "{report:#}");
@@ -283,7 +234,7 @@ fn a_start_too_short_to_ask_about_still_gets_systemds_result() {
         ],
     )
     .finish();
-    let (_, report) = trace.end();
+    let report = trace.end().report;
     for (name, result, last) in [
         ("clean", "success", ("inactive", "dead")),
         ("killed", "signal", ("failed", "failed")),
@@ -319,7 +270,7 @@ fn a_systemd_that_executes_itself_anew_is_heard_again() {
         &[("sleeper.service", UNIT)],
     )
     .finish();
-    let (status, report) = trace.end();
+    let Traced { status, report, .. } = trace.end();
     assert!(results.file("state").contains("ActiveState=inactive"));
     assert_eq!(status, Some(3), "{report:#}");
     let activations = report["services"][0]["activations"].as_array().unwrap();
@@ -356,7 +307,7 @@ fn each_of_many_quick_restarts_is_a_start_with_its_own_result() {
         ],
     )
     .finish();
-    let (_, report) = trace.end();
+    let report = trace.end().report;
     for (name, knows_all) in [("busy", true), ("busyer", false)] {
         let restarts: usize = results.file(name).trim().parse().unwrap();
         assert!(restarts >= 10, "{restarts}");
@@ -400,7 +351,7 @@ fn units_of_one_glob_and_units_with_escaped_names_are_kept_apart() {
         ],
     )
     .finish();
-    let (_, report) = trace.end();
+    let report = trace.end().report;
     let pids: Vec<u64> = results.file("pids").lines().map(|pid| pid.parse().unwrap()).collect();
     let expected = [
         ("twin1.service", "on-failure"),

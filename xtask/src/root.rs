@@ -33,13 +33,14 @@ pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
-const PACKAGES: [&str; 32] = [
+const PACKAGES: [&str; 33] = [
     "apache2",
     "bpftool",
     "bsdutils",
     "cron",
     "dns-root-data",
     "dnsmasq",
+    "etcd-server",
     "gcc",
     "gunicorn",
     "haproxy",
@@ -67,18 +68,25 @@ const PACKAGES: [&str; 32] = [
     "unbound",
     "util-linux",
 ];
-/// Patroni's settings: enough to come up to where it looks for its store.
+/// Patroni's settings: a cluster of one, with etcd.
 const PATRONI: &str = "\
 scope: test
 name: one
 restapi: {listen: '127.0.0.1:8008', connect_address: '127.0.0.1:8008'}
 etcd3: {host: '127.0.0.1:2379'}
+bootstrap: {dcs: {ttl: 30, loop_wait: 2}}
 postgresql:
   listen: 127.0.0.1:5432
   connect_address: 127.0.0.1:5432
+  bin_dir: /usr/lib/postgresql/15/bin
   data_dir: /var/lib/postgresql/data
   authentication: {replication: {username: r, password: r}, superuser: {username: s, password: s}}
 ";
+/// The Patroni whose makers mended it, which no release of Debian that is used here has:
+/// what pip(1) is to fetch, and where it goes.
+const MENDED_PATRONI: &str = "patroni==4.1.5 \
+    --hash=sha256:7aad8c1539e6c51c269a8005169dd54ddc7668437b7900fa6099d7894e224c84\n";
+const MENDED_PATRONI_IN: &str = "opt/patroni";
 /// Makes package scripts start nothing (invoke-rc.d(8)).
 const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
@@ -159,13 +167,31 @@ fn build(recipe: &Recipe, root: &Path) -> Result<()> {
     fs::remove_dir_all(&wanted).ok();
     fs::remove_dir_all(root.join("etc/systemd/system/timers.target.wants")).ok();
     fs::create_dir_all(&wanted)?;
-    let has_postgres = fs::read_to_string(root.join("etc/passwd"))?.contains("postgres:");
-    if !has_postgres {
-        process::run(Command::new("chroot").arg(root).args(["useradd", "--system", "postgres"]))?;
+    if recipe.packages.contains(&"patroni") {
+        fs::write(root.join("etc/patroni/config.yml"), PATRONI)?;
+        mended_patroni(root)?;
     }
-    fs::create_dir_all(root.join("etc/patroni"))?;
-    fs::write(root.join("etc/patroni/config.yml"), PATRONI)?;
     Ok(())
+}
+
+/// Adds the newer Patroni. Its libraries are those of Debian's.
+fn mended_patroni(root: &Path) -> Result<()> {
+    let pip = ["-m", "pip", "--disable-pip-version-check", "--no-input"];
+    if process::output(Command::new("python3").args(pip).arg("--version")).is_err() {
+        apt::install(&["python3-pip"], "fetching a newer Patroni for the tests' container root")?;
+    }
+    let requirement = root.join("patroni.txt");
+    fs::write(&requirement, MENDED_PATRONI)?;
+    process::run(
+        Command::new("python3")
+            .args(pip)
+            .args(["install", "--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes"])
+            .args(["--no-compile", "--root-user-action=ignore", "--target"])
+            .arg(root.join(MENDED_PATRONI_IN))
+            .arg("--requirement")
+            .arg(&requirement),
+    )?;
+    fs::remove_file(&requirement).context("cannot remove what pip was to fetch")
 }
 
 /// The host's proxy for packages, if it has one.

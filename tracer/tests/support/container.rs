@@ -32,6 +32,21 @@ ExecStart=/bin/bash -eux /shared/scenario.sh
 StandardError=file:/shared/stderr
 ";
 
+/// A scenario that does what it is asked ([`Container::ask`]) until there is a file `over`.
+#[allow(dead_code, reason = "each test file uses its part")]
+pub const ANSWERING: &str = "
+    ip link set lo up
+    set +xe
+    touch /shared/up
+    while [ ! -e /shared/over ]; do
+        if [ -e /shared/question ]; then
+            sh /shared/question > /shared/unfinished 2>&1
+            rm /shared/question
+            mv /shared/unfinished /shared/answer
+        fi
+        sleep 0.05
+    done";
+
 /// The root with the daemons, which `cargo xtask root` builds.
 pub fn root() -> PathBuf {
     named_by("SIGREADY_ROOT")
