@@ -345,8 +345,9 @@ pub struct Trace {
     #[arg(long, value_enum, value_name = "HOW", requires = "restart",
         num_args = 0..=1, default_missing_value = "systemd")]
     pub reload_during_start: Option<Reload>,
-    /// Ask the systemd below this directory about units, such as a container's root. By
-    /// default the one that keeps a unit's cgroup is found and asked.
+    /// Trace units of the system below this directory, such as a container's root, and ask
+    /// its systemd about them. By default units of that name in any system are traced, and
+    /// the systemd that keeps a unit's cgroup is found and asked.
     #[arg(long, value_name = "DIR", conflicts_with = "bus")]
     pub root: Option<PathBuf>,
     /// Ask systemd through this D-Bus address: unix:path=/run/dbus/system_bus_socket

@@ -143,6 +143,34 @@ ExecReload=/bin/kill -HUP $MAINPID
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn units_of_the_system_below_a_root_leave_out_their_namesakes_elsewhere() {
+    const UNIT: &str = "[Service]\nExecStart=/bin/sleep 60\n";
+    let boot = || {
+        let scenario = format!(
+            "cp /shared/mate.service /run/systemd/system/
+             systemctl daemon-reload
+             systemctl start mate
+             {KEEP} mate > /shared/state"
+        );
+        let container = Container::boot(Hierarchy::Unified, &scenario, &[("mate.service", UNIT)]);
+        container.wait_for("up");
+        container
+    };
+    let (one, other) = (boot(), boot());
+    let everywhere = Trace::start(&["mate", "--duration", "1s"]).wait().report;
+    let traced = Trace::start_in(&one, &["mate", "--duration", "1s"]).wait().report;
+    for container in [&one, &other] {
+        container.put("over", "");
+    }
+    one.finish();
+    other.finish();
+    assert_eq!(everywhere["services"].as_array().unwrap().len(), 2, "{everywhere:#}");
+    assert_eq!(traced["services"].as_array().unwrap().len(), 1, "{traced:#}");
+    assert_eq!(traced["services"][0]["unit"]["source"], "dbus", "{traced:#}");
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
 fn a_restart_of_what_is_not_a_named_unit_is_refused() {
     for arguments in [&["nginx*", "--restart"][..], &["--all", "--restart"]] {
         let output =

@@ -33,10 +33,11 @@ pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
-const PACKAGES: [&str; 33] = [
+const PACKAGES: [&str; 34] = [
     "apache2",
     "bpftool",
     "bsdutils",
+    "chrony",
     "cron",
     "dns-root-data",
     "dnsmasq",
@@ -82,6 +83,8 @@ postgresql:
   data_dir: /var/lib/postgresql/data
   authentication: {replication: {username: r, password: r}, superuser: {username: s, password: s}}
 ";
+/// chrony's settings: leave the clock alone, which a container has no say in.
+const CHRONY: &str = "DAEMON_OPTS=-x\n";
 /// The Patroni whose makers mended it, which no release of Debian that is used here has:
 /// what pip(1) is to fetch, and where it goes.
 const MENDED_PATRONI: &str = "patroni==4.1.5 \
@@ -167,7 +170,8 @@ fn build(recipe: &Recipe, root: &Path) -> Result<()> {
     fs::remove_dir_all(&wanted).ok();
     fs::remove_dir_all(root.join("etc/systemd/system/timers.target.wants")).ok();
     fs::create_dir_all(&wanted)?;
-    if recipe.packages.contains(&"patroni") {
+    if recipe.suite == DAEMONS.suite {
+        fs::write(root.join("etc/default/chrony"), CHRONY)?;
         fs::write(root.join("etc/patroni/config.yml"), PATRONI)?;
         mended_patroni(root)?;
     }

@@ -14,9 +14,9 @@ use sigready::{
     rules,
     signal::Signal,
     timeline::{
-        Anchor, Builder, Progress,
+        Anchor, Builder, FreshMain, Progress,
         document::{Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Tool, WallTime},
-        observation::{Observation, ProcessId},
+        observation::Observation,
     },
 };
 use tracer_common::{
@@ -94,7 +94,7 @@ impl Capture {
 
     /// The main processes of units whose starts began during the capture, with the signal
     /// that a reload sends each.
-    pub fn fresh_mains(&self) -> Vec<(String, ProcessId, Signal)> {
+    pub fn fresh_mains(&self) -> Vec<FreshMain> {
         self.builder.fresh_mains()
     }
 

@@ -130,7 +130,7 @@ async fn follow(
             }
             taken = capture.advance(deadline.patience(tick)) => news = taken?.len(),
         }
-        errand.act(capture, talk);
+        errand.act(capture, units.hierarchies, talk);
         units.seek(capture);
         units.look();
         let progress = capture.progress();

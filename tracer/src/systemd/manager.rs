@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -54,6 +55,21 @@ impl Manager {
                 let pid = fs::read_to_string(procs).ok()?.lines().next()?.parse().ok()?;
                 Self::process(pid)
             })
+        })
+    }
+
+    /// The cgroup that is kept by the system's manager with this root directory, if one runs.
+    #[must_use]
+    pub fn cgroup_below(root: &Path, hierarchies: &Hierarchies) -> Option<String> {
+        let its = fs::metadata(root).ok()?;
+        hierarchies.scan().into_iter().find_map(|cgroup| {
+            let above = cgroup.path.strip_suffix(INIT_SCOPE)?.trim_end_matches('/');
+            let Some(Self::Root { root, user: None, .. }) = Self::of(&cgroup.path, hierarchies)
+            else {
+                return None;
+            };
+            let other = fs::metadata(root).ok()?;
+            (its.dev() == other.dev() && its.ino() == other.ino()).then(|| above.to_owned())
         })
     }
 

@@ -12,7 +12,7 @@ use super::{
     collected::Collected,
     document::{Service, ServiceKind},
     observation::{Fact, Observation, ProcessId},
-    scope::Scope,
+    scope::{Named, Scope},
     unit::UnitFacts,
 };
 use crate::signal::Signal;
@@ -68,6 +68,17 @@ pub struct Progress {
     pub events: u64,
     /// Events lost.
     pub lost: u64,
+}
+
+/// A main process whose start was seen.
+#[derive(Clone, Debug)]
+pub struct FreshMain {
+    /// Its unit.
+    pub unit: Named,
+    /// The process.
+    pub process: ProcessId,
+    /// What a reload sends it.
+    pub reload_signal: Signal,
 }
 
 /// Builds timelines from observations.
@@ -235,18 +246,21 @@ impl Builder {
         }
     }
 
-    /// The main processes of units whose last start began during the capture, with the
-    /// signal that a reload sends each; once what there is to know of their settings is
-    /// known.
+    /// The main processes of units whose last start began during the capture; once what
+    /// there is to know of their settings is known.
     #[must_use]
-    pub fn fresh_mains(&self) -> Vec<(String, ProcessId, Signal)> {
+    pub fn fresh_mains(&self) -> Vec<FreshMain> {
         let units = self.attribution.services.iter();
         units
             .filter_map(|service| {
                 let known = service.known.facts.is_some() || service.known.problem.is_some();
                 let last = service.activations.last().filter(|_| known)?;
                 let main = last.collected.main().filter(|_| last.collected.joined_at.is_none())?;
-                Some((service.named.name.clone(), main, self.signal(service)))
+                Some(FreshMain {
+                    unit: service.named.clone(),
+                    process: main,
+                    reload_signal: self.signal(service),
+                })
             })
             .collect()
     }

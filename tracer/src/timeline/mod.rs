@@ -24,7 +24,7 @@ pub mod scope;
 pub mod unit;
 
 pub use self::{
-    builder::{Anchor, Builder, Progress, Setup},
+    builder::{Anchor, Builder, FreshMain, Progress, Setup},
     scope::{Scope, Selector},
 };
 

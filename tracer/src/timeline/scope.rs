@@ -24,7 +24,13 @@ pub enum Scope {
 #[derive(Clone, Debug)]
 pub enum Selector {
     /// Units whose name the glob matches.
-    Unit(GlobMatcher),
+    Unit {
+        /// Matches their names.
+        name: GlobMatcher,
+        /// The cgroup of the system that they are units of, as a container's is; `None` for
+        /// those of any.
+        system: Option<String>,
+    },
     /// A process and its descendants.
     Process(u32),
     /// Everything in a cgroup, by its path from the hierarchy's root.
@@ -50,7 +56,9 @@ impl Scope {
             Self::Command { .. } => None,
             Self::All => unit(path).or_else(|| container(path)),
             Self::Selected(selectors) => selectors.iter().find_map(|selector| match selector {
-                Selector::Unit(glob) => unit(path).filter(|unit| glob.is_match(&unit.name)),
+                Selector::Unit { name, system } => unit(path)
+                    .filter(|unit| name.is_match(&unit.name))
+                    .filter(|unit| system.as_ref().is_none_or(|system| below(&unit.path, system))),
                 Selector::Cgroup(root) => below(path, root).then(|| Named {
                     name: root.clone(),
                     kind: ServiceKind::Cgroup,
@@ -140,6 +148,21 @@ mod tests {
         );
         assert_eq!(Scope::All.service_at("/docker/0a1b/x").unwrap().path, "/docker/0a1b");
         assert_eq!(Scope::All.service_at("/user.slice/session-1.scope"), None);
+    }
+
+    #[test]
+    fn units_of_one_system_leave_out_their_namesakes_in_others() {
+        let of = |system: Option<&str>| {
+            let name = globset::Glob::new("web.service").unwrap().compile_matcher();
+            let system = system.map(str::to_owned);
+            Scope::Selected(vec![Selector::Unit { name, system }])
+        };
+        let inside = "/machine.slice/one/payload/system.slice/web.service";
+        let system = Some("/machine.slice/one/payload");
+        assert!(of(system).service_at(inside).is_some());
+        assert!(of(system).service_at("/system.slice/web.service").is_none());
+        assert!(of(Some("/machine.slice/o")).service_at(inside).is_none());
+        assert!(of(None).service_at(inside).is_some());
     }
 
     #[test]

@@ -9,10 +9,10 @@ use nix::{
     unistd::Pid,
 };
 use sigready::{
-    probe::procfs,
+    probe::{cgroups::Hierarchies, procfs},
     signal::Signal,
     systemd::{bus::Bus, manager::Manager},
-    timeline::observation::ProcessId,
+    timeline::{FreshMain, observation::ProcessId, scope::Named},
 };
 use tokio::task::JoinHandle;
 
@@ -101,18 +101,29 @@ impl Errand {
     }
 
     /// Sends what is due.
-    pub fn act(&mut self, capture: &Capture, talk: &Talk) {
+    pub fn act(&mut self, capture: &Capture, hierarchies: &Hierarchies, talk: &Talk) {
         if self.unsent.is_empty() {
             return;
         }
-        for (name, id, signal) in capture.fresh_mains() {
+        let host = Manager::host();
+        for FreshMain { unit: Named { name, path, .. }, process, reload_signal } in
+            capture.fresh_mains()
+        {
             if !self.unsent.contains(&name) {
                 continue;
             }
+            // A container may have one of that name, which was not restarted. Where a
+            // container's is meant, no other is traced.
+            if self.manager == host && Manager::of(&path, hierarchies).as_ref() != Some(&host) {
+                continue;
+            }
             self.unsent.retain(|unit| *unit != name);
-            match send(id, signal) {
+            match send(process, reload_signal) {
                 Ok(()) => {
-                    talk.note(format_args!("sent {signal} to process {} of {name}", id.pid));
+                    talk.note(format_args!(
+                        "sent {reload_signal} to process {} of {name}",
+                        process.pid
+                    ));
                 }
                 Err(error) => log::warn!("{error:#}"),
             }

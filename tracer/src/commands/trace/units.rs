@@ -22,7 +22,8 @@ const BOOTED: &str = "/run/systemd/system";
 pub struct Units<'a> {
     /// What was learned of them.
     pub watch: Watch,
-    hierarchies: &'a Hierarchies,
+    /// The host's.
+    pub hierarchies: &'a Hierarchies,
     /// The manager to ask for all of them, if one was given.
     given: Option<Manager>,
     /// When to look again for managers that were started, for units that are waited for.

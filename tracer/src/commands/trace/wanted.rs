@@ -10,7 +10,10 @@ use sigready::{
         procfs,
         scope::ScopeMaps,
     },
-    systemd::unit_files::{self, Found},
+    systemd::{
+        manager::Manager,
+        unit_files::{self, Found},
+    },
     timeline::{Scope, Selector},
 };
 
@@ -27,6 +30,8 @@ use crate::{
 pub struct Wanted {
     /// Unit names and globs, with their suffix.
     units: Vec<String>,
+    /// The cgroup of the system that they are to be units of, if one was named that runs.
+    system: Option<String>,
     pids: Vec<u32>,
     /// Paths from the hierarchy's root.
     cgroups: Vec<String>,
@@ -71,7 +76,10 @@ impl Wanted {
         }
         let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
         let cgroups = cgroups.collect::<Result<_, _>>()?;
-        Ok(Self { units, pids: options.pid.clone(), cgroups, all: options.all })
+        // The host's own is named by default, and then every container's may be meant.
+        let system = options.root.as_deref().filter(|root| *root != Path::new("/"));
+        let system = system.and_then(|root| Manager::cgroup_below(root, hierarchies));
+        Ok(Self { units, system, pids: options.pid.clone(), cgroups, all: options.all })
     }
 
     /// The units that were asked for by their names; none if any was asked for by a glob.
@@ -94,7 +102,9 @@ impl Wanted {
         if options.all {
             return Scope::All;
         }
-        let units = self.units.iter().filter_map(|unit| matcher(unit).ok()).map(Selector::Unit);
+        let units = self.units.iter().filter_map(|unit| matcher(unit).ok());
+        let system = &self.system;
+        let units = units.map(|name| Selector::Unit { name, system: system.clone() });
         let pids = self.pids.iter().copied().map(Selector::Process);
         let cgroups = self.cgroups.iter().cloned().map(Selector::Cgroup);
         Scope::Selected(units.chain(pids).chain(cgroups).collect())

@@ -236,7 +236,8 @@ fn a_message_that_arrives_late_has_its_place_by_its_time() {
 
 #[test]
 fn a_process_asked_for_stays_that_in_a_unit_that_is_asked_for_too() {
-    let unit = Selector::Unit(Glob::new("demo*").unwrap().compile_matcher());
+    let name = Glob::new("demo*").unwrap().compile_matcher();
+    let unit = Selector::Unit { name, system: None };
     let told = Story::selected(vec![unit, Selector::Process(20)])
         .found(20, STARTER, DEMO, &[])
         .handler(10, 20)

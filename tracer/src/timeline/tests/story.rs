@@ -67,8 +67,8 @@ impl Story {
 
     /// `sigready trace demo.service`.
     pub fn unit() -> Self {
-        let glob = Glob::new("demo*.service").unwrap().compile_matcher();
-        Self::selected(vec![Selector::Unit(glob)])
+        let name = Glob::new("demo*.service").unwrap().compile_matcher();
+        Self::selected(vec![Selector::Unit { name, system: None }])
     }
 
     /// `sigready trace` with these.
