@@ -111,38 +111,6 @@ ExecReload=/bin/kill -HUP $MAINPID
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
-fn without_any_systemd_to_ask_the_unit_files_tell_the_settings() {
-    const UNIT: &str = "\
-[Service]
-Restart=on-failure
-ExecStart=/bin/sleep 60
-ExecReload=/bin/kill -HUP $MAINPID
-";
-    let container = Container::boot(
-        Hierarchy::Unified,
-        &format!(
-            "cp /shared/mute.service /run/systemd/system/
-             systemctl daemon-reload
-             systemctl start mute
-             systemctl stop dbus.socket dbus.service
-             mount -t tmpfs tmpfs /run/dbus
-             {KEEP} mute > /shared/state"
-        ),
-        &[("mute.service", UNIT)],
-    );
-    container.wait_for("up");
-    let traced = Trace::start_in(&container, &["mute", "--duration", "1s"]).wait();
-    let service = &traced.report["services"][0];
-    assert_eq!(service["unit"]["source"], "unit_files", "{:#}", traced.report);
-    assert_eq!(service["unit"]["restart"], "on-failure");
-    assert_eq!(service["unit"]["reload_signal"], "HUP");
-    assert!(service["unit_problem"].as_str().unwrap().contains("cannot reach systemd"));
-    container.put("over", "");
-    container.finish();
-}
-
-#[test]
-#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
 fn units_of_the_system_below_a_root_leave_out_their_namesakes_elsewhere() {
     const UNIT: &str = "[Service]\nExecStart=/bin/sleep 60\n";
     let boot = || {

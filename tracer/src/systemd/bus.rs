@@ -1,6 +1,6 @@
 //! A connection to one systemd (org.freedesktop.systemd1(5)).
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{fmt::Write as _, io::ErrorKind, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use futures_lite::StreamExt as _;
@@ -151,7 +151,14 @@ impl Bus {
         arguments: &(impl serde::Serialize + DynamicType),
     ) -> zbus::Result<Message> {
         let destination = self.routed.then_some(destination);
-        self.connection.call_method(destination, object, Some(interface), method, arguments).await
+        let answer =
+            self.connection.call_method(destination, object, Some(interface), method, arguments);
+        answer.await.map_err(|error| match error {
+            zbus::Error::InputOutput(error) if error.kind() == ErrorKind::TimedOut => {
+                zbus::Error::Failure(format!("no answer within {} s", PATIENCE.as_secs()))
+            }
+            error => error,
+        })
     }
 }
 
