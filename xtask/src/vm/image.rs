@@ -23,7 +23,7 @@ const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Tests of what depends on systemd and on Debian's daemons, and not on the kernel.
-const OF_SYSTEMD: [&str; 3] = ["consequences", "debian", "lint"];
+const OF_SYSTEMD: [&str; 5] = ["consequences", "debian", "lint", "patroni", "unanswered"];
 
 /// A disk.
 pub struct Image {
