@@ -9,7 +9,7 @@ mod traces;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use container::{ANSWERING, Container, Hierarchy};
-use serde_json::Value;
+use serde_json::{Value, json};
 use traces::Trace;
 
 /// Brings the committed table up to date instead of checking it.
@@ -52,6 +52,9 @@ const AWAITED: [&str; 13] = [
 const RIVALS: [&str; 2] = ["apache2", "unbound"];
 /// Units that are up for systemd before their programs are.
 const NOT_AWAITED: [&str; 4] = ["cron", "patroni", "prometheus", "prometheus-node-exporter"];
+
+/// How often they are reloaded at once, until one is harmed.
+const TRIES: usize = 3;
 
 /// Restarts units under a trace; gives the last start of each, with its service.
 fn traced(
@@ -199,7 +202,18 @@ fn debians_daemons_are_as_the_table_says() {
     }
     for unit in NOT_AWAITED {
         let calm = traced(&container, &[unit], &["--duration", "4s"]);
-        add(calm, traced(&container, &[unit], &[early, "--duration", "3s"]));
+        let reload = || traced(&container, &[unit], &[early, "--duration", "3s"]);
+        let is_harmed = |tried: &BTreeMap<String, (Value, Value)>| {
+            tried.values().any(|(_, start)| start["alerts"] != json!([]))
+        };
+        // The reload and the program race, and on a busy machine the program may win.
+        let mut tried = reload();
+        for _ in 1..TRIES {
+            if !is_harmed(&tried) {
+                tried = reload();
+            }
+        }
+        add(calm, tried);
         container.ask(&format!("systemctl stop {unit}"));
     }
     container.put("over", "");

@@ -32,7 +32,9 @@ fn finding(case: &Case) -> Option<Finding> {
         .filter(|(_, event)| matches!(event.what, What::Loss { .. }))
         .map(|(index, _)| index)
         .collect();
-    let joined = case.activation.joined_ns;
+    // Where a later start was seen from its beginning, that is the one to look at.
+    let later = case.service.activations.iter().any(|start| start.joined_ns.is_none());
+    let joined = case.activation.joined_ns.filter(|_| !later);
     let (lost, omitted) = (case.capture.lost, case.activation.omitted);
     let reasons: Vec<String> = [
         joined.map(|at| {
@@ -54,8 +56,8 @@ fn finding(case: &Case) -> Option<Finding> {
         message: format!("This timeline may have holes: {}.", reasons.join("; ")),
         consequence: consequence::holes(case),
         mend: if joined.is_some() {
-            "Begin the capture first, then start the service: sigready trace UNIT in one terminal, \
-             systemctl restart UNIT in another; or sigready run -- CMD."
+            "Begin the capture before the start: sigready trace --restart UNIT has systemd restart \
+             it, sigready trace --wait UNIT waits for its next start; or sigready run -- CMD."
         } else {
             "Trace less at a time: name the unit instead of --all, or shorten the capture."
         }
@@ -72,7 +74,10 @@ fn kinds(case: &Case) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, timeline::event::What};
+    use crate::{
+        rules::{judge, testing::*},
+        timeline::event::What,
+    };
 
     const ID: &str = "capture-incomplete";
 
@@ -98,6 +103,15 @@ mod tests {
         activation().joined(0).judged(&[ID]);
         activation().exec(0).lost(1).judged(&[ID]);
         activation().exec(0).omitted(1).judged(&[ID]);
+    }
+
+    #[test]
+    fn of_a_service_that_was_restarted_the_old_start_may_have_holes() {
+        let mut document = activation().joined(5.s()).document();
+        let restarted = activation().exec(0).document().services.remove(0).activations.remove(0);
+        document.services[0].activations.push(restarted);
+        judge(&mut document);
+        assert_eq!(document.services[0].activations[0].alerts, []);
     }
 
     #[test]
