@@ -29,10 +29,11 @@ use aya_ebpf::{
 };
 
 use aya_log_ebpf::warn;
+use tracer_common::pairs::place;
 
 use crate::{
     kernel::{Cgroup, Task},
-    understudy::Role,
+    understudy::{Role, perform},
 };
 
 /// Lets the kernel call GPL-only helpers.
@@ -54,9 +55,7 @@ macro_rules! twice {
         #[$kind(function = $hook)]
         fn $first($context: $type) -> i32 {
             let $role = Role::Lead;
-            // Where entry and exit go together, either program may do the work.
-            let _ = $role;
-            $work;
+            perform(const { place(stringify!($first)).unwrap() }, $role, || $work);
             0
         }
 
@@ -64,8 +63,7 @@ macro_rules! twice {
         #[$kind(function = $hook)]
         fn $second($context: $type) -> i32 {
             let $role = Role::Understudy;
-            let _ = $role;
-            $work;
+            perform(const { place(stringify!($first)).unwrap() }, $role, || $work);
             0
         }
     )*};

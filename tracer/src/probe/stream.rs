@@ -19,7 +19,7 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout,
 };
-use tracer_common::event::Kind;
+use tracer_common::{event::Kind, pairs::place};
 
 use super::{clock, decode, hooks::first, procfs};
 use crate::timeline::observation::{Fact, Observation};
@@ -32,6 +32,8 @@ pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: [u64; Kind::ALL.len()],
+    /// Not 0 for a hook whose two programs were running at one time, by CPU.
+    both: PerCpuArray<MapData, u64>,
     /// By the hook they are on.
     programs: BTreeMap<String, Vec<OwnedFd>>,
     /// What the kernel side has to say about itself: only when something is wrong.
@@ -46,6 +48,7 @@ impl Stream {
     pub fn open(ebpf: &mut Ebpf, systemd_hierarchy: Option<u32>) -> Result<Self> {
         let ring = ebpf.take_map("EVENTS").context("the eBPF object has no map 'EVENTS'")?;
         let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
+        let both = ebpf.take_map("BOTH").context("the eBPF object has no map 'BOTH'")?;
         let ring = RingBuf::try_from(ring)?;
         let messages = EbpfLogger::init(ebpf)
             .inspect_err(|error| log::debug!("no messages from the kernel side: {error}"))
@@ -58,6 +61,7 @@ impl Stream {
             ring,
             lost: PerCpuArray::try_from(lost)?,
             lost_before: [0; Kind::ALL.len()],
+            both: PerCpuArray::try_from(both)?,
             programs: loaded(ebpf)?,
             messages,
             systemd_hierarchy,
@@ -85,15 +89,27 @@ impl Stream {
 
     /// How many events at most the kernel passed over because a program was running already
     /// when it was to run again on the same processor (`recursion_misses`, from 5.12 on):
-    /// as many as every program on the hook missed. For the end of a capture: it has to be
-    /// asked for program by program.
+    /// as many as every program on the hook missed, if ever all of them were running at one
+    /// time. For the end of a capture: it has to be asked for program by program.
     #[must_use]
     pub fn skipped(&self) -> Option<Observation> {
-        let missed_by_all =
-            |programs: &Vec<OwnedFd>| programs.iter().filter_map(recursion_misses).min();
-        let count: u64 = self.programs.values().filter_map(missed_by_all).sum();
+        let missed_by_all = |(first, programs): (&String, &Vec<OwnedFd>)| {
+            let missed: Vec<u64> = programs.iter().filter_map(recursion_misses).collect();
+            if missed.iter().any(|missed| *missed > 0) {
+                log::info!("programs at {first} were passed over: {missed:?}");
+            }
+            missed.into_iter().min().filter(|_| self.may_miss(first))
+        };
+        let count: u64 = self.programs.iter().filter_map(missed_by_all).sum();
         let fact = Fact::Loss { kind: "skipped", count };
         (count > 0).then(|| Observation { at: clock::boot_ns(), fact })
+    }
+
+    /// Whether all of the programs on a hook were ever running at one time on a processor,
+    /// as far as is known.
+    fn may_miss(&self, first: &str) -> bool {
+        let both = place(first).and_then(|place| self.both.get(&place, 0).ok());
+        both.is_none_or(|by_cpu| by_cpu.iter().any(|both| *both != 0))
     }
 
     fn drain(&mut self) -> usize {
