@@ -84,7 +84,7 @@ fn of_a_users_unit_the_users_systemd_tells_where_it_can_be_reached() {
     let service = traced.service("mine.service");
     let consequence = start["alerts"][0]["consequence"].as_str().unwrap();
     if is_booted {
-        assert_eq!(service["unit"]["source"], "dbus", "{service:#}");
+        assert_eq!(service["unit"]["source"], "dbus", "{service:#} {}", traced.said);
         assert_eq!(service["unit"]["restart"], "on-failure");
         assert_eq!(start["systemd"]["result"], "success", "{start:#}");
         assert!(consequence.contains("systemd says so itself: Result=success"), "{consequence}");

@@ -126,7 +126,8 @@ impl Capture {
         // What happened until /proc was read.
         let rest = self.stream.rest()?;
         self.observe(rest);
-        self.observe(self.stream.skipped());
+        let skipped: Vec<Observation> = self.stream.skipped().collect();
+        self.observe(skipped);
         Ok(self.document(ended_by))
     }
 

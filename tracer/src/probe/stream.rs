@@ -91,18 +91,17 @@ impl Stream {
     /// when it was to run again on the same processor (`recursion_misses`, from 5.12 on):
     /// as many as every program on the hook missed, if ever all of them were running at one
     /// time. For the end of a capture: it has to be asked for program by program.
-    #[must_use]
-    pub fn skipped(&self) -> Option<Observation> {
-        let missed_by_all = |(first, programs): (&String, &Vec<OwnedFd>)| {
+    pub fn skipped(&self) -> impl Iterator<Item = Observation> {
+        self.programs.iter().filter_map(|(first, programs)| {
             let missed: Vec<u64> = programs.iter().filter_map(recursion_misses).collect();
             if missed.iter().any(|missed| *missed > 0) {
-                log::info!("programs at {first} were passed over: {missed:?}");
+                log::info!("the kernel passed over programs at {first}: {missed:?}");
             }
-            missed.into_iter().min().filter(|_| self.may_miss(first))
-        };
-        let count: u64 = self.programs.iter().filter_map(missed_by_all).sum();
-        let fact = Fact::Loss { kind: "skipped", count };
-        (count > 0).then(|| Observation { at: clock::boot_ns(), fact })
+            let count = missed.into_iter().min().filter(|_| self.may_miss(first))?;
+            let kind = format!("skipped at {first}").into();
+            let fact = Fact::Loss { kind, count };
+            (count > 0).then(|| Observation { at: clock::boot_ns(), fact })
+        })
     }
 
     /// Whether all of the programs on a hook were ever running at one time on a processor,
@@ -144,7 +143,7 @@ impl Stream {
             let total: u64 = counts.iter().sum();
             let before = &mut self.lost_before[kind as usize];
             if total > *before {
-                let fact = Fact::Loss { kind: kind.name(), count: total - *before };
+                let fact = Fact::Loss { kind: kind.name().into(), count: total - *before };
                 observations.push(Observation { at: clock::boot_ns(), fact });
                 *before = total;
             }

@@ -139,6 +139,11 @@ fn no_alerts(view: View) -> (String, Ink) {
     }
     // Of this start all was seen; what makes the capture incomplete is elsewhere.
     let others = View::all(document).any(View::joined_late);
+    let is_joined = |start: Option<&Activation>| start.is_some_and(|it| it.joined_ns.is_some());
+    if others && !document.services.iter().any(|it| is_joined(it.activations.last())) {
+        // Those have been followed by starts that were seen whole.
+        return ("No alerts.".into(), Ink::Good);
+    }
     let why = if others { ": other services were running before it" } else { "" };
     (
         format!("No rule fired on this start. The capture as a whole is not complete{why}."),

@@ -2,7 +2,7 @@
 //! each manager has a task of its own.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -52,12 +52,15 @@ pub struct Watch {
     managers: HashMap<Manager, UnboundedSender<Request>>,
     tell: UnboundedSender<Observation>,
     told: UnboundedReceiver<Observation>,
+    /// The cgroups of units whose settings were asked for and neither they nor a reason why
+    /// they are unknown have come.
+    unanswered: BTreeSet<String>,
 }
 
 impl Default for Watch {
     fn default() -> Self {
         let (tell, told) = unbounded_channel();
-        Self { managers: HashMap::new(), tell, told }
+        Self { managers: HashMap::new(), tell, told, unanswered: BTreeSet::new() }
     }
 }
 
@@ -69,6 +72,7 @@ impl Watch {
 
     /// Watches a unit: its settings are told, and every state from now on.
     pub fn unit(&mut self, manager: &Manager, name: String, cgroup: String) {
+        self.unanswered.insert(cgroup.clone());
         let watched = Watched { name, cgroup, told_until: 0, has_facts: false };
         // The task ends with the runtime, and not before.
         let _ = self.task(manager).send(Request::Watch(watched));
@@ -92,7 +96,10 @@ impl Watch {
     /// The next that is learned. Can be dropped and called again.
     pub async fn next(&mut self) -> Observation {
         match self.told.recv().await {
-            Some(observation) => observation,
+            Some(observation) => {
+                self.answered(&observation);
+                observation
+            }
             // This end holds a sender too.
             None => std::future::pending().await,
         }
@@ -118,9 +125,23 @@ impl Watch {
         }
         let mut rest = Vec::new();
         while let Ok(observation) = self.told.try_recv() {
+            self.answered(&observation);
             rest.push(observation);
         }
+        rest.extend(self.unanswered.into_iter().map(|cgroup| {
+            let problem = Some("systemd had not answered when the trace ended".to_owned());
+            let news = UnitNews { cgroup, problem, ..UnitNews::default() };
+            Observation { at: clock::boot_ns(), fact: Fact::Unit(Box::new(news)) }
+        }));
         rest
+    }
+
+    fn answered(&mut self, observation: &Observation) {
+        if let Fact::Unit(news) = &observation.fact
+            && (news.facts.is_some() || news.problem.is_some())
+        {
+            self.unanswered.remove(&news.cgroup);
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Builder {
     pub fn observe(&mut self, observation: Observation) {
         match &observation.fact {
             Fact::Loss { kind, count } => {
-                *self.losses.entry((*kind).to_owned()).or_default() += count;
+                *self.losses.entry(kind.clone().into_owned()).or_default() += count;
                 return;
             }
             Fact::Found { .. } | Fact::Left { .. } | Fact::CgroupPath { .. } | Fact::Unit(_) => {}

@@ -1,6 +1,8 @@
 //! What a timeline is built from: facts in the order they arrive, from the
 //! kernel side or from /proc. The times are `CLOCK_BOOTTIME` ns.
 
+use std::borrow::Cow;
+
 use tracer_common::signal::SignalSet;
 
 use super::{
@@ -196,8 +198,8 @@ pub enum Fact {
     Unit(Box<UnitNews>),
     /// The kernel side lost this many more events.
     Loss {
-        /// Name of the kind of event.
-        kind: &'static str,
+        /// Name of the kind of event, or where it was lost.
+        kind: Cow<'static, str>,
         /// How many.
         count: u64,
     },
