@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -26,12 +26,18 @@ use crate::timeline::observation::{Fact, Observation};
 
 /// Records taken from the ring at one go, so that a busy host can't hold the loop.
 const BATCH: usize = 4096;
+/// How often the loss counters are read. While a process is in bpf(2) for a map, the kernel
+/// runs no program at a syscall's tracepoint on that CPU (`bpf_disable_instrumentation`), and
+/// where the process can be preempted there, other processes' calls are missed.
+const COUNT_LOSSES: Duration = Duration::from_secs(1);
 
 /// Reads records, and counts the ones that were lost.
 pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: [u64; Kind::ALL.len()],
+    /// When the counters were read.
+    counted: Instant,
     /// Not 0 for a hook whose two programs were running at one time, by CPU.
     both: PerCpuArray<MapData, u64>,
     /// By the hook they are on.
@@ -61,6 +67,7 @@ impl Stream {
             ring,
             lost: PerCpuArray::try_from(lost)?,
             lost_before: [0; Kind::ALL.len()],
+            counted: Instant::now(),
             both: PerCpuArray::try_from(both)?,
             programs: loaded(ebpf)?,
             messages,
@@ -69,8 +76,8 @@ impl Stream {
         })
     }
 
-    /// Waits at most `patience` for records, and returns what has come, with the
-    /// losses since the last call at its end.
+    /// Waits at most `patience` for records, and returns what has come, now and then with
+    /// the losses at its end.
     pub async fn next(&mut self, patience: Duration) -> Result<Vec<Observation>> {
         if self.drain() == 0
             && let Ok(ready) = timeout(patience, self.ring.readable_mut()).await
@@ -78,13 +85,19 @@ impl Stream {
             ready.context("cannot wait for the eBPF ring buffer")?.clear_ready();
             self.drain();
         }
-        self.observations()
+        let mut observations = self.observations()?;
+        if self.counted.elapsed() >= COUNT_LOSSES {
+            self.losses(&mut observations)?;
+        }
+        Ok(observations)
     }
 
-    /// What is left in the ring, without waiting.
+    /// What is left in the ring, without waiting, with the losses at its end.
     pub fn rest(&mut self) -> Result<Vec<Observation>> {
         while self.drain() == BATCH {}
-        self.observations()
+        let mut observations = self.observations()?;
+        self.losses(&mut observations)?;
+        Ok(observations)
     }
 
     /// How many events at most the kernel passed over because a program was running already
@@ -129,7 +142,6 @@ impl Stream {
             look_up(&mut observation.fact, &record);
             observations.push(observation);
         }
-        self.losses(&mut observations)?;
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -137,6 +149,7 @@ impl Stream {
     }
 
     fn losses(&mut self, observations: &mut Vec<Observation>) -> Result<()> {
+        self.counted = Instant::now();
         for kind in Kind::ALL {
             let counts =
                 self.lost.get(&(kind as u32), 0).context("cannot read the loss counters")?;

@@ -11,7 +11,7 @@ use zbus::{
     zvariant::{DynamicType, OwnedObjectPath, OwnedValue},
 };
 
-use super::{manager::Manager, properties::Properties};
+use super::{manager::Manager, private::Private, properties::Properties};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const ROOT: &str = "/org/freedesktop/systemd1";
@@ -64,8 +64,11 @@ impl Bus {
     async fn through(socket: &Path, routed: bool) -> Result<Self> {
         let unreachable = || format!("cannot reach systemd through {}", socket.display());
         let stream = UnixStream::connect(socket).await.with_context(unreachable)?;
-        let builder = Builder::unix_stream(stream);
-        let builder = if routed { builder } else { builder.p2p() };
+        let builder = if routed {
+            Builder::unix_stream(stream)
+        } else {
+            Builder::socket(Private(stream)).p2p()
+        };
         Self::build(builder, routed).await.with_context(unreachable)
     }
 

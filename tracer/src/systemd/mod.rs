@@ -3,6 +3,7 @@
 
 pub mod bus;
 pub mod manager;
+mod private;
 pub mod properties;
 pub mod reload;
 pub mod unit_files;

@@ -1,0 +1,110 @@
+//! systemd's private socket (`/run/systemd/private`, and a user's), which is there without a
+//! message bus. Its messages say that they come from `org.freedesktop.systemd1`
+//! (`bus_init_private` and `sd_bus_set_sender` in systemd). A bus would put a unique name in
+//! that place, and zbus takes no other: 5.19 panics, 6.2 refuses the message.
+
+use std::{io, os::fd::OwnedFd};
+
+use tokio::net::{
+    UnixStream,
+    unix::{OwnedReadHalf, OwnedWriteHalf},
+};
+use zbus::{
+    conn::Socket,
+    connection::socket::{ReadHalf, Split},
+    fdo::ConnectionCredentials,
+};
+
+/// What comes before the sender's name in a message: the field's code, its type, its length.
+const BEFORE_NAME: [u8; 8] = {
+    let [a, b, c, d] = u32::to_ne_bytes(NAME.len() as u32);
+    [7, 1, b's', 0, a, b, c, d]
+};
+const NAME: &str = "org.freedesktop.systemd1";
+
+/// A connection to the private socket.
+#[derive(Debug)]
+pub struct Private(pub UnixStream);
+
+/// Its reading half, which makes the sender's name a unique one.
+#[derive(Debug)]
+pub struct Reader {
+    half: OwnedReadHalf,
+    names: Names,
+}
+
+/// How much of [`BEFORE_NAME`] was at the end of what has been read.
+#[derive(Debug, Default)]
+struct Names {
+    matched: usize,
+}
+
+impl Names {
+    /// Puts a colon for the first letter of each.
+    fn make_unique(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            if self.matched == BEFORE_NAME.len() {
+                self.matched = 0;
+                if *byte == NAME.as_bytes()[0] {
+                    *byte = b':';
+                }
+            }
+            // No part of it but the whole can begin with its first byte.
+            self.matched = match *byte {
+                byte if byte == BEFORE_NAME[self.matched] => self.matched + 1,
+                byte if byte == BEFORE_NAME[0] => 1,
+                _ => 0,
+            };
+        }
+    }
+}
+
+impl Socket for Private {
+    type ReadHalf = Reader;
+    type WriteHalf = OwnedWriteHalf;
+
+    fn split(self) -> Split<Reader, OwnedWriteHalf> {
+        let (half, write) = self.0.into_split();
+        Split::new(Reader { half, names: Names::default() }, write)
+    }
+}
+
+#[async_trait::async_trait]
+impl ReadHalf for Reader {
+    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let (length, descriptors) = self.half.recvmsg(buffer).await?;
+        self.names.make_unique(&mut buffer[..length]);
+        Ok((length, descriptors))
+    }
+
+    fn can_pass_unix_fd(&self) -> bool {
+        self.half.can_pass_unix_fd()
+    }
+
+    async fn peer_credentials(&mut self) -> io::Result<ConnectionCredentials> {
+        self.half.peer_credentials().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::names::UniqueName;
+
+    use super::*;
+
+    #[test]
+    fn the_senders_name_becomes_a_unique_one_however_it_comes_in_pieces() {
+        let message = [b"\x07\x07\x01s\0...", &BEFORE_NAME[..], NAME.as_bytes(), b"\0"].concat();
+        for cut in 0..message.len() {
+            let mut names = Names::default();
+            let mut read = message.clone();
+            let (first, second) = read.split_at_mut(cut);
+            names.make_unique(first);
+            names.make_unique(second);
+            let name = str::from_utf8(&read[16..16 + NAME.len()]).unwrap();
+            assert_eq!(name, ":rg.freedesktop.systemd1");
+            assert!(UniqueName::try_from(name).is_ok());
+            assert_eq!(read[..16], message[..16]);
+        }
+    }
+}
