@@ -216,8 +216,7 @@ fn debians_daemons_are_as_the_table_says() {
         add(calm, tried);
         container.ask(&format!("systemctl stop {unit}"));
     }
-    container.put("over", "");
-    container.finish();
+    container.over();
     rows.sort_by(|a, b| a.unit.cmp(&b.unit));
     compare(&rows.iter().map(Row::line).collect::<Vec<_>>());
 }

@@ -65,8 +65,7 @@ fn state(container: &Container) -> String {
 /// Ends the unit first: PostgreSQL waits for its clients when all are told to end at once.
 fn over(container: Container) {
     container.ask("systemctl stop patroni");
-    container.put("over", "");
-    container.finish();
+    container.over();
 }
 
 /// Restarts it under a trace, and reloads it once the cluster runs.

@@ -53,8 +53,7 @@ fn a_reload_while_patroni_starts_kills_it_through_systemd_and_by_hand() {
         );
         assert_eq!(last["systemd"]["result"], "success", "{how}: {last:#}");
     }
-    container.put("over", "");
-    let state = container.finish().file("state");
+    let state = container.over().file("state");
     assert!(state.contains("ActiveState=inactive") && state.contains("Result=success"), "{state}");
 }
 
@@ -104,8 +103,7 @@ ExecReload=/bin/kill -HUP $MAINPID
     assert_eq!(alerts(start), [""; 0], "{start:#}");
     let ready = start["milestones"]["ready_ns"].as_i64().unwrap();
     assert!(start["milestones"]["first_reload_ns"].as_i64().unwrap() > ready, "{start:#}");
-    container.put("over", "");
-    let state = container.finish().file("state");
+    let state = container.over().file("state");
     assert!(state.contains("ActiveState=active"), "{state}");
 }
 
@@ -127,11 +125,9 @@ fn units_of_the_system_below_a_root_leave_out_their_namesakes_elsewhere() {
     let (one, other) = (boot(), boot());
     let everywhere = Trace::start(&["mate", "--duration", "1s"]).wait().report;
     let traced = Trace::start_in(&one, &["mate", "--duration", "1s"]).wait().report;
-    for container in [&one, &other] {
-        container.put("over", "");
+    for container in [one, other] {
+        container.over();
     }
-    one.finish();
-    other.finish();
     assert_eq!(everywhere["services"].as_array().unwrap().len(), 2, "{everywhere:#}");
     assert_eq!(traced["services"].as_array().unwrap().len(), 1, "{traced:#}");
     assert_eq!(traced["services"][0]["unit"]["source"], "dbus", "{traced:#}");

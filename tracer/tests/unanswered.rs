@@ -43,11 +43,6 @@ fn mute() -> Container {
     container
 }
 
-fn over(container: Container) {
-    container.put("over", "");
-    container.finish();
-}
-
 /// That the settings come from the files, for this reason, and nothing is made up.
 fn assert_from_files(traced: &Traced, reason: &str) {
     let service = traced.service("mute.service");
@@ -73,7 +68,7 @@ fn without_any_bus_the_unit_files_tell_the_settings() {
     );
     let traced = Trace::start_in(&container, &["mute", "--duration", "1s"]).wait();
     assert_from_files(&traced, "cannot reach systemd through");
-    over(container);
+    container.over();
 }
 
 #[test]
@@ -90,7 +85,7 @@ fn a_bus_that_refuses_is_quoted() {
     assert!(said.contains("Access denied"), "the bus refuses: {said}");
     let traced = Trace::start_in(&container, &["mute", "--duration", "1s"]).wait();
     assert_from_files(&traced, "AccessDenied");
-    over(container);
+    container.over();
 }
 
 #[test]
@@ -113,7 +108,7 @@ fn a_systemd_that_hangs_costs_its_words_and_nothing_else() {
     let service = traced.service("mute.service");
     assert_eq!(service["unit"]["source"], "dbus", "{service:#}");
     assert_eq!(service["unit_problem"], Value::Null);
-    over(container);
+    container.over();
 }
 
 #[test]
@@ -141,5 +136,5 @@ fn a_masked_unit_is_refused_and_one_that_runs_all_the_same_is_traced() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(reason), "{said}");
     }
-    over(container);
+    container.over();
 }

@@ -73,8 +73,7 @@ fn of_a_users_unit_the_users_systemd_tells_where_it_can_be_reached() {
     let traced = trace.end();
     ask(CLEAR);
     if let Some(container) = container {
-        container.put("over", "");
-        container.finish();
+        container.over();
     }
 
     assert!(shown.contains("Result=success") && shown.contains("ActiveState=inactive"), "{shown}");

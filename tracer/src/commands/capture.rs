@@ -126,8 +126,7 @@ impl Capture {
         // What happened until /proc was read.
         let rest = self.stream.rest()?;
         self.observe(rest);
-        let skipped: Vec<Observation> = self.stream.skipped().collect();
-        self.observe(skipped);
+        self.observe(self.stream.skipped());
         Ok(self.document(ended_by))
     }
 

@@ -109,3 +109,21 @@ pub const CONCERNS: [Concern; 5] = [
         ],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tracer_common::pairs::PAIRS;
+
+    use super::*;
+
+    #[test]
+    fn the_hooks_with_two_programs_are_those_that_the_kernel_side_counts() {
+        let functions = CONCERNS.iter().flat_map(|concern| [concern.entry, concern.exit]);
+        let programs = functions.flatten().chain(&TRACEPOINTS);
+        let twice: BTreeSet<&str> =
+            programs.filter_map(|program| program.strip_suffix(AGAIN)).collect();
+        assert_eq!(twice, BTreeSet::from(PAIRS));
+    }
+}

@@ -104,8 +104,9 @@ impl Stream {
     /// when it was to run again on the same processor (`recursion_misses`, from 5.12 on):
     /// as many as every program on the hook missed, if ever all of them were running at one
     /// time. For the end of a capture: it has to be asked for program by program.
-    pub fn skipped(&self) -> impl Iterator<Item = Observation> {
-        self.programs.iter().filter_map(|(first, programs)| {
+    #[must_use]
+    pub fn skipped(&self) -> Vec<Observation> {
+        let of_hook = |(first, programs): (&String, &Vec<OwnedFd>)| {
             let missed: Vec<u64> = programs.iter().filter_map(recursion_misses).collect();
             if missed.iter().any(|missed| *missed > 0) {
                 log::info!("the kernel passed over programs at {first}: {missed:?}");
@@ -114,7 +115,8 @@ impl Stream {
             let kind = format!("skipped at {first}").into();
             let fact = Fact::Loss { kind, count };
             (count > 0).then(|| Observation { at: clock::boot_ns(), fact })
-        })
+        };
+        self.programs.iter().filter_map(of_hook).collect()
     }
 
     /// Whether all of the programs on a hook were ever running at one time on a processor,

@@ -7,7 +7,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::timeline::document::{Activation, Alert, OutcomeState, Severity};
+use crate::timeline::document::{Activation, Alert, OutcomeState, Service, Severity};
 
 /// Text this wide reads well; wider terminals don't widen it.
 const WIDEST: usize = 100;
@@ -139,8 +139,7 @@ fn no_alerts(view: View) -> (String, Ink) {
     }
     // Of this start all was seen; what makes the capture incomplete is elsewhere.
     let others = View::all(document).any(View::joined_late);
-    let is_joined = |start: Option<&Activation>| start.is_some_and(|it| it.joined_ns.is_some());
-    if others && !document.services.iter().any(|it| is_joined(it.activations.last())) {
+    if others && !document.services.iter().any(Service::joined_late) {
         // Those have been followed by starts that were seen whole.
         return ("No alerts.".into(), Ink::Good);
     }

@@ -33,8 +33,7 @@ fn finding(case: &Case) -> Option<Finding> {
         .map(|(index, _)| index)
         .collect();
     // Where a later start was seen from its beginning, that is the one to look at.
-    let later = case.service.activations.iter().any(|start| start.joined_ns.is_none());
-    let joined = case.activation.joined_ns.filter(|_| !later);
+    let joined = case.activation.joined_ns.filter(|_| case.service.joined_late());
     let (lost, omitted) = (case.capture.lost, case.activation.omitted);
     let reasons: Vec<String> = [
         joined.map(|at| {

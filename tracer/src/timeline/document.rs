@@ -134,6 +134,14 @@ pub struct Service {
     pub activations: Vec<Activation>,
 }
 
+impl Service {
+    /// Whether it was already running when the capture began, and was not started anew.
+    #[must_use]
+    pub fn joined_late(&self) -> bool {
+        self.activations.last().is_some_and(|start| start.joined_ns.is_some())
+    }
+}
+
 /// Sorts of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

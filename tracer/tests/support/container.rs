@@ -198,6 +198,13 @@ impl Container {
         fs::write(self.shared.path().join(name), text).unwrap();
     }
 
+    /// Ends a scenario that waits for a file `over`.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn over(self) -> Results {
+        self.put("over", "");
+        self.finish()
+    }
+
     /// Waits for the end of the scenario.
     #[allow(dead_code, reason = "each test file uses its part")]
     pub fn finish(self) -> Results {

@@ -63,7 +63,8 @@ impl Wanted {
                 Found::Nothing if !options.wait && !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "there is no unit '{unit}' on this host: no unit file and no cgroup has \
-                         that name (if it is a user's, or in a container that is yet to start, add --wait)"
+                         that name (if it is a user's, or in a container that is yet to start, \
+                         add --wait)"
                     )));
                 }
                 Found::Unit { .. } | Found::Masked | Found::Nothing => units.push(unit),
