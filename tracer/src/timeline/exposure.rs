@@ -49,7 +49,7 @@ pub fn spans(
     };
     for (index, turn) in turns.iter().enumerate() {
         let end = turns.get(index + 1).map_or(to_ns, |next| next.at_ns);
-        match harm(turn.posture) {
+        match harm(&turns[index..]) {
             Some(kind) => push(Some(kind), turn.at_ns, end),
             None if announces => {
                 let until = ready_ns.unwrap_or(i64::MAX);
@@ -61,11 +61,37 @@ pub fn spans(
     spans
 }
 
-/// What the signal does whatever the service has announced.
-fn harm(posture: Posture) -> Option<ExposureKind> {
-    if posture.blocked {
-        None
-    } else if posture.ignored {
+/// What the signal does at the first of these turns, whatever the service has announced.
+/// One that is blocked waits: what it does then, hindsight tells.
+fn harm(turns: &[Turn]) -> Option<ExposureKind> {
+    let [turn, later @ ..] = turns else {
+        return None;
+    };
+    if !turn.posture.blocked {
+        return harm_of(turn.posture);
+    }
+    let mut before = turn.posture;
+    for Turn { posture, .. } in later {
+        // Somebody came to take it.
+        if before.blocked && before.consumer.is_some() {
+            return None;
+        }
+        // The kernel drops what waits as it is ignored (`flush_sigqueue_mask`, called by
+        // `do_sigaction`).
+        if posture.ignored && !before.ignored {
+            return Some(ExposureKind::Lost);
+        }
+        if !posture.blocked {
+            return harm_of(*posture);
+        }
+        before = *posture;
+    }
+    None
+}
+
+/// What an unblocked signal does.
+fn harm_of(posture: Posture) -> Option<ExposureKind> {
+    if posture.ignored {
         Some(ExposureKind::Lost)
     } else if !posture.caught {
         Some(ExposureKind::Fatal)
@@ -81,6 +107,7 @@ fn harm(posture: Posture) -> Option<ExposureKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timeline::event::Consumer;
 
     const DEFAULT: Posture =
         Posture { ignored: false, caught: false, blocked: false, consumer: None, runtime: None };
@@ -128,11 +155,54 @@ mod tests {
         assert_eq!(handler_at(&turns), Some(50));
     }
 
+    const BLOCKED: Posture = Posture { blocked: true, ..DEFAULT };
+    const IGNORED: Posture = Posture { ignored: true, ..DEFAULT };
+
     #[test]
-    fn what_is_blocked_is_not_fatal() {
-        let blocked = Posture { blocked: true, ..DEFAULT };
-        assert_eq!(spans(&[turn(0, blocked)], None, false, 0, 100), []);
-        assert_eq!(handler_at(&[turn(0, blocked)]), None);
+    fn what_stays_blocked_is_not_fatal() {
+        assert_eq!(spans(&[turn(0, BLOCKED)], None, false, 0, 100), []);
+        assert_eq!(handler_at(&[turn(0, BLOCKED)]), None);
+    }
+
+    #[test]
+    fn what_waits_does_the_harm_that_it_does_when_it_is_let_through() {
+        let through = |posture| {
+            let turns = [turn(0, BLOCKED), turn(10, posture)];
+            spans(&turns, None, false, 0, 20).first().map(|span| (span.kind, span.from_ns))
+        };
+        assert_eq!(through(DEFAULT), Some((ExposureKind::Fatal, 0)));
+        assert_eq!(through(IGNORED), Some((ExposureKind::Lost, 0)));
+        assert_eq!(through(HANDLER), None);
+    }
+
+    #[test]
+    fn a_mask_set_for_a_while_leaves_an_ignored_signal_as_lost_as_before() {
+        let blocked = Posture { blocked: true, ..IGNORED };
+        let turns = [turn(0, IGNORED), turn(10, blocked), turn(15, IGNORED)];
+        assert_eq!(
+            spans(&turns, Some(50), true, 0, 100),
+            [Exposure { kind: ExposureKind::Lost, from_ns: 0, to_ns: 100 }]
+        );
+    }
+
+    #[test]
+    fn what_waits_is_lost_if_the_program_ignores_it_before_it_handles_it() {
+        let ignored = Posture { blocked: true, ..IGNORED };
+        let turns = [turn(0, BLOCKED), turn(10, ignored), turn(20, HANDLER)];
+        assert_eq!(
+            spans(&turns, None, false, 0, 100),
+            [Exposure { kind: ExposureKind::Lost, from_ns: 0, to_ns: 10 }]
+        );
+    }
+
+    #[test]
+    fn what_waits_for_somebody_who_takes_it_does_no_harm() {
+        let awaited = Posture { consumer: Some(Consumer::Sigwait), ..BLOCKED };
+        let turns = [turn(0, BLOCKED), turn(10, awaited), turn(20, DEFAULT)];
+        assert_eq!(
+            spans(&turns, None, false, 0, 100),
+            [Exposure { kind: ExposureKind::Fatal, from_ns: 20, to_ns: 100 }]
+        );
     }
 
     #[test]
