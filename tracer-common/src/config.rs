@@ -190,6 +190,9 @@ layout! {
     iter_is_ubuf = "iter_type"."ITER_UBUF?",
     /// The value for an array of buffers.
     iter_is_iovec = "iter_type"."ITER_IOVEC",
+    /// The first argument of a syscall, by its register on x86-64; on arm64 it is the first
+    /// of all registers.
+    pt_regs_first = "pt_regs"."di|regs",
     /// Not a member: the distance between two elements of `sighand_struct.action`.
     k_sigaction_size = "k_sigaction"."",
     /// Not a member: the distance between two elements of `pid.numbers`.

@@ -23,8 +23,8 @@ pub struct Entered {
     pub at_ns: u64,
     /// A [`Call`] as its number.
     call: u64,
-    /// Up to four words, which ones depends on the call.
-    pub arguments: [u64; 4],
+    /// Up to five words, which ones depends on the call.
+    pub arguments: [u64; 5],
 }
 
 /// Calls that threads are in, by thread. None of the hooked calls makes another one.
@@ -35,10 +35,31 @@ static ENTERED: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(8192, 0)
 #[map]
 static DESTINATIONS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(2048, 0);
 
-/// Room for an address that is too large for the stack: one at entries, one at exits, for
-/// each [`Role`]. A program may be preempted by another one, though never by itself.
+/// Where a message is sent: the hooks at which an address is found.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    /// The kernel function that all come through.
+    Function,
+    /// `write`
+    Write,
+    /// `writev`
+    Writev,
+    /// `sendto`
+    Sendto,
+    /// `sendmsg`
+    Sendmsg,
+    /// `sendmmsg`
+    Sendmmsg,
+}
+
+/// How many there are.
+const ENTRIES: u32 = 6;
+
+/// Room for an address that is too large for the stack: one for each entry and one for
+/// their exit, for each [`Role`]. A program may be preempted by another one, though never
+/// by itself.
 #[map]
-static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(4, 0);
+static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2 * (ENTRIES + 1), 0);
 
 /// How often the loader came through each hooked function. The compiler may have built a
 /// function into its callers, and then a hook on it is never reached.
@@ -59,7 +80,7 @@ pub fn count(call: Call) {
 
 /// Remembers a call being entered.
 #[inline(always)]
-pub fn remember(call: Call, arguments: [u64; 4]) {
+pub fn remember(call: Call, arguments: [u64; 5]) {
     let entered = Entered { at_ns: now(), call: call as u64, arguments };
     let _ = ENTERED.insert(bpf_get_current_pid_tgid(), entered, 0);
 }
@@ -77,9 +98,9 @@ pub fn recall(call: Call) -> Option<Entered> {
 
 /// An empty address to be filled at an entry.
 #[inline(always)]
-pub fn new_destination(role: Role) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(role as u32)?;
-    // SAFETY: a per-CPU value that only entries of sends use, in this role.
+pub fn new_destination(entry: Entry, role: Role) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(2 * entry as u32 + role as u32)?;
+    // SAFETY: a per-CPU value that only this entry's program of this role uses.
     let address = unsafe { &mut *address };
     address.length = 0;
     Some(address)
@@ -94,8 +115,8 @@ pub fn remember_destination(address: &Address) {
 /// Room for the address of the send being left, with what was remembered of it.
 #[inline(always)]
 pub fn recall_destination(role: Role) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(2 + role as u32)?;
-    // SAFETY: a per-CPU value that only exits of sends use, in this role.
+    let address = ADDRESS.get_ptr_mut(2 * ENTRIES + role as u32)?;
+    // SAFETY: a per-CPU value that only the exit's program of this role uses.
     let address = unsafe { &mut *address };
     // SAFETY: only this thread writes its entry.
     match unsafe { DESTINATIONS.get(bpf_get_current_pid_tgid()) } {

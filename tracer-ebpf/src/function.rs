@@ -15,8 +15,8 @@ use tracer_common::{
 
 use crate::{
     disposition,
-    entered::{self, recall, remember},
-    kernel::{Task, config, offset, read, read_pointer},
+    entered::{self, Entry, recall, remember},
+    kernel::{Task, config, offset, read, read_pointer, read_user},
     notify::{self, Message, Payload, Space},
     scope,
     understudy::Role,
@@ -40,7 +40,7 @@ fn returned(context: &FExitContext, arguments: usize) -> i32 {
 pub fn enter_sigaction(context: &FEntryContext) {
     let signal = context.arg::<u64>(0) & 0xffff_ffff;
     if context.arg::<u64>(1) != 0 && config().dispositions.contains(signal as u32) {
-        remember(Call::Sigaction, [signal, 0, 0, 0]);
+        remember(Call::Sigaction, [signal, 0, 0, 0, 0]);
     }
 }
 
@@ -55,6 +55,18 @@ pub fn exit_sigaction(context: &FExitContext) {
     }
 }
 
+/// `rt_sigprocmask`, entering. What it does is told from the mask before and after.
+#[inline(always)]
+pub fn enter_rt_sigprocmask() {
+    remember(Call::Sigprocmask, [Task::current().mask().0, 0, 0, 0, 0]);
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_rt_sigprocmask(context: &FExitContext) {
+    masked(returned(context, 1));
+}
+
 /// `sigprocmask`, entering: goes on only if the mask of a recorded signal changes.
 #[inline(always)]
 pub fn enter_sigprocmask(context: &FEntryContext) {
@@ -66,16 +78,22 @@ pub fn enter_sigprocmask(context: &FEntryContext) {
         _ => set ^ before.0,
     };
     if SignalSet(changed).intersects(config().dispositions) {
-        remember(Call::Sigprocmask, [before.0, 0, 0, 0]);
+        remember(Call::Sigprocmask, [before.0, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigprocmask(context: &FExitContext) {
+    masked(returned(context, 3));
+}
+
+/// The mask was set, or the call failed.
+#[inline(always)]
+fn masked(result: i32) {
     entered::count(Call::Sigprocmask);
     if let Some(entered) = recall(Call::Sigprocmask)
-        && returned(context, 3) == 0
+        && result == 0
     {
         disposition::masked(SignalSet(entered.arguments[0]));
     }
@@ -84,7 +102,7 @@ pub fn exit_sigprocmask(context: &FExitContext) {
 /// `do_signalfd4`, entering. It changes the set it is given.
 #[inline(always)]
 pub fn enter_signalfd(context: &FEntryContext) {
-    remember(Call::Signalfd, [read(context.arg::<u64>(1)), 0, 0, 0]);
+    remember(Call::Signalfd, [read(context.arg::<u64>(1)), 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -107,8 +125,28 @@ pub fn enter_sigtimedwait(context: &FEntryContext) {
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigtimedwait(context: &FExitContext) {
+    waited(returned(context, 3));
+}
+
+/// `rt_sigtimedwait`, entering: its first argument is where the set is.
+#[inline(always)]
+pub fn enter_rt_sigtimedwait(context: &FEntryContext) {
+    let set: u64 = read(context.arg::<u64>(0) + offset!(pt_regs_first));
+    if let Some(set) = read_user(set) {
+        disposition::waiting(SignalSet(set));
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_rt_sigtimedwait(context: &FExitContext) {
+    waited(returned(context, 1));
+}
+
+/// The wait gave a signal, or failed.
+#[inline(always)]
+fn waited(result: i32) {
     entered::count(Call::Sigtimedwait);
-    let result = returned(context, 3);
     if result > 0 {
         disposition::taken(result as u32);
     }
@@ -121,7 +159,7 @@ pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
     if !scope::covers(Task::current()) {
         return;
     }
-    let Some(address) = entered::new_destination(role) else {
+    let Some(address) = entered::new_destination(Entry::Function, role) else {
         return;
     };
     let msg = context.arg::<u64>(1);
@@ -143,7 +181,7 @@ pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
     }
     entered::remember_destination(address);
     let [way, base, length] = payload(msg + offset!(msghdr_iter), context.arg::<u64>(2));
-    remember(Call::Send, [way, base, length, 0]);
+    remember(Call::Send, [way, base, length, 0, 0]);
 }
 
 /// Ways a payload lies in memory.
@@ -180,7 +218,7 @@ pub fn exit_sendmsg(context: &FExitContext, role: Role) {
         return;
     };
     let msg = context.arg::<u64>(1);
-    let [way, base, length, _] = entered.arguments;
+    let [way, base, length, ..] = entered.arguments;
     let message = Message {
         at_ns: entered.at_ns,
         result: i64::from(returned(context, 3)),

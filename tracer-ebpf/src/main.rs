@@ -95,6 +95,13 @@ twice! {
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
         |context: FExitContext, role| function::exit_sigprocmask(&context);
+    /// What `rt_sigprocmask` comes through where the compiler has built `sigprocmask` into it:
+    /// `long __x64_sys_rt_sigprocmask(const struct pt_regs *regs)`, by its name on x86-64.
+    fentry("__x64_sys_rt_sigprocmask") enter_rt_sigprocmask, enter_rt_sigprocmask_again =>
+        |_context: FEntryContext, role| function::enter_rt_sigprocmask();
+    /// Its end.
+    fexit("__x64_sys_rt_sigprocmask") exit_rt_sigprocmask, exit_rt_sigprocmask_again =>
+        |context: FExitContext, role| function::exit_rt_sigprocmask(&context);
     /// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
     fentry("unix_dgram_sendmsg") enter_unix_dgram_sendmsg, enter_unix_dgram_sendmsg_again =>
         |context: FEntryContext, role| function::enter_sendmsg(&context, role);
@@ -174,12 +181,38 @@ fn exit_do_sigtimedwait(context: FExitContext) -> i32 {
     0
 }
 
+/// What `rt_sigtimedwait` comes through where `do_sigtimedwait` can't be hooked:
+/// `long __x64_sys_rt_sigtimedwait(const struct pt_regs *regs)`, by its name on x86-64.
+#[fentry(function = "__x64_sys_rt_sigtimedwait")]
+fn enter_rt_sigtimedwait(context: FEntryContext) -> i32 {
+    function::enter_rt_sigtimedwait(&context);
+    0
+}
+
+/// Its end.
+#[fexit(function = "__x64_sys_rt_sigtimedwait")]
+fn exit_rt_sigtimedwait(context: FExitContext) -> i32 {
+    function::exit_rt_sigtimedwait(&context);
+    0
+}
+
+// At syscalls a program is preempted only by those of newer kernels, and only there has the
+// second one to be attached.
 macro_rules! syscalls {
-    ($($(#[$doc:meta])* $name:ident => $handler:ident;)*) => {$(
+    ($($(#[$doc:meta])* $first:ident, $second:ident => $handler:ident;)*) => {$(
         $(#[$doc])*
         #[tracepoint]
-        fn $name(context: TracePointContext) -> u32 {
-            syscall::$handler(&context);
+        fn $first(context: TracePointContext) -> u32 {
+            let place = const { place(stringify!($first)).unwrap() };
+            perform(place, Role::Lead, || syscall::$handler(&context, Role::Lead));
+            0
+        }
+
+        /// Where the first one was passed over.
+        #[tracepoint]
+        fn $second(context: TracePointContext) -> u32 {
+            let place = const { place(stringify!($first)).unwrap() };
+            perform(place, Role::Understudy, || syscall::$handler(&context, Role::Understudy));
             0
         }
     )*};
@@ -187,45 +220,54 @@ macro_rules! syscalls {
 
 syscalls! {
     /// `rt_sigaction(int sig, const struct sigaction *act, struct sigaction *oact, size_t size)`
-    sys_enter_rt_sigaction => enter_sigaction;
+    sys_enter_rt_sigaction, sys_enter_rt_sigaction_again => enter_sigaction;
     /// Its end.
-    sys_exit_rt_sigaction => exit_sigaction;
+    sys_exit_rt_sigaction, sys_exit_rt_sigaction_again => exit_sigaction;
     /// `rt_sigprocmask(int how, sigset_t *set, sigset_t *oset, size_t size)`
-    sys_enter_rt_sigprocmask => enter_sigprocmask;
+    sys_enter_rt_sigprocmask, sys_enter_rt_sigprocmask_again => enter_sigprocmask;
     /// Its end.
-    sys_exit_rt_sigprocmask => exit_sigprocmask;
-    /// `signalfd(int fd, sigset_t *mask, size_t size)`; absent on newer architectures.
-    sys_enter_signalfd => enter_signalfd;
-    /// Its end.
-    sys_exit_signalfd => exit_signalfd;
-    /// `signalfd4(int fd, sigset_t *mask, size_t size, int flags)`
-    sys_enter_signalfd4 => enter_signalfd;
-    /// Its end.
-    sys_exit_signalfd4 => exit_signalfd;
-    /// `rt_sigtimedwait(const sigset_t *these, siginfo_t *info, const struct timespec *ts, size_t size)`
-    sys_enter_rt_sigtimedwait => enter_sigtimedwait;
-    /// Its end.
-    sys_exit_rt_sigtimedwait => exit_sigtimedwait;
+    sys_exit_rt_sigprocmask, sys_exit_rt_sigprocmask_again => exit_sigprocmask;
     /// `write(unsigned int fd, const char *buf, size_t count)`
-    sys_enter_write => enter_write;
-    /// Its end.
-    sys_exit_write => exit_flat;
+    sys_enter_write, sys_enter_write_again => enter_write;
     /// `writev(unsigned long fd, const struct iovec *vec, unsigned long vlen)`
-    sys_enter_writev => enter_writev;
-    /// Its end.
-    sys_exit_writev => exit_writev;
+    sys_enter_writev, sys_enter_writev_again => enter_writev;
     /// `sendto(int fd, void *buff, size_t len, unsigned int flags, struct sockaddr *addr, int addr_len)`
-    sys_enter_sendto => enter_sendto;
-    /// Its end.
-    sys_exit_sendto => exit_flat;
+    sys_enter_sendto, sys_enter_sendto_again => enter_sendto;
     /// `sendmsg(int fd, struct user_msghdr *msg, unsigned int flags)`
-    sys_enter_sendmsg => enter_sendmsg;
-    /// Its end.
-    sys_exit_sendmsg => exit_sendmsg;
+    sys_enter_sendmsg, sys_enter_sendmsg_again => enter_sendmsg;
     /// `sendmmsg(int fd, struct mmsghdr *mmsg, unsigned int vlen, unsigned int flags)`
-    sys_enter_sendmmsg => enter_sendmmsg;
-    /// Its end.
-    sys_exit_sendmmsg => exit_sendmmsg;
+    sys_enter_sendmmsg, sys_enter_sendmmsg_again => enter_sendmmsg;
+    /// The end of each of these that send.
+    sys_exit_send, sys_exit_send_again => exit_send;
+}
+
+/// `signalfd(int fd, sigset_t *mask, size_t size)`, absent on newer architectures, and
+/// `signalfd4(int fd, sigset_t *mask, size_t size, int flags)`
+#[tracepoint]
+fn sys_enter_signalfd(context: TracePointContext) -> u32 {
+    syscall::enter_signalfd(&context);
+    0
+}
+
+/// Their end.
+#[tracepoint]
+fn sys_exit_signalfd(context: TracePointContext) -> u32 {
+    syscall::exit_signalfd(&context);
+    0
+}
+
+/// `rt_sigtimedwait(const sigset_t *these, siginfo_t *info, const struct timespec *ts, size_t size)`
+#[tracepoint]
+fn sys_enter_rt_sigtimedwait(context: TracePointContext) -> u32 {
+    syscall::enter_sigtimedwait(&context);
+    0
+}
+
+/// Its end.
+#[tracepoint]
+fn sys_exit_rt_sigtimedwait(context: TracePointContext) -> u32 {
+    syscall::exit_sigtimedwait(&context);
+    0
 }
 
 /// Required of a program without `std`; the verifier refuses what could reach it.

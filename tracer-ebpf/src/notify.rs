@@ -201,8 +201,8 @@ pub fn sent(message: &Message, address: &Address, role: Role) {
     let Some(scratch) = SCRATCH.get_ptr_mut(role as u32) else {
         return emit::lost(Kind::Notify);
     };
-    // SAFETY: a per-CPU value. At functions only the program of this role uses it, which the
-    // kernel doesn't run twice at a time on a CPU; programs at syscalls are not preempted.
+    // SAFETY: a per-CPU value that only the exit's program of this role uses, which the kernel
+    // doesn't run twice at a time on a CPU.
     let record = unsafe { &mut (*scratch).record };
     record.header = Header { at_ns: message.at_ns, ..emit::header(Kind::Notify, Task::current()) };
     record.result = message.result as i32;

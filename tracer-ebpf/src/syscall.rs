@@ -9,7 +9,7 @@ use tracer_common::{config::Call, event::Kind, signal::SignalSet};
 
 use crate::{
     disposition, emit,
-    entered::{self, Entered, recall, remember},
+    entered::{self, Entered, Entry, recall, remember},
     kernel::{Task, config, read_user},
     notify::{self, Message, Payload, Space},
     scope,
@@ -38,16 +38,16 @@ fn returned(context: &TracePointContext) -> i64 {
 
 /// `rt_sigaction(signal, new, old, size)`
 #[inline(always)]
-pub fn enter_sigaction(context: &TracePointContext) {
+pub fn enter_sigaction(context: &TracePointContext, _: Role) {
     let (signal, new) = (argument(context, 0), argument(context, 1));
     if new != 0 && config().dispositions.contains(signal as u32) {
-        remember(Call::Sigaction, [signal, 0, 0, 0]);
+        remember(Call::Sigaction, [signal, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigaction(context: &TracePointContext) {
+pub fn exit_sigaction(context: &TracePointContext, _: Role) {
     if let Some(entered) = recall(Call::Sigaction)
         && returned(context) == 0
     {
@@ -57,15 +57,15 @@ pub fn exit_sigaction(context: &TracePointContext) {
 
 /// `rt_sigprocmask(how, new, old, size)`
 #[inline(always)]
-pub fn enter_sigprocmask(context: &TracePointContext) {
+pub fn enter_sigprocmask(context: &TracePointContext, _: Role) {
     if argument(context, 1) != 0 {
-        remember(Call::Sigprocmask, [Task::current().mask().0, 0, 0, 0]);
+        remember(Call::Sigprocmask, [Task::current().mask().0, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigprocmask(context: &TracePointContext) {
+pub fn exit_sigprocmask(context: &TracePointContext, _: Role) {
     if let Some(entered) = recall(Call::Sigprocmask)
         && returned(context) == 0
     {
@@ -76,7 +76,7 @@ pub fn exit_sigprocmask(context: &TracePointContext) {
 /// `signalfd4(fd, set, size, flags)` and `signalfd(fd, set, size)`
 #[inline(always)]
 pub fn enter_signalfd(context: &TracePointContext) {
-    remember(Call::Signalfd, [argument(context, 1), 0, 0, 0]);
+    remember(Call::Signalfd, [argument(context, 1), 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -94,7 +94,7 @@ pub fn exit_signalfd(context: &TracePointContext) {
 #[inline(always)]
 pub fn enter_sigtimedwait(context: &TracePointContext) {
     if let Some(set) = read_user(argument(context, 0)) {
-        remember(Call::Sigtimedwait, [0; 4]);
+        remember(Call::Sigtimedwait, [0; 5]);
         disposition::waiting(SignalSet(set));
     }
 }
@@ -110,11 +110,11 @@ pub fn exit_sigtimedwait(context: &TracePointContext) {
 
 /// A send on `fd`: goes on only for AF_UNIX datagram sockets of processes in scope.
 #[inline(always)]
-fn enter_send(fd: u64, arguments: [u64; 4]) {
+fn enter_send(entry: Entry, role: Role, fd: u64, arguments: [u64; 4]) {
     if !scope::covers(Task::current()) {
         return;
     }
-    let Some(address) = entered::new_destination(Role::Lead) else {
+    let Some(address) = entered::new_destination(entry, role) else {
         return;
     };
     let Some(socket) = notify::socket_of(fd) else {
@@ -123,124 +123,95 @@ fn enter_send(fd: u64, arguments: [u64; 4]) {
     if notify::peer_of(socket, address).is_none() {
         return;
     }
-    remember(Call::Send, arguments);
+    let [first, second, third, fourth] = arguments;
+    remember(Call::Send, [first, second, third, fourth, entry as u64]);
     entered::remember_destination(address);
-}
-
-/// A message was sent to the address given with it, else to the connected peer.
-#[inline(always)]
-fn sent(message: &Message, name: u64, name_length: u64) {
-    let Some(address) = entered::recall_destination(Role::Lead) else {
-        return;
-    };
-    if name == 0 || notify::given_address(Space::User, name, name_length, address).is_some() {
-        notify::sent(message, address, Role::Lead);
-    }
 }
 
 /// `write(fd, buffer, length)`
 #[inline(always)]
-pub fn enter_write(context: &TracePointContext) {
-    enter_send(argument(context, 0), [argument(context, 1), argument(context, 2), 0, 0]);
+pub fn enter_write(context: &TracePointContext, role: Role) {
+    let arguments = [argument(context, 1), argument(context, 2), 0, 0];
+    enter_send(Entry::Write, role, argument(context, 0), arguments);
 }
 
 /// `sendto(fd, buffer, length, flags, name, name_length)`
 #[inline(always)]
-pub fn enter_sendto(context: &TracePointContext) {
+pub fn enter_sendto(context: &TracePointContext, role: Role) {
     let arguments =
         [argument(context, 1), argument(context, 2), argument(context, 4), argument(context, 5)];
-    enter_send(argument(context, 0), arguments);
-}
-
-/// Leaving `write` or `sendto`.
-#[inline(always)]
-pub fn exit_flat(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [buffer, length, name, name_length], .. }) =
-        recall(Call::Send)
-    else {
-        return;
-    };
-    let message = Message {
-        at_ns,
-        result: returned(context),
-        payload: Payload::Flat(buffer, length),
-        control_space: Space::User,
-        control: 0,
-        control_length: 0,
-    };
-    sent(&message, name, name_length);
-    entered::forget_destination();
+    enter_send(Entry::Sendto, role, argument(context, 0), arguments);
 }
 
 /// `writev(fd, pieces, count)`
 #[inline(always)]
-pub fn enter_writev(context: &TracePointContext) {
-    enter_send(argument(context, 0), [argument(context, 1), argument(context, 2), 0, 0]);
-}
-
-/// The same, leaving.
-#[inline(always)]
-pub fn exit_writev(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [pieces, count, ..], .. }) = recall(Call::Send) else {
-        return;
-    };
-    let message = Message {
-        at_ns,
-        result: returned(context),
-        payload: Payload::Pieces(Space::User, pieces, count),
-        control_space: Space::User,
-        control: 0,
-        control_length: 0,
-    };
-    sent(&message, 0, 0);
-    entered::forget_destination();
+pub fn enter_writev(context: &TracePointContext, role: Role) {
+    let arguments = [argument(context, 1), argument(context, 2), 0, 0];
+    enter_send(Entry::Writev, role, argument(context, 0), arguments);
 }
 
 /// `sendmsg(fd, message, flags)`
 #[inline(always)]
-pub fn enter_sendmsg(context: &TracePointContext) {
-    enter_send(argument(context, 0), [argument(context, 1), 0, 0, 0]);
-}
-
-/// The same, leaving.
-#[inline(always)]
-pub fn exit_sendmsg(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [message, ..], .. }) = recall(Call::Send) else {
-        return;
-    };
-    sent_msghdr(at_ns, message, returned(context));
-    entered::forget_destination();
+pub fn enter_sendmsg(context: &TracePointContext, role: Role) {
+    enter_send(Entry::Sendmsg, role, argument(context, 0), [argument(context, 1), 0, 0, 0]);
 }
 
 /// `sendmmsg(fd, messages, count, flags)`
 #[inline(always)]
-pub fn enter_sendmmsg(context: &TracePointContext) {
-    enter_send(argument(context, 0), [argument(context, 1), 0, 0, 0]);
+pub fn enter_sendmmsg(context: &TracePointContext, role: Role) {
+    enter_send(Entry::Sendmmsg, role, argument(context, 0), [argument(context, 1), 0, 0, 0]);
 }
 
-/// The same, leaving: it returns how many were sent, or the error of the first.
+/// Leaving any of them.
 #[inline(always)]
-pub fn exit_sendmmsg(context: &TracePointContext) {
-    let Some(Entered { at_ns, arguments: [messages, ..], .. }) = recall(Call::Send) else {
+pub fn exit_send(context: &TracePointContext, role: Role) {
+    let Some(Entered { at_ns, arguments: [first, second, third, fourth, entry], .. }) =
+        recall(Call::Send)
+    else {
         return;
     };
     let result = returned(context);
+    if entry == Entry::Sendmsg as u64 {
+        sent_msghdr(at_ns, first, result, role);
+    } else if entry == Entry::Sendmmsg as u64 {
+        sent_msghdrs(at_ns, first, result, role);
+    } else {
+        let payload = if entry == Entry::Writev as u64 {
+            Payload::Pieces(Space::User, first, second)
+        } else {
+            Payload::Flat(first, second)
+        };
+        let message = Message {
+            at_ns,
+            result,
+            payload,
+            control_space: Space::User,
+            control: 0,
+            control_length: 0,
+        };
+        sent(&message, third, fourth, role);
+    }
+    entered::forget_destination();
+}
+
+/// `sendmmsg` returns how many were sent, or the error of the first.
+#[inline(always)]
+fn sent_msghdrs(at_ns: u64, messages: u64, result: i64, role: Role) {
     let count = if result < 0 { 1 } else { result as u64 };
     for index in 0..MAX_MESSAGES {
         if index >= count {
             break;
         }
-        sent_msghdr(at_ns, messages + index * MMSGHDR_LEN, result.min(0));
+        sent_msghdr(at_ns, messages + index * MMSGHDR_LEN, result.min(0), role);
     }
     if count > MAX_MESSAGES {
         emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
     }
-    entered::forget_destination();
 }
 
 /// A `struct msghdr` in user memory was sent.
 #[inline(always)]
-fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64) {
+fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64, role: Role) {
     // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen
     let Some([name, name_length, pieces, count, control, control_length]) =
         read_user::<[u64; 6]>(msghdr)
@@ -256,5 +227,16 @@ fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64) {
         control_length,
     };
     // `msg_namelen` is 32 bits wide; the rest of the word is padding.
-    sent(&message, name, name_length & 0xffff_ffff);
+    sent(&message, name, name_length & 0xffff_ffff, role);
+}
+
+/// A message was sent to the address given with it, else to the connected peer.
+#[inline(always)]
+fn sent(message: &Message, name: u64, name_length: u64, role: Role) {
+    let Some(address) = entered::recall_destination(role) else {
+        return;
+    };
+    if name == 0 || notify::given_address(Space::User, name, name_length, address).is_some() {
+        notify::sent(message, address, role);
+    }
 }

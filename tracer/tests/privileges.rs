@@ -22,11 +22,12 @@ const CAP_BPF: u32 = 39;
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
-fn cap_bpf_and_cap_perfmon_are_enough_where_all_functions_can_be_hooked() {
-    // Where something has to be seen at the system calls, tracefs is needed, which only
+fn cap_bpf_and_cap_perfmon_are_enough_where_functions_can_be_hooked() {
+    // Where something has to be seen at syscall tracepoints, tracefs is needed, which only
     // root may read.
     let capture = &run(&["--type", "simple"], &["/bin/true"]).report["capture"];
-    let capabilities = if capture["backend"] == "fentry" && capture.get("fallbacks").is_none() {
+    let mut fallbacks = capture["fallbacks"].as_array().into_iter().flatten();
+    let capabilities = if fallbacks.all(|fallback| fallback["instead"] != "syscall tracepoints") {
         "+bpf,+perfmon"
     } else {
         "+bpf,+perfmon,+dac_read_search"
@@ -63,6 +64,7 @@ fn cap_bpf_and_cap_perfmon_are_enough_where_all_functions_can_be_hooked() {
     }
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     let report: Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    assert_eq!(report["capture"]["backend"], capture["backend"]);
     let activation = &report["services"][0]["activations"][0];
     assert_eq!(activation["outcome"]["signal"], "HUP", "{report:#}");
     assert_eq!(activation["alerts"][0]["id"], "reload-before-handler");

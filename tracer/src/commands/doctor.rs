@@ -260,7 +260,7 @@ fn attachment(attached: &Attached) -> Check {
     } else {
         let shown: Vec<_> = attached.fallbacks.iter().map(|it| it.shows.as_str()).collect();
         format!(
-            "attached, backend {backend}, but tracepoints for {}: {}",
+            "attached, backend {backend}, but system calls for {}: {}",
             shown.join(", "),
             first.reason
         )

@@ -9,14 +9,14 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramInfo, TracePoint},
 };
 use tracer_common::{
-    config::{Config, SCOPE_ALL, SCOPE_LISTED},
+    config::{Call, Config, SCOPE_ALL, SCOPE_LISTED},
     signal::SignalSet,
 };
 
 use super::{
     backend::{Backend, Wanted},
     btf::{self, Btf},
-    hooks::{CONCERNS, Concern, TRACEPOINTS, first},
+    hooks::{CONCERNS, Concern, Function, TRACEPOINTS, first, is_second},
     layout::{self, Missing},
     refusal, tracefs, trial,
 };
@@ -24,6 +24,14 @@ use crate::timeline::document::Fallback;
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
+
+/// The function through which kernels call programs at a syscall's tracepoint that can be
+/// preempted there, and passed over while they are (`kernel/trace/bpf_trace.c`, seen in 7.2).
+/// Without it they run with preemption off, and a second program would be cost alone.
+const PREEMPTIBLE_AT_SYSCALLS: &str = "trace_call_bpf_faultable";
+
+/// What a [`Fallback`] says of a concern none of whose functions can be hooked.
+pub const TRACEPOINTS_INSTEAD: &str = "syscall tracepoints";
 
 /// What is to be captured.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +75,9 @@ pub struct Attached {
 /// Loads and attaches everything.
 pub fn attach(request: &Request) -> Result<Attached> {
     let bytes = btf::read()?;
-    let (offsets, missing) = layout::find(&Btf::parse(&bytes)?);
+    let types = Btf::parse(&bytes)?;
+    let (offsets, missing) = layout::find(&types);
+    let can_be_preempted = types.has_function(PREEMPTIBLE_AT_SYSCALLS);
     if let Some(missing) = missing.iter().find(|missing| missing.is_essential()) {
         bail!(
             "this kernel's BTF has no {missing}: without it sigready can't tell {}. Please \
@@ -85,34 +95,35 @@ pub fn attach(request: &Request) -> Result<Attached> {
         verified(name, &program.info());
     }
     let mut fallbacks = Vec::new();
+    let mut by_syscalls = Vec::new();
     for concern in &CONCERNS {
-        let Err(reason) = by_function(&mut ebpf, &btf, concern, request.backend, &missing)? else {
-            continue;
+        let refused = match by_functions(&mut ebpf, &btf, concern, request.backend, &missing)? {
+            Hooked::First => continue,
+            Hooked::Other(refused) => refused,
+            Hooked::None(refused) => {
+                by_syscalls.push(concern);
+                refused
+            }
         };
         if request.backend == Wanted::Only(Backend::Fentry) && concern.is_essential {
             bail!(
-                "the fentry backend does not work here: '{}' can't be hooked: {reason}. Use \
+                "the fentry backend does not work here: '{}' can't be hooked: {}. Use \
                  --backend auto",
-                concern.function
+                refused.function,
+                refused.reason
             );
         }
-        let Concern { function, shows, .. } = *concern;
-        let [function, shows] = [function, shows].map(str::to_owned);
-        fallbacks.push(Fallback { function, shows, reason });
+        fallbacks.push(refused);
     }
-    let is_by_syscalls =
-        |concern: &&Concern| fallbacks.iter().any(|fallback| fallback.function == concern.function);
-    let syscalls: Vec<_> =
-        CONCERNS.iter().filter(is_by_syscalls).flat_map(|concern| concern.syscalls).collect();
-    if !syscalls.is_empty() {
-        tracefs::with(|| attach_syscalls(&mut ebpf, &syscalls))?;
+    if !by_syscalls.is_empty() {
+        tracefs::with(|| attach_syscalls(&mut ebpf, &by_syscalls, can_be_preempted))?;
     }
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         program.attach().map_err(|error| refusal::of_program(name, error))?;
     }
     let backend =
-        if fallbacks.len() == CONCERNS.len() { Backend::Tracepoint } else { Backend::Fentry };
+        if by_syscalls.len() == CONCERNS.len() { Backend::Tracepoint } else { Backend::Fentry };
     if request.backend == Wanted::Only(Backend::Tracepoint) {
         fallbacks.clear();
     }
@@ -136,28 +147,69 @@ fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
         .map_err(refusal::of_object)
 }
 
-/// Hooks a concern's kernel function, or says why not.
-fn by_function(
+/// Which of a concern's functions is hooked, and why the first one is not.
+enum Hooked {
+    First,
+    Other(Fallback),
+    None(Fallback),
+}
+
+/// Hooks the first of a concern's kernel functions that can be.
+fn by_functions(
     ebpf: &mut Ebpf,
     btf: &AyaBtf,
     concern: &Concern,
     wanted: Wanted,
     missing: &[Missing],
-) -> Result<Result<(), String>> {
-    if wanted == Wanted::Only(Backend::Tracepoint) {
-        return Ok(Err("not wanted".to_owned()));
+) -> Result<Hooked> {
+    let mut refused: Option<Fallback> = None;
+    for function in concern.functions {
+        let reason = if wanted == Wanted::Only(Backend::Tracepoint) {
+            Err("not wanted".to_owned())
+        } else {
+            by_function(ebpf, btf, function, concern.call, missing)?
+        };
+        match (reason, &refused) {
+            (Ok(()), None) => return Ok(Hooked::First),
+            (Ok(()), Some(refused)) => {
+                return Ok(Hooked::Other(Fallback {
+                    instead: function.symbol(),
+                    ..refused.clone()
+                }));
+            }
+            (Err(reason), None) => {
+                refused = Some(Fallback {
+                    function: function.symbol(),
+                    shows: concern.shows.to_owned(),
+                    reason,
+                    instead: TRACEPOINTS_INSTEAD.to_owned(),
+                });
+            }
+            (Err(_), Some(_)) => {}
+        }
     }
-    if let Some(missing) = missing.iter().find(|it| concern.needs.contains(&it.structure)) {
+    refused.map(Hooked::None).context("a concern has no function")
+}
+
+/// Hooks a kernel function, or says why not.
+fn by_function(
+    ebpf: &mut Ebpf,
+    btf: &AyaBtf,
+    function: &Function,
+    call: Call,
+    missing: &[Missing],
+) -> Result<Result<(), String>> {
+    if let Some(missing) = missing.iter().find(|it| function.needs.contains(&it.structure)) {
         return Ok(Err(format!("this kernel's BTF has no {missing}")));
     }
-    if let Err(error) = hook_function(ebpf, btf, concern)? {
-        unhook_function(ebpf, concern)?;
+    if let Err(error) = hook_function(ebpf, btf, function)? {
+        unhook_function(ebpf, function)?;
         let reason = refusal::in_short(&error);
-        log::debug!("{:#}", refusal::of_program(concern.function, error));
+        log::debug!("{:#}", refusal::of_program(&function.symbol(), error));
         return Ok(Err(reason));
     }
-    if !trial::is_called(ebpf, concern.call)? {
-        unhook_function(ebpf, concern)?;
+    if !trial::is_called(ebpf, call)? {
+        unhook_function(ebpf, function)?;
         return Ok(Err("the kernel's compiler has built it into its callers".to_owned()));
     }
     Ok(Ok(()))
@@ -166,20 +218,21 @@ fn by_function(
 fn hook_function(
     ebpf: &mut Ebpf,
     btf: &AyaBtf,
-    concern: &Concern,
+    function: &Function,
 ) -> Result<Result<(), ProgramError>> {
+    let symbol = function.symbol();
     // The exit first: an entry without its exit would leave a thread remembered.
-    for name in concern.exit {
+    for name in function.exit {
         let exit: &mut FExit = program(ebpf, name)?;
-        let hooked = exit.load(concern.function, btf).and_then(|()| exit.attach());
+        let hooked = exit.load(&symbol, btf).and_then(|()| exit.attach());
         verified(name, &exit.info());
         if let Err(error) = hooked {
             return Ok(Err(error));
         }
     }
-    for name in concern.entry {
+    for name in function.entry {
         let entry: &mut FEntry = program(ebpf, name)?;
-        let hooked = entry.load(concern.function, btf).and_then(|()| entry.attach());
+        let hooked = entry.load(&symbol, btf).and_then(|()| entry.attach());
         verified(name, &entry.info());
         if let Err(error) = hooked {
             return Ok(Err(error));
@@ -189,33 +242,49 @@ fn hook_function(
 }
 
 /// Takes the hooks of a function out again, as far as they are there.
-fn unhook_function(ebpf: &mut Ebpf, concern: &Concern) -> Result<()> {
-    for name in concern.entry {
+fn unhook_function(ebpf: &mut Ebpf, function: &Function) -> Result<()> {
+    for name in function.entry {
         let entry: &mut FEntry = program(ebpf, name)?;
         let _ = entry.unload();
     }
-    for name in concern.exit {
+    for name in function.exit {
         let exit: &mut FExit = program(ebpf, name)?;
         let _ = exit.unload();
     }
     Ok(())
 }
 
-fn attach_syscalls(ebpf: &mut Ebpf, syscalls: &[&(&str, bool)]) -> Result<()> {
-    let hooks = |&&(name, everywhere): &&(&str, bool)| {
-        ["exit", "enter"].map(|edge| (format!("sys_{edge}_{name}"), everywhere))
-    };
-    for (name, everywhere) in syscalls.iter().flat_map(hooks) {
-        let program: &mut TracePoint = program(ebpf, &name)?;
-        program.load().map_err(|error| refusal::of_program(&name, error))?;
-        verified(&name, &program.info());
-        match program.attach("syscalls", &name) {
-            Ok(_) => {}
-            Err(ProgramError::TracePointError(_)) if !everywhere => {}
-            Err(error) => return Err(refusal::of_program(&name, error)),
+fn attach_syscalls(ebpf: &mut Ebpf, concerns: &[&Concern], can_be_preempted: bool) -> Result<()> {
+    for concern in concerns {
+        for syscall in concern.syscalls {
+            let exit = (concern.exit, format!("sys_exit_{}", syscall.name));
+            let entry = (syscall.entry, format!("sys_enter_{}", syscall.name));
+            for (programs, tracepoint) in [exit, entry] {
+                for name in programs.iter().filter(|it| can_be_preempted || !is_second(it)) {
+                    attach_syscall(ebpf, name, &tracepoint, syscall.is_everywhere)?;
+                }
+            }
         }
     }
     Ok(())
+}
+
+fn attach_syscall(
+    ebpf: &mut Ebpf,
+    name: &str,
+    tracepoint: &str,
+    is_everywhere: bool,
+) -> Result<()> {
+    let program: &mut TracePoint = program(ebpf, name)?;
+    // Those of an exit are attached to several tracepoints.
+    if program.fd().is_err() {
+        program.load().map_err(|error| refusal::of_program(name, error))?;
+        verified(name, &program.info());
+    }
+    match program.attach("syscalls", tracepoint) {
+        Err(ProgramError::TracePointError(_)) if !is_everywhere => Ok(()),
+        attached => attached.map(drop).map_err(|error| refusal::of_program(tracepoint, error)),
+    }
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>

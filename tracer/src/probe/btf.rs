@@ -4,7 +4,10 @@
 //! this is a reader of its own for the little that is needed
 //! (Documentation/bpf/btf.rst).
 
-use std::{collections::HashMap, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -25,6 +28,7 @@ const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
 const RESTRICT: u32 = 11;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const VAR: u32 = 14;
 const DATASEC: u32 = 15;
@@ -56,6 +60,7 @@ pub struct Btf<'a> {
     types: Vec<Type<'a>>,
     structs: HashMap<&'a [u8], usize>,
     enums: HashMap<&'a [u8], usize>,
+    functions: HashSet<&'a [u8]>,
 }
 
 /// One type: its fixed part, and the members, elements or parameters after it.
@@ -108,6 +113,7 @@ impl<'a> Btf<'a> {
             types: vec![Type { info: 0, size_or_id: 0, extra: b"" }],
             structs: HashMap::new(),
             enums: HashMap::new(),
+            functions: HashSet::new(),
         };
         let mut at = 0;
         while at < body.len() {
@@ -122,6 +128,9 @@ impl<'a> Btf<'a> {
                 ENUM => Some(&mut btf.enums),
                 _ => None,
             };
+            if kind(info) == FUNC {
+                btf.functions.insert(name);
+            }
             if let Some(named) = named
                 && !name.is_empty()
             {
@@ -145,6 +154,12 @@ impl<'a> Btf<'a> {
             inside = self.resolve(member_type)?;
         }
         Some(offset)
+    }
+
+    /// Whether the kernel has the function.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.contains(name.as_bytes())
     }
 
     /// Value of an element of `enum name`.
@@ -250,6 +265,15 @@ mod tests {
         let btf = Btf::parse(&bytes).unwrap();
         assert_eq!(btf.member("kernel_siginfo", "si_code"), Some(8));
         assert_eq!(btf.member("kernel_siginfo", "_sifields._kill._pid"), Some(16));
+    }
+
+    #[test]
+    fn a_function_is_found_by_its_whole_name() {
+        let bytes = vmlinux();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert!(btf.has_function("bpf_trace_run1"));
+        assert!(!btf.has_function("bpf_trace_run"));
+        assert!(!btf.has_function("task_struct"));
     }
 
     #[test]

@@ -21,92 +21,184 @@ pub const TRACEPOINTS: [&str; 10] = [
     "cgroup_attach_task",
 ];
 
+/// Whether the program is the second one on its hook.
+#[must_use]
+pub fn is_second(program: &str) -> bool {
+    program.ends_with(AGAIN)
+}
+
 /// The name of the program's hook: that of the first program on it.
 #[must_use]
 pub fn first(program: &str) -> &str {
     program.strip_suffix(AGAIN).unwrap_or(program)
 }
 
-/// A concern that either a kernel function shows or the syscalls that lead to it. Each
-/// is chosen for by itself: a function that can't be hooked costs no other concern its own.
+/// A concern with several ways in, of which the first that works is taken. Each is chosen
+/// for by itself: a function that can't be hooked costs no other concern its own.
 #[derive(Debug)]
 pub struct Concern {
     /// What it shows.
     pub shows: &'static str,
-    /// The kernel function.
-    pub function: &'static str,
     /// What the kernel side calls it.
     pub call: Call,
+    /// The kernel functions that show it, the one that shows most first.
+    pub functions: &'static [Function],
+    /// Whether the fentry backend is none without one of the functions.
+    pub is_essential: bool,
+    /// The syscalls that lead to the functions.
+    pub syscalls: &'static [Syscall],
+    /// The programs at the exit of each of the syscalls.
+    pub exit: &'static [&'static str],
+}
+
+/// A kernel function, and its programs.
+#[derive(Debug)]
+pub struct Function {
+    name: &'static str,
+    /// Whether it is the entry of the syscall of this name, which each architecture calls
+    /// otherwise.
+    is_syscall: bool,
     /// Its programs at the function's entry.
     pub entry: &'static [&'static str],
     /// Its programs at the function's exit.
     pub exit: &'static [&'static str],
-    /// Structs whose members the programs of the function need, and those of the syscalls
-    /// don't.
+    /// Structs whose members only its programs need.
     pub needs: &'static [&'static str],
-    /// Whether the fentry backend is none without this function.
-    pub is_essential: bool,
-    /// Syscalls in place of the function, and whether every architecture has them.
-    pub syscalls: &'static [(&'static str, bool)],
 }
 
-/// The concerns with two ways in.
+impl Function {
+    /// What the kernel calls it. (The entries of syscalls: `arch/*/include/asm/syscall_wrapper.h`.)
+    #[must_use]
+    pub fn symbol(&self) -> String {
+        let prefix = match (self.is_syscall, std::env::consts::ARCH) {
+            (false, _) => "",
+            (true, "aarch64") => "__arm64_sys_",
+            (true, _) => "__x64_sys_",
+        };
+        format!("{prefix}{}", self.name)
+    }
+}
+
+/// A syscall with a tracepoint.
+#[derive(Debug)]
+pub struct Syscall {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether every architecture has it.
+    pub is_everywhere: bool,
+    /// The programs at its entry.
+    pub entry: &'static [&'static str],
+}
+
+/// A syscall that every architecture has.
+const fn syscall(name: &'static str, entry: &'static [&'static str]) -> Syscall {
+    Syscall { name, is_everywhere: true, entry }
+}
+
+/// The concerns with several ways in.
 pub const CONCERNS: [Concern; 5] = [
     Concern {
         shows: "signal handlers",
-        function: "do_sigaction",
         call: Call::Sigaction,
-        entry: &["enter_do_sigaction", "enter_do_sigaction_again"],
-        exit: &["exit_do_sigaction", "exit_do_sigaction_again"],
-        needs: &[],
+        functions: &[Function {
+            name: "do_sigaction",
+            is_syscall: false,
+            entry: &["enter_do_sigaction", "enter_do_sigaction_again"],
+            exit: &["exit_do_sigaction", "exit_do_sigaction_again"],
+            needs: &[],
+        }],
         is_essential: true,
-        syscalls: &[("rt_sigaction", true)],
+        syscalls: &[syscall(
+            "rt_sigaction",
+            &["sys_enter_rt_sigaction", "sys_enter_rt_sigaction_again"],
+        )],
+        exit: &["sys_exit_rt_sigaction", "sys_exit_rt_sigaction_again"],
     },
     Concern {
         shows: "blocked signals",
-        function: "sigprocmask",
         call: Call::Sigprocmask,
-        entry: &["enter_sigprocmask", "enter_sigprocmask_again"],
-        exit: &["exit_sigprocmask", "exit_sigprocmask_again"],
-        needs: &[],
+        functions: &[
+            Function {
+                name: "sigprocmask",
+                is_syscall: false,
+                entry: &["enter_sigprocmask", "enter_sigprocmask_again"],
+                exit: &["exit_sigprocmask", "exit_sigprocmask_again"],
+                needs: &[],
+            },
+            Function {
+                name: "rt_sigprocmask",
+                is_syscall: true,
+                entry: &["enter_rt_sigprocmask", "enter_rt_sigprocmask_again"],
+                exit: &["exit_rt_sigprocmask", "exit_rt_sigprocmask_again"],
+                needs: &[],
+            },
+        ],
         is_essential: false,
-        syscalls: &[("rt_sigprocmask", true)],
+        syscalls: &[syscall(
+            "rt_sigprocmask",
+            &["sys_enter_rt_sigprocmask", "sys_enter_rt_sigprocmask_again"],
+        )],
+        exit: &["sys_exit_rt_sigprocmask", "sys_exit_rt_sigprocmask_again"],
     },
     Concern {
         shows: "signalfd",
-        function: "do_signalfd4",
         call: Call::Signalfd,
-        entry: &["enter_do_signalfd4"],
-        exit: &["exit_do_signalfd4"],
-        needs: &[],
+        functions: &[Function {
+            name: "do_signalfd4",
+            is_syscall: false,
+            entry: &["enter_do_signalfd4"],
+            exit: &["exit_do_signalfd4"],
+            needs: &[],
+        }],
         is_essential: false,
-        syscalls: &[("signalfd", false), ("signalfd4", true)],
+        syscalls: &[
+            Syscall { name: "signalfd", is_everywhere: false, entry: &["sys_enter_signalfd"] },
+            syscall("signalfd4", &["sys_enter_signalfd"]),
+        ],
+        exit: &["sys_exit_signalfd"],
     },
     Concern {
         shows: "waiting for signals",
-        function: "do_sigtimedwait",
         call: Call::Sigtimedwait,
-        entry: &["enter_do_sigtimedwait"],
-        exit: &["exit_do_sigtimedwait"],
-        needs: &[],
+        functions: &[
+            Function {
+                name: "do_sigtimedwait",
+                is_syscall: false,
+                entry: &["enter_do_sigtimedwait"],
+                exit: &["exit_do_sigtimedwait"],
+                needs: &[],
+            },
+            Function {
+                name: "rt_sigtimedwait",
+                is_syscall: true,
+                entry: &["enter_rt_sigtimedwait"],
+                exit: &["exit_rt_sigtimedwait"],
+                needs: &["pt_regs"],
+            },
+        ],
         is_essential: false,
-        syscalls: &[("rt_sigtimedwait", true)],
+        syscalls: &[syscall("rt_sigtimedwait", &["sys_enter_rt_sigtimedwait"])],
+        exit: &["sys_exit_rt_sigtimedwait"],
     },
     Concern {
         shows: "notify messages",
-        function: "unix_dgram_sendmsg",
         call: Call::Send,
-        entry: &["enter_unix_dgram_sendmsg", "enter_unix_dgram_sendmsg_again"],
-        exit: &["exit_unix_dgram_sendmsg", "exit_unix_dgram_sendmsg_again"],
-        needs: &["msghdr", "iov_iter", "iter_type"],
+        functions: &[Function {
+            name: "unix_dgram_sendmsg",
+            is_syscall: false,
+            entry: &["enter_unix_dgram_sendmsg", "enter_unix_dgram_sendmsg_again"],
+            exit: &["exit_unix_dgram_sendmsg", "exit_unix_dgram_sendmsg_again"],
+            needs: &["msghdr", "iov_iter", "iter_type"],
+        }],
         is_essential: true,
         syscalls: &[
-            ("write", true),
-            ("writev", true),
-            ("sendto", true),
-            ("sendmsg", true),
-            ("sendmmsg", true),
+            syscall("write", &["sys_enter_write", "sys_enter_write_again"]),
+            syscall("writev", &["sys_enter_writev", "sys_enter_writev_again"]),
+            syscall("sendto", &["sys_enter_sendto", "sys_enter_sendto_again"]),
+            syscall("sendmsg", &["sys_enter_sendmsg", "sys_enter_sendmsg_again"]),
+            syscall("sendmmsg", &["sys_enter_sendmmsg", "sys_enter_sendmmsg_again"]),
         ],
+        exit: &["sys_exit_send", "sys_exit_send_again"],
     },
 ];
 
@@ -120,8 +212,14 @@ mod tests {
 
     #[test]
     fn the_hooks_with_two_programs_are_those_that_the_kernel_side_counts() {
-        let functions = CONCERNS.iter().flat_map(|concern| [concern.entry, concern.exit]);
-        let programs = functions.flatten().chain(&TRACEPOINTS);
+        let of_functions = CONCERNS
+            .iter()
+            .flat_map(|concern| concern.functions)
+            .flat_map(|function| [function.entry, function.exit]);
+        let of_syscalls = CONCERNS.iter().flat_map(|concern| {
+            concern.syscalls.iter().map(|syscall| syscall.entry).chain([concern.exit])
+        });
+        let programs = of_functions.chain(of_syscalls).flatten().chain(&TRACEPOINTS);
         let twice: BTreeSet<&str> =
             programs.filter_map(|program| program.strip_suffix(AGAIN)).collect();
         assert_eq!(twice, BTreeSet::from(PAIRS));

@@ -57,7 +57,7 @@ fn fallbacks(capture: &Capture) -> String {
         return format!(" (fentry can't be used: {reason})");
     }
     let shown: Vec<_> = capture.fallbacks.iter().map(|it| quote(&it.shows)).collect();
-    format!(" (tracepoints for {}: {reason})", shown.join(", "))
+    format!(" (system calls for {}: {reason})", shown.join(", "))
 }
 
 fn losses(capture: &Capture) -> String {

@@ -64,8 +64,8 @@ pub struct Capture {
     pub arguments: Vec<String>,
     /// How dispositions and notify messages were seen: `fentry` or `tracepoint`.
     pub backend: String,
-    /// What had to be seen through syscall tracepoints because the kernel function that
-    /// shows more could not be hooked. Absent where nothing had to.
+    /// What had to be seen at the system calls because the kernel function that shows more
+    /// could not be hooked. Absent where nothing had to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<Fallback>,
     /// The reload signal the rules judge by.
@@ -96,6 +96,9 @@ pub struct Fallback {
     pub shows: String,
     /// Why it could not be hooked.
     pub reason: String,
+    /// What is hooked in its place: another kernel function, which 32-bit programs don't
+    /// come through, or `syscall tracepoints`.
+    pub instead: String,
 }
 
 /// Why a capture ended.
