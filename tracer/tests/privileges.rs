@@ -27,7 +27,9 @@ fn cap_bpf_and_cap_perfmon_are_enough_where_functions_can_be_hooked() {
     // root may read.
     let capture = &run(&["--type", "simple"], &["/bin/true"]).report["capture"];
     let mut fallbacks = capture["fallbacks"].as_array().into_iter().flatten();
-    let capabilities = if fallbacks.all(|fallback| fallback["instead"] != "syscall tracepoints") {
+    let capabilities = if capture["backend"] == "fentry"
+        && fallbacks.all(|fallback| fallback["instead"] != "syscall tracepoints")
+    {
         "+bpf,+perfmon"
     } else {
         "+bpf,+perfmon,+dac_read_search"
