@@ -31,7 +31,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/
 const PREEMPTIBLE_AT_SYSCALLS: &str = "trace_call_bpf_faultable";
 
 /// What a [`Fallback`] says of a concern none of whose functions can be hooked.
-pub const TRACEPOINTS_INSTEAD: &str = "syscall tracepoints";
+const TRACEPOINTS_INSTEAD: &str = "syscall tracepoints";
 
 /// What is to be captured.
 #[derive(Clone, Debug, Default)]
