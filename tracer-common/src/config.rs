@@ -129,6 +129,8 @@ layout! {
     task_ptrace = "task_struct"."ptrace",
     task_exit_code = "task_struct"."exit_code",
     task_flags = "task_struct"."flags",
+    task_nvcsw = "task_struct"."nvcsw",
+    task_nivcsw = "task_struct"."nivcsw",
     cred_uid = "cred"."uid",
     css_set_dfl_cgrp = "css_set"."dfl_cgrp",
     cgroup_kn = "cgroup"."kn",

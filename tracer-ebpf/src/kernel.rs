@@ -131,6 +131,15 @@ impl Task {
         Self(unsafe { bpf_get_current_task() })
     }
 
+    /// How often another thread has run in its place (`__schedule` counts what the thread
+    /// did itself, and where it was preempted, apart).
+    #[inline(always)]
+    pub fn switches(self) -> u64 {
+        let [own, others]: [u64; 2] =
+            [read(self.0 + offset!(task_nvcsw)), read(self.0 + offset!(task_nivcsw))];
+        own + others
+    }
+
     /// Its thread group id.
     #[inline(always)]
     pub fn tgid(self) -> u32 {

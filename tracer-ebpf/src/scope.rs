@@ -33,8 +33,9 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 /// The longest name a cgroup can have (`NAME_MAX`).
 const NAME_LEN: usize = 255;
 
+/// Whether the whole host is reported.
 #[inline(always)]
-fn everything() -> bool {
+pub fn everything() -> bool {
     config().scope == SCOPE_ALL
 }
 

@@ -5,9 +5,11 @@
 //! can be preempted that happens: to functions on kernels with full or lazy preemption, to
 //! tracepoints as well since they no longer turn preemption off (seen on 7.2: 3 of
 //! 100 exits in a storm of them). Then a second program on the same hook does the work. An
-//! event is lost only if both were passed over, and for that both have to be running on one
-//! CPU, for two threads that were put aside: this is noted, as the kernel's counts of what
-//! each was passed over for don't tell.
+//! event is lost only if both were passed over, and for that both have to be put aside on one
+//! CPU at one time. This is noted, as the kernel's counts of what each was passed over for
+//! don't tell: of two that run at one time, the one that began while the other was put aside
+//! finds at its end whether its own thread was switched away from. (What goes unnoticed is
+//! to be put aside in the few instructions before the first note and after the last.)
 
 use core::ptr;
 
@@ -16,16 +18,13 @@ use aya_ebpf::{
     macros::map,
     maps::{LruHashMap, PerCpuArray},
 };
-use tracer_common::pairs::PAIRS;
+use tracer_common::pairs::{PAIRS, Turns};
 
-/// Whether the lead and the understudy of a hook are running on a CPU. Each has its own
-/// byte, which no other program writes, so that being put aside anywhere does no harm.
-#[map]
-static RUNNING: PerCpuArray<[u8; 2]> = PerCpuArray::with_max_entries(PAIRS.len() as u32, 0);
+use crate::kernel::Task;
 
-/// Not 0 for a hook both of whose programs were running at one time on a CPU.
+/// By hook, on each CPU.
 #[map]
-static BOTH: PerCpuArray<u64> = PerCpuArray::with_max_entries(PAIRS.len() as u32, 0);
+static TURNS: PerCpuArray<Turns> = PerCpuArray::with_max_entries(PAIRS.len() as u32, 0);
 
 /// Threads whose event the lead has taken on, until the understudy has come by.
 #[map]
@@ -44,27 +43,39 @@ pub enum Role {
 /// Runs the program that has this role on a hook ([`PAIRS`]).
 #[inline(always)]
 pub fn perform(pair: u32, role: Role, work: impl FnOnce()) {
-    let Some(running) = RUNNING.get_ptr_mut(pair) else {
+    let Some(turns) = TURNS.get_ptr_mut(pair) else {
         return;
     };
-    let running = running.cast::<u8>();
     let (mine, others) = match role {
         Role::Lead => (0, 1),
         Role::Understudy => (1, 0),
     };
-    // SAFETY: two bytes of a per-CPU value. Volatile, as the other program, which comes in
-    // between, reads what is written.
+    // SAFETY: words of a per-CPU value, of which only this program writes its own. Volatile,
+    // as the other program, which comes in between, reads what is written.
+    let (running, other_runs, began, aside) = unsafe {
+        (
+            &raw mut (*turns).running[mine],
+            ptr::read_volatile(&raw const (*turns).running[others]),
+            &raw mut (*turns).began[mine],
+            &raw mut (*turns).aside[mine],
+        )
+    };
+    // SAFETY: as above. What was noted is kept in the map during the work, as the verifier
+    // would follow each of the two ways through all of it.
     unsafe {
-        ptr::write_volatile(running.add(mine), 1);
-        if ptr::read_volatile(running.add(others)) != 0
-            && let Some(both) = BOTH.get_ptr_mut(pair)
-        {
-            *both = 1;
+        ptr::write_volatile(running, 1);
+        if other_runs != 0 {
+            ptr::write_volatile(began, 1 + Task::current().switches());
         }
+        work();
+        if ptr::read_volatile(began) != 0 {
+            if ptr::read_volatile(began) != 1 + Task::current().switches() {
+                ptr::write_volatile(aside, 1);
+            }
+            ptr::write_volatile(began, 0);
+        }
+        ptr::write_volatile(running, 0);
     }
-    work();
-    // SAFETY: as above.
-    unsafe { ptr::write_volatile(running.add(mine), 0) };
 }
 
 impl Role {

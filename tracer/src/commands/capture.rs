@@ -64,7 +64,7 @@ impl Capture {
         Ok(Self {
             asked,
             builder,
-            stream: Stream::open(&mut attached.ebpf, systemd_hierarchy)?,
+            stream: Stream::open(attached, systemd_hierarchy)?,
             anchor,
             backend: attached.backend,
             fallbacks: attached.fallbacks.clone(),

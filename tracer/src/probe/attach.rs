@@ -64,6 +64,8 @@ pub enum Reach {
 pub struct Attached {
     /// aya's handle; the programs stay attached as long as it lives.
     pub ebpf: Ebpf,
+    /// Which processes it reports.
+    pub reach: Reach,
     /// Which backend it is: `Fentry` if any concern comes in through its function.
     pub backend: Backend,
     /// Concerns that come in through syscalls although their function was wanted.
@@ -127,7 +129,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
     if request.backend == Wanted::Only(Backend::Tracepoint) {
         fallbacks.clear();
     }
-    Ok(Attached { ebpf, backend, fallbacks, missing })
+    Ok(Attached { ebpf, reach: request.reach, backend, fallbacks, missing })
 }
 
 fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {

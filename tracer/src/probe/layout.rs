@@ -8,7 +8,7 @@ use tracer_common::config::{ABSENT, Layout};
 use super::btf::Btf;
 
 /// What a missing member costs, by the beginning of its name. The first that fits counts.
-const FEATURES: [(&str, &str); 30] = [
+const FEATURES: [(&str, &str); 32] = [
     ("unix_", "where a connected socket's notify messages go"),
     ("fdtable", "where a connected socket's notify messages go"),
     ("files_struct", "where a connected socket's notify messages go"),
@@ -38,10 +38,14 @@ const FEATURES: [(&str, &str); 30] = [
     ("pid.", "the ids of processes in their own namespace"),
     ("upid.", "the ids of processes in their own namespace"),
     ("task_struct.ptrace", "whether a process is being debugged"),
+    ("task_struct.nvcsw", PASSED_OVER),
+    ("task_struct.nivcsw", PASSED_OVER),
     ("task_struct.real_blocked", "that a thread waits for a signal"),
 ];
 
 const FENTRY_MESSAGES: &str = "notify messages, where they are read from kernel functions";
+
+const PASSED_OVER: &str = "whether an event was passed over while programs were put aside";
 
 /// A member the running kernel's BTF doesn't have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

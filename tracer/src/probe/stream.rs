@@ -19,9 +19,17 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout,
 };
-use tracer_common::{event::Kind, pairs::place};
+use tracer_common::{
+    event::Kind,
+    pairs::{Turns, place},
+};
 
-use super::{clock, decode, hooks::first, procfs};
+use super::{
+    attach::{Attached, Reach},
+    clock, decode,
+    hooks::first,
+    procfs,
+};
 use crate::timeline::observation::{Fact, Observation};
 
 /// Records taken from the ring at one go, so that a busy host can't hold the loop.
@@ -31,6 +39,9 @@ const BATCH: usize = 4096;
 /// where the process can be preempted there, other processes' calls are missed.
 const COUNT_LOSSES: Duration = Duration::from_secs(1);
 
+/// The longest a record waits to be read where the kernel side wakes nobody for it.
+const LATENCY: Duration = Duration::from_millis(50);
+
 /// Reads records, and counts the ones that were lost.
 pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
@@ -38,23 +49,26 @@ pub struct Stream {
     lost_before: [u64; Kind::ALL.len()],
     /// When the counters were read.
     counted: Instant,
-    /// Not 0 for a hook whose two programs were running at one time, by CPU.
-    both: PerCpuArray<MapData, u64>,
+    /// Of the hooks with two programs, by CPU.
+    turns: PerCpuArray<MapData, [u64; size_of::<Turns>() / 8]>,
     /// By the hook they are on.
     programs: BTreeMap<String, Vec<OwnedFd>>,
     /// What the kernel side has to say about itself: only when something is wrong.
     messages: Option<EbpfLogger<&'static dyn Log>>,
     systemd_hierarchy: Option<u32>,
+    /// The longest to wait for being woken.
+    longest: Duration,
     /// Taken from the ring, not decoded yet.
     records: Vec<Bytes>,
 }
 
 impl Stream {
     /// Takes the maps of an attached kernel side. Needs a tokio runtime.
-    pub fn open(ebpf: &mut Ebpf, systemd_hierarchy: Option<u32>) -> Result<Self> {
+    pub fn open(attached: &mut Attached, systemd_hierarchy: Option<u32>) -> Result<Self> {
+        let ebpf = &mut attached.ebpf;
         let ring = ebpf.take_map("EVENTS").context("the eBPF object has no map 'EVENTS'")?;
         let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
-        let both = ebpf.take_map("BOTH").context("the eBPF object has no map 'BOTH'")?;
+        let turns = ebpf.take_map("TURNS").context("the eBPF object has no map 'TURNS'")?;
         let ring = RingBuf::try_from(ring)?;
         let messages = EbpfLogger::init(ebpf)
             .inspect_err(|error| log::debug!("no messages from the kernel side: {error}"))
@@ -68,10 +82,14 @@ impl Stream {
             lost: PerCpuArray::try_from(lost)?,
             lost_before: [0; Kind::ALL.len()],
             counted: Instant::now(),
-            both: PerCpuArray::try_from(both)?,
+            turns: PerCpuArray::try_from(turns)?,
             programs: loaded(ebpf)?,
             messages,
             systemd_hierarchy,
+            longest: match attached.reach {
+                Reach::Everything => LATENCY,
+                Reach::Listed | Reach::ChildrenOf(_) => Duration::MAX,
+            },
             records: Vec::new(),
         })
     }
@@ -79,10 +97,11 @@ impl Stream {
     /// Waits at most `patience` for records, and returns what has come, now and then with
     /// the losses at its end.
     pub async fn next(&mut self, patience: Duration) -> Result<Vec<Observation>> {
-        if self.drain() == 0
-            && let Ok(ready) = timeout(patience, self.ring.readable_mut()).await
-        {
-            ready.context("cannot wait for the eBPF ring buffer")?.clear_ready();
+        if self.drain() == 0 {
+            let woken = timeout(patience.min(self.longest), self.ring.readable_mut()).await;
+            if let Ok(ready) = woken {
+                ready.context("cannot wait for the eBPF ring buffer")?.clear_ready();
+            }
             self.drain();
         }
         let mut observations = self.observations()?;
@@ -102,7 +121,7 @@ impl Stream {
 
     /// How many events at most the kernel passed over because a program was running already
     /// when it was to run again on the same processor (`recursion_misses`, from 5.12 on):
-    /// as many as every program on the hook missed, if ever all of them were running at one
+    /// as many as every program on the hook missed, if ever all of them were put aside at one
     /// time. For the end of a capture: it has to be asked for program by program.
     #[must_use]
     pub fn skipped(&self) -> Vec<Observation> {
@@ -120,11 +139,13 @@ impl Stream {
         self.programs.iter().filter_map(of_hook).collect()
     }
 
-    /// Whether all of the programs on a hook were ever running at one time on a processor,
-    /// as far as is known.
+    /// Whether both programs on a hook were ever put aside at one time on a processor, as far
+    /// as is known.
     fn may_miss(&self, first: &str) -> bool {
-        let both = place(first).and_then(|place| self.both.get(&place, 0).ok());
-        both.is_none_or(|by_cpu| by_cpu.iter().any(|both| *both != 0))
+        let turns = place(first).and_then(|place| self.turns.get(&place, 0).ok());
+        turns.is_none_or(|by_cpu| {
+            by_cpu.iter().any(|turns| bytemuck::cast_ref::<_, Turns>(turns).may_have_missed())
+        })
     }
 
     fn drain(&mut self) -> usize {

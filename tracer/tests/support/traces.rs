@@ -42,7 +42,7 @@ impl Trace {
     pub fn start(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let child = Command::new(cargo_bin("sigready"))
-            .arg("trace")
+            .args(["trace", "-v"])
             .args(arguments)
             .args(["--format", "json", "--output"])
             .arg(directory.path().join("trace.json"))
@@ -77,7 +77,10 @@ impl Trace {
         let said = self.said();
         let report = fs::read(self.directory.path().join("trace.json"))
             .unwrap_or_else(|error| panic!("no report: {error}\n{said}"));
-        Traced { status, said, report: serde_json::from_slice(&report).unwrap() }
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        // For whoever reads why a test failed.
+        println!("{said}\n{:#}", report["capture"]);
+        Traced { status, said, report }
     }
 
     fn said(&self) -> String {
