@@ -17,7 +17,7 @@ use traces::{Trace, alerts, hups};
 const KEEP: &str = "
     touch /shared/up
     while [ ! -e /shared/over ]; do sleep 0.1; done
-    systemctl show -p Result,NRestarts,ActiveState";
+    systemctl show -p Result,NRestarts,ActiveState,ControlGroup";
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
@@ -105,6 +105,9 @@ ExecReload=/bin/kill -HUP $MAINPID
     assert!(start["milestones"]["first_reload_ns"].as_i64().unwrap() > ready, "{start:#}");
     let state = container.over().file("state");
     assert!(state.contains("ActiveState=active"), "{state}");
+    let facts = &traced.service("told.service")["unit"];
+    let group = facts["control_group"].as_str().unwrap();
+    assert!(state.lines().any(|line| line.strip_prefix("ControlGroup=") == Some(group)), "{state}");
 }
 
 #[test]
@@ -131,6 +134,39 @@ fn units_of_the_system_below_a_root_leave_out_their_namesakes_elsewhere() {
     assert_eq!(everywhere["services"].as_array().unwrap().len(), 2, "{everywhere:#}");
     assert_eq!(traced["services"].as_array().unwrap().len(), 1, "{traced:#}");
     assert_eq!(traced["services"][0]["unit"]["source"], "dbus", "{traced:#}");
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_unit_that_systemd_passes_over_and_one_without_a_reload_are_said_to_be_so() {
+    const WAITS: &str = "[Unit]\nConditionPathExists=!/\n[Service]\nExecStart=/bin/sleep 60\n\
+                         ExecReload=/bin/true\n";
+    const PLAIN: &str = "[Service]\nExecStart=/bin/sleep 60\n";
+    let scenario = format!(
+        "cp /shared/*.service /run/systemd/system/\nsystemctl daemon-reload\n{KEEP} waits plain \
+         > /shared/state"
+    );
+    let units = [("waits.service", WAITS), ("plain.service", PLAIN)];
+    let container = Container::boot(Hierarchy::Unified, &scenario, &units);
+    container.wait_for("up");
+    let traced = |unit| {
+        let how = ["--restart", "--reload-during-start", "--duration", "2s"];
+        Trace::start_in(&container, &[&[unit], &how[..]].concat()).wait()
+    };
+    let (waits, plain) = (traced("waits"), traced("plain"));
+    let unmet = "systemd did not start waits.service: not met is ConditionPathExists=!/";
+    assert!(waits.said.contains(unmet), "{}", waits.said);
+    assert!(waits.said.contains("nothing was seen of waits.service"), "{}", waits.said);
+    assert_eq!(waits.status, Some(1));
+    let has_none = "plain.service will not be reloaded: systemd has no reload for it";
+    assert!(plain.said.contains(has_none), "{}", plain.said);
+    assert!(!plain.said.contains("systemd would not"), "{}", plain.said);
+    assert_eq!(plain.activations("plain.service").len(), 1);
+    // systemd's own words.
+    let state = container.over().file("state");
+    let states: Vec<&str> =
+        state.lines().filter_map(|line| line.strip_prefix("ActiveState=")).collect();
+    assert_eq!(states, ["inactive", "active"], "{state}");
 }
 
 #[test]

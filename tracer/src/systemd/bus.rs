@@ -110,6 +110,13 @@ impl Bus {
         Ok(answer.body().deserialize()?)
     }
 
+    /// Has systemd keep a unit loaded as long as this connection lasts, so that it remembers
+    /// how a start of it ended. Not over its private socket (`method_ref_unit`).
+    pub async fn keep(&self, name: &str) -> Result<()> {
+        let answer = self.manager("RefUnit", &(name,)).await;
+        answer.map(drop).with_context(|| format!("systemd would not keep '{name}' loaded"))
+    }
+
     /// All properties of an object's interface.
     pub async fn properties(&self, object: &str, interface: &str) -> Result<Properties> {
         let answer = self.call(SYSTEMD, object, PROPERTIES, "GetAll", &(interface,)).await;

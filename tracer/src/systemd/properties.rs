@@ -45,6 +45,7 @@ pub fn facts(service: &Properties) -> UnitFacts {
         restart_force_exit_status: statuses(service, "RestartForceExitStatus"),
         remain_after_exit: flag(service, "RemainAfterExit"),
         kill_mode: text(service, "KillMode"),
+        control_group: text(service, "ControlGroup"),
         // It counts in µs, and has all ones for no limit.
         timeout_start_ns: number(service, "TimeoutStartUSec")
             .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
@@ -63,6 +64,44 @@ pub fn problem(unit: &Properties) -> Option<String> {
         Some("bad-setting" | "error") => Some(format!("systemd could not read all of {name}")),
         _ => None,
     }
+}
+
+/// Whether systemd can reload the unit: it has `ExecReload=` or is of a type with a reload
+/// of its own.
+#[must_use]
+pub fn can_reload(unit: &Properties) -> Option<bool> {
+    flag(unit, "CanReload")
+}
+
+/// The conditions for which systemd passed over the unit's last start, as its file has
+/// them; empty if it didn't.
+#[must_use]
+pub fn unmet_conditions(unit: &Properties) -> Vec<String> {
+    if flag(unit, "ConditionResult") != Some(false) {
+        return Vec::new();
+    }
+    let condition = |value: &Value| {
+        // Name, whether it is one of several alternatives, whether it is negated, its
+        // parameter, and how it turned out: negative if not met.
+        let fields = value.downcast_ref::<&Structure>().ok()?.fields();
+        let [name, alternative, negated, parameter, result] = fields else {
+            return None;
+        };
+        if result.downcast_ref::<i32>().ok()? >= 0 {
+            return None;
+        }
+        let mark =
+            |field: &Value, mark| Some(if field.downcast_ref::<bool>().ok()? { mark } else { "" });
+        Some(format!(
+            "{}={}{}{}",
+            name.downcast_ref::<&str>().ok()?,
+            mark(alternative, "|")?,
+            mark(negated, "!")?,
+            parameter.downcast_ref::<&str>().ok()?
+        ))
+    };
+    let conditions = unit.get("Conditions").and_then(|list| list.downcast_ref::<&Array>().ok());
+    conditions.map_or_else(Vec::new, |list| list.inner().iter().filter_map(condition).collect())
 }
 
 /// A state, since when it has been in it (`CLOCK_MONOTONIC` µs), in order of time.
@@ -236,6 +275,7 @@ mod tests {
             ("ExecStart", command(&["/usr/bin/patroni"], true)),
             ("SuccessExitStatus", Value::from((vec![3_i32, 250], vec![10_i32]))),
             ("TimeoutStartUSec", u64::MAX.into()),
+            ("ControlGroup", "/system.slice/patroni.service".into()),
         ]));
         assert_eq!(facts.service_type.as_deref(), Some("simple"));
         assert_eq!(facts.reload_signal, Some(Signal::HUP));
@@ -244,7 +284,22 @@ mod tests {
         let success = facts.success_exit_status.unwrap();
         assert_eq!((success.codes, success.signals.len()), (vec![3, 250], 1));
         assert_eq!(facts.timeout_start_ns, Some(0));
+        assert_eq!(facts.control_group.as_deref(), Some("/system.slice/patroni.service"));
         assert_eq!((facts.notify_access, facts.restart_force_exit_status), (None, None));
+    }
+
+    #[test]
+    fn conditions_that_were_not_met_are_named_as_in_the_unit_file() {
+        let conditions = Value::from(vec![
+            ("ConditionPathExists", false, false, "/nowhere", -1_i32),
+            ("ConditionPathExists", true, true, "/", -1),
+            ("ConditionUser", false, false, "root", 1),
+            ("ConditionHost", false, false, "never-looked-at", 0),
+        ]);
+        let unit = properties(&[("ConditionResult", false.into()), ("Conditions", conditions)]);
+        let unmet = ["ConditionPathExists=/nowhere", "ConditionPathExists=|!/"];
+        assert_eq!(unmet_conditions(&unit), unmet);
+        assert_eq!(unmet_conditions(&properties(&[("ConditionResult", true.into())])), [""; 0]);
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub struct UnitFacts {
     /// `KillMode=`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_mode: Option<String>,
+    /// `ControlGroup`: where systemd keeps its processes, seen from the root of its own
+    /// cgroups. Null if the unit was down whenever systemd was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_group: Option<String>,
     /// `TimeoutStartSec=`, ns; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_start_ns: Option<u64>,

@@ -11,7 +11,11 @@ use nix::{
 use sigready::{
     probe::{cgroups::Hierarchies, procfs},
     signal::Signal,
-    systemd::{bus::Bus, manager::Manager},
+    systemd::{
+        bus::{Bus, UNIT, object},
+        manager::Manager,
+        properties::{can_reload, unmet_conditions},
+    },
     timeline::{FreshMain, observation::ProcessId, scope::Named},
 };
 use tokio::task::JoinHandle;
@@ -147,22 +151,47 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
     let mut ends = bus.jobs().await?;
     let mut restarts = HashMap::new();
     for unit in units {
+        if let Err(error) = bus.keep(&unit).await {
+            log::debug!("{error:#}");
+        }
+        // Asked now: afterwards it would delay the reload.
+        let reloads = reload && can_be_reloaded(&bus, &unit).await;
         let job = bus.start_job("RestartUnit", &unit).await;
         let job = job.with_context(|| format!("systemd would not restart {unit}"))?;
-        restarts.insert(job, unit);
+        restarts.insert(job, (unit, reloads));
     }
     while !restarts.is_empty() {
         let (job, result) = ends.next().await?;
-        let Some(unit) = restarts.remove(&job) else {
+        let Some((unit, reloads)) = restarts.remove(&job) else {
             continue;
         };
+        // A unit that is down can't be reloaded.
+        if reloads && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
+            log::warn!("systemd would not reload {unit}: {error:#}");
+        }
         if result != "done" {
             log::warn!("systemd's restart of {unit} ended with '{result}'");
         }
-        // A unit that is down, or has no reload, can't be reloaded.
-        if reload && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
-            log::warn!("systemd would not reload {unit}: {error:#}");
+        let properties = bus.properties(&object(&unit), UNIT).await.unwrap_or_default();
+        let unmet = unmet_conditions(&properties);
+        if !unmet.is_empty() {
+            log::warn!("systemd did not start {unit}: not met is {}", unmet.join(", "));
         }
     }
     Ok(())
+}
+
+/// Whether a unit has a reload, as far as systemd says; if not, that is told.
+async fn can_be_reloaded(bus: &Bus, unit: &str) -> bool {
+    let properties = async {
+        bus.load(unit).await?;
+        bus.properties(&object(unit), UNIT).await
+    };
+    let can = properties.await.ok().and_then(|properties| can_reload(&properties));
+    if can == Some(false) {
+        log::warn!(
+            "{unit} will not be reloaded: systemd has no reload for it, as it has no ExecReload="
+        );
+    }
+    can != Some(false)
 }

@@ -121,6 +121,8 @@ impl Settings {
             remain_after_exit: Some(self.flag("RemainAfterExit")),
             ignores_failure: exec_start.last().map(|(prefixes, _)| prefixes.contains('-')),
             kill_mode: Some(self.one("KillMode").unwrap_or("control-group").to_owned()),
+            // Made when it is started.
+            control_group: None,
             timeout_start_ns: self.one("TimeoutStartSec").or(self.one("TimeoutSec")).and_then(span),
             systemd: None,
             source: Some(FactsSource::UnitFiles),

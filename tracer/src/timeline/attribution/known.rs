@@ -36,8 +36,11 @@ impl Attribution {
             return;
         };
         let service = &mut self.services[index];
-        if news.facts.is_some() {
-            service.known.facts = news.facts;
+        if let Some(mut facts) = news.facts {
+            // systemd forgets it when the unit goes down.
+            let before = service.known.facts.take().and_then(|facts| facts.control_group);
+            facts.control_group = facts.control_group.or(before);
+            service.known.facts = Some(facts);
             service.known.problem = news.problem;
             // How far a start has come may look different now.
             service.activations.iter_mut().for_each(|start| start.stage = None);
