@@ -46,39 +46,55 @@ pub fn perform(pair: u32, role: Role, work: impl FnOnce()) {
     let Some(turns) = TURNS.get_ptr_mut(pair) else {
         return;
     };
-    let (mine, others) = match role {
-        Role::Lead => (0, 1),
-        Role::Understudy => (1, 0),
-    };
+    begin(turns, role);
+    work();
+    end(turns, role);
+}
+
+/// Notes that a program begins. What it notes is kept in the map during the work, as the
+/// verifier would follow each of the two ways through all of it.
+#[inline(always)]
+fn begin(turns: *mut Turns, role: Role) {
+    let (mine, others) = role.places();
     // SAFETY: words of a per-CPU value, of which only this program writes its own. Volatile,
     // as the other program, which comes in between, reads what is written.
-    let (running, other_runs, began, aside) = unsafe {
-        (
-            &raw mut (*turns).running[mine],
-            ptr::read_volatile(&raw const (*turns).running[others]),
-            &raw mut (*turns).began[mine],
-            &raw mut (*turns).aside[mine],
-        )
-    };
-    // SAFETY: as above. What was noted is kept in the map during the work, as the verifier
-    // would follow each of the two ways through all of it.
     unsafe {
-        ptr::write_volatile(running, 1);
+        let other_runs = ptr::read_volatile(&raw const (*turns).running[others]);
+        ptr::write_volatile(&raw mut (*turns).running[mine], 1);
         if other_runs != 0 {
-            ptr::write_volatile(began, 1 + Task::current().switches());
+            let began = 1 + Task::current().switches();
+            ptr::write_volatile(&raw mut (*turns).began[mine], began);
         }
-        work();
-        if ptr::read_volatile(began) != 0 {
-            if ptr::read_volatile(began) != 1 + Task::current().switches() {
-                ptr::write_volatile(aside, 1);
+    }
+}
+
+/// Notes that it has ended, and whether it was put aside while the other one was.
+#[inline(always)]
+fn end(turns: *mut Turns, role: Role) {
+    let (mine, _) = role.places();
+    // SAFETY: as in `begin`.
+    unsafe {
+        let began = ptr::read_volatile(&raw const (*turns).began[mine]);
+        if began != 0 {
+            if began != 1 + Task::current().switches() {
+                ptr::write_volatile(&raw mut (*turns).aside[mine], 1);
             }
-            ptr::write_volatile(began, 0);
+            ptr::write_volatile(&raw mut (*turns).began[mine], 0);
         }
-        ptr::write_volatile(running, 0);
+        ptr::write_volatile(&raw mut (*turns).running[mine], 0);
     }
 }
 
 impl Role {
+    /// Its own place in [`Turns`], and the other one's.
+    #[inline(always)]
+    const fn places(self) -> (usize, usize) {
+        match self {
+            Self::Lead => (0, 1),
+            Self::Understudy => (1, 0),
+        }
+    }
+
     /// The lead of a tracepoint takes the event on.
     #[inline(always)]
     pub fn take(self) {
