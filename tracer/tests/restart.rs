@@ -161,6 +161,10 @@ fn a_unit_that_systemd_passes_over_and_one_without_a_reload_are_said_to_be_so() 
     let has_none = "plain.service will not be reloaded: systemd has no reload for it";
     assert!(plain.said.contains(has_none), "{}", plain.said);
     assert!(!plain.said.contains("systemd would not"), "{}", plain.said);
+    let how = ["waits", "--restart", "--reload-during-start=kill", "--duration", "1s"];
+    let killed = Trace::start_in(&container, &how).wait();
+    let unsent = "waits.service had no new main process: its reload signal was not sent";
+    assert!(killed.said.contains(unsent), "{}", killed.said);
     assert_eq!(plain.activations("plain.service").len(), 1);
     // systemd's own words.
     let state = container.over().file("state");

@@ -42,7 +42,7 @@ const AFTER_RESTART: Duration = Duration::from_secs(15);
 pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
     let hierarchies = Hierarchies::find()?;
     let wanted = Wanted::resolve(options, &hierarchies, talk)?;
-    let errand = Errand::asked(options, &wanted)?;
+    let mut errand = Errand::asked(options, &wanted)?;
     let recorded = Recorded::of_units(&options.signals)?;
     let request = recorded.request(wanted.reach());
     let anchor = clock::anchor();
@@ -74,7 +74,9 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         capture.observe(hierarchies.scan().into_iter().map(path_known));
         capture.observe(procfs::snapshot(&hierarchies));
         let mut units = Units::new(options, &hierarchies);
-        let ended_by = follow(options, &wanted, &mut capture, &mut units, errand, talk).await?;
+        let ended_by =
+            follow(options, &wanted, &mut capture, &mut units, &mut errand, talk).await?;
+        errand.end();
         units.seek(&mut capture);
         capture.observe(units.watch.finish().await);
         let document = capture.end(ended_by)?;
@@ -99,7 +101,7 @@ async fn follow(
     wanted: &Wanted,
     capture: &mut Capture,
     units: &mut Units<'_>,
-    mut errand: Errand,
+    errand: &mut Errand,
     talk: &Talk,
 ) -> Result<EndedBy> {
     let implied = (options.restart && options.until.is_none()).then_some(AFTER_RESTART);

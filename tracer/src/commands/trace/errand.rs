@@ -104,6 +104,13 @@ impl Errand {
         done?
     }
 
+    /// Says what could not be done.
+    pub fn end(&self) {
+        for unit in &self.unsent {
+            log::warn!("{unit} had no new main process: its reload signal was not sent");
+        }
+    }
+
     /// Sends what is due.
     pub fn act(&mut self, capture: &Capture, hierarchies: &Hierarchies, talk: &Talk) {
         if self.unsent.is_empty() {
