@@ -24,7 +24,7 @@ pub struct Options {
 /// What is run in virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Machines {
-    /// All the privileged tests: most of an hour on two processors.
+    /// All the privileged tests: an hour or more on two processors.
     All,
     /// Those that tell kernels and backends apart: some minutes.
     Differences,
