@@ -17,7 +17,8 @@ use super::{
     fate, masks,
     notify::{self, Meaning},
     observation::{Datagram, Fact, Generate, ProcessId, Task},
-    posture::{CATCH_ALL, Posture, Postures, Runtimes},
+    posture::{Posture, Postures},
+    runtimes::{CATCH_ALL, Runtimes},
     unit::{UnitFacts, UnitState},
 };
 use crate::signal::Signal;

@@ -20,6 +20,7 @@ pub mod notify;
 pub mod observation;
 pub mod posture;
 pub mod processes;
+pub mod runtimes;
 pub mod scope;
 pub mod unit;
 
