@@ -133,6 +133,18 @@ pub struct SignalState {
     pub pending: SignalSet,
 }
 
+/// Whom a signal's handler serves besides, which tells language runtimes from programs.
+/// Empty without a handler.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Handler {
+    /// The signals that have it, this one included: a Go runtime's has nearly all.
+    pub serves: SignalSet,
+    /// The signals that have SIGSEGV's handler; empty if that has none. A Java virtual
+    /// machine has one for faults and others that nobody else would give the same.
+    pub faults: SignalSet,
+}
+
 /// A new process. `header.task` is the parent. New threads are not reported.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
@@ -253,9 +265,10 @@ pub struct Generate {
     pub flags: u32,
     /// `signal->group_exit_code`, meaningful with [`TARGET_DYING`].
     pub group_exit_code: u32,
-    /// How many signals have the same handler address: a language runtime's
-    /// catch-all has many. 0 without a handler.
-    pub handler_shared_by: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The handler it met.
+    pub handler: Handler,
 }
 
 /// A thread took a signal out of its queue (`get_signal`).
@@ -288,10 +301,8 @@ pub struct Disposition {
     pub disposition: u32,
     /// `sa_flags` now in force.
     pub sa_flags: u64,
-    /// How many signals have the same handler address now, this one included; 0 without a handler.
-    pub handler_shared_by: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The handler now in force.
+    pub handler: Handler,
     /// The process's whole state now.
     pub state: SignalState,
 }

@@ -3,7 +3,7 @@
 use tracer_common::{
     event::{
         CONSUME_SIGNALFD, CONSUME_SIGWAIT, CONSUME_TAKEN, Consume, DISPOSITION_HANDLER,
-        Disposition, Kind, Mask,
+        Disposition, Handler, Kind, Mask,
     },
     signal::SignalSet,
 };
@@ -26,15 +26,17 @@ pub fn set(signal: u32) {
     };
     emit::record(Kind::Disposition, || {
         let disposition = action.disposition();
-        let shared =
-            if disposition == DISPOSITION_HANDLER { task.count_handler(action.handler) } else { 0 };
+        let handler = if disposition == DISPOSITION_HANDLER {
+            task.handler(action.handler)
+        } else {
+            Handler::default()
+        };
         Disposition {
             header: emit::header(Kind::Disposition, task),
             signal,
             disposition,
             sa_flags: action.flags,
-            handler_shared_by: shared,
-            reserved: 0,
+            handler,
             state: task.signal_state(config().dispositions),
         }
     });

@@ -17,7 +17,7 @@ use bytemuck::Zeroable;
 use tracer_common::{
     config::{CgroupKey, Config, Layout, MAX_DISPOSITIONS},
     event::{
-        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, SignalState,
+        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, SignalState,
         Task as WireTask,
     },
     signal::{MAX_SIGNAL, SignalSet},
@@ -69,6 +69,8 @@ pub const SIGNAL_UNKILLABLE: u32 = 0x40;
 const SIG_DFL: u64 = 0;
 /// `sa_handler`: ignore the signal.
 const SIG_IGN: u64 = 1;
+/// A fault of memory, the same number on every architecture this runs on.
+const SIGSEGV: u32 = 11;
 /// `task->flags`: the thread is exiting (include/linux/sched.h).
 const PF_EXITING: u32 = 0x4;
 /// Threads whose masks are looked at before "blocked in every thread" is called unknown.
@@ -215,19 +217,25 @@ impl Task {
         Some(Action::at(sighand + offset!(sighand_action) + index))
     }
 
-    /// How many signals have `handler` as their handler.
+    /// Which signals have `address` as their handler, and which have SIGSEGV's.
     #[inline(always)]
-    pub fn count_handler(self, handler: u64) -> u32 {
+    pub fn handler(self, address: u64) -> Handler {
+        let mut handler = Handler::default();
         let Some(sighand) = read_pointer(self.0 + offset!(task_sighand)) else {
-            return 0;
+            return handler;
         };
-        let mut others = 0;
-        let mut address = sighand + offset!(sighand_action) + offset!(k_sigaction_handler);
-        for _ in 0..MAX_SIGNAL {
-            others += nonzero(read::<u64>(address) ^ handler);
-            address += offset!(k_sigaction_size);
+        let mut action = sighand + offset!(sighand_action) + offset!(k_sigaction_handler);
+        let fault: u64 = read(action + u64::from(SIGSEGV - 1) * offset!(k_sigaction_size));
+        for index in 0..MAX_SIGNAL {
+            let other: u64 = read(action);
+            handler.serves.0 |= (nonzero(other ^ address) ^ 1) << index;
+            handler.faults.0 |= (nonzero(other ^ fault) ^ 1) << index;
+            action += offset!(k_sigaction_size);
         }
-        MAX_SIGNAL.saturating_sub(others as u32)
+        if fault <= SIG_IGN {
+            handler.faults = SignalSet::EMPTY;
+        }
+        handler
     }
 
     /// Its own mask (`blocked`).

@@ -75,7 +75,7 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
         if let Some(action) = target.action(signal) {
             record.disposition = action.disposition();
             if record.disposition == DISPOSITION_HANDLER {
-                record.handler_shared_by = target.count_handler(action.handler);
+                record.handler = target.handler(action.handler);
             }
         }
         group(record, target);

@@ -143,7 +143,7 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
         traced: has(wire::TARGET_TRACED),
         to_thread: has(wire::TO_THREAD),
         awaited: has(wire::TARGET_WAITING),
-        shared_by: record.handler_shared_by,
+        handler: record.handler,
         dying_of: if has(wire::TARGET_DYING) {
             Signal::from_number(record.group_exit_code & 0x7f)
         } else {
@@ -167,7 +167,7 @@ fn disposition(record: &wire::Disposition) -> Option<Fact> {
         signal: Signal::from_number(record.signal)?,
         disposition: disposition_kind(record.disposition)?,
         once: record.sa_flags & SA_RESETHAND != 0,
-        shared_by: record.handler_shared_by,
+        handler: record.handler,
         state: record.state,
     })
 }

@@ -153,8 +153,9 @@ fn disposition_set(
         None => match runtime {
             Some(Runtime::CatchAll) => ": the language runtime's, which still dies of it",
             Some(Runtime::Forwarding) => {
-                ": the language runtime's, which now passes some signals on to the program"
+                ": the language runtime's, which passes some signals on to the program"
             }
+            Some(Runtime::Jvm) => ": the Java virtual machine's, which shuts down on it",
             None => "",
         },
     };

@@ -77,6 +77,17 @@ pub(super) struct Stand {
 }
 
 impl Stand {
+    /// Whether the signal surely ends the program.
+    pub fn kills(&self) -> bool {
+        match self.disposition {
+            DispositionKind::Default => true,
+            DispositionKind::Handler => {
+                matches!(self.runtime, Some(Runtime::CatchAll | Runtime::Jvm))
+            }
+            DispositionKind::Ignored | DispositionKind::Blocked => false,
+        }
+    }
+
     /// Whether the program itself takes the signal.
     pub fn takes(&self) -> bool {
         self.consumed || (self.disposition == DispositionKind::Handler && self.runtime.is_none())
@@ -203,13 +214,14 @@ impl<'a> Case<'a> {
         self.reloads().any(|reload| reload.at_ns < at && reload.sent.fate == Fate::Handled)
     }
 
-    /// The handler of a language runtime is in force at `at`. What it does is the
-    /// program's secret: Go's `signal.Notify` makes no system call.
-    pub(super) fn is_runtimes_at(&self, at: i64) -> bool {
-        self.stands()
-            .take_while(|stand| stand.at_ns <= at)
-            .last()
-            .is_some_and(|stand| stand.runtime.is_some())
+    /// Whether at `at`, or at some time after it, a language runtime has the handler that
+    /// may pass the signal on. Whether it does is the program's secret: Go's `signal.Notify`
+    /// makes no system call that names a signal.
+    pub(super) fn may_be_passed_on_from(&self, at: i64) -> bool {
+        let is_open = |stand: &Stand| stand.runtime == Some(Runtime::Forwarding);
+        let now = self.stands().take_while(|stand| stand.at_ns <= at).last();
+        let mut later = self.stands().skip_while(|stand| stand.at_ns <= at);
+        now.is_some_and(|stand| is_open(&stand)) || later.any(|stand| is_open(&stand))
     }
 
     /// Whether the reload signal would have killed the main process at `at`. A span

@@ -5,10 +5,7 @@ use super::{
     result::{Decider, End, Prediction, ServiceResult, Stage, predict},
     text,
 };
-use crate::{
-    signal::Signal,
-    timeline::{document::OutcomeState, event::What, unit::UnitFacts},
-};
+use crate::timeline::{document::OutcomeState, event::What, unit::UnitFacts};
 
 /// What begins every consequence that can't be told for sure.
 const UNKNOWN: &str = "The unit's settings are unknown";
@@ -112,12 +109,11 @@ fn said(case: &Case, predicted: Prediction, at: i64) -> String {
     }
 }
 
-/// The reload signal kills the main process at `at`.
-pub(super) fn death(case: &Case, signal: Signal, core_dumped: bool, at: i64) -> String {
-    let end = End::Signal { signal, core_dumped };
+/// The reload signal brings this end of the main process about at `at`.
+pub(super) fn death(case: &Case, end: End, at: i64) -> String {
     let Some((service_type, facts)) = settings(case) else {
         let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();
-        return death_under_any_unit(end, signal, ready);
+        return death_under_any_unit(end, ready);
     };
     let setting = facts.restart.as_deref();
     match (predict(facts, end, stage(case, service_type, at)), service_type) {
@@ -132,29 +128,29 @@ pub(super) fn death(case: &Case, signal: Signal, core_dumped: bool, at: i64) -> 
                 _ => format!("as a failure of a Type={service_type} service"),
             };
             format!(
-                "systemd takes death by {signal} {verdict} (result '{}'): {}{}",
+                "systemd takes {end} {verdict} (result '{}'): {}{}",
                 predicted.result.name(),
                 restart(setting, predicted),
                 said(case, predicted, at)
             )
         }
         (None, "forking") => format!(
-            "systemd takes death by {signal} of the daemon of a Type=forking service as a clean \
+            "systemd takes {end} of the daemon of a Type=forking service as a clean \
              exit (result 'success'), of its ExecStart= process too, but as a failed start if a \
              PIDFile= is due (result 'protocol'). For the daemon: {}",
             restart_after(setting, ServiceResult::Success)
         ),
         (None, "notify" | "notify-reload") => format!(
-            "systemd takes death by {signal} before READY=1 as no end of the start: with \
+            "systemd takes {end} before READY=1 as no end of the start: with \
              RemainAfterExit=yes another process may still say it. It waits until \
              TimeoutStartSec= is over (result 'timeout'): {}",
             restart_after(setting, ServiceResult::Timeout)
         ),
-        (None, _) => death_under_any_unit(end, signal, case.is_ready_at(at)),
+        (None, _) => death_under_any_unit(end, case.is_ready_at(at)),
     }
 }
 
-fn death_under_any_unit(end: End, signal: Signal, ready: bool) -> String {
+fn death_under_any_unit(end: End, ready: bool) -> String {
     let on_failure = |result: ServiceResult| {
         if result.restarts("on-failure") == Some(true) {
             "restarts it"
@@ -165,7 +161,7 @@ fn death_under_any_unit(end: End, signal: Signal, ready: bool) -> String {
     if !end.is_clean() {
         let result = end.unclean_result();
         return format!(
-            "{UNKNOWN}: systemd takes death by {signal} as a failure (result '{}'); \
+            "{UNKNOWN}: systemd takes {end} as a failure (result '{}'); \
              Restart=on-failure {}.",
             result.name(),
             on_failure(result)
@@ -173,13 +169,13 @@ fn death_under_any_unit(end: End, signal: Signal, ready: bool) -> String {
     }
     if ready {
         return format!(
-            "{UNKNOWN}: systemd takes death by {signal} after the start as a clean exit (result \
+            "{UNKNOWN}: systemd takes {end} after the start as a clean exit (result \
              'success'); Restart=on-failure {}.",
             on_failure(ServiceResult::Success)
         );
     }
     format!(
-        "{UNKNOWN}: a Type=simple service killed by {signal} counts as a clean exit (result \
+        "{UNKNOWN}: systemd takes {end} of a Type=simple service as a clean exit (result \
          'success'), and Restart=on-failure {}. As Type=notify its start fails before READY=1 \
          (result 'protocol'), and Restart=on-failure {}.",
         on_failure(ServiceResult::Success),
@@ -317,7 +313,7 @@ pub(super) fn holes(case: &Case) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::*;
+    use crate::{rules::testing::*, signal::Signal};
 
     #[test]
     fn an_unknown_restart_setting_is_answered_with_those_that_would() {
@@ -338,7 +334,7 @@ mod tests {
         let (capture, activation) = (&document.capture, &service.activations[0]);
         let case = Case { capture, service: &service, activation };
         assert_eq!(
-            death(&case, Signal::HUP, false, 0),
+            death(&case, End::Signal { signal: Signal::HUP, core_dumped: false }, 0),
             "systemd takes death by HUP of the daemon of a Type=forking service as a clean exit \
              (result 'success'), of its ExecStart= process too, but as a failed start if a \
              PIDFile= is due (result 'protocol'). For the daemon: Restart=on-failure does not \

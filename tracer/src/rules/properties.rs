@@ -35,7 +35,7 @@ fn signal() -> impl Strategy<Value = Signal> {
 }
 
 fn runtime() -> impl Strategy<Value = Option<Runtime>> {
-    option::of(Just(Runtime::CatchAll))
+    option::of(prop_oneof![Just(Runtime::CatchAll), Just(Runtime::Forwarding), Just(Runtime::Jvm)])
 }
 
 fn message() -> impl Strategy<Value = NotifyMessage> {

@@ -26,7 +26,7 @@ impl Rule for ReadyBeforeHandler {
 fn finding(case: &Case) -> Option<Finding> {
     let ready = case.activation.milestones.ready_ns?;
     let is_leaving = case.stopping_ns().is_some_and(|stopping| stopping < ready);
-    if !case.is_fatal_at(ready) || case.is_runtimes_at(ready) || is_leaving {
+    if !case.is_fatal_at(ready) || case.may_be_passed_on_from(ready) || is_leaving {
         return None;
     }
     let handler = case.stands().find(|stand| stand.takes() && stand.at_ns > ready);
@@ -49,7 +49,7 @@ fn finding(case: &Case) -> Option<Finding> {
             text::when(case.activation, ready),
             order(handler, ready)
         ),
-        consequence: consequence::death(case, signal, false, ready),
+        consequence: consequence::death(case, case.end_at(ready), ready),
         mend: mend::handler_first(signal),
     })
 }
@@ -69,7 +69,11 @@ fn order(handler: Option<Stand>, ready: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+    use crate::{
+        rules::testing::*,
+        signal::Signal,
+        timeline::{document::EndedBy, event::Runtime},
+    };
 
     const ID: &str = "ready-before-handler";
 
@@ -123,15 +127,32 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_runtimes_handler_nothing_can_be_said() {
-        activation()
-            .unit("notify", "no")
-            .reloads_by(Signal::HUP)
+    fn of_a_runtime_that_may_pass_it_on_nothing_can_be_said() {
+        let go = || {
+            let unit = activation().unit("notify", "no").reloads_by(Signal::HUP);
+            unit.exec(0).runtime_handler(1.ms())
+        };
+        let forwards = |at| go().handler_of(at, Runtime::Forwarding);
+        forwards(10.ms()).ready(20.ms()).fatal(0, 10.ms()).judged(&[]);
+        go().ready(20.ms()).handler_of(30.ms(), Runtime::Forwarding).fatal(0, 30.ms()).judged(&[]);
+        go().ready(20.ms()).handler(30.ms()).fatal(0, 30.ms()).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_java_virtual_machines_handler_is_no_handler() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
             .exec(0)
-            .runtime_handler(1.ms())
+            .handler_of(1.ms(), Runtime::Jvm)
             .ready(20.ms())
-            .fatal(0, 60.s())
-            .judged(&[]);
+            .handler(30.ms())
+            .fatal(0, 30.ms())
+            .judged(&[ID]);
+        assert_eq!(
+            alerts[0].consequence,
+            "systemd takes an exit with code 129 as a failure of a Type=notify service (result \
+             'exit-code'): Restart=on-failure restarts it."
+        );
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Reload signals among the events, and which of them kill.
 
+use super::{case::Case, result::End};
 use crate::{
     signal::Signal,
-    timeline::event::{DispositionKind, Fate, ProcessRef, SignalSent},
+    timeline::{
+        event::{DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
+        runtimes::jvm_exit_code,
+    },
 };
-
-use super::case::Case;
 
 /// A reload signal sent to the main process.
 #[derive(Clone, Copy)]
@@ -31,6 +33,8 @@ pub(super) struct Deadly<'a> {
     pub killed: bool,
     /// The signal by which a language runtime passed it on to its own process.
     pub reraised: Option<usize>,
+    /// How the process ends of it.
+    pub end: End,
 }
 
 impl<'a> Case<'a> {
@@ -66,7 +70,14 @@ impl<'a> Case<'a> {
             }
             _ => return None,
         };
-        Some(Deadly { reload: *reload, killed, reraised })
+        let end = end(sent.signal, sent.runtime, self.dumped_core());
+        Some(Deadly { reload: *reload, killed, reraised, end })
+    }
+
+    /// How the reload signal would end the main process at `at`.
+    pub(super) fn end_at(&self, at: i64) -> End {
+        let stand = self.stands().take_while(|stand| stand.at_ns <= at).last();
+        end(self.reload_signal(), stand.and_then(|stand| stand.runtime), false)
     }
 
     /// The same signal from the main process to itself, right after the reload, that kills.
@@ -95,6 +106,14 @@ impl<'a> Case<'a> {
     pub(super) fn is_beyond_race(&self, deadly: &Deadly) -> bool {
         let at = deadly.reload.at_ns;
         self.is_started_at(at) && !self.took_reload_before(at) && self.first_handler().is_none()
+    }
+}
+
+/// How a signal ends a process that has no handler of its own for it.
+fn end(signal: Signal, runtime: Option<Runtime>, core_dumped: bool) -> End {
+    match runtime {
+        Some(Runtime::Jvm) => End::Code(jvm_exit_code(signal)),
+        _ => End::Signal { signal, core_dumped },
     }
 }
 

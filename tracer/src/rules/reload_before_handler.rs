@@ -3,7 +3,7 @@
 use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
 use crate::timeline::{
     document::{Alert, Severity},
-    event::DispositionKind,
+    event::{DispositionKind, Runtime},
 };
 
 pub(super) struct ReloadBeforeHandler;
@@ -67,7 +67,7 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
                 None => "The handler never came.".to_owned(),
             }
         ),
-        consequence: consequence::death(case, signal, case.dumped_core(), settled),
+        consequence: consequence::death(case, deadly.end, settled),
         mend: mend::handler_first(signal),
     }
 }
@@ -75,10 +75,19 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
 /// Why there was nothing to take it.
 fn what_it_met(case: &Case, deadly: &Deadly) -> String {
     let reload = &deadly.reload;
-    if reload.sent.runtime.is_some() {
-        return "only the language runtime's own handler was there, which passes the signal on to \
-                the default action"
-            .to_owned();
+    match (reload.sent.runtime, deadly.end) {
+        (Some(Runtime::Jvm), end) => {
+            return format!(
+                "only the Java virtual machine's own handler was there, which shuts the program \
+                 down ({end})"
+            );
+        }
+        (Some(_), _) => {
+            return "only the language runtime's own handler was there, which passes the signal \
+                    on to the default action"
+                .to_owned();
+        }
+        (None, _) => {}
     }
     if reload.sent.disposition == DispositionKind::Blocked {
         return "it waited while it was blocked and met the default action when it was unblocked"
@@ -105,7 +114,11 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::event::Fate};
+    use crate::{
+        rules::testing::*,
+        signal::Signal,
+        timeline::event::{Fate, Runtime},
+    };
 
     const ID: &str = "reload-before-handler";
 
@@ -143,6 +156,26 @@ mod tests {
             .signal(29.ms(), Signal::HUP, Default, Killed, itself())
             .judged(&[ID]);
         assert!(alerts[0].message.contains("only the language runtime's"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_java_virtual_machine_that_shuts_down_on_it_exits_with_a_code() {
+        let alerts = activation()
+            .unit("simple", "on-failure")
+            .exec(0)
+            .handler_of(1.ms(), Runtime::Jvm)
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_handler_of(Runtime::Jvm)
+            .fate(Killed)
+            .exit(90.ms(), 129)
+            .judged(&[ID]);
+        assert_eq!(alerts[0].events, [1, 2, 3], "the virtual machine's handler, signal, exit");
+        assert!(alerts[0].message.contains("shuts the program down (an exit with code 129)"));
+        assert_eq!(
+            alerts[0].consequence,
+            "systemd takes an exit with code 129 as a failure of a Type=simple service (result \
+             'exit-code'): Restart=on-failure restarts it."
+        );
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! The service reloads by a signal that it never takes.
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
-use crate::timeline::{
-    document::{Alert, OutcomeState, Severity},
-    event::DispositionKind,
-};
+use crate::timeline::document::{Alert, OutcomeState, Severity};
 
 /// How long after the start a handler may still come when no reload has come.
 const GRACE_NS: i64 = 1_000_000_000;
@@ -58,7 +55,7 @@ fn after_death(case: &Case, deadly: &Deadly) -> Finding {
             text::when(case.activation, reload.at_ns),
             over(case, reload.at_ns)
         ),
-        consequence: consequence::death(case, signal, case.dumped_core(), reload.settled_ns()),
+        consequence: consequence::death(case, deadly.end, reload.settled_ns()),
         mend: mend::handler_or_no_reload(signal),
     }
 }
@@ -78,7 +75,7 @@ fn without_reload(case: &Case) -> Option<Finding> {
     let end = case.end_ns();
     let last = case.stands().last()?;
     let is_open = case.activation.outcome.state == OutcomeState::Running
-        && last.disposition == DispositionKind::Default
+        && last.kills()
         && case.first_handler().is_none()
         && case.reloads().next().is_none()
         && case.stopping_ns().is_none();
@@ -99,7 +96,7 @@ fn without_reload(case: &Case) -> Option<Finding> {
                 text::main(case),
                 text::when(case.activation, end)
             ),
-            consequence: consequence::death(case, signal, false, end),
+            consequence: consequence::death(case, case.end_at(end), end),
             mend: mend::handler_or_no_reload(signal),
         }
     })
@@ -110,7 +107,10 @@ mod tests {
     use crate::{
         rules::testing::*,
         signal::Signal,
-        timeline::{document::EndedBy, event::Fate},
+        timeline::{
+            document::EndedBy,
+            event::{Fate, Runtime},
+        },
     };
 
     const ID: &str = "reload-never-handled";
@@ -182,6 +182,19 @@ mod tests {
     }
 
     #[test]
+    fn a_runtimes_handler_that_passes_nothing_on_is_none() {
+        for runtime in [Runtime::CatchAll, Runtime::Jvm] {
+            activation()
+                .unit("simple", "on-failure")
+                .reloads_by(Signal::HUP)
+                .exec(0)
+                .handler_of(1.ms(), runtime)
+                .fatal(0, 60.s())
+                .judged(&[ID]);
+        }
+    }
+
+    #[test]
     fn it_is_not_told_before_the_start_is_surely_over() {
         let simple = activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
         simple.clone().ends_at(10.s(), EndedBy::Timeout).judged(&[]);
@@ -189,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn no_reload_by_signal_or_a_handler_or_a_runtime_is_no_fault() {
+    fn no_reload_by_signal_or_a_handler_is_no_fault() {
         activation().unit("simple", "no").exec(0).judged(&[]);
         let reloads = || activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
         reloads().handler(1.ms()).judged(&[]);
-        reloads().runtime_handler(1.ms()).judged(&[]);
+        reloads().handler_of(1.ms(), Runtime::Forwarding).judged(&[]);
         reloads().signalfd(1.ms()).judged(&[]);
         reloads().disposition(1.ms(), Ignored).judged(&[]);
         reloads().exit(30.s(), 0).judged(&[]);

@@ -3,6 +3,8 @@
 //! `service_shall_restart()` in systemd's src/core/service.c (the same in 252 and 257),
 //! and the table under Restart= in systemd.service(5).
 
+use std::fmt;
+
 use crate::{
     signal::Signal,
     timeline::unit::{ExitStatuses, UnitFacts},
@@ -67,6 +69,15 @@ pub enum End {
     },
     /// It called exit.
     Code(u8),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal { signal, .. } => write!(f, "death by {signal}"),
+            Self::Code(code) => write!(f, "an exit with code {code}"),
+        }
+    }
 }
 
 impl End {

@@ -225,7 +225,11 @@ impl Start {
     }
 
     pub fn runtime_handler(self, at: i64) -> Self {
-        self.set(at, Handler, None, Some(Runtime::CatchAll))
+        self.handler_of(at, Runtime::CatchAll)
+    }
+
+    pub fn handler_of(self, at: i64, runtime: Runtime) -> Self {
+        self.set(at, Handler, None, Some(runtime))
     }
 
     pub fn mask(self, at: i64, disposition: DispositionKind) -> Self {
@@ -271,6 +275,12 @@ impl Start {
             .unwrap()
     }
 
+    /// What became of the last signal.
+    pub fn fate(mut self, fate: Fate) -> Self {
+        self.last_signal().fate = fate;
+        self
+    }
+
     /// When the fate of the last signal was sealed.
     pub fn fate_at(mut self, ns: i64) -> Self {
         self.last_signal().fate_ns = Some(ns);
@@ -278,8 +288,12 @@ impl Start {
     }
 
     /// The last signal met a handler of the language runtime.
-    pub fn by_runtime(mut self) -> Self {
-        self.last_signal().runtime = Some(Runtime::CatchAll);
+    pub fn by_runtime(self) -> Self {
+        self.by_handler_of(Runtime::CatchAll)
+    }
+
+    pub fn by_handler_of(mut self, runtime: Runtime) -> Self {
+        self.last_signal().runtime = Some(runtime);
         self
     }
 

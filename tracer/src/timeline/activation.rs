@@ -18,7 +18,7 @@ use super::{
     notify::{self, Meaning},
     observation::{Datagram, Fact, Generate, ProcessId, Task},
     posture::{Posture, Postures},
-    runtimes::{CATCH_ALL, Runtimes},
+    runtimes::{self, Runtimes},
     unit::{UnitFacts, UnitState},
 };
 use crate::signal::Signal;
@@ -236,9 +236,9 @@ impl<'a> Timeline<'a> {
             Fact::Disposition { signal, .. } if !self.frame.recorded.intersects(signal.set()) => {
                 return;
             }
-            Fact::Disposition { task, signal, disposition, once, shared_by, .. } => {
+            Fact::Disposition { task, signal, disposition, once, handler, .. } => {
                 let own = *signal == reload;
-                let shared = (*shared_by >= CATCH_ALL).then_some(Runtime::CatchAll);
+                let shared = runtimes::is_catch_all(*handler).then_some(Runtime::CatchAll);
                 What::Disposition {
                     process: self.process(task),
                     signal: *signal,

@@ -162,9 +162,12 @@ pub enum Runtime {
     /// One handler for nearly every signal, as the Go runtime installs; it kills
     /// the process by the signal until the program asks for it.
     CatchAll,
-    /// The same, and the runtime passes some signals on to the program. Whether this one
-    /// is among them can't be told until one comes.
+    /// A runtime's that passes some signals on to the program. Whether this one is among
+    /// them can't be told until one comes.
     Forwarding,
+    /// The Java virtual machine's: it shuts the program down and exits with 128 and the
+    /// signal's number, until the program asks for the signal.
+    Jvm,
 }
 
 /// Whether a signal was sent by a process or made by the kernel.
@@ -200,7 +203,7 @@ pub struct SignalSent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// It killed the process.
+    /// It killed the process, by its default action or by a language runtime's own handler.
     Killed,
     /// A handler, a signalfd or a sigwait took it.
     Handled,

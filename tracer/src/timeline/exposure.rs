@@ -97,7 +97,7 @@ fn harm_of(posture: Posture) -> Option<ExposureKind> {
         Some(ExposureKind::Fatal)
     } else {
         match posture.runtime {
-            Some(Runtime::CatchAll) => Some(ExposureKind::Fatal),
+            Some(Runtime::CatchAll | Runtime::Jvm) => Some(ExposureKind::Fatal),
             Some(Runtime::Forwarding) => Some(ExposureKind::Unknown),
             None => None,
         }

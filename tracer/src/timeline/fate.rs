@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{
     event::{DispositionKind, Fate},
     observation::{Fact, Generate, GenerateResult, ProcessId, Task},
+    runtimes,
 };
 use crate::signal::Signal;
 
@@ -45,6 +46,7 @@ pub fn tell(facts: &[(u64, &Fact)]) -> HashMap<usize, Outcome> {
         fates.learn(index, *at, fact);
     }
     re_raised(facts, &mut fates.told);
+    shut_down(facts, &mut fates.told);
     fates.told
 }
 
@@ -231,6 +233,27 @@ fn re_raised(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
         if let Some((index, _)) = first {
             let outcome = Outcome { fate: Fate::Killed, at: Some(killed_at) };
             told.insert(index, outcome);
+        }
+    }
+}
+
+/// A Java virtual machine that nobody has told otherwise shuts down on a signal and exits
+/// with a code that says which: the first one to come is what ended it.
+fn shut_down(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
+    for (exited_at, fact) in facts {
+        let Fact::Exit { task, signal: None, code, .. } = fact else {
+            continue;
+        };
+        let first = facts.iter().enumerate().find(|(index, (at, fact))| {
+            at <= exited_at
+                && matches!(fact, Fact::Generate(generate)
+                    if generate.target.id == task.id
+                        && runtimes::is_jvms(generate.handler, generate.signal)
+                        && runtimes::jvm_exit_code(generate.signal) == *code)
+                && told.get(index).is_some_and(|outcome| outcome.fate == Fate::Handled)
+        });
+        if let Some((index, _)) = first {
+            told.insert(index, Outcome { fate: Fate::Killed, at: Some(*exited_at) });
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Task {
     pub comm: String,
 }
 
+/// Whom a handler serves (see `tracer_common::event::Handler`).
+pub use tracer_common::event::Handler;
 /// The signal state of a process (see `tracer_common::event::SignalState`).
 pub use tracer_common::event::SignalState as State;
 
@@ -158,8 +160,8 @@ pub enum Fact {
         disposition: DispositionKind,
         /// `SA_RESETHAND`.
         once: bool,
-        /// How many signals have the same handler now.
-        shared_by: u32,
+        /// The handler now in force.
+        handler: Handler,
         /// The process's signals now.
         state: State,
     },
@@ -256,8 +258,8 @@ pub struct Generate {
     pub to_thread: bool,
     /// A thread of the target was waiting for it in sigwait.
     pub awaited: bool,
-    /// How many signals have the handler this one has; 0 without.
-    pub shared_by: u32,
+    /// The handler it met.
+    pub handler: Handler,
     /// The signal that the target's thread group is dying of, right after this one
     /// was generated (`group_exit_code & 0x7f`).
     pub dying_of: Option<Signal>,

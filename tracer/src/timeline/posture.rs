@@ -7,8 +7,8 @@ use tracer_common::signal::SignalSet;
 use super::{
     event::{Consumer, DispositionKind, Runtime},
     masks::Half,
-    observation::{Fact, ProcessId, State},
-    runtimes::{Runtimes, is_forwarder},
+    observation::{Fact, Handler, ProcessId, State},
+    runtimes::{self, Runtimes, is_forwarder},
 };
 use crate::signal::Signal;
 
@@ -110,12 +110,25 @@ impl<'a> Postures<'a> {
         }
     }
 
+    /// The runtime, if it is one, that has installed a handler for the signal just now.
+    fn installer(&self, id: ProcessId, at: u64, handler: Handler) -> Option<Runtime> {
+        if runtimes::is_jvms(handler, self.signal) {
+            // The same handler again is the program's wish: `Signal.handle()` in Java.
+            return (!self.get(id).caught).then_some(Runtime::Jvm);
+        }
+        // Go leaves a HUP alone that was ignored from the start, as by nohup(1), until the
+        // program asks for it.
+        let asked_for = self.forwarding.contains(&id);
+        self.runtimes.installed(id, at, handler).filter(|_| !asked_for)
+    }
+
     /// Takes a fact in; gives the process whose posture it tells, and what it is now.
     pub fn learn(&mut self, at: u64, fact: &Fact) -> Option<(ProcessId, Posture)> {
         let (id, posture) = match fact {
             Fact::Found { task, state, .. } => {
                 let mut posture = Posture::default().with(state, self.signal);
-                posture.runtime = self.runtimes.of(task.id, at).filter(|_| posture.caught);
+                posture.runtime =
+                    self.runtimes.found(task.id, at, state.caught).filter(|_| posture.caught);
                 (task.id, posture)
             }
             Fact::Fork { child, state, parent } => {
@@ -130,14 +143,11 @@ impl<'a> Postures<'a> {
                 self.moments.remove(&task.id);
                 (task.id, Posture::default().with(state, self.signal))
             }
-            Fact::Disposition { task, state, signal, shared_by, .. } => {
+            Fact::Disposition { task, state, signal, handler, .. } => {
                 let mut posture = self.now(task.id, state);
                 if *signal == self.signal {
-                    let runtime = self.runtimes.installed(task.id, at, *shared_by);
-                    // Go leaves a HUP alone that was ignored from the start, as by nohup(1),
-                    // until the program asks for it.
-                    let asked_for = self.forwarding.contains(&task.id);
-                    posture.runtime = runtime.filter(|_| posture.caught && !asked_for);
+                    posture.runtime =
+                        self.installer(task.id, at, *handler).filter(|_| posture.caught);
                 }
                 (task.id, posture)
             }
@@ -160,7 +170,9 @@ impl<'a> Postures<'a> {
             }
             // It came to the program, which is still there: the handler is its own.
             Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: false }
-                if *signal == self.signal && self.runtimes.is_proven(task.id, at) =>
+                if *signal == self.signal
+                    && self.get(task.id).runtime != Some(Runtime::Jvm)
+                    && self.runtimes.is_proven(task.id, at) =>
             {
                 (task.id, Posture { runtime: None, ..self.get(task.id) })
             }

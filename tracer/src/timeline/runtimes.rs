@@ -1,18 +1,18 @@
 //! Language runtimes: whose a handler is, which the kernel doesn't know.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
 use super::{
     event::{DispositionKind, Runtime},
-    observation::{Fact, ProcessId},
+    observation::{Fact, Handler, ProcessId},
 };
 use crate::signal::Signal;
 
 /// From how many signals on a handler they share is a runtime's catch-all. Go's runtime
 /// has 60; a daemon that logs every fatal signal with one handler stays far below.
-pub const CATCH_ALL: u32 = 20;
+const CATCH_ALL: u32 = 20;
 
 /// How many signals the thread blocks that Go's runtime sets aside when the program asks
 /// for signals (`ensureSigM` in signal_unix.go): all that it may.
@@ -20,6 +20,59 @@ const SET_ASIDE: u32 = 30;
 
 /// How long a process lives at most after a runtime has decided to die of a signal, ns.
 const RE_RAISE_NS: u64 = 1_000_000_000;
+
+/// The signals that have one handler in a Java virtual machine: ILL BUS FPE SEGV PIPE XFSZ
+/// (`PosixSignals::install_signal_handlers` in OpenJDK's signals_posix.cpp).
+const JVM_FAULTS: SignalSet = set(&[4, 7, 8, 11, 13, 25]);
+
+/// The signals that a Java virtual machine takes to shut down: HUP INT TERM
+/// (`java.lang.Terminator.setup`).
+const JVM_SHUTDOWN: SignalSet = set(&[1, 2, 15]);
+
+/// The signal on which it prints its threads, QUIT, by the handler that it also has for
+/// those that shut it down and for what programs ask for (`os::user_handler`).
+const JVM_BREAK: u32 = 3;
+
+const fn set(signals: &[u32]) -> SignalSet {
+    let mut set = SignalSet::EMPTY;
+    let mut index = 0;
+    while index < signals.len() {
+        set = set.union(SignalSet::of(signals[index]));
+        index += 1;
+    }
+    set
+}
+
+/// Whether a handler is a runtime's for nearly all signals.
+#[must_use]
+pub fn is_catch_all(handler: Handler) -> bool {
+    handler.serves.0.count_ones() >= CATCH_ALL
+}
+
+/// Whether a handler of `signal` is that of a Java virtual machine, which shuts down on it
+/// unless the program has asked for it.
+#[must_use]
+pub fn is_jvms(handler: Handler, signal: Signal) -> bool {
+    let has_faults = handler.faults.0 & JVM_FAULTS.0 == JVM_FAULTS.0;
+    has_faults
+        && !handler.faults.intersects(handler.serves)
+        && handler.serves.contains(JVM_BREAK)
+        && signal.set().intersects(JVM_SHUTDOWN)
+}
+
+/// Whether a process that catches these signals runs a language runtime.
+fn is_runtimes(caught: SignalSet) -> bool {
+    let of_jvm = JVM_FAULTS.union(JVM_SHUTDOWN).union(SignalSet::of(JVM_BREAK));
+    // Where INT was ignored, as in a shell's background, it stays so.
+    let of_jvm = of_jvm.0 & !Signal::INT.set().0;
+    caught.0.count_ones() >= CATCH_ALL || caught.0 & of_jvm == of_jvm
+}
+
+/// The exit code of a Java virtual machine that a signal has shut down.
+#[must_use]
+pub fn jvm_exit_code(signal: Signal) -> u8 {
+    128 + signal.number() as u8
+}
 
 /// Whether a thread has just become the one that takes signals for the program: it
 /// blocks the ordinary ones, but not those that a runtime must never miss.
@@ -32,9 +85,9 @@ pub fn is_forwarder(before: SignalSet, after: SignalSet) -> bool {
         && after.0.count_ones() >= SET_ASIDE
 }
 
-/// What is known in hindsight of runtimes and their catch-all handlers. A runtime
-/// installs its handler signal by signal, and only the last ones show how many share it;
-/// whether a signal goes on to the program shows when one has come.
+/// What is known in hindsight of runtimes and their handlers. A catch-all is installed
+/// signal by signal, and only the last ones show how many share it; whether a signal goes
+/// on to the program shows when one has come.
 #[derive(Debug, Default)]
 pub struct Runtimes {
     /// When a handler was seen to be shared.
@@ -45,6 +98,10 @@ pub struct Runtimes {
     delivered: HashMap<ProcessId, Vec<u64>>,
     /// When the process died of the reload signal.
     died: HashMap<ProcessId, u64>,
+    /// Those that were seen to be Java virtual machines.
+    jvms: HashSet<ProcessId>,
+    /// Those of them that exited as after the reload signal.
+    shut_down: HashSet<ProcessId>,
 }
 
 impl Runtimes {
@@ -53,11 +110,11 @@ impl Runtimes {
         let mut found = Self::default();
         for (at, fact) in facts {
             match fact {
-                Fact::Disposition { task, shared_by, .. } if *shared_by >= CATCH_ALL => {
-                    found.shared.entry(task.id).or_default().push(at);
+                Fact::Disposition { task, handler, .. } => {
+                    found.handler(task.id, at, *handler, reload);
                 }
-                Fact::Generate(generate) if generate.shared_by >= CATCH_ALL => {
-                    found.shared.entry(generate.target.id).or_default().push(at);
+                Fact::Generate(generate) => {
+                    found.handler(generate.target.id, at, generate.handler, reload);
                 }
                 Fact::Exec { task, .. } => found.execs.entry(task.id).or_default().push(at),
                 Fact::Deliver { task, signal, disposition: DispositionKind::Handler, .. }
@@ -68,28 +125,47 @@ impl Runtimes {
                 Fact::Exit { task, signal, .. } if *signal == Some(reload) => {
                     found.died.insert(task.id, at);
                 }
+                Fact::Exit { task, signal: None, code, .. }
+                    if *code == jvm_exit_code(reload) && found.jvms.contains(&task.id) =>
+                {
+                    found.shut_down.insert(task.id);
+                }
                 _ => {}
             }
         }
         found
     }
 
-    /// The runtime that a handler installed at `at`, with `shared_by` signals on it then,
-    /// turned out to be of. Few signals on it when the catch-all was already complete:
-    /// then it is another.
+    fn handler(&mut self, id: ProcessId, at: u64, handler: Handler, reload: Signal) {
+        if is_catch_all(handler) {
+            self.shared.entry(id).or_default().push(at);
+        }
+        if is_jvms(handler, reload) {
+            self.jvms.insert(id);
+        }
+    }
+
+    /// The runtime that a handler installed at `at` turned out to be of. Few signals on it
+    /// when the catch-all was already complete: then it is another.
     #[must_use]
-    pub fn installed(&self, id: ProcessId, at: u64, shared_by: u32) -> Option<Runtime> {
+    pub fn installed(&self, id: ProcessId, at: u64, handler: Handler) -> Option<Runtime> {
         let last_exec = self.last_exec(id, at);
         let complete_before = self
             .shared
             .get(&id)
             .is_some_and(|seen| seen.iter().any(|seen| (last_exec..at).contains(seen)));
-        self.of(id, at).filter(|_| shared_by >= CATCH_ALL || !complete_before)
+        self.of(id, at).filter(|_| is_catch_all(handler) || !complete_before)
+    }
+
+    /// The runtime of a process that was found at `at`, catching these signals.
+    #[must_use]
+    pub fn found(&self, id: ProcessId, at: u64, caught: SignalSet) -> Option<Runtime> {
+        let is_runtimes = is_runtimes(caught) || self.of(id, at).is_some();
+        is_runtimes.then(|| self.forwards(id, at)).flatten()
     }
 
     /// The runtime that a handler in force at `at` turned out to be of.
-    #[must_use]
-    pub fn of(&self, id: ProcessId, at: u64) -> Option<Runtime> {
+    fn of(&self, id: ProcessId, at: u64) -> Option<Runtime> {
         let next_exec = self.next_exec(id, at);
         self.shared
             .get(&id)
@@ -106,6 +182,7 @@ impl Runtimes {
         match came.copied().find(|came| (at..next_exec).contains(came)) {
             None => Some(Runtime::Forwarding),
             Some(first) if self.is_proven(id, first) => None,
+            Some(_) if self.jvms.contains(&id) => Some(Runtime::Jvm),
             Some(_) => Some(Runtime::CatchAll),
         }
     }
@@ -113,7 +190,10 @@ impl Runtimes {
     /// Whether the process did not die of the signal that came to its handler at `at`.
     #[must_use]
     pub fn is_proven(&self, id: ProcessId, at: u64) -> bool {
-        self.died.get(&id).is_none_or(|died| died.saturating_sub(at) > RE_RAISE_NS)
+        let died = self.died.get(&id);
+        // A virtual machine may take its time to shut down.
+        !self.shut_down.contains(&id)
+            && died.is_none_or(|died| died.saturating_sub(at) > RE_RAISE_NS)
     }
 
     fn last_exec(&self, id: ProcessId, at: u64) -> u64 {

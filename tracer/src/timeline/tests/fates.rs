@@ -2,7 +2,7 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::story::{MS, Story};
+use super::story::{MS, Story, jvms, serving};
 use crate::{
     signal::Signal,
     timeline::{
@@ -148,7 +148,7 @@ fn a_signal_for_one_thread_does_not_prove_that_one_for_the_process_was_taken() {
 fn a_catch_all_handler_that_raises_the_signal_again_killed_by_the_first() {
     let told = running()
         .action(20, 10, Signal::HUP, DispositionKind::Handler, 1)
-        .hup_with(60, SENDER, 10, |g| g.shared_by = 60)
+        .hup_with(60, SENDER, 10, |g| g.handler = serving(60))
         .deliver(61, 10, DispositionKind::Handler, false)
         .action(62, 10, Signal::HUP, DispositionKind::Default, 0)
         .hup_with(63, 10, 10, |g| g.to_thread = true)
@@ -161,12 +161,44 @@ fn a_catch_all_handler_that_raises_the_signal_again_killed_by_the_first() {
     assert_eq!(told.exposure.len(), 1);
 }
 
+/// Java: the virtual machine's handler runs the shutdown hooks, however long they take.
+#[test]
+fn a_java_virtual_machine_that_exits_by_the_signals_number_was_killed_by_it() {
+    let came = running()
+        .jvm_handler(20, 10)
+        .hup_with(60, SENDER, 10, |g| g.handler = jvms())
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .hup_with(70, SENDER, 10, |g| g.handler = jvms())
+        .deliver(71, 10, DispositionKind::Handler, false);
+    let told = came.clone().exit(3_000, 10, 129).told();
+    let [first, second] = told.signals()[..] else { panic!("two signals") };
+    assert_eq!((first.fate, first.runtime), (Fate::Killed, Some(Runtime::Jvm)));
+    assert_eq!(first.fate_ns, Some(ns(2_990)));
+    assert_eq!(second.fate, Fate::Handled);
+    assert_eq!(told.milestones.handler_ns, None);
+    let told = came.exit(3_000, 10, 0).told();
+    assert_eq!(told.signals()[0].fate, Fate::Handled);
+}
+
+#[test]
+fn a_java_program_that_has_asked_for_the_signal_is_not_killed_by_it() {
+    let told = running()
+        .jvm_handler(20, 10)
+        .jvm_handler(40, 10)
+        .hup_with(60, SENDER, 10, |g| g.handler = jvms())
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .exit(70, 10, 143)
+        .told();
+    let first = told.signals()[0];
+    assert_eq!((first.fate, first.runtime), (Fate::Handled, None));
+}
+
 /// A shell or a daemon that tidies up and dies of the signal it was sent.
 #[test]
 fn a_handler_of_the_programs_own_that_raises_the_signal_again_is_no_runtimes() {
     let told = running()
         .handler(20, 10)
-        .hup_with(60, SENDER, 10, |g| g.shared_by = 1)
+        .hup_with(60, SENDER, 10, |g| g.handler = serving(1))
         .deliver(61, 10, DispositionKind::Handler, false)
         .action(62, 10, Signal::HUP, DispositionKind::Default, 0)
         .hup_with(63, 10, 10, |g| g.to_thread = true)

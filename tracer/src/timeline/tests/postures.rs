@@ -1,6 +1,6 @@
 //! Dispositions through time, and the exposure and milestones that follow.
 
-use super::story::{MS, Story};
+use super::story::{DEMO, MS, STARTER, Story, jvms, serving};
 use crate::{
     signal::Signal,
     timeline::{
@@ -86,7 +86,7 @@ fn a_handler_set_after_the_catch_all_was_complete_is_the_programs_own() {
         .handler(40, 10)
         .hup_with(50, 10, 10, |generate| {
             generate.signal = Signal::TERM;
-            generate.shared_by = 59;
+            generate.handler = serving(59);
         })
         .told();
     assert_eq!(told.milestones.handler_ns, Some(30 * MS as i64));
@@ -113,7 +113,7 @@ fn after_signal_notify_it_is_not_known_what_the_runtime_does_until_it_has_done_i
         .set_aside(30, 10);
     assert_eq!(go.told().exposure[1..], [span(ExposureKind::Unknown, 20, 90)]);
     let served = go
-        .hup_with(50, 10, 10, |generate| generate.shared_by = 60)
+        .hup_with(50, 10, 10, |generate| generate.handler = serving(60))
         .deliver(51, 10, DispositionKind::Handler, false)
         .told();
     assert_eq!(served.exposure, [span(ExposureKind::Fatal, 0, 20)]);
@@ -151,4 +151,41 @@ fn what_is_set_up_under_a_mask_for_a_moment_is_not_blocked() {
         .told();
     assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 10), span(ExposureKind::Lost, 10, 90)]);
     assert!(!told.events.iter().any(|event| matches!(event.what, What::Mask { .. })));
+}
+
+#[test]
+fn a_java_virtual_machines_own_handler_is_as_fatal_as_none_until_the_program_asks() {
+    let java = running().jvm_handler(20, 10);
+    assert_eq!(java.told().milestones.handler_ns, None);
+    assert_eq!(java.told().exposure, [span(ExposureKind::Fatal, 0, 90)]);
+    let told = java.jvm_handler(50, 10).told();
+    assert_eq!(told.milestones.handler_ns, Some(40 * MS as i64));
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 40)]);
+}
+
+#[test]
+fn a_program_in_c_that_shares_a_handler_among_the_same_signals_is_no_virtual_machine() {
+    let mut handler = jvms();
+    handler.faults = serving(0).serves;
+    let told = running().action_with(20, 10, Signal::HUP, DispositionKind::Handler, handler).told();
+    assert_eq!(told.milestones.handler_ns, Some(10 * MS as i64));
+}
+
+#[test]
+fn what_a_runtime_that_was_found_running_does_is_unknown_until_it_has_done_it() {
+    let of_jvm = [1, 3, 4, 7, 8, 11, 13, 15, 25].map(|n| Signal::from_number(n).unwrap());
+    let found = Story::unit().found(10, STARTER, DEMO, &of_jvm).until(100);
+    let exposure = |story: &Story| story.told().exposure.iter().map(|span| span.kind).collect();
+    let kinds: Vec<ExposureKind> = exposure(&found);
+    assert_eq!(kinds, [ExposureKind::Unknown]);
+    let came = found.hup_with(50, 10, 10, |generate| generate.handler = jvms()).deliver(
+        51,
+        10,
+        DispositionKind::Handler,
+        false,
+    );
+    let kinds: Vec<ExposureKind> = exposure(&came);
+    assert_eq!(kinds, []);
+    let kinds: Vec<ExposureKind> = exposure(&came.exit(60, 10, 129));
+    assert_eq!(kinds, [ExposureKind::Fatal]);
 }

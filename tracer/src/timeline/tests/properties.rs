@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, option, prelude::*};
 use tracer_common::signal::SignalSet;
 
-use super::story::{BEGIN, DEMO, MS, Story};
+use super::story::{BEGIN, DEMO, MS, Story, jvms, serving};
 use crate::{
     signal::Signal,
     timeline::{
@@ -13,8 +13,8 @@ use crate::{
         document::{Activation, Service},
         event::{Consumer, DispositionKind},
         observation::{
-            Datagram, Environment, Fact, Generate, GenerateResult, Observation, ProcessId, State,
-            TICK_NS, Task,
+            Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
+            State, TICK_NS, Task,
         },
     },
 };
@@ -67,6 +67,10 @@ fn exe() -> impl Strategy<Value = String> {
     prop_oneof![Just("/bin/x"), Just("/lib/systemd/systemd-executor")].prop_map(str::to_owned)
 }
 
+fn handler() -> impl Strategy<Value = Handler> {
+    prop_oneof![Just(Handler::default()), Just(serving(60)), Just(jvms())]
+}
+
 fn generate() -> impl Strategy<Value = Fact> {
     use GenerateResult::{AlreadyPending, Ignored, LostInfo, Overflow, Queued};
     let result = prop_oneof![
@@ -77,8 +81,8 @@ fn generate() -> impl Strategy<Value = Fact> {
         1 => Just(LostInfo)
     ];
     let who = (option::of(task()), task(), signal(), any::<bool>());
-    (who, result, disposition(), prop_oneof![Just(0_u32), Just(60)], option::of(signal())).prop_map(
-        |((sender, target, signal, to_thread), result, disposition, shared_by, dying_of)| {
+    (who, result, disposition(), handler(), option::of(signal())).prop_map(
+        |((sender, target, signal, to_thread), result, disposition, handler, dying_of)| {
             Fact::Generate(Box::new(Generate {
                 sender,
                 target,
@@ -89,7 +93,7 @@ fn generate() -> impl Strategy<Value = Fact> {
                 traced: false,
                 to_thread,
                 awaited: false,
-                shared_by,
+                handler,
                 dying_of,
             }))
         },
@@ -160,13 +164,13 @@ fn signals() -> impl Strategy<Value = Fact> {
         (task(), signal(), disposition(), any::<bool>()).prop_map(
             |(task, signal, disposition, once)| Fact::Deliver { task, signal, disposition, once }
         ),
-        (task(), signal(), disposition(), prop_oneof![Just(1_u32), Just(60)], state()).prop_map(
-            |(task, signal, disposition, shared_by, state)| Fact::Disposition {
+        (task(), signal(), disposition(), handler(), state()).prop_map(
+            |(task, signal, disposition, handler, state)| Fact::Disposition {
                 task,
                 signal,
                 disposition,
                 once: false,
-                shared_by,
+                handler,
                 state
             }
         ),

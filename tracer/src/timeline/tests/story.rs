@@ -13,8 +13,8 @@ use crate::{
         document::{Activation, Service},
         event::{Consumer, DispositionKind, Event, SignalSent, What},
         observation::{
-            Datagram, Environment, Fact, Generate, GenerateResult, Observation, ProcessId, State,
-            TICK_NS, Task,
+            Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
+            State, TICK_NS, Task,
         },
         unit::UnitFacts,
     },
@@ -28,6 +28,21 @@ pub const BEGIN: u64 = 5_000_000_000;
 pub const STARTER: u32 = 1;
 /// The cgroup of `demo.service`.
 pub const DEMO: &str = "/system.slice/demo.service";
+
+/// A handler that serves so many signals.
+pub fn serving(count: u32) -> Handler {
+    let serves = (1..=count).fold(SignalSet::EMPTY, |set, n| set.union(SignalSet::of(n)));
+    Handler { serves, ..Handler::default() }
+}
+
+/// A Java virtual machine's for what shuts it down, as OpenJDK 17 was seen to install it:
+/// HUP, QUIT and TERM have one handler, and ILL, BUS, FPE, SEGV, PIPE and XFSZ another.
+pub fn jvms() -> Handler {
+    let of = |numbers: &[u32]| {
+        numbers.iter().fold(SignalSet::EMPTY, |set, n| set.union(SignalSet::of(*n)))
+    };
+    Handler { serves: of(&[1, 3, 15]), faults: of(&[4, 7, 8, 11, 13, 25]) }
+}
 
 /// Facts in the order they are told.
 #[derive(Clone, Debug)]
@@ -193,14 +208,31 @@ impl Story {
         self.action(at, pid, Signal::HUP, DispositionKind::Handler, 1)
     }
 
-    /// Sets what a process does on a signal; the handler serves `shared_by` signals.
+    /// A Java virtual machine's handler for HUP.
+    pub fn jvm_handler(self, at: u64, pid: u32) -> Self {
+        self.action_with(at, pid, Signal::HUP, DispositionKind::Handler, jvms())
+    }
+
+    /// Sets what a process does on a signal; the handler serves so many signals.
     pub fn action(
+        self,
+        at: u64,
+        pid: u32,
+        signal: Signal,
+        disposition: DispositionKind,
+        count: u32,
+    ) -> Self {
+        self.action_with(at, pid, signal, disposition, serving(count))
+    }
+
+    /// The same with that handler.
+    pub fn action_with(
         mut self,
         at: u64,
         pid: u32,
         signal: Signal,
         disposition: DispositionKind,
-        shared_by: u32,
+        handler: Handler,
     ) -> Self {
         let state = self.state(pid);
         state.caught.0 &= !signal.set().0;
@@ -213,7 +245,7 @@ impl Story {
         let state = *state;
         let task = self.task(pid);
         let once = false;
-        self.fact(at, Fact::Disposition { task, signal, disposition, once, shared_by, state })
+        self.fact(at, Fact::Disposition { task, signal, disposition, once, handler, state })
     }
 
     /// Blocks HUP in the only thread, or unblocks it.
@@ -273,7 +305,7 @@ impl Story {
             traced: false,
             to_thread: false,
             awaited: false,
-            shared_by: 0,
+            handler: Handler::default(),
             dying_of: (disposition == DispositionKind::Default).then_some(Signal::HUP),
         };
         change(&mut generate);
