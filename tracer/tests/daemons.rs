@@ -106,7 +106,9 @@ impl Daemon {
         let socket = UnixDatagram::bind(&address).unwrap();
         socket.set_nonblocking(true).unwrap();
         let log = directory.path().join("strace");
-        let mut strace = Command::new("strace")
+        // systemd starts services with HUP at its default, whatever started the tests.
+        let mut strace = Command::new("env")
+            .args(["--default-signal=HUP", "strace"])
             .args(["-f", "-ttt", "-xx", "-s", "8192", "-e", "signal=none", "-e"])
             .arg("trace=execve,rt_sigaction,sendmsg,sendto,write,connect,clone,clone3,fork,vfork")
             .arg("-o")

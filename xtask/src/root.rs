@@ -33,7 +33,7 @@ pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
-const PACKAGES: [&str; 34] = [
+const PACKAGES: [&str; 35] = [
     "apache2",
     "bpftool",
     "bsdutils",
@@ -53,6 +53,7 @@ const PACKAGES: [&str; 34] = [
     "mosquitto",
     "nginx-light",
     "nodejs",
+    "openjdk-17-jdk-headless",
     "openssh-server",
     "patroni",
     "pgbouncer",
@@ -153,7 +154,14 @@ fn build(recipe: &Recipe, root: &Path) -> Result<()> {
     // Best effort: a host with a proxy may have no name server.
     fs::copy("/etc/resolv.conf", root.join("etc/resolv.conf")).ok();
     process::run(
-        Command::new("chroot")
+        // In a mount namespace again. Java's package wants to see /proc.
+        Command::new("unshare")
+            .args([
+                "--mount",
+                "sh",
+                "-c",
+                r#"mount -t proc proc "$0/proc" && exec chroot "$0" "$@""#,
+            ])
             .arg(root)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "install", "--yes"])
