@@ -126,6 +126,7 @@ impl Row {
                 service_type: Some(service_type.to_owned()),
                 notify_access: Some(access.to_owned()),
                 restart: Some(restart.to_owned()),
+                pid_file: Some(if service_type == "forking" { "/run/pid" } else { "" }.to_owned()),
                 ..UnitFacts::default()
             },
             stage,
@@ -144,13 +145,12 @@ impl Row {
         self.service_type() == "oneshot" && (forces || again)
     }
 
-    /// Whether what comes of it may depend on more than the settings and the end: a daemon's
-    /// starter may end well, a start with RemainAfterExit= go on without its process.
+    /// Whether what comes of it may depend on more than the settings and the end: a start
+    /// with RemainAfterExit= may go on without its process.
     fn is_open(&self) -> bool {
         let starting = self.stage == Stage::Starting;
         let remains = self.facts.remain_after_exit == Some(true);
         match self.service_type() {
-            "forking" => starting,
             "notify" | "notify-reload" => starting && remains,
             "dbus" => remains,
             _ => false,
@@ -191,7 +191,9 @@ impl Row {
         }
         match self.service_type() {
             "dbus" => set("BusName", &format!("org.sigready.{name}")),
-            "forking" => set("PIDFile", &format!("/run/{name}.pid")),
+            "forking" if facts.pid_file.as_deref() != Some("") => {
+                set("PIDFile", &format!("/run/{name}.pid"));
+            }
             _ => {}
         }
         let dash = if facts.ignores_failure == Some(true) { "-" } else { "" };
@@ -256,6 +258,16 @@ fn matrix() -> Vec<Row> {
                     change(&mut row.facts);
                     rows.push(row);
                 }
+            }
+        }
+    }
+    // Without a PIDFile=, systemd guesses which process is the daemon.
+    for stage in [Starting, Started] {
+        for end in ENDS {
+            for restart in ["no", "on-success", "on-failure"] {
+                let mut row = Row::new("forking", stage, end, restart);
+                row.facts.pid_file = Some(String::new());
+                rows.push(row);
             }
         }
     }

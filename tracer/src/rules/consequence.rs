@@ -122,6 +122,10 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
                 ServiceResult::Success => {
                     format!("as a clean exit of a Type={service_type} service")
                 }
+                ServiceResult::Protocol if service_type == "forking" => {
+                    "before its PIDFile= was there as a failed start of a Type=forking service"
+                        .to_owned()
+                }
                 ServiceResult::Protocol => {
                     format!("before READY=1 as a failed start of a Type={service_type} service")
                 }

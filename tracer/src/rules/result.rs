@@ -193,8 +193,14 @@ fn result(facts: &UnitFacts, end: End, stage: Stage) -> Option<ServiceResult> {
             }
         }
         // What ExecStart= runs may end well and leave no daemon behind: a failure where a
-        // PIDFile= is due (result 'protocol'), and a success where none is.
-        "forking" if is_clean(true) && stage != Stage::Started => return None,
+        // PIDFile= is due, and a success where none is.
+        "forking" if is_clean(true) && stage != Stage::Started => {
+            match (stage, facts.pid_file.as_deref()) {
+                (Stage::Starting, Some("")) => ServiceResult::Success,
+                (Stage::Starting, Some(_)) => ServiceResult::Protocol,
+                _ => return None,
+            }
+        }
         // The loss of its name may come before the news of its end, and then it remains.
         "dbus" if !is_clean(true) && facts.remain_after_exit == Some(true) => return None,
         // No signal is a clean end for what is to finish by itself.
@@ -263,6 +269,17 @@ mod tests {
             let found = predicted.map(|predicted| predicted.result);
             assert_eq!(found, expected, "{service_type}, {end:?}, {stage:?}");
         }
+    }
+
+    #[test]
+    fn a_daemon_that_its_starter_never_left_fails_only_where_its_pid_is_due() {
+        let told = |pid_file: &str| {
+            let pid_file = Some(pid_file.to_owned());
+            let facts = UnitFacts { pid_file, ..unit("forking") };
+            predict(&facts, signal("HUP"), Stage::Starting).map(|predicted| predicted.result)
+        };
+        assert_eq!(told("/run/daemon.pid"), Some(ServiceResult::Protocol));
+        assert_eq!(told(""), Some(ServiceResult::Success));
     }
 
     #[test]

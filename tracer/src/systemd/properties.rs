@@ -44,6 +44,7 @@ pub fn facts(service: &Properties) -> UnitFacts {
         restart_prevent_exit_status: statuses(service, "RestartPreventExitStatus"),
         restart_force_exit_status: statuses(service, "RestartForceExitStatus"),
         remain_after_exit: flag(service, "RemainAfterExit"),
+        pid_file: any_text(service, "PIDFile"),
         kill_mode: text(service, "KillMode"),
         control_group: text(service, "ControlGroup"),
         // It counts in µs, and has all ones for no limit.
@@ -186,8 +187,11 @@ pub fn invocation_id(unit: &Properties) -> Option<String> {
 /// A text; `None` if it is empty.
 #[must_use]
 pub fn text(properties: &Properties, name: &str) -> Option<String> {
-    let text = properties.get(name)?.downcast_ref::<&str>().ok()?;
-    (!text.is_empty()).then(|| text.to_owned())
+    any_text(properties, name).filter(|text| !text.is_empty())
+}
+
+fn any_text(properties: &Properties, name: &str) -> Option<String> {
+    properties.get(name)?.downcast_ref::<&str>().ok().map(str::to_owned)
 }
 
 fn flag(properties: &Properties, name: &str) -> Option<bool> {

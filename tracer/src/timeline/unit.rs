@@ -39,6 +39,10 @@ pub struct UnitFacts {
     /// Whether `ExecStart=` has the prefix `-`, so that no end of it is a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ignores_failure: Option<bool>,
+    /// `PIDFile=`, where a daemon that puts itself into the background writes its pid; empty
+    /// where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<String>,
     /// `KillMode=`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_mode: Option<String>,

@@ -286,7 +286,7 @@ fn service() -> BoxedStrategy<Service> {
     let unit = (
         (fact(), fact(), fact(), option::of(signal()), option::of(vec(text(), 0..3))),
         (statuses(), statuses(), statuses(), option::of(any::<bool>())),
-        (option::of(any::<bool>()), fact(), option::of(any::<u64>()), fact()),
+        (option::of(any::<bool>()), fact(), option::of(any::<u64>()), fact(), fact()),
     )
         .prop_map(|(words, statuses, rest)| UnitFacts {
             service_type: words.0,
@@ -303,6 +303,7 @@ fn service() -> BoxedStrategy<Service> {
             kill_mode: rest.1,
             timeout_start_ns: rest.2,
             control_group: rest.3,
+            pid_file: rest.4,
             systemd: None,
             source: Some(FactsSource::Dbus),
         });

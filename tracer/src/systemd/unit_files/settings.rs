@@ -120,6 +120,9 @@ impl Settings {
             restart_force_exit_status: statuses("RestartForceExitStatus"),
             remain_after_exit: Some(self.flag("RemainAfterExit")),
             ignores_failure: exec_start.last().map(|(prefixes, _)| prefixes.contains('-')),
+            pid_file: Some(
+                self.one("PIDFile").map_or_else(String::new, |it| specifiers.expand(it)),
+            ),
             kill_mode: Some(self.one("KillMode").unwrap_or("control-group").to_owned()),
             // Made when it is started.
             control_group: None,
