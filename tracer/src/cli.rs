@@ -112,6 +112,7 @@ Examples:
   sigready trace nginx patroni --duration 1m
   sigready trace 'postgresql@*.service' --until alert
   sigready trace --restart --reload-during-start=kill patroni
+  sigready trace --user ada syncthing --until ready
   sigready trace --pid 4711 --until exit
   sigready trace --all --duration 5m --format json --output boot.json";
 
@@ -123,6 +124,7 @@ Examples:
   sigready lint                                    every service of this host
   sigready lint patroni 'postgresql@*'
   sigready lint ./packaging/mydaemon.service
+  sigready lint --user ada
   sigready lint --root /var/lib/machines/web --format json | jq -r '.units[].name'";
 
 const REPORT_EXAMPLES: &str = "\
@@ -350,6 +352,9 @@ pub struct Trace {
     /// the systemd that keeps a unit's cgroup is found and asked.
     #[arg(long, value_name = "DIR", conflicts_with = "bus")]
     pub root: Option<PathBuf>,
+    /// Trace units of this user's own systemd, by name or number.
+    #[arg(long, value_name = "USER", conflicts_with_all = ["root", "bus"])]
+    pub user: Option<String>,
     /// Ask systemd through this D-Bus address: unix:path=/run/dbus/system_bus_socket
     #[arg(long, value_name = "ADDRESS")]
     pub bus: Option<String>,
@@ -383,6 +388,9 @@ pub struct Lint {
     /// Read the units of the system below this directory.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Read the units that are for this user's own systemd, by name or number.
+    #[arg(long, value_name = "USER", conflicts_with = "root")]
+    pub user: Option<String>,
     /// How to print it.
     #[arg(long, value_enum, default_value_t = LintFormat::Table)]
     pub format: LintFormat,

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fs, process::Command};
 use assert_cmd::cargo::cargo_bin;
 use container::{Container, Hierarchy, newer_root, root};
 use serde_json::Value;
-use sigready::systemd::unit_files::{self, Found};
+use sigready::systemd::unit_files::{Found, UnitFiles};
 
 /// Runs it; gives its exit status, its findings, and what it said.
 fn lint(arguments: &[&str]) -> (Option<i32>, Value, String) {
@@ -67,15 +67,15 @@ fn what_is_no_service_is_refused_by_name() {
 #[ignore = "needs root and a container root: run by cargo xtask test"]
 fn the_settings_read_from_files_are_those_that_systemd_loads() {
     for root in [root(), newer_root()] {
+        let files = UnitFiles::of_system(&root).unwrap();
         let names: Vec<String> =
-            unit_files::services(&root).into_iter().filter(|name| !name.contains("@.")).collect();
+            files.services().into_iter().filter(|name| !name.contains("@.")).collect();
         assert!(names.len() > 50, "{names:?}");
         let scenario = "systemctl show -p Id,LoadState,Type,NotifyAccess,Restart,KillMode,\
                         RemainAfterExit $(cat /shared/names) > /shared/shown";
-        let files = [("names", names.join(" "))];
-        let files: Vec<(&str, &str)> = files.iter().map(|(n, text)| (*n, text.as_str())).collect();
+        let shared = [("names", &*names.join(" "))];
         let results =
-            Container::boot_in(root.clone(), Hierarchy::Unified, scenario, &files).finish();
+            Container::boot_in(root.clone(), Hierarchy::Unified, scenario, &shared).finish();
         let mut compared = 0;
         for shown in results.file("shown").split("\n\n") {
             let shown: HashMap<&str, &str> =
@@ -85,7 +85,7 @@ fn the_settings_read_from_files_are_those_that_systemd_loads() {
             if id == "scenario.service" {
                 continue;
             }
-            match unit_files::read(&root, id) {
+            match files.read(id) {
                 Found::Unit { name, facts, .. } if name == id && shown["LoadState"] == "loaded" => {
                     let yes = |flag| if flag { "yes" } else { "no" };
                     let read = [

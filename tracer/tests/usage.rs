@@ -44,6 +44,10 @@ fn a_command_that_cannot_be_run_is_told_before_anything_is_attached() {
 fn an_unknown_user_unit_pid_or_cgroup_is_named() {
     for (arguments, reason) in [
         (&["run", "--user", "nobody-such", "--", "true"][..], "no user 'nobody-such'"),
+        (&["trace", "--user", "nobody-such", "x"], "no user 'nobody-such'"),
+        (&["trace", "--user", "nobody", "x"], "no systemd of user 'nobody' runs"),
+        (&["lint", "--user", "nobody-such"], "no user 'nobody-such'"),
+        (&["lint", "--root", "/no/such"], "cannot open /no/such"),
         (&["trace", "no-such-unit"], "no unit 'no-such-unit.service'"),
         (&["trace", "bad[glob"], "not a unit name or glob"),
         (&["trace", "--pid", "4194305"], "no process 4194305"),
@@ -110,7 +114,7 @@ fn explain_lists_every_rule_and_prints_each_page() {
 fn help_has_examples_and_the_exit_statuses() {
     let help = String::from_utf8(sigready(&["--help"]).stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("Exit status:"), "{help}");
-    for command in ["run", "trace", "report", "doctor", "explain"] {
+    for command in ["run", "trace", "lint", "report", "doctor", "explain"] {
         let help = String::from_utf8(sigready(&[command, "--help"]).stdout).unwrap();
         assert!(help.contains("Examples:"), "{command}: {help}");
     }

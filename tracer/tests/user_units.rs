@@ -7,9 +7,10 @@ mod traces;
 
 use std::{path::Path, process::Command};
 
+use assert_cmd::cargo::cargo_bin;
 use container::{ANSWERING, Container, Hierarchy};
 use serde_json::Value;
-use traces::{Trace, alerts};
+use traces::{Trace, alerts, hups};
 
 /// A user whose systemd runs, with a unit. Without logind, which would make the directory and
 /// start it at a login.
@@ -71,6 +72,13 @@ fn of_a_users_unit_the_users_systemd_tells_where_it_can_be_reached() {
     let trace = Trace::start(&["mine", "--wait"]);
     let shown = ask(RELOAD_AT_ONCE);
     let traced = trace.end();
+    let asked = is_booted.then(|| {
+        let how = ["--restart", "--reload-during-start=kill", "--duration", "3s"];
+        let restarted = Trace::start(&[&["--user", "ada", "mine"], &how[..]].concat()).wait();
+        let arguments = ["lint", "--user", "4711", "mine", "--format", "json"];
+        let linted = Command::new(cargo_bin("sigready")).args(arguments).output().unwrap();
+        (restarted, linted)
+    });
     ask(CLEAR);
     if let Some(container) = container {
         container.over();
@@ -82,7 +90,15 @@ fn of_a_users_unit_the_users_systemd_tells_where_it_can_be_reached() {
     assert_eq!(alerts(start), ["reload-before-handler"]);
     let service = traced.service("mine.service");
     let consequence = start["alerts"][0]["consequence"].as_str().unwrap();
-    if is_booted {
+    if let Some((restarted, linted)) = asked {
+        let start = restarted.activations("mine.service").last().unwrap();
+        assert_eq!(start["outcome"]["signal"], "HUP", "{start:#}");
+        assert_eq!(hups(start)[0]["sender"]["comm"], "sigready", "{start:#}");
+        let findings: Value = serde_json::from_slice(&linted.stdout).unwrap();
+        let finding = &findings["units"][0]["findings"][0];
+        assert_eq!(finding["id"], "reload-not-awaited", "{findings:#}");
+        let drop_in = "/home/ada/.config/systemd/user/mine.service.d/50-reload.conf";
+        assert_eq!(finding["drop_in"]["path"], drop_in);
         assert_eq!(service["unit"]["source"], "dbus", "{service:#} {}", traced.said);
         assert_eq!(service["unit"]["restart"], "on-failure");
         assert_eq!(start["systemd"]["result"], "success", "{start:#}");

@@ -8,9 +8,9 @@ use std::{
 
 use anyhow::Context as _;
 use sigready::{
-    lint::Lint as Findings,
+    lint::{Lint as Findings, Place},
     report::{self, lint::table},
-    systemd::unit_files::{self, Found},
+    systemd::unit_files::{self, Found, UnitFiles},
     timeline::unit::UnitFacts,
 };
 
@@ -22,14 +22,18 @@ type Unit = (String, Vec<String>, UnitFacts);
 
 /// Runs the command.
 pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
-    let root = options.root.as_deref().unwrap_or(Path::new("/"));
+    let files = files(options)?;
     let units = if options.what.is_empty() {
-        all(root)?
+        all(&files)?
     } else {
-        let units = options.what.iter().map(|what| one(root, what));
+        let units = options.what.iter().map(|what| one(&files, what));
         units.collect::<Result<Vec<Vec<Unit>>, Fault>>()?.concat()
     };
-    let findings = Findings::of(units);
+    let place = Place {
+        directory: files.own_directory(),
+        options: options.user.as_ref().map_or_else(String::new, |user| format!("--user {user}")),
+    };
+    let findings = Findings::of(units, &place);
     let text = match options.format {
         LintFormat::Table => table(&findings, talk.style(&stdout())),
         LintFormat::Json => {
@@ -48,17 +52,27 @@ pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
     Ok(if counts { Verdict::Alerts } else { Verdict::Clean })
 }
 
+/// The unit files of the system or user that was named.
+fn files(options: &Lint) -> Result<UnitFiles, Fault> {
+    if let Some(name) = &options.user {
+        return Ok(UnitFiles::of_user(&unit_names::user(name)?).context("cannot open /")?);
+    }
+    let root = options.root.as_deref().unwrap_or(Path::new("/"));
+    UnitFiles::of_system(root)
+        .map_err(|error| Fault::usage(format_args!("cannot open {}: {error}", root.display())))
+}
+
 /// Every service that systemd could load.
-fn all(root: &Path) -> Result<Vec<Unit>, Fault> {
-    let names = unit_files::services(root);
+fn all(files: &UnitFiles) -> Result<Vec<Unit>, Fault> {
+    let names = files.services();
     if names.is_empty() {
         return Err(Fault::usage(format_args!(
-            "there are no unit files below {}: is there a systemd?",
-            root.display()
+            "there are no unit files {}: is there a systemd?",
+            files.place()
         )));
     }
     // An alias is examined as the unit it names.
-    let read = |name: String| match unit_files::read(root, &name) {
+    let read = |name: String| match files.read(&name) {
         Found::Unit { name: own, facts, files } if own == name => {
             Some((name, shown(&files), *facts))
         }
@@ -68,7 +82,7 @@ fn all(root: &Path) -> Result<Vec<Unit>, Fault> {
 }
 
 /// A unit by name or glob, or a file.
-fn one(root: &Path, what: &Path) -> Result<Vec<Unit>, Fault> {
+fn one(files: &UnitFiles, what: &Path) -> Result<Vec<Unit>, Fault> {
     let text = what.to_string_lossy();
     if text.contains('/') || what.is_file() {
         return file(what).map(|unit| vec![unit]);
@@ -76,18 +90,18 @@ fn one(root: &Path, what: &Path) -> Result<Vec<Unit>, Fault> {
     let name = unit_names::with_suffix(&text);
     if unit_names::is_glob(&name) {
         let matcher = unit_names::matcher(&name)?;
-        let names = unit_files::services(root).into_iter().filter(|name| matcher.is_match(name));
-        let units: Vec<Unit> = names.filter_map(|name| named(root, &name).ok()).collect();
+        let names = files.services().into_iter().filter(|name| matcher.is_match(name));
+        let units: Vec<Unit> = names.filter_map(|name| named(files, &name).ok()).collect();
         if units.is_empty() {
             return Err(Fault::usage(format_args!("no service matches '{name}'")));
         }
         return Ok(units);
     }
-    named(root, &name).map(|unit| vec![unit])
+    named(files, &name).map(|unit| vec![unit])
 }
 
-fn named(root: &Path, name: &str) -> Result<Unit, Fault> {
-    match unit_files::read(root, name) {
+fn named(files: &UnitFiles, name: &str) -> Result<Unit, Fault> {
+    match files.read(name) {
         Found::Unit { name, facts, files } => Ok((name, shown(&files), *facts)),
         Found::Masked => Err(Fault::usage(format_args!("'{name}' is masked"))),
         Found::Nothing => Err(Fault::usage(format_args!("there is no unit file of '{name}'"))),

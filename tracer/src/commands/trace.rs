@@ -4,7 +4,7 @@ mod errand;
 mod units;
 mod wanted;
 
-use std::{io::stdout, time::Duration};
+use std::{io::stdout, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use sigready::{
@@ -13,6 +13,7 @@ use sigready::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
     },
+    systemd::manager::Manager,
     timeline::{
         Builder, Setup,
         document::EndedBy,
@@ -28,6 +29,7 @@ use super::{
     fault::Fault,
     output, privileges, progress,
     talk::Talk,
+    unit_names,
 };
 use crate::cli::{Trace, Until};
 
@@ -41,8 +43,9 @@ const AFTER_RESTART: Duration = Duration::from_secs(15);
 /// Runs the command.
 pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
     let hierarchies = Hierarchies::find()?;
-    let wanted = Wanted::resolve(options, &hierarchies, talk)?;
-    let mut errand = Errand::asked(options, &wanted)?;
+    let named = named(options)?;
+    let wanted = Wanted::resolve(options, named.as_ref(), &hierarchies, talk)?;
+    let mut errand = Errand::asked(options, named.as_ref(), &wanted)?;
     let recorded = Recorded::of_units(&options.signals)?;
     let request = recorded.request(wanted.reach());
     let anchor = clock::anchor();
@@ -73,7 +76,7 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         wanted.list(&mut attached, &hierarchies)?;
         capture.observe(hierarchies.scan().into_iter().map(path_known));
         capture.observe(procfs::snapshot(&hierarchies));
-        let mut units = Units::new(options, &hierarchies);
+        let mut units = Units::new(options, named, &hierarchies);
         let ended_by =
             follow(options, &wanted, &mut capture, &mut units, &mut errand, talk).await?;
         errand.end();
@@ -88,6 +91,18 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
             )));
         }
         Ok(verdict)
+    })
+}
+
+/// The systemd that was named, if one was. The host's own is meant by default, and with it
+/// every unit of that name in a container or of a user.
+fn named(options: &Trace) -> Result<Option<Manager>, Fault> {
+    let root = options.root.as_deref().filter(|root| *root != Path::new("/"));
+    Ok(match (&options.bus, root, &options.user) {
+        (Some(address), ..) => Some(Manager::Address(address.clone())),
+        (_, Some(root), _) => Some(Manager::below(root.to_owned())),
+        (.., Some(user)) => Some(Manager::of_user(unit_names::user(user)?.uid)),
+        _ => None,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Units as they are named on the command line.
 
 use globset::GlobBuilder;
+use sigready::systemd::user::User;
 
 use super::fault::Fault;
 
@@ -26,6 +27,11 @@ pub fn matcher(unit: &str) -> Result<globset::GlobMatcher, Fault> {
         .build()
         .map(|glob| glob.compile_matcher())
         .map_err(|error| Fault::usage(format_args!("'{unit}' is not a unit name or glob: {error}")))
+}
+
+/// A user who was named.
+pub fn user(name: &str) -> Result<User, Fault> {
+    User::find(name).ok_or_else(|| Fault::usage(format_args!("there is no user '{name}'")))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 mod notify_access;
 mod reload;
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -68,20 +70,41 @@ pub struct DropIn {
     pub text: String,
 }
 
-impl DropIn {
-    fn new(unit: &str, text: String) -> Self {
-        Self { path: format!("/etc/systemd/system/{unit}.d/50-reload.conf"), text }
+/// Whose units are judged.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where their owner puts files of their own: `/etc/systemd/system`.
+    pub directory: PathBuf,
+    /// The options by which sigready finds them: none, or `--user ada`.
+    pub options: String,
+}
+
+impl Place {
+    fn drop_in(&self, unit: &str, text: &str) -> DropIn {
+        let path = self.directory.join(format!("{unit}.d/50-reload.conf"));
+        DropIn { path: path.display().to_string(), text: text.to_owned() }
+    }
+
+    /// The command that traces a restart of the unit.
+    fn trace(&self, unit: &str, more: &str) -> String {
+        let words = ["sigready trace", &self.options, "--restart", more, unit];
+        words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
 }
 
 impl Lint {
     /// Judges units: name, files and settings of each.
     #[must_use]
-    pub fn of(units: Vec<(String, Vec<String>, UnitFacts)>) -> Self {
+    pub fn of(units: Vec<(String, Vec<String>, UnitFacts)>, place: &Place) -> Self {
         let examined = units.len();
         let mut units: Vec<Unit> = units
             .into_iter()
-            .map(|(name, files, unit)| Unit { findings: findings(&name, &unit), name, files, unit })
+            .map(|(name, files, unit)| Unit {
+                findings: findings(&name, &unit, place),
+                name,
+                files,
+                unit,
+            })
             .filter(|unit| !unit.findings.is_empty())
             .collect();
         units.sort_by(|a, b| (b.worst(), &a.name).cmp(&(a.worst(), &b.name)));
@@ -109,9 +132,10 @@ impl Unit {
 }
 
 /// What is wrong with a unit of this name and these settings.
-fn findings(name: &str, unit: &UnitFacts) -> Vec<Finding> {
+fn findings(name: &str, unit: &UnitFacts, place: &Place) -> Vec<Finding> {
     let checks = [reload::ends_it, reload::not_awaited, notify_access::wide, notify_access::narrow];
-    let mut findings: Vec<Finding> = checks.iter().filter_map(|check| check(name, unit)).collect();
+    let mut findings: Vec<Finding> =
+        checks.iter().filter_map(|check| check(name, unit, place)).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -133,8 +157,12 @@ mod tests {
         }
     }
 
+    fn system() -> Place {
+        Place { directory: "/etc/systemd/system".into(), options: String::new() }
+    }
+
     fn ids(unit: &UnitFacts) -> Vec<(String, Severity)> {
-        findings("a.service", unit).into_iter().map(|it| (it.id, it.severity)).collect()
+        findings("a.service", unit, &system()).into_iter().map(|it| (it.id, it.severity)).collect()
     }
 
     fn found(id: &str, severity: Severity) -> Vec<(String, Severity)> {
@@ -175,11 +203,25 @@ mod tests {
     #[test]
     fn the_drop_in_is_one_that_changes_the_prediction() {
         let simple = unit("simple", "on-failure", Some(Signal::HUP));
-        let finding = &findings("a.service", &simple)[0];
+        let finding = &findings("a.service", &simple, &system())[0];
         let drop_in = finding.drop_in.as_ref().unwrap();
         assert_eq!(drop_in.path, "/etc/systemd/system/a.service.d/50-reload.conf");
         assert!(drop_in.text.starts_with("[Service]\n"), "{}", drop_in.text);
         assert!(drop_in.text.contains("\nRestartForceExitStatus=SIGHUP\n"), "{}", drop_in.text);
+    }
+
+    #[test]
+    fn a_users_unit_is_mended_in_their_own_directory() {
+        let place = Place {
+            directory: "/home/ada/.config/systemd/user".into(),
+            options: "--user ada".to_owned(),
+        };
+        let simple = unit("simple", "on-failure", Some(Signal::HUP));
+        let finding = &findings("a.service", &simple, &place)[0];
+        let path = &finding.drop_in.as_ref().unwrap().path;
+        assert_eq!(path, "/home/ada/.config/systemd/user/a.service.d/50-reload.conf");
+        let command = "sigready trace --user ada --restart --reload-during-start a.service";
+        assert!(finding.mend.ends_with(command), "{}", finding.mend);
     }
 
     #[test]
@@ -198,12 +240,13 @@ mod tests {
 
     #[test]
     fn the_worst_unit_comes_first() {
-        let lint = Lint::of(vec![
+        let units = vec![
             ("b.service".to_owned(), Vec::new(), unit("simple", "always", Some(Signal::HUP))),
             ("c.service".to_owned(), Vec::new(), unit("simple", "no", Some(Signal::HUP))),
             ("a.service".to_owned(), Vec::new(), unit("simple", "always", Some(Signal::HUP))),
             ("d.service".to_owned(), Vec::new(), unit("oneshot", "no", None)),
-        ]);
+        ];
+        let lint = Lint::of(units, &system());
         let names: Vec<_> = lint.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["c.service", "a.service", "b.service"]);
         assert_eq!(lint.examined, 4);

@@ -1,10 +1,10 @@
 //! Who may say that the service is ready.
 
-use super::{DropIn, Finding};
+use super::{Finding, Place};
 use crate::timeline::{document::Severity, unit::UnitFacts};
 
 /// Any process of the service may say READY=1, one that inherited the socket too.
-pub(super) fn wide(name: &str, unit: &UnitFacts) -> Option<Finding> {
+pub(super) fn wide(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
     let is_wide = unit.is_notify() && unit.notify_access.as_deref() == Some("all");
     is_wide.then(|| Finding {
         id: "notify-access-wide".to_owned(),
@@ -15,19 +15,19 @@ pub(super) fn wide(name: &str, unit: &UnitFacts) -> Option<Finding> {
         consequence: "systemd may take the service as up, and let reloads through, before its \
                       main process is ready."
             .to_owned(),
-        mend: "NotifyAccess=main, where the main process speaks for itself. See who does: \
-               sigready trace --restart"
-            .to_owned(),
-        drop_in: Some(DropIn::new(
+        mend: format!(
+            "NotifyAccess=main, where the main process speaks for itself. See who does: {}",
+            place.trace(name, "")
+        ),
+        drop_in: Some(place.drop_in(
             name,
-            "[Service]\n# Where the main process itself sends READY=1:\nNotifyAccess=main\n"
-                .to_owned(),
+            "[Service]\n# Where the main process itself sends READY=1:\nNotifyAccess=main\n",
         )),
     })
 }
 
 /// The main process is a shell, and what it starts may not speak.
-pub(super) fn narrow(name: &str, unit: &UnitFacts) -> Option<Finding> {
+pub(super) fn narrow(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
     let command = unit.exec_start.as_ref()?.last()?;
     let is_narrow = unit.is_notify()
         && unit.notify_access.as_deref() == Some("main")
@@ -42,10 +42,9 @@ pub(super) fn narrow(name: &str, unit: &UnitFacts) -> Option<Finding> {
         consequence: "The start waits for READY=1 until TimeoutStartSec= is over, and fails."
             .to_owned(),
         mend: "Let the shell exec the program, so that it becomes the main process.".to_owned(),
-        drop_in: Some(DropIn::new(
-            name,
-            "[Service]\n# Where the shell has to stay:\nNotifyAccess=all\n".to_owned(),
-        )),
+        drop_in: Some(
+            place.drop_in(name, "[Service]\n# Where the shell has to stay:\nNotifyAccess=all\n"),
+        ),
     })
 }
 

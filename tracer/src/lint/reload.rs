@@ -1,6 +1,6 @@
 //! What a reload does to a service that is not ready for its signal.
 
-use super::{DropIn, Finding};
+use super::{Finding, Place};
 use crate::{
     rules::result::{Decider, End, Stage, predict},
     signal::Signal,
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The reload's signal comes before the handler: nothing makes systemd wait.
-pub(super) fn not_awaited(name: &str, unit: &UnitFacts) -> Option<Finding> {
+pub(super) fn not_awaited(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
     let signal = unit.reload_signal.filter(|signal| !ends(*signal))?;
     let service_type = unit.service_type.as_deref()?;
     // systemd holds that these are up as soon as there is a process.
@@ -58,15 +58,15 @@ pub(super) fn not_awaited(name: &str, unit: &UnitFacts) -> Option<Finding> {
         consequence,
         mend: format!(
             "Type=notify makes systemctl reload wait, where the program sends READY=1 once its \
-             handlers are in. See what it does: sigready trace --restart --reload-during-start \
-             {name}"
+             handlers are in. See what it does: {}",
+            place.trace(name, "--reload-during-start")
         ),
-        drop_in: Some(DropIn::new(name, text)),
+        drop_in: Some(place.drop_in(name, &text)),
     })
 }
 
 /// The reload's signal is one that is there to end it: kill(1) without a name sends TERM.
-pub(super) fn ends_it(name: &str, unit: &UnitFacts) -> Option<Finding> {
+pub(super) fn ends_it(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
     let signal = unit.reload_signal.filter(|signal| ends(*signal))?;
     let text = "[Service]\n# For a program that reloads on HUP:\nExecReload=\n\
                 ExecReload=/bin/kill -HUP $MAINPID\n";
@@ -76,7 +76,7 @@ pub(super) fn ends_it(name: &str, unit: &UnitFacts) -> Option<Finding> {
         message: format!("A reload sends {signal}, which programs take as the order to end."),
         consequence: "systemctl reload stops the service.".to_owned(),
         mend: "Name the signal that the program reloads on in ExecReload=.".to_owned(),
-        drop_in: Some(DropIn::new(name, text.to_owned())),
+        drop_in: Some(place.drop_in(name, text)),
     })
 }
 

@@ -11,7 +11,7 @@ use zbus::{
     zvariant::{DynamicType, OwnedObjectPath, OwnedValue},
 };
 
-use super::{manager::Manager, private::Private, properties::Properties};
+use super::{manager::Manager, private::Private, properties::Properties, root::Root};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const ROOT: &str = "/org/freedesktop/systemd1";
@@ -39,21 +39,23 @@ impl Bus {
     /// Connects, by the first way that works.
     pub async fn connect(manager: &Manager) -> Result<Self> {
         let connecting = async {
-            if let Manager::Address(address) = manager {
-                let builder = Builder::address(address.as_str())
-                    .with_context(|| format!("'{address}' is not a D-Bus address"))?;
-                return Self::build(builder, true)
-                    .await
-                    .with_context(|| format!("cannot reach systemd through {address}"));
-            }
-            let mut failure = None;
-            for (index, socket) in manager.sockets().iter().enumerate() {
-                match Self::through(socket, index == 0).await {
-                    Ok(bus) => return Ok(bus),
-                    Err(error) => failure = failure.or(Some(error)),
+            let (root, user) = match manager {
+                Manager::Root { root, user, .. } => (root, user),
+                Manager::Address(address) => {
+                    let builder = Builder::address(address.as_str())
+                        .with_context(|| format!("'{address}' is not a D-Bus address"))?;
+                    return Self::build(builder, true)
+                        .await
+                        .with_context(|| format!("cannot reach systemd through {address}"));
                 }
+            };
+            let root = Root::open(root)
+                .with_context(|| format!("cannot reach systemd below {}", root.display()))?;
+            let [bus, private] = Manager::sockets(*user);
+            match Self::through(&root, &bus, true).await {
+                Ok(bus) => Ok(bus),
+                Err(failure) => Self::through(&root, &private, false).await.map_err(|_| failure),
             }
-            Err(failure.context("there is no way to reach systemd")?)
         };
         match timeout(PATIENCE, connecting).await {
             Ok(connected) => connected,
@@ -61,9 +63,11 @@ impl Bus {
         }
     }
 
-    async fn through(socket: &Path, routed: bool) -> Result<Self> {
-        let unreachable = || format!("cannot reach systemd through {}", socket.display());
-        let stream = UnixStream::connect(socket).await.with_context(unreachable)?;
+    async fn through(root: &Root, socket: &Path, routed: bool) -> Result<Self> {
+        let unreachable =
+            || format!("cannot reach systemd through {}", root.shown(socket).display());
+        let reached = root.reach(socket).with_context(unreachable)?;
+        let stream = UnixStream::connect(reached.path()).await.with_context(unreachable)?;
         let builder = if routed {
             Builder::unix_stream(stream)
         } else {

@@ -8,6 +8,10 @@ use std::{
 
 use procfs::process::Process;
 
+use super::{
+    unit_files::UnitFiles,
+    user::{User, runtime_directory},
+};
 use crate::probe::cgroups::Hierarchies;
 
 /// Where every systemd keeps itself, below the cgroup it manages.
@@ -42,6 +46,12 @@ impl Manager {
         Self::Root { root, user: None, own_pids: true }
     }
 
+    /// That of a user of this host.
+    #[must_use]
+    pub fn of_user(uid: u32) -> Self {
+        Self::Root { root: "/".into(), user: Some(uid), own_pids: false }
+    }
+
     /// The one that keeps a cgroup: whose own scope is beside it, or the nearest above.
     #[must_use]
     pub fn of(cgroup: &str, hierarchies: &Hierarchies) -> Option<Self> {
@@ -58,19 +68,27 @@ impl Manager {
         })
     }
 
-    /// The cgroup that is kept by the system's manager with this root directory, if one runs.
+    /// The cgroup that it keeps, if it runs.
     #[must_use]
-    pub fn cgroup_below(root: &Path, hierarchies: &Hierarchies) -> Option<String> {
-        let its = fs::metadata(root).ok()?;
+    pub fn cgroup(&self, hierarchies: &Hierarchies) -> Option<String> {
         hierarchies.scan().into_iter().find_map(|cgroup| {
             let above = cgroup.path.strip_suffix(INIT_SCOPE)?.trim_end_matches('/');
-            let Some(Self::Root { root, user: None, .. }) = Self::of(&cgroup.path, hierarchies)
-            else {
-                return None;
-            };
-            let other = fs::metadata(root).ok()?;
-            (its.dev() == other.dev() && its.ino() == other.ino()).then(|| above.to_owned())
+            let other = Self::of(&cgroup.path, hierarchies)?;
+            self.is_same(&other).then(|| above.to_owned())
         })
+    }
+
+    /// Whether the two have the same root directory, however it is named, and user.
+    fn is_same(&self, other: &Self) -> bool {
+        let (Self::Root { root, user, .. }, Self::Root { root: its, user: their, .. }) =
+            (self, other)
+        else {
+            return self == other;
+        };
+        let (Ok(root), Ok(its)) = (fs::metadata(root), fs::metadata(its)) else {
+            return false;
+        };
+        user == their && (root.dev(), root.ino()) == (its.dev(), its.ino())
     }
 
     /// Those of containers and users that run now.
@@ -93,6 +111,18 @@ impl Manager {
         Some(Self::Root { root, user, own_pids })
     }
 
+    /// Its unit files, where they can be found: a user's in a container can't.
+    #[must_use]
+    pub fn unit_files(&self) -> Option<UnitFiles> {
+        match self {
+            Self::Root { root, user: None, .. } => UnitFiles::of_system(root).ok(),
+            Self::Root { user: Some(uid), own_pids: false, .. } => {
+                UnitFiles::of_user(&User::numbered(*uid)?).ok()
+            }
+            Self::Root { .. } | Self::Address(_) => None,
+        }
+    }
+
     /// Whether it counts pids in a namespace of its own, as far as is known.
     #[must_use]
     pub fn has_own_pids(&self) -> bool {
@@ -103,17 +133,16 @@ impl Manager {
         }
     }
 
-    /// Its sockets: the message bus first, which takes callers from other pid
-    /// namespaces; then its private one, which is there without a bus.
+    /// Its sockets below its root: the message bus first, which takes callers from other
+    /// pid namespaces; then its private one, which is there without a bus.
     #[must_use]
-    pub fn sockets(&self) -> Vec<PathBuf> {
-        let Self::Root { root, user, .. } = self else {
-            return Vec::new();
-        };
-        let names = match user {
-            None => ["run/dbus/system_bus_socket".to_owned(), "run/systemd/private".to_owned()],
-            Some(uid) => [format!("run/user/{uid}/bus"), format!("run/user/{uid}/systemd/private")],
-        };
-        names.into_iter().map(|name| root.join(name)).collect()
+    pub fn sockets(user: Option<u32>) -> [PathBuf; 2] {
+        match user {
+            None => ["run/dbus/system_bus_socket".into(), "run/systemd/private".into()],
+            Some(uid) => {
+                let directory = runtime_directory(uid);
+                [directory.join("bus"), directory.join("systemd/private")]
+            }
+        }
     }
 }

@@ -6,5 +6,7 @@ pub mod manager;
 mod private;
 pub mod properties;
 pub mod reload;
+pub mod root;
 pub mod unit_files;
+pub mod user;
 pub mod watch;

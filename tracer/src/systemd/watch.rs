@@ -21,7 +21,7 @@ use super::{
     bus::{self, Bus},
     manager::Manager,
     properties::{self, Properties},
-    unit_files::{self, Found},
+    unit_files::Found,
 };
 use crate::{
     probe::clock,
@@ -340,11 +340,9 @@ impl Attendant {
 
     /// Without systemd, its files tell what it would have loaded.
     fn tell_problem(&self, failure: &anyhow::Error) {
+        let files = self.manager.unit_files();
         for watched in self.watched.values().filter(|watched| !watched.has_facts) {
-            let found = match &self.manager {
-                Manager::Root { root, user: None, .. } => unit_files::read(root, &watched.name),
-                _ => Found::Nothing,
-            };
+            let found = files.as_ref().map_or(Found::Nothing, |files| files.read(&watched.name));
             let (facts, addition) = match found {
                 Found::Unit { facts, .. } => (Some(*facts), "; the settings are from unit files"),
                 Found::Masked => (None, ", and it is masked"),

@@ -1,7 +1,7 @@
 //! What a trace does to the units it watches, if it was told to and not otherwise: have
 //! systemd restart them, and reload them while they start.
 
-use std::{collections::HashMap, future::pending, path::Path};
+use std::{collections::HashMap, future::pending};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -39,7 +39,7 @@ pub struct Errand {
 
 impl Errand {
     /// Checks what was asked for.
-    pub fn asked(options: &Trace, wanted: &Wanted) -> Result<Self, Fault> {
+    pub fn asked(options: &Trace, named: Option<&Manager>, wanted: &Wanted) -> Result<Self, Fault> {
         let units = match wanted.exact() {
             _ if !options.restart => &[],
             Some(units) => units,
@@ -50,14 +50,8 @@ impl Errand {
                 ));
             }
         };
-        let root = || options.root.as_deref().filter(|root| *root != Path::new("/"));
-        let manager = match (&options.bus, root()) {
-            (Some(address), _) => Manager::Address(address.clone()),
-            (None, Some(root)) => Manager::below(root.to_owned()),
-            (None, None) => Manager::host(),
-        };
         Ok(Self {
-            manager,
+            manager: named.cloned().unwrap_or_else(Manager::host),
             units: units.to_vec(),
             reload: options.reload_during_start,
             unsent: Vec::new(),
@@ -123,8 +117,8 @@ impl Errand {
             if !self.unsent.contains(&name) {
                 continue;
             }
-            // A container may have one of that name, which was not restarted. Where a
-            // container's is meant, no other is traced.
+            // A container or a user may have one of that name, which was not restarted. Where
+            // theirs is meant, no other is traced.
             if self.manager == host && Manager::of(&path, hierarchies).as_ref() != Some(&host) {
                 continue;
             }

@@ -24,24 +24,22 @@ pub struct Units<'a> {
     pub watch: Watch,
     /// The host's.
     pub hierarchies: &'a Hierarchies,
-    /// The manager to ask for all of them, if one was given.
-    given: Option<Manager>,
+    /// The manager to ask for all of them, if one was named.
+    named: Option<Manager>,
     /// When to look again for managers that were started, for units that are waited for.
     look: Option<Instant>,
 }
 
 impl<'a> Units<'a> {
     /// Connects to the systemd that is likely to have them.
-    pub fn new(options: &Trace, hierarchies: &'a Hierarchies) -> Self {
-        let given = options.bus.clone().map(Manager::Address);
-        let given = given.or_else(|| options.root.clone().map(Manager::below));
+    pub fn new(options: &Trace, named: Option<Manager>, hierarchies: &'a Hierarchies) -> Self {
         let mut watch = Watch::default();
-        let likely = given.clone().or_else(|| Path::new(BOOTED).is_dir().then(Manager::host));
+        let likely = named.clone().or_else(|| Path::new(BOOTED).is_dir().then(Manager::host));
         if let Some(manager) = likely.filter(|_| options.all || !options.units.is_empty()) {
             watch.expect(&manager);
         }
-        let waits = options.wait && given.is_none();
-        Self { watch, hierarchies, given, look: waits.then(Instant::now) }
+        let waits = options.wait && named.is_none();
+        Self { watch, hierarchies, named, look: waits.then(Instant::now) }
     }
 
     /// Connects to the systemd of a container that was started, so that what it says of the
@@ -59,7 +57,7 @@ impl<'a> Units<'a> {
     pub fn seek(&mut self, capture: &mut Capture) {
         for (name, cgroup) in capture.new_units() {
             let found = || Manager::of(&cgroup, self.hierarchies);
-            if let Some(manager) = self.given.clone().or_else(found) {
+            if let Some(manager) = self.named.clone().or_else(found) {
                 self.watch.unit(&manager, name, cgroup);
             } else {
                 let problem = Some("no systemd runs above its cgroup".to_owned());

@@ -10,10 +10,7 @@ use sigready::{
         procfs,
         scope::ScopeMaps,
     },
-    systemd::{
-        manager::Manager,
-        unit_files::{self, Found},
-    },
+    systemd::{manager::Manager, unit_files::Found},
     timeline::{Scope, Selector},
 };
 
@@ -40,8 +37,21 @@ pub struct Wanted {
 
 impl Wanted {
     /// Checks what was asked for. An alias is taken for the unit it names.
-    pub fn resolve(options: &Trace, hierarchies: &Hierarchies, talk: &Talk) -> Result<Self, Fault> {
-        let root = options.root.as_deref().unwrap_or(Path::new("/"));
+    pub fn resolve(
+        options: &Trace,
+        named: Option<&Manager>,
+        hierarchies: &Hierarchies,
+        talk: &Talk,
+    ) -> Result<Self, Fault> {
+        let system = named.and_then(|manager| manager.cgroup(hierarchies));
+        if let (Some(user), None, false) = (&options.user, &system, options.wait) {
+            return Err(Fault::usage(format_args!(
+                "no systemd of user '{user}' runs: it does while they are logged in, and always \
+                 after 'loginctl enable-linger {user}' (to trace its first start, add --wait)"
+            )));
+        }
+        let files = named.and_then(Manager::unit_files).or_else(|| Manager::host().unit_files());
+        let read = |unit: &str| files.as_ref().map_or(Found::Nothing, |files| files.read(unit));
         let mut units = Vec::new();
         for given in &options.units {
             let unit = with_suffix(given);
@@ -50,7 +60,7 @@ impl Wanted {
                 units.push(unit);
                 continue;
             }
-            match unit_files::read(root, &unit) {
+            match read(&unit) {
                 Found::Unit { name, .. } if name != unit => {
                     talk.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
@@ -77,9 +87,6 @@ impl Wanted {
         }
         let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
         let cgroups = cgroups.collect::<Result<_, _>>()?;
-        // The host's own is named by default, and then every container's may be meant.
-        let system = options.root.as_deref().filter(|root| *root != Path::new("/"));
-        let system = system.and_then(|root| Manager::cgroup_below(root, hierarchies));
         Ok(Self { units, system, pids: options.pid.clone(), cgroups, all: options.all })
     }
 

@@ -1,18 +1,34 @@
 //! What `%i` and its like stand for.
 
+use crate::systemd::user::runtime_directory;
+
+/// Whose units they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The system's.
+    System,
+    /// A user's.
+    User {
+        /// Their number.
+        uid: u32,
+    },
+}
+
 /// `%n` and its like, as far as they follow from the name. systemd.unit(5), SPECIFIERS.
 pub struct Specifiers {
     name: String,
     prefix: String,
     instance: String,
+    whose: Whose,
 }
 
 impl Specifiers {
     /// Those of a unit of this name.
-    pub fn new(name: &str) -> Self {
-        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    pub fn new(name: &str, whose: Whose) -> Self {
+        let stem = stem(name);
         let (prefix, instance) = stem.split_once('@').unwrap_or((stem, ""));
-        Self { name: name.to_owned(), prefix: prefix.to_owned(), instance: instance.to_owned() }
+        let (prefix, instance) = (prefix.to_owned(), instance.to_owned());
+        Self { name: name.to_owned(), prefix, instance, whose }
     }
 
     /// A word with what is known put in.
@@ -25,24 +41,46 @@ impl Specifiers {
                 continue;
             }
             match rest.next() {
-                Some('n') => text.push_str(&self.name),
-                Some('N') => {
-                    let stem = self.name.rsplit_once('.').map_or(&*self.name, |(stem, _)| stem);
-                    text.push_str(stem);
-                }
-                Some('p') => text.push_str(&self.prefix),
-                Some('i') => text.push_str(&self.instance),
-                Some('P') => text.push_str(&unescape(&self.prefix)),
-                Some('I') => text.push_str(&unescape(&self.instance)),
-                Some('t') => text.push_str("/run"),
-                Some('S') => text.push_str("/var/lib"),
                 Some('%') | None => text.push('%'),
-                // What depends on the host stays as it is written.
-                Some(other) => text.extend(['%', other]),
+                Some(specifier) => match self.value(specifier) {
+                    Some(value) => text.push_str(&value),
+                    // What depends on the host stays as it is written.
+                    None => text.extend(['%', specifier]),
+                },
             }
         }
         text
     }
+
+    fn value(&self, specifier: char) -> Option<String> {
+        let last = || self.prefix.rsplit('-').next().unwrap_or_default();
+        Some(match (specifier, self.whose) {
+            ('n', _) => self.name.clone(),
+            ('N', _) => stem(&self.name).to_owned(),
+            ('p', _) => self.prefix.clone(),
+            ('P', _) => unescape(&self.prefix),
+            ('i', _) => self.instance.clone(),
+            ('I', _) => unescape(&self.instance),
+            ('j', _) => last().to_owned(),
+            ('J', _) => unescape(last()),
+            ('f', _) => {
+                let path = if self.instance.is_empty() { &self.prefix } else { &self.instance };
+                format!("/{}", unescape(path).trim_start_matches('/'))
+            }
+            ('t', Whose::System) => "/run".to_owned(),
+            ('t', Whose::User { uid }) => format!("/{}", runtime_directory(uid).display()),
+            ('S', Whose::System) => "/var/lib".to_owned(),
+            ('C', Whose::System) => "/var/cache".to_owned(),
+            ('L', Whose::System) => "/var/log".to_owned(),
+            ('E', Whose::System) => "/etc".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// A unit's name without its type.
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// `systemd-escape --unescape`
@@ -84,10 +122,10 @@ mod tests {
 
     #[test]
     fn what_follows_from_the_name_is_put_in_and_the_rest_stays() {
-        let specifiers = Specifiers::new(r"pg@15-main.service");
+        let specifiers = Specifiers::new(r"my-pg@15-main.service", Whose::System);
         assert_eq!(
-            specifiers.expand("%n %N %p %i %I"),
-            "pg@15-main.service pg@15-main pg 15-main 15/main"
+            specifiers.expand("%n %N %p %P %i %I %j %f %t"),
+            "my-pg@15-main.service my-pg@15-main my-pg my/pg 15-main 15/main pg /15/main /run"
         );
         assert_eq!(specifiers.expand("100%% %H %"), "100% %H %");
     }

@@ -1,0 +1,126 @@
+//! A root directory seen as by those who have it for theirs: its absolute links stay inside.
+//! Followed from outside, a link in a container would lead to a file or a socket of the host.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat},
+    sys::stat::Mode,
+};
+
+/// A root directory.
+#[derive(Clone)]
+pub struct Root {
+    path: PathBuf,
+    directory: Arc<OwnedFd>,
+}
+
+/// Something below a root, held.
+pub struct Reached(OwnedFd);
+
+impl Root {
+    /// Opens it: `/`, a directory with a system in it, `/proc/PID/root`.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = Arc::new(open(path, flags, Mode::empty())?);
+        Ok(Self { path: path.to_owned(), directory })
+    }
+
+    /// How a path inside is written outside: for people, and not to be opened.
+    #[must_use]
+    pub fn shown(&self, inside: &Path) -> PathBuf {
+        self.path.join(inside.strip_prefix("/").unwrap_or(inside))
+    }
+
+    /// What is at a path inside, links followed.
+    pub fn reach(&self, inside: &Path) -> io::Result<Reached> {
+        self.resolve(inside, OFlag::empty())
+    }
+
+    /// The same, but the link itself if it is one.
+    pub fn reach_link(&self, inside: &Path) -> io::Result<Reached> {
+        self.resolve(inside, OFlag::O_NOFOLLOW)
+    }
+
+    fn resolve(&self, inside: &Path, more: OFlag) -> io::Result<Reached> {
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | more)
+            // `openat2(2)`, since 5.6.
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+        loop {
+            match openat2(&self.directory, inside, how) {
+                // Something was renamed on the way.
+                Err(Errno::EAGAIN) => {}
+                reached => return Ok(Reached(reached?)),
+            }
+        }
+    }
+
+    /// The names in a directory.
+    pub fn names(&self, inside: &Path) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(self.reach(inside)?.path())?.flatten();
+        Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+    }
+}
+
+impl Reached {
+    /// A path that leads here and nowhere else, as long as this is held.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        // A magic link: proc_pid_fd(5).
+        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+    }
+
+    /// What it says, if it is a link.
+    #[must_use]
+    pub fn link(&self) -> Option<PathBuf> {
+        readlinkat(&self.0, "").ok().map(PathBuf::from)
+    }
+
+    /// Opens it to be read.
+    pub fn read(&self) -> io::Result<File> {
+        File::open(self.path())
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Root").field(&self.path).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read as _, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn links_stay_inside() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("etc")).unwrap();
+        fs::write(directory.path().join("etc/hostname"), "inside").unwrap();
+        symlink("/etc/hostname", directory.path().join("absolute")).unwrap();
+        symlink("../../../../../../etc/hostname", directory.path().join("upwards")).unwrap();
+        symlink("/proc/self/environ", directory.path().join("away")).unwrap();
+        let root = Root::open(directory.path()).unwrap();
+        for link in ["absolute", "upwards", "/absolute"] {
+            let mut text = String::new();
+            let reached = root.reach(Path::new(link)).unwrap();
+            reached.read().unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "inside", "{link}");
+        }
+        assert!(root.reach(Path::new("away")).is_err());
+        let link = root.reach_link(Path::new("absolute")).unwrap().link();
+        assert_eq!(link.unwrap(), Path::new("/etc/hostname"));
+        assert_eq!(root.reach(Path::new("absolute")).unwrap().link(), None);
+    }
+}

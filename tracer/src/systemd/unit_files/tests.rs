@@ -1,0 +1,154 @@
+//! Unit files as they are found below a root.
+
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::signal::Signal;
+
+/// A system with these files.
+fn system(files: &[(&str, &str)]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let file = root.path().join(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    root
+}
+
+fn read(root: &TempDir, name: &str) -> Found {
+    UnitFiles::of_system(root.path()).unwrap().read(name)
+}
+
+fn unit(root: &TempDir, name: &str) -> UnitFacts {
+    match read(root, name) {
+        Found::Unit { facts, .. } => *facts,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_unit_without_settings_has_systemds_defaults() {
+    let root = system(&[("lib/systemd/system/a.service", "[Service]\nExecStart=/bin/a\n")]);
+    let facts = unit(&root, "a.service");
+    assert_eq!(facts.service_type.as_deref(), Some("simple"));
+    assert_eq!(facts.notify_access.as_deref(), Some("none"));
+    assert_eq!(facts.restart.as_deref(), Some("no"));
+    assert_eq!((facts.reload_signal, facts.exec_reload), (None, Some(Vec::new())));
+}
+
+#[test]
+fn drop_ins_add_and_reset_in_the_order_of_their_names() {
+    let root = system(&[
+        (
+            "usr/lib/systemd/system/a.service",
+            "[Unit]\nType=none\n[Service]\nType=notify\nExecStart=/bin/a\n\
+             ExecReload=/bin/a check\nExecReload=/bin/kill -USR2 \\\n  # why\n  $MAINPID\n",
+        ),
+        ("etc/systemd/system/a.service.d/20.conf", "[Service]\nRestart=always\n"),
+        ("usr/lib/systemd/system/a.service.d/20.conf", "[Service]\nRestart=no\n"),
+        ("run/systemd/system/service.d/10.conf", "[Service]\nRestart=on-abort\nExecReload=\n"),
+        ("etc/systemd/system/a.service.d/30.conf", "[Service]\nExecReload=kill -HUP $MAINPID"),
+    ]);
+    let facts = unit(&root, "a.service");
+    assert_eq!(facts.restart.as_deref(), Some("always"));
+    assert_eq!(facts.notify_access.as_deref(), Some("main"));
+    assert_eq!(facts.exec_reload, Some(vec!["kill -HUP $MAINPID".to_owned()]));
+    assert_eq!(facts.reload_signal, Some(Signal::HUP));
+}
+
+#[test]
+fn an_instance_takes_its_templates_file_and_its_own_name() {
+    let root = system(&[
+        (
+            "lib/systemd/system/pg@.service",
+            "[Service]\nType=forking\nExecStart=-/bin/pg %I\nExecReload=/bin/pg reload %i %n %p\n",
+        ),
+        ("etc/systemd/system/pg@.service.d/a.conf", "[Service]\nRestart=on-failure\n"),
+    ]);
+    let facts = unit(&root, r"pg@15-ma\x2din.service");
+    assert_eq!(
+        facts.exec_reload.unwrap(),
+        [r"/bin/pg reload 15-ma\x2din pg@15-ma\x2din.service pg"]
+    );
+    assert_eq!(facts.ignores_failure, Some(true));
+    assert_eq!(facts.restart.as_deref(), Some("on-failure"));
+}
+
+#[test]
+fn an_alias_is_the_unit_it_names_and_a_mask_hides_it() {
+    let root = system(&[("lib/systemd/system/mariadb.service", "[Service]\nExecStart=/bin/m\n")]);
+    let etc = root.path().join("etc/systemd/system");
+    fs::create_dir_all(&etc).unwrap();
+    symlink("/lib/systemd/system/mariadb.service", etc.join("mysql.service")).unwrap();
+    symlink("/dev/null", etc.join("gone.service")).unwrap();
+    match read(&root, "mysql.service") {
+        Found::Unit { name, .. } => assert_eq!(name, "mariadb.service"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(read(&root, "gone.service"), Found::Masked);
+    assert_eq!(read(&root, "never.service"), Found::Nothing);
+}
+
+#[test]
+fn a_link_to_a_file_elsewhere_is_followed_inside_the_root() {
+    let root = system(&[("opt/a/a.service", "[Service]\nType=exec\nExecStart=/bin/a\n")]);
+    let etc = root.path().join("etc/systemd/system");
+    fs::create_dir_all(&etc).unwrap();
+    symlink("/opt/a/a.service", etc.join("a.service")).unwrap();
+    // On the host, and not below this root.
+    symlink("/etc/passwd", etc.join("b.service")).unwrap();
+    assert_eq!(unit(&root, "a.service").service_type.as_deref(), Some("exec"));
+    assert_eq!(read(&root, "b.service"), Found::Nothing);
+}
+
+#[test]
+fn a_user_has_unit_files_of_their_own() {
+    let home = system(&[
+        (".config/systemd/user/a.service", "[Service]\nExecStart=/bin/a %t %S\n"),
+        (".config/systemd/user/a.service.d/b.conf", "[Service]\nRestart=always\n"),
+    ]);
+    let user = User { uid: 4_000_000_000, home: home.path().to_owned() };
+    let files = UnitFiles::of_user(&user).unwrap();
+    assert!(files.services().contains("a.service"));
+    let Found::Unit { facts, files, .. } = files.read("a.service") else {
+        panic!("not found");
+    };
+    assert_eq!(facts.restart.as_deref(), Some("always"));
+    // Where state is kept depends on the user's environment.
+    assert_eq!(facts.exec_start.unwrap(), ["/bin/a /run/user/4000000000 %S"]);
+    assert_eq!(files[0], home.path().join(".config/systemd/user/a.service"));
+}
+
+#[test]
+fn names_with_dashes_take_the_drop_ins_of_their_prefixes() {
+    assert_eq!(
+        drop_in_names("foo-bar-baz@x.service"),
+        [
+            "foo-bar-baz@x.service",
+            "foo-bar-baz@.service",
+            "foo-bar-.service",
+            "foo-.service",
+            "service"
+        ]
+    );
+}
+
+#[test]
+fn a_file_without_a_service_section_is_no_service() {
+    assert_eq!(parse("a.service", "[Unit]\nDescription=x\n"), None);
+    assert_eq!(parse("a.service", "\0\u{1b}[Service"), None);
+    assert!(parse("a.service", "[Service]\n=\n===\nType\n[\n").is_some());
+}
+
+#[test]
+fn a_loop_of_aliases_is_no_unit() {
+    let root = system(&[]);
+    let etc = root.path().join("etc/systemd/system");
+    fs::create_dir_all(&etc).unwrap();
+    symlink("b.service", etc.join("a.service")).unwrap();
+    symlink("a.service", etc.join("b.service")).unwrap();
+    assert_eq!(read(&root, "a.service"), Found::Nothing);
+}
