@@ -39,7 +39,12 @@ impl Settings {
             } else if let Some((name, value)) = line.split_once('=')
                 && section == "Service"
             {
-                let values = self.values.entry(name.trim().to_owned()).or_default();
+                let name = match name.trim() {
+                    // It sets both times, and whichever comes last counts.
+                    "TimeoutSec" => "TimeoutStartSec",
+                    name => name,
+                };
+                let values = self.values.entry(name.to_owned()).or_default();
                 match value.trim() {
                     // An empty value resets a list, and a setting to its default.
                     "" => values.clear(),
@@ -126,7 +131,7 @@ impl Settings {
             kill_mode: Some(self.one("KillMode").unwrap_or("control-group").to_owned()),
             // Made when it is started.
             control_group: None,
-            timeout_start_ns: self.one("TimeoutStartSec").or(self.one("TimeoutSec")).and_then(span),
+            timeout_start_ns: self.one("TimeoutStartSec").and_then(span),
             systemd: None,
             source: Some(FactsSource::UnitFiles),
             service_type: Some(service_type),
@@ -188,12 +193,21 @@ const EXIT_NAMES: [(&str, u8); 18] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::systemd::unit_files::specifiers::Whose;
 
     #[test]
     fn exit_statuses_are_codes_their_names_and_signals() {
         let found = statuses(&["3 TEMPFAIL".to_owned(), "SIGUSR1 nonsense 999".to_owned()]);
         assert_eq!(found.codes, [3, 75]);
         assert_eq!(found.signals, ["USR1".parse().unwrap()]);
+    }
+
+    #[test]
+    fn of_two_names_for_one_setting_the_last_counts() {
+        let mut settings = Settings::default();
+        settings.read("[Service]\nTimeoutStartSec=5\nTimeoutSec=7\n");
+        let facts = settings.facts(&Specifiers::new("a.service", Whose::System));
+        assert_eq!(facts.timeout_start_ns, Some(7_000_000_000));
     }
 
     #[test]
