@@ -87,7 +87,7 @@ pub enum Command {
     /// Try what this host allows, and say how to get what is missing.
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Doctor),
-    /// Explain an alert: what it means, what follows, how to mend it.
+    /// Explain an alert or a finding: what it means, what follows, how to mend it.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
 }
@@ -141,8 +141,9 @@ Examples:
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  sigready explain                        lists all alerts
-  sigready explain reload-before-handler";
+  sigready explain                        lists all alerts and findings
+  sigready explain reload-before-handler
+  sigready explain reload-not-awaited";
 
 /// What is captured, and what becomes of it.
 #[derive(Clone, Debug, Args)]
@@ -441,7 +442,7 @@ pub enum DoctorFormat {
 /// Options of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// The alert's id; without one, all are listed.
+    /// The id of the alert, or of the finding; without one, all are listed.
     #[arg(value_name = "ALERT")]
     pub alert: Option<String>,
 }

@@ -5,6 +5,7 @@
 //! them, [`rules`] judges it, and [`report`] prints or exports it. `timeline`
 //! and `rules` are pure: no clock, no file, no kernel.
 
+pub mod explain;
 pub mod lint;
 pub mod probe;
 pub mod report;

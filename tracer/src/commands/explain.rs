@@ -2,7 +2,7 @@
 
 use std::io::stdout;
 
-use sigready::rules;
+use sigready::explain;
 
 use super::{Verdict, fault::Fault, output};
 use crate::cli::Explain;
@@ -10,8 +10,8 @@ use crate::cli::Explain;
 /// Runs the command.
 pub fn run(options: &Explain) -> Result<Verdict, Fault> {
     let text = match &options.alert {
-        Some(id) => rules::explain::text(id).map_err(Fault::usage)?,
-        None => rules::explain::list(),
+        Some(id) => explain::text(id).map_err(Fault::usage)?,
+        None => explain::list(),
     };
     output::print(&text, stdout().lock())?;
     Ok(Verdict::Clean)

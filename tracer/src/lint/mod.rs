@@ -1,8 +1,11 @@
 //! What a unit's settings alone say: whether an early reload can hurt it. Pure: settings
 //! in, findings out.
 
-mod notify_access;
-mod reload;
+mod notify_access_narrow;
+mod notify_access_wide;
+mod reload_ends_it;
+mod reload_not_awaited;
+mod start_without_limit;
 
 use std::path::PathBuf;
 
@@ -16,6 +19,25 @@ use crate::timeline::{
 
 /// The `schema` of every document this version writes.
 pub const SCHEMA: &str = "sigready/lint/v1";
+
+/// Something that can be wrong with a unit's settings.
+pub struct Check {
+    /// Its stable name, in kebab case.
+    pub id: &'static str,
+    /// Its page: what it means, consequence, mend. Markdown.
+    pub explanation: &'static str,
+    /// Finds it in the settings of a unit of this name.
+    check: fn(&str, &UnitFacts, &Place) -> Option<Finding>,
+}
+
+/// Every check.
+pub static ALL: [Check; 5] = [
+    reload_not_awaited::CHECK,
+    reload_ends_it::CHECK,
+    notify_access_wide::CHECK,
+    notify_access_narrow::CHECK,
+    start_without_limit::CHECK,
+];
 
 /// What was found in a host's units.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -133,9 +155,8 @@ impl Unit {
 
 /// What is wrong with a unit of this name and these settings.
 fn findings(name: &str, unit: &UnitFacts, place: &Place) -> Vec<Finding> {
-    let checks = [reload::ends_it, reload::not_awaited, notify_access::wide, notify_access::narrow];
     let mut findings: Vec<Finding> =
-        checks.iter().filter_map(|check| check(name, unit, place)).collect();
+        ALL.iter().filter_map(|check| (check.check)(name, unit, place)).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -236,6 +257,16 @@ mod tests {
         assert_eq!(ids(&start("/bin/sh -c prepare; daemon")), narrow);
         assert_eq!(ids(&start("/bin/sh -c prepare; exec daemon")), []);
         assert_eq!(ids(&start("/usr/bin/daemon -c x")), []);
+    }
+
+    #[test]
+    fn a_notify_unit_whose_start_has_no_limit_is_named() {
+        let limit = |limit| UnitFacts { timeout_start_ns: limit, ..unit("notify", "no", None) };
+        assert_eq!(ids(&limit(Some(0))), found("start-without-limit", Severity::Warning));
+        assert_eq!(ids(&limit(Some(90_000_000_000))), []);
+        assert_eq!(ids(&limit(None)), []);
+        let simple = UnitFacts { timeout_start_ns: Some(0), ..unit("simple", "no", None) };
+        assert_eq!(ids(&simple), []);
     }
 
     #[test]

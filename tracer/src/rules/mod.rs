@@ -5,7 +5,6 @@
 mod capture_incomplete;
 mod case;
 mod consequence;
-pub mod explain;
 mod mend;
 mod notify_send_failed;
 mod ready_before_handler;

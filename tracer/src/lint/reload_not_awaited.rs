@@ -1,14 +1,18 @@
-//! What a reload does to a service that is not ready for its signal.
+//! The reload's signal can come before the handler: nothing makes systemd wait.
 
-use super::{Finding, Place};
+use super::{Check, Finding, Place, reload_ends_it::ends};
 use crate::{
     rules::result::{Decider, End, Stage, predict},
-    signal::Signal,
     timeline::{document::Severity, unit::UnitFacts},
 };
 
-/// The reload's signal comes before the handler: nothing makes systemd wait.
-pub(super) fn not_awaited(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
+pub(super) const CHECK: Check = Check {
+    id: "reload-not-awaited",
+    explanation: include_str!("../../../docs/lint/reload-not-awaited.md"),
+    check,
+};
+
+fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
     let signal = unit.reload_signal.filter(|signal| !ends(*signal))?;
     let service_type = unit.service_type.as_deref()?;
     // systemd holds that these are up as soon as there is a process.
@@ -49,7 +53,7 @@ pub(super) fn not_awaited(name: &str, unit: &UnitFacts, place: &Place) -> Option
          (see: sigready run):\n#Type=notify\n"
     );
     Some(Finding {
-        id: "reload-not-awaited".to_owned(),
+        id: CHECK.id.to_owned(),
         severity: if comes_back { Severity::Warning } else { Severity::Error },
         message: format!(
             "systemd takes a Type={service_type} service as up before its program has run: a \
@@ -63,24 +67,4 @@ pub(super) fn not_awaited(name: &str, unit: &UnitFacts, place: &Place) -> Option
         ),
         drop_in: Some(place.drop_in(name, &text)),
     })
-}
-
-/// The reload's signal is one that is there to end it: kill(1) without a name sends TERM.
-pub(super) fn ends_it(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
-    let signal = unit.reload_signal.filter(|signal| ends(*signal))?;
-    let text = "[Service]\n# For a program that reloads on HUP:\nExecReload=\n\
-                ExecReload=/bin/kill -HUP $MAINPID\n";
-    Some(Finding {
-        id: "reload-ends-it".to_owned(),
-        severity: Severity::Error,
-        message: format!("A reload sends {signal}, which programs take as the order to end."),
-        consequence: "systemctl reload stops the service.".to_owned(),
-        mend: "Name the signal that the program reloads on in ExecReload=.".to_owned(),
-        drop_in: Some(place.drop_in(name, text)),
-    })
-}
-
-/// Whether a signal is there to end a program.
-fn ends(signal: Signal) -> bool {
-    [Signal::TERM, Signal::INT, Signal::KILL].contains(&signal)
 }

@@ -1,0 +1,32 @@
+//! Any process of the service may say READY=1, one that inherited the socket too.
+
+use super::{Check, Finding, Place};
+use crate::timeline::{document::Severity, unit::UnitFacts};
+
+pub(super) const CHECK: Check = Check {
+    id: "notify-access-wide",
+    explanation: include_str!("../../../docs/lint/notify-access-wide.md"),
+    check,
+};
+
+fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
+    let is_wide = unit.is_notify() && unit.notify_access.as_deref() == Some("all");
+    is_wide.then(|| Finding {
+        id: CHECK.id.to_owned(),
+        severity: Severity::Warning,
+        message: "NotifyAccess=all lets every process of the service say READY=1: a helper, or a \
+                  program that inherited NOTIFY_SOCKET."
+            .to_owned(),
+        consequence: "systemd may take the service as up, and let reloads through, before its \
+                      main process is ready."
+            .to_owned(),
+        mend: format!(
+            "NotifyAccess=main, where the main process speaks for itself. See who does: {}",
+            place.trace(name, "")
+        ),
+        drop_in: Some(place.drop_in(
+            name,
+            "[Service]\n# Where the main process itself sends READY=1:\nNotifyAccess=main\n",
+        )),
+    })
+}
