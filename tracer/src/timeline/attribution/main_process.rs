@@ -166,7 +166,9 @@ impl Attribution {
         if mains.len() >= MAX_HAND_OVERS {
             mains.pop();
         }
-        mains.push((at, heir));
+        // systemd may tell of it under the time of an older state.
+        let since = mains.last().map_or(at, |(since, _)| at.max(*since));
+        mains.push((since, heir));
         begun.main_exited_well = None;
     }
 

@@ -84,6 +84,20 @@ fn systemds_main_pid_is_the_main_process() {
 }
 
 #[test]
+fn a_main_process_that_systemd_tells_of_late_follows_the_one_before_it() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").fork(20, 10, 11);
+    let story = story.handler(45, 11).notify(50, 10, "MAINPID=11");
+    let story = story.fork(60, 10, 12).fork(400, 12, 13);
+    // Its state is as old as that, and its main process newer.
+    let mut news = state("active", "running", "success", "a1");
+    news.state.as_mut().unwrap().main_pid = Some(12);
+    let told = told(story, 30, news).told();
+    let start = &told.starts()[0];
+    assert_eq!(start.main_process.as_ref().unwrap().pid, 12);
+    assert!(start.exposure.windows(2).all(|two| two[0].to_ns <= two[1].from_ns), "{start:#?}");
+}
+
+#[test]
 fn a_units_own_reload_signal_takes_the_place_of_hup() {
     let usr2: Signal = "USR2".parse().unwrap();
     let facts = UnitFacts { reload_signal: Some(usr2), ..UnitFacts::default() };
