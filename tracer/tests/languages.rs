@@ -33,6 +33,13 @@ class Service {
 }
 "#;
 
+/// The same in Ruby, which sets a trap if it is told to.
+const RUBY: &str = "\
+trap('HUP') { File.write('/run/trapped', '') } if ARGV.length > 1
+File.write('/run/' + ARGV[0], '')
+sleep
+";
+
 /// The same in JavaScript, which never asks.
 const JAVASCRIPT: &str = "\
 require('fs').writeFileSync('/run/script.up', '');
@@ -40,7 +47,8 @@ setInterval(() => {}, 60000);
 ";
 
 /// Being named here, the units stay loaded when they are over, and systemd remembers how.
-const KEEPER: &str = "[Unit]\nAfter=plain.service asks.service script.service\n";
+const KEEPER: &str =
+    "[Unit]\nAfter=plain.service asks.service script.service ruby.service traps.service\n";
 
 /// How long a service that announces nothing has to have run before its start counts as
 /// over, ns.
@@ -72,8 +80,13 @@ fn a_handler_of_the_runtimes_own_is_told_from_the_programs() {
     let plain = unit("/usr/bin/java /shared/Service.java plain.up");
     let asks = unit("/usr/bin/java /shared/Service.java asks.up HUP");
     let script = unit("/usr/bin/node /shared/service.js");
+    let ruby = unit("/usr/bin/ruby /shared/service.rb ruby.up");
+    let traps = unit("/usr/bin/ruby /shared/service.rb traps.up HUP");
     let files = [
         ("Service.java", JAVA),
+        ("service.rb", RUBY),
+        ("ruby.service", &*ruby),
+        ("traps.service", &*traps),
         ("service.js", JAVASCRIPT),
         ("plain.service", &*plain),
         ("asks.service", &*asks),
@@ -87,16 +100,18 @@ fn a_handler_of_the_runtimes_own_is_told_from_the_programs() {
          systemctl daemon-reload
          systemctl start keeper.target",
     );
-    let trace = Trace::start_in(&container, &["plain", "asks", "script"]);
+    let trace = Trace::start_in(&container, &["plain", "asks", "script", "ruby", "traps"]);
     let shown = container.ask(
-        "for unit in plain asks script; do
+        "for unit in plain asks script ruby traps; do
              systemctl start $unit
              while [ ! -e /run/$unit.up ]; do sleep 0.1; done
              systemctl reload $unit
          done
-         while systemctl is-active --quiet plain || systemctl is-active --quiet script ||
-             [ ! -e /run/reloaded ]; do sleep 0.1; done
-         systemctl show -p Id,Result,ExecMainStatus,ActiveState plain asks script",
+         for unit in plain script ruby; do
+             while systemctl is-active --quiet $unit; do sleep 0.1; done
+         done
+         while [ ! -e /run/reloaded ] || [ ! -e /run/trapped ]; do sleep 0.1; done
+         systemctl show -p Id,Result,ExecMainStatus,ActiveState plain asks script ruby traps",
     );
     let traced = trace.end();
     container.over();
@@ -118,13 +133,22 @@ fn a_handler_of_the_runtimes_own_is_told_from_the_programs() {
     assert!(consequence.contains("(result 'exit-code'): Restart=no does not"), "{consequence}");
     assert!(consequence.contains("systemd says so itself"), "{consequence}");
 
-    let asks = start(&traced, "asks.service");
-    systemd_says(&["Id=asks.service", "Result=success", "ActiveState=active"]);
-    assert_eq!(asks["outcome"]["state"], "running");
-    assert!(asks["milestones"]["handler_ns"].as_i64() > Some(0), "{asks:#}");
-    let hup = hups(asks)[0];
-    assert_eq!((&hup["runtime"], &hup["fate"]), (&Value::Null, &json!("handled")), "{hup:#}");
-    assert_eq!(alerts(asks), [""; 0], "{asks:#}");
+    for unit in ["asks.service", "traps.service"] {
+        let start = start(&traced, unit);
+        systemd_says(&[&format!("Id={unit}"), "Result=success", "ActiveState=active"]);
+        assert_eq!(start["outcome"]["state"], "running");
+        assert!(start["milestones"]["handler_ns"].as_i64() > Some(0), "{start:#}");
+        let hup = hups(start)[0];
+        assert_eq!((&hup["runtime"], &hup["fate"]), (&Value::Null, &json!("handled")), "{hup:#}");
+        assert_eq!(alerts(start), [""; 0], "{start:#}");
+    }
+
+    let ruby = start(&traced, "ruby.service");
+    systemd_says(&["Id=ruby.service", "Result=success", "ExecMainStatus=1"]);
+    assert_eq!(ruby["outcome"]["signal"], "HUP");
+    assert_eq!(ruby["milestones"]["handler_ns"], Value::Null, "{ruby:#}");
+    assert_eq!(hups(ruby)[0]["runtime"], "ruby", "{ruby:#}");
+    assert_eq!(alerts(ruby), [due(ruby)], "{ruby:#}");
 
     let script = start(&traced, "script.service");
     systemd_says(&["Id=script.service", "Result=success", "ExecMainStatus=1"]);

@@ -33,7 +33,7 @@ pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
-const PACKAGES: [&str; 35] = [
+const PACKAGES: [&str; 36] = [
     "apache2",
     "bpftool",
     "bsdutils",
@@ -64,6 +64,7 @@ const PACKAGES: [&str; 35] = [
     "python3-systemd",
     "redis-server",
     "rsyslog",
+    "ruby",
     "slapd",
     "strace",
     "systemd-container",

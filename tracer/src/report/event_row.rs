@@ -155,6 +155,7 @@ fn disposition_set(
             Some(Runtime::Forwarding) => {
                 ": the language runtime's, which passes some signals on to the program"
             }
+            Some(Runtime::Ruby) => ": Ruby's own, which dies of it",
             Some(Runtime::Jvm) => ": the Java virtual machine's, which shuts down on it",
             None => "",
         },

@@ -81,9 +81,7 @@ impl Stand {
     pub fn kills(&self) -> bool {
         match self.disposition {
             DispositionKind::Default => true,
-            DispositionKind::Handler => {
-                matches!(self.runtime, Some(Runtime::CatchAll | Runtime::Jvm))
-            }
+            DispositionKind::Handler => self.runtime.is_some_and(Runtime::kills),
             DispositionKind::Ignored | DispositionKind::Blocked => false,
         }
     }

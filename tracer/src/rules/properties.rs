@@ -35,7 +35,8 @@ fn signal() -> impl Strategy<Value = Signal> {
 }
 
 fn runtime() -> impl Strategy<Value = Option<Runtime>> {
-    option::of(prop_oneof![Just(Runtime::CatchAll), Just(Runtime::Forwarding), Just(Runtime::Jvm)])
+    use Runtime::{CatchAll, Forwarding, Jvm, Ruby};
+    option::of(select(vec![CatchAll, Forwarding, Jvm, Ruby]))
 }
 
 fn message() -> impl Strategy<Value = NotifyMessage> {

@@ -168,6 +168,19 @@ pub enum Runtime {
     /// The Java virtual machine's: it shuts the program down and exits with 128 and the
     /// signal's number, until the program asks for the signal.
     Jvm,
+    /// Ruby's: it ends the program by the signal, until that sets a trap.
+    Ruby,
+}
+
+impl Runtime {
+    /// Whether the signal surely ends the program.
+    #[must_use]
+    pub fn kills(self) -> bool {
+        match self {
+            Self::CatchAll | Self::Jvm | Self::Ruby => true,
+            Self::Forwarding => false,
+        }
+    }
 }
 
 /// Whether a signal was sent by a process or made by the kernel.

@@ -3,7 +3,6 @@
 
 use super::{
     document::{Exposure, ExposureKind},
-    event::Runtime,
     posture::Posture,
 };
 
@@ -97,8 +96,8 @@ fn harm_of(posture: Posture) -> Option<ExposureKind> {
         Some(ExposureKind::Fatal)
     } else {
         match posture.runtime {
-            Some(Runtime::CatchAll | Runtime::Jvm) => Some(ExposureKind::Fatal),
-            Some(Runtime::Forwarding) => Some(ExposureKind::Unknown),
+            Some(runtime) if runtime.kills() => Some(ExposureKind::Fatal),
+            Some(_) => Some(ExposureKind::Unknown),
             None => None,
         }
     }
@@ -107,7 +106,7 @@ fn harm_of(posture: Posture) -> Option<ExposureKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::event::Consumer;
+    use crate::timeline::event::{Consumer, Runtime};
 
     const DEFAULT: Posture =
         Posture { ignored: false, caught: false, blocked: false, consumer: None, runtime: None };

@@ -116,6 +116,10 @@ impl<'a> Postures<'a> {
             // The same handler again is the program's wish: `Signal.handle()` in Java.
             return (!self.get(id).caught).then_some(Runtime::Jvm);
         }
+        if self.runtimes.is_ruby(id, at) {
+            // It sets its own before the program begins; a trap sets it again.
+            return (!self.get(id).caught).then_some(Runtime::Ruby);
+        }
         // Go leaves a HUP alone that was ignored from the start, as by nohup(1), until the
         // program asks for it.
         let asked_for = self.forwarding.contains(&id);
@@ -168,10 +172,11 @@ impl<'a> Postures<'a> {
                 }
                 (task.id, posture)
             }
-            // It came to the program, which is still there: the handler is its own.
+            // It came to the program, which is still there: the handler is its own. That of a
+            // runtime which sets it again for the program needs no such proof.
             Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: false }
                 if *signal == self.signal
-                    && self.get(task.id).runtime != Some(Runtime::Jvm)
+                    && !matches!(self.get(task.id).runtime, Some(Runtime::Jvm | Runtime::Ruby))
                     && self.runtimes.is_proven(task.id, at) =>
             {
                 (task.id, Posture { runtime: None, ..self.get(task.id) })

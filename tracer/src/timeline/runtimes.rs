@@ -85,6 +85,22 @@ pub fn is_forwarder(before: SignalSet, after: SignalSet) -> bool {
         && after.0.count_ones() >= SET_ASIDE
 }
 
+/// A program that a process runs.
+#[derive(Debug)]
+struct Program {
+    since: u64,
+    /// Whether it is Ruby's interpreter.
+    is_ruby: bool,
+}
+
+impl Program {
+    fn new(since: u64, exe: &str) -> Self {
+        // `ruby3.1`, as Debian has it.
+        let name = exe.rsplit('/').next().unwrap_or_default();
+        Self { since, is_ruby: name.starts_with("ruby") }
+    }
+}
+
 /// What is known in hindsight of runtimes and their handlers. A catch-all is installed
 /// signal by signal, and only the last ones show how many share it; whether a signal goes
 /// on to the program shows when one has come.
@@ -92,8 +108,8 @@ pub fn is_forwarder(before: SignalSet, after: SignalSet) -> bool {
 pub struct Runtimes {
     /// When a handler was seen to be shared.
     shared: HashMap<ProcessId, Vec<u64>>,
-    /// When a process executed another program, which ends it.
-    execs: HashMap<ProcessId, Vec<u64>>,
+    /// When a process executed which programs. The next one ends the one before.
+    programs: HashMap<ProcessId, Vec<Program>>,
     /// When the reload signal came to a handler.
     delivered: HashMap<ProcessId, Vec<u64>>,
     /// When the process died of the reload signal.
@@ -116,7 +132,9 @@ impl Runtimes {
                 Fact::Generate(generate) => {
                     found.handler(generate.target.id, at, generate.handler, reload);
                 }
-                Fact::Exec { task, .. } => found.execs.entry(task.id).or_default().push(at),
+                Fact::Exec { task, exe, .. } | Fact::Found { task, exe: Some(exe), .. } => {
+                    found.programs.entry(task.id).or_default().push(Program::new(at, exe));
+                }
                 Fact::Deliver { task, signal, disposition: DispositionKind::Handler, .. }
                     if *signal == reload =>
                 {
@@ -160,7 +178,7 @@ impl Runtimes {
     /// The runtime of a process that was found at `at`, catching these signals.
     #[must_use]
     pub fn found(&self, id: ProcessId, at: u64, caught: SignalSet) -> Option<Runtime> {
-        let is_runtimes = is_runtimes(caught) || self.of(id, at).is_some();
+        let is_runtimes = is_runtimes(caught) || self.is_ruby(id, at) || self.of(id, at).is_some();
         is_runtimes.then(|| self.forwards(id, at)).flatten()
     }
 
@@ -196,13 +214,21 @@ impl Runtimes {
             && died.is_none_or(|died| died.saturating_sub(at) > RE_RAISE_NS)
     }
 
+    /// Whether a process runs Ruby's interpreter.
+    #[must_use]
+    pub fn is_ruby(&self, id: ProcessId, at: u64) -> bool {
+        self.programs_of(id).rfind(|program| program.since <= at).is_some_and(|it| it.is_ruby)
+    }
+
+    fn programs_of(&self, id: ProcessId) -> impl DoubleEndedIterator<Item = &Program> {
+        self.programs.get(&id).into_iter().flatten()
+    }
+
     fn last_exec(&self, id: ProcessId, at: u64) -> u64 {
-        let execs = self.execs.get(&id).into_iter().flatten();
-        execs.copied().rfind(|exec| *exec <= at).unwrap_or(0)
+        self.programs_of(id).map(|program| program.since).rfind(|it| *it <= at).unwrap_or(0)
     }
 
     fn next_exec(&self, id: ProcessId, at: u64) -> u64 {
-        let execs = self.execs.get(&id).into_iter().flatten();
-        execs.copied().find(|exec| *exec > at).unwrap_or(u64::MAX)
+        self.programs_of(id).map(|program| program.since).find(|it| *it > at).unwrap_or(u64::MAX)
     }
 }

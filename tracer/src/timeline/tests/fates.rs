@@ -193,6 +193,24 @@ fn a_java_program_that_has_asked_for_the_signal_is_not_killed_by_it() {
     assert_eq!((first.fate, first.runtime), (Fate::Handled, None));
 }
 
+/// Ruby: an exception that nothing catches, and then the signal again.
+#[test]
+fn ruby_that_raises_the_signal_again_was_killed_by_the_first() {
+    let told = Story::command()
+        .fork(0, 1, 10)
+        .exec(10, 10, "/usr/bin/ruby3.1")
+        .fork(11, 10, SENDER)
+        .handler(20, 10)
+        .hup_with(60, SENDER, 10, |g| g.handler = serving(7))
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .action(68, 10, Signal::HUP, DispositionKind::Default, 0)
+        .hup_with(69, 10, 10, |g| g.to_thread = true)
+        .killed(70, 10, Signal::HUP)
+        .told();
+    let first = told.signals()[0];
+    assert_eq!((first.fate, first.runtime), (Fate::Killed, Some(Runtime::Ruby)));
+}
+
 /// A shell or a daemon that tidies up and dies of the signal it was sent.
 #[test]
 fn a_handler_of_the_programs_own_that_raises_the_signal_again_is_no_runtimes() {

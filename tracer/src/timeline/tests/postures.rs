@@ -172,6 +172,16 @@ fn a_program_in_c_that_shares_a_handler_among_the_same_signals_is_no_virtual_mac
 }
 
 #[test]
+fn rubys_own_handler_is_as_fatal_as_none_until_the_program_sets_a_trap() {
+    let ruby = Story::command().fork(0, 1, 10).exec(10, 10, "/usr/bin/ruby3.1").until(100);
+    let ruby = ruby.handler(20, 10);
+    assert_eq!(ruby.told().exposure, [span(ExposureKind::Fatal, 0, 90)]);
+    let told = ruby.handler(50, 10).told();
+    assert_eq!(told.milestones.handler_ns, Some(40 * MS as i64));
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 40)]);
+}
+
+#[test]
 fn what_a_runtime_that_was_found_running_does_is_unknown_until_it_has_done_it() {
     let of_jvm = [1, 3, 4, 7, 8, 11, 13, 15, 25].map(|n| Signal::from_number(n).unwrap());
     let found = Story::unit().found(10, STARTER, DEMO, &of_jvm).until(100);
