@@ -2,6 +2,7 @@
 //! files. It gives observations like those of the kernel side, for the timeline.
 
 pub mod bus;
+mod heard;
 pub mod manager;
 mod private;
 pub mod properties;

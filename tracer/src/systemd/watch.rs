@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use futures_lite::StreamExt as _;
+use futures_lite::{StreamExt as _, future::poll_once};
 use tokio::{
     sync::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -19,8 +19,9 @@ use zbus::{Message, MessageStream};
 
 use super::{
     bus::{self, Bus},
+    heard::{Heard, Learned},
     manager::Manager,
-    properties::{self, Properties},
+    properties,
     unit_files::Found,
 };
 use crate::{
@@ -73,7 +74,7 @@ impl Watch {
     /// Watches a unit: its settings are told, and every state from now on.
     pub fn unit(&mut self, manager: &Manager, name: String, cgroup: String) {
         self.unanswered.insert(cgroup.clone());
-        let watched = Watched { name, cgroup, told_until: 0, has_facts: false };
+        let watched = Watched { name, cgroup, has_facts: false };
         // The task ends with the runtime, and not before.
         let _ = self.task(manager).send(Request::Watch(watched));
     }
@@ -86,6 +87,7 @@ impl Watch {
                 watched: BTreeMap::new(),
                 heard: HashMap::new(),
                 version: None,
+                has_come: false,
                 tell: self.tell.clone(),
             };
             tokio::spawn(attendant.attend(requests));
@@ -145,20 +147,10 @@ impl Watch {
     }
 }
 
-/// What systemd has told of a service, watched or not: one that is only now seen may be
-/// gone again, and systemd may have forgotten it.
-#[derive(Default)]
-struct Heard {
-    unit: Properties,
-    service: Properties,
-}
-
 /// A unit that is watched.
 struct Watched {
     name: String,
     cgroup: String,
-    /// `CLOCK_MONOTONIC` µs of the last state that was told.
-    told_until: u64,
     /// Whether systemd has told its settings.
     has_facts: bool,
 }
@@ -172,6 +164,8 @@ struct Attendant {
     heard: HashMap<String, Heard>,
     /// systemd's version.
     version: Option<String>,
+    /// It has come back to the bus, and knows nothing of who is to be told.
+    has_come: bool,
     tell: UnboundedSender<Observation>,
 }
 
@@ -219,26 +213,26 @@ impl Attendant {
         mut stream: MessageStream,
         requests: &mut UnboundedReceiver<Request>,
     ) -> Option<anyhow::Error> {
-        self.ask_all(bus).await;
+        self.ask_all(bus, &mut stream).await;
         loop {
+            if std::mem::take(&mut self.has_come) {
+                if let Err(error) = bus.renew().await {
+                    return Some(error);
+                }
+                self.ask_all(bus, &mut stream).await;
+            }
             tokio::select! {
                 request = requests.recv() => match request? {
                     Request::Watch(watched) => {
                         let object = self.watch(watched);
-                        self.ask(bus, &object).await;
+                        self.ask(bus, &mut stream, &object).await;
                     }
                     Request::Finish(done) => {
-                        self.ask_all(bus).await;
+                        self.ask_all(bus, &mut stream).await;
                         let _ = done.send(());
                     }
                 },
                 message = stream.next() => match message {
-                    Some(Ok(message)) if bus::has_come(&message) => {
-                        if let Err(error) = bus.renew().await {
-                            return Some(error);
-                        }
-                        self.ask_all(bus).await;
-                    }
                     Some(Ok(message)) => self.hear(&message),
                     Some(Err(error)) => return Some(error.into()),
                     None => return Some(anyhow::anyhow!("systemd closed the connection")),
@@ -255,33 +249,42 @@ impl Attendant {
         object
     }
 
-    async fn ask_all(&mut self, bus: &Bus) {
+    async fn ask_all(&mut self, bus: &Bus, stream: &mut MessageStream) {
         let objects: Vec<String> = self.watched.keys().cloned().collect();
         for object in objects {
-            self.ask(bus, &object).await;
+            self.ask(bus, stream, &object).await;
         }
     }
 
     /// Asks for everything about a unit, and tells it.
-    async fn ask(&mut self, bus: &Bus, object: &str) {
-        let Some(watched) = self.watched.get_mut(object) else {
+    async fn ask(&mut self, bus: &Bus, stream: &mut MessageStream, object: &str) {
+        let Some(watched) = self.watched.get(object) else {
             return;
         };
         let answer = async {
             bus.load(&watched.name).await?;
             let unit = bus.properties(object, bus::UNIT).await?;
             let service = bus.properties(object, bus::SERVICE).await?;
-            anyhow::Ok(Heard { unit, service })
+            anyhow::Ok((unit, service))
         };
-        match answer.await {
-            Ok(now) => {
-                let problem = properties::problem(&now.unit);
+        let answer = answer.await;
+        // What systemd had said before it answered comes first: it is older, and may be of
+        // starts that the answer does not know any more.
+        while let Some(Some(Ok(message))) = poll_once(stream.next()).await {
+            self.hear(&message);
+        }
+        let Some(watched) = self.watched.get_mut(object) else {
+            return;
+        };
+        match answer {
+            Ok((unit, service)) => {
+                let problem = properties::problem(&unit);
                 let systemd = self.version.clone();
-                let facts = || UnitFacts { systemd, ..properties::facts(&now.service) };
+                let facts = || UnitFacts { systemd, ..properties::facts(&service) };
                 let facts = problem.is_none().then(facts);
                 watched.has_facts |= facts.is_some();
                 tell_news(&self.tell, watched, facts, problem);
-                self.heard.insert(object.to_owned(), now);
+                self.heard.entry(object.to_owned()).or_default().answer(unit, service);
                 self.tell_states(object);
             }
             Err(error) => tell_news(&self.tell, watched, None, Some(format!("{error:#}"))),
@@ -291,6 +294,7 @@ impl Attendant {
     /// Takes in what systemd says by itself. It tells of the service first and then of
     /// the unit (`bus_unit_send_change_signal` in src/core/dbus-unit.c).
     fn hear(&mut self, message: &Message) {
+        self.has_come |= bus::has_come(message);
         let Some((object, interface, changed)) = bus::changed(message) else {
             return;
         };
@@ -298,38 +302,29 @@ impl Attendant {
             if self.heard.len() >= MAX_HEARD && !self.heard.contains_key(&object) {
                 self.heard.retain(|object, _| self.watched.contains_key(object));
             }
-            self.heard.entry(object).or_default().service.extend(changed);
+            self.heard.entry(object).or_default().service_changed(changed);
         } else if interface == bus::UNIT
             && let Some(heard) = self.heard.get_mut(&object)
         {
-            heard.unit.extend(changed);
+            heard.unit_changed(changed);
             self.tell_states(&object);
         }
     }
 
-    /// Tells the states of a unit that have not been told yet.
+    /// Tells the states of a watched unit that have not been told yet.
     fn tell_states(&mut self, object: &str) {
         let own_pids = self.manager.has_own_pids();
-        let (Some(watched), Some(heard)) = (self.watched.get_mut(object), self.heard.get(object))
+        let (Some(watched), Some(heard)) = (self.watched.get(object), self.heard.get_mut(object))
         else {
             return;
         };
-        let invocation_id = properties::invocation_id(&heard.unit);
         let (boot, monotonic) = (clock::boot_ns(), clock::monotonic_ns());
-        for since in properties::states(&heard.unit, &heard.service) {
-            // What it is now may have changed in the same state, such as the main process.
-            let is_now = since.state.sub_state.is_some();
-            let is_old = since.monotonic_us < watched.told_until
-                || (since.monotonic_us == watched.told_until && !is_now);
-            if is_old {
-                continue;
-            }
-            watched.told_until = since.monotonic_us;
+        for Learned { since, invocation_id } in heard.untold() {
             let at = (boot + since.monotonic_us * 1_000).saturating_sub(monotonic);
             let news = UnitNews {
                 cgroup: watched.cgroup.clone(),
                 state: Some(since.state),
-                invocation_id: invocation_id.clone(),
+                invocation_id,
                 own_pids,
                 ..UnitNews::default()
             };
