@@ -11,7 +11,7 @@ pub const SCOPE_LISTED: u32 = 1;
 
 /// How many signals [`Config::dispositions`] may hold: each costs the kernel side a
 /// look at every recorded event.
-pub const MAX_DISPOSITIONS: u32 = 8;
+pub const MAX_DISPOSITIONS: u32 = 9;
 
 /// Read-only settings of one capture.
 #[repr(C)]

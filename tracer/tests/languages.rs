@@ -40,6 +40,13 @@ File.write('/run/' + ARGV[0], '')
 sleep
 ";
 
+/// A script that cleans up when it ends, and never asks.
+const BASH: &str = "\
+trap 'rm /run/$1' EXIT
+: > /run/$1
+while :; do sleep 0.1; done
+";
+
 /// The same in JavaScript, which never asks.
 const JAVASCRIPT: &str = "\
 require('fs').writeFileSync('/run/script.up', '');
@@ -47,8 +54,8 @@ setInterval(() => {}, 60000);
 ";
 
 /// Being named here, the units stay loaded when they are over, and systemd remembers how.
-const KEEPER: &str =
-    "[Unit]\nAfter=plain.service asks.service script.service ruby.service traps.service\n";
+const KEEPER: &str = "[Unit]\nAfter=plain.service asks.service script.service ruby.service \
+                      traps.service bash.service\n";
 
 /// How long a service that announces nothing has to have run before its start counts as
 /// over, ns.
@@ -82,8 +89,11 @@ fn a_handler_of_the_runtimes_own_is_told_from_the_programs() {
     let script = unit("/usr/bin/node /shared/service.js");
     let ruby = unit("/usr/bin/ruby /shared/service.rb ruby.up");
     let traps = unit("/usr/bin/ruby /shared/service.rb traps.up HUP");
+    let bash = unit("/bin/bash /shared/service.bash bash.up");
     let files = [
         ("Service.java", JAVA),
+        ("service.bash", BASH),
+        ("bash.service", &*bash),
         ("service.rb", RUBY),
         ("ruby.service", &*ruby),
         ("traps.service", &*traps),
@@ -100,18 +110,19 @@ fn a_handler_of_the_runtimes_own_is_told_from_the_programs() {
          systemctl daemon-reload
          systemctl start keeper.target",
     );
-    let trace = Trace::start_in(&container, &["plain", "asks", "script", "ruby", "traps"]);
+    let trace = Trace::start_in(&container, &["plain", "asks", "script", "ruby", "traps", "bash"]);
     let shown = container.ask(
-        "for unit in plain asks script ruby traps; do
+        "for unit in plain asks script ruby traps bash; do
              systemctl start $unit
              while [ ! -e /run/$unit.up ]; do sleep 0.1; done
              systemctl reload $unit
          done
-         for unit in plain script ruby; do
+         for unit in plain script ruby bash; do
              while systemctl is-active --quiet $unit; do sleep 0.1; done
          done
          while [ ! -e /run/reloaded ] || [ ! -e /run/trapped ]; do sleep 0.1; done
-         systemctl show -p Id,Result,ExecMainStatus,ActiveState plain asks script ruby traps",
+         systemctl show -p Id,Result,ExecMainStatus,ActiveState \
+             plain asks script ruby traps bash",
     );
     let traced = trace.end();
     container.over();
@@ -143,12 +154,14 @@ fn a_handler_of_the_runtimes_own_is_told_from_the_programs() {
         assert_eq!(alerts(start), [""; 0], "{start:#}");
     }
 
-    let ruby = start(&traced, "ruby.service");
-    systemd_says(&["Id=ruby.service", "Result=success", "ExecMainStatus=1"]);
-    assert_eq!(ruby["outcome"]["signal"], "HUP");
-    assert_eq!(ruby["milestones"]["handler_ns"], Value::Null, "{ruby:#}");
-    assert_eq!(hups(ruby)[0]["runtime"], "ruby", "{ruby:#}");
-    assert_eq!(alerts(ruby), [due(ruby)], "{ruby:#}");
+    for (unit, runtime) in [("ruby.service", "ruby"), ("bash.service", "catch_all")] {
+        let start = start(&traced, unit);
+        systemd_says(&[&format!("Id={unit}"), "Result=success", "ExecMainStatus=1"]);
+        assert_eq!(start["outcome"]["signal"], "HUP");
+        assert_eq!(start["milestones"]["handler_ns"], Value::Null, "{start:#}");
+        assert_eq!(hups(start)[0]["runtime"], runtime, "{start:#}");
+        assert_eq!(alerts(start), [due(start)], "{start:#}");
+    }
 
     let script = start(&traced, "script.service");
     systemd_says(&["Id=script.service", "Result=success", "ExecMainStatus=1"]);

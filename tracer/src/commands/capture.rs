@@ -185,20 +185,21 @@ impl Recorded {
     const ALWAYS: [u32; 8] = [2, 3, 6, 9, 10, 11, 12, 15];
     /// What units reload by, besides HUP: USR1 USR2.
     const RELOADS: [u32; 2] = [10, 12];
-    /// The last signal that a runtime installs its catch-all handler for: by then the
-    /// kernel side sees how many share it.
-    const LAST: SignalSet = SignalSet::of(MAX_SIGNAL);
+    /// Signals that a runtime installs its catch-all handler for after HUP and the faults,
+    /// so that the kernel side sees by then how many share it: XFSZ, which bash has too, and
+    /// the last, which Go's runtime also blocks in the thread that passes signals on.
+    const TELLTALES: SignalSet = SignalSet::of(25).union(SignalSet::of(MAX_SIGNAL));
 
     /// Those that were asked for, and those that always are.
     pub fn asked(options: &Signals) -> Result<Self, Fault> {
         let asked = options.record.iter().copied().chain([options.reload()]);
         let dispositions = asked.fold(SignalSet::EMPTY, |set, signal| set.union(signal.set()));
-        let count = dispositions.union(Self::LAST).0.count_ones();
+        let count = dispositions.union(Self::TELLTALES).0.count_ones();
         if count > MAX_DISPOSITIONS {
             return Err(Fault::usage(format_args!(
                 "{} signals are too many to record: the limit is {}, the reload signal included",
                 dispositions.0.count_ones(),
-                MAX_DISPOSITIONS - 1
+                MAX_DISPOSITIONS - Self::TELLTALES.0.count_ones()
             )));
         }
         let always = Self::ALWAYS.into_iter().map(SignalSet::of);
@@ -219,7 +220,7 @@ impl Recorded {
         if options.signal.is_none() {
             for signal in Self::RELOADS.map(SignalSet::of) {
                 let more = recorded.dispositions.union(signal);
-                if more.union(Self::LAST).0.count_ones() <= MAX_DISPOSITIONS {
+                if more.union(Self::TELLTALES).0.count_ones() <= MAX_DISPOSITIONS {
                     recorded.dispositions = more;
                 }
             }
@@ -232,7 +233,7 @@ impl Recorded {
     pub fn request(&self, reach: Reach) -> Request {
         Request {
             signals: self.sent,
-            dispositions: self.dispositions.union(Self::LAST),
+            dispositions: self.dispositions.union(Self::TELLTALES),
             reach,
             buffer: self.buffer * 1024,
             backend: self.backend,

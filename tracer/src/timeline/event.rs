@@ -159,8 +159,8 @@ pub enum Consumer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Runtime {
-    /// One handler for nearly every signal, as the Go runtime installs; it kills
-    /// the process by the signal until the program asks for it.
+    /// One handler for nearly every signal, as the Go runtime installs, and bash for a trap
+    /// on EXIT; it kills the process by the signal until the program asks for it.
     CatchAll,
     /// A runtime's that passes some signals on to the program. Whether this one is among
     /// them can't be told until one comes.

@@ -10,9 +10,13 @@ use super::{
 };
 use crate::signal::Signal;
 
-/// From how many signals on a handler they share is a runtime's catch-all. Go's runtime
-/// has 60; a daemon that logs every fatal signal with one handler stays far below.
-const CATCH_ALL: u32 = 20;
+/// From how many signals on a handler they share is a runtime's catch-all, if the faults are
+/// among them. Go's runtime has 60; bash has 17 for a trap on EXIT
+/// (`initialize_terminating_signals` in its sig.c).
+const CATCH_ALL: u32 = 14;
+
+/// The faults: ILL BUS FPE SEGV.
+const FAULTS: SignalSet = set(&[4, 7, 8, 11]);
 
 /// How many signals the thread blocks that Go's runtime sets aside when the program asks
 /// for signals (`ensureSigM` in signal_unix.go): all that it may.
@@ -46,7 +50,13 @@ const fn set(signals: &[u32]) -> SignalSet {
 /// Whether a handler is a runtime's for nearly all signals.
 #[must_use]
 pub fn is_catch_all(handler: Handler) -> bool {
-    handler.serves.0.count_ones() >= CATCH_ALL
+    catches_all(handler.serves)
+}
+
+/// Whether these signals are so many, and among them those that no program has one handler
+/// for together with its reload signal.
+fn catches_all(signals: SignalSet) -> bool {
+    signals.0 & FAULTS.0 == FAULTS.0 && signals.0.count_ones() >= CATCH_ALL
 }
 
 /// Whether a handler of `signal` is that of a Java virtual machine, which shuts down on it
@@ -65,7 +75,7 @@ fn is_runtimes(caught: SignalSet) -> bool {
     let of_jvm = JVM_FAULTS.union(JVM_SHUTDOWN).union(SignalSet::of(JVM_BREAK));
     // Where INT was ignored, as in a shell's background, it stays so.
     let of_jvm = of_jvm.0 & !Signal::INT.set().0;
-    caught.0.count_ones() >= CATCH_ALL || caught.0 & of_jvm == of_jvm
+    catches_all(caught) || caught.0 & of_jvm == of_jvm
 }
 
 /// The exit code of a Java virtual machine that a signal has shut down.
@@ -106,7 +116,7 @@ impl Program {
 /// on to the program shows when one has come.
 #[derive(Debug, Default)]
 pub struct Runtimes {
-    /// When a handler was seen to be shared.
+    /// When the reload signal's handler was seen to be a catch-all.
     shared: HashMap<ProcessId, Vec<u64>>,
     /// When a process executed which programs. The next one ends the one before.
     programs: HashMap<ProcessId, Vec<Program>>,
@@ -155,7 +165,7 @@ impl Runtimes {
     }
 
     fn handler(&mut self, id: ProcessId, at: u64, handler: Handler, reload: Signal) {
-        if is_catch_all(handler) {
+        if is_catch_all(handler) && handler.serves.intersects(reload.set()) {
             self.shared.entry(id).or_default().push(at);
         }
         if is_jvms(handler, reload) {

@@ -172,6 +172,26 @@ fn a_program_in_c_that_shares_a_handler_among_the_same_signals_is_no_virtual_mac
 }
 
 #[test]
+fn bash_with_a_trap_on_exit_alone_dies_of_it() {
+    // HUP first, and XFSZ when 14 of the 17 have it.
+    let xfsz = Signal::from_number(25).unwrap();
+    let terminating = || {
+        let mut handler = serving(14);
+        handler.serves.0 |= xfsz.set().0;
+        handler
+    };
+    let bash = running().handler(20, 10);
+    let told = bash.action_with(21, 10, xfsz, DispositionKind::Handler, terminating()).told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 90)]);
+    // Where HUP has a trap, the handler of the others is none of its business.
+    let mut others = terminating();
+    others.serves.0 &= !Signal::HUP.set().0;
+    let bash = running().handler(20, 10);
+    let told = bash.action_with(21, 10, xfsz, DispositionKind::Handler, others).told();
+    assert_eq!(told.milestones.handler_ns, Some(10 * MS as i64));
+}
+
+#[test]
 fn rubys_own_handler_is_as_fatal_as_none_until_the_program_sets_a_trap() {
     let ruby = Story::command().fork(0, 1, 10).exec(10, 10, "/usr/bin/ruby3.1").until(100);
     let ruby = ruby.handler(20, 10);
