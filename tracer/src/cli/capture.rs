@@ -1,0 +1,106 @@
+//! Options of every command that captures: what, and what becomes of it.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use sigready::{probe::backend, report::Format, signal::Signal, timeline::document::Severity};
+
+use super::values::{buffer, signal};
+
+/// What is captured, and what becomes of it.
+#[derive(Clone, Debug, Args)]
+pub struct Output {
+    /// The format of the report; by default 'table', or what the name of FILE says.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write the report to FILE. An existing file stays whole until the new one is.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Exit with status 3 if there is an alert of this severity or a worse one.
+    #[arg(long, value_enum, default_value_t = FailOn::Error, value_name = "SEVERITY")]
+    pub fail_on: FailOn,
+}
+
+/// What is captured.
+#[derive(Clone, Debug, Args)]
+pub struct Signals {
+    /// The signal a reload sends; by default what the unit's own reload sends, if that is
+    /// known, else HUP.
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    pub signal: Option<Signal>,
+    /// Record what the service does on this signal too (repeatable, six at most).
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    pub record: Vec<Signal>,
+    /// Room for events that wait to be read, in KiB: a power of two. More helps where a
+    /// report says that events were lost.
+    #[arg(long, default_value_t = 4096, value_name = "KIB", value_parser = buffer)]
+    pub buffer: u32,
+    /// How handlers and messages are seen: from kernel functions (fentry), which show 32-bit
+    /// programs and io_uring too and cost others next to nothing, or at the syscalls
+    /// (tracepoint).
+    #[arg(long, value_enum, env = "SIGREADY_BACKEND", default_value_t = Backend::Auto)]
+    pub backend: Backend,
+}
+
+impl Signals {
+    /// The reload signal where no unit has one of its own.
+    #[must_use]
+    pub fn reload(&self) -> Signal {
+        self.signal.unwrap_or(Signal::HUP)
+    }
+}
+
+/// How handlers and messages are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// The best that loads on this kernel.
+    Auto,
+    /// Kernel functions; fail if those for handlers or messages can't be hooked.
+    Fentry,
+    /// Syscall tracepoints.
+    Tracepoint,
+}
+
+impl From<Backend> for backend::Wanted {
+    fn from(backend: Backend) -> Self {
+        match backend {
+            Backend::Auto => Self::Auto,
+            Backend::Fentry => Self::Only(backend::Backend::Fentry),
+            Backend::Tracepoint => Self::Only(backend::Backend::Tracepoint),
+        }
+    }
+}
+
+/// From which severity on alerts make the exit status 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Warnings and errors.
+    Warning,
+    /// Errors.
+    Error,
+    /// Nothing.
+    Never,
+}
+
+impl FailOn {
+    /// Whether an alert of this severity counts.
+    #[must_use]
+    pub fn includes(self, severity: Severity) -> bool {
+        match self {
+            Self::Warning => true,
+            Self::Error => severity == Severity::Error,
+            Self::Never => false,
+        }
+    }
+}
+
+/// What ends a trace before its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    /// READY=1 was sent.
+    Ready,
+    /// The main process exited.
+    Exit,
+    /// An alert at or above --fail-on.
+    Alert,
+}

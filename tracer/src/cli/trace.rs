@@ -1,0 +1,85 @@
+//! Options of `trace`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    capture::{Output, Signals, Until},
+    values::duration,
+};
+
+/// Shown below the options.
+pub(super) const EXAMPLES: &str = "\
+Ends with Ctrl-C, --duration or --until; the report is then written to stdout. Units in
+containers are found by their cgroups, from outside.
+
+Examples:
+  sigready trace nginx patroni --duration 1m
+  sigready trace 'postgresql@*.service' --until alert
+  sigready trace --restart --reload-during-start=kill patroni
+  sigready trace --user ada syncthing --until ready
+  sigready trace --pid 4711 --until exit
+  sigready trace --all --duration 5m --format json --output boot.json";
+
+/// Options of `trace`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true)
+    .args(["units", "pid", "cgroup", "all"]))]
+pub struct Trace {
+    /// Units by name or glob; '.service' may be left out.
+    #[arg(value_name = "UNIT")]
+    pub units: Vec<String>,
+    /// A process and what it starts (repeatable).
+    #[arg(long, value_name = "PID")]
+    pub pid: Vec<u32>,
+    /// Everything in a cgroup, by its path (repeatable).
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Vec<PathBuf>,
+    /// Every unit and container of this host.
+    #[arg(long, conflicts_with_all = ["units", "pid", "cgroup"])]
+    pub all: bool,
+    /// Wait for the next start: --until counts from it. Takes units too that this host
+    /// doesn't know yet, such as those of a container that will be started.
+    #[arg(long)]
+    pub wait: bool,
+    /// Ask systemd to restart the units, and trace them from the first fork; for 15 s
+    /// unless --until or --duration is given.
+    #[arg(long)]
+    pub restart: bool,
+    /// After --restart, reload them while they start: through systemd, as in 'systemctl
+    /// restart && systemctl reload', or by the signal itself, as a script with kill does.
+    #[arg(long, value_enum, value_name = "HOW", requires = "restart",
+        num_args = 0..=1, default_missing_value = "systemd")]
+    pub reload_during_start: Option<Reload>,
+    /// Trace units of the system below this directory, such as a container's root, and ask
+    /// its systemd about them. By default units of that name in any system are traced, and
+    /// the systemd that keeps a unit's cgroup is found and asked.
+    #[arg(long, value_name = "DIR", conflicts_with = "bus")]
+    pub root: Option<PathBuf>,
+    /// Trace units of this user's own systemd, by name or number.
+    #[arg(long, value_name = "USER", conflicts_with_all = ["root", "bus"])]
+    pub user: Option<String>,
+    /// Ask systemd through this D-Bus address: unix:path=/run/dbus/system_bus_socket
+    #[arg(long, value_name = "ADDRESS")]
+    pub bus: Option<String>,
+    /// End when this happens.
+    #[arg(long, value_enum)]
+    pub until: Option<Until>,
+    /// End after this long: 500ms, 90s, 5m.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    #[command(flatten)]
+    pub signals: Signals,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// How a unit is reloaded while it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reload {
+    /// `systemctl reload`, once the restart is done in systemd's eyes.
+    Systemd,
+    /// The reload signal to the main process, once it is there.
+    Kill,
+}

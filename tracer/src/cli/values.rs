@@ -1,0 +1,50 @@
+//! Values as people write them.
+
+use std::{str::FromStr as _, time::Duration};
+
+use sigready::signal::{Signal, UnknownSignal};
+
+/// A signal's name or number.
+pub(super) fn signal(text: &str) -> Result<Signal, UnknownSignal> {
+    text.parse()
+}
+
+/// A ring buffer's size, as the kernel wants it (bpf(2): a power of two of pages).
+pub(super) fn buffer(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(size) if size.is_power_of_two() && (4..=1 << 20).contains(&size) => Ok(size),
+        _ => Err("it must be a power of two from 4 to 1048576".to_owned()),
+    }
+}
+
+/// A time span as people write it.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    jiff::SignedDuration::from_str(text)
+        .ok()
+        .and_then(|span| Duration::try_from(span).ok())
+        .ok_or_else(|| format!("'{text}' is not a time: write 50ms, 10s, 2m or '1m 30s'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_a_power_of_two() {
+        assert_eq!(buffer("4096"), Ok(4096));
+        for text in ["0", "2", "5000", "-4", "many", "2097152"] {
+            assert!(buffer(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_people_write_them() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(duration("fast").is_err());
+    }
+}
