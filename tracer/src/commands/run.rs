@@ -43,8 +43,8 @@ pub fn run(options: &Run, talk: &Talk) -> Result<Verdict, Fault> {
     let recorded = Recorded::asked(&options.signals)?;
     let request = recorded.request(Reach::ChildrenOf(std::process::id()));
     // Before the first thread: attaching may use one with mounts of its own.
-    let anchor = clock::anchor();
     let mut attached = attach(&request)?;
+    let anchor = clock::anchor();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -48,8 +48,10 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
     let mut errand = Errand::asked(options, named.as_ref(), &wanted)?;
     let recorded = Recorded::of_units(&options.signals)?;
     let request = recorded.request(wanted.reach());
-    let anchor = clock::anchor();
     let mut attached = attach(&request)?;
+    wanted.list(&mut attached, &hierarchies)?;
+    // Of processes that are started from now on, everything is seen.
+    let anchor = clock::anchor();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -73,7 +75,6 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         let systemd = hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut capture = Capture::begin(asked, builder, &mut attached, anchor, systemd)?;
         privileges::drop_unneeded();
-        wanted.list(&mut attached, &hierarchies)?;
         capture.observe(hierarchies.scan().into_iter().map(path_known));
         capture.observe(procfs::snapshot(&hierarchies));
         let mut units = Units::new(options, named, &hierarchies);

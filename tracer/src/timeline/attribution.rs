@@ -156,7 +156,7 @@ impl Attribution {
         let Some(task) = fact_task(&fact).cloned() else {
             return;
         };
-        self.seat(&setup.scope, &task, at, &fact);
+        self.seat(setup, &task, at, &fact);
         self.store(setup, task.id, at, fact);
     }
 

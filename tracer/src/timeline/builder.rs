@@ -40,7 +40,7 @@ pub struct Setup {
     pub shown: SignalSet,
     /// The settings of the command under `run`.
     pub facts: Option<UnitFacts>,
-    /// One instant on both clocks.
+    /// One instant on both clocks: everything is seen of processes started since then.
     pub anchor: Anchor,
 }
 

@@ -148,7 +148,9 @@ fn send(id: ProcessId, signal: Signal) -> Result<()> {
 
 /// Restarts all units at once, and reloads each when its restart is done.
 async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> {
-    let bus = Bus::connect(&manager).await?;
+    let bus = Bus::connect(&manager).await.context(
+        "systemd can't be asked for a restart (units of a container need --root, a user's --user)",
+    )?;
     let mut ends = bus.jobs().await?;
     let mut restarts = HashMap::new();
     for unit in units {

@@ -2,6 +2,7 @@
 
 use super::Attribution;
 use crate::timeline::{
+    builder::Setup,
     document::ServiceKind,
     observation::{Environment, Fact, ProcessId, Task},
     processes::{Place, Seat},
@@ -14,8 +15,8 @@ const EXECUTOR: &str = "systemd-executor";
 
 impl Attribution {
     /// Finds a process's service, and its start if that can be told by now.
-    pub(super) fn seat(&mut self, scope: &Scope, task: &Task, at: u64, fact: &Fact) {
-        let id = task.id;
+    pub(super) fn seat(&mut self, setup: &Setup, task: &Task, at: u64, fact: &Fact) {
+        let (id, scope) = (task.id, &setup.scope);
         let Some(process) = self.processes.get(id).filter(|process| !process.ended) else {
             return;
         };
@@ -51,7 +52,8 @@ impl Attribution {
         };
         if let (true, Some(service)) = (moved, service) {
             self.leave(id);
-            self.arrive(id, parent, service, at, fact);
+            let is_new = task.start_ns >= setup.anchor.boot_ns;
+            self.arrive(id, parent, service, at, fact, is_new);
         } else if matches!(fact, Fact::CgroupAttach { .. }) && service.is_none() {
             self.move_out(id);
         }
@@ -85,7 +87,7 @@ impl Attribution {
         }
     }
 
-    /// A process comes into a service.
+    /// A process comes into a service. A new one was started during the capture.
     fn arrive(
         &mut self,
         id: ProcessId,
@@ -93,6 +95,7 @@ impl Attribution {
         service: usize,
         at: u64,
         fact: &Fact,
+        is_new: bool,
     ) {
         let with_parent = parent.and_then(|parent| match self.processes.seat(parent) {
             Some(Seat::In(of, start)) if of == service => Some(start),
@@ -111,7 +114,9 @@ impl Attribution {
             }
             // What the tracer started, or was pointed at, is the main process from the start.
             (_, None) if is_tree => self.join(id, service, at),
-            (Fact::Exec { .. } | Fact::Fork { .. } | Fact::CgroupAttach { .. }, None) => {
+            // Its exec is yet to come. The kernel tells of its move only after that is done:
+            // what it does on another CPU meanwhile is reported first.
+            (_, None) if is_new || is_arrival(fact) => {
                 if let Some(process) = self.processes.get_mut(id) {
                     // What waited in another unit goes with it.
                     let waited = match std::mem::replace(&mut process.place, Place::Outside) {
@@ -152,4 +157,9 @@ impl Attribution {
             }
         }
     }
+}
+
+/// Whether a fact is one that a process comes into a service by.
+fn is_arrival(fact: &Fact) -> bool {
+    matches!(fact, Fact::Exec { .. } | Fact::Fork { .. } | Fact::CgroupAttach { .. })
 }

@@ -9,7 +9,7 @@ use crate::{
         Selector,
         document::{OutcomeState, ServiceKind},
         event::{DispositionKind, What},
-        observation::{Fact, State, Task},
+        observation::{Fact, Handler, State, Task},
     },
 };
 
@@ -55,6 +55,24 @@ fn a_units_process_joins_it_when_systemd_moves_it_there() {
     assert_eq!(told.invocation_id.as_deref(), Some("a"));
     assert!(matches!(told.events[0].what, What::Cgroup { .. }));
     assert_eq!(told.milestones.handler_ns, Some(29 * MS as i64));
+}
+
+#[test]
+fn what_a_new_process_does_before_its_move_is_told_is_no_sign_that_it_was_there_before() {
+    let set = |story: Story| story.action(6, 10, Signal::HUP, DispositionKind::Default, 0);
+    let told = set(Story::unit().appear(5, 10)).start(7, 10, "/bin/demo", "a").told();
+    assert_eq!((told.joined_ns, told.milestones.exec_ns), (None, Some(0)));
+    assert_eq!(main_pid(&told), Some(10));
+    // One that was there before the capture is joined late.
+    let old = Story::unit().found(10, STARTER, "/elsewhere", &[]).appear(0, 11);
+    let mut task = old.task(11);
+    task.start_ns = 1;
+    task.id.start_ticks = 0;
+    let (signal, state) = (Signal::HUP, State::default());
+    let disposition = DispositionKind::Default;
+    let (once, handler) = (false, Handler::default());
+    let set = Fact::Disposition { task, signal, disposition, once, handler, state };
+    assert!(old.fact(6, set).told().joined_ns.is_some());
 }
 
 /// On a pure v2 host the moved task shows its new cgroup already at the attach.

@@ -178,6 +178,12 @@ impl Story {
         self.fact(at, Fact::Exec { task, filename: exe.clone(), exe, environment, state })
     }
 
+    /// A process is started where it is not seen, and is soon in `demo.service`.
+    pub fn appear(self, at: u64, pid: u32) -> Self {
+        let path = DEMO.to_owned();
+        self.born(at, STARTER, pid).fact(0, Fact::CgroupPath { hierarchy: 0, id: 1, path })
+    }
+
     /// systemd moves a process into a cgroup.
     pub fn attach(mut self, at: u64, pid: u32, path: &str) -> Self {
         if !self.processes.contains_key(&pid) {
