@@ -1,6 +1,7 @@
 //! sigready's development commands: `cargo xtask COMMAND`.
 
 mod apt;
+mod bench;
 mod ci;
 mod daemons;
 mod demo;
@@ -39,6 +40,8 @@ enum Command {
     Root(root::Options),
     /// Run the privileged tests on Debian's kernels, in virtual machines (as root).
     Vm(vm::Options),
+    /// Measure what a trace costs the host, as ratios of one run (as root).
+    Bench(bench::Options),
     /// Everything that has to hold before a change lands.
     Ci(ci::Options),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Root(options) => root::run(&options),
         Command::Vm(options) => vm::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Ci(options) => ci::run(&options),
     };
     match result {
