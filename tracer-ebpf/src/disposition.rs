@@ -18,7 +18,7 @@ use crate::{
 #[inline(always)]
 pub fn set(signal: u32) {
     let task = Task::current();
-    if !config().dispositions.contains(signal) || !scope::covers(task) {
+    if !config().dispositions.contains(signal) || !scope::covers_current() {
         return;
     }
     let Some(action) = task.action(signal) else {
@@ -47,7 +47,8 @@ pub fn set(signal: u32) {
 pub fn masked(before: SignalSet) {
     let task = Task::current();
     let after = task.mask();
-    if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) || !scope::covers(task) {
+    if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) || !scope::covers_current()
+    {
         return;
     }
     emit::record(Kind::Mask, || Mask {
@@ -79,7 +80,7 @@ pub fn taken(signal: u32) {
 #[inline(always)]
 fn consume(way: u32, signal: u32, set: SignalSet) {
     let task = Task::current();
-    if !set.intersects(config().dispositions) || !scope::covers(task) {
+    if !set.intersects(config().dispositions) || !scope::covers_current() {
         return;
     }
     emit::record(Kind::Consume, || Consume {

@@ -156,7 +156,7 @@ fn waited(result: i32) {
 /// that may be a notify socket.
 #[inline(always)]
 pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
-    if !scope::covers(Task::current()) {
+    if !scope::covers_current() {
         return;
     }
     let Some(address) = entered::new_destination(Entry::Function, role) else {

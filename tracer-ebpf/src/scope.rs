@@ -4,7 +4,11 @@
 //! unified hierarchy is. Children inherit the first; cgroups made below a listed
 //! one, or with a listed name, become listed as they are made.
 
-use aya_ebpf::{macros::map, maps::HashMap};
+use aya_ebpf::{
+    helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid},
+    macros::map,
+    maps::HashMap,
+};
 use tracer_common::{
     config::{CgroupKey, FNV_OFFSET, SCOPE_ALL, name_hash_step},
     event::Kind,
@@ -57,6 +61,17 @@ pub fn covers(task: Task) -> bool {
     everything()
         || lists_process(task.tgid())
         || lists_cgroup(CgroupKey { id: task.cgroup_id(), hierarchy: 0 })
+}
+
+/// The same for the thread that runs now, whose ids the kernel gives for the asking: this
+/// is all that a process out of scope pays for.
+#[inline(always)]
+pub fn covers_current() -> bool {
+    everything() || lists_process((bpf_get_current_pid_tgid() >> 32) as u32) || {
+        // SAFETY: a helper without arguments.
+        let id = unsafe { bpf_get_current_cgroup_id() };
+        lists_cgroup(CgroupKey { id, hierarchy: 0 })
+    }
 }
 
 /// A process was forked: it joins if its parent is listed. Whether it is reported.

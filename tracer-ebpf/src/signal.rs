@@ -133,7 +133,7 @@ fn masks(signal: u32, target: Task, to_process: bool) -> u32 {
 #[inline(always)]
 pub fn delivered(signal: u32, info: u64, action: u64) {
     let task = Task::current();
-    if signal == SIGKILL || !config().signals.contains(signal) || !scope::covers(task) {
+    if signal == SIGKILL || !config().signals.contains(signal) || !scope::covers_current() {
         return;
     }
     let action = Action::at(action);

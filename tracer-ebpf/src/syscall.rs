@@ -108,22 +108,29 @@ pub fn exit_sigtimedwait(context: &TracePointContext) {
     }
 }
 
-/// A send on `fd`: goes on only for AF_UNIX datagram sockets of processes in scope.
+/// A send on the descriptor that is the first argument: goes on only for AF_UNIX datagram
+/// sockets of processes in scope. What is to be remembered of it are the words of
+/// `arguments`; most threads that come here are out of scope, so nothing is read before.
 #[inline(always)]
-fn enter_send(entry: Entry, role: Role, fd: u64, arguments: [u64; 4]) {
-    if !scope::covers(Task::current()) {
+fn enter_send(
+    context: &TracePointContext,
+    entry: Entry,
+    role: Role,
+    arguments: impl FnOnce() -> [u64; 4],
+) {
+    if !scope::covers_current() {
         return;
     }
     let Some(address) = entered::new_destination(entry, role) else {
         return;
     };
-    let Some(socket) = notify::socket_of(fd) else {
+    let Some(socket) = notify::socket_of(argument(context, 0)) else {
         return;
     };
     if notify::peer_of(socket, address).is_none() {
         return;
     }
-    let [first, second, third, fourth] = arguments;
+    let [first, second, third, fourth] = arguments();
     remember(Call::Send, [first, second, third, fourth, entry as u64]);
     entered::remember_destination(address);
 }
@@ -131,35 +138,35 @@ fn enter_send(entry: Entry, role: Role, fd: u64, arguments: [u64; 4]) {
 /// `write(fd, buffer, length)`
 #[inline(always)]
 pub fn enter_write(context: &TracePointContext, role: Role) {
-    let arguments = [argument(context, 1), argument(context, 2), 0, 0];
-    enter_send(Entry::Write, role, argument(context, 0), arguments);
+    let arguments = || [argument(context, 1), argument(context, 2), 0, 0];
+    enter_send(context, Entry::Write, role, arguments);
 }
 
 /// `sendto(fd, buffer, length, flags, name, name_length)`
 #[inline(always)]
 pub fn enter_sendto(context: &TracePointContext, role: Role) {
     let arguments =
-        [argument(context, 1), argument(context, 2), argument(context, 4), argument(context, 5)];
-    enter_send(Entry::Sendto, role, argument(context, 0), arguments);
+        || [argument(context, 1), argument(context, 2), argument(context, 4), argument(context, 5)];
+    enter_send(context, Entry::Sendto, role, arguments);
 }
 
 /// `writev(fd, pieces, count)`
 #[inline(always)]
 pub fn enter_writev(context: &TracePointContext, role: Role) {
-    let arguments = [argument(context, 1), argument(context, 2), 0, 0];
-    enter_send(Entry::Writev, role, argument(context, 0), arguments);
+    let arguments = || [argument(context, 1), argument(context, 2), 0, 0];
+    enter_send(context, Entry::Writev, role, arguments);
 }
 
 /// `sendmsg(fd, message, flags)`
 #[inline(always)]
 pub fn enter_sendmsg(context: &TracePointContext, role: Role) {
-    enter_send(Entry::Sendmsg, role, argument(context, 0), [argument(context, 1), 0, 0, 0]);
+    enter_send(context, Entry::Sendmsg, role, || [argument(context, 1), 0, 0, 0]);
 }
 
 /// `sendmmsg(fd, messages, count, flags)`
 #[inline(always)]
 pub fn enter_sendmmsg(context: &TracePointContext, role: Role) {
-    enter_send(Entry::Sendmmsg, role, argument(context, 0), [argument(context, 1), 0, 0, 0]);
+    enter_send(context, Entry::Sendmmsg, role, || [argument(context, 1), 0, 0, 0]);
 }
 
 /// Leaving any of them.
