@@ -38,13 +38,7 @@ type Times = Vec<f64>;
 /// Runs the command.
 pub fn run(options: &Options) -> Result<()> {
     process::need_root("tracing with eBPF")?;
-    process::run(workspace::cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "sigready",
-    ]))?;
+    let sigready = workspace::sigready()?;
     let loads = load::all()?;
     let mut plain: Times = vec![f64::INFINITY; loads.len()];
     let mut meanwhile: Vec<Times> = vec![plain.clone(); SETTINGS.len()];
@@ -54,7 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
         eprintln!("round {round} of {}", options.rounds);
         measure(&loads, &mut plain)?;
         for (index, setting) in SETTINGS.iter().enumerate() {
-            let tracer = match Tracer::start(setting.arguments) {
+            let tracer = match Tracer::start(&sigready, setting.arguments) {
                 Ok(tracer) => tracer,
                 Err(error) if round == 1 => {
                     eprintln!("left out, {}: {error:#}", setting.name);

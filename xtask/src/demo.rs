@@ -33,14 +33,7 @@ struct Expected {
 pub fn run(_: &Options) -> Result<()> {
     process::need_root("tracing with eBPF")?;
     apt::install(&["python3"], "the demo")?;
-    process::run(workspace::cargo().args([
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "sigready",
-    ]))?;
-    let sigready = workspace::target().join("release/sigready");
+    let sigready = workspace::sigready()?;
 
     println!(
         "\nA service imports its modules, then installs its SIGHUP handler, then says READY=1.\n\

@@ -44,6 +44,13 @@ pub fn programs() -> Result<PathBuf> {
     Ok(directory)
 }
 
+/// Builds sigready as users have it, and gives its path.
+pub fn sigready() -> Result<PathBuf> {
+    let build = ["build", "--release", "--locked", "--package", "sigready"];
+    process::run(cargo().args(build))?;
+    Ok(target().join("release/sigready"))
+}
+
 /// The cargo that runs this, in the workspace's root.
 pub fn cargo() -> Command {
     cargo_at(&cargo_path())

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    path::Path,
     process::{Child, ChildStderr, Command, Stdio},
     thread,
 };
@@ -12,8 +13,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-
-use crate::workspace;
 
 /// A trace, attached.
 pub struct Tracer {
@@ -26,9 +25,9 @@ pub struct Tracer {
 
 impl Tracer {
     /// Starts one of a process that sleeps, unless the options name something else.
-    pub fn start(options: &[&str]) -> Result<Self> {
+    pub fn start(sigready: &Path, options: &[&str]) -> Result<Self> {
         let sleeper = Command::new("sleep").arg("infinity").spawn().context("cannot run sleep")?;
-        let mut command = Command::new(workspace::target().join("release/sigready"));
+        let mut command = Command::new(sigready);
         command.arg("trace").args(options).args(["--format", "json", "--output", "/dev/null"]);
         if !options.contains(&"--all") {
             command.args(["--pid", &sleeper.id().to_string()]);
