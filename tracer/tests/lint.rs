@@ -115,7 +115,10 @@ fn the_drop_in_brings_patroni_back_after_an_early_reload() {
     let (status, findings, _) = lint(&["--root", root.to_str().unwrap(), "patroni"]);
     assert_eq!(status, Some(3), "{findings:#}");
     let drop_in = &findings["units"][0]["findings"][0]["drop_in"];
+    // It is below the root that was named.
     let path = drop_in["path"].as_str().unwrap();
+    let path = path.strip_prefix(root.to_str().unwrap()).unwrap();
+    assert!(path.starts_with("/etc/systemd/system/"), "{path}");
     let scenario = format!(
         "ip link set lo up
          mkdir -p $(dirname {path})

@@ -31,7 +31,11 @@ pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
     };
     let place = Place {
         directory: files.own_directory(),
-        options: options.user.as_ref().map_or_else(String::new, |user| format!("--user {user}")),
+        options: match (&options.user, &options.root) {
+            (Some(user), _) => format!("--user {user}"),
+            (None, Some(root)) => format!("--root {}", root.display()),
+            (None, None) => String::new(),
+        },
     };
     let findings = Findings::of(units, &place);
     let text = match options.format {

@@ -97,7 +97,7 @@ pub struct DropIn {
 pub struct Place {
     /// Where their owner puts files of their own: `/etc/systemd/system`.
     pub directory: PathBuf,
-    /// The options by which sigready finds them: none, or `--user ada`.
+    /// The options by which sigready finds them: none, `--user ada`, or `--root DIR`.
     pub options: String,
 }
 

@@ -122,7 +122,7 @@ impl UnitFiles {
         }
     }
 
-    /// Where their owner puts files of their own, from the root.
+    /// Where their owner puts files of their own, as it is written outside of the root.
     #[must_use]
     pub fn own_directory(&self) -> PathBuf {
         let own = match self.whose {
@@ -130,7 +130,7 @@ impl UnitFiles {
             Whose::User { .. } => ".config/systemd/user",
         };
         let found = self.directories.iter().find(|directory| directory.ends_with(own));
-        Path::new("/").join(found.map_or(Path::new(own), PathBuf::as_path))
+        self.root.shown(found.map_or(Path::new(own), PathBuf::as_path))
     }
 
     /// Reads a unit.
