@@ -78,6 +78,17 @@ impl Manager {
         })
     }
 
+    /// The cgroup that it will keep, where that is known before it runs: a user's.
+    #[must_use]
+    pub fn cgroup_to_be(&self) -> Option<String> {
+        match self {
+            Self::Root { user: Some(uid), own_pids: false, .. } => {
+                Some(format!("/user.slice/user-{uid}.slice/user@{uid}.service"))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the two have the same root directory, however it is named, and user.
     fn is_same(&self, other: &Self) -> bool {
         let (Self::Root { root, user, .. }, Self::Root { root: its, user: their, .. }) =

@@ -50,6 +50,7 @@ impl Wanted {
                  after 'loginctl enable-linger {user}' (to trace its first start, add --wait)"
             )));
         }
+        let system = system.or_else(|| named.and_then(Manager::cgroup_to_be));
         let files = named.and_then(Manager::unit_files).or_else(|| Manager::host().unit_files());
         let read = |unit: &str| files.as_ref().map_or(Found::Nothing, |files| files.read(unit));
         let mut units = Vec::new();
