@@ -223,11 +223,13 @@ fn re_raised(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
         .collect();
     for (killer, killed_at, generate) in killers {
         let first = facts[..killer].iter().enumerate().rev().find(|(index, (at, fact))| {
-            killed_at - at <= RE_RAISE_NS
-                && matches!(fact, Fact::Generate(earlier)
-                    if earlier.signal == generate.signal
-                        && earlier.target.id == generate.target.id
-                        && !is_own(earlier))
+            matches!(fact, Fact::Generate(earlier)
+                if earlier.signal == generate.signal
+                    && earlier.target.id == generate.target.id
+                    && !is_own(earlier)
+                    // A runtime's may clean up first.
+                    && (killed_at - at <= RE_RAISE_NS
+                        || runtimes::is_catch_all(earlier.handler)))
                 && told.get(index).is_some_and(|outcome| outcome.fate == Fate::Handled)
         });
         if let Some((index, _)) = first {
@@ -240,20 +242,33 @@ fn re_raised(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
 /// A Java virtual machine that nobody has told otherwise shuts down on a signal and exits
 /// with a code that says which: the first one to come is what ended it.
 fn shut_down(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
+    let taken: Vec<(usize, u64, &Generate)> = facts
+        .iter()
+        .enumerate()
+        .filter_map(|(index, (at, fact))| match fact {
+            Fact::Generate(generate)
+                if runtimes::is_jvms(generate.handler, generate.signal)
+                    && told.get(&index).is_some_and(|it| it.fate == Fate::Handled) =>
+            {
+                Some((index, *at, generate.as_ref()))
+            }
+            _ => None,
+        })
+        .collect();
+    if taken.is_empty() {
+        return;
+    }
     for (exited_at, fact) in facts {
         let Fact::Exit { task, signal: None, code, .. } = fact else {
             continue;
         };
-        let first = facts.iter().enumerate().find(|(index, (at, fact))| {
+        let first = taken.iter().find(|(_, at, generate)| {
             at <= exited_at
-                && matches!(fact, Fact::Generate(generate)
-                    if generate.target.id == task.id
-                        && runtimes::is_jvms(generate.handler, generate.signal)
-                        && runtimes::jvm_exit_code(generate.signal) == *code)
-                && told.get(index).is_some_and(|outcome| outcome.fate == Fate::Handled)
+                && generate.target.id == task.id
+                && runtimes::jvm_exit_code(generate.signal) == *code
         });
-        if let Some((index, _)) = first {
-            told.insert(index, Outcome { fate: Fate::Killed, at: Some(*exited_at) });
+        if let Some((index, ..)) = first {
+            told.insert(*index, Outcome { fate: Fate::Killed, at: Some(*exited_at) });
         }
     }
 }

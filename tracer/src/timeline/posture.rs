@@ -112,13 +112,15 @@ impl<'a> Postures<'a> {
 
     /// The runtime, if it is one, that has installed a handler for the signal just now.
     fn installer(&self, id: ProcessId, at: u64, handler: Handler) -> Option<Runtime> {
-        if runtimes::is_jvms(handler, self.signal) {
-            // The same handler again is the program's wish: `Signal.handle()` in Java.
-            return (!self.get(id).caught).then_some(Runtime::Jvm);
+        let before = self.get(id);
+        // The same handler again is the program's wish: `Signal.handle()` in Java.
+        if !before.caught && runtimes::is_jvms_first(handler, self.signal) {
+            return Some(Runtime::Jvm);
         }
-        if self.runtimes.is_ruby(id, at) {
-            // It sets its own before the program begins; a trap sets it again.
-            return (!self.get(id).caught).then_some(Runtime::Ruby);
+        if self.runtimes.is_rubys(id, at, self.signal) {
+            // It sets its own before the program begins, unless the signal is ignored; a trap
+            // sets it again.
+            return (!before.caught && !before.ignored).then_some(Runtime::Ruby);
         }
         // Go leaves a HUP alone that was ignored from the start, as by nohup(1), until the
         // program asks for it.
@@ -131,8 +133,10 @@ impl<'a> Postures<'a> {
         let (id, posture) = match fact {
             Fact::Found { task, state, .. } => {
                 let mut posture = Posture::default().with(state, self.signal);
-                posture.runtime =
-                    self.runtimes.found(task.id, at, state.caught).filter(|_| posture.caught);
+                posture.runtime = self
+                    .runtimes
+                    .found(task.id, at, self.signal, state.caught)
+                    .filter(|_| posture.caught);
                 (task.id, posture)
             }
             Fact::Fork { child, state, parent } => {

@@ -11,9 +11,10 @@ use super::{
 use crate::signal::Signal;
 
 /// From how many signals on a handler they share is a runtime's catch-all, if the faults are
-/// among them. Go's runtime has 60; bash has 17 for a trap on EXIT
-/// (`initialize_terminating_signals` in its sig.c).
-const CATCH_ALL: u32 = 14;
+/// among them. Go's runtime has 60; bash has 17 for a trap on EXIT, in this order: HUP INT
+/// ILL TRAP ABRT FPE BUS SEGV SYS PIPE ALRM TERM XCPU XFSZ VTALRM USR1 USR2, without those
+/// that are ignored, as PIPE is under systemd (`initialize_terminating_signals` in its sig.c).
+const CATCH_ALL: u32 = 12;
 
 /// The faults: ILL BUS FPE SEGV.
 const FAULTS: SignalSet = set(&[4, 7, 8, 11]);
@@ -33,9 +34,13 @@ const JVM_FAULTS: SignalSet = set(&[4, 7, 8, 11, 13, 25]);
 /// (`java.lang.Terminator.setup`).
 const JVM_SHUTDOWN: SignalSet = set(&[1, 2, 15]);
 
-/// The signal on which it prints its threads, QUIT, by the handler that it also has for
-/// those that shut it down and for what programs ask for (`os::user_handler`).
-const JVM_BREAK: u32 = 3;
+/// The signal on which it prints its threads, QUIT. It has the same handler for those that
+/// shut it down and for what programs ask for (`os::user_handler`), set before or after them.
+const JVM_BREAK: SignalSet = set(&[3]);
+
+/// What Ruby's interpreter has a handler for before the program begins: HUP INT QUIT USR1 USR2
+/// ALRM TERM (`Init_signal` in its signal.c).
+const RUBYS: SignalSet = set(&[1, 2, 3, 10, 12, 14, 15]);
 
 const fn set(signals: &[u32]) -> SignalSet {
     let mut set = SignalSet::EMPTY;
@@ -66,13 +71,20 @@ pub fn is_jvms(handler: Handler, signal: Signal) -> bool {
     let has_faults = handler.faults.0 & JVM_FAULTS.0 == JVM_FAULTS.0;
     has_faults
         && !handler.faults.intersects(handler.serves)
-        && handler.serves.contains(JVM_BREAK)
         && signal.set().intersects(JVM_SHUTDOWN)
+}
+
+/// Whether it is as the virtual machine sets it first, before it serves anything that the
+/// program asks for.
+#[must_use]
+pub fn is_jvms_first(handler: Handler, signal: Signal) -> bool {
+    let own = JVM_SHUTDOWN.union(JVM_BREAK);
+    is_jvms(handler, signal) && handler.serves.0 & !own.0 == 0
 }
 
 /// Whether a process that catches these signals runs a language runtime.
 fn is_runtimes(caught: SignalSet) -> bool {
-    let of_jvm = JVM_FAULTS.union(JVM_SHUTDOWN).union(SignalSet::of(JVM_BREAK));
+    let of_jvm = JVM_FAULTS.union(JVM_SHUTDOWN).union(JVM_BREAK);
     // Where INT was ignored, as in a shell's background, it stays so.
     let of_jvm = of_jvm.0 & !Signal::INT.set().0;
     catches_all(caught) || caught.0 & of_jvm == of_jvm
@@ -124,6 +136,9 @@ pub struct Runtimes {
     delivered: HashMap<ProcessId, Vec<u64>>,
     /// When the process died of the reload signal.
     died: HashMap<ProcessId, u64>,
+    /// When another sent it the reload signal last, and when it did so itself.
+    sent: HashMap<ProcessId, u64>,
+    raised: HashMap<ProcessId, u64>,
     /// Those that were seen to be Java virtual machines.
     jvms: HashSet<ProcessId>,
     /// Those of them that exited as after the reload signal.
@@ -140,7 +155,13 @@ impl Runtimes {
                     found.handler(task.id, at, *handler, reload);
                 }
                 Fact::Generate(generate) => {
-                    found.handler(generate.target.id, at, generate.handler, reload);
+                    let id = generate.target.id;
+                    found.handler(id, at, generate.handler, reload);
+                    if generate.signal == reload {
+                        let own = generate.sender.as_ref().is_some_and(|sender| sender.id == id);
+                        let last = if own { &mut found.raised } else { &mut found.sent };
+                        last.insert(id, at);
+                    }
                 }
                 Fact::Exec { task, exe, .. } | Fact::Found { task, exe: Some(exe), .. } => {
                     found.programs.entry(task.id).or_default().push(Program::new(at, exe));
@@ -187,8 +208,15 @@ impl Runtimes {
 
     /// The runtime of a process that was found at `at`, catching these signals.
     #[must_use]
-    pub fn found(&self, id: ProcessId, at: u64, caught: SignalSet) -> Option<Runtime> {
-        let is_runtimes = is_runtimes(caught) || self.is_ruby(id, at) || self.of(id, at).is_some();
+    pub fn found(
+        &self,
+        id: ProcessId,
+        at: u64,
+        signal: Signal,
+        caught: SignalSet,
+    ) -> Option<Runtime> {
+        let is_runtimes =
+            is_runtimes(caught) || self.is_rubys(id, at, signal) || self.of(id, at).is_some();
         is_runtimes.then(|| self.forwards(id, at)).flatten()
     }
 
@@ -218,16 +246,21 @@ impl Runtimes {
     /// Whether the process did not die of the signal that came to its handler at `at`.
     #[must_use]
     pub fn is_proven(&self, id: ProcessId, at: u64) -> bool {
-        let died = self.died.get(&id);
-        // A virtual machine may take its time to shut down.
-        !self.shut_down.contains(&id)
-            && died.is_none_or(|died| died.saturating_sub(at) > RE_RAISE_NS)
+        let Some(died) = self.died.get(&id) else {
+            // A virtual machine may take its time to shut down.
+            return !self.shut_down.contains(&id);
+        };
+        // A script that cleans up first may take its time too: nothing else came meanwhile.
+        let was_last = self.sent.get(&id).is_none_or(|sent| *sent <= at);
+        let raised = self.raised.get(&id).is_some_and(|raised| (at..=*died).contains(raised));
+        !(was_last && raised) && died.saturating_sub(at) > RE_RAISE_NS
     }
 
-    /// Whether a process runs Ruby's interpreter.
+    /// Whether a process runs Ruby's interpreter, which has a handler of its own for `signal`.
     #[must_use]
-    pub fn is_ruby(&self, id: ProcessId, at: u64) -> bool {
-        self.programs_of(id).rfind(|program| program.since <= at).is_some_and(|it| it.is_ruby)
+    pub fn is_rubys(&self, id: ProcessId, at: u64, signal: Signal) -> bool {
+        let program = self.programs_of(id).rfind(|program| program.since <= at);
+        program.is_some_and(|it| it.is_ruby) && signal.set().intersects(RUBYS)
     }
 
     fn programs_of(&self, id: ProcessId) -> impl DoubleEndedIterator<Item = &Program> {

@@ -193,6 +193,22 @@ fn a_java_program_that_has_asked_for_the_signal_is_not_killed_by_it() {
     assert_eq!((first.fate, first.runtime), (Fate::Handled, None));
 }
 
+/// bash: what is to be done on EXIT may take its time.
+#[test]
+fn a_catch_all_handler_that_cleans_up_first_killed_by_the_signal_all_the_same() {
+    let told = running()
+        .action(20, 10, Signal::HUP, DispositionKind::Handler, 60)
+        .hup_with(60, SENDER, 10, |g| g.handler = serving(60))
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .action(3_061, 10, Signal::HUP, DispositionKind::Default, 0)
+        .hup_with(3_062, 10, 10, |g| g.to_thread = true)
+        .killed(3_063, 10, Signal::HUP)
+        .told();
+    let first = told.signals()[0];
+    assert_eq!((first.fate, first.runtime), (Fate::Killed, Some(Runtime::CatchAll)));
+    assert_eq!(told.milestones.handler_ns, None);
+}
+
 /// Ruby: an exception that nothing catches, and then the signal again.
 #[test]
 fn ruby_that_raises_the_signal_again_was_killed_by_the_first() {

@@ -1,11 +1,12 @@
 //! Dispositions through time, and the exposure and milestones that follow.
 
-use super::story::{DEMO, MS, STARTER, Story, jvms, serving};
+use super::story::{DEMO, MS, STARTER, Story, jvms, serving, signals};
 use crate::{
     signal::Signal,
     timeline::{
         document::{Exposure, ExposureKind},
         event::{Consumer, DispositionKind, Runtime, What},
+        observation::Handler,
     },
 };
 
@@ -155,12 +156,16 @@ fn what_is_set_up_under_a_mask_for_a_moment_is_not_blocked() {
 
 #[test]
 fn a_java_virtual_machines_own_handler_is_as_fatal_as_none_until_the_program_asks() {
-    let java = running().jvm_handler(20, 10);
-    assert_eq!(java.told().milestones.handler_ns, None);
-    assert_eq!(java.told().exposure, [span(ExposureKind::Fatal, 0, 90)]);
-    let told = java.jvm_handler(50, 10).told();
-    assert_eq!(told.milestones.handler_ns, Some(40 * MS as i64));
-    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 40)]);
+    // Older ones set QUIT only after HUP.
+    let early = Handler { serves: Signal::HUP.set(), ..jvms() };
+    for handler in [jvms(), early] {
+        let java = running().action_with(20, 10, Signal::HUP, DispositionKind::Handler, handler);
+        assert_eq!(java.told().milestones.handler_ns, None);
+        assert_eq!(java.told().exposure, [span(ExposureKind::Fatal, 0, 90)]);
+        let told = java.jvm_handler(50, 10).told();
+        assert_eq!(told.milestones.handler_ns, Some(40 * MS as i64));
+        assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 40)]);
+    }
 }
 
 #[test]
@@ -173,12 +178,11 @@ fn a_program_in_c_that_shares_a_handler_among_the_same_signals_is_no_virtual_mac
 
 #[test]
 fn bash_with_a_trap_on_exit_alone_dies_of_it() {
-    // HUP first, and XFSZ when 14 of the 17 have it.
+    // As it sets them under systemd, which has PIPE ignored, up to XFSZ.
     let xfsz = Signal::from_number(25).unwrap();
-    let terminating = || {
-        let mut handler = serving(14);
-        handler.serves.0 |= xfsz.set().0;
-        handler
+    let terminating = || Handler {
+        serves: signals(&[1, 2, 4, 5, 6, 8, 7, 11, 31, 14, 15, 24, 25]),
+        ..Handler::default()
     };
     let bash = running().handler(20, 10);
     let told = bash.action_with(21, 10, xfsz, DispositionKind::Handler, terminating()).told();
@@ -199,6 +203,19 @@ fn rubys_own_handler_is_as_fatal_as_none_until_the_program_sets_a_trap() {
     let told = ruby.handler(50, 10).told();
     assert_eq!(told.milestones.handler_ns, Some(40 * MS as i64));
     assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 40)]);
+}
+
+#[test]
+fn a_trap_after_nohup_is_the_programs_as_ruby_leaves_an_ignored_signal_alone() {
+    let ruby = Story::command().fork(0, 1, 10).exec(10, 10, "/usr/bin/ruby3.1").until(100);
+    let told = ruby
+        .action(12, 10, Signal::HUP, DispositionKind::Ignored, 0)
+        .handler(20, 10)
+        .action(21, 10, Signal::HUP, DispositionKind::Ignored, 0)
+        .handler(50, 10)
+        .told();
+    assert!(!told.exposure.contains(&span(ExposureKind::Fatal, 40, 90)), "{:?}", told.exposure);
+    assert_eq!(told.exposure.last().unwrap().to_ns, 40 * MS as i64);
 }
 
 #[test]

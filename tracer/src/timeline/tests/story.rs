@@ -38,10 +38,12 @@ pub fn serving(count: u32) -> Handler {
 /// A Java virtual machine's for what shuts it down, as OpenJDK 17 was seen to install it:
 /// HUP, QUIT and TERM have one handler, and ILL, BUS, FPE, SEGV, PIPE and XFSZ another.
 pub fn jvms() -> Handler {
-    let of = |numbers: &[u32]| {
-        numbers.iter().fold(SignalSet::EMPTY, |set, n| set.union(SignalSet::of(*n)))
-    };
-    Handler { serves: of(&[1, 3, 15]), faults: of(&[4, 7, 8, 11, 13, 25]) }
+    Handler { serves: signals(&[1, 3, 15]), faults: signals(&[4, 7, 8, 11, 13, 25]) }
+}
+
+/// A set of signals.
+pub fn signals(numbers: &[u32]) -> SignalSet {
+    numbers.iter().fold(SignalSet::EMPTY, |set, number| set.union(SignalSet::of(*number)))
 }
 
 /// Facts in the order they are told.
