@@ -1,6 +1,8 @@
 //! One activation as the rules read it: who the main process is, when it was
 //! ready, when it was going away, what it did with the reload signal when.
 
+use std::collections::BTreeSet;
+
 use crate::{
     signal::Signal,
     timeline::{
@@ -113,9 +115,10 @@ impl<'a> Case<'a> {
         self.service.signal.unwrap_or(self.capture.signal)
     }
 
-    /// Whether the unit's own settings say that a reload sends a signal.
+    /// Whether the unit's own settings say that a reload sends this signal, the one that the
+    /// timeline is drawn for.
     pub(super) fn reloads_by_signal(&self) -> bool {
-        self.facts().is_some_and(|facts| facts.reload_signal.is_some())
+        self.facts().is_some_and(|facts| facts.reload_signal == Some(self.reload_signal()))
     }
 
     pub(super) fn main(&self) -> Option<&'a ProcessRef> {
@@ -264,6 +267,23 @@ impl<'a> Case<'a> {
             at_ns <= at && state == "active"
         });
         known.then_some(active)
+    }
+
+    /// Whether a process that was started before `at` by one of the service's lived on then.
+    pub(super) fn has_descendants_at(&self, at: i64) -> bool {
+        let mut alive = BTreeSet::new();
+        for (_, event) in self.events().take_while(|(_, event)| event.at_ns <= at) {
+            match &event.what {
+                What::Fork { process, .. } => {
+                    alive.insert(process.pid);
+                }
+                What::Exit { process, .. } => {
+                    alive.remove(&process.pid);
+                }
+                _ => {}
+            }
+        }
+        alive.iter().any(|pid| self.main().is_none_or(|main| main.pid != *pid))
     }
 
     /// Whether READY=1 is still to be expected of this start.

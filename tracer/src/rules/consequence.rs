@@ -78,6 +78,8 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
         // The daemon is known from what started it only by systemd's word.
         "forking" => match case.was_active_at(at) {
             Some(true) => Stage::Started,
+            // A daemon that was left behind already may come up all the same.
+            Some(false) if case.has_descendants_at(at) => Stage::Unknown,
             Some(false) => Stage::Starting,
             None => Stage::Unknown,
         },

@@ -62,6 +62,10 @@ impl<'a> Case<'a> {
             // A death through the program's own handler is its own decision.
             (DispositionKind::Handler, _) if sent.runtime.is_none() => return None,
             (DispositionKind::Handler, Fate::Killed) => (true, self.reraised(reload)),
+            // It shuts down, or will have once its hooks have run.
+            (DispositionKind::Handler, Fate::Handled) if sent.runtime == Some(Runtime::Jvm) => {
+                (self.activation.milestones.exit_ns.is_some(), None)
+            }
             (DispositionKind::Handler, _) => (true, Some(self.reraised(reload)?)),
             (_, Fate::Killed) => (true, None),
             // It waits only because the process is stopped or traced.

@@ -179,6 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn a_java_virtual_machine_that_is_still_shutting_down_is_as_good_as_dead() {
+        let alerts = activation()
+            .unit("notify", "on-failure")
+            .exec(0)
+            .handler_of(1.ms(), Runtime::Jvm)
+            .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+            .by_handler_of(Runtime::Jvm)
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("would kill"), "{}", alerts[0].message);
+    }
+
+    #[test]
     fn with_unknown_settings_the_same_death_is_still_an_error() {
         let alerts = activation()
             .exec(0)

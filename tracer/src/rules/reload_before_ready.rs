@@ -3,7 +3,7 @@
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
 use crate::timeline::{
     document::{Alert, OutcomeState, Severity},
-    event::Fate,
+    event::{Fate, Runtime},
 };
 
 pub(super) struct ReloadBeforeReady;
@@ -35,6 +35,7 @@ fn is_early(case: &Case, reload: &Reload) -> bool {
     case.awaits_ready()
         && ready.is_none_or(|ready| reload.settled_ns() < ready)
         && reload.sent.fate == Fate::Handled
+        && !reload.sent.runtime.is_some_and(Runtime::kills)
         && case.deadly(reload).is_none()
         && !left_in_order(case)
 }

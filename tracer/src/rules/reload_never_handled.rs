@@ -195,6 +195,20 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_that_reloads_by_another_signal_than_was_looked_at_is_not_judged() {
+        let mut document = activation()
+            .unit("simple", "no")
+            .reloads_by("TSTP".parse().unwrap())
+            .exec(0)
+            .handler_of(1.ms(), Runtime::Ruby)
+            .fatal(0, 60.s())
+            .document();
+        document.services[0].signal = None;
+        crate::rules::judge(&mut document);
+        assert_eq!(document.services[0].activations[0].alerts, []);
+    }
+
+    #[test]
     fn it_is_not_told_before_the_start_is_surely_over() {
         let simple = activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
         simple.clone().ends_at(10.s(), EndedBy::Timeout).judged(&[]);
