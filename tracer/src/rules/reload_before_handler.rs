@@ -75,19 +75,20 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
 /// Why there was nothing to take it.
 fn what_it_met(case: &Case, deadly: &Deadly) -> String {
     let reload = &deadly.reload;
-    match (reload.sent.runtime, deadly.end) {
-        (Some(Runtime::Jvm), end) => {
+    match reload.sent.runtime {
+        Some(Runtime::Jvm) => {
             return format!(
                 "only the Java virtual machine's own handler was there, which shuts the program \
-                 down ({end})"
+                 down ({})",
+                deadly.end
             );
         }
-        (Some(_), _) => {
+        Some(_) => {
             return "only the language runtime's own handler was there, which passes the signal \
                     on to the default action"
                 .to_owned();
         }
-        (None, _) => {}
+        None => {}
     }
     if reload.sent.disposition == DispositionKind::Blocked {
         return "it waited while it was blocked and met the default action when it was unblocked"

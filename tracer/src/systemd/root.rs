@@ -2,12 +2,10 @@
 //! Followed from outside, a link in a container would lead to a file or a socket of the host.
 
 use std::{
-    fmt,
     fs::{self, File},
     io,
     os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use nix::{
@@ -17,10 +15,10 @@ use nix::{
 };
 
 /// A root directory.
-#[derive(Clone)]
+#[derive(Debug)]
 pub struct Root {
     path: PathBuf,
-    directory: Arc<OwnedFd>,
+    directory: OwnedFd,
 }
 
 /// Something below a root, held.
@@ -30,7 +28,7 @@ impl Root {
     /// Opens it: `/`, a directory with a system in it, `/proc/PID/root`.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let directory = Arc::new(open(path, flags, Mode::empty())?);
+        let directory = open(path, flags, Mode::empty())?;
         Ok(Self { path: path.to_owned(), directory })
     }
 
@@ -88,12 +86,6 @@ impl Reached {
     /// Opens it to be read.
     pub fn read(&self) -> io::Result<File> {
         File::open(self.path())
-    }
-}
-
-impl fmt::Debug for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Root").field(&self.path).finish()
     }
 }
 

@@ -87,6 +87,8 @@ pub enum Found {
 pub struct UnitFiles {
     root: Root,
     directories: Vec<PathBuf>,
+    /// The one for files of their owner's.
+    own: PathBuf,
     whose: Whose,
 }
 
@@ -94,7 +96,8 @@ impl UnitFiles {
     /// Those of the system below a root directory.
     pub fn of_system(root: &Path) -> io::Result<Self> {
         let directories = OF_SYSTEM.iter().map(PathBuf::from).collect();
-        Ok(Self { root: Root::open(root)?, directories, whose: Whose::System })
+        let own = "etc/systemd/system".into();
+        Ok(Self { root: Root::open(root)?, directories, own, whose: Whose::System })
     }
 
     /// Those of a user of this host.
@@ -109,8 +112,9 @@ impl UnitFiles {
             }
         };
         let directories = OF_USER.iter().map(directory).collect();
+        let own = user.home.join(".config/systemd/user");
         let whose = Whose::User { uid: user.uid };
-        Ok(Self { root: Root::open(Path::new("/"))?, directories, whose })
+        Ok(Self { root: Root::open(Path::new("/"))?, directories, own, whose })
     }
 
     /// Where they are, in words.
@@ -125,12 +129,7 @@ impl UnitFiles {
     /// Where their owner puts files of their own, as it is written outside of the root.
     #[must_use]
     pub fn own_directory(&self) -> PathBuf {
-        let own = match self.whose {
-            Whose::System => "etc/systemd/system",
-            Whose::User { .. } => ".config/systemd/user",
-        };
-        let found = self.directories.iter().find(|directory| directory.ends_with(own));
-        self.root.shown(found.map_or(Path::new(own), PathBuf::as_path))
+        self.root.shown(&self.own)
     }
 
     /// Reads a unit.
