@@ -6,10 +6,12 @@
 //! and `rules` are pure: no clock, no file, no kernel.
 
 pub mod explain;
+pub mod host;
 pub mod lint;
+pub mod model;
+pub mod observation;
 pub mod probe;
 pub mod report;
 pub mod rules;
-pub mod signal;
 pub mod systemd;
 pub mod timeline;

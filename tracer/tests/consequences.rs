@@ -8,9 +8,11 @@ use std::{collections::HashMap, fmt::Write as _, path::PathBuf, time::Duration};
 
 use container::{Container, Hierarchy, Results, newer_root, root};
 use sigready::{
+    model::{
+        signal::Signal,
+        unit::{ExitStatuses, UnitFacts},
+    },
     rules::result::{End, Stage, predict},
-    signal::Signal,
-    timeline::unit::{ExitStatuses, UnitFacts},
 };
 
 /// Runs as a service: leaves a mark, gets to its stage, and ends.

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use sigready::{probe::backend, report::Format, signal::Signal, timeline::document::Severity};
+use sigready::{
+    model::{document::Severity, signal::Signal},
+    probe::backend,
+    report::Format,
+};
 
 use super::values::{buffer, signal};
 

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
-use sigready::signal::{Signal, UnknownSignal};
+use sigready::model::signal::{Signal, UnknownSignal};
 
 use super::{
     capture::{Output, Signals, Until},

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr as _, time::Duration};
 
-use sigready::signal::{Signal, UnknownSignal};
+use sigready::model::signal::{Signal, UnknownSignal};
 
 /// A signal's name or number.
 pub(super) fn signal(text: &str) -> Result<Signal, UnknownSignal> {

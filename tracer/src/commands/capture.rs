@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::unistd::gethostname;
 use sigready::{
+    host::{clock, procfs},
+    model::{
+        document::{Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Tool, WallTime},
+        signal::Signal,
+    },
+    observation::Observation,
     probe::{
         attach::{Attached, Reach, Request},
         backend::{Backend, Wanted},
-        clock, procfs,
         stream::Stream,
     },
     rules,
-    signal::Signal,
-    timeline::{
-        Anchor, Builder, FreshMain, Progress,
-        document::{Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Tool, WallTime},
-        observation::Observation,
-    },
+    timeline::{Anchor, Builder, FreshMain, Progress},
 };
 use tracer_common::{
     config::MAX_DISPOSITIONS,

@@ -19,7 +19,7 @@ use nix::{
     },
     unistd::{Pid, User, initgroups, setgid, setsid, setuid},
 };
-use sigready::signal::Signal;
+use sigready::model::signal::Signal;
 use tokio::{process::Child as TokioChild, time::timeout};
 
 use super::{fault::Fault, notify_socket::NotifySocket};

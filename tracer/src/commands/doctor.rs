@@ -8,14 +8,14 @@ use nix::unistd::geteuid;
 use procfs::process::Process;
 use serde::Serialize;
 use sigready::{
+    host::cgroups::Hierarchies,
+    model::signal::Signal,
     probe::{
         attach::{Attached, Reach, Request, attach},
         backend::{Backend, Wanted},
         btf::{self, Btf},
-        cgroups::Hierarchies,
         layout, lockdown, tracefs,
     },
-    signal::Signal,
 };
 
 use super::{Verdict, fault::Fault, output, talk::Talk};

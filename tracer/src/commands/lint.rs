@@ -9,9 +9,9 @@ use std::{
 use anyhow::Context as _;
 use sigready::{
     lint::{Lint as Findings, Place},
+    model::unit::UnitFacts,
     report::{self, lint::table},
     systemd::unit_files::{self, Found, UnitFiles},
-    timeline::unit::UnitFacts,
 };
 
 use super::{Verdict, fault::Fault, output, talk::Talk, unit_names};

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::Context as _;
 use sigready::{
+    model::document::Document,
     report::{self, Format, Style},
-    timeline::document::Document,
 };
 
 use super::{Verdict, fault::Fault, talk::Talk};

@@ -4,17 +4,15 @@ use std::{io::stderr, path::Path, process::ExitStatus, time::Duration};
 
 use anyhow::{Context as _, Result};
 use sigready::{
-    probe::{
-        attach::{Attached, Reach, attach},
-        clock, procfs,
-    },
-    signal::Signal,
-    timeline::{
-        Builder, Scope, Setup,
+    host::{clock, procfs},
+    model::{
         document::{Document, EndedBy},
-        observation::{Fact, Observation},
+        signal::Signal,
         unit::{FactsSource, UnitFacts},
     },
+    observation::{Fact, Observation},
+    probe::attach::{Attached, Reach, attach},
+    timeline::{Builder, Scope, Setup},
 };
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 

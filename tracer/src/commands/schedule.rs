@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use sigready::{
-    signal::Signal,
-    timeline::{
+    model::{
         event::{Consumer, DispositionKind},
-        notify,
-        observation::{Fact, Observation},
+        signal::Signal,
     },
+    observation::{Fact, Observation},
+    timeline::notify,
 };
 
 use crate::cli::{Send, When};

@@ -8,17 +8,15 @@ use std::{io::stdout, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use sigready::{
-    probe::{
-        attach::attach,
+    host::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
     },
+    model::document::EndedBy,
+    observation::{Fact, Observation},
+    probe::attach::attach,
     systemd::manager::Manager,
-    timeline::{
-        Builder, Setup,
-        document::EndedBy,
-        observation::{Fact, Observation},
-    },
+    timeline::{Builder, Setup},
 };
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::timeline::{
+use crate::model::{
     document::{Severity, Tool},
     unit::UnitFacts,
 };
@@ -164,7 +164,7 @@ fn findings(name: &str, unit: &UnitFacts, place: &Place) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signal::Signal;
+    use crate::model::signal::Signal;
 
     /// Settings with systemd's defaults.
     fn unit(service_type: &str, restart: &str, reload: Option<Signal>) -> UnitFacts {

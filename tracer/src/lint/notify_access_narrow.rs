@@ -1,7 +1,7 @@
 //! The main process is a shell, and what it starts may not speak.
 
 use super::{Check, Finding, Place};
-use crate::timeline::{document::Severity, unit::UnitFacts};
+use crate::model::{document::Severity, unit::UnitFacts};
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-narrow",

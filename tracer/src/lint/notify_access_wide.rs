@@ -1,7 +1,7 @@
 //! Any process of the service may say READY=1, one that inherited the socket too.
 
 use super::{Check, Finding, Place};
-use crate::timeline::{document::Severity, unit::UnitFacts};
+use crate::model::{document::Severity, unit::UnitFacts};
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-wide",

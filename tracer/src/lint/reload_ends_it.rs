@@ -1,10 +1,7 @@
 //! The reload's signal is one that is there to end it: kill(1) without a name sends TERM.
 
 use super::{Check, Finding, Place};
-use crate::{
-    signal::Signal,
-    timeline::{document::Severity, unit::UnitFacts},
-};
+use crate::model::{document::Severity, signal::Signal, unit::UnitFacts};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-ends-it",

@@ -2,8 +2,8 @@
 
 use super::{Check, Finding, Place, reload_ends_it::ends};
 use crate::{
+    model::{document::Severity, unit::UnitFacts},
     rules::result::{Decider, End, Stage, predict},
-    timeline::{document::Severity, unit::UnitFacts},
 };
 
 pub(super) const CHECK: Check = Check {

@@ -1,7 +1,7 @@
 //! Nothing ends a start in which READY=1 never comes.
 
 use super::{Check, Finding, Place};
-use crate::timeline::{document::Severity, unit::UnitFacts};
+use crate::model::{document::Severity, unit::UnitFacts};
 
 pub(super) const CHECK: Check = Check {
     id: "start-without-limit",

@@ -20,7 +20,7 @@ use super::{
     layout::{self, Missing},
     refusal, tracefs, trial,
 };
-use crate::timeline::document::Fallback;
+use crate::model::document::Fallback;
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");

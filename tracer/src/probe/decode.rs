@@ -4,13 +4,13 @@ use bytemuck::{AnyBitPattern, pod_read_unaligned};
 use tracer_common::event::{self as wire, Kind};
 
 use crate::{
-    signal::Signal,
-    timeline::{
+    model::{
         event::{Consumer, DispositionKind},
-        observation::{
-            Datagram, Environment, Fact, Generate, GenerateResult, Observation, ProcessId, TICK_NS,
-            Task,
-        },
+        signal::Signal,
+    },
+    observation::{
+        Datagram, Environment, Fact, Generate, GenerateResult, Observation, ProcessId, TICK_NS,
+        Task,
     },
 };
 
@@ -87,6 +87,7 @@ fn fork(record: &wire::Fork) -> Fact {
     Fact::Fork {
         parent: task(&record.header.task),
         child: task(&record.child),
+        shares_handlers: false,
         state: record.state,
     }
 }
@@ -140,6 +141,7 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
         },
         si_code: record.si_code,
         disposition: kind,
+        mask_unknown: has(wire::BLOCKED_UNKNOWN),
         traced: has(wire::TARGET_TRACED),
         to_thread: has(wire::TO_THREAD),
         awaited: has(wire::TARGET_WAITING),
@@ -158,6 +160,7 @@ fn deliver(record: &wire::Deliver) -> Option<Fact> {
         signal: Signal::from_number(record.signal)?,
         disposition: disposition_kind(record.disposition)?,
         once: record.sa_flags & SA_RESETHAND != 0,
+        unkillable: false,
     })
 }
 

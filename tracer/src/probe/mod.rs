@@ -5,13 +5,10 @@
 pub mod attach;
 pub mod backend;
 pub mod btf;
-pub mod cgroups;
-pub mod clock;
 pub mod decode;
 pub mod hooks;
 pub mod layout;
 pub mod lockdown;
-pub mod procfs;
 pub mod refusal;
 pub mod scope;
 pub mod stream;

@@ -10,7 +10,7 @@ use aya::{
 };
 use tracer_common::config::name_hash;
 
-use super::cgroups::Cgroup;
+use crate::host::cgroups::Cgroup;
 
 /// Adds what is to be reported.
 pub struct ScopeMaps<'a> {

@@ -26,11 +26,13 @@ use tracer_common::{
 
 use super::{
     attach::{Attached, Reach},
-    clock, decode,
+    decode,
     hooks::first,
-    procfs,
 };
-use crate::timeline::observation::{Fact, Observation};
+use crate::{
+    host::{clock, procfs},
+    observation::{Fact, Observation},
+};
 
 /// Records taken from the ring at one go, so that a busy host can't hold the loop.
 const BATCH: usize = 4096;

@@ -7,7 +7,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::timeline::document::{Activation, Alert, OutcomeState, Service, Severity};
+use crate::model::document::{Activation, Alert, OutcomeState, Service, Severity};
 
 /// Text this wide reads well; wider terminals don't widen it.
 const WIDEST: usize = 100;

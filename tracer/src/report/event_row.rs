@@ -1,13 +1,13 @@
 //! One event in words.
 
 use super::{escape, paint::Ink, text, time};
-use crate::signal::Signal;
-use crate::timeline::{
+use crate::model::{
     document::Activation,
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
         What,
     },
+    signal::Signal,
 };
 
 /// The longest name shown of a process. The kernel's are 15 bytes; a document's may be anything.

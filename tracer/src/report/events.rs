@@ -11,7 +11,7 @@ use super::{
     time::Scale,
     view::View,
 };
-use crate::timeline::document::Activation;
+use crate::model::document::Activation;
 
 /// A list up to this long is shown whole.
 const WHOLE: usize = 30;

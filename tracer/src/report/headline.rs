@@ -6,7 +6,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::timeline::document::{Activation, ExposureKind, OutcomeState, ServiceKind, Severity};
+use crate::model::document::{Activation, ExposureKind, OutcomeState, ServiceKind, Severity};
 
 /// The headline, and what it is about.
 pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The document as JSON.
 
 use super::escape;
-use crate::timeline::document::Document;
+use crate::model::document::Document;
 
 /// Indented, with a newline at its end.
 pub fn render(document: &Document) -> String {

@@ -9,16 +9,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::escape;
-use crate::{
-    signal::Signal,
-    timeline::{
-        document::{
-            Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, SCHEMA,
-            Service, ServiceKind, Tool, WallTime,
-        },
-        event::{Event, ProcessRef},
-        unit::{UnitFacts, UnitState},
+use crate::model::{
+    document::{
+        Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, SCHEMA, Service,
+        ServiceKind, Tool, WallTime,
     },
+    event::{Event, ProcessRef},
+    signal::Signal,
+    unit::{UnitFacts, UnitState},
 };
 
 /// One line.

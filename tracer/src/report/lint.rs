@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     lint::{Finding, Lint, Unit},
-    timeline::document::Severity,
+    model::document::Severity,
 };
 
 /// Text this wide reads well.

@@ -31,7 +31,7 @@ pub use escape::text as escape;
 pub use read::{ReadError, read};
 pub use save::save;
 
-use crate::timeline::document::Document;
+use crate::model::document::Document;
 
 /// How a document is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -7,7 +7,7 @@ use super::{
     escape,
     jsonl::{Counts, Record},
 };
-use crate::timeline::document::{Document, SCHEMA};
+use crate::model::document::{Document, SCHEMA};
 
 /// What the schema's name is without its version.
 const FAMILY: &str = "sigready/timeline/v";

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::jsonl::Record;
 use crate::{
     lint::{self, Lint},
-    timeline::document::{Document, SCHEMA},
+    model::document::{Document, SCHEMA},
 };
 
 /// The schema of a document.

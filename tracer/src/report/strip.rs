@@ -15,7 +15,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::timeline::{
+use crate::model::{
     document::{Activation, ExposureKind, OutcomeState},
     event::{Fate, SignalSent, What},
 };

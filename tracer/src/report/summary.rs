@@ -7,7 +7,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::timeline::document::{Capture, Document, EndedBy, Severity};
+use crate::model::document::{Capture, Document, EndedBy, Severity};
 
 /// From so many activations on they are summed up.
 const MANY: usize = 3;

@@ -6,7 +6,7 @@ use super::{
     strip, summary, text,
     view::View,
 };
-use crate::timeline::document::Document;
+use crate::model::document::Document;
 
 /// Narrower terminals get lines of this width all the same.
 const NARROWEST: usize = 60;

@@ -1,11 +1,9 @@
 //! One activation, with all it takes to tell of it.
 
-use crate::{
+use crate::model::{
+    document::{Activation, Document, Service},
     signal::Signal,
-    timeline::{
-        document::{Activation, Document, Service},
-        unit::UnitFacts,
-    },
+    unit::UnitFacts,
 };
 
 /// An activation in its service and document.

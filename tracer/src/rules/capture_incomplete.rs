@@ -1,7 +1,7 @@
 //! Not everything was seen.
 
 use super::{Case, Finding, Rule, consequence, text};
-use crate::timeline::{
+use crate::model::{
     document::{Alert, Severity},
     event::What,
 };
@@ -74,8 +74,8 @@ fn kinds(case: &Case) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
+        model::event::What,
         rules::{judge, testing::*},
-        timeline::event::What,
     };
 
     const ID: &str = "capture-incomplete";

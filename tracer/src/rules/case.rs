@@ -3,15 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
+use crate::model::{
+    document::{Activation, Capture, ExposureKind, Service, ServiceKind},
+    event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What},
     signal::Signal,
-    timeline::{
-        document::{Activation, Capture, ExposureKind, Service, ServiceKind},
-        event::{
-            DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What,
-        },
-        unit::UnitFacts,
-    },
+    unit::UnitFacts,
 };
 
 /// After this long a start that announces no readiness counts as over. Long

@@ -5,7 +5,7 @@ use super::{
     result::{Decider, End, Prediction, ServiceResult, Stage, predict},
     text,
 };
-use crate::timeline::{document::OutcomeState, event::What, unit::UnitFacts};
+use crate::model::{document::OutcomeState, event::What, unit::UnitFacts};
 
 /// What begins every consequence that can't be told for sure.
 const UNKNOWN: &str = "The unit's settings are unknown";
@@ -319,7 +319,7 @@ pub(super) fn holes(case: &Case) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{rules::testing::*, signal::Signal};
+    use crate::{model::signal::Signal, rules::testing::*};
 
     #[test]
     fn an_unknown_restart_setting_is_answered_with_those_that_would() {

@@ -1,7 +1,7 @@
 //! What to change: short enough for a terminal. The pages under docs/rules have
 //! the long version.
 
-use crate::signal::Signal;
+use crate::model::signal::Signal;
 
 /// The handler comes too late.
 pub(super) fn handler_first(signal: Signal) -> String {

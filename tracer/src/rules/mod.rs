@@ -29,7 +29,7 @@ use std::cmp::Reverse;
 
 pub use case::Case;
 
-use crate::timeline::document::{Alert, Document, Severity};
+use crate::model::document::{Alert, Document, Severity};
 
 /// One thing that can be wrong with a start.
 pub trait Rule: Sync {

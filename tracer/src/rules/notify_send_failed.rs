@@ -7,7 +7,7 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::timeline::document::{Alert, Severity};
+use crate::model::document::{Alert, Severity};
 
 pub(super) struct NotifySendFailed;
 

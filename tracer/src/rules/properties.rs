@@ -3,15 +3,13 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{judge, testing::*};
-use crate::{
-    signal::Signal,
-    timeline::{
-        document::{Document, EndedBy, Exposure, ExposureKind, Milestones},
-        event::{
-            Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-            What,
-        },
+use crate::model::{
+    document::{Document, EndedBy, Exposure, ExposureKind, Milestones},
+    event::{
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+        What,
     },
+    signal::Signal,
 };
 
 fn time() -> impl Strategy<Value = i64> {

@@ -1,7 +1,7 @@
 //! READY=1 was said while the reload signal would still kill.
 
 use super::{Case, Finding, Rule, case::Stand, consequence, mend, text};
-use crate::timeline::document::{Alert, Severity};
+use crate::model::document::{Alert, Severity};
 
 pub(super) struct ReadyBeforeHandler;
 
@@ -70,9 +70,8 @@ fn order(handler: Option<Stand>, ready: i64) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
+        model::{document::EndedBy, event::Runtime, signal::Signal},
         rules::testing::*,
-        signal::Signal,
-        timeline::{document::EndedBy, event::Runtime},
     };
 
     const ID: &str = "ready-before-handler";

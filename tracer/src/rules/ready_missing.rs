@@ -1,7 +1,7 @@
 //! READY=1 was due and did not come.
 
 use super::{Case, Finding, Rule, case::Announced, consequence, ready_rejected, text};
-use crate::timeline::document::{Alert, EndedBy, Severity};
+use crate::model::document::{Alert, EndedBy, Severity};
 
 pub(super) struct ReadyMissing;
 
@@ -82,7 +82,10 @@ fn finding(case: &Case) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+    use crate::{
+        model::{document::EndedBy, signal::Signal},
+        rules::testing::*,
+    };
 
     const ID: &str = "ready-missing";
 

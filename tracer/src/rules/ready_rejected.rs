@@ -7,7 +7,7 @@ use super::{
     case::{Announced, Told},
     consequence, mend, text,
 };
-use crate::timeline::{
+use crate::model::{
     document::{Alert, Severity},
     event::NotifyMessage,
 };
@@ -79,7 +79,7 @@ fn finding(case: &Case, refused: &[Told]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, timeline::document::EndedBy};
+    use crate::{model::document::EndedBy, rules::testing::*};
 
     const ID: &str = "ready-rejected";
     const READY: &[(&str, &str)] = &[("READY", "1")];

@@ -2,11 +2,11 @@
 
 use super::{case::Case, result::End};
 use crate::{
-    signal::Signal,
-    timeline::{
+    model::{
         event::{DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
-        runtimes::jvm_exit_code,
+        signal::Signal,
     },
+    timeline::runtimes::jvm_exit_code,
 };
 
 /// A reload signal sent to the main process.

@@ -1,7 +1,7 @@
 //! The reload signal came before the handler.
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
-use crate::timeline::{
+use crate::model::{
     document::{Alert, Severity},
     event::{DispositionKind, Runtime},
 };
@@ -116,9 +116,11 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
+        model::{
+            event::{Fate, Runtime},
+            signal::Signal,
+        },
         rules::testing::*,
-        signal::Signal,
-        timeline::event::{Fate, Runtime},
     };
 
     const ID: &str = "reload-before-handler";

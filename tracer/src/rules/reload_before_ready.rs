@@ -1,7 +1,7 @@
 //! The reload signal came after the handler and before READY=1.
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
-use crate::timeline::{
+use crate::model::{
     document::{Alert, OutcomeState, Severity},
     event::{Fate, Runtime},
 };
@@ -79,7 +79,10 @@ fn finding(case: &Case, early: &[Reload]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+    use crate::{
+        model::{document::EndedBy, signal::Signal},
+        rules::testing::*,
+    };
 
     const ID: &str = "reload-before-ready";
 

@@ -1,7 +1,7 @@
 //! The reload signal came while it was ignored.
 
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
-use crate::timeline::{
+use crate::model::{
     document::{Alert, Severity},
     event::{DispositionKind, Fate},
 };
@@ -68,7 +68,10 @@ fn is_immune(case: &Case, before: Option<DispositionKind>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::event::Fate};
+    use crate::{
+        model::{event::Fate, signal::Signal},
+        rules::testing::*,
+    };
 
     const ID: &str = "reload-ignored";
 

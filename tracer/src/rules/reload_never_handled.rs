@@ -1,7 +1,7 @@
 //! The service reloads by a signal that it never takes.
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
-use crate::timeline::document::{Alert, OutcomeState, Severity};
+use crate::model::document::{Alert, OutcomeState, Severity};
 
 /// How long after the start a handler may still come when no reload has come.
 const GRACE_NS: i64 = 1_000_000_000;
@@ -105,12 +105,12 @@ fn without_reload(case: &Case) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use crate::{
-        rules::testing::*,
-        signal::Signal,
-        timeline::{
+        model::{
             document::EndedBy,
             event::{Fate, Runtime},
+            signal::Signal,
         },
+        rules::testing::*,
     };
 
     const ID: &str = "reload-never-handled";

@@ -5,7 +5,7 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::timeline::document::{Alert, Severity};
+use crate::model::document::{Alert, Severity};
 
 /// How long a reload may take within a capture before its READY=1 is missed.
 const RELOAD_NS: i64 = 1_000_000_000;
@@ -105,7 +105,10 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+    use crate::{
+        model::{document::EndedBy, signal::Signal},
+        rules::testing::*,
+    };
 
     const ID: &str = "reloading-malformed";
     const TIMED: &[(&str, &str)] = &[("RELOADING", "1"), ("MONOTONIC_USEC", "123456")];

@@ -5,9 +5,9 @@
 
 use std::fmt;
 
-use crate::{
+use crate::model::{
     signal::Signal,
-    timeline::unit::{ExitStatuses, UnitFacts},
+    unit::{ExitStatuses, UnitFacts},
 };
 
 /// systemd's `Result=` of a service.

@@ -1,7 +1,7 @@
 //! A reload signal waits, and nothing takes it.
 
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
-use crate::timeline::{
+use crate::model::{
     document::{Alert, Severity},
     event::{DispositionKind, Fate},
 };
@@ -74,7 +74,10 @@ fn finding(case: &Case, stuck: &[Reload]) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{rules::testing::*, signal::Signal, timeline::document::EndedBy};
+    use crate::{
+        model::{document::EndedBy, signal::Signal},
+        rules::testing::*,
+    };
 
     const ID: &str = "signal-stuck-pending";
 

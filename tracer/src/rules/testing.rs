@@ -4,23 +4,21 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::judge;
-use crate::{
-    signal::Signal,
-    timeline::{
-        document::{
-            Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host,
-            Milestones, Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Tool, WallTime,
-        },
-        event::{
-            Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-            What,
-        },
-        unit::{UnitFacts, UnitState},
+use crate::model::{
+    document::{
+        Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
+        Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Tool, WallTime,
     },
+    event::{
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+        What,
+    },
+    signal::Signal,
+    unit::{UnitFacts, UnitState},
 };
 
 /// What the tests of the rules name without a path.
-pub use crate::timeline::event::{
+pub use crate::model::event::{
     DispositionKind::*,
     Fate::{Coalesced, Dropped, Handled, Killed, Pending},
 };

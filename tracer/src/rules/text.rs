@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::timeline::{
+use crate::model::{
     document::Activation,
     event::{DispositionKind, ProcessRef},
 };

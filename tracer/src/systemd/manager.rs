@@ -12,7 +12,7 @@ use super::{
     unit_files::UnitFiles,
     user::{User, runtime_directory},
 };
-use crate::probe::cgroups::Hierarchies;
+use crate::host::cgroups::Hierarchies;
 
 /// Where every systemd keeps itself, below the cgroup it manages.
 const INIT_SCOPE: &str = "init.scope";

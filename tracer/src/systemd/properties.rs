@@ -6,9 +6,9 @@ use std::{collections::HashMap, fmt::Write as _};
 use zbus::zvariant::{Array, OwnedValue, Structure, Value};
 
 use super::reload;
-use crate::{
+use crate::model::{
     signal::Signal,
-    timeline::unit::{ExitStatuses, FactsSource, UnitFacts, UnitState},
+    unit::{ExitStatuses, FactsSource, UnitFacts, UnitState},
 };
 
 /// Properties by name.

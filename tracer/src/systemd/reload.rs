@@ -1,6 +1,6 @@
 //! The signal that a unit's reload sends.
 
-use crate::signal::Signal;
+use crate::model::signal::Signal;
 
 /// The signal that one of the command lines of `ExecReload=` sends to the main process.
 /// `None` if none is known to: a program may have its own way to reach the service, as

@@ -21,7 +21,7 @@ use super::{
     root::Root,
     user::{User, runtime_directory},
 };
-use crate::timeline::unit::UnitFacts;
+use crate::model::unit::UnitFacts;
 
 /// Where a system's unit files are, the first the strongest. systemd.unit(5).
 const OF_SYSTEM: [&str; 13] = [

@@ -25,11 +25,9 @@ use super::{
     unit_files::Found,
 };
 use crate::{
-    probe::clock,
-    timeline::{
-        observation::{Fact, Observation, UnitNews},
-        unit::UnitFacts,
-    },
+    host::clock,
+    model::unit::UnitFacts,
+    observation::{Fact, Observation, UnitNews},
 };
 
 /// How long after a connection failed or broke the next is tried: systemd may be starting,

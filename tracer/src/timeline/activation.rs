@@ -8,20 +8,24 @@ use super::{
     admission,
     builder::Anchor,
     collected::{Collected, fact_task},
-    document::{Activation, Milestones, Outcome, OutcomeState, WallTime},
-    event::{
-        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-        What,
-    },
     exposure::{self, Turn},
     fate, masks,
     notify::{self, Meaning},
-    observation::{Datagram, Fact, Generate, ProcessId, Task},
     posture::{Posture, Postures},
     runtimes::{self, Runtimes},
-    unit::{UnitFacts, UnitState},
 };
-use crate::signal::Signal;
+use crate::{
+    model::{
+        document::{Activation, Milestones, Outcome, OutcomeState, WallTime},
+        event::{
+            Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+            What,
+        },
+        signal::Signal,
+        unit::{UnitFacts, UnitState},
+    },
+    observation::{Datagram, Fact, Generate, ProcessId, Task},
+};
 
 /// What a timeline is made with besides the facts.
 pub struct Frame<'a> {

@@ -4,8 +4,10 @@
 use super::{
     collected::Collected,
     notify::{self, Message},
+};
+use crate::{
+    model::unit::UnitFacts,
     observation::{Datagram, ProcessId},
-    unit::UnitFacts,
 };
 
 /// So long after a message its sender may end without a doubt whether it was read, ns.

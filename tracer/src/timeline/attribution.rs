@@ -15,10 +15,12 @@ use self::known::Known;
 use super::{
     builder::Setup,
     collected::{Collected, fact_task},
-    document::ServiceKind,
-    observation::{Environment, Fact, Observation, ProcessId, Task},
     processes::{Place, Process, Processes, Seat},
     scope::Named,
+};
+use crate::{
+    model::document::ServiceKind,
+    observation::{Environment, Fact, Observation, ProcessId, Task},
 };
 
 /// Services that are kept.

@@ -10,12 +10,16 @@ use super::{
     activation::{self, Frame},
     attribution::{Attribution, Service as Attributed, Stage, Start},
     collected::Collected,
-    document::{Service, ServiceKind},
-    observation::{Fact, Observation, ProcessId},
     scope::{Named, Scope},
-    unit::UnitFacts,
 };
-use crate::signal::Signal;
+use crate::{
+    model::{
+        document::{Service, ServiceKind},
+        signal::Signal,
+        unit::UnitFacts,
+    },
+    observation::{Fact, Observation, ProcessId},
+};
 
 /// How much later than its time an observation may come: records of several CPUs
 /// overtake each other by microseconds.
@@ -116,7 +120,11 @@ impl Builder {
                 *self.losses.entry(kind.clone().into_owned()).or_default() += count;
                 return;
             }
-            Fact::Found { .. } | Fact::Left { .. } | Fact::CgroupPath { .. } | Fact::Unit(_) => {}
+            Fact::Found { .. }
+            | Fact::Left { .. }
+            | Fact::CgroupPath { .. }
+            | Fact::CgroupGone { .. }
+            | Fact::Unit(_) => {}
             _ => self.events += 1,
         }
         self.latest = self.latest.max(observation.at);

@@ -1,6 +1,6 @@
 //! The facts collected for one start of a service.
 
-use super::observation::{Datagram, Fact, ProcessId, Task};
+use crate::observation::{Datagram, Fact, ProcessId, Task};
 
 /// Facts kept of one activation; what comes after is counted, not kept.
 const MAX_FACTS: usize = 20_000;
@@ -145,10 +145,15 @@ pub fn fact_task(fact: &Fact) -> Option<&Task> {
         | Fact::Disposition { task, .. }
         | Fact::Mask { task, .. }
         | Fact::Consume { task, .. }
-        | Fact::Taken { task, .. } => Some(task),
+        | Fact::Taken { task, .. }
+        | Fact::ThreadExit { task, .. } => Some(task),
         Fact::Fork { child, .. } => Some(child),
         Fact::Generate(generate) => Some(&generate.target),
         Fact::Notify(datagram) => Some(&datagram.sender),
-        Fact::CgroupPath { .. } | Fact::Left { .. } | Fact::Unit(_) | Fact::Loss { .. } => None,
+        Fact::CgroupPath { .. }
+        | Fact::CgroupGone { .. }
+        | Fact::Left { .. }
+        | Fact::Unit(_)
+        | Fact::Loss { .. } => None,
     }
 }

@@ -1,10 +1,8 @@
 //! When the reload signal would have done harm, and the milestones of a start: both
 //! follow from the main process's posture through time.
 
-use super::{
-    document::{Exposure, ExposureKind},
-    posture::Posture,
-};
+use super::posture::Posture;
+use crate::model::document::{Exposure, ExposureKind};
 
 /// A change of the main process's posture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +104,7 @@ fn harm_of(posture: Posture) -> Option<ExposureKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::event::{Consumer, Runtime};
+    use crate::model::event::{Consumer, Runtime};
 
     const DEFAULT: Posture =
         Posture { ignored: false, caught: false, blocked: false, consumer: None, runtime: None };

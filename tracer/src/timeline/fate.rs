@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{
-    event::{DispositionKind, Fate},
+use super::runtimes;
+use crate::{
+    model::{
+        event::{DispositionKind, Fate},
+        signal::Signal,
+    },
     observation::{Fact, Generate, GenerateResult, ProcessId, Task},
-    runtimes,
 };
-use crate::signal::Signal;
 
 /// How soon a runtime that gives up on a signal sends it to itself again, ns.
 const RE_RAISE_NS: u64 = 100_000_000;

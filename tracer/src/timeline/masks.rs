@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tracer_common::signal::SignalSet;
 
-use super::observation::{Fact, ProcessId};
+use crate::observation::{Fact, ProcessId};
 
 /// How long a moment is, ns.
 const MOMENT_NS: u64 = 1_000_000;

@@ -11,18 +11,14 @@ pub mod admission;
 pub mod attribution;
 pub mod builder;
 pub mod collected;
-pub mod document;
-pub mod event;
 pub mod exposure;
 pub mod fate;
 pub mod masks;
 pub mod notify;
-pub mod observation;
 pub mod posture;
 pub mod processes;
 pub mod runtimes;
 pub mod scope;
-pub mod unit;
 
 pub use self::{
     builder::{Anchor, Builder, FreshMain, Progress, Setup},

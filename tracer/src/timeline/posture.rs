@@ -5,12 +5,16 @@ use std::collections::{HashMap, HashSet};
 use tracer_common::signal::SignalSet;
 
 use super::{
-    event::{Consumer, DispositionKind, Runtime},
     masks::Half,
-    observation::{Fact, Handler, ProcessId, State},
     runtimes::{self, Runtimes, is_forwarder},
 };
-use crate::signal::Signal;
+use crate::{
+    model::{
+        event::{Consumer, DispositionKind, Runtime},
+        signal::Signal,
+    },
+    observation::{Fact, Handler, ProcessId, State},
+};
 
 /// What a process does on the reload signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +143,7 @@ impl<'a> Postures<'a> {
                     .filter(|_| posture.caught);
                 (task.id, posture)
             }
-            Fact::Fork { child, state, parent } => {
+            Fact::Fork { child, state, parent, .. } => {
                 let mut posture = self.get(parent.id).with(state, self.signal);
                 // The child has the descriptors, but not the threads that wait.
                 posture.consumer = posture.consumer.filter(|way| *way == Consumer::Signalfd);
@@ -178,17 +182,26 @@ impl<'a> Postures<'a> {
             }
             // It came to the program, which is still there: the handler is its own. That of a
             // runtime which sets it again for the program needs no such proof.
-            Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: false }
-                if *signal == self.signal
-                    && !matches!(self.get(task.id).runtime, Some(Runtime::Jvm | Runtime::Ruby))
-                    && self.runtimes.is_proven(task.id, at) =>
+            Fact::Deliver {
+                task,
+                signal,
+                disposition: DispositionKind::Handler,
+                once: false,
+                ..
+            } if *signal == self.signal
+                && !matches!(self.get(task.id).runtime, Some(Runtime::Jvm | Runtime::Ruby))
+                && self.runtimes.is_proven(task.id, at) =>
             {
                 (task.id, Posture { runtime: None, ..self.get(task.id) })
             }
             // `SA_RESETHAND`: the kernel takes the handler away as it calls it.
-            Fact::Deliver { task, signal, disposition: DispositionKind::Handler, once: true }
-                if *signal == self.signal =>
-            {
+            Fact::Deliver {
+                task,
+                signal,
+                disposition: DispositionKind::Handler,
+                once: true,
+                ..
+            } if *signal == self.signal => {
                 (task.id, Posture { caught: false, runtime: None, ..self.get(task.id) })
             }
             _ => return None,

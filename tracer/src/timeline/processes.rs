@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::observation::{Fact, ProcessId, Task};
+use crate::observation::{Fact, ProcessId, Task};
 
 /// Paths of cgroups that are kept. The one with the smallest id, the oldest, goes first.
 const MAX_PATHS: usize = 65_536;

@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
-use super::{
-    event::{DispositionKind, Runtime},
+use crate::{
+    model::{
+        event::{DispositionKind, Runtime},
+        signal::Signal,
+    },
     observation::{Fact, Handler, ProcessId},
 };
-use crate::signal::Signal;
 
 /// From how many signals on a handler they share is a runtime's catch-all, if the faults are
 /// among them. Go's runtime has 60; bash has 17 for a trap on EXIT, in this order: HUP INT

@@ -2,7 +2,7 @@
 
 use globset::GlobMatcher;
 
-use super::document::ServiceKind;
+use crate::model::document::ServiceKind;
 
 /// What is observed.
 #[derive(Clone, Debug)]

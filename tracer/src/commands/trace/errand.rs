@@ -9,14 +9,15 @@ use nix::{
     unistd::Pid,
 };
 use sigready::{
-    probe::{cgroups::Hierarchies, procfs},
-    signal::Signal,
+    host::{cgroups::Hierarchies, procfs},
+    model::signal::Signal,
+    observation::ProcessId,
     systemd::{
         bus::{Bus, UNIT, object},
         manager::Manager,
         properties::{can_reload, unmet_conditions},
     },
-    timeline::{FreshMain, observation::ProcessId, scope::Named},
+    timeline::{FreshMain, scope::Named},
 };
 use tokio::task::JoinHandle;
 

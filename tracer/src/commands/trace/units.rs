@@ -6,9 +6,9 @@ use std::{
 };
 
 use sigready::{
-    probe::{cgroups::Hierarchies, clock},
+    host::{cgroups::Hierarchies, clock},
+    observation::{Fact, Observation, UnitNews},
     systemd::{manager::Manager, watch::Watch},
-    timeline::observation::{Fact, Observation, UnitNews},
 };
 
 use crate::{cli::Trace, commands::capture::Capture};

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use sigready::{
+    host::{cgroups::Hierarchies, procfs},
     probe::{
         attach::{Attached, Reach},
-        cgroups::Hierarchies,
-        procfs,
         scope::ScopeMaps,
     },
     systemd::{manager::Manager, unit_files::Found},

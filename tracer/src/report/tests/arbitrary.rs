@@ -4,19 +4,17 @@
 use proptest::{collection::vec, option, prelude::*};
 
 use super::fixtures;
-use crate::{
-    signal::Signal,
-    timeline::{
-        document::{
-            Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
-            OutcomeState, Service, ServiceKind, Severity, WallTime,
-        },
-        event::{
-            Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-            What,
-        },
-        unit::{ExitStatuses, FactsSource, UnitFacts},
+use crate::model::{
+    document::{
+        Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
+        OutcomeState, Service, ServiceKind, Severity, WallTime,
     },
+    event::{
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
+        What,
+    },
+    signal::Signal,
+    unit::{ExitStatuses, FactsSource, UnitFacts},
 };
 
 fn text() -> BoxedStrategy<String> {

@@ -1,17 +1,14 @@
 //! Documents as captures give them. Their alerts are literal: what the rules say
 //! is tested where the rules are.
 
-use crate::{
-    signal::Signal,
-    timeline::{
-        document::{
-            Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host,
-            Milestones, Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Severity, Tool,
-            WallTime,
-        },
-        event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
-        unit::UnitFacts,
+use crate::model::{
+    document::{
+        Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
+        Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Severity, Tool, WallTime,
     },
+    event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
+    signal::Signal,
+    unit::UnitFacts,
 };
 
 /// Nanoseconds of a (fractional) number of milliseconds.

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::{arbitrary, fixtures::all};
 use crate::{
+    model::document::Document,
     report::{Format, Style, read, render},
-    timeline::document::Document,
 };
 
 const FORMATS: [Format; 3] = [Format::Table, Format::Json, Format::Jsonl];

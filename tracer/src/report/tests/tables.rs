@@ -3,7 +3,7 @@
 use super::fixtures::{self, all};
 use crate::report::{Format, Style, render, text};
 
-fn table(document: &crate::timeline::document::Document, width: u16, color: bool) -> String {
+fn table(document: &crate::model::document::Document, width: u16, color: bool) -> String {
     render(document, Format::Table, Style { color, width })
 }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::specifiers::Specifiers;
 use crate::{
-    signal::Signal,
+    model::{
+        signal::Signal,
+        unit::{ExitStatuses, FactsSource, UnitFacts},
+    },
     systemd::reload,
-    timeline::unit::{ExitStatuses, FactsSource, UnitFacts},
 };
 
 /// The assignments of the `[Service]` section. A list has all of its values.

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
-use crate::signal::Signal;
+use crate::model::signal::Signal;
 
 /// A system with these files.
 fn system(files: &[(&str, &str)]) -> TempDir {

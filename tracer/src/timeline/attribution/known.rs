@@ -1,9 +1,9 @@
 //! What systemd has said of a service, and which start of it each state belongs to.
 
 use super::{Attribution, Service, Start};
-use crate::timeline::{
+use crate::{
+    model::unit::{UnitFacts, UnitState},
     observation::{ProcessId, UnitNews},
-    unit::{UnitFacts, UnitState},
 };
 
 /// States kept of one service; the oldest go first.

@@ -3,13 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Attribution, Start};
-use crate::timeline::{
-    admission,
-    builder::Setup,
-    collected::Collected,
-    notify,
+use crate::{
     observation::{Datagram, Environment, ProcessId},
-    processes::Place,
+    timeline::{admission, builder::Setup, collected::Collected, notify, processes::Place},
 };
 
 /// Starts of one service that are kept; the oldest goes first.

@@ -1,12 +1,14 @@
 //! Where a process belongs: its service, and the start of it.
 
 use super::Attribution;
-use crate::timeline::{
-    builder::Setup,
-    document::ServiceKind,
+use crate::{
+    model::document::ServiceKind,
     observation::{Environment, Fact, ProcessId, Task},
-    processes::{Place, Seat},
-    scope::{Named, Scope},
+    timeline::{
+        builder::Setup,
+        processes::{Place, Seat},
+        scope::{Named, Scope},
+    },
 };
 
 /// What systemd (255 and later) executes first in every process it starts. It executes

@@ -4,13 +4,13 @@ use globset::Glob;
 
 use super::story::{DEMO, MS, STARTER, Story};
 use crate::{
-    signal::Signal,
-    timeline::{
-        Selector,
+    model::{
         document::{OutcomeState, ServiceKind},
         event::{DispositionKind, What},
-        observation::{Fact, Handler, State, Task},
+        signal::Signal,
     },
+    observation::{Fact, Handler, State, Task},
+    timeline::Selector,
 };
 
 fn main_pid(told: &super::story::Told) -> Option<u32> {
@@ -208,7 +208,9 @@ fn a_child_put_into_another_cgroup_at_once_still_belongs_to_the_command() {
     let story = Story::command().fork(0, STARTER, 10).exec(10, 10, "/bin/demo");
     let child = Task { cgroup_id: 77, ..story.clone().fork(20, 10, 11).task(11) };
     let parent = story.task(10);
-    let told = story.fact(20, Fact::Fork { parent, child, state: State::default() }).told();
+    let told = story
+        .fact(20, Fact::Fork { parent, child, shares_handlers: false, state: State::default() })
+        .told();
     assert_eq!(told.events.len(), 3);
 }
 
@@ -314,7 +316,7 @@ fn mainpid_from_a_container_is_an_id_in_the_container() {
     let mut told = story.clone();
     told.observations.pop();
     let told = told
-        .fact(11, Fact::Fork { parent: inside(10, 1), child, state })
+        .fact(11, Fact::Fork { parent: inside(10, 1), child, shares_handlers: false, state })
         .datagram(20, 10, "MAINPID=7", |datagram| datagram.sender = inside(10, 1))
         .told();
     assert_eq!(main_pid(&told), Some(11));

@@ -4,12 +4,12 @@ use tracer_common::signal::SignalSet;
 
 use super::story::{MS, Story, jvms, serving};
 use crate::{
-    signal::Signal,
-    timeline::{
+    model::{
         document::OutcomeState,
         event::{Consumer, DispositionKind, Fate, Runtime},
-        observation::{Fact, GenerateResult},
+        signal::Signal,
     },
+    observation::{Fact, GenerateResult},
 };
 
 const SENDER: u32 = 5;

@@ -2,12 +2,12 @@
 
 use super::story::{DEMO, MS, STARTER, Story, jvms, serving, signals};
 use crate::{
-    signal::Signal,
-    timeline::{
+    model::{
         document::{Exposure, ExposureKind},
         event::{Consumer, DispositionKind, Runtime, What},
-        observation::Handler,
+        signal::Signal,
     },
+    observation::Handler,
 };
 
 fn running() -> Story {

@@ -7,16 +7,16 @@ use tracer_common::signal::SignalSet;
 
 use super::story::{BEGIN, DEMO, MS, Story, jvms, serving};
 use crate::{
-    signal::Signal,
-    timeline::{
-        Builder, Setup,
+    model::{
         document::{Activation, Service},
         event::{Consumer, DispositionKind},
-        observation::{
-            Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-            State, TICK_NS, Task,
-        },
+        signal::Signal,
     },
+    observation::{
+        Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
+        State, TICK_NS, Task,
+    },
+    timeline::{Builder, Setup},
 };
 
 /// Few processes, so that they meet; a pid may come again with a later start.
@@ -90,6 +90,7 @@ fn generate() -> impl Strategy<Value = Fact> {
                 result,
                 si_code: 0,
                 disposition,
+                mask_unknown: false,
                 traced: false,
                 to_thread,
                 awaited: false,
@@ -138,6 +139,7 @@ fn life() -> impl Strategy<Value = Fact> {
         (task(), task(), state()).prop_map(|(parent, child, state)| Fact::Fork {
             parent,
             child,
+            shares_handlers: false,
             state
         }),
         (task(), exe(), environment(), state()).prop_map(|(task, exe, environment, state)| {
@@ -162,7 +164,13 @@ fn signals() -> impl Strategy<Value = Fact> {
     prop_oneof![
         generate(),
         (task(), signal(), disposition(), any::<bool>()).prop_map(
-            |(task, signal, disposition, once)| Fact::Deliver { task, signal, disposition, once }
+            |(task, signal, disposition, once)| Fact::Deliver {
+                task,
+                signal,
+                disposition,
+                once,
+                unkillable: false
+            }
         ),
         (task(), signal(), disposition(), handler(), state()).prop_map(
             |(task, signal, disposition, handler, state)| Fact::Disposition {

@@ -1,7 +1,7 @@
 //! READY=1 and its like on the timeline.
 
 use super::story::{DEMO, MS, Story};
-use crate::timeline::event::{NotifyMessage, What};
+use crate::model::event::{NotifyMessage, What};
 
 fn running() -> Story {
     Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10)

@@ -7,17 +7,17 @@ use globset::Glob;
 use tracer_common::signal::SignalSet;
 
 use crate::{
-    signal::Signal,
-    timeline::{
-        Anchor, Builder, Scope, Selector, Setup,
+    model::{
         document::{Activation, Service},
         event::{Consumer, DispositionKind, Event, SignalSent, What},
-        observation::{
-            Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-            State, TICK_NS, Task,
-        },
+        signal::Signal,
         unit::UnitFacts,
     },
+    observation::{
+        Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
+        State, TICK_NS, Task,
+    },
+    timeline::{Anchor, Builder, Scope, Selector, Setup},
 };
 
 /// ns in a ms.
@@ -151,7 +151,7 @@ impl Story {
         let story = self.born(at, parent, pid);
         let (parent, child) = (story.task(parent), story.task(pid));
         let state = story.processes[&pid].state;
-        story.fact(at, Fact::Fork { parent, child, state })
+        story.fact(at, Fact::Fork { parent, child, shares_handlers: false, state })
     }
 
     pub fn exec(self, at: u64, pid: u32, exe: &str) -> Self {
@@ -310,6 +310,7 @@ impl Story {
             result: if ignored { GenerateResult::Ignored } else { GenerateResult::Queued },
             si_code: 0,
             disposition,
+            mask_unknown: false,
             traced: false,
             to_thread: false,
             awaited: false,
@@ -322,7 +323,10 @@ impl Story {
 
     pub fn deliver(self, at: u64, pid: u32, disposition: DispositionKind, once: bool) -> Self {
         let task = self.task(pid);
-        self.fact(at, Fact::Deliver { task, signal: Signal::HUP, disposition, once })
+        self.fact(
+            at,
+            Fact::Deliver { task, signal: Signal::HUP, disposition, once, unkillable: false },
+        )
     }
 
     pub fn taken(self, at: u64, pid: u32) -> Self {

@@ -2,13 +2,13 @@
 
 use super::story::{DEMO, Story};
 use crate::{
-    signal::Signal,
-    timeline::{
+    model::{
         document::Activation,
         event::{Event, What},
-        observation::{Fact, UnitNews},
+        signal::Signal,
         unit::{UnitFacts, UnitState},
     },
+    observation::{Fact, UnitNews},
 };
 
 /// News of `demo.service` in its start `invocation`.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::signal::Signal;
+use crate::model::signal::Signal;
 
 /// A unit's settings, in systemd's own words. Each is null where it is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 
 use tracer_common::signal::SignalSet;
 
-use super::{
+use crate::model::{
     event::{Consumer, DispositionKind},
+    signal::Signal,
     unit::{UnitFacts, UnitState},
 };
-use crate::signal::Signal;
 
 /// Clock ticks per second of the start times in /proc (`USER_HZ`, 100 everywhere).
 pub const TICK_NS: u64 = 10_000_000;
@@ -102,12 +102,24 @@ pub enum Fact {
         /// From the hierarchy's root.
         path: String,
     },
+    /// A cgroup was removed.
+    CgroupGone {
+        /// 0 for the unified hierarchy.
+        hierarchy: u32,
+        /// Id in that hierarchy.
+        id: u64,
+        /// From the hierarchy's root.
+        path: String,
+    },
     /// A process was started.
     Fork {
         /// Who started it.
         parent: Task,
         /// The new process.
         child: Task,
+        /// Whether the two have one table of handlers until one of them executes
+        /// (`CLONE_SIGHAND` without `CLONE_THREAD`).
+        shares_handlers: bool,
         /// The signal state it starts with.
         state: State,
     },
@@ -137,6 +149,14 @@ pub enum Fact {
         /// The signal state it ended with.
         state: State,
     },
+    /// A thread ended, and its process goes on. Told only of one with signals that wait for it
+    /// alone: they go with it.
+    ThreadExit {
+        /// The thread.
+        task: Task,
+        /// What waited for it.
+        pending: SignalSet,
+    },
     /// A signal was generated.
     Generate(Box<Generate>),
     /// A thread took a signal from its queue.
@@ -149,6 +169,8 @@ pub enum Fact {
         disposition: DispositionKind,
         /// `SA_RESETHAND` was set: the disposition is the default from here on.
         once: bool,
+        /// The process is an init, which no default action ends (`SIGNAL_UNKILLABLE`).
+        unkillable: bool,
     },
     /// A process set what it does on a signal.
     Disposition {
@@ -252,6 +274,9 @@ pub struct Generate {
     pub si_code: i32,
     /// The target's disposition, blocked in every thread and init's immunity included.
     pub disposition: DispositionKind,
+    /// There were more threads than the kernel side looks at, so whether all of them block
+    /// it is not known: `disposition` is what holds for one that doesn't.
+    pub mask_unknown: bool,
     /// The target was being traced with ptrace.
     pub traced: bool,
     /// Sent to one thread.

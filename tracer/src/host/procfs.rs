@@ -5,9 +5,9 @@ use std::path::Path;
 use procfs::process::{self, Process, Status};
 use tracer_common::signal::SignalSet;
 
-use super::{cgroups::Hierarchies, clock};
-use crate::timeline::observation::{
-    Environment, Fact, Observation, ProcessId, State, TICK_NS, Task,
+use crate::{
+    host::{cgroups::Hierarchies, clock},
+    observation::{Environment, Fact, Observation, ProcessId, State, TICK_NS, Task},
 };
 
 /// The parent of kernel threads.

@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{
+use crate::model::{
     event::{Event, ProcessRef},
+    signal::Signal,
     unit::{UnitFacts, UnitState},
 };
-use crate::signal::Signal;
 
 /// The `schema` of every document this version writes.
 pub const SCHEMA: &str = "sigready/timeline/v1";

@@ -124,7 +124,7 @@ impl JsonSchema for Signal {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::model::signal::*;
 
     #[test]
     fn every_signal_reads_back_from_its_own_name() {

@@ -1,0 +1,6 @@
+//! What the host says of itself without eBPF and without systemd: its clocks, its cgroups,
+//! its processes.
+
+pub mod cgroups;
+pub mod clock;
+pub mod procfs;
