@@ -323,3 +323,29 @@ pub struct Datagram {
     /// 0, or the errno of the send.
     pub errno: i32,
 }
+
+/// The task a fact is about: of a fork the child, of a signal its target, of a message its
+/// sender.
+#[must_use]
+pub fn fact_task(fact: &Fact) -> Option<&Task> {
+    match fact {
+        Fact::Found { task, .. }
+        | Fact::CgroupAttach { task, .. }
+        | Fact::Exec { task, .. }
+        | Fact::Exit { task, .. }
+        | Fact::ThreadExit { task, .. }
+        | Fact::Deliver { task, .. }
+        | Fact::Disposition { task, .. }
+        | Fact::Mask { task, .. }
+        | Fact::Consume { task, .. }
+        | Fact::Taken { task, .. } => Some(task),
+        Fact::Fork { child, .. } => Some(child),
+        Fact::Generate(generate) => Some(&generate.target),
+        Fact::Notify(datagram) => Some(&datagram.sender),
+        Fact::CgroupPath { .. }
+        | Fact::CgroupGone { .. }
+        | Fact::Left { .. }
+        | Fact::Unit(_)
+        | Fact::Loss { .. } => None,
+    }
+}

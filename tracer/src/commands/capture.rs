@@ -7,7 +7,10 @@ use nix::unistd::gethostname;
 use sigready::{
     host::{clock, procfs},
     model::{
-        document::{Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Tool, WallTime},
+        document::{
+            Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Service, Severity, Tool,
+            WallTime,
+        },
         signal::Signal,
     },
     observation::Observation,
@@ -26,6 +29,9 @@ use tracer_common::{
 
 use super::fault::Fault;
 use crate::cli::{FailOn, Signals};
+
+/// Processes that are looked at in one go, for what became of signals that wait for them.
+const MAX_LOOKS: usize = 256;
 
 /// What was asked for.
 pub struct Asked {
@@ -105,21 +111,35 @@ impl Capture {
         units
     }
 
-    /// Whether an alert that counts is there already. Judges everything anew, so it is
-    /// for every now and then.
-    pub fn has_alert(&self, fail_on: FailOn) -> bool {
-        self.document(EndedBy::Until)
-            .services
-            .iter()
-            .flat_map(|service| &service.activations)
-            .flat_map(|activation| &activation.alerts)
-            .any(|alert| fail_on.includes(alert.severity))
+    /// Whether an alert that counts is there already. With `all`, starts without news are
+    /// judged too: time alone may have made an alert of them.
+    pub fn has_alert(&mut self, fail_on: FailOn, all: bool) -> bool {
+        let looked: Vec<Observation> =
+            self.builder.awaited().into_iter().take(MAX_LOOKS).filter_map(procfs::left).collect();
+        self.observe(looked);
+        let now = clock::boot_ns();
+        self.builder.advance(now);
+        let mut document = self.frame(EndedBy::Until, now);
+        document.services = self.builder.news(now, all);
+        rules::judge(&mut document);
+        worst(&document.services).is_some_and(|worst| fail_on.includes(worst))
+    }
+
+    /// Has the starts judged that nothing will become of any more.
+    pub fn judge_final(&mut self) {
+        let mut document = self.frame(EndedBy::Until, clock::boot_ns());
+        self.builder.judge_final(|service| {
+            document.services = vec![service];
+            rules::judge(&mut document);
+            worst(&document.services)
+        });
     }
 
     /// Takes in what is left, looks at the processes that still run, and judges.
     pub fn end(mut self, ended_by: EndedBy) -> Result<Document> {
         let rest = self.stream.rest()?;
         self.observe(rest);
+        self.builder.end();
         let left: Vec<Observation> =
             self.builder.live().into_iter().filter_map(procfs::left).collect();
         self.observe(left);
@@ -127,19 +147,30 @@ impl Capture {
         let rest = self.stream.rest()?;
         self.observe(rest);
         self.observe(self.stream.skipped());
+        self.builder.end();
         Ok(self.document(ended_by))
     }
 
     fn document(&self, ended_by: EndedBy) -> Document {
         let now = clock::boot_ns();
-        let losses = self.builder.losses();
-        let lost = losses.values().sum();
         let services = self.builder.services(now);
-        let joined_late = services
-            .iter()
-            .flat_map(|service| &service.activations)
-            .any(|activation| activation.joined_ns.is_some());
-        let mut document = Document {
+        let starts = || services.iter().flat_map(|service| &service.activations);
+        let mut document = self.frame(ended_by, now);
+        document.capture.complete = document.capture.lost == 0
+            && document.capture.services_left_out == 0
+            && !services.iter().any(|service| service.starts_left_out > 0)
+            && !starts().any(|start| {
+                start.joined_ns.is_some() || start.omitted > 0 || start.unfollowed > 0
+            });
+        document.services = services;
+        rules::judge(&mut document);
+        document
+    }
+
+    /// The document without services.
+    fn frame(&self, ended_by: EndedBy, now: u64) -> Document {
+        let losses = self.builder.losses();
+        Document {
             schema: SCHEMA.to_owned(),
             tool: Tool {
                 name: env!("CARGO_PKG_NAME").to_owned(),
@@ -156,15 +187,20 @@ impl Capture {
                 duration_ns: now.saturating_sub(self.anchor.boot_ns),
                 ended_by,
                 events: self.builder.events(),
-                lost,
-                complete: lost == 0 && !joined_late,
+                lost: losses.values().sum(),
                 losses,
+                services_left_out: self.builder.services_left_out(),
+                complete: true,
             },
-            services,
-        };
-        rules::judge(&mut document);
-        document
+            services: Vec::new(),
+        }
     }
+}
+
+/// The worst alert of these services.
+fn worst(services: &[Service]) -> Option<Severity> {
+    let starts = services.iter().flat_map(|service| &service.activations);
+    starts.flat_map(|start| &start.alerts).map(|alert| alert.severity).max()
 }
 
 /// The signals that are captured.

@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
         self.schedule.is_settled()
             && match until {
                 Until::Ready => self.capture.progress().ready,
-                Until::Alert => self.capture.has_alert(self.options.output.fail_on),
+                Until::Alert => self.capture.has_alert(self.options.output.fail_on, true),
                 Until::Exit => false,
             }
     }

@@ -154,7 +154,7 @@ async fn follow(
         let reached = match options.until {
             Some(Until::Ready) => progress.ready,
             Some(Until::Exit) => progress.exited,
-            Some(Until::Alert) => news > 0 && capture.has_alert(options.output.fail_on),
+            Some(Until::Alert) => news > 0 && capture.has_alert(options.output.fail_on, true),
             None => false,
         };
         if reached {

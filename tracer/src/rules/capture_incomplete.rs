@@ -34,13 +34,15 @@ fn finding(case: &Case) -> Option<Finding> {
         .collect();
     // Where a later start was seen from its beginning, that is the one to look at.
     let joined = case.activation.joined_ns.filter(|_| case.service.joined_late());
-    let (lost, omitted) = (case.capture.lost, case.activation.omitted);
+    let (lost, unfollowed) = (case.capture.lost, case.activation.unfollowed);
     let reasons: Vec<String> = [
         joined.map(|at| {
             format!("the capture began {} after the service had started", text::Span(at))
         }),
         (lost > 0).then(|| format!("{lost} events were lost{}", kinds(case))),
-        (omitted > 0).then(|| format!("{omitted} events were left out of a too long timeline")),
+        (unfollowed > 0).then(|| {
+            format!("{unfollowed} processes, signals or changes were too many to be followed")
+        }),
     ]
     .into_iter()
     .flatten()
@@ -86,12 +88,13 @@ mod tests {
             .joined(5.s())
             .event(6.s(), What::Loss { count: 3 })
             .lost(3)
-            .omitted(7)
+            .unfollowed(7)
             .judged(&[ID]);
         assert_eq!(
             alerts[0].message,
             "This timeline may have holes: the capture began 5.00 s after the service had \
-             started; 3 events were lost; 7 events were left out of a too long timeline."
+             started; 3 events were lost; 7 processes, signals \
+             or changes were too many to be followed."
         );
         assert_eq!(alerts[0].events, [0]);
         assert!(alerts[0].consequence.contains("python3 (pid 4711)"));
@@ -101,7 +104,8 @@ mod tests {
     fn each_cause_is_enough() {
         activation().joined(0).judged(&[ID]);
         activation().exec(0).lost(1).judged(&[ID]);
-        activation().exec(0).omitted(1).judged(&[ID]);
+        activation().exec(0).unfollowed(1).judged(&[ID]);
+        activation().exec(0).omitted(1).judged(&[]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
+    disposition::{Reaction, reaction},
     document::{Activation, Capture, ExposureKind, Service, ServiceKind},
     event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What},
     signal::Signal,
@@ -77,16 +78,16 @@ pub(super) struct Stand {
 impl Stand {
     /// Whether the signal surely ends the program.
     pub fn kills(&self) -> bool {
-        match self.disposition {
-            DispositionKind::Default => true,
-            DispositionKind::Handler => self.runtime.is_some_and(Runtime::kills),
-            DispositionKind::Ignored | DispositionKind::Blocked => false,
-        }
+        self.reaction() == Reaction::Dies
     }
 
     /// Whether the program itself takes the signal.
     pub fn takes(&self) -> bool {
-        self.consumed || (self.disposition == DispositionKind::Handler && self.runtime.is_none())
+        self.reaction() == Reaction::Takes
+    }
+
+    fn reaction(&self) -> Reaction {
+        reaction(self.disposition, self.consumed, self.runtime)
     }
 }
 

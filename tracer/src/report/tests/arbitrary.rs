@@ -126,6 +126,7 @@ fn notify() -> BoxedStrategy<What> {
                 length,
                 result,
                 accepted,
+                refusal: None,
                 problem,
             }))
         })
@@ -258,6 +259,8 @@ fn activation() -> BoxedStrategy<Activation> {
                 exposure,
                 events,
                 omitted,
+                left_out: Vec::new(),
+                unfollowed: 0,
                 alerts,
                 outcome,
                 systemd: None,
@@ -320,6 +323,7 @@ fn service() -> BoxedStrategy<Service> {
             unit,
             unit_problem,
             signal,
+            starts_left_out: 0,
             activations,
         })
         .boxed()
