@@ -261,6 +261,7 @@ pub struct Environment {
 
 /// A signal at the moment it was generated.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Generate {
     /// Who sent it; `None` if the kernel made it.
     pub sender: Option<Task>,

@@ -90,6 +90,7 @@ impl Capture {
         let news = self.stream.next(patience).await?;
         self.observe(news.iter().cloned());
         self.builder.advance(clock::boot_ns());
+        self.judge_final();
         Ok(news)
     }
 
@@ -126,7 +127,10 @@ impl Capture {
     }
 
     /// Has the starts judged that nothing will become of any more.
-    pub fn judge_final(&mut self) {
+    fn judge_final(&mut self) {
+        if !self.builder.has_unjudged() {
+            return;
+        }
         let mut document = self.frame(EndedBy::Until, clock::boot_ns());
         self.builder.judge_final(|service| {
             document.services = vec![service];

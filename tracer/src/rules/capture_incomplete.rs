@@ -1,29 +1,17 @@
 //! Not everything was seen.
 
 use super::{Case, Finding, Rule, consequence, text};
-use crate::model::{
-    document::{Alert, Severity},
-    event::What,
+use crate::model::{document::Severity, event::What};
+
+pub(super) const RULE: Rule = Rule {
+    id: "capture-incomplete",
+    severity: Severity::Warning,
+    explanation: include_str!("../../../docs/rules/capture-incomplete.md"),
+    check,
 };
 
-pub(super) struct CaptureIncomplete;
-
-impl Rule for CaptureIncomplete {
-    fn id(&self) -> &'static str {
-        "capture-incomplete"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Warning
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/capture-incomplete.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        finding(case).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    finding(case).into_iter().collect()
 }
 
 fn finding(case: &Case) -> Option<Finding> {

@@ -79,8 +79,8 @@ impl<'a> Case<'a> {
 
     /// How the reload signal would end the main process at `at`.
     pub(super) fn end_at(&self, at: i64) -> End {
-        let stand = self.stands().take_while(|stand| stand.at_ns <= at).last();
-        end(self.reload_signal(), stand.and_then(|stand| stand.runtime), false)
+        let phase = self.phases().take_while(|phase| phase.at_ns <= at).last();
+        end(self.reload_signal(), phase.and_then(|phase| phase.runtime), false)
     }
 
     /// The same signal from the main process to itself, right after the reload, that kills.

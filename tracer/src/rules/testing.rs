@@ -347,12 +347,17 @@ impl Start {
 
     /// The last message is not acted on.
     pub fn refused(mut self) -> Self {
-        self.last_message().accepted = Some(false);
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::NotifyAccess));
         self
     }
 
-    pub fn of_length(mut self, bytes: u32) -> Self {
-        self.last_message().length = bytes;
+    /// The last message was malformed.
+    pub fn malformed(mut self) -> Self {
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::Malformed));
         self
     }
 

@@ -12,7 +12,7 @@ mod service;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use self::service::{Service, State};
+pub use self::service::{Service, State, Verdict};
 use super::{
     events::MANY,
     processes::{Place, Process, Processes},
@@ -86,7 +86,7 @@ impl Attribution {
     pub fn set_worst(&mut self, service: u64, start: u64, worst: Option<Severity>) {
         let service = self.services.get_mut(&service);
         if let Some(State::Final(last)) = service.and_then(|service| service.state_mut(start)) {
-            last.worst = Some(worst);
+            last.verdict = worst.map_or(Verdict::Clean, Verdict::Worst);
         }
     }
 

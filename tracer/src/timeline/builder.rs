@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{
     activation::{self, Frame},
-    attribution::{Attribution, Service as Attributed, State},
+    attribution::{Attribution, Service as Attributed, State, Verdict},
     scope::Named,
     setup::Setup,
-    start::{Stage, Start},
+    start::Stage,
 };
 use crate::{
     model::{
-        document::{Activation, Service, ServiceKind, Severity},
+        document::{Service, ServiceKind, Severity},
         signal::Signal,
     },
     observation::{Fact, Observation, ProcessId},
@@ -72,6 +72,8 @@ pub struct Builder {
     losses: BTreeMap<String, u64>,
     /// When starts were last looked at whether they are final.
     looked: u64,
+    /// There are final starts that have not been judged.
+    has_unjudged: bool,
 }
 
 impl Builder {
@@ -87,6 +89,7 @@ impl Builder {
             events: 0,
             losses: BTreeMap::new(),
             looked: 0,
+            has_unjudged: false,
         }
     }
 
@@ -154,13 +157,20 @@ impl Builder {
         news
     }
 
+    /// Whether there are final starts that have not been judged.
+    #[must_use]
+    pub fn has_unjudged(&self) -> bool {
+        self.has_unjudged
+    }
+
     /// Has the starts judged that are final and have not been: those with alerts are kept
     /// longer than others. `judge` gives the worst that is found.
     pub fn judge_final(&mut self, mut judge: impl FnMut(Service) -> Option<Severity>) {
+        self.has_unjudged = false;
         let mut found = Vec::new();
         for (number, service) in self.attribution.services() {
             for (start, state) in service.starts() {
-                if matches!(state, State::Final(last) if last.worst.is_none()) {
+                if matches!(state, State::Final(last) if last.verdict == Verdict::None) {
                     let service = self.service(service, self.latest, |of, _| of == start);
                     found.push((number, start, judge(service)));
                 }
@@ -199,7 +209,7 @@ impl Builder {
         let of_command = service.named.kind == ServiceKind::Command;
         let told = self.setup.facts.as_ref().filter(|_| of_command);
         let activation = |(number, state): (u64, &State)| match state {
-            State::Open(start) => self.timeline(service, number, start, &frame),
+            State::Open(start) => activation::timeline(start, &frame, &service.states(number)),
             State::Final(last) => last.activation.clone(),
         };
         Service {
@@ -216,16 +226,6 @@ impl Builder {
                 .map(activation)
                 .collect(),
         }
-    }
-
-    fn timeline(
-        &self,
-        service: &Attributed,
-        number: u64,
-        start: &Start,
-        frame: &Frame<'_>,
-    ) -> Activation {
-        activation::timeline(start, frame, &service.states(number))
     }
 
     /// Time goes on even if nothing happens: what is older than a moment before `now`
@@ -255,10 +255,12 @@ impl Builder {
                     && now.saturating_sub(open.last_at()) >= settled
                 {
                     let frame = self.frame(service, now);
-                    finished.push((number, start, self.timeline(service, start, open, &frame)));
+                    let states = service.states(start);
+                    finished.push((number, start, activation::timeline(open, &frame, &states)));
                 }
             }
         }
+        self.has_unjudged |= !finished.is_empty();
         for (service, start, activation) in finished {
             self.attribution.finish(service, start, activation);
         }
@@ -268,7 +270,7 @@ impl Builder {
     #[must_use]
     pub fn progress(&mut self) -> Progress {
         let mut stages = Vec::new();
-        let mut looked_at = Vec::new();
+        let mut news = Vec::new();
         let mut activations = 0;
         for (number, service) in self.attribution.services() {
             activations += service.count();
@@ -278,12 +280,12 @@ impl Builder {
             match state {
                 State::Open(open) if self.setup.fresh && open.joined_at.is_some() => {}
                 State::Open(open) => match open.stage {
-                    Some((revision, stage)) if revision == open.revision => stages.push(stage),
+                    Some((revision, known)) if revision == open.revision => stages.push(known),
                     _ => {
                         let frame = self.frame(service, self.latest);
-                        let stage = activation::stage(open, &frame, &service.states(start));
-                        stages.push(stage);
-                        looked_at.push((number, start, stage));
+                        let now = activation::stage(open, &frame, &service.states(start));
+                        stages.push(now);
+                        news.push((number, start, now));
                     }
                 },
                 State::Final(last) => {
@@ -298,8 +300,8 @@ impl Builder {
                 }
             }
         }
-        for (service, start, stage) in looked_at {
-            self.attribution.set_stage(service, start, stage);
+        for (service, start, now) in news {
+            self.attribution.set_stage(service, start, now);
         }
         let seen = !stages.is_empty();
         Progress {

@@ -183,16 +183,11 @@ impl Events {
         let is_first = has_room || kept.first < FIRST;
         self.order += 1;
         let stored = Box::new(Stored { at, order: self.order, id, record, class: class.clone() });
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot] = Some(stored);
-                slot
-            }
-            None => {
-                self.slots.push(Some(stored));
-                self.slots.len() - 1
-            }
-        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(stored);
         let place = Place { slot, order: self.order };
         if is_first {
             kept.first += 1;

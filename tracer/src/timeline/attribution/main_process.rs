@@ -125,17 +125,19 @@ impl Attribution {
         if begun.admission(facts, &claim).accepted == Some(false) {
             return;
         }
-        let heir = pid.and_then(|pid| self.named(begun, datagram, pid));
-        let heir = heir.filter(|heir| begun.main() != Some(*heir)).map(|heir| self.known(heir));
+        let successor = pid.and_then(|pid| self.named(begun, datagram, pid));
+        let successor = successor
+            .filter(|successor| begun.main() != Some(*successor))
+            .map(|successor| self.known(successor));
         let Some(begun) = self.start_mut(service, start) else {
             return;
         };
         if let Some(access) = access {
             begun.change_access(at, access);
         }
-        if let Some(heir) = heir {
+        if let Some(successor) = successor {
             // The message itself is judged by who was the main process before it.
-            begun.hand_over(at.saturating_add(1), heir);
+            begun.hand_over(at.saturating_add(1), successor);
         }
     }
 
@@ -167,9 +169,9 @@ impl Attribution {
         if !well || is_tree {
             return;
         }
-        let orphan = |heir: &&ProcessId| {
+        let orphan = |successor: &&ProcessId| {
             self.processes
-                .get(**heir)
+                .get(**successor)
                 .and_then(|process| process.parent)
                 .is_some_and(|parent| parent == id || !self.processes.is_alive(parent))
         };
@@ -177,11 +179,14 @@ impl Attribution {
         else {
             return;
         };
-        let heir =
-            begun.alive.iter().filter(orphan).min_by_key(|heir| (heir.start_ticks, heir.pid));
-        let heir = heir.map(|heir| self.known(*heir));
-        if let (Some(heir), Some(begun)) = (heir, self.start_mut(service, start)) {
-            begun.hand_over(at, heir);
+        let successor = begun
+            .alive
+            .iter()
+            .filter(orphan)
+            .min_by_key(|successor| (successor.start_ticks, successor.pid));
+        let successor = successor.map(|successor| self.known(*successor));
+        if let (Some(successor), Some(begun)) = (successor, self.start_mut(service, start)) {
+            begun.hand_over(at, successor);
         }
     }
 }

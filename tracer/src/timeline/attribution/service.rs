@@ -46,8 +46,19 @@ pub struct Final {
     pub activation: Activation,
     /// When it began, `CLOCK_BOOTTIME` ns.
     pub began: u64,
-    /// The worst that the rules have found in it, once they were asked.
-    pub worst: Option<Option<Severity>>,
+    /// What the rules have found in it.
+    pub verdict: Verdict,
+}
+
+/// What the rules have found in a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They have not been asked.
+    None,
+    /// No alert.
+    Clean,
+    /// Alerts, this the worst.
+    Worst(Severity),
 }
 
 impl State {
@@ -74,11 +85,11 @@ impl State {
     fn weight(&self) -> u8 {
         match self {
             Self::Open(start) => 4 + u8::from(!start.is_over()),
-            Self::Final(last) => match last.worst {
-                Some(None) => 0,
-                Some(Some(Severity::Warning)) => 1,
-                Some(Some(Severity::Error)) => 2,
-                None => 3,
+            Self::Final(last) => match last.verdict {
+                Verdict::Clean => 0,
+                Verdict::Worst(Severity::Warning) => 1,
+                Verdict::Worst(Severity::Error) => 2,
+                Verdict::None => 3,
             },
         }
     }
@@ -173,7 +184,7 @@ impl Service {
             && let State::Open(start) = state
         {
             let began = start.began();
-            *state = State::Final(Box::new(Final { activation, began, worst: None }));
+            *state = State::Final(Box::new(Final { activation, began, verdict: Verdict::None }));
         }
     }
 
