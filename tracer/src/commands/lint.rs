@@ -1,5 +1,7 @@
 //! `sigready lint`: what unit files alone say, without tracing anything.
 
+mod running;
+
 use std::{
     io::stdout,
     path::{Path, PathBuf},
@@ -21,12 +23,6 @@ use crate::cli::{Lint, LintFormat};
 /// Runs the command.
 pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
     let files = files(options)?;
-    let units = if options.what.is_empty() {
-        all(&files)?
-    } else {
-        let units = options.what.iter().map(|what| one(&files, what));
-        units.collect::<Result<Vec<Vec<Subject>>, Fault>>()?.concat()
-    };
     let place = Place {
         directory: files.own_directory(),
         options: match (&options.user, &options.root) {
@@ -35,7 +31,15 @@ pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
             (None, None) => String::new(),
         },
     };
-    let findings = Findings::of(units, &place);
+    let findings = if options.running {
+        Findings::of_running(running::services(options)?, &place)
+    } else if options.what.is_empty() {
+        Findings::of(all(&files)?, &place)
+    } else {
+        let units = options.what.iter().map(|what| one(&files, what));
+        let units = units.collect::<Result<Vec<Vec<Subject>>, Fault>>()?.concat();
+        Findings::of(units, &place)
+    };
     let text = match options.format {
         LintFormat::Table => table(&findings, talk.style(&stdout())),
         LintFormat::Json => json(&findings).context("cannot write the findings as JSON")?,

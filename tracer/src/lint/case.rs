@@ -92,66 +92,13 @@ impl<'a> Case<'a> {
 
     /// The same in words, from the result on, after "It dies".
     pub fn aftermath(&self, predicted: &Prediction) -> String {
-        let restart = self.facts.restart.as_deref().unwrap_or("no");
-        let result = predicted.result.name();
-        let clean = if result == "success" { ": a clean exit" } else { "" };
-        let silent = if result == "success" { ", and nothing reports a failure" } else { "" };
-        match (predicted.restarts, predicted.decided_by) {
-            (Some(true), Decider::Force) => {
-                format!("(result '{result}'), and RestartForceExitStatus= starts it again")
-            }
-            (Some(true), _) => {
-                format!("(result '{result}'), and Restart={restart} starts it again")
-            }
-            (_, Decider::Remain) => format!(
-                "(result '{result}'{clean}), RemainAfterExit=yes keeps the unit \
-                 'active (exited)' without a process{silent}"
-            ),
-            (_, Decider::Prevent) => format!(
-                "(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}"
-            ),
-            _ => format!(
-                "(result '{result}'{clean}), Restart={restart} does not start it again{silent}"
-            ),
-        }
+        aftermath(self.facts, predicted)
     }
 
     /// The settings that have systemd start it again after a death by a signal; `None` if it
     /// does so already, or none would.
     pub fn starting_again(&self, signal: Signal) -> Option<String> {
-        let death = End::Signal { signal, core_dumped: false };
-        let restarts = |facts: &UnitFacts| {
-            predict(facts, death, Stage::Started).is_some_and(|it| it.restarts == Some(true))
-        };
-        if restarts(self.facts) {
-            return None;
-        }
-        let mut facts = self.facts.clone();
-        let mut lines = String::new();
-        if facts.remain_after_exit == Some(true) {
-            facts.remain_after_exit = Some(false);
-            lines += "# Otherwise the unit stays 'active (exited)' without a process.\n\
-                      RemainAfterExit=no\n";
-        }
-        if let Some(prevent) = &mut facts.restart_prevent_exit_status
-            && prevent.signals.contains(&signal)
-        {
-            prevent.signals.retain(|it| *it != signal);
-            lines += "RestartPreventExitStatus=\n";
-            let codes = prevent.codes.iter().map(ToString::to_string);
-            let signals = prevent.signals.iter().map(|signal| format!("SIG{signal}"));
-            let rest: Vec<String> = codes.chain(signals).collect();
-            if !rest.is_empty() {
-                lines += &format!("RestartPreventExitStatus={}\n", rest.join(" "));
-            }
-        }
-        if !restarts(&facts) {
-            lines += &format!(
-                "# Start it again when a reload has killed it.\nRestartForceExitStatus=SIG{signal}\n"
-            );
-            facts.restart_force_exit_status.get_or_insert_default().signals.push(signal);
-        }
-        restarts(&facts).then_some(lines)
+        starting_again(self.facts, signal)
     }
 
     /// A drop-in with these lines for the service.
@@ -197,11 +144,75 @@ impl<'a> Case<'a> {
 }
 
 /// Whom it is sent to, in words.
-pub(super) fn whom(target: &Target) -> &'static str {
-    match target {
+pub(super) fn whom(sent: &Sent) -> &'static str {
+    match sent.target {
+        _ if sent.is_literal => ", as it is meant,",
         Target::Group => " to the main process and its whole group",
         Target::Unit => " to every process of the unit",
         _ => "",
     }
 }
 
+/// What systemd makes of an end in words, from the result on, after "It dies".
+pub(super) fn aftermath(facts: &UnitFacts, predicted: &Prediction) -> String {
+    let restart = facts.restart.as_deref().unwrap_or("no");
+    let result = predicted.result.name();
+    let clean = if result == "success" { ": a clean exit" } else { "" };
+    let silent = if result == "success" { ", and nothing reports a failure" } else { "" };
+    match (predicted.restarts, predicted.decided_by) {
+        (Some(true), Decider::Force) => {
+            format!("(result '{result}'), and RestartForceExitStatus= starts it again")
+        }
+        (Some(true), _) => {
+            format!("(result '{result}'), and Restart={restart} starts it again")
+        }
+        (_, Decider::Remain) => format!(
+            "(result '{result}'{clean}), RemainAfterExit=yes keeps the unit \
+             'active (exited)' without a process{silent}"
+        ),
+        (_, Decider::Prevent) => format!(
+            "(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}"
+        ),
+        _ => format!(
+            "(result '{result}'{clean}), Restart={restart} does not start it again{silent}"
+        ),
+    }
+}
+
+/// The settings that have systemd start a service again after a death by a signal; `None` if it
+/// does so already, or none would.
+pub(super) fn starting_again(before: &UnitFacts, signal: Signal) -> Option<String> {
+    let death = End::Signal { signal, core_dumped: false };
+    let restarts = |facts: &UnitFacts| {
+        predict(facts, death, Stage::Started).is_some_and(|it| it.restarts == Some(true))
+    };
+    if restarts(before) {
+        return None;
+    }
+    let mut facts = before.clone();
+    let mut lines = String::new();
+    if facts.remain_after_exit == Some(true) {
+        facts.remain_after_exit = Some(false);
+        lines += "# Otherwise the unit stays 'active (exited)' without a process.\n\
+                  RemainAfterExit=no\n";
+    }
+    if let Some(prevent) = &mut facts.restart_prevent_exit_status
+        && prevent.signals.contains(&signal)
+    {
+        prevent.signals.retain(|it| *it != signal);
+        lines += "RestartPreventExitStatus=\n";
+        let codes = prevent.codes.iter().map(ToString::to_string);
+        let signals = prevent.signals.iter().map(|signal| format!("SIG{signal}"));
+        let rest: Vec<String> = codes.chain(signals).collect();
+        if !rest.is_empty() {
+            lines += &format!("RestartPreventExitStatus={}\n", rest.join(" "));
+        }
+    }
+    if !restarts(&facts) {
+        lines += &format!(
+            "# Start it again when a reload has killed it.\nRestartForceExitStatus=SIG{signal}\n"
+        );
+        facts.restart_force_exit_status.get_or_insert_default().signals.push(signal);
+    }
+    restarts(&facts).then_some(lines)
+}

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use self::case::Case;
+use self::{case::Case, running::Running};
 use crate::{
     model::{
         document::{Severity, Tool},
@@ -38,12 +38,20 @@ pub struct Check {
     pub id: &'static str,
     /// Its page: what it means, consequence, mend. Markdown.
     pub explanation: &'static str,
-    /// Finds it in a unit.
-    check: fn(&Case<'_>) -> Option<Finding>,
+    /// Where it looks.
+    look: Look,
+}
+
+/// Where a check looks.
+enum Look {
+    /// At a unit's files.
+    Files(fn(&Case<'_>) -> Option<Finding>),
+    /// At its running main process.
+    Running(fn(&Running, &Place) -> Option<Finding>),
 }
 
 /// Every check.
-pub static ALL: [Check; 8] = [
+pub static ALL: [Check; 9] = [
     reload_not_awaited::CHECK,
     reload_ends_it::CHECK,
     reload_hits_shell::CHECK,
@@ -52,6 +60,7 @@ pub static ALL: [Check; 8] = [
     notify_access_wide::CHECK,
     notify_access_narrow::CHECK,
     start_without_limit::CHECK,
+    running::CHECK,
 ];
 
 /// What was found in a host's units.
@@ -170,8 +179,7 @@ impl Lint {
                 units.push(Unit { name, files, unit: facts, findings });
             }
         }
-        units.sort_by(|a, b| (b.worst(), &a.name).cmp(&(a.worst(), &b.name)));
-        Self {
+        let mut lint = Self {
             schema: SCHEMA.to_owned(),
             tool: Tool {
                 name: env!("CARGO_PKG_NAME").to_owned(),
@@ -180,7 +188,14 @@ impl Lint {
             examined,
             units,
             unknown,
-        }
+        };
+        lint.sort();
+        lint
+    }
+
+    /// The worst first.
+    fn sort(&mut self) {
+        self.units.sort_by(|a, b| (b.worst(), &a.name).cmp(&(a.worst(), &b.name)));
     }
 
     /// Every finding.
@@ -197,7 +212,22 @@ impl Unit {
 
 /// What is wrong with a unit, the worst first.
 fn findings(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = ALL.iter().filter_map(|check| (check.check)(case)).collect();
+    found(|look| match look {
+        Look::Files(check) => check(case),
+        Look::Running(_) => None,
+    })
+}
+
+/// What is wrong with a service that runs, the worst first.
+fn running_findings(service: &Running, place: &Place) -> Vec<Finding> {
+    found(|look| match look {
+        Look::Running(check) => check(service, place),
+        Look::Files(_) => None,
+    })
+}
+
+fn found(by: impl Fn(&Look) -> Option<Finding>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = ALL.iter().filter_map(|check| by(&check.look)).collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }

@@ -1,12 +1,12 @@
 //! The main process is a shell or the like, and what it starts may not speak.
 
-use super::{Case, Check, Finding};
+use super::{Case, Check, Finding, Look};
 use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-narrow",
     explanation: include_str!("../../../docs/lint/notify-access-narrow.md"),
-    check,
+    look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {

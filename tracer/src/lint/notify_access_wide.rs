@@ -1,12 +1,12 @@
 //! Any process of the service may say READY=1, one that inherited the socket too.
 
-use super::{Case, Check, Finding};
+use super::{Case, Check, Finding, Look};
 use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-wide",
     explanation: include_str!("../../../docs/lint/notify-access-wide.md"),
-    check,
+    look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {

@@ -1,6 +1,6 @@
 //! The reload's signal is one that is there to end it: kill(1) without a name sends TERM.
 
-use super::{Case, Check, Finding};
+use super::{Case, Check, Finding, Look};
 use crate::{
     model::{document::Severity, signal::Signal},
     rules::result::Decider,
@@ -9,7 +9,7 @@ use crate::{
 pub(super) const CHECK: Check = Check {
     id: "reload-ends-it",
     explanation: include_str!("../../../docs/lint/reload-ends-it.md"),
-    check,
+    look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {

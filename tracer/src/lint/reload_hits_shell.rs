@@ -1,6 +1,6 @@
 //! The reload's signal goes to a shell that has no trap for it, and not to the program.
 
-use super::{Case, Check, Finding, early, reload_ends_it::ends};
+use super::{Case, Check, Finding, Look, early, reload_ends_it::ends};
 use crate::{
     model::{document::Severity, signal::Signal},
     systemd::commands::{Stay, Target},
@@ -9,7 +9,7 @@ use crate::{
 pub(super) const CHECK: Check = Check {
     id: "reload-hits-shell",
     explanation: include_str!("../../../docs/lint/reload-hits-shell.md"),
-    check,
+    look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
@@ -38,7 +38,7 @@ pub(super) fn hits_shell<'a>(case: &'a Case<'_>) -> Option<(&'a Stay, Signal)> {
     let (sent, signal) = case.sent()?;
     let stay = case.stay().filter(|stay| stay.is_shell)?;
     // The pid file and names may be the program's, and of a daemon the shell is gone.
-    let to_shell = matches!(sent.target, Target::Main | Target::Group | Target::Unit)
+    let to_shell = !sent.is_literal && matches!(sent.target, Target::Main | Target::Group | Target::Unit)
         && case.facts.service_type.as_deref() != Some("forking")
         && case.facts.service_type.as_deref() != Some("oneshot");
     let dies = early::of(signal) == early::Early::Dies

@@ -1,7 +1,7 @@
 //! The reload's signal can come before the handler: nothing makes systemd wait.
 
 use super::{
-    Case, Check, Finding,
+    Case, Check, Finding, Look,
     case::whom,
     early::{self, Early},
     reload_ends_it::ends,
@@ -12,7 +12,7 @@ use crate::{model::document::Severity, systemd::commands::MainProcess};
 pub(super) const CHECK: Check = Check {
     id: "reload-not-awaited",
     explanation: include_str!("../../../docs/lint/reload-not-awaited.md"),
-    check,
+    look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
@@ -55,7 +55,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         message: format!(
             "systemd takes a Type={service_type} service as up before its program has run: a \
              reload right after the start sends {signal}{} before there is a handler.",
-            whom(&sent.target)
+            whom(sent)
         ),
         consequence,
         mend: format!(

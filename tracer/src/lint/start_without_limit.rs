@@ -1,12 +1,12 @@
 //! Nothing ends a start in which READY=1 never comes.
 
-use super::{Case, Check, Finding};
+use super::{Case, Check, Finding, Look};
 use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "start-without-limit",
     explanation: include_str!("../../../docs/lint/start-without-limit.md"),
-    check,
+    look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {

@@ -108,12 +108,17 @@ fn of_script(
 ) -> MainProcess {
     let mut ignores = inherited.to_vec();
     let mut handles: Vec<Signal> = Vec::new();
+    let mut has_other_trap = false;
     let mut may_exec = false;
     for command in &script.commands {
         match command.words.first().and_then(Word::known) {
             Some("trap") if !command.in_child && command.when == When::Always => {
-                trap(&command.words[1..], inherited, &mut ignores, &mut handles);
+                has_other_trap |= trap(&command.words[1..], inherited, &mut ignores, &mut handles);
             }
+            // Its text is not read.
+            Some("eval") if !command.in_child => may_exec = true,
+            // On EXIT, ERR, …, or perhaps.
+            Some("trap") if !command.in_child => has_other_trap = true,
             Some("exec") if !command.in_child => {
                 let Some(wrapped) = wrapper::inner(&command.words) else {
                     // It only redirects.
@@ -133,7 +138,11 @@ fn of_script(
         return MainProcess::Unknown("whether its shell executes the program depends".to_owned());
     }
     let last = script.commands.last().filter(|last| {
-        last.is_last && !last.is_redirected && handles.is_empty() && !is_builtin(&last.words)
+        last.is_last
+            && !last.is_redirected
+            && handles.is_empty()
+            && !has_other_trap
+            && !is_builtin(&last.words)
     });
     if let Some(last) = last {
         match shell {
@@ -157,21 +166,29 @@ fn of_script(
         handles,
         relays: false,
         speaks: calls("systemd-notify"),
-        has_children: script.commands.iter().any(|command| !is_builtin(&command.words)),
+        has_children: script.commands.iter().any(|command| {
+            let executes = command.in_child && wrapper::inner(&command.words).is_some();
+            executes || !is_builtin(&command.words)
+        }),
     })
 }
 
 /// `trap ACTION SIGNAL…`: an empty action ignores, `-` is the default. What was ignored when
-/// the shell began stays so (POSIX, `trap`).
-fn trap(words: &[Word], inherited: &[Signal], ignores: &mut Vec<Signal>, handles: &mut Vec<Signal>) {
+/// the shell began stays so (POSIX, `trap`). Gives whether it is on something that is no signal.
+fn trap(
+    words: &[Word],
+    inherited: &[Signal],
+    ignores: &mut Vec<Signal>,
+    handles: &mut Vec<Signal>,
+) -> bool {
     let words = match words {
         [first, rest @ ..] if first.known() == Some("--") => rest,
         words => words,
     };
-    let [action, signals @ ..] = words else {
-        return;
+    let [action, names @ ..] = words else {
+        return false;
     };
-    let signals = signals.iter().filter_map(|word| word.known()?.parse::<Signal>().ok());
+    let signals = names.iter().filter_map(|word| word.known()?.parse::<Signal>().ok());
     for signal in signals.filter(|signal| !inherited.contains(signal)) {
         ignores.retain(|it| *it != signal);
         handles.retain(|it| *it != signal);
@@ -181,6 +198,8 @@ fn trap(words: &[Word], inherited: &[Signal], ignores: &mut Vec<Signal>, handles
             _ => handles.push(signal),
         }
     }
+    let is_signal = |word: &Word| word.known().is_some_and(|it| it.parse::<Signal>().is_ok());
+    !names.iter().all(is_signal)
 }
 
 /// What a shell runs without another process.

@@ -60,6 +60,9 @@ pub struct Sent {
     pub target: Target,
     /// The program that sends it.
     pub by: String,
+    /// Whether `$MAINPID` stands within a word, where systemd puts no value in: only
+    /// `${MAINPID}` would do (systemd.service(5)). The target is as it is meant.
+    pub is_literal: bool,
 }
 
 /// What a reload does, in order.
@@ -173,6 +176,8 @@ impl Reload {
             return;
         };
         let arguments = &words[1..];
+        let is_literal = |word: &Word| word.known().is_some_and(|it| it.contains("$MAINPID"));
+        let is_literal = arguments.iter().any(is_literal);
         let sent = match name {
             "kill" => kill(arguments),
             "pkill" | "killall" | "killall5" | "skill" | "killproc" => by_name(name, arguments),
@@ -182,7 +187,7 @@ impl Reload {
         };
         match sent {
             Some(sent) => self.steps.extend(sent.into_iter().map(|(signal, target)| {
-                Step::Sends(Sent { signal, target, by: name.to_owned() })
+                Step::Sends(Sent { signal, target, by: name.to_owned(), is_literal })
             })),
             None => self.steps.push(Step::Runs(words.to_vec())),
         }
@@ -262,6 +267,7 @@ fn by_pid(word: &Word) -> Target {
         [Piece::Variable(name)] if name == "MAINPID" => Target::Main,
         // The shell's own, its parent's, the last it started.
         [Piece::Variable(name)] if ["$", "PPID", "!"].contains(&name.as_str()) => Target::Other,
+        [Piece::Text(text)] if text == "$MAINPID" => Target::Main,
         [Piece::Output(words)] => by_output(words),
         [Piece::Text(text)] if text.starts_with('%') => Target::Other,
         [Piece::Text(text)] if text.parse::<u32>().is_ok() => Target::Other,

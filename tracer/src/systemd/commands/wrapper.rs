@@ -130,7 +130,10 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
         // `command -v` only asks.
         "command" if has(&["-v", "-V"]) => return None,
         "su" | "runuser" => {
+            let is_direct = name == "runuser" && has(&["-u", "--user"]);
             let script = value(&["-c", "--command"]).cloned().or_else(|| {
+                // It may stand after the user.
+                let command: &[Word] = if is_direct { &[] } else { &command };
                 let at = command.iter().position(|word| {
                     matches!(word.known(), Some("-c" | "--command" | "--session-command"))
                 })?;
@@ -139,7 +142,7 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
             if let Some(script) = script {
                 way = Way::Waits;
                 command = shell(&script);
-            } else if !has(&["-u", "--user"]) {
+            } else if !is_direct {
                 return None;
             }
         }
