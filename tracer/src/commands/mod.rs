@@ -10,6 +10,7 @@ mod notify_socket;
 mod output;
 mod privileges;
 mod progress;
+mod regular_file;
 mod report;
 mod run;
 mod schedule;
