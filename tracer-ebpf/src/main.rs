@@ -85,20 +85,20 @@ twice! {
         |context: BtfTracePointContext, role| process::exited(Task(pointer(&context, 0)), role);
     /// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
     fentry("do_sigaction") enter_do_sigaction, enter_do_sigaction_again =>
-        |context: FEntryContext, role| function::enter_sigaction(&context);
+        |context: FEntryContext, role| function::enter_sigaction(&context, role);
     /// Its end.
     fexit("do_sigaction") exit_do_sigaction, exit_do_sigaction_again =>
         |context: FExitContext, role| function::exit_sigaction(&context);
     /// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
     fentry("sigprocmask") enter_sigprocmask, enter_sigprocmask_again =>
-        |context: FEntryContext, role| function::enter_sigprocmask(&context);
+        |context: FEntryContext, role| function::enter_sigprocmask(&context, role);
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
         |context: FExitContext, role| function::exit_sigprocmask(&context);
     /// What `rt_sigprocmask` comes through where the compiler has built `sigprocmask` into it:
     /// `long __x64_sys_rt_sigprocmask(const struct pt_regs *regs)`, by its name on x86-64.
     fentry("__x64_sys_rt_sigprocmask") enter_rt_sigprocmask, enter_rt_sigprocmask_again =>
-        |_context: FEntryContext, role| function::enter_rt_sigprocmask();
+        |_context: FEntryContext, role| function::enter_rt_sigprocmask(role);
     /// Its end.
     fexit("__x64_sys_rt_sigprocmask") exit_rt_sigprocmask, exit_rt_sigprocmask_again =>
         |context: FExitContext, role| function::exit_rt_sigprocmask(&context);

@@ -15,7 +15,7 @@ use tracer_common::event::{
 };
 
 use crate::{
-    emit,
+    emit, entered,
     kernel::{SIGNAL_GROUP_EXIT, Task, config, nonzero, offset, read, read_pointer, read_string},
     scope,
     understudy::Role,
@@ -234,18 +234,19 @@ pub fn exited(task: Task, role: Role) {
     if role.is_taken() {
         return;
     }
+    // What it never came back from.
+    entered::forget();
     let Some(signals) = task.signal() else {
         return;
     };
     if signals.live() != 0 {
         return;
     }
-    let reported = scope::covers(task);
-    scope::exit(task);
-    if !reported {
+    if !scope::covers(task) {
         return;
     }
     role.take();
+    scope::exit(task);
     // As wait(2) computes it (`wait_task_zombie`).
     let status = if signals.flags() & SIGNAL_GROUP_EXIT != 0 {
         signals.group_exit_code()
