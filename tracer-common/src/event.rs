@@ -210,9 +210,11 @@ pub struct Exit {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// `SEND_SIG_NOINFO` or a siginfo with a pid: the current task sent it.
+    /// `SEND_SIG_NOINFO`, or an `si_code` of `kill`, `tgkill` or `sigqueue`: the current task
+    /// sent it.
     User = 0,
-    /// `SEND_SIG_PRIV` or a positive `si_code`: the kernel made it.
+    /// `SEND_SIG_PRIV`, or an `si_code` that tells of an event: a positive one, or that of a
+    /// timer, a message queue, input and output.
     Kernel = 1,
 }
 

@@ -20,6 +20,16 @@ const SEND_SIG_NOINFO: u64 = 0;
 const SEND_SIG_PRIV: u64 = 1;
 /// `si_code` of a signal from the kernel.
 const SI_KERNEL: i32 = 0x80;
+/// The codes below 1 that are no process's word (include/uapi/asm-generic/siginfo.h): a timer
+/// ran out, a message or input came, the C library's own work is done. Who runs then has
+/// nothing to do with it. A process that gives such a code to `rt_sigqueueinfo` is not told
+/// from the kernel.
+const SI_TIMER: i32 = -2;
+const SI_MESGQ: i32 = -3;
+const SI_ASYNCIO: i32 = -4;
+const SI_SIGIO: i32 = -5;
+const SI_DETHREAD: i32 = -7;
+const SI_ASYNCNL: i32 = -60;
 /// What every thread of a dying group is sent; it tells nothing that the cause didn't.
 const SIGKILL: u32 = 9;
 
@@ -38,15 +48,17 @@ fn sender(info: u64) -> Sender {
         SEND_SIG_PRIV => Sender { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
         info => {
             let code: i32 = read(info + offset!(siginfo_code));
-            // `SI_FROMUSER`: the kernel's own codes are positive.
-            if code > 0 {
-                return Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX };
-            }
-            Sender {
-                origin: Origin::User,
-                code,
-                pid: read(info + offset!(siginfo_pid)),
-                uid: read(info + offset!(siginfo_uid)),
+            match code {
+                1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
+                    Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
+                }
+                // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
+                _ => Sender {
+                    origin: Origin::User,
+                    code,
+                    pid: read(info + offset!(siginfo_pid)),
+                    uid: read(info + offset!(siginfo_uid)),
+                },
             }
         }
     }
