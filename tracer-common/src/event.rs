@@ -129,6 +129,9 @@ pub struct SignalState {
     pub caught: SignalSet,
     /// Signals that every thread blocks (`blocked | real_blocked`).
     pub blocked: SignalSet,
+    /// Those of `blocked` of which that is not known: all threads that were looked at block
+    /// them, and there are more threads.
+    pub blocked_unknown: SignalSet,
     /// Signals pending, for the thread or for the process.
     pub pending: SignalSet,
 }
@@ -239,6 +242,9 @@ pub const TO_THREAD: u32 = 1 << 4;
 pub const BLOCKED_UNKNOWN: u32 = 1 << 5;
 /// [`Generate::flags`]: a thread of the target waits for it in sigwait.
 pub const TARGET_WAITING: u32 = 1 << 6;
+/// [`Generate::flags`]: the target is stopped (`SIGNAL_STOP_STOPPED`), and takes no signal
+/// until it goes on.
+pub const TARGET_STOPPED: u32 = 1 << 7;
 
 /// A signal was generated. `header.task` is the current task: the sender when
 /// `origin` is [`Origin::User`], else whoever happened to run.

@@ -61,6 +61,8 @@ pub fn config() -> Config {
     CONFIG.load()
 }
 
+/// `signal->flags`: the thread group is stopped.
+pub const SIGNAL_STOP_STOPPED: u32 = 0x1;
 /// `signal->flags`: the thread group is exiting (include/linux/sched/signal.h).
 pub const SIGNAL_GROUP_EXIT: u32 = 0x4;
 /// `signal->flags`: an init that ignores signals without a handler.
@@ -308,7 +310,11 @@ impl Task {
                 _ => state.caught.0 |= lowest,
             }
         }
-        state.blocked = self.group_masks(of).blocked;
+        let masks = self.group_masks(of);
+        state.blocked = masks.blocked;
+        if masks.unknown {
+            state.blocked_unknown = masks.blocked;
+        }
         let own: u64 = read(self.0 + offset!(task_pending));
         let shared = self
             .signal()

@@ -3,14 +3,18 @@
 use tracer_common::{
     event::{
         BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
-        TARGET_BLOCKED, TARGET_DYING, TARGET_TRACED, TARGET_UNKILLABLE, TARGET_WAITING, TO_THREAD,
+        TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED, TARGET_UNKILLABLE,
+        TARGET_WAITING, TO_THREAD,
     },
     signal::SignalSet,
 };
 
 use crate::{
     emit,
-    kernel::{Action, SIGNAL_GROUP_EXIT, SIGNAL_UNKILLABLE, Task, config, offset, read},
+    kernel::{
+        Action, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config, offset,
+        read,
+    },
     scope,
 };
 
@@ -107,6 +111,9 @@ fn group(record: &mut Generate, target: Task) {
     if group & SIGNAL_GROUP_EXIT != 0 {
         record.flags |= TARGET_DYING;
         record.group_exit_code = signals.group_exit_code();
+    }
+    if group & SIGNAL_STOP_STOPPED != 0 {
+        record.flags |= TARGET_STOPPED;
     }
     if group & SIGNAL_UNKILLABLE != 0 && record.disposition == DISPOSITION_DEFAULT {
         record.flags |= TARGET_UNKILLABLE;

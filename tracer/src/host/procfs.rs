@@ -151,5 +151,6 @@ fn state_of(process: &Process, status: &Status) -> State {
         caught: SignalSet(status.sigcgt),
         blocked: SignalSet(blocked),
         pending: SignalSet(status.sigpnd | status.shdpnd),
+        ..State::default()
     }
 }
