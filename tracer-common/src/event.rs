@@ -41,10 +41,12 @@ pub enum Kind {
     Notify = 8,
     /// [`Cgroup`]
     Cgroup = 9,
+    /// [`ThreadExit`]
+    ThreadExit = 10,
 }
 
 /// How many kinds there are: the size of the loss counters.
-pub const KINDS: u32 = 10;
+pub const KINDS: u32 = 11;
 
 impl Kind {
     /// Every kind, in the order of their numbers.
@@ -59,6 +61,7 @@ impl Kind {
         Self::Consume,
         Self::Notify,
         Self::Cgroup,
+        Self::ThreadExit,
     ];
 
     /// The kind with this number.
@@ -81,6 +84,7 @@ impl Kind {
             Self::Consume => "consume",
             Self::Notify => "notify",
             Self::Cgroup => "cgroup",
+            Self::ThreadExit => "thread exit",
         }
     }
 }
@@ -148,6 +152,9 @@ pub struct Handler {
     pub faults: SignalSet,
 }
 
+/// [`Fork::flags`]: parent and child have one table of actions (`CLONE_SIGHAND`).
+pub const SHARES_HANDLERS: u32 = 1;
+
 /// A new process. `header.task` is the parent. New threads are not reported.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
@@ -156,6 +163,10 @@ pub struct Fork {
     pub header: Header,
     /// The child.
     pub child: Task,
+    /// `SHARES_HANDLERS` or 0.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The state the child starts with.
     pub state: SignalState,
 }
@@ -209,6 +220,17 @@ pub struct Exit {
     pub state: SignalState,
 }
 
+/// A thread exited, and its process goes on. Reported only of one with recorded signals
+/// waiting for it alone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct ThreadExit {
+    /// Kind, time, the thread.
+    pub header: Header,
+    /// `task->pending`: the recorded ones of the signals that waited for it.
+    pub pending: SignalSet,
+}
+
 /// Who caused a signal, as far as the siginfo says.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +254,8 @@ pub const DISPOSITION_HANDLER: u32 = 2;
 pub const TARGET_BLOCKED: u32 = 1;
 /// [`Generate::flags`]: the target is being traced with ptrace.
 pub const TARGET_TRACED: u32 = 1 << 1;
-/// [`Generate::flags`]: the target is an init that ignores what it has no handler for.
+/// [`Generate::flags`] and [`Deliver::flags`]: the target is an init that ignores what it has
+/// no handler for.
 pub const TARGET_UNKILLABLE: u32 = 1 << 2;
 /// [`Generate::flags`]: the target's thread group is dying (`SIGNAL_GROUP_EXIT`).
 pub const TARGET_DYING: u32 = 1 << 3;
@@ -291,8 +314,8 @@ pub struct Deliver {
     pub si_code: i32,
     /// `DISPOSITION_*` at delivery.
     pub disposition: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`TARGET_UNKILLABLE`] or 0.
+    pub flags: u32,
     /// `sa_flags`; `SA_RESETHAND` makes the disposition default from here on.
     pub sa_flags: u64,
 }

@@ -202,6 +202,20 @@ impl Task {
         .unwrap_or(0)
     }
 
+    /// Whether the two have one table of actions.
+    #[inline(always)]
+    pub fn shares_handlers(self, other: Self) -> bool {
+        let [own, others]: [u64; 2] =
+            [self, other].map(|task| read(task.0 + offset!(task_sighand)));
+        own == others
+    }
+
+    /// The signals that wait for this thread alone.
+    #[inline(always)]
+    pub fn pending(self) -> SignalSet {
+        SignalSet(read(self.0 + offset!(task_pending)))
+    }
+
     /// Its `signal_struct`.
     #[inline(always)]
     pub fn signal(self) -> Option<Signals> {
@@ -315,7 +329,7 @@ impl Task {
         if masks.unknown {
             state.blocked_unknown = masks.blocked;
         }
-        let own: u64 = read(self.0 + offset!(task_pending));
+        let own = self.pending().0;
         let shared = self
             .signal()
             .map_or(0, |signals| read::<u64>(signals.0 + offset!(signal_shared_pending)));

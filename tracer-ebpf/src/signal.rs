@@ -161,7 +161,15 @@ pub fn delivered(signal: u32, info: u64, action: u64) {
         signal,
         si_code: sender(info).code,
         disposition: action.disposition(),
-        reserved: 0,
+        flags: unkillable(task),
         sa_flags: action.flags,
     });
+}
+
+/// `TARGET_UNKILLABLE` if no default action ends the process that `task` belongs to.
+#[inline(always)]
+fn unkillable(task: Task) -> u32 {
+    let is_unkillable =
+        task.signal().is_some_and(|signals| signals.flags() & SIGNAL_UNKILLABLE != 0);
+    if is_unkillable { TARGET_UNKILLABLE } else { 0 }
 }

@@ -97,6 +97,7 @@ fn observation(kind: u32, bytes: &[u8], systemd_hierarchy: Option<u32>) -> Optio
         Kind::Consume => consume(&prefix(bytes)?)?,
         Kind::Notify => notify(bytes)?,
         Kind::Cgroup => cgroup(&prefix(bytes)?, systemd_hierarchy),
+        Kind::ThreadExit => thread_exit(&prefix(bytes)?),
     };
     Some(Observation { at: header.at_ns, fact })
 }
@@ -127,7 +128,7 @@ fn fork(record: &wire::Fork) -> Fact {
     Fact::Fork {
         parent: task(&record.header.task),
         child: task(&record.child),
-        shares_handlers: false,
+        shares_handlers: record.flags & wire::SHARES_HANDLERS != 0,
         state: record.state,
     }
 }
@@ -155,6 +156,10 @@ fn exit(record: &wire::Exit) -> Fact {
         core_dumped: record.status & 0x80 != 0,
         state: record.state,
     }
+}
+
+fn thread_exit(record: &wire::ThreadExit) -> Fact {
+    Fact::ThreadExit { task: task(&record.header.task), pending: record.pending }
 }
 
 fn generate(record: &wire::Generate) -> Option<Fact> {
@@ -220,7 +225,7 @@ fn deliver(record: &wire::Deliver) -> Option<Fact> {
         signal: Signal::from_number(record.signal)?,
         disposition: disposition_kind(record.disposition)?,
         once: record.sa_flags & SA_RESETHAND != 0,
-        unkillable: false,
+        unkillable: record.flags & wire::TARGET_UNKILLABLE != 0,
     })
 }
 
