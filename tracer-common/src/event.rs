@@ -421,13 +421,16 @@ pub const CGROUP_MKDIR: u32 = 0;
 /// [`Cgroup::action`]: `header.task` was moved into it.
 pub const CGROUP_ATTACH: u32 = 1;
 
-/// A cgroup was made, or a task moved into one.
+/// [`Cgroup::action`]: the cgroup was removed.
+pub const CGROUP_RMDIR: u32 = 2;
+
+/// A cgroup was made or removed, or a task moved into one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Cgroup {
-    /// Kind, time; for an attach the moved task, for a mkdir the current one.
+    /// Kind, time; for an attach the moved task, else the current one.
     pub header: Header,
-    /// `CGROUP_MKDIR` or `CGROUP_ATTACH`.
+    /// `CGROUP_MKDIR`, `CGROUP_ATTACH` or `CGROUP_RMDIR`.
     pub action: u32,
     /// `root->hierarchy_id`; 0 is the unified hierarchy.
     pub hierarchy: u32,

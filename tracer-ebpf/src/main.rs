@@ -142,6 +142,13 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`
+#[btf_tracepoint(function = "cgroup_rmdir")]
+fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
+    cgroup::removed(Cgroup(pointer(&context, 0)), pointer(&context, 1));
+    0
+}
+
 /// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
 #[btf_tracepoint(function = "cgroup_attach_task")]
 fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {

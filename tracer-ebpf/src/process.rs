@@ -122,6 +122,7 @@ pub fn executed(task: Task, bprm: u64, role: Role) {
         return;
     }
     role.take();
+    scope::executed(task);
     emit::large_record::<Exec>(Kind::Exec, |record| {
         record.header = emit::header(Kind::Exec, task);
         record.state = task.signal_state(config().dispositions);

@@ -5,18 +5,26 @@ mod support;
 
 use std::{
     fs,
-    process::Command,
-    sync::{Mutex, PoisonError},
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::Duration,
 };
 
 use sigready::{
+    host::cgroups::{Cgroup, Hierarchies},
     model::signal::Signal,
     observation::Fact,
     probe::{
         attach::{Attached, Reach, Request, attach},
         backend::{Backend, Wanted},
+        scope::ScopeMaps,
         stream::Stream,
     },
 };
@@ -176,4 +184,167 @@ fn an_init_that_takes_what_would_end_others_is_told_as_unkillable() {
     };
     let told: Vec<bool> = facts.iter().filter_map(unkillable).collect();
     assert_eq!(told, [true, false]);
+}
+
+/// A cgroup of a test, removed at its end.
+struct Made {
+    directory: PathBuf,
+    cgroup: Cgroup,
+}
+
+impl Made {
+    fn new(root: &Path, hierarchy: u32, name: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = format!("/sigready-{name}-{}-{number}", std::process::id());
+        let directory = root.join(&path[1..]);
+        fs::create_dir(&directory).unwrap();
+        let id = fs::metadata(&directory).unwrap().ino();
+        Self { directory, cgroup: Cgroup { hierarchy, id, path } }
+    }
+
+    fn join(&self, pid: u32) {
+        fs::write(self.directory.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+
+    /// The cgroup is empty a moment after its last process has been waited for.
+    fn remove(&self) {
+        while fs::remove_dir(&self.directory).is_err() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A shell that runs /bin/true whenever it is told to.
+struct Shell {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    fn new() -> Self {
+        let mut process = Command::new("/bin/sh")
+            .args(["-c", "while read line; do /bin/true; echo $line; done"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let orders = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        let mut shell = Self { process, orders, answers };
+        shell.run_true();
+        shell
+    }
+
+    fn run_true(&mut self) {
+        self.orders.write_all(b"go\n").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer, "go\n");
+    }
+
+    fn end(mut self) {
+        drop(self.orders);
+        self.process.wait().unwrap();
+    }
+}
+
+/// A short word for what a fact tells of processes and cgroups.
+fn word(fact: Fact) -> Option<String> {
+    Some(match fact {
+        Fact::Fork { .. } => "fork".to_owned(),
+        Fact::Exec { filename, .. } => format!("exec {filename}"),
+        Fact::Exit { .. } => "exit".to_owned(),
+        Fact::CgroupAttach { path, .. } => format!("into {}", path.split('-').nth(1).unwrap()),
+        Fact::CgroupPath { path, .. } => format!("made {}", path.rsplit('/').next().unwrap()),
+        Fact::CgroupGone { path, .. } => format!("gone {}", path.rsplit('/').next().unwrap()),
+        _ => return None,
+    })
+}
+
+/// A shell that is moved into a listed cgroup and out of it again.
+fn in_and_out(root: &Path, hierarchy: u32) -> Vec<String> {
+    let (listed, other) =
+        (Made::new(root, hierarchy, "listed"), Made::new(root, hierarchy, "other"));
+    let facts = facts_of(Reach::Listed, |attached| {
+        ScopeMaps::of(&mut attached.ebpf).add_cgroup(&listed.cgroup).unwrap();
+        let mut shell = Shell::new();
+        other.join(shell.process.id());
+        shell.run_true();
+        listed.join(shell.process.id());
+        shell.run_true();
+        other.join(shell.process.id());
+        shell.run_true();
+        shell.end();
+    });
+    listed.remove();
+    other.remove();
+    facts.into_iter().filter_map(word).collect()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_process_is_followed_into_a_listed_cgroup_and_out_of_it_and_then_no_more() {
+    let hierarchies = Hierarchies::find().unwrap();
+    let story = ["into listed", "fork", "exec /bin/true", "exit", "into other"];
+    let unified = hierarchies.unified.expect("every system these tests run on has it");
+    assert_eq!(in_and_out(&unified, 0), story);
+    match hierarchies.systemd {
+        Some((root, hierarchy)) => assert_eq!(in_and_out(&root, hierarchy), story),
+        None => println!("this system has no v1 hierarchy"),
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_process_that_is_listed_itself_stays_so_wherever_it_is_moved() {
+    let unified = Hierarchies::find().unwrap().unified.unwrap();
+    let (one, other) = (Made::new(&unified, 0, "one"), Made::new(&unified, 0, "other"));
+    let facts = facts_of(Reach::Listed, |attached| {
+        let mut shell = Shell::new();
+        let mut maps = ScopeMaps::of(&mut attached.ebpf);
+        maps.add_process(shell.process.id()).unwrap();
+        maps.add_cgroup(&one.cgroup).unwrap();
+        one.join(shell.process.id());
+        other.join(shell.process.id());
+        shell.run_true();
+        shell.end();
+    });
+    one.remove();
+    other.remove();
+    let told: Vec<String> = facts.into_iter().filter_map(word).collect();
+    assert_eq!(told, ["into one", "into other", "fork", "exec /bin/true", "exit", "exit"]);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_cgroup_is_told_of_as_it_goes_and_its_id_is_in_scope_no_more() {
+    let unified = Hierarchies::find().unwrap().unified.unwrap();
+    let (listed, other) = (Made::new(&unified, 0, "listed"), Made::new(&unified, 0, "other"));
+    let inner = listed.directory.join("inner");
+    let facts = facts_of(Reach::Listed, |attached| {
+        ScopeMaps::of(&mut attached.ebpf).add_cgroup(&listed.cgroup).unwrap();
+        for _ in 0..3 {
+            fs::create_dir(&inner).unwrap();
+            fs::remove_dir(&inner).unwrap();
+        }
+        other.remove();
+        listed.remove();
+        let map = attached.ebpf.map("SCOPE_CGROUPS").unwrap();
+        let left: aya::maps::HashMap<_, [u64; 2], u8> = map.try_into().unwrap();
+        assert_eq!(left.keys().count(), 0);
+    });
+    let gone = |it: &Fact| match it {
+        Fact::CgroupGone { hierarchy, id, path } => Some((*hierarchy, *id, path.clone())),
+        _ => None,
+    };
+    let last = facts.iter().filter_map(gone).next_back();
+    let Cgroup { hierarchy, id, path } = listed.cgroup;
+    assert_eq!(last, Some((hierarchy, id, path.clone())));
+    let told: Vec<String> = facts.into_iter().filter_map(word).collect();
+    let listed = format!("gone {}", &path[1..]);
+    let expected =
+        ["made inner", "gone inner", "made inner", "gone inner", "made inner", "gone inner"];
+    assert_eq!(told, [&expected[..], &[listed.as_str()]].concat());
 }

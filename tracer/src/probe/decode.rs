@@ -304,6 +304,9 @@ fn cgroup(record: &wire::Cgroup, systemd_hierarchy: Option<u32>) -> Fact {
     if record.action == wire::CGROUP_MKDIR {
         return Fact::CgroupPath { hierarchy, id, path };
     }
+    if record.action == wire::CGROUP_RMDIR {
+        return Fact::CgroupGone { hierarchy, id, path };
+    }
     let tracks_units = Some(hierarchy) == systemd_hierarchy || hierarchy == 0;
     Fact::CgroupAttach { task: task(&record.header.task), hierarchy, tracks_units, path }
 }
