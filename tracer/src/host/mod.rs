@@ -4,3 +4,4 @@
 pub mod cgroups;
 pub mod clock;
 pub mod procfs;
+pub mod read;

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use sigready::{
-    host::{cgroups::Hierarchies, procfs},
+    host::{
+        cgroups::Hierarchies,
+        procfs::{self, Membership},
+    },
     probe::{
         attach::{Attached, Reach},
         scope::ScopeMaps,
@@ -145,9 +148,16 @@ impl Wanted {
             }
         }
         // In a v1 hierarchy it is the processes that are listed, not their cgroup.
-        for (pid, path) in procfs::cgroups(hierarchies) {
-            if self.includes(&path) {
-                maps.add_process(pid)?;
+        for Membership { pid, hierarchy, path } in procfs::memberships(hierarchies) {
+            if !self.includes(&path) {
+                continue;
+            }
+            maps.add_member(pid, hierarchy)?;
+            // It may have left or ended before it was listed, and then nobody takes it off.
+            let is_still = |it: &Membership| it.hierarchy == hierarchy && self.includes(&it.path);
+            let members = procfs::memberships_of(pid, hierarchies);
+            if procfs::name(pid).is_none() || !members.iter().any(is_still) {
+                maps.remove_member(pid, hierarchy)?;
             }
         }
         Ok(())

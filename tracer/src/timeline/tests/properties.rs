@@ -38,6 +38,7 @@ fn state() -> impl Strategy<Value = State> {
         caught: SignalSet(caught),
         blocked: SignalSet(blocked),
         pending: SignalSet(pending),
+        ..State::default()
     })
 }
 
