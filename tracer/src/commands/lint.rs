@@ -14,14 +14,14 @@ use sigready::{
     systemd::unit_files::{self, Found, UnitFiles},
 };
 
-use super::{Verdict, fault::Fault, output, talk::Talk, unit_names};
+use super::{Verdict, fault::Fault, messages::Messages, output, unit_names};
 use crate::cli::{Lint, LintFormat};
 
 /// A unit to be judged: name, files, settings.
 type Unit = (String, Vec<String>, UnitFacts);
 
 /// Runs the command.
-pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
+pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
     let files = files(options)?;
     let units = if options.what.is_empty() {
         all(&files)?
@@ -39,7 +39,7 @@ pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
     };
     let findings = Findings::of(units, &place);
     let text = match options.format {
-        LintFormat::Table => table(&findings, talk.style(&stdout())),
+        LintFormat::Table => table(&findings, messages.style(&stdout())),
         LintFormat::Json => {
             let json = serde_json::to_string_pretty(&findings);
             json.context("cannot write the findings as JSON")? + "\n"
@@ -48,7 +48,7 @@ pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
     match &options.output {
         Some(path) => {
             report::save(path, text.as_bytes())?;
-            talk.note(format_args!("report written to {}", path.display()));
+            messages.note(format_args!("report written to {}", path.display()));
         }
         None => output::print(&text, stdout().lock())?,
     }

@@ -9,15 +9,15 @@ use std::{
 use anyhow::Context as _;
 use sigready::report::read;
 
-use super::{Verdict, fault::Fault, output, talk::Talk};
+use super::{Verdict, fault::Fault, messages::Messages, output};
 use crate::cli::Report;
 
 /// Runs the command.
-pub fn run(options: &Report, talk: &Talk) -> Result<Verdict, Fault> {
+pub fn run(options: &Report, messages: &Messages) -> Result<Verdict, Fault> {
     let bytes = bytes(&options.file)?;
     let document = read(&bytes)
         .map_err(|error| Fault::usage(format_args!("{}: {error}", options.file.display())))?;
-    output::write(&document, &options.output, stdout().lock(), talk)
+    output::write(&document, &options.output, stdout().lock(), messages)
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {

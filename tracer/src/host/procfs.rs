@@ -1,17 +1,25 @@
 //! Processes that are there already, as /proc shows them.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use procfs::process::{self, Process, Status};
 use tracer_common::signal::SignalSet;
 
 use crate::{
-    host::{cgroups::Hierarchies, clock},
+    host::{
+        bounded::{Bounded, Patience},
+        cgroups::Hierarchies,
+        clock,
+    },
     observation::{Environment, Fact, Observation, ProcessId, State, TICK_NS, Task},
 };
 
 /// The parent of kernel threads.
 const KTHREADD: i32 = 2;
+
+/// How long reading of one process may take, and of all.
+const READING: Patience =
+    Patience { each: Duration::from_millis(20), all: Duration::from_secs(3600) };
 
 /// Every process that is there, as observations of this moment, the oldest first: so
 /// parents come before their children.
@@ -28,8 +36,17 @@ pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
         })
         .collect();
     ids.sort_unstable();
-    ids.into_iter()
-        .filter_map(|(_, pid)| found(&Process::new(pid).ok()?, hierarchies))
+    let pids: Vec<i32> = ids.into_iter().map(|(_, pid)| pid).collect();
+    let theirs = hierarchies.clone();
+    // A page of an environment can be a file's that never comes: `access_remote_vm` waits for
+    // it. Nothing else that is read here waits for the process or for what it has mapped.
+    let read = move |pid| found(&Process::new(pid).ok()?, &theirs, true);
+    let facts = Bounded::new("sigready-proc", read).ask(&pids, READING);
+    let plain = |pid| found(&Process::new(pid).ok()?, hierarchies, false);
+    facts
+        .into_iter()
+        .zip(pids)
+        .filter_map(|(fact, pid)| fact.unwrap_or_else(|| plain(pid)))
         .map(|fact| Observation { at: clock::boot_ns(), fact })
         .collect()
 }
@@ -92,7 +109,8 @@ fn path_text(path: &Path) -> String {
     text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned()
 }
 
-fn found(process: &Process, hierarchies: &Hierarchies) -> Option<Fact> {
+/// What is to know of a process, with its environment if it is in a unit and that is wanted.
+fn found(process: &Process, hierarchies: &Hierarchies, environ: bool) -> Option<Fact> {
     let stat = process.stat().ok()?;
     if stat.ppid == KTHREADD || stat.pid == KTHREADD {
         return None;
@@ -113,7 +131,7 @@ fn found(process: &Process, hierarchies: &Hierarchies) -> Option<Fact> {
         parent: stat.ppid as u32,
         exe: process.exe().ok().map(|exe| path_text(&exe)),
         cgroup,
-        environment: if in_unit { environment(process) } else { Environment::default() },
+        environment: if in_unit && environ { environment(process) } else { Environment::default() },
         state: state_of(process, &status),
     })
 }

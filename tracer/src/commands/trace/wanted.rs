@@ -17,7 +17,7 @@ use crate::{
     cli::Trace,
     commands::{
         fault::Fault,
-        talk::Talk,
+        messages::Messages,
         unit_names::{is_glob, matcher, with_suffix},
     },
 };
@@ -40,7 +40,7 @@ impl Wanted {
         options: &Trace,
         named: Option<&Manager>,
         hierarchies: &Hierarchies,
-        talk: &Talk,
+        messages: &Messages,
     ) -> Result<Self, Fault> {
         let system = named.and_then(|manager| manager.cgroup(hierarchies));
         if let (Some(user), None, false) = (&options.user, &system, options.wait) {
@@ -62,7 +62,7 @@ impl Wanted {
             }
             match read(&unit) {
                 Found::Unit { name, .. } if name != unit => {
-                    talk.note(format_args!("{unit} is another name of {name}"));
+                    messages.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
                 }
                 Found::Masked if !runs(&unit, hierarchies) => {
