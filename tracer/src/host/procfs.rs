@@ -94,6 +94,35 @@ pub fn name(pid: u32) -> Option<String> {
     (stat.state != 'Z').then_some(stat.comm)
 }
 
+/// What an id stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A process that is no zombie.
+    Process,
+    /// A thread, but the first, of this process.
+    Thread {
+        /// Its thread group.
+        of: u32,
+    },
+    /// A thread of the kernel.
+    Kernel,
+    /// Nothing, or a zombie.
+    Nothing,
+}
+
+/// What this id stands for now. /proc has threads too, though it does not list them.
+#[must_use]
+pub fn kind(id: u32) -> Kind {
+    let Ok(process) = Process::new(id as i32) else { return Kind::Nothing };
+    match (process.status(), process.stat()) {
+        (Ok(status), _) if status.tgid != id as i32 => Kind::Thread { of: status.tgid as u32 },
+        (Ok(_), Ok(stat)) if stat.state == 'Z' => Kind::Nothing,
+        (Ok(_), Ok(stat)) if stat.pid == KTHREADD || stat.ppid == KTHREADD => Kind::Kernel,
+        (Ok(_), Ok(_)) => Kind::Process,
+        _ => Kind::Nothing,
+    }
+}
+
 /// The children of a process.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
