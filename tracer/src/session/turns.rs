@@ -177,7 +177,7 @@ impl<'a, S: Subject> Session<'a, S> {
         self.subject.session_ended()?;
         let detaching = thread::Builder::new()
             .name("sigready-detach".to_owned())
-            .spawn(move || drop(attached))
+            .spawn(move || attached.detach())
             .context("cannot start a thread that detaches the programs")?;
         let document = record.document(ended_by, at);
         // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
