@@ -48,7 +48,8 @@ fn facts_of(reach: Reach, work: impl FnOnce(&mut Attached)) -> Vec<Fact> {
         let mut attached = attach(&request).unwrap();
         let mut stream = Stream::open(&mut attached, None).unwrap();
         work(&mut attached);
-        stream.rest().unwrap().into_iter().map(|observation| observation.fact).collect()
+        let all = stream.take_until(usize::MAX, u64::MAX).unwrap();
+        all.into_iter().map(|observation| observation.fact).collect()
     })
 }
 

@@ -1,6 +1,7 @@
 //! What the host says of itself without eBPF and without systemd: its clocks, its cgroups,
 //! its processes.
 
+pub mod bounded;
 pub mod cgroups;
 pub mod clock;
 pub mod procfs;

@@ -3,12 +3,17 @@
 //! Names, paths and environments are bytes that their process chose: what is not UTF-8 in
 //! them is replaced, as in the kernel side's records. Every file is read to a limit.
 
-use std::{fs, path::Path, str};
+use std::{fs, path::Path, str, time::Duration};
 
 use tracer_common::signal::SignalSet;
 
 use crate::{
-    host::{cgroups::Hierarchies, clock, read::bounded},
+    host::{
+        bounded::{Bounded, Patience},
+        cgroups::Hierarchies,
+        clock,
+        read::bounded,
+    },
     observation::{Environment, Fact, Observation, ProcessId, State, TICK_NS, Task},
 };
 
@@ -16,8 +21,14 @@ use crate::{
 const KTHREADD: u32 = 2;
 /// The most that `stat`, `status`, `children` and `cgroup` of a process can have, by far.
 const MAX_FILE: u64 = 1 << 20;
+/// How much of the list of a process's mappings is read.
+const MAX_MAPS: u64 = 16 << 20;
 /// How much of an environment is read: longer ones than a program is ever given by systemd.
 const MAX_ENVIRONMENT: u64 = 1 << 20;
+
+/// How long reading of one process may take, and of all.
+const READING: Patience =
+    Patience { each: Duration::from_millis(20), all: Duration::from_secs(3600) };
 
 /// Every process that is there, as observations of this moment, the oldest first: so
 /// parents come before their children.
@@ -26,8 +37,17 @@ pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
     let mut ids: Vec<(u64, u32)> =
         pids().into_iter().filter_map(|pid| Some((Stat::of(pid)?.start_ticks, pid))).collect();
     ids.sort_unstable();
-    ids.into_iter()
-        .filter_map(|(_, pid)| found(pid, hierarchies))
+    let pids: Vec<u32> = ids.into_iter().map(|(_, pid)| pid).collect();
+    let theirs = hierarchies.clone();
+    // A page of an environment can be a file's that never comes: `access_remote_vm` waits for
+    // it. Nothing else that is read here waits for the process or for what it has mapped.
+    let read = move |pid| found(pid, &theirs, true);
+    let facts = Bounded::new("sigready-proc", read).ask(&pids, READING);
+    let plain = |pid| found(pid, hierarchies, false);
+    facts
+        .into_iter()
+        .zip(pids)
+        .filter_map(|(fact, pid)| fact.unwrap_or_else(|| plain(pid)))
         .map(|fact| Observation { at: clock::boot_ns(), fact })
         .collect()
 }
@@ -77,10 +97,63 @@ pub fn is_there(id: ProcessId) -> bool {
     Stat::of(id.pid).is_some_and(|stat| stat.start_ticks == id.start_ticks && !stat.is_zombie())
 }
 
+/// The process that has this pid now.
+#[must_use]
+pub fn id(pid: u32) -> Option<ProcessId> {
+    Stat::of(pid).map(|stat| ProcessId { pid, start_ticks: stat.start_ticks })
+}
+
+/// Whether it is the init of a pid namespace below the host's.
+#[must_use]
+pub fn is_init(pid: u32) -> bool {
+    Status::of(pid).is_some_and(|status| status.ns_pid == 1 && pid != 1)
+}
+
+/// Whether a process has mapped a file of this name.
+#[must_use]
+pub fn has_mapped(pid: u32, name: &str) -> bool {
+    let maps = bounded(format!("/proc/{pid}/maps"), MAX_MAPS).unwrap_or_default();
+    let path = [b"/", name.as_bytes()].concat();
+    maps.split(|byte| *byte == b'\n').any(|line| line.ends_with(&path))
+}
+
 /// The name of a process that is there, unless it is a zombie.
 #[must_use]
 pub fn name(pid: u32) -> Option<String> {
     Stat::of(pid).filter(|stat| !stat.is_zombie()).map(|stat| stat.comm)
+}
+
+/// What an id stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A process that is no zombie.
+    Process,
+    /// A thread, but the first, of this process.
+    Thread {
+        /// Its thread group.
+        of: u32,
+    },
+    /// A thread of the kernel.
+    Kernel,
+    /// Nothing, or a zombie.
+    Nothing,
+}
+
+/// What this id stands for now. /proc has threads too, though it does not list them.
+#[must_use]
+pub fn kind(id: u32) -> Kind {
+    let (Some(status), Some(stat)) = (Status::of(id), Stat::of(id)) else {
+        return Kind::Nothing;
+    };
+    if status.tgid != id {
+        Kind::Thread { of: status.tgid }
+    } else if stat.is_zombie() {
+        Kind::Nothing
+    } else if id == KTHREADD || stat.parent == KTHREADD {
+        Kind::Kernel
+    } else {
+        Kind::Process
+    }
 }
 
 /// The children of a process.
@@ -171,6 +244,7 @@ impl Stat {
 struct Status {
     /// Of this thread.
     state: u8,
+    tgid: u32,
     uid: u32,
     ns_pid: u32,
     threads: u32,
@@ -204,6 +278,7 @@ impl Status {
             };
             match key {
                 b"State" => status.state = value.first().copied().unwrap_or(0),
+                b"Tgid" => status.tgid = number(value).unwrap_or(0),
                 b"Uid" => status.uid = words.next().and_then(number).unwrap_or(u32::MAX),
                 b"NSpid" => status.ns_pid = words.next_back().and_then(number).unwrap_or(0),
                 b"Threads" => status.threads = number(value).unwrap_or(0),
@@ -224,7 +299,7 @@ impl Status {
     }
 }
 
-fn found(pid: u32, hierarchies: &Hierarchies) -> Option<Fact> {
+fn found(pid: u32, hierarchies: &Hierarchies, environ: bool) -> Option<Fact> {
     let stat = Stat::of(pid)?;
     if stat.parent == KTHREADD || pid == KTHREADD {
         return None;
@@ -246,7 +321,7 @@ fn found(pid: u32, hierarchies: &Hierarchies) -> Option<Fact> {
         parent: stat.parent,
         exe: link(pid),
         cgroup,
-        environment: if in_unit { environment(pid) } else { Environment::default() },
+        environment: if in_unit && environ { environment(pid) } else { Environment::default() },
         state: state_of(pid, &status),
     };
     has_started_at(id).then_some(fact)
@@ -319,11 +394,12 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_status_are_told_from_a_name_that_looks_like_one() {
-        let text = b"Name:\tUid:\\nSigBlk:\t1\xff\nState:\tR (running)\nUid:\t33\t0\t0\t0\n\
-            NSpid:\t812\t5\nThreads:\t2\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
+        let text = b"Name:\tUid:\\nSigBlk:\t1\xff\nState:\tR (running)\nTgid:\t4\n\
+            Uid:\t33\t0\t0\t0\nNSpid:\t812\t5\nThreads:\t2\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
             SigBlk:\t8000000000000004\nSigIgn:\t0000000000000008\nSigCgt:\t0000000000000010\n";
         let expected = Status {
             state: b'R',
+            tgid: 4,
             uid: 33,
             ns_pid: 5,
             threads: 2,
@@ -414,6 +490,11 @@ mod tests {
             .env("SERVICE_RESULT", "")
             .spawn();
         let mut child = child.unwrap();
+        // Its environment is set up after the exec lets its parent go on (`begin_new_exec`).
+        let environ = format!("/proc/{}/environ", child.id());
+        while fs::read(&environ).unwrap().is_empty() {
+            thread::yield_now();
+        }
         let found = environment(child.id());
         child.kill().unwrap();
         child.wait().unwrap();

@@ -114,10 +114,8 @@ impl<'a> Case<'a> {
 
     /// What can't be told of it that would matter.
     pub fn unknown(&self) -> Option<String> {
-        let waits_by_type = !matches!(
-            self.facts.service_type.as_deref(),
-            Some("simple" | "exec" | "idle")
-        );
+        let waits_by_type =
+            !matches!(self.facts.service_type.as_deref(), Some("simple" | "exec" | "idle"));
         if let Some(what) = self.reload.unknown() {
             return Some(what);
         }
@@ -170,12 +168,12 @@ pub(super) fn aftermath(facts: &UnitFacts, predicted: &Prediction) -> String {
             "(result '{result}'{clean}), RemainAfterExit=yes keeps the unit \
              'active (exited)' without a process{silent}"
         ),
-        (_, Decider::Prevent) => format!(
-            "(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}"
-        ),
-        _ => format!(
-            "(result '{result}'{clean}), Restart={restart} does not start it again{silent}"
-        ),
+        (_, Decider::Prevent) => {
+            format!("(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}")
+        }
+        _ => {
+            format!("(result '{result}'{clean}), Restart={restart} does not start it again{silent}")
+        }
     }
 }
 

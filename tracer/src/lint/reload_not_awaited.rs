@@ -37,9 +37,9 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             "The reload is lost: {signal} is ignored until the program sets a handler of its own, \
              and a program that leaves alone what is ignored never reloads."
         ),
-        Early::Lost => format!(
-            "The reload is lost: without a handler, {signal} does nothing to a service."
-        ),
+        Early::Lost => {
+            format!("The reload is lost: without a handler, {signal} does nothing to a service.")
+        }
         Early::Stops => {
             "It stops until it is sent CONT, and systemd holds that it runs.".to_owned()
         }

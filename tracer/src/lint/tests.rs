@@ -207,7 +207,8 @@ fn a_shell_that_stays_dies_of_the_reload() {
         "/usr/bin/env A=1 /bin/dash -c 'relayd'",
     ] {
         assert_eq!(starting(start, HUP), found(hits, Severity::Error), "{start}");
-        let always = starting(start, &format!("Restart=always\nType=notify\nNotifyAccess=all\n{HUP}"));
+        let always =
+            starting(start, &format!("Restart=always\nType=notify\nNotifyAccess=all\n{HUP}"));
         assert!(always.contains(&(hits.to_owned(), Severity::Warning)), "{start}: {always:?}");
     }
     for start in [

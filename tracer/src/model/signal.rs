@@ -112,7 +112,7 @@ impl FromStr for Signal {
         let number = if let Ok(number) = name.parse::<u32>() {
             number
         } else if let Some(rest) = name.strip_prefix("RTMIN") {
-            RTMIN + offset(rest, '+').ok_or_else(unknown)?
+            offset(rest, '+').and_then(|more| RTMIN.checked_add(more)).ok_or_else(unknown)?
         } else if let Some(rest) = name.strip_prefix("RTMAX") {
             MAX_SIGNAL
                 .checked_sub(offset(rest, '-').ok_or_else(unknown)?)

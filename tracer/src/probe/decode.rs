@@ -76,6 +76,12 @@ pub fn decode(bytes: &[u8], systemd_hierarchy: Option<u32>) -> Result<Observatio
     observation(kind, bytes, systemd_hierarchy).ok_or(BadRecord { kind, length: bytes.len() })
 }
 
+/// What every record begins with.
+#[must_use]
+pub fn header(bytes: &[u8]) -> Option<wire::Header> {
+    prefix(bytes)
+}
+
 /// The name of the file an exec loaded, symbolic links resolved.
 #[must_use]
 pub fn loaded_file(bytes: &[u8]) -> Option<String> {

@@ -121,6 +121,10 @@ impl Builder {
             let observation = entry.remove();
             self.attribution.learn(&self.setup, observation);
         }
+        if before >= self.looked.saturating_add(LOOK_NS) && before != u64::MAX {
+            self.looked = before;
+            self.finish_starts(before);
+        }
     }
 
     /// Nothing comes any more: what is late is in its place, and what waits for an exec too.
@@ -233,10 +237,6 @@ impl Builder {
     pub fn advance(&mut self, now: u64) {
         self.latest = self.latest.max(now);
         self.release(now.saturating_sub(REORDER_NS));
-        if now >= self.looked.saturating_add(LOOK_NS) {
-            self.looked = now;
-            self.finish_starts(now);
-        }
     }
 
     /// Makes the starts final that nothing will become of any more: their timelines are told

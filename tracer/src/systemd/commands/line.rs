@@ -187,9 +187,10 @@ mod tests {
     #[test]
     fn quotes_and_escapes_are_systemds_and_not_a_shells() {
         assert_eq!(words(r#"/bin/a "b c" 'd "e"' f'g h'i"#), ["/bin/a", "b c", "d \"e\"", "fg hi"]);
-        assert_eq!(words(r#"/bin/a 'it\'s' "\x41\101\u00e4\n" \s"#), [
-            "/bin/a", "it's", "AAä\n", " "
-        ]);
+        assert_eq!(
+            words(r#"/bin/a 'it\'s' "\x41\101\u00e4\n" \s"#),
+            ["/bin/a", "it's", "AAä\n", " "]
+        );
         assert_eq!(words(r"/bin/a \d \xzz b\"), ["/bin/a", r"\d", r"\xzz", "b\\"]);
         assert_eq!(words("/bin/a 'un"), [""; 0]);
     }

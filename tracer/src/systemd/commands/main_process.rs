@@ -205,10 +205,10 @@ fn trap(
 /// What a shell runs without another process.
 fn is_builtin(words: &[Word]) -> bool {
     const BUILTINS: [&str; 40] = [
-        ".", ":", "[", "alias", "bg", "break", "cd", "continue", "declare", "echo", "eval",
-        "exec", "exit", "export", "false", "fg", "getopts", "hash", "jobs", "kill", "let",
-        "local", "printf", "pwd", "read", "readonly", "return", "set", "shift", "shopt",
-        "source", "test", "times", "trap", "true", "type", "ulimit", "umask", "unset", "wait",
+        ".", ":", "[", "alias", "bg", "break", "cd", "continue", "declare", "echo", "eval", "exec",
+        "exit", "export", "false", "fg", "getopts", "hash", "jobs", "kill", "let", "local",
+        "printf", "pwd", "read", "readonly", "return", "set", "shift", "shopt", "source", "test",
+        "times", "trap", "true", "type", "ulimit", "umask", "unset", "wait",
     ];
     words.first().and_then(Word::known).is_some_and(|name| BUILTINS.contains(&name))
 }

@@ -121,9 +121,9 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
             let values = command.iter().take_while(is_value).count();
             command.drain(..values);
             // The signals that env(1) of coreutils from 8.31 on sets aside.
-            let lists = options.iter().filter_map(|(option, _)| {
-                option.known()?.strip_prefix("--ignore-signal=")
-            });
+            let lists = options
+                .iter()
+                .filter_map(|(option, _)| option.known()?.strip_prefix("--ignore-signal="));
             ignores.extend(lists.flat_map(|list| list.split(',')).flat_map(str::parse::<Signal>));
         }
         "nohup" => ignores.push(Signal::HUP),
