@@ -128,7 +128,7 @@ async fn follow(
     let mut int = signal(SignalKind::interrupt()).context("cannot take signals")?;
     let mut term = signal(SignalKind::terminate()).context("cannot take signals")?;
     let deadline = Deadline::after(duration);
-    errand.begin(talk);
+    errand.begin(talk)?;
     loop {
         let news;
         let tick = if errand.waits() { SHORT_TICK } else { TICK };

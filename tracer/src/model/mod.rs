@@ -4,4 +4,5 @@
 pub mod document;
 pub mod event;
 pub mod signal;
+pub mod text;
 pub mod unit;

@@ -1,16 +1,16 @@
 //! Which systemd a service belongs to: the host's, a user's, or that of a container.
 
 use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use procfs::process::Process;
 
 use super::{
+    opener::{self, UnitFile},
     unit_files::UnitFiles,
-    user::{User, runtime_directory},
+    user::runtime_directory,
 };
 use crate::host::cgroups::Hierarchies;
 
@@ -38,6 +38,12 @@ impl Manager {
     #[must_use]
     pub fn host() -> Self {
         Self::Root { root: "/".into(), user: None, own_pids: false }
+    }
+
+    /// Whether it is the host's own.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        *self == Self::host()
     }
 
     /// The system's below a directory, as a container's root is.
@@ -91,15 +97,14 @@ impl Manager {
 
     /// Whether the two have the same root directory, however it is named, and user.
     fn is_same(&self, other: &Self) -> bool {
-        let (Self::Root { root, user, .. }, Self::Root { root: its, user: their, .. }) =
-            (self, other)
-        else {
-            return self == other;
-        };
-        let (Ok(root), Ok(its)) = (fs::metadata(root), fs::metadata(its)) else {
-            return false;
-        };
-        user == their && (root.dev(), root.ino()) == (its.dev(), its.ino())
+        match (self, other) {
+            (Self::Root { root, user, .. }, Self::Root { root: its, user: their, .. }) => {
+                user == their
+                    && (root == its
+                        || opener::wait_for(opener::is_same(root, its)).unwrap_or(false))
+            }
+            _ => self == other,
+        }
     }
 
     /// Those of containers and users that run now.
@@ -122,15 +127,16 @@ impl Manager {
         Some(Self::Root { root, user, own_pids })
     }
 
-    /// Its unit files, where they can be found: a user's in a container can't.
-    #[must_use]
-    pub fn unit_files(&self) -> Option<UnitFiles> {
+    /// What the files of a unit say, where they can be found: those of a user in a container
+    /// can't.
+    pub async fn unit_file(&self, name: &str) -> io::Result<UnitFile> {
         match self {
-            Self::Root { root, user: None, .. } => UnitFiles::of_system(root).ok(),
-            Self::Root { user: Some(uid), own_pids: false, .. } => {
-                UnitFiles::of_user(&User::numbered(*uid)?).ok()
+            Self::Root { root, user: None, .. } if self.is_host() => {
+                Ok(UnitFiles::of_system(root)?.read(name).into())
             }
-            Self::Root { .. } | Self::Address(_) => None,
+            Self::Root { root, user: None, .. } => opener::unit(root, None, name).await,
+            Self::Root { root, user, own_pids: false } => opener::unit(root, *user, name).await,
+            Self::Root { .. } | Self::Address(_) => Ok(UnitFile::Nothing),
         }
     }
 

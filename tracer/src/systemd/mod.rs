@@ -3,11 +3,14 @@
 
 pub mod bus;
 mod heard;
+mod limits;
 pub mod manager;
+pub mod opener;
 mod private;
 pub mod properties;
 pub mod reload;
 pub mod root;
+pub mod thread;
 pub mod unit_files;
 pub mod user;
 pub mod watch;

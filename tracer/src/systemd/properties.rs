@@ -8,8 +8,16 @@ use zbus::zvariant::{Array, OwnedValue, Structure, Value};
 use super::reload;
 use crate::model::{
     signal::Signal,
+    text::{Outside, clipped},
     unit::{ExitStatuses, FactsSource, UnitFacts, UnitState},
 };
+
+/// The longest text that is kept of a setting, characters.
+const LONGEST_TEXT: usize = 4_096;
+/// How much is kept of all command lines of a setting together, characters.
+const LONGEST_COMMANDS: usize = 8_192;
+/// The most exit statuses that are kept of a setting: there are 256 codes and 64 signals.
+const MAX_STATUSES: usize = 512;
 
 /// Properties by name.
 pub type Properties = HashMap<String, OwnedValue>;
@@ -20,7 +28,6 @@ pub fn facts(service: &Properties) -> UnitFacts {
     let service_type = text(service, "Type");
     let exec_reload = commands(service, "ExecReload");
     let exec_start = commands(service, "ExecStart");
-    let lines = |commands: &[Command]| commands.iter().map(|it| it.argv.join(" ")).collect();
     let by_systemd = service_type.as_deref() == Some("notify-reload");
     let reload_signal = if by_systemd {
         integer(service, "ReloadSignal").and_then(Signal::from_number)
@@ -58,7 +65,7 @@ pub fn facts(service: &Properties) -> UnitFacts {
 /// Why a unit has no settings to speak of.
 #[must_use]
 pub fn problem(unit: &Properties) -> Option<String> {
-    let name = text(unit, "Id").unwrap_or_default();
+    let name = Outside::new(&text(unit, "Id").unwrap_or_default());
     match text(unit, "LoadState").as_deref() {
         Some("not-found") => Some(format!("systemd has no unit file of {name}")),
         Some("masked") => Some(format!("{name} is masked")),
@@ -75,11 +82,11 @@ pub fn can_reload(unit: &Properties) -> Option<bool> {
 }
 
 /// The conditions for which systemd passed over the unit's last start, as its file has
-/// them; empty if it didn't.
+/// them; `None` if it didn't.
 #[must_use]
-pub fn unmet_conditions(unit: &Properties) -> Vec<String> {
+pub fn unmet_conditions(unit: &Properties) -> Option<Outside> {
     if flag(unit, "ConditionResult") != Some(false) {
-        return Vec::new();
+        return None;
     }
     let condition = |value: &Value| {
         // Name, whether it is one of several alternatives, whether it is negated, its
@@ -102,7 +109,8 @@ pub fn unmet_conditions(unit: &Properties) -> Vec<String> {
         ))
     };
     let conditions = unit.get("Conditions").and_then(|list| list.downcast_ref::<&Array>().ok());
-    conditions.map_or_else(Vec::new, |list| list.inner().iter().filter_map(condition).collect())
+    let unmet: Vec<String> = conditions?.inner().iter().filter_map(condition).collect();
+    (!unmet.is_empty()).then(|| Outside::new(&unmet.join(", ")))
 }
 
 /// A state, since when it has been in it (`CLOCK_MONOTONIC` µs), in order of time.
@@ -191,7 +199,8 @@ pub fn text(properties: &Properties, name: &str) -> Option<String> {
 }
 
 fn any_text(properties: &Properties, name: &str) -> Option<String> {
-    properties.get(name)?.downcast_ref::<&str>().ok().map(str::to_owned)
+    let text = properties.get(name)?.downcast_ref::<&str>().ok()?;
+    Some(clipped(text, LONGEST_TEXT).into_owned())
 }
 
 fn flag(properties: &Properties, name: &str) -> Option<bool> {
@@ -222,6 +231,7 @@ fn statuses(properties: &Properties, name: &str) -> Option<ExitStatuses> {
         Some(
             list.inner()
                 .iter()
+                .take(MAX_STATUSES)
                 .filter_map(|number| u32::try_from(number.downcast_ref::<i32>().ok()?).ok())
                 .collect(),
         )
@@ -236,6 +246,21 @@ fn statuses(properties: &Properties, name: &str) -> Option<ExitStatuses> {
 struct Command {
     argv: Vec<String>,
     ignores_failure: bool,
+}
+
+/// Commands as lines, as many as fit.
+fn lines(commands: &[Command]) -> Vec<String> {
+    let mut room = LONGEST_COMMANDS;
+    let mut lines = Vec::new();
+    for command in commands {
+        if room == 0 {
+            break;
+        }
+        let line = clipped(&command.argv.join(" "), room).into_owned();
+        room = room.saturating_sub(line.chars().count().max(1));
+        lines.push(line);
+    }
+    lines
 }
 
 /// Command lines: `(path, argv, whether failure is ignored, …)`.
@@ -301,9 +326,9 @@ mod tests {
             ("ConditionHost", false, false, "never-looked-at", 0),
         ]);
         let unit = properties(&[("ConditionResult", false.into()), ("Conditions", conditions)]);
-        let unmet = ["ConditionPathExists=/nowhere", "ConditionPathExists=|!/"];
-        assert_eq!(unmet_conditions(&unit), unmet);
-        assert_eq!(unmet_conditions(&properties(&[("ConditionResult", true.into())])), [""; 0]);
+        let unmet = unmet_conditions(&unit).unwrap().to_string();
+        assert_eq!(unmet, "ConditionPathExists=/nowhere, ConditionPathExists=|!/");
+        assert_eq!(unmet_conditions(&properties(&[("ConditionResult", true.into())])), None);
     }
 
     #[test]

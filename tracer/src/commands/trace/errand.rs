@@ -10,12 +10,13 @@ use nix::{
 };
 use sigready::{
     host::{cgroups::Hierarchies, procfs},
-    model::signal::Signal,
+    model::{signal::Signal, text::Outside},
     observation::ProcessId,
     systemd::{
-        bus::{Bus, UNIT, object},
+        bus::{Bus, Jobs, UNIT, object},
         manager::Manager,
         properties::{can_reload, unmet_conditions},
+        thread,
     },
     timeline::{FreshMain, scope::Named},
 };
@@ -61,9 +62,9 @@ impl Errand {
     }
 
     /// Says what will be done, and sets out to do it.
-    pub fn begin(&mut self, talk: &Talk) {
+    pub fn begin(&mut self, talk: &Talk) -> Result<()> {
         if self.units.is_empty() {
-            return;
+            return Ok(());
         }
         let names = self.units.join(", ");
         match self.reload {
@@ -81,7 +82,8 @@ impl Errand {
         }
         let by_systemd = self.reload == Some(Reload::Systemd);
         let work = work(self.manager.clone(), self.units.clone(), by_systemd);
-        self.running = Some(tokio::spawn(work));
+        self.running = Some(thread::spawn(work).context("cannot speak to systemd")?);
+        Ok(())
     }
 
     /// Whether a main process is waited for.
@@ -152,7 +154,7 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
     let bus = Bus::connect(&manager).await.context(
         "systemd can't be asked for a restart (units of a container need --root, a user's --user)",
     )?;
-    let mut ends = bus.jobs().await?;
+    let mut ends = Jobs::of(&bus).await?;
     let mut restarts = HashMap::new();
     for unit in units {
         if let Err(error) = bus.keep(&unit).await {
@@ -173,13 +175,12 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
         if reloads && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
             log::warn!("systemd would not reload {unit}: {error:#}");
         }
-        if result != "done" {
+        if result != Outside::new("done") {
             log::warn!("systemd's restart of {unit} ended with '{result}'");
         }
         let properties = bus.properties(&object(&unit), UNIT).await.unwrap_or_default();
-        let unmet = unmet_conditions(&properties);
-        if !unmet.is_empty() {
-            log::warn!("systemd did not start {unit}: not met is {}", unmet.join(", "));
+        if let Some(unmet) = unmet_conditions(&properties) {
+            log::warn!("systemd did not start {unit}: not met is {unmet}");
         }
     }
     Ok(())

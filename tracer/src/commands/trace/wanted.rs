@@ -9,7 +9,10 @@ use sigready::{
         attach::{Attached, Reach},
         scope::ScopeMaps,
     },
-    systemd::{manager::Manager, unit_files::Found},
+    systemd::{
+        manager::Manager,
+        opener::{UnitFile, wait_for},
+    },
     timeline::{Scope, Selector},
 };
 
@@ -50,8 +53,12 @@ impl Wanted {
             )));
         }
         let system = system.or_else(|| named.and_then(Manager::cgroup_to_be));
-        let files = named.and_then(Manager::unit_files).or_else(|| Manager::host().unit_files());
-        let read = |unit: &str| files.as_ref().map_or(Found::Nothing, |files| files.read(unit));
+        let manager = match named {
+            None | Some(Manager::Address(_)) => Manager::host(),
+            Some(named) => named.clone(),
+        };
+        // What can't be read is told once its systemd can't be asked either.
+        let read = |unit: &str| wait_for(manager.unit_file(unit)).unwrap_or(UnitFile::Nothing);
         let mut units = Vec::new();
         for given in &options.units {
             let unit = with_suffix(given);
@@ -61,23 +68,23 @@ impl Wanted {
                 continue;
             }
             match read(&unit) {
-                Found::Unit { name, .. } if name != unit => {
+                UnitFile::Unit { name, .. } if name != unit => {
                     talk.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
                 }
-                Found::Masked if !runs(&unit, hierarchies) => {
+                UnitFile::Masked if !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "'{unit}' is masked: systemd won't start it (systemctl unmask {unit})"
                     )));
                 }
-                Found::Nothing if !options.wait && !runs(&unit, hierarchies) => {
+                UnitFile::Nothing if !options.wait && !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "there is no unit '{unit}' on this host: no unit file and no cgroup has \
                          that name (if it is a user's, or in a container that is yet to start, \
                          add --wait)"
                     )));
                 }
-                Found::Unit { .. } | Found::Masked | Found::Nothing => units.push(unit),
+                UnitFile::Unit { .. } | UnitFile::Masked | UnitFile::Nothing => units.push(unit),
             }
         }
         for pid in &options.pid {
