@@ -17,7 +17,7 @@ use sigready::{
         stream::Stream,
     },
     rules,
-    timeline::{Anchor, Builder, FreshMain, Progress},
+    timeline::{Anchor, Builder, FreshMain, Progress, counting::counted},
 };
 use tracer_common::{
     config::MAX_DISPOSITIONS,
@@ -105,12 +105,11 @@ impl Capture {
         units
     }
 
-    /// Whether an alert that counts is there already. Judges everything anew, so it is
+    /// Whether an alert that counts is there already, of a service that does. Judges everything anew, so it is
     /// for every now and then.
     pub fn has_alert(&self, fail_on: FailOn) -> bool {
-        self.document(EndedBy::Until)
-            .services
-            .iter()
+        let document = self.document(EndedBy::Until);
+        counted(self.builder.counts(), &document.services)
             .flat_map(|service| &service.activations)
             .flat_map(|activation| &activation.alerts)
             .any(|alert| fail_on.includes(alert.severity))

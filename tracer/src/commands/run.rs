@@ -12,7 +12,7 @@ use sigready::{
     },
     observation::{Fact, Observation},
     probe::attach::{Attached, Reach, attach},
-    timeline::{Builder, Scope, Setup},
+    timeline::{Builder, Counting, Scope, Setup},
 };
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
@@ -53,6 +53,7 @@ pub fn run(options: &Run, talk: &Talk) -> Result<Verdict, Fault> {
             reload_signal: options.signals.reload(),
             units_choose: false,
             fresh: false,
+            counting: Counting::All,
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: Some(facts(options)),

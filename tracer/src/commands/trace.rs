@@ -60,6 +60,7 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
             reload_signal: options.signals.reload(),
             units_choose: options.signals.signal.is_none(),
             fresh: options.wait || options.restart,
+            counting: wanted.counting(options, named.as_ref()),
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: None,
@@ -75,7 +76,7 @@ pub fn run(options: &Trace, talk: &Talk) -> Result<Verdict, Fault> {
         privileges::drop_unneeded();
         capture.observe(hierarchies.scan().into_iter().map(path_known));
         capture.observe(procfs::snapshot(&hierarchies));
-        let mut units = Units::new(options, named, &hierarchies);
+        let mut units = Units::new(options, named, wanted.system(), &hierarchies);
         let ended_by =
             follow(options, &wanted, &mut capture, &mut units, &mut errand, talk).await?;
         errand.end();

@@ -3,4 +3,5 @@
 
 pub mod cgroups;
 pub mod clock;
+pub mod namespaces;
 pub mod procfs;

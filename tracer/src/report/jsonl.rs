@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::escape;
 use crate::model::{
     document::{
-        Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, SCHEMA, Service,
-        ServiceKind, Tool, WallTime,
+        Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, Owner, SCHEMA,
+        Service, ServiceKind, Tool, WallTime,
     },
     event::{Event, ProcessRef},
     signal::Signal,
@@ -81,6 +81,9 @@ pub struct ServiceRecord<'a> {
     /// See `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_problem: Option<Cow<'a, str>>,
+    /// See `Service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// See `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
@@ -197,7 +200,8 @@ impl Lines {
     }
 
     fn service(&mut self, service: usize, body: &Service) {
-        let Service { name, kind, cgroup, unit, unit_problem, signal, activations: _ } = body;
+        let Service { name, kind, cgroup, unit, unit_problem, owner, signal, activations: _ } =
+            body;
         self.push(&Record::Service(ServiceRecord {
             service,
             name: Cow::Borrowed(name),
@@ -205,6 +209,7 @@ impl Lines {
             cgroup: cgroup.as_deref().map(Cow::Borrowed),
             unit: unit.as_ref().map(Cow::Borrowed),
             unit_problem: unit_problem.as_deref().map(Cow::Borrowed),
+            owner: *owner,
             signal: *signal,
         }));
     }
@@ -269,6 +274,7 @@ impl ServiceRecord<'_> {
             cgroup: self.cgroup.map(Cow::into_owned),
             unit: self.unit.map(Cow::into_owned),
             unit_problem: self.unit_problem.map(Cow::into_owned),
+            owner: self.owner,
             signal: self.signal,
             activations: Vec::new(),
         }

@@ -400,6 +400,7 @@ impl Start {
                 signal: self.facts.as_ref().and_then(|facts| facts.reload_signal),
                 unit: self.facts,
                 unit_problem: None,
+                owner: None,
                 activations: vec![self.activation],
             }],
         }

@@ -9,13 +9,17 @@ use procfs::process::Process;
 
 use super::{
     opener::{self, UnitFile},
+    ownership::{levels, whose},
     unit_files::UnitFiles,
     user::runtime_directory,
 };
-use crate::host::cgroups::Hierarchies;
+use crate::{
+    host::cgroups::{Cgroup, Hierarchies},
+    model::document::Owner,
+};
 
 /// Where every systemd keeps itself, below the cgroup it manages.
-const INIT_SCOPE: &str = "init.scope";
+pub(super) const INIT_SCOPE: &str = "init.scope";
 
 /// A systemd, and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -107,12 +111,30 @@ impl Manager {
         }
     }
 
-    /// Those of containers and users that run now.
+    /// Those of the host, of containers that root runs and of the host's users that run now.
     #[must_use]
     pub fn running(hierarchies: &Hierarchies) -> Vec<Self> {
         let scan = hierarchies.scan();
         let scopes = scan.iter().filter(|cgroup| cgroup.path.ends_with("/init.scope"));
-        scopes.filter_map(|scope| Self::of(&scope.path, hierarchies)).collect()
+        let is_claimed = |cgroup: &Cgroup| {
+            matches!(whose(&levels(&cgroup.path, hierarchies), 0), Owner::Claimed { .. })
+        };
+        scopes
+            .filter(|scope| !is_claimed(scope))
+            .filter_map(|scope| Self::of(&scope.path, hierarchies))
+            .collect()
+    }
+
+    /// Whether it may run still: not a container's whose root is gone with its processes.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        match self {
+            // Of the link, which is the kernel's own; not of what it leads to.
+            Self::Root { root, .. } if root.starts_with("/proc") => {
+                fs::symlink_metadata(root).is_ok()
+            }
+            Self::Root { .. } | Self::Address(_) => true,
+        }
     }
 
     fn process(pid: i32) -> Option<Self> {

@@ -6,6 +6,7 @@ mod heard;
 mod limits;
 pub mod manager;
 pub mod opener;
+pub mod ownership;
 mod private;
 pub mod properties;
 pub mod reload;

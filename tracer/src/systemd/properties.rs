@@ -74,6 +74,15 @@ pub fn problem(unit: &Properties) -> Option<String> {
     }
 }
 
+/// Where systemd keeps the unit's processes, seen from the root of its own cgroups, if that is
+/// not this cgroup.
+#[must_use]
+pub fn kept_elsewhere(service: &Properties, cgroup: &str) -> Option<Outside> {
+    // Empty while the unit is down.
+    let kept = text(service, "ControlGroup")?;
+    (!cgroup.ends_with(&kept)).then(|| Outside::new(&kept))
+}
+
 /// Whether systemd can reload the unit: it has `ExecReload=` or is of a type with a reload
 /// of its own.
 #[must_use]

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     host::clock,
-    model::unit::UnitFacts,
+    model::{document::Owner, unit::UnitFacts},
     observation::{Fact, Observation, UnitNews},
 };
 
@@ -90,8 +90,8 @@ impl Watch {
     }
 
     /// Watches a unit: its settings are told, and every state from now on.
-    pub fn unit(&mut self, manager: &Manager, name: String, cgroup: String) {
-        let watched = Watched { name, cgroup: cgroup.clone(), has_facts: false };
+    pub fn unit(&mut self, manager: &Manager, watched: Watched) {
+        let cgroup = watched.cgroup.clone();
         let asked = self.task(manager).and_then(|task| {
             task.try_send(Request::Watch(watched)).map_err(|error| match error {
                 TrySendError::Full(_) => io::Error::other(format!(
@@ -113,6 +113,10 @@ impl Watch {
 
     fn task(&mut self, manager: &Manager) -> io::Result<&Sender<Request>> {
         if !self.managers.contains_key(manager) {
+            if self.managers.len() >= MAX_MANAGERS {
+                // Those that have ended make room.
+                self.managers.retain(|manager, _| manager.may_run());
+            }
             if self.managers.len() >= MAX_MANAGERS {
                 return Err(io::Error::other(format!("{MAX_MANAGERS} others are already")));
             }
@@ -207,11 +211,21 @@ impl Watch {
 }
 
 /// A unit that is watched.
-struct Watched {
+pub struct Watched {
     name: String,
     cgroup: String,
+    /// The user its cgroup belongs to.
+    uid: u32,
     /// Whether systemd has told its settings.
     has_facts: bool,
+}
+
+impl Watched {
+    /// One of which nothing is known but its name, its cgroup, and the user that belongs to.
+    #[must_use]
+    pub fn new(name: String, cgroup: String, uid: u32) -> Self {
+        Self { name, cgroup, uid, has_facts: false }
+    }
 }
 
 /// Attends to one manager.
@@ -407,6 +421,16 @@ impl Attendant {
         };
         let problem = properties::problem(&unit);
         let facts = || UnitFacts { systemd, ..properties::facts(&service) };
+        if let Some(elsewhere) = properties::kept_elsewhere(&service, &cgroup) {
+            let owner = Some(Owner::Claimed { uid: watched.uid });
+            let problem = Some(format!("systemd keeps {name} in {elsewhere}, and not here"));
+            self.watched.remove(object);
+            self.order.retain(|watched| watched != object);
+            self.heard.forget(object);
+            return self
+                .tell_unit(UnitNews { cgroup, problem, owner, ..UnitNews::default() })
+                .await;
+        }
         let facts = problem.is_none().then(facts);
         watched.has_facts |= facts.is_some();
         self.tell_unit(UnitNews { cgroup, facts, problem, ..UnitNews::default() }).await;

@@ -1,6 +1,6 @@
 //! Puts observations in order of time and builds the timelines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -10,11 +10,12 @@ use super::{
     activation::{self, Frame},
     attribution::{Attribution, Service as Attributed, Stage, Start},
     collected::Collected,
+    counting::Counting,
     scope::{Named, Scope},
 };
 use crate::{
     model::{
-        document::{Service, ServiceKind},
+        document::{Owner, Service, ServiceKind},
         signal::Signal,
         unit::UnitFacts,
     },
@@ -36,6 +37,8 @@ pub struct Setup {
     pub units_choose: bool,
     /// Whether only starts that begin during the capture count as progress.
     pub fresh: bool,
+    /// Which units count as those that were asked for.
+    pub counting: Counting,
     /// The signals whose dispositions the kernel side reports. It reports one more, which
     /// tells a runtime's catch-all handler.
     pub recorded: SignalSet,
@@ -194,6 +197,7 @@ impl Builder {
             cgroup: (!path.is_empty()).then(|| path.clone()),
             unit: service.known.facts.as_ref().or(told).cloned(),
             unit_problem: service.known.problem.clone(),
+            owner: service.known.owner,
             signal: Some(frame.signal).filter(|signal| *signal != self.setup.reload_signal),
             activations: service
                 .activations
@@ -217,7 +221,11 @@ impl Builder {
     #[must_use]
     pub fn progress(&mut self) -> Progress {
         let mut stages = Vec::new();
+        let counting: Vec<bool> = self.counting().collect();
         for index in 0..self.attribution.services.len() {
+            if !counting[index] {
+                continue;
+            }
             let service = &self.attribution.services[index];
             let fresh = |start: &&Start| !self.setup.fresh || start.collected.joined_at.is_none();
             let Some(last) = service.activations.last().filter(fresh) else {
@@ -244,6 +252,24 @@ impl Builder {
         }
     }
 
+    /// Which services count as those that were asked for.
+    #[must_use]
+    pub fn counts(&self) -> &Counting {
+        &self.setup.counting
+    }
+
+    /// Whether each service counts.
+    fn counting(&self) -> impl Iterator<Item = bool> {
+        let services = &self.attribution.services;
+        let of_host = |service: &&Attributed| service.known.owner == Some(Owner::Host);
+        let of_host: BTreeSet<&str> =
+            services.iter().filter(of_host).map(|service| service.named.name.as_str()).collect();
+        services.iter().map(move |Attributed { named, known, .. }| {
+            let runs_on_host = of_host.contains(named.name.as_str());
+            self.setup.counting.includes(&named.name, named.kind, known.owner, runs_on_host)
+        })
+    }
+
     fn stage(&self, service: &Attributed, collected: &Collected) -> Stage {
         let milestones =
             activation::timeline(collected, &self.frame(service, self.latest), &[]).milestones;
@@ -258,9 +284,10 @@ impl Builder {
     /// there is to know of their settings is known.
     #[must_use]
     pub fn fresh_mains(&self) -> Vec<FreshMain> {
-        let units = self.attribution.services.iter();
+        let units = self.attribution.services.iter().zip(self.counting());
         units
-            .filter_map(|service| {
+            .filter(|(_, counts)| *counts)
+            .filter_map(|(service, _)| {
                 let known = service.known.facts.is_some() || service.known.problem.is_some();
                 let last = service.activations.last().filter(|_| known)?;
                 let main = last.collected.main().filter(|_| last.collected.joined_at.is_none())?;

@@ -11,6 +11,7 @@ pub mod admission;
 pub mod attribution;
 pub mod builder;
 pub mod collected;
+pub mod counting;
 pub mod exposure;
 pub mod fate;
 pub mod masks;
@@ -22,6 +23,7 @@ pub mod scope;
 
 pub use self::{
     builder::{Anchor, Builder, FreshMain, Progress, Setup},
+    counting::Counting,
     scope::{Scope, Selector},
 };
 

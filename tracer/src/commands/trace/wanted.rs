@@ -1,6 +1,6 @@
 //! What is to be traced, checked against what is there.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::Result;
 use sigready::{
@@ -13,7 +13,7 @@ use sigready::{
         manager::Manager,
         opener::{UnitFile, wait_for},
     },
-    timeline::{Scope, Selector},
+    timeline::{Counting, Scope, Selector},
 };
 
 use crate::{
@@ -29,6 +29,8 @@ use crate::{
 pub struct Wanted {
     /// Unit names and globs, with their suffix.
     units: Vec<String>,
+    /// Those of them that the host has.
+    of_host: BTreeSet<String>,
     /// The cgroup of the system that they are to be units of, if one was named that runs.
     system: Option<String>,
     pids: Vec<u32>,
@@ -60,6 +62,7 @@ impl Wanted {
         // What can't be read is told once its systemd can't be asked either.
         let read = |unit: &str| wait_for(manager.unit_file(unit)).unwrap_or(UnitFile::Nothing);
         let mut units = Vec::new();
+        let mut of_host = BTreeSet::new();
         for given in &options.units {
             let unit = with_suffix(given);
             matcher(&unit)?;
@@ -67,7 +70,11 @@ impl Wanted {
                 units.push(unit);
                 continue;
             }
-            match read(&unit) {
+            let found = read(&unit);
+            if let UnitFile::Unit { name, .. } = &found {
+                of_host.insert(name.clone());
+            }
+            match found {
                 UnitFile::Unit { name, .. } if name != unit => {
                     talk.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
@@ -94,7 +101,7 @@ impl Wanted {
         }
         let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
         let cgroups = cgroups.collect::<Result<_, _>>()?;
-        Ok(Self { units, system, pids: options.pid.clone(), cgroups, all: options.all })
+        Ok(Self { units, of_host, system, pids: options.pid.clone(), cgroups, all: options.all })
     }
 
     /// The units that were asked for by their names; none if any was asked for by a glob.
@@ -123,6 +130,20 @@ impl Wanted {
         let pids = self.pids.iter().copied().map(Selector::Process);
         let cgroups = self.cgroups.iter().cloned().map(Selector::Cgroup);
         Scope::Selected(units.chain(pids).chain(cgroups).collect())
+    }
+
+    /// Which of the units of a name count as the one that was asked for.
+    pub fn counting(&self, options: &Trace, named: Option<&Manager>) -> Counting {
+        match named {
+            _ if options.any || self.units.is_empty() => Counting::All,
+            Some(_) => Counting::OfSystem,
+            None => Counting::HostFirst { of_host: self.of_host.clone() },
+        }
+    }
+
+    /// The cgroup of the system that was named, if it is known.
+    pub fn system(&self) -> Option<&str> {
+        self.system.as_deref()
     }
 
     /// For the record.

@@ -7,7 +7,7 @@ use super::fixtures;
 use crate::model::{
     document::{
         Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
-        OutcomeState, Service, ServiceKind, Severity, WallTime,
+        OutcomeState, Owner, Service, ServiceKind, Severity, WallTime,
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
@@ -310,19 +310,23 @@ fn service() -> BoxedStrategy<Service> {
         kind,
         fact(),
         option::of(unit),
-        (fact(), option::of(signal())),
+        (fact(), option::of(owner()), option::of(signal())),
         vec(activation(), 0..3),
     )
-        .prop_map(|(name, kind, cgroup, unit, (unit_problem, signal), activations)| Service {
-            name,
-            kind,
-            cgroup,
-            unit,
-            unit_problem,
-            signal,
-            activations,
+        .prop_map(|(name, kind, cgroup, unit, (unit_problem, owner, signal), activations)| {
+            Service { name, kind, cgroup, unit, unit_problem, owner, signal, activations }
         })
         .boxed()
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![
+        Just(Owner::Host),
+        any::<u32>().prop_map(|uid| Owner::Container { uid }),
+        any::<u32>().prop_map(|uid| Owner::User { uid }),
+        any::<u32>().prop_map(|uid| Owner::Claimed { uid }),
+        Just(Owner::Unmanaged),
+    ]
 }
 
 /// A document.

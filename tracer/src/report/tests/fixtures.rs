@@ -146,6 +146,7 @@ fn unit(name: &str, facts: Option<UnitFacts>, activation: Activation) -> Service
         cgroup: Some(format!("/system.slice/{name}")),
         unit: facts,
         unit_problem: None,
+        owner: None,
         signal: None,
         activations: vec![activation],
     }
@@ -403,6 +404,7 @@ pub fn forty_processes() -> Document {
         cgroup: None,
         unit: None,
         unit_problem: None,
+        owner: None,
         signal: None,
         activations: vec![activation],
     }]);

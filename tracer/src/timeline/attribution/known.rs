@@ -2,7 +2,10 @@
 
 use super::{Attribution, Service, Start};
 use crate::{
-    model::unit::{UnitFacts, UnitState},
+    model::{
+        document::Owner,
+        unit::{UnitFacts, UnitState},
+    },
     observation::{ProcessId, UnitNews},
 };
 
@@ -18,6 +21,8 @@ pub struct Known {
     pub facts: Option<UnitFacts>,
     /// Why they are unknown, or what is doubtful about them.
     pub problem: Option<String>,
+    /// Whose it is.
+    pub owner: Option<Owner>,
     states: Vec<State>,
 }
 
@@ -36,6 +41,10 @@ impl Attribution {
             return;
         };
         let service = &mut self.services[index];
+        // What is only claimed once stays so.
+        if !matches!(service.known.owner, Some(Owner::Claimed { .. })) {
+            service.known.owner = news.owner.or(service.known.owner);
+        }
         if let Some(mut facts) = news.facts {
             // systemd forgets it when the unit goes down.
             let before = service.known.facts.take().and_then(|facts| facts.control_group);
