@@ -58,8 +58,9 @@ pub struct Trace {
     #[arg(long, requires = "units", conflicts_with_all = ["root", "user", "bus"])]
     pub any: bool,
     /// Trace units of the system below this directory, such as a container's root, and ask
-    /// its systemd about them. By default units of that name in any system are traced, and
-    /// the systemd that keeps a unit's cgroup is found and asked.
+    /// its systemd about them, whoever runs it. By default units of that name in any system
+    /// are traced, and the systemd that keeps a unit's cgroup is found and asked, if it is the
+    /// host's, a user's, or that of a container that root runs.
     #[arg(long, value_name = "DIR", conflicts_with = "bus")]
     pub root: Option<PathBuf>,
     /// Trace units of this user's own systemd, by name or number.

@@ -333,6 +333,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn systemd_has_come_when_its_name_has_an_owner() {
+        let told = |member, name, owner| {
+            let signal = Message::signal("/org/freedesktop/DBus", BUS, member).unwrap();
+            has_come(&signal.build(&(name, "", owner)).unwrap())
+        };
+        assert!(told("NameOwnerChanged", SYSTEMD, ":1.7"));
+        assert!(!told("NameOwnerChanged", SYSTEMD, ""));
+        assert!(!told("NameOwnerChanged", "org.freedesktop.login1", ":1.7"));
+        assert!(!told("NameAcquired", SYSTEMD, ":1.7"));
+    }
+
+    #[test]
+    fn a_change_is_told_of_an_object_that_a_unit_may_have() {
+        let told = |object: &str, member| {
+            let signal = Message::signal(object, PROPERTIES, member).unwrap();
+            let body = (UNIT, Properties::new(), Vec::<String>::new());
+            changed(&signal.build(&body).unwrap())
+        };
+        let object = object("a.service");
+        let (of, interface, properties) = told(&object, "PropertiesChanged").unwrap();
+        assert_eq!((of, interface.as_str(), properties.len()), (object.clone(), UNIT, 0));
+        assert!(told(&object, "PropertiesInvalidated").is_none());
+        let long = format!("/{}", "a".repeat(LONGEST_OBJECT));
+        assert!(told(&long, "PropertiesChanged").is_none());
+    }
+
+    #[test]
+    fn the_end_of_a_job_is_told_by_its_object() {
+        let told = |member| {
+            let signal = Message::signal(ROOT, MANAGER, member).unwrap();
+            let job = OwnedObjectPath::try_from("/job/1").unwrap();
+            job_end(&signal.build(&(1_u32, job, "a.service", "don\x1be")).unwrap())
+        };
+        assert_eq!(told("JobRemoved").unwrap(), ("/job/1".to_owned(), Outside::new("don\x1be")));
+        assert!(told("JobNew").is_none());
+    }
+
+    #[test]
     fn a_units_object_has_its_name_escaped() {
         assert_eq!(object("foo.service"), "/org/freedesktop/systemd1/unit/foo_2eservice");
         assert_eq!(

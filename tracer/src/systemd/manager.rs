@@ -142,11 +142,15 @@ impl Manager {
             return Some(Self::host());
         }
         let status = Process::new(pid).ok()?.status().ok()?;
-        let inner = status.nspid?.last().copied()?;
+        Some(Self::with(pid, status.nspid?.last().copied()?, status.euid))
+    }
+
+    /// The manager that a process is, by its pid here and in its own namespace, and its user.
+    fn with(pid: i32, inner: i32, uid: u32) -> Self {
         let own_pids = inner != pid;
         let root = if own_pids { format!("/proc/{pid}/root").into() } else { PathBuf::from("/") };
-        let user = (inner != 1).then_some(status.euid);
-        Some(Self::Root { root, user, own_pids })
+        let user = (inner != 1).then_some(uid);
+        Self::Root { root, user, own_pids }
     }
 
     /// What the files of a unit say, where they can be found: those of a user in a container
@@ -183,5 +187,71 @@ impl Manager {
                 [directory.join("bus"), directory.join("systemd/private")]
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hierarchy with these scopes, and the pid in each.
+    fn hierarchy(scopes: &[(&str, u32)]) -> (tempfile::TempDir, Hierarchies) {
+        let root = tempfile::tempdir().unwrap();
+        for (cgroup, pid) in scopes {
+            let scope = root.path().join(cgroup).join(INIT_SCOPE);
+            fs::create_dir_all(&scope).unwrap();
+            fs::write(scope.join("cgroup.procs"), format!("{pid}\n99999999\n")).unwrap();
+        }
+        let hierarchies = Hierarchies { unified: Some(root.path().to_owned()), systemd: None };
+        (root, hierarchies)
+    }
+
+    fn own() -> Manager {
+        Manager::of_user(nix::unistd::Uid::effective().as_raw())
+    }
+
+    #[test]
+    fn the_nearest_systemd_above_a_cgroup_keeps_it() {
+        let (_root, hierarchies) =
+            hierarchy(&[("", 1), ("a.slice/box", std::process::id()), ("a.slice/empty", 0)]);
+        let of = |cgroup: &str| Manager::of(cgroup, &hierarchies);
+        assert_eq!(of("/a.slice/a.service"), Some(Manager::host()));
+        assert_eq!(of("/a.slice/box/system.slice/a.service"), Some(own()));
+        assert_eq!(of("/a.slice/box/a.service/deep/er"), Some(own()));
+        // What is in a unit's own cgroup does not keep it, nor does one that is gone.
+        assert_eq!(of("/a.slice/box"), Some(Manager::host()));
+        assert_eq!(of("/a.slice/empty/a.service"), Some(Manager::host()));
+        assert_eq!(of("/init.scope"), Some(Manager::host()));
+        let (_root, nobody) = hierarchy(&[]);
+        assert_eq!(Manager::of("/a.service", &nobody), None);
+    }
+
+    #[test]
+    fn a_systemd_in_a_v1_hierarchy_is_found_too() {
+        let (root, _) = hierarchy(&[("box", std::process::id())]);
+        let hierarchies = Hierarchies { unified: None, systemd: Some((root.path().to_owned(), 9)) };
+        assert_eq!(Manager::of("/box/a.service", &hierarchies), Some(own()));
+    }
+
+    #[test]
+    fn a_process_is_the_hosts_a_users_or_a_containers_systemd() {
+        assert_eq!(Manager::process(1), Some(Manager::host()));
+        assert_eq!(Manager::process(std::process::id().cast_signed()), Some(own()));
+        assert_eq!(Manager::process(99_999_999), None);
+        assert_eq!(Manager::with(4711, 4711, 7), Manager::of_user(7));
+        let inside = |user| Manager::Root { root: "/proc/4711/root".into(), user, own_pids: true };
+        // Whoever the container's root is outside.
+        assert_eq!(Manager::with(4711, 1, 524_288), inside(None));
+        assert_eq!(Manager::with(4711, 40, 7), inside(Some(7)));
+        assert!(Manager::with(4711, 1, 0).has_own_pids());
+        assert!(!Manager::with(4711, 4711, 7).has_own_pids());
+    }
+
+    #[test]
+    fn a_container_whose_processes_are_gone_does_not_run() {
+        assert!(Manager::host().may_run() && Manager::of_user(7).may_run());
+        assert!(Manager::below("/nowhere/at/all".into()).may_run());
+        assert!(Manager::below("/proc/self/root".into()).may_run());
+        assert!(!Manager::below("/proc/99999999/root".into()).may_run());
     }
 }

@@ -9,9 +9,9 @@
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    io::{self, IoSlice, Write as _},
+    io::{self, IoSlice, IoSliceMut, Write as _},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::{fs::MetadataExt as _, net::UnixStream as StdUnixStream, process::CommandExt as _},
     },
     path::Path,
@@ -23,11 +23,10 @@ use std::{
 use nix::sys::{
     prctl,
     signal::Signal,
-    socket::{ControlMessage, MsgFlags, sendmsg},
+    socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{net::UnixStream, time::timeout};
-use zbus::connection::socket::ReadHalf as _;
+use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use super::{
     root::Root,
@@ -106,13 +105,14 @@ pub fn wait_for<T>(opening: impl Future<Output = io::Result<T>>) -> io::Result<T
 async fn ask(words: &[&OsStr]) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
-    let (mut half, _write) = UnixStream::from_std(ours)?.into_split();
+    let ours = UnixStream::from_std(ours)?;
     let opener = Opener::start(words, theirs.into())?;
     let reading = async {
         let (mut reply, mut descriptors) = (Vec::new(), Vec::new());
         let mut buffer = [0; 4_096];
         loop {
-            let (length, more) = half.recvmsg(&mut buffer).await?;
+            let reading = || receive(&ours, &mut buffer);
+            let (length, more) = ours.async_io(Interest::READABLE, reading).await?;
             descriptors.extend(more);
             reply.extend_from_slice(&buffer[..length]);
             if length == 0 {
@@ -135,6 +135,24 @@ async fn ask(words: &[&OsStr]) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         Some((b'-', error)) => Err(io::Error::other(Outside::new(&String::from_utf8_lossy(error)))),
         _ => Err(io::Error::other("the process that was to open it has failed")),
     }
+}
+
+/// Receives bytes, and the descriptors that come with them; no bytes at the end.
+fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; 2]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            // SAFETY: the kernel has just put them into this process (unix(7)), and nobody else
+            // has their numbers.
+            descriptors
+                .extend(received.into_iter().map(|raw| unsafe { OwnedFd::from_raw_fd(raw) }));
+        }
+    }
+    Ok((message.bytes, descriptors))
 }
 
 /// A process that opens. Dropped, it is killed, and waited for as far as that takes no time.

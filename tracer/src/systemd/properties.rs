@@ -392,4 +392,73 @@ mod tests {
         let none = properties(&[("InvocationID", Value::from(Vec::<u8>::new()))]);
         assert_eq!(invocation_id(&none), None);
     }
+
+    #[test]
+    fn a_unit_that_was_not_loaded_well_has_a_reason() {
+        let why = |state: &str| {
+            let unit = [("Id", Value::from("a\x1b.service")), ("LoadState", state.into())];
+            problem(&properties(&unit))
+        };
+        assert_eq!(why("loaded"), None);
+        assert_eq!(why("masked").unwrap(), "a\\x1b.service is masked");
+        assert_eq!(why("not-found").unwrap(), "systemd has no unit file of a\\x1b.service");
+        for bad in ["bad-setting", "error"] {
+            assert_eq!(why(bad).unwrap(), "systemd could not read all of a\\x1b.service");
+        }
+    }
+
+    #[test]
+    fn of_a_unit_that_is_about_to_be_restarted_the_end_before_is_told_too() {
+        let unit = |sub_state: &'static str| {
+            properties(&[
+                ("ActiveState", "activating".into()),
+                ("SubState", sub_state.into()),
+                ("InactiveExitTimestampMonotonic", 400_u64.into()),
+                ("ActiveEnterTimestampMonotonic", 200_u64.into()),
+                ("ActiveExitTimestampMonotonic", 300_u64.into()),
+                ("InactiveEnterTimestampMonotonic", 390_u64.into()),
+                ("StateChangeTimestampMonotonic", 400_u64.into()),
+            ])
+        };
+        let times = |sub_state| -> Vec<u64> {
+            states(&unit(sub_state), &Properties::new()).iter().map(|it| it.monotonic_us).collect()
+        };
+        assert_eq!(times("auto-restart"), [200, 300, 390, 400]);
+        assert_eq!(times("start"), [400]);
+    }
+
+    #[test]
+    fn a_unit_kept_elsewhere_is_not_the_one_in_this_cgroup() {
+        let kept = |path: &'static str| {
+            let service = properties(&[("ControlGroup", path.into())]);
+            let cgroup = "/box/payload/system.slice/a.service";
+            kept_elsewhere(&service, cgroup).map(|path| path.to_string())
+        };
+        assert_eq!(kept("/system.slice/a.service"), None);
+        assert_eq!(kept("/box/payload/system.slice/a.service"), None);
+        assert_eq!(kept(""), None);
+        assert_eq!(kept("/b.slice/a.service").as_deref(), Some("/b.slice/a.service"));
+        assert_eq!(kept("/a.service\n").as_deref(), Some("/a.service\\n"));
+    }
+
+    #[test]
+    fn what_a_setting_says_is_bounded() {
+        let long = "x".repeat(1 << 20);
+        let commands =
+            Value::from(vec![(long.clone(), vec![long.clone(), long.clone()], false, 0_u64); 100]);
+        let statuses = Value::from((vec![1_i32; 100_000], vec![1_i32; 100_000]));
+        let facts = facts(&properties(&[
+            ("Type", long.as_str().into()),
+            ("ExecStart", commands),
+            ("SuccessExitStatus", statuses),
+        ]));
+        assert_eq!(facts.service_type.unwrap().chars().count(), LONGEST_TEXT);
+        let start = facts.exec_start.unwrap();
+        assert_eq!(start.iter().map(|line| line.chars().count()).sum::<usize>(), LONGEST_COMMANDS);
+        let statuses = facts.success_exit_status.unwrap();
+        assert_eq!((statuses.codes.len(), statuses.signals.len()), (MAX_STATUSES, MAX_STATUSES));
+        // A command without words takes room too.
+        let empty = vec![Command { argv: Vec::new(), ignores_failure: false }];
+        assert_eq!(lines(&empty), [""]);
+    }
 }
