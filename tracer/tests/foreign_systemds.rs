@@ -118,7 +118,7 @@ fn authenticate(stream: &mut UnixStream) -> std::io::Result<()> {
 
 fn line_without_end(stream: &mut UnixStream) -> std::io::Result<()> {
     loop {
-        stream.write_all(&[b'A'; 65_536])?;
+        stream.write_all(&[b'A'; 8_192])?;
     }
 }
 
@@ -144,7 +144,7 @@ fn a_message_that_says_it_is_huge(stream: &mut UnixStream) -> std::io::Result<()
     let rest = [&1_u32.to_le_bytes()[..], &0_u32.to_le_bytes()].concat();
     stream.write_all(&[&[b'l', 2, 0, 1][..], &length.to_le_bytes(), &rest].concat())?;
     loop {
-        stream.write_all(&[0; 65_536])?;
+        stream.write_all(&[0; 8_192])?;
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use futures_lite::StreamExt as _;
 use tokio::{
     net::UnixStream,
@@ -104,12 +104,11 @@ impl Bus {
         } else {
             Builder::socket(Limited(Private(stream))).p2p()
         };
-        let connection = builder.max_queued(MAX_QUEUED).build().await.map_err(outside)?;
+        let connection = builder.max_queued(MAX_QUEUED).build().await.map_err(Failure::from)?;
         Ok(Self { connection, routed })
     }
 
     /// What comes from now on. To be read while answers are awaited too, or those don't come.
-    #[must_use]
     pub fn messages(&self) -> MessageStream {
         MessageStream::from(&self.connection)
     }
@@ -139,28 +138,30 @@ impl Bus {
     /// unit it names.
     pub async fn load(&self, name: &str) -> Result<OwnedObjectPath> {
         let answer = self.manager("LoadUnit", &(name,)).await;
-        let answer = answer.with_context(|| format!("systemd can't load '{name}'"))?;
-        Ok(answer.body().deserialize().map_err(outside)?)
+        let answer =
+            answer.with_context(|| format!("systemd can't load '{}'", Outside::new(name)))?;
+        Ok(answer.body().deserialize().map_err(Failure::from)?)
     }
 
     /// Has systemd keep a unit loaded as long as this connection lasts, so that it remembers
     /// how a start of it ended. Not over its private socket (`method_ref_unit`).
     pub async fn keep(&self, name: &str) -> Result<()> {
         let answer = self.manager("RefUnit", &(name,)).await;
-        answer.map(drop).with_context(|| format!("systemd would not keep '{name}' loaded"))
+        let kept = answer.map(drop);
+        kept.with_context(|| format!("systemd would not keep '{}' loaded", Outside::new(name)))
     }
 
     /// All properties of an object's interface.
     pub async fn properties(&self, object: &str, interface: &str) -> Result<Properties> {
         let answer = self.call(SYSTEMD, object, PROPERTIES, "GetAll", &(interface,)).await;
         let answer = answer.with_context(|| format!("systemd does not tell of {object}"))?;
-        Ok(answer.body().deserialize().map_err(outside)?)
+        Ok(answer.body().deserialize().map_err(Failure::from)?)
     }
 
     /// systemd's version.
     pub async fn version(&self) -> Result<String> {
         let answer = self.call(SYSTEMD, ROOT, PROPERTIES, "Get", &(MANAGER, "Version")).await?;
-        let version: OwnedValue = answer.body().deserialize().map_err(outside)?;
+        let version: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
         let version: String = version.try_into()?;
         Ok(clipped(&version, LONGEST_VERSION).into_owned())
     }
@@ -169,7 +170,7 @@ impl Bus {
     /// is in its way. Gives the job's object.
     pub async fn start_job(&self, method: &str, unit: &str) -> Result<String> {
         let answer = self.manager(method, &(unit, "replace")).await?;
-        Ok(answer.body().deserialize::<OwnedObjectPath>().map_err(outside)?.to_string())
+        Ok(answer.body().deserialize::<OwnedObjectPath>().map_err(Failure::from)?.to_string())
     }
 
     /// Calls a method of the manager itself.
@@ -202,7 +203,7 @@ impl Bus {
     }
 }
 
-/// Why a method's call failed.
+/// Why a call failed. zbus's errors may quote what came from the bus.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct Failure {
@@ -220,11 +221,6 @@ impl From<zbus::Error> for Failure {
         };
         Self { name, why }
     }
-}
-
-/// zbus's errors may quote what came from the bus.
-pub fn outside(error: zbus::Error) -> anyhow::Error {
-    anyhow!(Outside::quoting(&error))
 }
 
 /// Connects to a D-Bus address (D-Bus specification, "Server Addresses").

@@ -26,9 +26,9 @@ const MAX_LINE: usize = 1_024;
 const MAX_LINES: usize = 16;
 /// What may be read at once after a pause, bytes.
 const BURST: usize = 32 << 20;
-/// What may be read for long, bytes a second. A bus that sends more waits.
-const PER_SECOND: usize = 8 << 20;
-/// How long reading pauses when that is used up.
+/// What may be read for long, bytes a millisecond. A bus that sends more waits.
+const PER_MS: usize = 8 << 10;
+/// How long it pauses when that is used up.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A socket of which no more is read.
@@ -49,7 +49,7 @@ impl<S: Socket> Socket for Limited<S> {
 
     fn split(self) -> Split<Self::ReadHalf, Self::WriteHalf> {
         let (half, write) = self.0.split().take();
-        let pace = Pace::starting(Instant::now());
+        let pace = Pace::new(BURST, PER_MS);
         Split::new(Reader { half, frames: Frames::default(), pace }, write)
     }
 }
@@ -57,12 +57,7 @@ impl<S: Socket> Socket for Limited<S> {
 #[async_trait::async_trait]
 impl<R: ReadHalf> ReadHalf for Reader<R> {
     async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        let room = loop {
-            match self.pace.room(Instant::now()) {
-                0 => sleep(PAUSE).await,
-                room => break room.min(buffer.len()),
-            }
-        };
+        let room = self.pace.wait().await.min(buffer.len());
         let (length, _descriptors) = self.half.recvmsg(&mut buffer[..room]).await?;
         self.pace.take(length);
         self.frames.take(&buffer[..length])?;
@@ -112,7 +107,7 @@ impl Frames {
                     match *first {
                         b'\n' => Place::Between,
                         _ if length >= MAX_LINE => {
-                            return refuse(format!("a line of more than {MAX_LINE} bytes"));
+                            return refuse(&format!("a line of more than {MAX_LINE} bytes"));
                         }
                         _ => Place::Line(length + 1),
                     }
@@ -151,9 +146,9 @@ impl Frames {
                 Ok(Place::Line(0))
             }
             b'A'..=b'Z' if !self.in_messages => {
-                refuse(format!("more than {MAX_LINES} lines before its first message"))
+                refuse(&format!("more than {MAX_LINES} lines before its first message"))
             }
-            _ => refuse("what is not D-Bus".to_owned()),
+            _ => refuse("what is not D-Bus"),
         }
     }
 }
@@ -169,41 +164,55 @@ fn left(header: &[u8; Frames::HEADER]) -> io::Result<usize> {
     let (body, fields) = (number(4), number(12));
     let length = fields.next_multiple_of(8).saturating_add(body);
     if length > MAX_MESSAGE - Frames::HEADER {
-        return refuse(format!(
+        return refuse(&format!(
             "a message of {length} bytes, and no more than {MAX_MESSAGE} are read"
         ));
     }
     Ok(length)
 }
 
-fn refuse<T>(what: String) -> io::Result<T> {
+fn refuse<T>(what: &str) -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("it sent {what}")))
 }
 
-/// How much may be read now.
+/// How much may come for long, and at once after a pause.
 #[derive(Debug)]
-struct Pace {
+pub struct Pace {
+    burst: usize,
+    per_ms: usize,
     room: usize,
     since: Instant,
 }
 
 impl Pace {
-    fn starting(now: Instant) -> Self {
-        Self { room: BURST, since: now }
+    /// So much at once, and so much a millisecond.
+    pub fn new(burst: usize, per_ms: usize) -> Self {
+        Self { burst, per_ms, room: burst, since: Instant::now() }
+    }
+
+    /// Waits until there is room, and says how much.
+    pub async fn wait(&mut self) -> usize {
+        loop {
+            match self.room(Instant::now()) {
+                0 => sleep(PAUSE).await,
+                room => return room,
+            }
+        }
     }
 
     fn room(&mut self, now: Instant) -> usize {
         let passed = now.saturating_duration_since(self.since);
         let millis = usize::try_from(passed.as_millis()).unwrap_or(usize::MAX);
-        let more = millis.saturating_mul(PER_SECOND / 1_000);
-        if more > 0 {
+        if millis > 0 {
             self.since = now;
-            self.room = self.room.saturating_add(more).min(BURST);
+            let more = millis.saturating_mul(self.per_ms);
+            self.room = self.room.saturating_add(more).min(self.burst);
         }
         self.room
     }
 
-    fn take(&mut self, length: usize) {
+    /// So much has come.
+    pub fn take(&mut self, length: usize) {
         self.room = self.room.saturating_sub(length);
     }
 }
@@ -280,15 +289,15 @@ mod tests {
 
     #[test]
     fn what_is_read_for_long_is_bounded_in_time() {
-        let begun = Instant::now();
-        let mut pace = Pace::starting(begun);
+        let mut pace = Pace::new(BURST, PER_MS);
+        let begun = pace.since;
         let mut read = 0;
         for millis in 0..10_000 {
             let room = pace.room(begun + Duration::from_millis(millis));
             pace.take(room);
             read += room;
         }
-        assert!((BURST + 9 * PER_SECOND..=BURST + 10 * PER_SECOND).contains(&read), "{read}");
+        assert!((BURST + 9_000 * PER_MS..=BURST + 10_000 * PER_MS).contains(&read), "{read}");
         assert_eq!(pace.room(begun + Duration::from_hours(1)), BURST);
     }
 }

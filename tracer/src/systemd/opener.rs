@@ -17,6 +17,7 @@ use std::{
     path::Path,
     process::{Child, Command, ExitCode, Stdio},
     sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -96,9 +97,12 @@ pub async fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(serde_json::from_slice(&reply)?)
 }
 
-/// Waits for one of the above where there is no event loop yet.
-pub fn wait_for<T>(opening: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(opening)
+/// Waits for one of the above. Not for where an event loop must not wait.
+pub fn wait_for<T: Send>(opening: impl Future<Output = io::Result<T>> + Send) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // An event loop can't be run on a thread that has one already.
+    thread::scope(|scope| scope.spawn(|| runtime.block_on(opening)).join())
+        .unwrap_or_else(|_| Err(io::Error::other("the thread that waited for it has failed")))
 }
 
 /// Has a question answered by this program, executed anew.

@@ -121,10 +121,11 @@ pub fn levels(cgroup: &str, hierarchies: &Hierarchies) -> Vec<Level> {
     for name in [""].into_iter().chain(names) {
         inside.push(name);
         let directories = || roots.iter().map(|root| root.join(&inside));
-        let metadata = directories().find_map(|directory| fs::metadata(directory).ok());
+        let metadata = directories().filter_map(|directory| fs::metadata(directory).ok());
         levels.push(Level {
             name: name.to_owned(),
-            uid: metadata.map(|metadata| metadata.uid()),
+            // Whoever has it in one hierarchy may put processes there.
+            uid: metadata.map(|metadata| metadata.uid()).max(),
             keeper: directories().find_map(|directory| keeper(&directory)),
         });
     }
@@ -187,6 +188,9 @@ mod tests {
         }
     }
 
+    /// What it is, the path below the root, who lives where a systemd does, whose it is.
+    type Case = (&'static str, String, Vec<(&'static str, Keeper)>, Owner);
+
     /// Cgroups below a root with the host's systemd: `name:uid`, the user 0 if not said.
     fn tree(path: &str, keepers: &[(&str, Keeper)]) -> Vec<Level> {
         let root = Level { uid: Some(0), keeper: Some(init()), ..Level::default() };
@@ -199,9 +203,10 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn who_a_unit_is_kept_by() {
         let user_1000 = "user.slice/user-1000.slice/user@1000.service:1000";
-        let cases: Vec<(&str, String, Vec<(&str, Keeper)>, Owner)> = vec![
+        let cases: Vec<Case> = vec![
             ("the host's", "system.slice/a.service".into(), vec![], HOST),
             ("in a slice", "a.slice/a-b.slice/a.service".into(), vec![], HOST),
             ("with User= and Delegate=", "system.slice/a.service:65534".into(), vec![], HOST),

@@ -21,13 +21,14 @@ use zbus::{Message, MessageStream};
 use super::{
     bus::{self, Bus},
     heard::{Learned, Services},
+    limits::Pace,
     manager::Manager,
     opener::UnitFile,
     properties, thread,
 };
 use crate::{
     host::clock,
-    model::{document::Owner, unit::UnitFacts},
+    model::{document::Owner, text::Outside, unit::UnitFacts},
     observation::{Fact, Observation, UnitNews},
 };
 
@@ -50,6 +51,11 @@ const MAX_REQUESTS: usize = 4_096;
 /// Observations that wait to be taken. Then the managers' tasks wait, and leave what their
 /// systemds say in the sockets.
 const MAX_TOLD: usize = 1_024;
+/// Observations of one systemd's units that are told at once: settings and states of all that
+/// are watched.
+const TOLD_AT_ONCE: usize = 4 * MAX_WATCHED;
+/// The same for long, a millisecond. A systemd that says more waits.
+const TOLD_PER_MS: usize = 2;
 /// Observations that are taken once the trace is over.
 const MAX_REST: usize = 65_536;
 
@@ -128,6 +134,7 @@ impl Watch {
                 heard: Services::default(),
                 version: None,
                 has_come: false,
+                pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
                 tell: self.tell.clone(),
             };
             thread::spawn(attendant.attend(requests))?;
@@ -240,6 +247,7 @@ struct Attendant {
     version: Option<String>,
     /// It has come back to the bus, and knows nothing of who is to be told.
     has_come: bool,
+    pace: Pace,
     tell: Sender<Observation>,
 }
 
@@ -336,7 +344,7 @@ impl Attendant {
                 },
                 message = stream.next() => match message {
                     Some(Ok(message)) => self.hear(&message).await,
-                    Some(Err(error)) => return Some(bus::outside(error)),
+                    Some(Err(error)) => return Some(bus::Failure::from(error).into()),
                     None => return Some(anyhow::anyhow!("systemd closed the connection")),
                 },
             }
@@ -421,7 +429,11 @@ impl Attendant {
         };
         let problem = properties::problem(&unit);
         let facts = || UnitFacts { systemd, ..properties::facts(&service) };
-        if let Some(elsewhere) = properties::kept_elsewhere(&service, &cgroup) {
+        // One that was here may have been moved since.
+        if !watched.has_facts
+            && let Some(elsewhere) = properties::kept_elsewhere(&service, &cgroup)
+        {
+            let name = Outside::new(&name);
             let owner = Some(Owner::Claimed { uid: watched.uid });
             let problem = Some(format!("systemd keeps {name} in {elsewhere}, and not here"));
             self.watched.remove(object);
@@ -482,7 +494,7 @@ impl Attendant {
 
     /// Without systemd, its files tell what it would have loaded. They are read at the first
     /// failure.
-    async fn tell_problem(&self, object: &str, failure: &anyhow::Error, failures: u32) {
+    async fn tell_problem(&mut self, object: &str, failure: &anyhow::Error, failures: u32) {
         let Some(watched) = self.watched.get(object).filter(|watched| !watched.has_facts) else {
             return;
         };
@@ -502,12 +514,14 @@ impl Attendant {
         self.tell_unit(UnitNews { cgroup, facts, problem, ..UnitNews::default() }).await;
     }
 
-    async fn tell_unit(&self, unit: UnitNews) {
+    async fn tell_unit(&mut self, unit: UnitNews) {
         self.tell(news(unit)).await;
     }
 
     /// Waits as long as there is no room.
-    async fn tell(&self, observation: Observation) {
+    async fn tell(&mut self, observation: Observation) {
+        self.pace.wait().await;
+        self.pace.take(1);
         // Nobody listens any more when the trace is over.
         let _ = self.tell.send(observation).await;
     }

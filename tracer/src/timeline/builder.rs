@@ -222,10 +222,7 @@ impl Builder {
     pub fn progress(&mut self) -> Progress {
         let mut stages = Vec::new();
         let counting: Vec<bool> = self.counting().collect();
-        for index in 0..self.attribution.services.len() {
-            if !counting[index] {
-                continue;
-            }
+        for (index, _) in counting.iter().enumerate().filter(|(_, counts)| **counts) {
             let service = &self.attribution.services[index];
             let fresh = |start: &&Start| !self.setup.fresh || start.collected.joined_at.is_none();
             let Some(last) = service.activations.last().filter(fresh) else {

@@ -24,6 +24,7 @@ pub enum Counting {
 impl Counting {
     /// Whether a service counts. `runs_on_host` says whether the host's systemd keeps one of
     /// that name. A unit counts once it is known whose it is.
+    #[must_use]
     pub fn includes(
         &self,
         name: &str,
