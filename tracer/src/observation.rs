@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use tracer_common::signal::SignalSet;
 
 use crate::model::{
+    document::Owner,
     event::{Consumer, DispositionKind},
     signal::Signal,
     unit::{UnitFacts, UnitState},
@@ -245,6 +246,8 @@ pub struct UnitNews {
     pub invocation_id: Option<String>,
     /// Whether systemd's pids are those of a pid namespace of its own.
     pub own_pids: bool,
+    /// Whose it is.
+    pub owner: Option<Owner>,
 }
 
 /// What a process's environment says of systemd.

@@ -57,9 +57,15 @@ pub struct Trace {
     #[arg(long, value_enum, value_name = "HOW", requires = "restart",
         num_args = 0..=1, default_missing_value = "systemd")]
     pub reload_during_start: Option<Reload>,
+    /// Let any unit of that name count for --until, a user's too, and one that is only called
+    /// so. By default it is the host's that counts, and one in a container that root runs where
+    /// the host has none; the others are shown, with whose they are.
+    #[arg(long, requires = "units", conflicts_with_all = ["root", "user", "bus"])]
+    pub any: bool,
     /// Trace units of the system below this directory, such as a container's root, and ask
-    /// its systemd about them. By default units of that name in any system are traced, and
-    /// the systemd that keeps a unit's cgroup is found and asked.
+    /// its systemd about them, whoever runs it. By default units of that name in any system
+    /// are traced, and the systemd that keeps a unit's cgroup is found and asked, if it is the
+    /// host's, a user's, or that of a container that root runs.
     #[arg(long, value_name = "DIR", conflicts_with = "bus")]
     pub root: Option<PathBuf>,
     /// Trace units of this user's own systemd, by name or number.

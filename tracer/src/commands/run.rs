@@ -15,7 +15,7 @@ use sigready::{
         Asked, Blocked, Capture, Command, Ending, Interrupts, NotifySocket, Observer as _,
         Recorded, Schedule, Session, Startable, Wanted, drop_unneeded,
     },
-    timeline::{Builder, Scope, Setup},
+    timeline::{Builder, Counting, Scope, Setup},
 };
 
 use super::{Verdict, fault::Fault, messages::Messages, output, progress, runtime};
@@ -35,6 +35,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             reload_signal: wanted.reload(),
             units_choose: false,
             fresh: false,
+            counting: Counting::All,
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: Some(facts(options)),

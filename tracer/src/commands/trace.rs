@@ -49,6 +49,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             reload_signal: signals.reload(),
             units_choose: options.signals.signal.is_none(),
             fresh: options.wait || options.restart,
+            counting: wanted.counting(options, named.as_ref()),
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: None,
@@ -70,10 +71,11 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         if !messages.shows_progress() {
             line.note(&format_args!("tracing {}{how}", wanted.arguments().join(", ")));
         }
-        restart.begin(&line);
+        restart.begin(&line)?;
         let asked = options.all || !options.units.is_empty();
         let gone = || wanted.is_gone();
-        let units = Units::new(named, asked, options.wait, &hierarchies, restart, gone);
+        let system = wanted.system();
+        let units = Units::new(named, system, asked, options.wait, &hierarchies, restart, gone);
         let mut session = Session::new(capture, units, ending.0, interrupts, &line);
         let ended_by = session.follow().await?;
         let (_, document) = session.end(ended_by, attached).await?;

@@ -4,5 +4,6 @@
 pub mod bounded;
 pub mod cgroups;
 pub mod clock;
+pub mod namespaces;
 pub mod procfs;
 pub mod read;

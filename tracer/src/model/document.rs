@@ -134,6 +134,9 @@ pub struct Service {
     /// Why they are unknown, or were read in another way than from systemd itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_problem: Option<String>,
+    /// Whose the unit is; absent where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// The reload signal that the timelines below are drawn for, where that is not the
     /// capture's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,6 +153,45 @@ impl Service {
     #[must_use]
     pub fn joined_late(&self) -> bool {
         self.activations.last().is_some_and(|start| start.joined_ns.is_some())
+    }
+}
+
+/// Whose a unit is, by the owners of the cgroups above its own and the systemd that keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Owner {
+    /// The host's systemd keeps it.
+    Host,
+    /// The systemd of a container keeps it.
+    Container {
+        /// Who runs the container: 0 for root.
+        uid: u32,
+    },
+    /// A user's own systemd keeps it.
+    User {
+        /// The user.
+        uid: u32,
+    },
+    /// No systemd that root runs, or that was asked for, keeps a unit there: whoever made the
+    /// cgroup gave it the name.
+    Claimed {
+        /// The user it belongs to.
+        uid: u32,
+    },
+    /// Root made the cgroup, and no systemd keeps it.
+    Unmanaged,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => write!(f, "of the host"),
+            Self::Container { uid: 0 } => write!(f, "of a container"),
+            Self::Container { uid } => write!(f, "of a container that uid {uid} runs"),
+            Self::User { uid } => write!(f, "of uid {uid}"),
+            Self::Claimed { uid } => write!(f, "claimed by uid {uid}"),
+            Self::Unmanaged => write!(f, "kept by no systemd"),
+        }
     }
 }
 

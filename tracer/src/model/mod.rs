@@ -5,4 +5,5 @@ pub mod disposition;
 pub mod document;
 pub mod event;
 pub mod signal;
+pub mod text;
 pub mod unit;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::escape;
 use crate::model::{
     document::{
-        Activation, Alert, Capture, Document, Exposure, Host, LeftOut, Milestones, Outcome, SCHEMA,
-        Service, ServiceKind, Tool, WallTime,
+        Activation, Alert, Capture, Document, Exposure, Host, LeftOut, Milestones, Outcome, Owner,
+        SCHEMA, Service, ServiceKind, Tool, WallTime,
     },
     event::{Event, ProcessRef},
     signal::Signal,
@@ -81,6 +81,9 @@ pub struct ServiceRecord<'a> {
     /// See `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_problem: Option<Cow<'a, str>>,
+    /// See `Service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// See `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
@@ -212,6 +215,7 @@ impl Lines {
             cgroup,
             unit,
             unit_problem,
+            owner,
             signal,
             starts_left_out,
             activations: _,
@@ -223,6 +227,7 @@ impl Lines {
             cgroup: cgroup.as_deref().map(Cow::Borrowed),
             unit: unit.as_ref().map(Cow::Borrowed),
             unit_problem: unit_problem.as_deref().map(Cow::Borrowed),
+            owner: *owner,
             signal: *signal,
             starts_left_out: Some(*starts_left_out).filter(|count| *count > 0),
         }));
@@ -292,6 +297,7 @@ impl ServiceRecord<'_> {
             cgroup: self.cgroup.map(Cow::into_owned),
             unit: self.unit.map(Cow::into_owned),
             unit_problem: self.unit_problem.map(Cow::into_owned),
+            owner: self.owner,
             signal: self.signal,
             starts_left_out: self.starts_left_out.unwrap_or(0),
             activations: Vec::new(),

@@ -415,6 +415,7 @@ impl Start {
                 unit: self.facts,
                 unit_problem: None,
                 starts_left_out: 0,
+                owner: None,
                 activations: vec![self.activation],
             }],
         }

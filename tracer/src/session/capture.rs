@@ -26,7 +26,7 @@ use crate::{
     observation::Observation,
     probe::{attach::Attached, backend::Backend, stream::Stream},
     rules,
-    timeline::{Anchor, Builder, FreshMain, Progress},
+    timeline::{Anchor, Builder, FreshMain, Progress, counted},
 };
 
 /// The most records that are taken from the ring at one go.
@@ -273,7 +273,7 @@ impl Record {
         let mut document = self.frame(EndedBy::Until, now);
         document.services = self.builder.news(now, all);
         rules::judge(&mut document);
-        worst(&document.services)
+        worst(counted(self.builder.counting(), &document.services))
     }
 
     /// Judges the starts that nothing will become of any more.
@@ -283,7 +283,7 @@ impl Record {
             self.builder.judge_final(|service| {
                 document.services = vec![service];
                 rules::judge(&mut document);
-                worst(&document.services)
+                worst(document.services.iter())
             });
         }
     }
@@ -319,8 +319,8 @@ impl Record {
 }
 
 /// The worst alert of these services.
-fn worst(services: &[Service]) -> Option<Severity> {
-    let starts = services.iter().flat_map(|service| &service.activations);
+fn worst<'a>(services: impl Iterator<Item = &'a Service>) -> Option<Severity> {
+    let starts = services.flat_map(|service| &service.activations);
     starts.flat_map(|start| &start.alerts).map(|alert| alert.severity).max()
 }
 

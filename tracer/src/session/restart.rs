@@ -10,12 +10,13 @@ use tokio::task::JoinHandle;
 use super::Observer;
 use crate::{
     host::{cgroups::Hierarchies, procfs},
-    model::signal::Signal,
+    model::{signal::Signal, text::Outside},
     observation::ProcessId,
     systemd::{
-        bus::{Bus, UNIT, object},
+        bus::{Bus, Jobs, UNIT, object},
         manager::Manager,
         properties::{can_reload, unmet_conditions},
+        thread,
     },
     timeline::{FreshMain, scope::Named},
 };
@@ -47,10 +48,10 @@ impl Restart {
         Self { manager, units, reload, unsent: Vec::new(), running: None }
     }
 
-    /// Says what will be done, and sets out to do it. Needs a tokio runtime.
-    pub fn begin(&mut self, observer: &dyn Observer) {
+    /// Says what will be done, and sets out to do it.
+    pub fn begin(&mut self, observer: &dyn Observer) -> Result<()> {
         if self.units.is_empty() {
-            return;
+            return Ok(());
         }
         let names = self.units.join(", ");
         match self.reload {
@@ -68,7 +69,8 @@ impl Restart {
         }
         let by_systemd = self.reload == Some(Reload::Systemd);
         let work = work(self.manager.clone(), self.units.clone(), by_systemd);
-        self.running = Some(tokio::spawn(work));
+        self.running = Some(thread::spawn(work).context("cannot speak to systemd")?);
+        Ok(())
     }
 
     /// Whether a main process is waited for.
@@ -151,7 +153,7 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
     let bus = Bus::connect(&manager).await.context(
         "systemd can't be asked for a restart (units of a container need --root, a user's --user)",
     )?;
-    let mut ends = bus.jobs().await?;
+    let mut ends = Jobs::of(&bus).await?;
     let mut restarts = HashMap::new();
     for unit in units {
         if let Err(error) = bus.keep(&unit).await {
@@ -172,13 +174,12 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
         if reloads && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
             log::warn!("systemd would not reload {unit}: {error:#}");
         }
-        if result != "done" {
+        if result != Outside::new("done") {
             log::warn!("systemd's restart of {unit} ended with '{result}'");
         }
         let properties = bus.properties(&object(&unit), UNIT).await.unwrap_or_default();
-        let unmet = unmet_conditions(&properties);
-        if !unmet.is_empty() {
-            log::warn!("systemd did not start {unit}: not met is {}", unmet.join(", "));
+        if let Some(unmet) = unmet_conditions(&properties) {
+            log::warn!("systemd did not start {unit}: not met is {unmet}");
         }
     }
     Ok(())

@@ -17,9 +17,13 @@ use super::{
 };
 use crate::{
     host::{cgroups::Hierarchies, clock},
-    model::signal::Signal,
+    model::{document::Owner, signal::Signal},
     observation::{Fact, Observation, UnitNews},
-    systemd::{manager::Manager, watch::Watch},
+    systemd::{
+        manager::Manager,
+        ownership::{levels, whose},
+        watch::{Watch, Watched},
+    },
 };
 
 /// How often new managers are looked for.
@@ -39,6 +43,8 @@ pub struct Units<'a> {
     hierarchies: &'a Hierarchies,
     /// The manager to ask for all of them, if one was named.
     named: Option<Manager>,
+    /// Its cgroup, if that is known.
+    system: Option<String>,
     /// When to look again for managers that were started, for units that are waited for.
     managers: Option<Pace>,
     restart: Restart,
@@ -53,6 +59,7 @@ impl<'a> Units<'a> {
     /// those that are started meanwhile are asked too. Needs a tokio runtime.
     pub fn new(
         named: Option<Manager>,
+        system: Option<&str>,
         asked: bool,
         waits: bool,
         hierarchies: &'a Hierarchies,
@@ -67,7 +74,8 @@ impl<'a> Units<'a> {
         let managers = (waits && named.is_none()).then(|| Pace::new(LOOK));
         let is_gone = Box::new(is_gone);
         let gone = Pace::new(LEFT);
-        Self { watch, hierarchies, named, managers, restart, is_gone, gone }
+        let system = system.map(str::to_owned);
+        Self { watch, hierarchies, named, system, managers, restart, is_gone, gone }
     }
 
     /// Connects to the systemd of a container that was started, so that what it says of the
@@ -84,17 +92,36 @@ impl<'a> Units<'a> {
     /// Has the units watched that have come into sight.
     fn seek(&mut self, capture: &mut Capture) {
         for (name, cgroup) in capture.new_units() {
-            let found = || Manager::of(&cgroup, self.hierarchies);
-            if let Some(manager) = self.named.clone().or_else(found) {
-                self.watch.unit(&manager, name, cgroup);
-            } else {
-                let problem = Some("no systemd runs above its cgroup".to_owned());
-                let news = UnitNews { cgroup, problem, ..UnitNews::default() };
-                let fact = Fact::Unit(Box::new(news));
-                capture.observe([Observation { at: clock::boot_ns(), fact }]);
+            let levels = levels(&cgroup, self.hierarchies);
+            let owner = whose(&levels, self.system.as_deref().map_or(0, depth));
+            let manager = match (&self.named, owner) {
+                (_, Owner::Claimed { uid }) => Err(format!(
+                    "claimed by uid {uid}: no systemd keeps a unit in its cgroup that root runs \
+                     (to ask another, name it by --root or --user)"
+                )),
+                (Some(named), _) => Ok(named.clone()),
+                (None, _) => Manager::of(&cgroup, self.hierarchies)
+                    .ok_or_else(|| "no systemd runs above its cgroup".to_owned()),
+            };
+            let news = UnitNews {
+                cgroup: cgroup.clone(),
+                owner: Some(owner),
+                problem: manager.as_ref().err().cloned(),
+                ..UnitNews::default()
+            };
+            let fact = Fact::Unit(Box::new(news));
+            capture.observe([Observation { at: clock::boot_ns(), fact }]);
+            if let Ok(manager) = manager {
+                let uid = levels.last().and_then(|level| level.uid).unwrap_or(0);
+                self.watch.unit(&manager, Watched::new(name, cgroup, uid));
             }
         }
     }
+}
+
+/// How many cgroups lead to this one, the root and itself included.
+fn depth(cgroup: &str) -> usize {
+    1 + cgroup.split('/').filter(|name| !name.is_empty()).count()
 }
 
 impl Subject for Units<'_> {

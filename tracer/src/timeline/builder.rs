@@ -1,17 +1,18 @@
 //! Puts observations in order of time and builds the timelines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     activation::{self, Frame},
     attribution::{Attribution, Service as Attributed, State, Verdict},
+    counting::Counting,
     scope::Named,
     setup::Setup,
     start::Stage,
 };
 use crate::{
     model::{
-        document::{Service, ServiceKind, Severity},
+        document::{Owner, Service, ServiceKind, Severity},
         signal::Signal,
     },
     observation::{Fact, Observation, ProcessId},
@@ -222,6 +223,7 @@ impl Builder {
             cgroup: (!path.is_empty()).then(|| path.clone()),
             unit: service.known.facts.as_ref().or(told).cloned(),
             unit_problem: service.known.problem.clone(),
+            owner: service.known.owner,
             signal: Some(frame.signal).filter(|signal| *signal != self.setup.reload_signal),
             starts_left_out: service.starts_left_out,
             activations: service
@@ -272,9 +274,11 @@ impl Builder {
         let mut stages = Vec::new();
         let mut news = Vec::new();
         let mut activations = 0;
+        let of_host = self.of_host();
         for (number, service) in self.attribution.services() {
             activations += service.count();
-            let Some((start, state)) = service.last() else {
+            let Some((start, state)) = service.last().filter(|_| self.counts(service, &of_host))
+            else {
                 continue;
             };
             match state {
@@ -314,13 +318,38 @@ impl Builder {
         }
     }
 
+    /// Which services count as those that were asked for.
+    #[must_use]
+    pub fn counting(&self) -> &Counting {
+        &self.setup.counting
+    }
+
+    /// The names of the units that the host's systemd keeps, as far as they matter.
+    fn of_host(&self) -> BTreeSet<&str> {
+        if !matches!(self.setup.counting, Counting::HostFirst { .. }) {
+            return BTreeSet::new();
+        }
+        let services = self.attribution.services().map(|(_, service)| service);
+        let of_host = services.filter(|service| service.known.owner == Some(Owner::Host));
+        of_host.map(|service| service.named.name.as_str()).collect()
+    }
+
+    /// Whether a service counts as one that was asked for.
+    fn counts(&self, service: &Attributed, of_host: &BTreeSet<&str>) -> bool {
+        let Attributed { named, known, .. } = service;
+        let runs_on_host = of_host.contains(named.name.as_str());
+        self.setup.counting.includes(&named.name, named.kind, known.owner, runs_on_host)
+    }
+
     /// The main processes of units whose last start began during the capture; once what
     /// there is to know of their settings is known.
     #[must_use]
     pub fn fresh_mains(&self) -> Vec<FreshMain> {
-        let units = self.attribution.services();
+        let of_host = self.of_host();
+        let units = self.attribution.services().map(|(_, service)| service);
         units
-            .filter_map(|(_, service)| {
+            .filter(|service| self.counts(service, &of_host))
+            .filter_map(|service| {
                 let known = service.known.facts.is_some() || service.known.problem.is_some();
                 let State::Open(last) = service.last().filter(|_| known)?.1 else {
                     return None;

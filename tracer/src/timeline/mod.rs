@@ -11,6 +11,7 @@ mod activation;
 mod admission;
 mod attribution;
 mod builder;
+mod counting;
 mod events;
 mod exposure;
 mod fate;
@@ -25,6 +26,7 @@ mod start;
 
 pub use self::{
     builder::{Builder, FreshMain, Progress},
+    counting::{Counting, counted},
     scope::{Scope, Selector},
     setup::{Anchor, Setup},
 };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tracer_common::signal::SignalSet;
 
-use super::scope::Scope;
+use super::{counting::Counting, scope::Scope};
 use crate::model::{signal::Signal, unit::UnitFacts};
 
 /// What a builder has to know.
@@ -17,6 +17,8 @@ pub struct Setup {
     pub units_choose: bool,
     /// Whether only starts that begin during the capture count as progress.
     pub fresh: bool,
+    /// Which units count as those that were asked for.
+    pub counting: Counting,
     /// The signals whose dispositions the kernel side reports. It reports one more, which
     /// tells a runtime's catch-all handler.
     pub recorded: SignalSet,

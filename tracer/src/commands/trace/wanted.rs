@@ -1,6 +1,9 @@
 //! What is to be traced, checked against what is there.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use sigready::{
@@ -12,8 +15,11 @@ use sigready::{
         attach::{Attached, Reach},
         scope::ScopeMaps,
     },
-    systemd::{manager::Manager, unit_files::Found},
-    timeline::{Scope, Selector},
+    systemd::{
+        manager::Manager,
+        opener::{UnitFile, wait_for},
+    },
+    timeline::{Counting, Scope, Selector},
 };
 
 use crate::{
@@ -29,6 +35,8 @@ use crate::{
 pub struct Wanted {
     /// Unit names and globs, with their suffix.
     units: Vec<String>,
+    /// Those of them that the host has.
+    of_host: BTreeSet<String>,
     /// The cgroup of the system that they are to be units of, if one was named that runs.
     system: Option<String>,
     pids: Vec<u32>,
@@ -53,9 +61,14 @@ impl Wanted {
             )));
         }
         let system = system.or_else(|| named.and_then(Manager::cgroup_to_be));
-        let files = named.and_then(Manager::unit_files).or_else(|| Manager::host().unit_files());
-        let read = |unit: &str| files.as_ref().map_or(Found::Nothing, |files| files.read(unit));
+        let manager = match named {
+            None | Some(Manager::Address(_)) => Manager::host(),
+            Some(named) => named.clone(),
+        };
+        // What can't be read is told once its systemd can't be asked either.
+        let read = |unit: &str| wait_for(manager.unit_file(unit)).unwrap_or(UnitFile::Nothing);
         let mut units = Vec::new();
+        let mut of_host = BTreeSet::new();
         for given in &options.units {
             let unit = service(given)?;
             matcher(&unit)?;
@@ -63,24 +76,28 @@ impl Wanted {
                 units.push(unit);
                 continue;
             }
-            match read(&unit) {
-                Found::Unit { name, .. } if name != unit => {
+            let found = read(&unit);
+            if let UnitFile::Unit { name, .. } = &found {
+                of_host.insert(name.clone());
+            }
+            match found {
+                UnitFile::Unit { name, .. } if name != unit => {
                     messages.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
                 }
-                Found::Masked if !runs(&unit, hierarchies) => {
+                UnitFile::Masked if !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "'{unit}' is masked: systemd won't start it (systemctl unmask {unit})"
                     )));
                 }
-                Found::Nothing if !options.wait && !runs(&unit, hierarchies) => {
+                UnitFile::Nothing if !options.wait && !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "there is no unit '{unit}' on this host: no unit file and no cgroup has \
                          that name (if it is a user's, or in a container that is yet to start, \
                          add --wait)"
                     )));
                 }
-                Found::Unit { .. } | Found::Masked | Found::Nothing => units.push(unit),
+                UnitFile::Unit { .. } | UnitFile::Masked | UnitFile::Nothing => units.push(unit),
             }
         }
         for pid in &options.pid {
@@ -88,7 +105,7 @@ impl Wanted {
         }
         let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
         let cgroups = cgroups.collect::<Result<_, _>>()?;
-        Ok(Self { units, system, pids: options.pid.clone(), cgroups, all: options.all })
+        Ok(Self { units, of_host, system, pids: options.pid.clone(), cgroups, all: options.all })
     }
 
     /// The units that were asked for by their names; none if any was asked for by a glob.
@@ -117,6 +134,20 @@ impl Wanted {
         let pids = self.pids.iter().copied().map(Selector::Process);
         let cgroups = self.cgroups.iter().cloned().map(Selector::Cgroup);
         Scope::Selected(units.chain(pids).chain(cgroups).collect())
+    }
+
+    /// Which of the units of a name count as the one that was asked for.
+    pub fn counting(&self, options: &Trace, named: Option<&Manager>) -> Counting {
+        match named {
+            _ if options.any || self.units.is_empty() => Counting::All,
+            Some(_) => Counting::OfSystem,
+            None => Counting::HostFirst { of_host: self.of_host.clone() },
+        }
+    }
+
+    /// The cgroup of the system that was named, if it is known.
+    pub fn system(&self) -> Option<&str> {
+        self.system.as_deref()
     }
 
     /// For the record.

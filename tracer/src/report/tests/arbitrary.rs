@@ -7,7 +7,7 @@ use super::fixtures;
 use crate::model::{
     document::{
         Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
-        OutcomeState, Service, ServiceKind, Severity, WallTime,
+        OutcomeState, Owner, Service, ServiceKind, Severity, WallTime,
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
@@ -269,6 +269,16 @@ fn activation() -> BoxedStrategy<Activation> {
         .boxed()
 }
 
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![
+        Just(Owner::Host),
+        any::<u32>().prop_map(|uid| Owner::Container { uid }),
+        any::<u32>().prop_map(|uid| Owner::User { uid }),
+        any::<u32>().prop_map(|uid| Owner::Claimed { uid }),
+        Just(Owner::Unmanaged),
+    ]
+}
+
 fn service() -> BoxedStrategy<Service> {
     let kind = prop_oneof![
         Just(ServiceKind::Unit),
@@ -313,18 +323,21 @@ fn service() -> BoxedStrategy<Service> {
         kind,
         fact(),
         option::of(unit),
-        (fact(), option::of(signal())),
+        (fact(), option::of(owner()), option::of(signal())),
         vec(activation(), 0..3),
     )
-        .prop_map(|(name, kind, cgroup, unit, (unit_problem, signal), activations)| Service {
-            name,
-            kind,
-            cgroup,
-            unit,
-            unit_problem,
-            signal,
-            starts_left_out: 0,
-            activations,
+        .prop_map(|(name, kind, cgroup, unit, (unit_problem, owner, signal), activations)| {
+            Service {
+                name,
+                kind,
+                cgroup,
+                unit,
+                unit_problem,
+                owner,
+                signal,
+                starts_left_out: 0,
+                activations,
+            }
         })
         .boxed()
 }

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use super::{Attribution, Service};
 use crate::{
-    model::unit::{UnitFacts, UnitState},
+    model::{
+        document::Owner,
+        unit::{UnitFacts, UnitState},
+    },
     observation::{ProcessId, UnitNews},
     timeline::admission::Known as Process,
 };
@@ -21,6 +24,8 @@ pub struct Known {
     pub facts: Option<UnitFacts>,
     /// Why they are unknown, or what is doubtful about them.
     pub problem: Option<String>,
+    /// Whose it is.
+    pub owner: Option<Owner>,
     states: VecDeque<State>,
 }
 
@@ -55,6 +60,10 @@ impl Attribution {
             if let super::State::Open(start) = state {
                 start.revision += 1;
             }
+        }
+        // What is only claimed once stays so.
+        if !matches!(service.known.owner, Some(Owner::Claimed { .. })) {
+            service.known.owner = news.owner.or(service.known.owner);
         }
         if let Some(mut facts) = news.facts {
             // systemd forgets it when the unit goes down.
