@@ -15,5 +15,4 @@ pub mod report;
 pub mod rules;
 pub mod session;
 pub mod systemd;
-mod temporary;
 pub mod timeline;

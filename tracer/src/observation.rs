@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use tracer_common::signal::SignalSet;
 
 use crate::model::{
@@ -11,6 +12,15 @@ use crate::model::{
     signal::Signal,
     unit::{UnitFacts, UnitState},
 };
+
+/// One instant on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    /// `CLOCK_BOOTTIME` ns.
+    pub boot_ns: u64,
+    /// Wall-clock time.
+    pub wall: Timestamp,
+}
 
 /// Clock ticks per second of the start times in /proc (`USER_HZ`, 100 everywhere).
 pub const TICK_NS: u64 = 10_000_000;

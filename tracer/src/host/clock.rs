@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::timeline::Anchor;
+use crate::observation::Anchor;
 
 /// Nanoseconds of `CLOCK_BOOTTIME` now.
 ///

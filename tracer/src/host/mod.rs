@@ -1,5 +1,5 @@
 //! What the host says of itself without eBPF and without systemd: its clocks, its cgroups,
-//! its processes.
+//! its processes; and what there is to be careful about with files.
 
 pub mod bounded;
 pub mod cgroups;
@@ -7,3 +7,4 @@ pub mod clock;
 pub mod namespaces;
 pub mod procfs;
 pub mod read;
+pub mod temporary;

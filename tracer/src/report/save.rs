@@ -28,7 +28,7 @@ use nix::{
     unistd::geteuid,
 };
 
-use crate::temporary::Temporary;
+use crate::host::temporary::Temporary;
 
 /// Symbolic links followed one after the other before giving up, as the kernel does.
 const MAX_LINKS: usize = 40;

@@ -23,10 +23,10 @@ use crate::{
         },
         signal::Signal,
     },
-    observation::Observation,
+    observation::{Anchor, Observation},
     probe::{attach::Attached, backend::Backend, stream::Stream},
     rules,
-    timeline::{Anchor, Builder, FreshMain, Progress, counted},
+    timeline::{Builder, FreshMain, Progress, counted},
 };
 
 /// The most records that are taken from the ring at one go.

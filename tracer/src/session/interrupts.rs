@@ -15,7 +15,7 @@ use nix::libc;
 use tokio::sync::Notify;
 use tracer_common::signal::MAX_SIGNAL;
 
-use crate::{model::signal::Signal, temporary};
+use crate::{host::temporary, model::signal::Signal};
 
 /// What ends a session with its report. A hang-up is the end of the terminal.
 const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use nix::sys::socket::{setsockopt, sockopt::PassCred};
 
-use crate::temporary::Temporary;
+use crate::host::temporary::Temporary;
 
 /// A bound datagram socket in a directory of its own, gone when dropped.
 pub struct NotifySocket {

@@ -7,7 +7,6 @@ use super::{
     events::{Group, Kind, Record, Stored},
     exposure::{self, Turn},
     notify::{self, Meaning},
-    setup::Anchor,
     signals::Change,
     start::{End, Stage, Start},
 };
@@ -18,7 +17,7 @@ use crate::{
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
-    observation::ProcessId,
+    observation::{Anchor, ProcessId},
 };
 
 /// What a timeline is told with besides the start.

@@ -28,7 +28,7 @@ pub use self::{
     builder::{Builder, FreshMain, Progress},
     counting::{Counting, counted},
     scope::{Scope, Selector},
-    setup::{Anchor, Setup},
+    setup::Setup,
 };
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What a timeline is built with: the scope, the signals, the clocks.
 
-use jiff::Timestamp;
 use tracer_common::signal::SignalSet;
 
 use super::{counting::Counting, scope::Scope};
-use crate::model::{signal::Signal, unit::UnitFacts};
+use crate::{
+    model::{signal::Signal, unit::UnitFacts},
+    observation::Anchor,
+};
 
 /// What a builder has to know.
 #[derive(Clone, Debug)]
@@ -29,13 +31,4 @@ pub struct Setup {
     pub facts: Option<UnitFacts>,
     /// One instant on both clocks: everything is seen of processes started since then.
     pub anchor: Anchor,
-}
-
-/// One instant on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Anchor {
-    /// `CLOCK_BOOTTIME` ns.
-    pub boot_ns: u64,
-    /// Wall-clock time.
-    pub wall: Timestamp,
 }

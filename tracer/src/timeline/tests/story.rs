@@ -14,10 +14,10 @@ use crate::{
         unit::UnitFacts,
     },
     observation::{
-        Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-        State, TICK_NS, Task,
+        Anchor, Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation,
+        ProcessId, State, TICK_NS, Task,
     },
-    timeline::{Anchor, Builder, Counting, Scope, Selector, Setup},
+    timeline::{Builder, Counting, Scope, Selector, Setup},
 };
 
 /// ns in a ms.
