@@ -143,7 +143,7 @@ fn exit() {
     assert_eq!(with(0xfe00), ended(None, 254, false));
     assert_eq!(with(1), ended(Some(Signal::HUP), 0, false));
     assert_eq!(with(64), ended(Some(signal(64)), 0, false));
-    assert_eq!(with(0x80 | 11), ended(Some(signal(11)), 0, true));
+    assert_eq!(with(0x8b), ended(Some(signal(11)), 0, true));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn every_bit_of_a_signals_target_has_its_own_meaning() {
     for (flags, expected) in cases {
         assert_eq!(generated(|it| it.flags = flags), expected, "flags {flags:#x}");
     }
-    let dying = |it: &mut Sent| (it.flags, it.group_exit_code) = (1 << 3, 0x80 | 11);
+    let dying = |it: &mut Sent| (it.flags, it.group_exit_code) = (1 << 3, 0x8b);
     assert_eq!(generated(dying), Generate { dying_of: Some(signal(11)), ..plain() });
     assert_eq!(generated(|it| it.group_exit_code = 11), plain(), "it is not dying");
 }
