@@ -285,7 +285,7 @@ impl Task {
             let offset = u64::from(index) * size + offset!(k_sigaction_handler);
             // SAFETY: within the action of a signal, as the verifier, which knows the offsets,
             // makes sure; aligned as in the kernel.
-            unsafe { actions.cast::<u8>().add(offset as usize).cast::<u64>().read() }
+            unsafe { actions.cast::<u64>().byte_add(offset as usize).read() }
         };
         let fault = at(SIGSEGV - 1);
         for index in 0..MAX_SIGNAL {
