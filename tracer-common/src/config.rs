@@ -211,3 +211,51 @@ layout! {
     /// Not a member: the distance between two elements of `pid.numbers`.
     upid_size = "upid"."",
 }
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn names_are_hashed_by_fnv_1a() {
+        // Published test vectors (draft-eastlake-fnv).
+        assert_eq!(name_hash(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(name_hash(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(name_hash(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn hierarchies_have_bits_of_their_own_beside_the_listed_one() {
+        assert_eq!((in_hierarchy(0), in_hierarchy(1), in_hierarchy(62)), (1, 2, 1 << 62));
+        assert_eq!(in_hierarchy(63), in_hierarchy(0));
+        assert!((0..200).all(|hierarchy| in_hierarchy(hierarchy) & LISTED == 0));
+    }
+
+    #[test]
+    fn members_that_are_easily_confused_are_the_right_ones() {
+        let member = |offset: usize| Layout::MEMBERS[offset / size_of::<u64>()];
+        let task = |member| ("task_struct", member);
+        assert_eq!(member(offset_of!(Layout, task_tgid)), task("tgid"));
+        assert_eq!(member(offset_of!(Layout, task_pid)), task("pid"));
+        assert_eq!(member(offset_of!(Layout, task_start_boottime)), task("start_boottime"));
+        assert_eq!(member(offset_of!(Layout, task_cred)), task("real_cred"));
+        assert_eq!(member(offset_of!(Layout, task_blocked)), task("blocked"));
+        assert_eq!(member(offset_of!(Layout, task_real_blocked)), task("real_blocked"));
+        assert_eq!(member(offset_of!(Layout, task_pending)), task("pending.signal"));
+        assert_eq!(member(offset_of!(Layout, cred_uid)), ("cred", "uid"));
+        assert_eq!(
+            member(offset_of!(Layout, signal_shared_pending)),
+            ("signal_struct", "shared_pending.signal")
+        );
+        assert_eq!(
+            member(offset_of!(Layout, signal_group_exit_code)),
+            ("signal_struct", "group_exit_code")
+        );
+        assert_eq!(
+            member(offset_of!(Layout, siginfo_pid)),
+            ("kernel_siginfo", "_sifields._kill._pid")
+        );
+    }
+}

@@ -10,13 +10,14 @@ use tracer_common::{
 
 use crate::{
     emit,
-    kernel::{Task, config},
+    kernel::{Room, Task, config},
     scope,
+    understudy::Role,
 };
 
 /// The current process, which is in scope, has set its action for `signal`, a recorded one.
 #[inline(always)]
-pub fn set(signal: u32) {
+pub fn set(signal: u32, role: Role) {
     let task = Task::current();
     let Some(action) = task.action(signal) else {
         return emit::lost(Kind::Disposition);
@@ -24,7 +25,11 @@ pub fn set(signal: u32) {
     emit::record(Kind::Disposition, || {
         let disposition = action.disposition();
         let handler = if disposition == DISPOSITION_HANDLER {
-            task.handler(action.handler)
+            let room = match role {
+                Role::Lead => Room::Lead,
+                Role::Understudy => Room::Understudy,
+            };
+            task.handler(action.handler, room)
         } else {
             Handler::default()
         };

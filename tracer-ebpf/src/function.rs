@@ -46,11 +46,11 @@ pub fn enter_sigaction(context: &FEntryContext, role: Role) {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigaction(context: &FExitContext) {
+pub fn exit_sigaction(context: &FExitContext, role: Role) {
     entered::count(Call::Sigaction);
     if let Some(entered) = recall(Call::Sigaction) {
         if returned(context, 3) == 0 {
-            disposition::set(entered.arguments[0] as u32);
+            disposition::set(entered.arguments[0] as u32, role);
         }
         forget();
     }

@@ -12,6 +12,8 @@ use aya_ebpf::{
         bpf_get_current_task, bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
         generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel},
     },
+    macros::map,
+    maps::PerCpuArray,
 };
 use bytemuck::Zeroable;
 use tracer_common::{
@@ -77,6 +79,30 @@ const SIGSEGV: u32 = 11;
 const PF_EXITING: u32 = 0x4;
 /// Threads whose masks are looked at before "blocked in every thread" is called unknown.
 const MAX_THREADS: usize = 64;
+
+/// The most that a `struct k_sigaction` has: `sa_handler`, `sa_flags`, `sa_restorer` and
+/// `sa_mask`, of a word each.
+const MAX_ACTION_LEN: u64 = 32;
+
+/// A process's actions.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Actions([u8; (MAX_SIGNAL as u64 * MAX_ACTION_LEN) as usize]);
+
+/// Room for those, which is too large for the stack: one for each [`Room`].
+#[map]
+static ACTIONS: PerCpuArray<Actions> = PerCpuArray::with_max_entries(3, 0);
+
+/// Whose room it is. A program may be preempted by another one, though never by itself.
+#[derive(Clone, Copy)]
+pub enum Room {
+    /// The first program at the exit of setting an action.
+    Lead,
+    /// The second one.
+    Understudy,
+    /// The program at the sending of a signal.
+    Generate,
+}
 
 /// Nanoseconds of `CLOCK_BOOTTIME`.
 #[inline(always)]
@@ -233,20 +259,39 @@ impl Task {
         Some(Action::at(sighand + offset!(sighand_action) + index))
     }
 
-    /// Which signals have `address` as their handler, and which have SIGSEGV's.
+    /// Which signals have `address` as their handler, and which have SIGSEGV's. The actions
+    /// are read at one go, as a helper's call costs more than all that it copies.
     #[inline(always)]
-    pub fn handler(self, address: u64) -> Handler {
+    pub fn handler(self, address: u64, room: Room) -> Handler {
         let mut handler = Handler::default();
+        let size = offset!(k_sigaction_size);
         let Some(sighand) = read_pointer(self.0 + offset!(task_sighand)) else {
             return handler;
         };
-        let mut action = sighand + offset!(sighand_action) + offset!(k_sigaction_handler);
-        let fault: u64 = read(action + u64::from(SIGSEGV - 1) * offset!(k_sigaction_size));
+        let Some(actions) = ACTIONS.get_ptr_mut(room as u32).filter(|_| size <= MAX_ACTION_LEN)
+        else {
+            return handler;
+        };
+        // SAFETY: `size` keeps what is copied within `actions`, and the helper leaves zeros
+        // where it can't read.
+        unsafe {
+            bpf_probe_read_kernel(
+                actions.cast::<c_void>(),
+                MAX_SIGNAL * size as u32,
+                (sighand + offset!(sighand_action)) as *const c_void,
+            );
+        }
+        let at = |index: u32| {
+            let offset = u64::from(index) * size + offset!(k_sigaction_handler);
+            // SAFETY: within the action of a signal, as the verifier, which knows the offsets,
+            // makes sure; aligned as in the kernel.
+            unsafe { actions.cast::<u64>().byte_add(offset as usize).read() }
+        };
+        let fault = at(SIGSEGV - 1);
         for index in 0..MAX_SIGNAL {
-            let other: u64 = read(action);
+            let other = at(index);
             handler.serves.0 |= (nonzero(other ^ address) ^ 1) << index;
             handler.faults.0 |= (nonzero(other ^ fault) ^ 1) << index;
-            action += offset!(k_sigaction_size);
         }
         if fault <= SIG_IGN {
             handler.faults = SignalSet::EMPTY;

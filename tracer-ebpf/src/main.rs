@@ -88,7 +88,7 @@ twice! {
         |context: FEntryContext, role| function::enter_sigaction(&context, role);
     /// Its end.
     fexit("do_sigaction") exit_do_sigaction, exit_do_sigaction_again =>
-        |context: FExitContext, role| function::exit_sigaction(&context);
+        |context: FExitContext, role| function::exit_sigaction(&context, role);
     /// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
     fentry("sigprocmask") enter_sigprocmask, enter_sigprocmask_again =>
         |context: FEntryContext, role| function::enter_sigprocmask(&context, role);

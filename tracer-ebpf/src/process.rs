@@ -101,17 +101,18 @@ pub fn forked(parent: Task, child: Task, role: Role) {
     if role.is_taken() {
         return;
     }
-    let described = child.describe();
-    if described.pid != described.tid || !scope::fork(parent, child) {
+    if child.tgid() != child.tid() || !scope::fork(parent, child) {
         return;
     }
     role.take();
-    emit::record(Kind::Fork, || Fork {
-        header: emit::header(Kind::Fork, parent),
-        child: described,
-        flags: if parent.shares_handlers(child) { SHARES_HANDLERS } else { 0 },
-        reserved: 0,
-        state: child.signal_state(config().dispositions),
+    // In place: two tasks and a state are too much for the stack.
+    emit::large_record::<Fork>(Kind::Fork, |record| {
+        record.header = emit::header(Kind::Fork, parent);
+        record.child = child.describe();
+        if parent.shares_handlers(child) {
+            record.flags = SHARES_HANDLERS;
+        }
+        record.state = child.signal_state(config().dispositions);
     });
 }
 

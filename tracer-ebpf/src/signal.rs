@@ -12,8 +12,8 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{
-        Action, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config, offset,
-        read,
+        Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config,
+        offset, read,
     },
     scope,
 };
@@ -91,7 +91,7 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
         if let Some(action) = target.action(signal) {
             record.disposition = action.disposition();
             if record.disposition == DISPOSITION_HANDLER {
-                record.handler = target.handler(action.handler);
+                record.handler = target.handler(action.handler, Room::Generate);
             }
         }
         group(record, target);

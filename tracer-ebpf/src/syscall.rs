@@ -47,10 +47,10 @@ pub fn enter_sigaction(context: &TracePointContext, role: Role) {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigaction(context: &TracePointContext, _: Role) {
+pub fn exit_sigaction(context: &TracePointContext, role: Role) {
     if let Some(entered) = recall(Call::Sigaction) {
         if returned(context) == 0 {
-            disposition::set(entered.arguments[0] as u32);
+            disposition::set(entered.arguments[0] as u32, role);
         }
         forget();
     }

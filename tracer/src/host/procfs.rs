@@ -373,6 +373,16 @@ mod tests {
 
     use super::*;
 
+    /// Starts a program, and waits until it is there: `spawn` comes back when the new program
+    /// has its memory, before it has its name and its environment (`exec_mmap`).
+    fn start(command: &mut Command) -> Child {
+        let child = command.spawn().unwrap();
+        while bounded(format!("/proc/{}/environ", child.id()), 1).unwrap().is_empty() {
+            thread::yield_now();
+        }
+        child
+    }
+
     fn id_of(child: &Child) -> ProcessId {
         ProcessId { pid: child.id(), start_ticks: Stat::of(child.id()).unwrap().start_ticks }
     }
@@ -417,8 +427,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join(OsStr::from_bytes(b"xxxxxxxxxxxxxx\xc3\xbc\xff"));
         fs::copy("/bin/sleep", &program).unwrap();
-        let mut child = Command::new(&program).arg("60").spawn().unwrap();
-        // The spawn is over once the program has been executed.
+        let mut child = start(Command::new(&program).arg("60"));
         assert_eq!(name(child.id()).as_deref(), Some("xxxxxxxxxxxxxx\u{fffd}"));
         assert!(exe(id_of(&child)).unwrap().ends_with("/xxxxxxxxxxxxxx\u{fc}\u{fffd}"));
         let facts = snapshot(&Hierarchies::default());
@@ -430,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_zombie_is_not_there_and_another_start_is_another_process() {
-        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let mut child = start(Command::new("/bin/sleep").arg("60"));
         let id = id_of(&child);
         let other = ProcessId { start_ticks: id.start_ticks + 1, ..id };
         assert!(is_there(id) && !is_there(other));
@@ -482,19 +491,14 @@ mod tests {
 
     #[test]
     fn a_variable_is_found_by_its_whole_name() {
-        let child = Command::new("/bin/sleep")
+        let mut command = Command::new("/bin/sleep");
+        command
             .arg("60")
             .env_clear()
             .env("INVOCATION_ID", OsStr::from_bytes(b"0\xff"))
             .env("XINVOCATION_ID", "1")
-            .env("SERVICE_RESULT", "")
-            .spawn();
-        let mut child = child.unwrap();
-        // Its environment is set up after the exec lets its parent go on (`begin_new_exec`).
-        let environ = format!("/proc/{}/environ", child.id());
-        while fs::read(&environ).unwrap().is_empty() {
-            thread::yield_now();
-        }
+            .env("SERVICE_RESULT", "");
+        let mut child = start(&mut command);
         let found = environment(child.id());
         child.kill().unwrap();
         child.wait().unwrap();

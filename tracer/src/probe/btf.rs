@@ -15,8 +15,14 @@ use anyhow::{Context as _, Result};
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
-/// `magic`, `version`, `flags`, `hdr_len`, then four offsets and lengths.
+/// `magic`, `version`, `flags`, `hdr_len`, then offset and length of the types and of the
+/// strings. Later headers are longer, and what is in them counts from their end.
 const HEADER_LEN: usize = 24;
+/// The same with the layout section (seen in 2026): for each kind of type, in the order of
+/// their numbers, the bytes that follow it once and for each of its elements.
+const HEADER_LEN_WITH_LAYOUT: usize = 32;
+/// `struct btf_layout`: two bytes for these, and two without a meaning.
+const LAYOUT_LEN: usize = 4;
 const TYPE_LEN: usize = 12;
 
 const INT: u32 = 1;
@@ -52,6 +58,12 @@ pub enum BtfError {
     /// It is not BTF, or cut off.
     #[error("the kernel's type information is malformed: {0}")]
     Malformed(&'static str),
+    /// It has a kind of type that came later, and does not say how long that is.
+    #[error(
+        "the kernel's type information has types of kind {0}, which this version of sigready \
+         doesn't know: please use a newer one"
+    )]
+    UnknownKind(u32),
 }
 
 /// The types of a kernel.
@@ -77,8 +89,14 @@ impl Type<'_> {
     }
 }
 
+/// `BTF_INFO_KIND`: up to 2026 it had five bits, and the two above were zero.
 fn kind(info: u32) -> u32 {
-    (info >> 24) & 0x1f
+    (info >> 24) & 0x7f
+}
+
+/// `BTF_INFO_VLEN`: up to 2026 it had 16 bits, and the eight above were zero.
+fn count(info: u32) -> usize {
+    (info & 0x00ff_ffff) as usize
 }
 
 fn word(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
@@ -89,8 +107,10 @@ fn word(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
         .ok_or(BtfError::Malformed("it ends in the middle of a type"))
 }
 
-fn section(bytes: &[u8], offset: u32, length: u32) -> Result<&[u8], BtfError> {
-    let start = HEADER_LEN + offset as usize;
+/// The section whose offset from the end of the header, and length, stand at `at`.
+fn section(bytes: &[u8], header_len: usize, at: usize) -> Result<&[u8], BtfError> {
+    let (offset, length) = (word(bytes, at)?, word(bytes, at + 4)?);
+    let start = header_len + offset as usize;
     bytes
         .get(start..start + length as usize)
         .ok_or(BtfError::Malformed("a section lies outside of it"))
@@ -102,11 +122,14 @@ impl<'a> Btf<'a> {
         if bytes.get(..2) != Some(&MAGIC.to_ne_bytes()) {
             return Err(BtfError::Malformed("it does not begin with BTF's magic number"));
         }
-        if word(bytes, 4)? as usize != HEADER_LEN {
-            return Err(BtfError::Malformed("its header has an unknown length"));
+        let header_len = word(bytes, 4)? as usize;
+        if header_len < HEADER_LEN {
+            return Err(BtfError::Malformed("its header is too short"));
         }
-        let body = section(bytes, word(bytes, 8)?, word(bytes, 12)?)?;
-        let strings = section(bytes, word(bytes, 16)?, word(bytes, 20)?)?;
+        let body = section(bytes, header_len, 8)?;
+        let strings = section(bytes, header_len, 16)?;
+        let layout =
+            if header_len < HEADER_LEN_WITH_LAYOUT { &[] } else { section(bytes, header_len, 24)? };
         // Type 0 is void and not stored.
         let mut btf = Self {
             strings,
@@ -118,7 +141,7 @@ impl<'a> Btf<'a> {
         let mut at = 0;
         while at < body.len() {
             let info = word(body, at + 4)?;
-            let extra_len = extra_len(info)?;
+            let extra_len = extra_len(info, layout)?;
             let extra = body
                 .get(at + TYPE_LEN..at + TYPE_LEN + extra_len)
                 .ok_or(BtfError::Malformed("it ends in the middle of a type"))?;
@@ -225,16 +248,19 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// Bytes that follow a type of this kind.
-fn extra_len(info: u32) -> Result<usize, BtfError> {
-    let count = (info & 0xffff) as usize;
+/// Bytes that follow a type of this kind: those of later kinds are looked up in the layout.
+fn extra_len(info: u32, layout: &[u8]) -> Result<usize, BtfError> {
+    let count = count(info);
     Ok(match kind(info) {
         INT | VAR | DECL_TAG => 4,
         ARRAY => 12,
         STRUCT | UNION | DATASEC | ENUM64 => 12 * count,
         ENUM | FUNC_PROTO => 8 * count,
         0..=TYPE_TAG => 0,
-        _ => return Err(BtfError::Malformed("it has a kind of type this version doesn't know")),
+        later => match layout.chunks_exact(LAYOUT_LEN).nth(later as usize) {
+            Some([once, each, ..]) => usize::from(*once) + usize::from(*each) * count,
+            _ => return Err(BtfError::UnknownKind(later)),
+        },
     })
 }
 
@@ -300,5 +326,83 @@ mod tests {
         for length in [0, 1, 2, 23, 24, 36, 1000, bytes.len() / 2, bytes.len() - 1] {
             assert!(Btf::parse(&bytes[..length]).is_err(), "{length} bytes");
         }
+    }
+
+    /// Types, each as its words, with the strings `"", "s", "field", "flags", "late"` at 0, 1,
+    /// 3, 9 and 15.
+    fn made(header_len: u32, types: &[&[u32]], layout: &[u8]) -> Vec<u8> {
+        let body: Vec<u8> = types
+            .iter()
+            .flat_map(|words| words.iter().flat_map(|word| word.to_ne_bytes()))
+            .collect();
+        let strings = b"\0s\0field\0flags\0late\0";
+        let lengths = [body.len(), strings.len(), layout.len()].map(|length| length as u32);
+        let mut bytes = [&MAGIC.to_ne_bytes()[..], &[1, 0]].concat();
+        let words = [
+            header_len,
+            0,
+            lengths[0],
+            lengths[0],
+            lengths[1],
+            lengths[0] + lengths[1],
+            lengths[2],
+            7,
+            7,
+        ];
+        bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+        bytes.truncate(header_len as usize);
+        [&bytes[..], &body, strings, layout].concat()
+    }
+
+    const fn info(kind: u32, count: u32) -> u32 {
+        kind << 24 | count
+    }
+
+    /// `struct s { int field : 5 at bit 8; int late at bit 64; }`, and its `int`.
+    const BIT_FIELDS: [&[u32]; 2] = [
+        &[0, info(INT, 0), 4, 32],
+        &[1, info(STRUCT, 2) | 1 << 31, 16, 3, 1, 5 << 24 | 8, 15, 1, 64],
+    ];
+
+    #[test]
+    fn the_size_of_a_bit_field_is_no_part_of_its_place() {
+        let bytes = made(24, &BIT_FIELDS, b"");
+        let btf = Btf::parse(&bytes).unwrap();
+        assert_eq!((btf.member("s", "field"), btf.member("s", "late")), (Some(1), Some(8)));
+        // Without the flag, all of it is the place.
+        let plain: &[u32] = &[1, info(STRUCT, 1), 16, 3, 1, 5 << 24 | 8];
+        let bytes = made(24, &[BIT_FIELDS[0], plain], b"");
+        let place = Btf::parse(&bytes).unwrap().member("s", "field");
+        assert_eq!(place, Some((5 << 24 | 8) / 8));
+    }
+
+    #[test]
+    fn a_header_that_has_grown_is_read_to_its_own_end() {
+        for header_len in [24, 32, 40] {
+            let bytes = made(header_len, &BIT_FIELDS, b"");
+            assert_eq!(Btf::parse(&bytes).unwrap().member("s", "late"), Some(8), "{header_len}");
+        }
+        let short = made(24, &BIT_FIELDS, b"");
+        let short = [&short[..4], &20_u32.to_ne_bytes(), &short[8..]].concat();
+        assert!(Btf::parse(&short).is_err());
+    }
+
+    #[test]
+    fn a_kind_of_type_that_came_later_is_passed_over_by_the_layout_or_named() {
+        // Kind 20 has a word, and one for each of its three elements.
+        let later: &[u32] = &[0, info(20, 3), 0, 1, 2, 3, 4];
+        let types = [later, BIT_FIELDS[0], BIT_FIELDS[1]];
+        let mut layout = vec![0; 21 * LAYOUT_LEN];
+        layout[20 * LAYOUT_LEN..][..2].copy_from_slice(&[4, 4]);
+        let bytes = made(32, &types, &layout);
+        // The struct's members are of type 1, which is no struct; it is found all the same.
+        assert_eq!(Btf::parse(&bytes).unwrap().member("s", "late"), Some(8));
+        for without in [made(24, &types, b""), made(32, &types, &layout[..20 * LAYOUT_LEN])] {
+            let error = Btf::parse(&without).err().unwrap().to_string();
+            assert!(error.contains("kind 20, which this version of sigready doesn't know"));
+        }
+        let beyond_five_bits: &[u32] = &[0, info(0x44, 0), 0];
+        let error = Btf::parse(&made(24, &[beyond_five_bits], b"")).err().unwrap();
+        assert!(matches!(error, BtfError::UnknownKind(0x44)));
     }
 }

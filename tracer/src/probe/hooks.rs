@@ -225,4 +225,54 @@ mod tests {
             programs.filter_map(|program| program.strip_suffix(AGAIN)).collect();
         assert_eq!(twice, BTreeSet::from(PAIRS));
     }
+
+    /// A hook's programs by the name of the first: alone, or with the second one.
+    fn named(programs: &[&str]) -> String {
+        let name = first(programs[0]);
+        match programs {
+            [only] => assert_eq!(*only, name),
+            [lead, again] => assert_eq!((*lead, *again), (name, format!("{name}_again").as_str())),
+            more => panic!("{more:?}"),
+        }
+        name.to_owned()
+    }
+
+    #[test]
+    fn each_function_has_the_programs_of_its_own_entry_and_exit() {
+        for function in CONCERNS.iter().flat_map(|concern| concern.functions) {
+            assert_eq!(named(function.entry), format!("enter_{}", function.name));
+            assert_eq!(named(function.exit), format!("exit_{}", function.name));
+            assert!(function.symbol().ends_with(function.name));
+            assert_eq!(function.symbol() == function.name, !function.is_syscall);
+        }
+    }
+
+    #[test]
+    fn each_syscall_has_the_programs_of_its_own_entry_and_its_concerns_exit() {
+        for concern in &CONCERNS {
+            for syscall in concern.syscalls {
+                // The two signalfds have one.
+                let name = syscall.name.trim_end_matches('4');
+                assert_eq!(named(syscall.entry), format!("sys_enter_{name}"));
+            }
+            let exit = match concern.call {
+                Call::Send => "send",
+                _ => concern.syscalls[0].name,
+            };
+            assert_eq!(named(concern.exit), format!("sys_exit_{exit}"));
+        }
+    }
+
+    #[test]
+    fn each_concern_is_chosen_by_its_own_call() {
+        let functions = |call| {
+            let concern = CONCERNS.iter().find(|concern| concern.call == call).unwrap();
+            concern.functions.iter().map(|function| function.name).collect::<Vec<_>>()
+        };
+        assert_eq!(functions(Call::Sigaction), ["do_sigaction"]);
+        assert_eq!(functions(Call::Sigprocmask), ["sigprocmask", "rt_sigprocmask"]);
+        assert_eq!(functions(Call::Signalfd), ["do_signalfd4"]);
+        assert_eq!(functions(Call::Sigtimedwait), ["do_sigtimedwait", "rt_sigtimedwait"]);
+        assert_eq!(functions(Call::Send), ["unix_dgram_sendmsg"]);
+    }
 }

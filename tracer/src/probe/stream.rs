@@ -28,6 +28,7 @@ use super::{
     attach::{Attached, Reach},
     decode,
     hooks::first,
+    losses::Losses,
 };
 use crate::{
     host::{
@@ -55,7 +56,7 @@ const LOOKUPS: Patience =
 pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
     lost: PerCpuArray<MapData, u64>,
-    lost_before: [u64; Kind::ALL.len()],
+    losses: Losses,
     /// When the counters were read.
     counted: Instant,
     /// Of the hooks with two programs, by CPU.
@@ -89,7 +90,7 @@ impl Stream {
         Ok(Self {
             ring,
             lost: PerCpuArray::try_from(lost)?,
-            lost_before: [0; Kind::ALL.len()],
+            losses: Losses::default(),
             counted: Instant::now(),
             turns: PerCpuArray::try_from(turns)?,
             programs: loaded(ebpf)?,
@@ -235,12 +236,9 @@ impl Stream {
         for kind in Kind::ALL {
             let counts =
                 self.lost.get(&(kind as u32), 0).context("cannot read the loss counters")?;
-            let total: u64 = counts.iter().sum();
-            let before = &mut self.lost_before[kind as usize];
-            if total > *before {
-                let fact = Fact::Loss { kind: kind.name().into(), count: total - *before };
+            if let Some(count) = self.losses.since_last(kind, counts.iter().sum()) {
+                let fact = Fact::Loss { kind: kind.name().into(), count };
                 observations.push(Observation { at: clock::boot_ns(), fact });
-                *before = total;
             }
         }
         Ok(())
