@@ -92,7 +92,7 @@ impl Bus {
             let stream = if manager.is_host() {
                 UnixStream::connect(&path).await?
             } else {
-                opener::connect(root, socket).await?
+                opener::connect(root, manager.user(), socket).await?
             };
             let listener = stream.peer_cred()?.uid();
             if !manager.may_listen(listener) {

@@ -166,6 +166,15 @@ impl Manager {
         }
     }
 
+    /// The user whose manager it is.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        match self {
+            Self::Root { user, .. } => *user,
+            Self::Address(_) => None,
+        }
+    }
+
     /// Whether a socket of its may be listened to by this user. A user whose directory it is in
     /// may have put a link to another's there, the host's for one.
     #[must_use]

@@ -272,7 +272,7 @@ impl Attendant {
             }
         }
         if self.heard.forgotten() > 0 {
-            log::debug!(
+            log::warn!(
                 "a systemd told of more services than are remembered: {} were forgotten",
                 self.heard.forgotten()
             );
