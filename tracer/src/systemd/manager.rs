@@ -44,6 +44,13 @@ impl Manager {
         Self::Root { root: "/".into(), user: None, own_pids: false }
     }
 
+    /// Whether the host runs systemd (sd_booted(3)). Where it doesn't, it has no units, whatever
+    /// files lie about.
+    #[must_use]
+    pub fn host_runs() -> bool {
+        Path::new("/run/systemd/system").is_dir()
+    }
+
     /// Whether it is the host's own.
     #[must_use]
     pub fn is_host(&self) -> bool {

@@ -1,9 +1,6 @@
 //! The units that a trace has come upon, and what their systemd says of them.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use sigready::{
     host::{cgroups::Hierarchies, clock},
@@ -20,8 +17,6 @@ use crate::{cli::Trace, commands::capture::Capture};
 
 /// How often new managers are looked for.
 const LOOK: Duration = Duration::from_millis(500);
-/// There if the host runs systemd (sd_booted(3)).
-const BOOTED: &str = "/run/systemd/system";
 
 /// The units seen, and what systemd says of them.
 pub struct Units<'a> {
@@ -46,7 +41,7 @@ impl<'a> Units<'a> {
         hierarchies: &'a Hierarchies,
     ) -> Self {
         let mut watch = Watch::default();
-        let likely = named.clone().or_else(|| Path::new(BOOTED).is_dir().then(Manager::host));
+        let likely = named.clone().or_else(|| Manager::host_runs().then(Manager::host));
         if let Some(manager) = likely.filter(|_| options.all || !options.units.is_empty()) {
             watch.expect(&manager);
         }
