@@ -133,3 +133,250 @@ fn the_drop_in_brings_patroni_back_after_an_early_reload() {
     let state = results.file("state");
     assert!(state.contains("NRestarts=1") && state.contains("ActiveState=active"), "{state}");
 }
+
+/// A program of tests: what it does is in its arguments.
+const PROGRAM: &str = r#"
+import os, signal, socket, subprocess, sys, time
+def say(text):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        s.connect(os.environ["NOTIFY_SOCKET"]); s.send(text)
+def mark(name):
+    open(f"/run/marks/{name}", "w").close()
+os.makedirs("/run/marks", exist_ok=True)
+for word in sys.argv[1:]:
+    what, _, value = word.partition("=")
+    if what == "sleep": time.sleep(float(value))
+    elif what == "handle": signal.signal(getattr(signal, value), lambda *_: mark("reloaded"))
+    elif what == "child": subprocess.Popen([sys.executable, __file__, *value.split(",")])
+    elif what == "say": say(value.replace(":", "=").encode())
+    elif what == "mark": mark(value)
+    elif what == "feed":
+        while True: say(b"WATCHDOG=1"); time.sleep(.2)
+    elif what == "bare": os.execvp("sleep", ["sleep", "100"])
+while True: time.sleep(100)
+"#;
+
+/// A unit that a finding is about, and how its harm is seen: what a script prints without the
+/// drop-in that lint gives, and with it.
+struct Proof {
+    finding: &'static str,
+    service: &'static str,
+    provoke: &'static str,
+    harm: &'static str,
+    mended: &'static str,
+}
+
+const RELOADS_EARLY: &str = "systemctl start $u; systemctl reload $u; sleep 1.5; \
+                             systemctl show -P ActiveState,SubState $u | xargs";
+const RELOADS: &str = "systemctl start $u; sleep 1; systemctl reload $u && echo done; sleep 1; \
+                       systemctl is-active $u; ls /run/marks | xargs";
+const LATE: &str =
+    "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
+
+#[rustfmt::skip]
+const PROOFS: [Proof; 17] = [
+    Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "Type=exec\nExecReload=/bin/sh -c 'kill -0 $MAINPID && kill -HUP $MAINPID'",
+        provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "Restart=always\nRemainAfterExit=yes\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS_EARLY, harm: "active exited", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "RemainAfterExit=yes\nExecReload=/usr/bin/env kill -s HUP $MAINPID",
+        provoke: RELOADS_EARLY, harm: "active exited", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "Restart=always\nRestartPreventExitStatus=SIGHUP 3\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nSuccessExitStatus=SIGUSR1\nExecReload=/bin/kill -USR1 $MAINPID",
+        provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
+    Proof { finding: "reload-ends-it", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/bin/kill $MAINPID\nRestart=on-failure",
+        provoke: RELOADS, harm: "done inactive", mended: "done active reloaded" },
+    Proof { finding: "reload-hits-shell", service: "ExecStart=\nExecStart=/bin/sh -c '/bin/sleep 100; true'\nRestart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS, harm: "done inactive", mended: "done active" },
+    Proof { finding: "reload-reaches-nobody", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/usr/bin/pkill -HUP $MAINPID",
+        provoke: RELOADS, harm: "active", mended: "done active reloaded" },
+    Proof { finding: "reload-reaches-nobody", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/bin/kill -HUP -- -$MAINPID",
+        provoke: RELOADS, harm: "active", mended: "done active reloaded" },
+    Proof { finding: "reload-signals-all", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP child=bare\nExecReload=/usr/bin/systemctl kill -s HUP %n",
+        provoke: "systemctl start $u; sleep 1; systemctl reload $u && echo done; sleep 1; pgrep -xc sleep",
+        harm: "0", mended: "done 1" },
+    Proof { finding: "reload-signals-all", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP child=bare\nExecReload=/bin/kill -HUP -- -${MAINPID}",
+        provoke: "systemctl start $u; sleep 1; systemctl reload $u && echo done; sleep 1; pgrep -xc sleep",
+        harm: "done 0", mended: "done 1" },
+    Proof { finding: "notify-access-narrow", service: "Type=notify\nTimeoutStartSec=3\nExecStart=\nExecStart=/bin/sh -c '/usr/bin/python3 /shared/program say=READY:1; true'",
+        provoke: "systemctl start $u; systemctl show -P ActiveState,Result $u | xargs",
+        harm: "failed timeout", mended: "active success" },
+    Proof { finding: "notify-access-narrow", service: "Type=notify\nTimeoutStartSec=3\nExecStart=\nExecStart=/usr/bin/timeout 1h /usr/bin/python3 /shared/program say=READY:1",
+        provoke: "systemctl start $u; systemctl show -P ActiveState,Result $u | xargs",
+        harm: "failed timeout", mended: "active success" },
+    Proof { finding: "notify-access-narrow", service: "WatchdogSec=2\nExecStart=\nExecStart=/bin/sh -c '/usr/bin/python3 /shared/program feed; echo $?'",
+        provoke: "systemctl start $u; sleep 4; systemctl show -P ActiveState,Result $u | xargs",
+        harm: "failed watchdog", mended: "active success" },
+    Proof { finding: "notify-access-wide", service: "Type=notify\nNotifyAccess=all\nExecStart=\nExecStart=/usr/bin/python3 /shared/program child=say=READY:1 sleep=2 mark=own say=READY:1",
+        provoke: "systemctl start $u; systemctl is-active $u; ls /run/marks | xargs",
+        harm: "active", mended: "active own" },
+    Proof { finding: "start-without-limit", service: "Type=notify\nTimeoutStartSec=0",
+        provoke: "systemctl start --no-block $u; sleep 1; systemctl show -P ActiveState,TimeoutStartUSec $u | xargs",
+        harm: "activating infinity", mended: "activating 10min" },
+];
+
+#[test]
+#[ignore = "needs root and a container root: run by cargo xtask test"]
+fn every_drop_in_takes_the_harm_away_under_real_systemd() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut files = vec![("program".to_owned(), PROGRAM.to_owned())];
+    for (index, proof) in PROOFS.iter().enumerate() {
+        let path = directory.path().join(format!("proof{index}.service"));
+        let text = format!("[Service]\nTimeoutStopSec=2\n{LATE}\n{}\n", proof.service);
+        fs::write(&path, &text).unwrap();
+        let (_, findings, said) = lint(&[path.to_str().unwrap()]);
+        let found = findings["units"][0]["findings"].as_array().unwrap();
+        let finding = found.iter().find(|finding| finding["id"] == proof.finding);
+        let finding = finding.unwrap_or_else(|| panic!("{text}: {findings:#} {said}"));
+        let drop_in = finding["drop_in"]["text"].as_str().unwrap();
+        files.push((format!("units/proof{index}.service"), text));
+        files.push((format!("drop-ins/proof{index}"), drop_in.to_owned()));
+        files.push((format!("provoke/proof{index}"), proof.provoke.to_owned()));
+    }
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let scenario = "
+        set +ex
+        prove() {
+            rm -rf /run/marks; mkdir /run/marks
+            u=$1 bash /shared/provoke/$1 2>/dev/null | xargs > /shared/$1.$2
+            systemctl stop $1 2>/dev/null
+            systemctl reset-failed $1 2>/dev/null
+        }
+        cp /shared/units/* /run/systemd/system/
+        systemctl daemon-reload
+        cd /shared/units
+        for unit in *; do prove ${unit%.service} without; done
+        for unit in *; do
+            mkdir /run/systemd/system/$unit.d
+            cp /shared/drop-ins/${unit%.service} /run/systemd/system/$unit.d/50-reload.conf
+        done
+        systemctl daemon-reload
+        for unit in *; do prove ${unit%.service} with; done";
+    for root in [root(), newer_root()] {
+        let container = Container::boot_in(root.clone(), Hierarchy::Unified, scenario, &files);
+        let results = container.finish_within(std::time::Duration::from_secs(400));
+        let mut wrong = Vec::new();
+        for (index, proof) in PROOFS.iter().enumerate() {
+            let seen = |when| results.file(&format!("proof{index}.{when}")).trim().to_owned();
+            let (without, with) = (seen("without"), seen("with"));
+            if (&*without, &*with) != (proof.harm, proof.mended) {
+                let Proof { finding, service, .. } = proof;
+                wrong.push(format!("{finding}: {service}\n  without: {without}\n  with: {with}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}:\n{}", root.display(), wrong.join("\n"));
+    }
+}
+
+#[test]
+#[ignore = "needs root and a container root: run by cargo xtask test"]
+fn running_services_that_a_reload_would_kill_now_are_named_and_brought_back() {
+    let unit = |start: &str, more: &str| {
+        format!("[Service]\nExecStart={start}\nExecReload=/bin/kill -HUP $MAINPID\n{more}\n")
+    };
+    let python = "/usr/bin/python3 /shared/program";
+    let bare = unit("/bin/sleep 100", "Restart=on-failure");
+    let handles = unit(&format!("{python} handle=SIGHUP"), "");
+    let ignores = unit("/usr/bin/nohup /bin/sleep 100", "");
+    let starting = unit("/bin/sleep 100", "ExecStartPost=/bin/sleep 60");
+    let other = "[Service]\nExecStart=/bin/sleep 100\nExecReload=/bin/true\n";
+    let files = [
+        ("units/bare.service", &*bare),
+        ("units/handles.service", &handles),
+        ("units/ignores.service", &ignores),
+        ("units/starting.service", &starting),
+        ("units/other.service", other),
+        ("program", PROGRAM),
+    ];
+    let scenario = "
+        set +ex
+        while [ ! -e /shared/copied ]; do sleep 0.1; done
+        cp /shared/units/* /run/systemd/system/
+        systemctl daemon-reload
+        systemctl start bare handles ignores other
+        systemctl start --no-block starting
+        sleep 2
+        /shared/sigready lint --running --format json > /shared/found 2> /shared/said
+        echo $? > /shared/status
+        /shared/sigready lint --running bare > /shared/table 2>&1
+        /shared/sigready lint --running nothing-such > /shared/none 2>&1; echo $? >> /shared/none
+        systemctl reload bare; sleep 1; systemctl is-active bare > /shared/without
+        mkdir /run/systemd/system/bare.service.d
+        python3 -c \"import json; [open('/run/systemd/system/bare.service.d/50.conf', 'w').write(f['drop_in']['text']) for u in json.load(open('/shared/found'))['units'] if u['name'] == 'bare.service' for f in u['findings']]\"
+        systemctl daemon-reload; systemctl start bare; sleep 1
+        systemctl reload bare; sleep 1; systemctl is-active bare > /shared/with";
+    for root in [root(), newer_root()] {
+        let container = Container::boot_in(root, Hierarchy::Unified, scenario, &files);
+        container.copy(&cargo_bin("sigready"), "sigready");
+        container.put("copied", "");
+        let results = container.finish();
+        let found = results.file("found");
+        let said = results.file("said");
+        let found: Value = serde_json::from_str(&found).unwrap_or_else(|_| panic!("{found}{said}"));
+        let ours = ["bare", "handles", "ignores", "starting", "other"];
+        let mut named = HashMap::new();
+        for unit in found["units"].as_array().unwrap() {
+            let name = unit["name"].as_str().unwrap().trim_end_matches(".service").to_owned();
+            let finding = &unit["findings"][0];
+            assert_eq!(finding["id"], "reload-kills-now", "{finding:#}");
+            named.insert(name, finding["severity"].as_str().unwrap().to_owned());
+        }
+        named.retain(|name, _| ours.contains(&&**name));
+        let expected = [("bare", "error"), ("ignores", "warning")];
+        let expected = expected.map(|(name, severity)| (name.to_owned(), severity.to_owned()));
+        assert_eq!(named, HashMap::from(expected), "{found:#}");
+        assert_eq!(results.file("status").trim(), "3");
+        assert!(results.file("table").contains("error[reload-kills-now]"));
+        let none = results.file("none");
+        assert!(none.contains("no service 'nothing-such.service' runs"), "{none}");
+        assert!(none.ends_with("2\n"), "{none}");
+        assert_eq!(results.file("without").trim(), "inactive");
+        assert_eq!(results.file("with").trim(), "active");
+    }
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_what_is_too_large_is_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    nix::unistd::mkfifo(&path("fifo.service"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let large = fs::File::create(path("large.service")).unwrap();
+    large.set_len((1 << 20) + 1).unwrap();
+    for (file, sentence) in [
+        ("/dev/zero".into(), "not a regular file"),
+        ("/dev/null".into(), "not a regular file"),
+        (path("fifo.service"), "not a regular file"),
+        (path("large.service"), "more than 1048576 bytes"),
+    ] {
+        let (status, _, said) = lint(&[file.to_str().unwrap()]);
+        assert_eq!(status, Some(2), "{}: {said}", file.display());
+        assert!(said.contains(sentence), "{}: {said}", file.display());
+    }
+    for file in ["/dev/zero".into(), path("fifo.service")] {
+        let output = Command::new(cargo_bin("sigready")).arg("report").arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("not a regular file"), "{said}");
+    }
+}
+
+#[test]
+fn findings_as_json_are_harmless_on_a_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("evil.service");
+    let text = "[Service]\nExecStart=/bin/x \u{9b}2J\u{202e}gpj\u{7f}\nExecReload=/bin/kill -HUP $MAINPID\n";
+    fs::write(&file, text).unwrap();
+    let output = Command::new(cargo_bin("sigready"))
+        .args(["lint", "--format", "json"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let json = String::from_utf8(output.stdout).unwrap();
+    assert!(!json.contains(['\u{9b}', '\u{202e}', '\u{7f}']), "{json}");
+    let value: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["units"][0]["unit"]["exec_start"][0], "/bin/x \u{9b}2J\u{202e}gpj\u{7f}");
+}

@@ -1,34 +1,28 @@
 //! `sigready lint`: what unit files alone say, without tracing anything.
 
+mod running;
+
 use std::{
-    fs,
     io::stdout,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use sigready::{
-    lint::{Lint as Findings, Place},
-    model::unit::UnitFacts,
-    report::{self, lint::table},
+    lint::{Lint as Findings, Place, Subject},
+    report::{
+        self,
+        lint::{json, table},
+    },
     systemd::unit_files::{self, Found, UnitFiles},
 };
 
-use super::{Verdict, fault::Fault, output, talk::Talk, unit_names};
+use super::{Verdict, fault::Fault, messages::Messages, output, regular_file, unit_names};
 use crate::cli::{Lint, LintFormat};
 
-/// A unit to be judged: name, files, settings.
-type Unit = (String, Vec<String>, UnitFacts);
-
 /// Runs the command.
-pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
+pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
     let files = files(options)?;
-    let units = if options.what.is_empty() {
-        all(&files)?
-    } else {
-        let units = options.what.iter().map(|what| one(&files, what));
-        units.collect::<Result<Vec<Vec<Unit>>, Fault>>()?.concat()
-    };
     let place = Place {
         directory: files.own_directory(),
         options: match (&options.user, &options.root) {
@@ -37,18 +31,23 @@ pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
             (None, None) => String::new(),
         },
     };
-    let findings = Findings::of(units, &place);
+    let findings = if options.running {
+        Findings::of_running(running::services(options)?, &place)
+    } else if options.what.is_empty() {
+        Findings::of(all(&files)?, &place)
+    } else {
+        let units = options.what.iter().map(|what| one(&files, what));
+        let units = units.collect::<Result<Vec<Vec<Subject>>, Fault>>()?.concat();
+        Findings::of(units, &place)
+    };
     let text = match options.format {
-        LintFormat::Table => table(&findings, talk.style(&stdout())),
-        LintFormat::Json => {
-            let json = serde_json::to_string_pretty(&findings);
-            json.context("cannot write the findings as JSON")? + "\n"
-        }
+        LintFormat::Table => table(&findings, messages.style(&stdout())),
+        LintFormat::Json => json(&findings).context("cannot write the findings as JSON")?,
     };
     match &options.output {
         Some(path) => {
             report::save(path, text.as_bytes())?;
-            talk.note(format_args!("report written to {}", path.display()));
+            messages.note(format_args!("report written to {}", path.display()));
         }
         None => output::print(&text, stdout().lock())?,
     }
@@ -67,7 +66,7 @@ fn files(options: &Lint) -> Result<UnitFiles, Fault> {
 }
 
 /// Every service that systemd could load.
-fn all(files: &UnitFiles) -> Result<Vec<Unit>, Fault> {
+fn all(files: &UnitFiles) -> Result<Vec<Subject>, Fault> {
     let names = files.services();
     if names.is_empty() {
         return Err(Fault::usage(format_args!(
@@ -77,8 +76,8 @@ fn all(files: &UnitFiles) -> Result<Vec<Unit>, Fault> {
     }
     // An alias is examined as the unit it names.
     let read = |name: String| match files.read(&name) {
-        Found::Unit { name: own, facts, files } if own == name => {
-            Some((name, shown(&files), *facts))
+        Found::Unit { name: own, facts, commands, files } if own == name => {
+            Some(Subject { name, files: shown(&files), facts: *facts, commands })
         }
         _ => None,
     };
@@ -86,7 +85,7 @@ fn all(files: &UnitFiles) -> Result<Vec<Unit>, Fault> {
 }
 
 /// A unit by name or glob, or a file.
-fn one(files: &UnitFiles, what: &Path) -> Result<Vec<Unit>, Fault> {
+fn one(files: &UnitFiles, what: &Path) -> Result<Vec<Subject>, Fault> {
     let text = what.to_string_lossy();
     if text.contains('/') || what.is_file() {
         return file(what).map(|unit| vec![unit]);
@@ -95,7 +94,7 @@ fn one(files: &UnitFiles, what: &Path) -> Result<Vec<Unit>, Fault> {
     if unit_names::is_glob(&name) {
         let matcher = unit_names::matcher(&name)?;
         let names = files.services().into_iter().filter(|name| matcher.is_match(name));
-        let units: Vec<Unit> = names.filter_map(|name| named(files, &name).ok()).collect();
+        let units: Vec<Subject> = names.filter_map(|name| named(files, &name).ok()).collect();
         if units.is_empty() {
             return Err(Fault::usage(format_args!("no service matches '{name}'")));
         }
@@ -104,23 +103,25 @@ fn one(files: &UnitFiles, what: &Path) -> Result<Vec<Unit>, Fault> {
     named(files, &name).map(|unit| vec![unit])
 }
 
-fn named(files: &UnitFiles, name: &str) -> Result<Unit, Fault> {
+fn named(files: &UnitFiles, name: &str) -> Result<Subject, Fault> {
     match files.read(name) {
-        Found::Unit { name, facts, files } => Ok((name, shown(&files), *facts)),
+        Found::Unit { name, facts, commands, files } => {
+            Ok(Subject { name, files: shown(&files), facts: *facts, commands })
+        }
         Found::Masked => Err(Fault::usage(format_args!("'{name}' is masked"))),
         Found::Nothing => Err(Fault::usage(format_args!("there is no unit file of '{name}'"))),
     }
 }
 
 /// A file that need not be installed, without drop-ins.
-fn file(path: &Path) -> Result<Unit, Fault> {
-    let bytes = fs::read(path)
-        .map_err(|error| Fault::usage(format_args!("cannot read {}: {error}", path.display())))?;
+fn file(path: &Path) -> Result<Subject, Fault> {
+    let bytes = regular_file::read(path, unit_files::MAX_SIZE)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let facts = unit_files::parse(&name, &String::from_utf8_lossy(&bytes)).ok_or_else(|| {
+    let text = String::from_utf8_lossy(&bytes);
+    let (facts, commands) = unit_files::parse(&name, &text).ok_or_else(|| {
         Fault::usage(format_args!("{} is no service: it has no [Service] section", path.display()))
     })?;
-    Ok((name, vec![path.display().to_string()], facts))
+    Ok(Subject { name, files: vec![path.display().to_string()], facts, commands })
 }
 
 fn shown(files: &[PathBuf]) -> Vec<String> {

@@ -1,7 +1,6 @@
 //! `sigready report`: a saved report again, in any format.
 
 use std::{
-    fs,
     io::{self, Read as _, stdout},
     path::Path,
 };
@@ -9,27 +8,29 @@ use std::{
 use anyhow::Context as _;
 use sigready::report::read;
 
-use super::{Verdict, fault::Fault, output, talk::Talk};
+use super::{Verdict, fault::Fault, messages::Messages, output, regular_file};
 use crate::cli::Report;
 
+/// The largest report that is read, bytes.
+const MAX_SIZE: u64 = 1 << 30;
+
 /// Runs the command.
-pub fn run(options: &Report, talk: &Talk) -> Result<Verdict, Fault> {
+pub fn run(options: &Report, messages: &Messages) -> Result<Verdict, Fault> {
     let bytes = bytes(&options.file)?;
     let document = read(&bytes)
         .map_err(|error| Fault::usage(format_args!("{}: {error}", options.file.display())))?;
-    output::write(&document, &options.output, stdout().lock(), talk)
+    output::write(&document, &options.output, stdout().lock(), messages)
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
     if path == Path::new("-") {
         let mut bytes = Vec::new();
-        io::stdin().lock().read_to_end(&mut bytes).context("cannot read stdin")?;
+        let stdin = io::stdin().lock().take(MAX_SIZE + 1);
+        let length = { stdin }.read_to_end(&mut bytes).context("cannot read stdin")?;
+        if length as u64 > MAX_SIZE {
+            return Err(Fault::usage(format_args!("stdin has more than {MAX_SIZE} bytes")));
+        }
         return Ok(bytes);
     }
-    fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => {
-            Fault::usage(format_args!("cannot read {}: {error}", path.display()))
-        }
-        _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())).into(),
-    })
+    regular_file::read(path, MAX_SIZE)
 }

@@ -1,20 +1,32 @@
 //! What a unit's settings alone say: whether an early reload can hurt it. Pure: settings
 //! in, findings out.
 
+mod case;
+mod early;
 mod notify_access_narrow;
 mod notify_access_wide;
 mod reload_ends_it;
+mod reload_hits_shell;
 mod reload_not_awaited;
+mod reload_reaches_nobody;
+mod reload_signals_all;
+pub mod running;
 mod start_without_limit;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{
-    document::{Severity, Tool},
-    unit::UnitFacts,
+use self::{case::Case, running::Running};
+use crate::{
+    model::{
+        document::{Severity, Tool},
+        unit::UnitFacts,
+    },
+    systemd::unit_files::Commands,
 };
 
 /// The `schema` of every document this version writes.
@@ -26,17 +38,29 @@ pub struct Check {
     pub id: &'static str,
     /// Its page: what it means, consequence, mend. Markdown.
     pub explanation: &'static str,
-    /// Finds it in the settings of a unit of this name.
-    check: fn(&str, &UnitFacts, &Place) -> Option<Finding>,
+    /// Where it looks.
+    look: Look,
+}
+
+/// Where a check looks.
+enum Look {
+    /// At a unit's files.
+    Files(fn(&Case<'_>) -> Option<Finding>),
+    /// At its running main process.
+    Running(fn(&Running, &Place) -> Option<Finding>),
 }
 
 /// Every check.
-pub static ALL: [Check; 5] = [
+pub static ALL: [Check; 9] = [
     reload_not_awaited::CHECK,
     reload_ends_it::CHECK,
+    reload_hits_shell::CHECK,
+    reload_reaches_nobody::CHECK,
+    reload_signals_all::CHECK,
     notify_access_wide::CHECK,
     notify_access_narrow::CHECK,
     start_without_limit::CHECK,
+    running::CHECK,
 ];
 
 /// What was found in a host's units.
@@ -51,6 +75,30 @@ pub struct Lint {
     pub examined: usize,
     /// Those with findings, the worst first.
     pub units: Vec<Unit>,
+    /// What the text of units does not tell, by name.
+    pub unknown: Vec<Unknown>,
+}
+
+/// What can't be told of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Unknown {
+    /// The unit's name.
+    pub unit: String,
+    /// What, and why.
+    pub what: String,
+}
+
+/// A unit as its files have it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Its name.
+    pub name: String,
+    /// The file and the drop-ins that its settings are from.
+    pub files: Vec<String>,
+    /// Its settings.
+    pub facts: UnitFacts,
+    /// Its commands.
+    pub commands: Commands,
 }
 
 /// A unit with findings.
@@ -115,22 +163,23 @@ impl Place {
 }
 
 impl Lint {
-    /// Judges units: name, files and settings of each.
+    /// Judges units.
     #[must_use]
-    pub fn of(units: Vec<(String, Vec<String>, UnitFacts)>, place: &Place) -> Self {
-        let examined = units.len();
-        let mut units: Vec<Unit> = units
-            .into_iter()
-            .map(|(name, files, unit)| Unit {
-                findings: findings(&name, &unit, place),
-                name,
-                files,
-                unit,
-            })
-            .filter(|unit| !unit.findings.is_empty())
-            .collect();
-        units.sort_by(|a, b| (b.worst(), &a.name).cmp(&(a.worst(), &b.name)));
-        Self {
+    pub fn of(subjects: Vec<Subject>, place: &Place) -> Self {
+        let examined = subjects.len();
+        let mut units = Vec::new();
+        let mut unknown = Vec::new();
+        for subject in subjects {
+            let case = Case::new(&subject, place);
+            let unit = subject.name.clone();
+            unknown.extend(case.unknown().map(|what| Unknown { unit, what }));
+            let findings = findings(&case);
+            if !findings.is_empty() {
+                let Subject { name, files, facts, .. } = subject;
+                units.push(Unit { name, files, unit: facts, findings });
+            }
+        }
+        let mut lint = Self {
             schema: SCHEMA.to_owned(),
             tool: Tool {
                 name: env!("CARGO_PKG_NAME").to_owned(),
@@ -138,7 +187,15 @@ impl Lint {
             },
             examined,
             units,
-        }
+            unknown,
+        };
+        lint.sort();
+        lint
+    }
+
+    /// The worst first.
+    fn sort(&mut self) {
+        self.units.sort_by(|a, b| (b.worst(), &a.name).cmp(&(a.worst(), &b.name)));
     }
 
     /// Every finding.
@@ -153,133 +210,24 @@ impl Unit {
     }
 }
 
-/// What is wrong with a unit of this name and these settings.
-fn findings(name: &str, unit: &UnitFacts, place: &Place) -> Vec<Finding> {
-    let mut findings: Vec<Finding> =
-        ALL.iter().filter_map(|check| (check.check)(name, unit, place)).collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    findings
+/// What is wrong with a unit, the worst first.
+fn findings(case: &Case<'_>) -> Vec<Finding> {
+    found(|look| match look {
+        Look::Files(check) => check(case),
+        Look::Running(_) => None,
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::signal::Signal;
+/// What is wrong with a service that runs, the worst first.
+fn running_findings(service: &Running, place: &Place) -> Vec<Finding> {
+    found(|look| match look {
+        Look::Running(check) => check(service, place),
+        Look::Files(_) => None,
+    })
+}
 
-    /// Settings with systemd's defaults.
-    fn unit(service_type: &str, restart: &str, reload: Option<Signal>) -> UnitFacts {
-        let notify = service_type.starts_with("notify");
-        UnitFacts {
-            service_type: Some(service_type.to_owned()),
-            restart: Some(restart.to_owned()),
-            notify_access: Some(if notify { "main" } else { "none" }.to_owned()),
-            reload_signal: reload,
-            ..UnitFacts::default()
-        }
-    }
-
-    fn system() -> Place {
-        Place { directory: "/etc/systemd/system".into(), options: String::new() }
-    }
-
-    fn ids(unit: &UnitFacts) -> Vec<(String, Severity)> {
-        findings("a.service", unit, &system()).into_iter().map(|it| (it.id, it.severity)).collect()
-    }
-
-    fn found(id: &str, severity: Severity) -> Vec<(String, Severity)> {
-        vec![(id.to_owned(), severity)]
-    }
-
-    #[test]
-    fn a_simple_service_that_reloads_by_hup_and_stays_down_is_an_error() {
-        for restart in ["no", "on-failure", "on-abnormal", "on-abort"] {
-            let simple = unit("simple", restart, Some(Signal::HUP));
-            assert_eq!(ids(&simple), found("reload-not-awaited", Severity::Error), "{restart}");
-        }
-    }
-
-    #[test]
-    fn one_that_is_restarted_is_a_warning() {
-        let always = unit("exec", "always", Some(Signal::HUP));
-        assert_eq!(ids(&always), found("reload-not-awaited", Severity::Warning));
-        let usr1 = unit("simple", "on-failure", "USR1".parse().ok());
-        assert_eq!(ids(&usr1), found("reload-not-awaited", Severity::Warning));
-    }
-
-    #[test]
-    fn what_waits_for_ready_or_reloads_in_another_way_is_not_found() {
-        assert_eq!(ids(&unit("notify", "no", Some(Signal::HUP))), []);
-        assert_eq!(ids(&unit("notify-reload", "no", Some(Signal::HUP))), []);
-        assert_eq!(ids(&unit("simple", "no", None)), []);
-        assert_eq!(ids(&unit("forking", "no", Some(Signal::HUP))), []);
-        assert_eq!(ids(&UnitFacts::default()), []);
-    }
-
-    #[test]
-    fn a_reload_that_sends_term_is_a_stop() {
-        let term = unit("notify", "always", Some(Signal::TERM));
-        assert_eq!(ids(&term), found("reload-ends-it", Severity::Error));
-    }
-
-    #[test]
-    fn the_drop_in_is_one_that_changes_the_prediction() {
-        let simple = unit("simple", "on-failure", Some(Signal::HUP));
-        let finding = &findings("a.service", &simple, &system())[0];
-        let drop_in = finding.drop_in.as_ref().unwrap();
-        assert_eq!(drop_in.path, "/etc/systemd/system/a.service.d/50-reload.conf");
-        assert!(drop_in.text.starts_with("[Service]\n"), "{}", drop_in.text);
-        assert!(drop_in.text.contains("\nRestartForceExitStatus=SIGHUP\n"), "{}", drop_in.text);
-    }
-
-    #[test]
-    fn a_users_unit_is_mended_in_their_own_directory() {
-        let place = Place {
-            directory: "/home/ada/.config/systemd/user".into(),
-            options: "--user ada".to_owned(),
-        };
-        let simple = unit("simple", "on-failure", Some(Signal::HUP));
-        let finding = &findings("a.service", &simple, &place)[0];
-        let path = &finding.drop_in.as_ref().unwrap().path;
-        assert_eq!(path, "/home/ada/.config/systemd/user/a.service.d/50-reload.conf");
-        let command = "sigready trace --user ada --restart --reload-during-start a.service";
-        assert!(finding.mend.ends_with(command), "{}", finding.mend);
-    }
-
-    #[test]
-    fn notify_access_is_too_wide_for_any_process_and_too_narrow_for_a_shells_child() {
-        let all = UnitFacts { notify_access: Some("all".to_owned()), ..unit("notify", "no", None) };
-        assert_eq!(ids(&all), found("notify-access-wide", Severity::Warning));
-        let start = |line: &str| UnitFacts {
-            exec_start: Some(vec![line.to_owned()]),
-            ..unit("notify", "no", None)
-        };
-        let narrow = found("notify-access-narrow", Severity::Warning);
-        assert_eq!(ids(&start("/bin/sh -c prepare; daemon")), narrow);
-        assert_eq!(ids(&start("/bin/sh -c prepare; exec daemon")), []);
-        assert_eq!(ids(&start("/usr/bin/daemon -c x")), []);
-    }
-
-    #[test]
-    fn a_notify_unit_whose_start_has_no_limit_is_named() {
-        let limit = |limit| UnitFacts { timeout_start_ns: limit, ..unit("notify", "no", None) };
-        assert_eq!(ids(&limit(Some(0))), found("start-without-limit", Severity::Warning));
-        assert_eq!(ids(&limit(Some(90_000_000_000))), []);
-        assert_eq!(ids(&limit(None)), []);
-        let simple = UnitFacts { timeout_start_ns: Some(0), ..unit("simple", "no", None) };
-        assert_eq!(ids(&simple), []);
-    }
-
-    #[test]
-    fn the_worst_unit_comes_first() {
-        let units = vec![
-            ("b.service".to_owned(), Vec::new(), unit("simple", "always", Some(Signal::HUP))),
-            ("c.service".to_owned(), Vec::new(), unit("simple", "no", Some(Signal::HUP))),
-            ("a.service".to_owned(), Vec::new(), unit("simple", "always", Some(Signal::HUP))),
-            ("d.service".to_owned(), Vec::new(), unit("oneshot", "no", None)),
-        ];
-        let lint = Lint::of(units, &system());
-        let names: Vec<_> = lint.units.iter().map(|unit| unit.name.as_str()).collect();
-        assert_eq!(names, ["c.service", "a.service", "b.service"]);
-        assert_eq!(lint.examined, 4);
-    }
+fn found(by: impl Fn(&Look) -> Option<Finding>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = ALL.iter().filter_map(|check| by(&check.look)).collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
 }

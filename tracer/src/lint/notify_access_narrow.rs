@@ -1,38 +1,48 @@
-//! The main process is a shell, and what it starts may not speak.
+//! The main process is a shell or the like, and what it starts may not speak.
 
-use super::{Check, Finding, Place};
-use crate::model::{document::Severity, unit::UnitFacts};
+use super::{Case, Check, Finding, Look};
+use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-narrow",
     explanation: include_str!("../../../docs/lint/notify-access-narrow.md"),
-    check,
+    look: Look::Files(check),
 };
 
-fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
-    let command = unit.exec_start.as_ref()?.last()?;
-    let is_narrow = unit.is_notify()
-        && unit.notify_access.as_deref() == Some("main")
-        && is_shell(command)
-        && !command.split_whitespace().any(|word| word == "exec");
-    is_narrow.then(|| Finding {
+fn check(case: &Case<'_>) -> Option<Finding> {
+    let stay = case.stay().filter(|stay| stay.has_children)?;
+    // systemd-notify(1) of root speaks for the process that runs it.
+    let speaks = stay.speaks && !case.has_user;
+    if !case.hears_main_alone() || speaks {
+        return None;
+    }
+    let access = case.facts.notify_access.as_deref()?;
+    let is_notify = case.facts.is_notify();
+    let (message, consequence) = if is_notify {
+        ("READY=1", "The start waits for READY=1 until TimeoutStartSec= is over, and fails.")
+    } else {
+        (
+            "WATCHDOG=1",
+            "Whenever WatchdogSec= is over, systemd ends the service for want of WATCHDOG=1 \
+             (result 'watchdog').",
+        )
+    };
+    let mend = if stay.is_shell {
+        "Let the shell exec the program, so that it becomes the main process."
+    } else {
+        "Let systemd do what the program in between does, so that the service itself becomes \
+         the main process."
+    };
+    Some(Finding {
         id: CHECK.id.to_owned(),
         severity: Severity::Warning,
-        message: "The main process is a shell, and NotifyAccess=main refuses READY=1 from what \
-                  it starts."
-            .to_owned(),
-        consequence: "The start waits for READY=1 until TimeoutStartSec= is over, and fails."
-            .to_owned(),
-        mend: "Let the shell exec the program, so that it becomes the main process.".to_owned(),
-        drop_in: Some(
-            place.drop_in(name, "[Service]\n# Where the shell has to stay:\nNotifyAccess=all\n"),
+        message: format!(
+            "The main process is {}, and NotifyAccess={access} refuses {message} from what it \
+             starts.",
+            if stay.is_shell { format!("a shell ({})", stay.by) } else { stay.by.clone() }
         ),
+        consequence: consequence.to_owned(),
+        mend: mend.to_owned(),
+        drop_in: Some(case.drop_in("# Where it has to stay:\nNotifyAccess=all\n")),
     })
-}
-
-/// Whether a command line is a script given to a shell.
-fn is_shell(command: &str) -> bool {
-    let mut words = command.split_whitespace();
-    let shell = words.next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-    ["sh", "bash", "dash"].contains(&shell) && words.any(|word| word == "-c")
 }

@@ -1,15 +1,16 @@
 //! Any process of the service may say READY=1, one that inherited the socket too.
 
-use super::{Check, Finding, Place};
-use crate::model::{document::Severity, unit::UnitFacts};
+use super::{Case, Check, Finding, Look};
+use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-wide",
     explanation: include_str!("../../../docs/lint/notify-access-wide.md"),
-    check,
+    look: Look::Files(check),
 };
 
-fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
+fn check(case: &Case<'_>) -> Option<Finding> {
+    let unit = case.facts;
     let is_wide = unit.is_notify() && unit.notify_access.as_deref() == Some("all");
     is_wide.then(|| Finding {
         id: CHECK.id.to_owned(),
@@ -22,11 +23,10 @@ fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
             .to_owned(),
         mend: format!(
             "NotifyAccess=main, where the main process speaks for itself. See who does: {}",
-            place.trace(name, "")
+            case.place.trace(case.name, "")
         ),
-        drop_in: Some(place.drop_in(
-            name,
-            "[Service]\n# Where the main process itself sends READY=1:\nNotifyAccess=main\n",
-        )),
+        drop_in: Some(
+            case.drop_in("# Where the main process itself sends READY=1:\nNotifyAccess=main\n"),
+        ),
     })
 }

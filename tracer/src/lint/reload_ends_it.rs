@@ -1,25 +1,55 @@
 //! The reload's signal is one that is there to end it: kill(1) without a name sends TERM.
 
-use super::{Check, Finding, Place};
-use crate::model::{document::Severity, signal::Signal, unit::UnitFacts};
+use super::{Case, Check, Finding, Look};
+use crate::{
+    model::{document::Severity, signal::Signal},
+    rules::result::Decider,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-ends-it",
     explanation: include_str!("../../../docs/lint/reload-ends-it.md"),
-    check,
+    look: Look::Files(check),
 };
 
-fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
-    let signal = unit.reload_signal.filter(|signal| ends(*signal))?;
-    let text = "[Service]\n# For a program that reloads on HUP:\nExecReload=\n\
-                ExecReload=/bin/kill -HUP $MAINPID\n";
+fn check(case: &Case<'_>) -> Option<Finding> {
+    // systemd itself sends that of notify-reload.
+    if case.facts.service_type.as_deref() == Some("oneshot") || case.starts_again() {
+        return None;
+    }
+    let by_systemd = case.facts.service_type.as_deref() == Some("notify-reload");
+    let sent = case.sent().map(|(_, signal)| signal);
+    let signal = if by_systemd { case.facts.reload_signal } else { sent };
+    let signal = signal.filter(|signal| ends(*signal))?;
+    let predicted = case.death(signal);
+    let comes_back = predicted.is_some_and(|it| it.restarts == Some(true));
+    let consequence = match predicted {
+        Some(predicted) if comes_back => {
+            format!("systemctl reload ends it {}.", case.aftermath(&predicted))
+        }
+        Some(predicted) if predicted.decided_by == Decider::Remain => {
+            format!("systemctl reload ends it {}.", case.aftermath(&predicted))
+        }
+        Some(predicted) => {
+            format!("systemctl reload stops the service {}.", case.aftermath(&predicted))
+        }
+        None => "systemctl reload stops the service.".to_owned(),
+    };
+    let drop_in = if by_systemd {
+        case.drop_in("# For a program that reloads on HUP:\nReloadSignal=SIGHUP\n")
+    } else {
+        case.reload_by(Signal::HUP, "# For a program that reloads on HUP:\n")
+    };
     Some(Finding {
         id: CHECK.id.to_owned(),
-        severity: Severity::Error,
+        severity: if comes_back { Severity::Warning } else { Severity::Error },
         message: format!("A reload sends {signal}, which programs take as the order to end."),
-        consequence: "systemctl reload stops the service.".to_owned(),
-        mend: "Name the signal that the program reloads on in ExecReload=.".to_owned(),
-        drop_in: Some(place.drop_in(name, text)),
+        consequence,
+        mend: format!(
+            "Name the signal that the program reloads on in {}.",
+            if by_systemd { "ReloadSignal=" } else { "ExecReload=" }
+        ),
+        drop_in: Some(drop_in),
     })
 }
 

@@ -1,70 +1,68 @@
 //! The reload's signal can come before the handler: nothing makes systemd wait.
 
-use super::{Check, Finding, Place, reload_ends_it::ends};
-use crate::{
-    model::{document::Severity, unit::UnitFacts},
-    rules::result::{Decider, End, Stage, predict},
+use super::{
+    Case, Check, Finding, Look,
+    case::whom,
+    early::{self, Early},
+    reload_ends_it::ends,
+    reload_hits_shell::hits_shell,
 };
+use crate::{model::document::Severity, systemd::commands::MainProcess};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-not-awaited",
     explanation: include_str!("../../../docs/lint/reload-not-awaited.md"),
-    check,
+    look: Look::Files(check),
 };
 
-fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
-    let signal = unit.reload_signal.filter(|signal| !ends(*signal))?;
-    let service_type = unit.service_type.as_deref()?;
-    // systemd holds that these are up as soon as there is a process.
-    if !["simple", "exec", "idle"].contains(&service_type) {
+fn check(case: &Case<'_>) -> Option<Finding> {
+    let (sent, signal) = case.sent().filter(|(_, signal)| !ends(*signal))?;
+    // Of a shell's own handler the script is nearly as early as the process.
+    let has_trap = case.stay().is_some_and(|stay| stay.handles.contains(&signal));
+    let is_gone = matches!(case.main, Some(MainProcess::Leaves(_)));
+    if !case.is_up_at_once() || has_trap || is_gone || hits_shell(case).is_some() {
         return None;
     }
-    let end = End::Signal { signal, core_dumped: false };
-    let predicted = predict(unit, end, Stage::Started)?;
-    let restart = unit.restart.as_deref().unwrap_or("no");
+    let service_type = case.facts.service_type.as_deref()?;
+    let ignored = case.ignores(signal);
+    let early = if ignored { Early::Lost } else { early::of(signal) };
+    let predicted = case.death(signal)?;
     let comes_back = predicted.restarts == Some(true);
-    let decider = match predicted.decided_by {
-        Decider::Restart => format!("Restart={restart}"),
-        Decider::Prevent => "RestartPreventExitStatus=".to_owned(),
-        Decider::Force => "RestartForceExitStatus=".to_owned(),
-        Decider::Remain => "RemainAfterExit=".to_owned(),
+    let consequence = match early {
+        Early::Dies if comes_back => {
+            format!("It dies {}: an outage, no more.", case.aftermath(&predicted))
+        }
+        Early::Dies => format!("It dies {}.", case.aftermath(&predicted)),
+        Early::Lost if ignored => format!(
+            "The reload is lost: {signal} is ignored until the program sets a handler of its own, \
+             and a program that leaves alone what is ignored never reloads."
+        ),
+        Early::Lost => {
+            format!("The reload is lost: without a handler, {signal} does nothing to a service.")
+        }
+        Early::Stops => {
+            "It stops until it is sent CONT, and systemd holds that it runs.".to_owned()
+        }
     };
-    let result = predicted.result.name();
-    let consequence = if comes_back {
-        format!("It dies (result '{result}'), and {decider} starts it again: an outage, no more.")
-    } else if result == "success" {
-        format!(
-            "It dies (result '{result}': a clean exit), {decider} does not start it again, and \
-             nothing reports a failure."
-        )
-    } else {
-        format!("It dies (result '{result}'), and {decider} does not start it again.")
+    let drop_in = match early {
+        Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(&lines)),
+        Early::Lost | Early::Stops => None,
     };
-    let force = if comes_back {
-        String::new()
-    } else {
-        format!(
-            "# Start it again when a reload has killed it before its handler was in.\n\
-             RestartForceExitStatus=SIG{signal}\n"
-        )
-    };
-    let text = format!(
-        "[Service]\n{force}# Better, where the program sends READY=1 once its handlers are in \
-         (see: sigready run):\n#Type=notify\n"
-    );
+    let is_error = early == Early::Stops || early == Early::Dies && !comes_back;
     Some(Finding {
         id: CHECK.id.to_owned(),
-        severity: if comes_back { Severity::Warning } else { Severity::Error },
+        severity: if is_error { Severity::Error } else { Severity::Warning },
         message: format!(
             "systemd takes a Type={service_type} service as up before its program has run: a \
-             reload right after the start sends {signal} before there is a handler."
+             reload right after the start sends {signal}{} before there is a handler.",
+            whom(sent)
         ),
         consequence,
         mend: format!(
             "Type=notify makes systemctl reload wait, where the program sends READY=1 once its \
              handlers are in. See what it does: {}",
-            place.trace(name, "--reload-during-start")
+            case.place.trace(case.name, "--reload-during-start")
         ),
-        drop_in: Some(place.drop_in(name, &text)),
+        drop_in,
     })
 }

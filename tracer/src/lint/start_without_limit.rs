@@ -1,15 +1,16 @@
 //! Nothing ends a start in which READY=1 never comes.
 
-use super::{Check, Finding, Place};
-use crate::model::{document::Severity, unit::UnitFacts};
+use super::{Case, Check, Finding, Look};
+use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "start-without-limit",
     explanation: include_str!("../../../docs/lint/start-without-limit.md"),
-    check,
+    look: Look::Files(check),
 };
 
-fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
+fn check(case: &Case<'_>) -> Option<Finding> {
+    let unit = case.facts;
     let is_unlimited = unit.is_notify() && unit.timeout_start_ns == Some(0);
     is_unlimited.then(|| Finding {
         id: CHECK.id.to_owned(),
@@ -21,9 +22,6 @@ fn check(name: &str, unit: &UnitFacts, place: &Place) -> Option<Finding> {
         mend: "Give a slow start the time it takes; a program can ask for more with \
                EXTEND_TIMEOUT_USEC=."
             .to_owned(),
-        drop_in: Some(place.drop_in(
-            name,
-            "[Service]\n# As long as a slow start may take:\nTimeoutStartSec=10min\n",
-        )),
+        drop_in: Some(case.drop_in("# As long as a slow start may take:\nTimeoutStartSec=10min\n")),
     })
 }

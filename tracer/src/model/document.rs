@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::model::{
-    event::{Event, ProcessRef},
+    event::{Event, Fate, ProcessRef},
     signal::Signal,
     unit::{UnitFacts, UnitState},
 };
@@ -83,7 +83,12 @@ pub struct Capture {
     /// The same by kind; kinds that lost none are absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub losses: BTreeMap<String, u64>,
-    /// Whether nothing is missing: no losses and no service that was joined late.
+    /// Services that are not in this document: their starts were over, and others needed the
+    /// room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub services_left_out: u64,
+    /// Whether nothing is missing: no losses, nothing left out and no service that was joined
+    /// late.
     pub complete: bool,
 }
 
@@ -136,6 +141,9 @@ pub struct Service {
     /// capture's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
+    /// Earlier starts that are not here, as there were too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub starts_left_out: u64,
     /// Its starts, oldest first.
     pub activations: Vec<Activation>,
 }
@@ -223,9 +231,16 @@ pub struct Activation {
     pub exposure: Vec<Exposure>,
     /// Everything seen, in order of time.
     pub events: Vec<Event>,
-    /// Events left out because the timeline had become too long.
+    /// Events left out because there were too many. What decides a verdict is never left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted: u64,
+    /// The same, counted by what they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// Processes, signals and changes of dispositions that could not be followed because there
+    /// were too many at a time. A verdict may depend on them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unfollowed: u64,
     /// What the rules found, in order of time.
     pub alerts: Vec<Alert>,
     /// How it was at the end of the capture.
@@ -238,6 +253,25 @@ pub struct Activation {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+/// Events of one kind that were left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftOut {
+    /// The `kind` of the events.
+    pub kind: String,
+    /// The signal that they are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+    /// What became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
+    /// The name of the process that sent it; absent if the kernel did, or if there were too
+    /// many to be told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// How many.
+    pub count: u64,
 }
 
 /// When the steps of a start happened, ns on the activation's timeline; null if not seen.

@@ -26,8 +26,14 @@ pub fn table(lint: &Lint, style: Style) -> String {
         lines.extend(unit_lines(unit, width, paint));
         lines.push(String::new());
     }
+    lines.extend(unknown_lines(lint, width, paint));
     lines.extend(text::wrap(&summary(lint), width));
     lines.join("\n") + "\n"
+}
+
+/// The same for scripts.
+pub fn json(lint: &Lint) -> serde_json::Result<String> {
+    Ok(escape::json(&serde_json::to_string_pretty(lint)?).into_owned() + "\n")
 }
 
 fn unit_lines(unit: &Unit, width: usize, paint: Paint) -> Vec<String> {
@@ -61,6 +67,20 @@ fn finding_lines(finding: &Finding, width: usize, paint: Paint) -> Vec<String> {
         lines.push(format!("  = drop-in: {}", escape::text(&drop_in.path)));
         lines.extend(drop_in.text.lines().map(|line| format!("      {}", escape::text(line))));
     }
+    lines
+}
+
+/// What is not known of which units.
+fn unknown_lines(lint: &Lint, width: usize, paint: Paint) -> Vec<String> {
+    if lint.unknown.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![paint.ink(Ink::Title, "The text of these units does not tell")];
+    for unknown in &lint.unknown {
+        let line = escape::text(&format!("{}: {}", unknown.unit, unknown.what)).into_owned();
+        lines.extend(text::wrap(&line, width - 2).iter().map(|line| format!("  {line}")));
+    }
+    lines.push(String::new());
     lines
 }
 

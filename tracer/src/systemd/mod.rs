@@ -2,6 +2,7 @@
 //! files. It gives observations like those of the kernel side, for the timeline.
 
 pub mod bus;
+pub mod commands;
 mod heard;
 mod limits;
 pub mod manager;

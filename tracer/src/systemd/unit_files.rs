@@ -18,6 +18,7 @@ use self::{
     specifiers::{Specifiers, Whose},
 };
 use super::{
+    commands::Command,
     root::Root,
     user::{User, runtime_directory},
 };
@@ -62,7 +63,9 @@ const OF_USER: [&str; 17] = [
 /// The longest chain of aliases that is followed.
 const MAX_ALIASES: usize = 16;
 /// The largest file that is read.
-const MAX_SIZE: u64 = 1 << 20;
+pub const MAX_SIZE: u64 = 1 << 20;
+/// The most drop-ins that are read of one unit.
+const MAX_DROP_INS: usize = 1_000;
 
 /// What the files of a unit say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub enum Found {
         name: String,
         /// Its settings.
         facts: Box<UnitFacts>,
+        /// Its commands.
+        commands: Commands,
         /// The fragment and the drop-ins, in the order they are read.
         files: Vec<PathBuf>,
     },
@@ -80,6 +85,21 @@ pub enum Found {
     Masked,
     /// There is no such file.
     Nothing,
+}
+
+/// The commands of a unit, and what else is told of how they are run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commands {
+    /// `ExecStart=`
+    pub start: Vec<Command>,
+    /// `ExecStartPost=`
+    pub start_post: Vec<Command>,
+    /// `ExecReload=`
+    pub reload: Vec<Command>,
+    /// Whether `WatchdogSec=` makes systemd wait for WATCHDOG=1 while the service is up.
+    pub has_watchdog: bool,
+    /// Whether it runs as somebody else than root, by `User=` or `DynamicUser=`.
+    pub has_user: bool,
 }
 
 /// The unit files of a system, or of a user of it.
@@ -154,9 +174,11 @@ impl UnitFiles {
             }
             files.push(file);
         }
-        let facts = Box::new(settings.facts(&Specifiers::new(&name, self.whose)));
+        let specifiers = Specifiers::new(&name, self.whose);
+        let facts = Box::new(settings.facts(&specifiers));
+        let commands = settings.commands(&specifiers);
         let files = files.iter().map(|file| self.root.shown(file)).collect();
-        Found::Unit { name, facts, files }
+        Found::Unit { name, facts, commands, files }
     }
 
     /// The names of all services that have a file, aliases and templates among them.
@@ -222,7 +244,8 @@ impl UnitFiles {
                 }
             }
         }
-        files.into_values().filter(|file| !self.is_null(file)).collect()
+        let files = files.into_values().filter(|file| !self.is_null(file));
+        files.take(MAX_DROP_INS).collect()
     }
 
     fn text(&self, file: &Path) -> Option<String> {
@@ -239,14 +262,15 @@ impl UnitFiles {
 
 /// The settings in the text of one unit file; `None` if it has none of a service.
 #[must_use]
-pub fn parse(name: &str, text: &str) -> Option<UnitFacts> {
+pub fn parse(name: &str, text: &str) -> Option<(UnitFacts, Commands)> {
     let is_header = |line: &str| line.trim() == "[Service]";
     if !text.lines().any(is_header) {
         return None;
     }
     let mut settings = Settings::default();
     settings.read(text);
-    Some(settings.facts(&Specifiers::new(name, Whose::System)))
+    let specifiers = Specifiers::new(name, Whose::System);
+    Some((settings.facts(&specifiers), settings.commands(&specifiers)))
 }
 
 /// `foo@.service` of `foo@bar.service`.

@@ -198,6 +198,12 @@ impl Container {
         fs::write(self.shared.path().join(name), text).unwrap();
     }
 
+    /// Copies a file into `/shared`.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn copy(&self, file: &Path, name: &str) {
+        fs::copy(file, self.shared.path().join(name)).unwrap();
+    }
+
     /// Ends a scenario that waits for a file `over`.
     #[allow(dead_code, reason = "each test file uses its part")]
     pub fn over(self) -> Results {

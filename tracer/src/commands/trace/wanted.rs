@@ -1,10 +1,16 @@
 //! What is to be traced, checked against what is there.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use sigready::{
-    host::{cgroups::Hierarchies, procfs},
+    host::{
+        cgroups::Hierarchies,
+        procfs::{self, Kind, Membership},
+    },
     probe::{
         attach::{Attached, Reach},
         scope::ScopeMaps,
@@ -20,8 +26,8 @@ use crate::{
     cli::Trace,
     commands::{
         fault::Fault,
-        talk::Talk,
-        unit_names::{is_glob, matcher, with_suffix},
+        messages::Messages,
+        unit_names::{is_glob, matcher, service},
     },
 };
 
@@ -45,7 +51,7 @@ impl Wanted {
         options: &Trace,
         named: Option<&Manager>,
         hierarchies: &Hierarchies,
-        talk: &Talk,
+        messages: &Messages,
     ) -> Result<Self, Fault> {
         let system = named.and_then(|manager| manager.cgroup(hierarchies));
         if let (Some(user), None, false) = (&options.user, &system, options.wait) {
@@ -64,7 +70,7 @@ impl Wanted {
         let mut units = Vec::new();
         let mut of_host = BTreeSet::new();
         for given in &options.units {
-            let unit = with_suffix(given);
+            let unit = service(given)?;
             matcher(&unit)?;
             if is_glob(&unit) {
                 units.push(unit);
@@ -78,7 +84,7 @@ impl Wanted {
             }
             match found {
                 UnitFile::Unit { name, .. } if name != unit => {
-                    talk.note(format_args!("{unit} is another name of {name}"));
+                    messages.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
                 }
                 UnitFile::Masked if !runs(&unit, hierarchies) => {
@@ -97,9 +103,7 @@ impl Wanted {
             }
         }
         for pid in &options.pid {
-            if procfs::name(*pid).is_none() {
-                return Err(Fault::usage(format_args!("there is no process {pid}")));
-            }
+            check_process(*pid)?;
         }
         let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
         let cgroups = cgroups.collect::<Result<_, _>>()?;
@@ -175,9 +179,16 @@ impl Wanted {
             }
         }
         // In a v1 hierarchy it is the processes that are listed, not their cgroup.
-        for (pid, path) in procfs::cgroups(hierarchies) {
-            if self.includes(&path) {
-                maps.add_process(pid)?;
+        for Membership { pid, hierarchy, path } in procfs::memberships(hierarchies) {
+            if !self.includes(&path) {
+                continue;
+            }
+            maps.add_member(pid, hierarchy)?;
+            // It may have left or ended before it was listed, and then nobody takes it off.
+            let is_still = |it: &Membership| it.hierarchy == hierarchy && self.includes(&it.path);
+            let members = procfs::memberships_of(pid, hierarchies);
+            if procfs::name(pid).is_none() || !members.iter().any(is_still) {
+                maps.remove_member(pid, hierarchy)?;
             }
         }
         Ok(())
@@ -206,22 +217,87 @@ fn runs(unit: &str, hierarchies: &Hierarchies) -> bool {
     hierarchies.scan().iter().any(|cgroup| cgroup.path.rsplit('/').next() == Some(unit))
 }
 
-/// A cgroup's path from its hierarchy's root, given that or the path of its directory.
-fn cgroup_path(given: &Path, hierarchies: &Hierarchies) -> Result<String, Fault> {
-    let roots = || {
-        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
-        hierarchies.unified.iter().chain(systemd)
-    };
-    let inside = roots()
-        .find_map(|root| given.strip_prefix(root).ok())
-        .unwrap_or_else(|| given.strip_prefix("/").unwrap_or(given));
-    let there = roots().any(|root| root.join(inside).is_dir());
-    if !there || inside.as_os_str().is_empty() {
-        return Err(Fault::usage(format_args!(
-            "there is no cgroup {} (looked below {})",
-            given.display(),
-            roots().map(|root| root.display().to_string()).collect::<Vec<_>>().join(" and ")
-        )));
+/// Whether it is a process, and one that runs a program.
+fn check_process(pid: u32) -> Result<(), Fault> {
+    match procfs::kind(pid) {
+        Kind::Process => Ok(()),
+        Kind::Thread { of } => Err(Fault::usage(format_args!(
+            "{pid} is a thread of process {of}: give the process's id"
+        ))),
+        Kind::Kernel => Err(Fault::usage(format_args!(
+            "process {pid} is the kernel's own: it has no handlers, and no program is run by it"
+        ))),
+        Kind::Nothing => Err(Fault::usage(format_args!("there is no process {pid}"))),
     }
-    Ok(format!("/{}", inside.to_string_lossy().trim_end_matches('/')))
+}
+
+/// A cgroup's path from its hierarchy's root, given that or the path of its directory, links
+/// and dots resolved.
+fn cgroup_path(given: &Path, hierarchies: &Hierarchies) -> Result<String, Fault> {
+    let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
+    let roots: Vec<PathBuf> =
+        hierarchies.unified.iter().chain(systemd).filter_map(|it| it.canonicalize().ok()).collect();
+    let below = |path: &Path| {
+        let path = path.canonicalize().ok().filter(|path| path.is_dir())?;
+        roots.iter().find_map(|root| path.strip_prefix(root).map(Path::to_owned).ok())
+    };
+    let inside = given.strip_prefix("/").unwrap_or(given);
+    let as_given = given.is_absolute().then(|| below(given)).flatten();
+    let found = as_given.or_else(|| roots.iter().find_map(|root| below(&root.join(inside))));
+    let refused = |why: &str| {
+        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+        Err(Fault::usage(format_args!(
+            "{why} {} (looked below {})",
+            given.display(),
+            roots.join(" and ")
+        )))
+    };
+    match found {
+        None => refused("there is no cgroup"),
+        Some(inside) if inside.as_os_str().is_empty() => {
+            refused("every process is in the root of a hierarchy (use --all):")
+        }
+        Some(inside) => Ok(format!("/{}", inside.to_string_lossy())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any directory will do as a hierarchy.
+    fn taken(root: &Path, given: &str) -> Result<String, String> {
+        let hierarchies = Hierarchies { unified: Some(root.to_owned()), systemd: None };
+        cgroup_path(Path::new(given), &hierarchies).map_err(|fault| match fault {
+            Fault::Usage(sentence) => sentence,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_cgroup_is_the_same_however_its_path_is_written() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("cgroup");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        let whole = |rest: &str| format!("{}{rest}", root.display());
+        for given in ["/a/b", "a/b", "a//b/", "a/./b", "a/../a/b", "/a/b/../../a/b"] {
+            assert_eq!(taken(&root, given).unwrap(), "/a/b", "{given}");
+            let given = whole(&format!("/{given}"));
+            assert_eq!(taken(&root, &given).unwrap(), "/a/b", "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_outside_or_all_there_is_or_not_there_is_refused() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("cgroup");
+        std::fs::create_dir_all(root.join("a")).unwrap();
+        std::fs::write(root.join("a/cgroup.procs"), "").unwrap();
+        for given in ["..", "../..", "a/../..", "/../cgroup/..", "no", "a/cgroup.procs"] {
+            assert!(taken(&root, given).unwrap_err().contains("there is no cgroup"), "{given}");
+        }
+        for given in ["/", ".", "a/..", &root.display().to_string()] {
+            assert!(taken(&root, given).unwrap_err().contains("--all"), "{given}");
+        }
+    }
 }

@@ -126,6 +126,7 @@ fn notify() -> BoxedStrategy<What> {
                 length,
                 result,
                 accepted,
+                refusal: None,
                 problem,
             }))
         })
@@ -258,12 +259,24 @@ fn activation() -> BoxedStrategy<Activation> {
                 exposure,
                 events,
                 omitted,
+                left_out: Vec::new(),
+                unfollowed: 0,
                 alerts,
                 outcome,
                 systemd: None,
             }
         })
         .boxed()
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![
+        Just(Owner::Host),
+        any::<u32>().prop_map(|uid| Owner::Container { uid }),
+        any::<u32>().prop_map(|uid| Owner::User { uid }),
+        any::<u32>().prop_map(|uid| Owner::Claimed { uid }),
+        Just(Owner::Unmanaged),
+    ]
 }
 
 fn service() -> BoxedStrategy<Service> {
@@ -314,19 +327,19 @@ fn service() -> BoxedStrategy<Service> {
         vec(activation(), 0..3),
     )
         .prop_map(|(name, kind, cgroup, unit, (unit_problem, owner, signal), activations)| {
-            Service { name, kind, cgroup, unit, unit_problem, owner, signal, activations }
+            Service {
+                name,
+                kind,
+                cgroup,
+                unit,
+                unit_problem,
+                owner,
+                signal,
+                starts_left_out: 0,
+                activations,
+            }
         })
         .boxed()
-}
-
-fn owner() -> impl Strategy<Value = Owner> {
-    prop_oneof![
-        Just(Owner::Host),
-        any::<u32>().prop_map(|uid| Owner::Container { uid }),
-        any::<u32>().prop_map(|uid| Owner::User { uid }),
-        any::<u32>().prop_map(|uid| Owner::Claimed { uid }),
-        Just(Owner::Unmanaged),
-    ]
 }
 
 /// A document.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::specifiers::Specifiers;
+use super::{Commands, specifiers::Specifiers};
 use crate::{
     model::{
         signal::Signal,
         unit::{ExitStatuses, FactsSource, UnitFacts},
     },
-    systemd::reload,
+    systemd::commands::{self, Budget, Command},
 };
 
 /// The assignments of the `[Service]` section. A list has all of its values.
@@ -34,24 +34,30 @@ impl Settings {
                 continue;
             }
             whole.push_str(line);
-            let line = std::mem::take(&mut whole);
-            let line = line.trim();
-            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-                name.clone_into(&mut section);
-            } else if let Some((name, value)) = line.split_once('=')
-                && section == "Service"
-            {
-                let name = match name.trim() {
-                    // It sets both times, and whichever comes last counts.
-                    "TimeoutSec" => "TimeoutStartSec",
-                    name => name,
-                };
-                let values = self.values.entry(name.to_owned()).or_default();
-                match value.trim() {
-                    // An empty value resets a list, and a setting to its default.
-                    "" => values.clear(),
-                    value => values.push(value.to_owned()),
-                }
+            self.take(&std::mem::take(&mut whole), &mut section);
+        }
+        // The last line may promise another.
+        self.take(&whole, &mut section);
+    }
+
+    /// Takes in a line: the head of a section, or an assignment.
+    fn take(&mut self, line: &str, section: &mut String) {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            name.clone_into(section);
+        } else if let Some((name, value)) = line.split_once('=')
+            && section == "Service"
+        {
+            let name = match name.trim() {
+                // It sets both times, and whichever comes last counts.
+                "TimeoutSec" => "TimeoutStartSec",
+                name => name,
+            };
+            let values = self.values.entry(name.to_owned()).or_default();
+            match value.trim() {
+                // An empty value resets a list, and a setting to its default.
+                "" => values.clear(),
+                value => values.push(value.to_owned()),
             }
         }
     }
@@ -70,21 +76,27 @@ impl Settings {
         value.is_some_and(|value| ["1", "yes", "y", "true", "t", "on"].contains(&value.as_str()))
     }
 
+    /// The commands, and what else is told of how they are run.
+    pub fn commands(&self, specifiers: &Specifiers) -> Commands {
+        let list = |name| commands::commands(self.list(name), |word| specifiers.expand(word));
+        Commands {
+            start: list("ExecStart"),
+            start_post: list("ExecStartPost"),
+            reload: list("ExecReload"),
+            has_watchdog: self.has_watchdog(),
+            has_user: self.one("User").is_some_and(|user| user != "root" && user != "0")
+                || self.flag("DynamicUser"),
+        }
+    }
+
+    fn has_watchdog(&self) -> bool {
+        self.one("WatchdogSec").and_then(span).is_some_and(|span| span != 0)
+    }
+
     /// The settings with systemd's defaults (`service_load` and `service_add_extras` in
     /// src/core/service.c).
     pub fn facts(&self, specifiers: &Specifiers) -> UnitFacts {
-        let commands = |name: &str| -> Vec<(String, Vec<String>)> {
-            self.list(name)
-                .iter()
-                .map(|line| {
-                    let command = line.trim_start_matches(PREFIXES);
-                    let prefixes = &line[..line.len() - command.len()];
-                    let words = shell_words::split(command).unwrap_or_default();
-                    let words = words.iter().map(|word| specifiers.expand(word)).collect();
-                    (prefixes.to_owned(), words)
-                })
-                .collect()
-        };
+        let Commands { start, reload, .. } = self.commands(specifiers);
         let service_type = self.one("Type").map_or_else(
             || {
                 let is_dbus = self.one("BusName").is_some();
@@ -101,32 +113,32 @@ impl Settings {
         let by_systemd = service_type == "notify-reload";
         let is_notify = by_systemd || service_type == "notify";
         // A watchdog has to be heard too.
-        let hears = is_notify || self.one("WatchdogSec").is_some_and(|span| span != "0");
+        let hears = is_notify || self.has_watchdog();
         let access = match self.one("NotifyAccess") {
             None | Some("none") if hears => "main",
             None => "none",
             Some(access) => access,
         };
-        let exec_start = commands("ExecStart");
-        let exec_reload: Vec<Vec<String>> =
-            commands("ExecReload").into_iter().map(|(_, words)| words).collect();
         let reload_signal = if by_systemd {
             Some(self.one("ReloadSignal").and_then(|name| name.parse().ok()).unwrap_or(Signal::HUP))
         } else {
-            reload::signal(&exec_reload)
+            let unit = Some(specifiers.unit());
+            let reload = commands::reload(&reload, unit, &mut Budget::default());
+            reload.to_service().map(|(_, signal)| signal)
         };
+        let lines = |commands: &[Command]| commands.iter().map(|it| it.argv.join(" ")).collect();
         let statuses = |name: &str| Some(statuses(self.list(name)));
         UnitFacts {
             notify_access: Some(access.to_owned()),
             restart: Some(self.one("Restart").unwrap_or("no").to_owned()),
             reload_signal,
-            exec_reload: Some(exec_reload.iter().map(|words| words.join(" ")).collect()),
-            exec_start: Some(exec_start.iter().map(|(_, words)| words.join(" ")).collect()),
+            exec_reload: Some(lines(&reload)),
+            exec_start: Some(lines(&start)),
             success_exit_status: statuses("SuccessExitStatus"),
             restart_prevent_exit_status: statuses("RestartPreventExitStatus"),
             restart_force_exit_status: statuses("RestartForceExitStatus"),
             remain_after_exit: Some(self.flag("RemainAfterExit")),
-            ignores_failure: exec_start.last().map(|(prefixes, _)| prefixes.contains('-')),
+            ignores_failure: start.last().map(Command::ignores_failure),
             pid_file: Some(
                 self.one("PIDFile").map_or_else(String::new, |it| specifiers.expand(it)),
             ),
@@ -152,9 +164,6 @@ fn span(text: &str) -> Option<u64> {
     let span: jiff::SignedDuration = text.parse().ok()?;
     span.as_nanos().try_into().ok()
 }
-
-/// What may stand before a command. systemd.service(5).
-const PREFIXES: [char; 6] = ['-', '@', ':', '+', '!', '|'];
 
 /// `SuccessExitStatus=3 TEMPFAIL SIGUSR1`: codes, their names, signals.
 fn statuses(lines: &[String]) -> ExitStatuses {

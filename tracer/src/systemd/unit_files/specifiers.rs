@@ -31,6 +31,11 @@ impl Specifiers {
         Self { name: name.to_owned(), prefix, instance, whose }
     }
 
+    /// The unit's own name.
+    pub fn unit(&self) -> &str {
+        &self.name
+    }
+
     /// A word with what is known put in.
     pub fn expand(&self, word: &str) -> String {
         let mut text = String::new();

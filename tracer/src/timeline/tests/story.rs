@@ -399,6 +399,7 @@ impl Story {
         for observation in &self.observations {
             builder.observe(observation.clone());
         }
+        builder.end();
         Told { services: builder.services(BEGIN + self.end * MS) }
     }
 }

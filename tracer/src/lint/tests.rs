@@ -1,0 +1,361 @@
+//! What is found in units, by their text.
+
+use super::*;
+use crate::systemd::unit_files::parse;
+
+/// A unit with this section.
+fn subject(service: &str) -> Subject {
+    let text = format!("[Service]\nExecStart=/usr/bin/relayd\n{service}");
+    let (facts, commands) = parse("a.service", &text).unwrap();
+    Subject { name: "a.service".to_owned(), files: Vec::new(), facts, commands }
+}
+
+/// One that reloads by a signal to its main process.
+fn unit(service_type: &str, restart: &str, signal: &str) -> String {
+    let reload = if signal.is_empty() {
+        String::new()
+    } else {
+        format!("ExecReload=/bin/kill -{signal} $MAINPID\n")
+    };
+    format!("Type={service_type}\nRestart={restart}\n{reload}")
+}
+
+fn all(service: &str) -> Vec<Finding> {
+    findings(&Case::new(&subject(service), &system()))
+}
+
+fn system() -> Place {
+    Place { directory: "/etc/systemd/system".into(), options: String::new() }
+}
+
+fn ids(service: &str) -> Vec<(String, Severity)> {
+    all(service).into_iter().map(|it| (it.id, it.severity)).collect()
+}
+
+/// The findings for another `ExecStart=`.
+fn starting(command: &str, service: &str) -> Vec<(String, Severity)> {
+    ids(&format!("ExecStart=\nExecStart={command}\n{service}"))
+}
+
+/// The one with this id.
+fn one(service: &str, id: &str) -> Finding {
+    all(service).into_iter().find(|finding| finding.id == id).unwrap()
+}
+
+fn unknown(service: &str) -> Option<String> {
+    Case::new(&subject(service), &system()).unknown()
+}
+
+fn found(id: &str, severity: Severity) -> Vec<(String, Severity)> {
+    vec![(id.to_owned(), severity)]
+}
+
+const AWAITED: &str = "reload-not-awaited";
+const HUP: &str = "ExecReload=/bin/kill -HUP $MAINPID\n";
+
+#[test]
+fn a_simple_service_that_reloads_by_hup_and_stays_down_is_an_error() {
+    for restart in ["no", "on-failure", "on-abnormal", "on-abort"] {
+        let simple = unit("simple", restart, "HUP");
+        assert_eq!(ids(&simple), found(AWAITED, Severity::Error), "{restart}");
+    }
+}
+
+#[test]
+fn one_that_is_restarted_is_a_warning_without_a_drop_in() {
+    for service in [unit("exec", "always", "HUP"), unit("simple", "on-failure", "USR1")] {
+        assert_eq!(ids(&service), found(AWAITED, Severity::Warning));
+        assert_eq!(one(&service, AWAITED).drop_in, None);
+    }
+}
+
+#[test]
+fn what_waits_for_ready_or_reloads_in_another_way_is_not_found() {
+    for service_type in ["notify", "notify-reload", "forking", "dbus", "oneshot"] {
+        assert_eq!(ids(&unit(service_type, "no", "HUP")), [], "{service_type}");
+    }
+    assert_eq!(ids(&unit("simple", "no", "")), []);
+    assert_eq!(ids("ExecReload=/usr/sbin/nginx -s reload\n"), []);
+    assert_eq!(ids("ExecReload=/bin/kill -0 $MAINPID\n"), []);
+    assert_eq!(ids(&format!("{HUP}ExecReload=\n")), []);
+}
+
+#[test]
+fn a_start_post_that_waits_holds_reloads_back_and_one_that_is_over_at_once_does_not() {
+    for waits in [
+        "/bin/sh -c 'until curl -fs http://localhost/; do sleep 0.2; done'",
+        "/bin/sleep 2",
+        "/usr/bin/timeout 30 /bin/sh -c 'while ! test -S /run/x; do sleep 1; done'",
+        "-/bin/bash -c 'for i in 1 2 3; do ping -c1 x && break; done'",
+        "/bin/sh -c 'sleep 1; echo up'",
+    ] {
+        assert_eq!(ids(&format!("{HUP}ExecStartPost={waits}\n")), [], "{waits}");
+    }
+    for over in ["/bin/true", "/bin/chmod 660 /run/x", "/bin/sh -c 'echo $MAINPID > /run/x.pid'"] {
+        let service = format!("{HUP}ExecStartPost={over}\n");
+        assert_eq!(ids(&service), found(AWAITED, Severity::Error), "{over}");
+    }
+    let other = format!("{HUP}ExecStartPost=/usr/bin/wait-for-it\n");
+    assert_eq!(ids(&other), []);
+    assert!(unknown(&other).unwrap().contains("ExecStartPost="));
+}
+
+#[test]
+fn a_signal_that_is_harmless_by_default_is_lost_and_stop_stops() {
+    for signal in ["CHLD", "CONT", "URG", "WINCH", "TSTP", "TTIN", "TTOU"] {
+        let finding = one(&unit("simple", "no", signal), AWAITED);
+        assert_eq!((finding.severity, finding.drop_in), (Severity::Warning, None), "{signal}");
+        assert!(finding.consequence.contains("is lost"), "{}", finding.consequence);
+    }
+    let stop = one(&unit("simple", "no", "STOP"), AWAITED);
+    assert!(stop.consequence.contains("stops until"), "{}", stop.consequence);
+}
+
+#[test]
+fn what_the_main_process_ignores_from_its_first_moment_is_lost_and_does_not_kill() {
+    for start in [
+        "/usr/bin/nohup /usr/bin/java -jar x",
+        "/bin/sh -c 'trap \"\" HUP; exec relayd'",
+        "/bin/sh -c 'trap \"\" 1 USR1; exec nice -n 5 relayd'",
+        "/bin/bash -c 'trap \"\" SIGHUP; relayd'",
+        "/usr/bin/env --ignore-signal=HUP relayd",
+        "/usr/bin/nice -n 5 nohup relayd",
+    ] {
+        let service = format!("ExecStart=\nExecStart={start}\n{HUP}");
+        let finding = one(&service, AWAITED);
+        assert_eq!(finding.severity, Severity::Warning, "{start}");
+        assert!(finding.consequence.contains("is lost"), "{start}: {}", finding.consequence);
+    }
+    for start in [
+        "/bin/sh -c 'trap \"\" HUP; trap - HUP; exec relayd'",
+        "/bin/sh -c 'trap \"\" USR1; exec relayd'",
+        "/bin/sh -c '(trap \"\" HUP); exec relayd'",
+        "/bin/sh -c 'trap reload HUP; exec relayd'",
+        "/usr/bin/nice nohupd",
+    ] {
+        assert_eq!(starting(start, HUP), found(AWAITED, Severity::Error), "{start}");
+    }
+}
+
+#[test]
+fn the_result_is_said_as_systemd_gives_it() {
+    let says = |service: &str, text: &str| {
+        let consequence = one(service, AWAITED).consequence;
+        assert!(consequence.contains(text), "{consequence}");
+    };
+    says(&unit("simple", "on-failure", "HUP"), "(result 'success': a clean exit)");
+    says(&format!("{}SuccessExitStatus=USR1\n", unit("simple", "no", "USR1")), "a clean exit");
+    says(&format!("{}RemainAfterExit=yes\n", unit("simple", "always", "HUP")), "active (exited)");
+    let prevent = format!("{}RestartPreventExitStatus=HUP\n", unit("simple", "always", "HUP"));
+    says(&prevent, "RestartPreventExitStatus= keeps it down");
+}
+
+#[test]
+fn the_drop_in_takes_away_what_keeps_the_service_down() {
+    let lines = |service: &str| {
+        let drop_in = one(service, AWAITED).drop_in.unwrap();
+        assert_eq!(drop_in.path, "/etc/systemd/system/a.service.d/50-reload.conf");
+        let settings = drop_in.text.lines().filter(|line| !line.starts_with('#'));
+        settings.collect::<Vec<_>>().join(" ")
+    };
+    let with = |more: &str, restart: &str| format!("{}{more}\n", unit("simple", restart, "HUP"));
+    assert_eq!(lines(&with("", "no")), "[Service] RestartForceExitStatus=SIGHUP");
+    assert_eq!(lines(&with("RemainAfterExit=yes", "always")), "[Service] RemainAfterExit=no");
+    assert_eq!(
+        lines(&with("RemainAfterExit=yes", "no")),
+        "[Service] RemainAfterExit=no RestartForceExitStatus=SIGHUP"
+    );
+    assert_eq!(
+        lines(&with("RestartPreventExitStatus=HUP 3", "always")),
+        "[Service] RestartPreventExitStatus= RestartPreventExitStatus=3"
+    );
+}
+
+#[test]
+fn a_reload_that_sends_term_is_a_stop_or_a_restart() {
+    let ends = "reload-ends-it";
+    for reload in [
+        "/bin/kill $MAINPID",
+        "/bin/kill -TERM $MAINPID",
+        "/bin/kill -s INT $MAINPID",
+        "/usr/bin/pkill relayd",
+        "/usr/bin/killall -w relayd",
+        "/sbin/start-stop-daemon --stop --pidfile /run/x.pid",
+        "/usr/bin/systemctl kill %n",
+        "/bin/sh -c 'kill $(pidof relayd)'",
+    ] {
+        let service = |restart: &str| format!("Restart={restart}\nExecReload={reload}\n");
+        assert_eq!(ids(&service("on-failure")), found(ends, Severity::Error), "{reload}");
+        assert_eq!(ids(&service("always")), found(ends, Severity::Warning), "{reload}");
+    }
+    let reload = "ExecReload=/bin/sh -c 'kill $(cat /run/x); sleep 1; /usr/bin/relayd --detach'\n";
+    assert_eq!(ids(&format!("Type=forking\nPIDFile=/run/x\n{reload}")), []);
+    assert_eq!(ids(reload), found(ends, Severity::Error));
+    let by_systemd = one("Type=notify-reload\nReloadSignal=SIGTERM\n", ends);
+    assert!(by_systemd.drop_in.unwrap().text.contains("ReloadSignal=SIGHUP"));
+}
+
+#[test]
+fn a_shell_that_stays_dies_of_the_reload() {
+    let hits = "reload-hits-shell";
+    for start in [
+        "/bin/sh -c 'relayd'",
+        "/bin/sh -c 'prepare; relayd; echo $?'",
+        "/bin/bash -c 'relayd | logger'",
+        "/bin/bash -c 'relayd & wait'",
+        "/bin/bash -c 'exec > /var/log/x; relayd; true'",
+        "/usr/bin/env A=1 /bin/dash -c 'relayd'",
+    ] {
+        assert_eq!(starting(start, HUP), found(hits, Severity::Error), "{start}");
+        let always =
+            starting(start, &format!("Restart=always\nType=notify\nNotifyAccess=all\n{HUP}"));
+        assert!(always.contains(&(hits.to_owned(), Severity::Warning)), "{start}: {always:?}");
+    }
+    for start in [
+        "/bin/sh -c 'trap \"kill -HUP $!\" HUP; relayd & wait'",
+        "/bin/sh -c 'trap \"\" HUP; relayd; true'",
+        "/bin/sh -c 'exec relayd'",
+    ] {
+        assert!(!starting(start, HUP).iter().any(|(id, _)| id == hits), "{start}");
+    }
+    let by_pid_file = "ExecReload=/bin/sh -c 'kill -HUP $(cat /run/relayd.pid)'\n";
+    assert_eq!(starting("/bin/sh -c 'relayd; true'", by_pid_file), found(AWAITED, Severity::Error));
+}
+
+#[test]
+fn a_pid_for_a_name_reaches_nobody() {
+    let nobody = "reload-reaches-nobody";
+    for reload in ["/usr/bin/pkill -HUP $MAINPID", "/usr/bin/killall -s HUP ${MAINPID}"] {
+        let service = format!("ExecReload={reload}\n");
+        assert_eq!(ids(&service), found(nobody, Severity::Warning), "{reload}");
+        let text = one(&service, nobody).drop_in.unwrap().text;
+        assert!(text.contains("ExecReload=/bin/kill -HUP $MAINPID"), "{text}");
+    }
+    let within = ids("ExecReload=/bin/kill -HUP -- -$MAINPID\n");
+    assert!(within.contains(&(nobody.to_owned(), Severity::Warning)), "{within:?}");
+    let group = ids("ExecReload=/bin/kill -HUP -- -${MAINPID}\n");
+    assert!(!group.iter().any(|(id, _)| id == nobody), "{group:?}");
+}
+
+#[test]
+fn a_signal_to_every_process_is_named() {
+    let all = "reload-signals-all";
+    for reload in [
+        "/usr/bin/systemctl kill -s HUP %n",
+        "/bin/systemctl --signal=SIGHUP kill a",
+        "/bin/kill -HUP -- -${MAINPID}",
+        "/bin/sh -c 'kill -HUP -$MAINPID'",
+        "/usr/bin/pkill -HUP -g ${MAINPID}",
+    ] {
+        let ids = ids(&format!("Type=notify\nExecReload={reload}\n"));
+        assert_eq!(ids, found(all, Severity::Warning), "{reload}");
+    }
+    for reload in [
+        "/usr/bin/systemctl kill --kill-who=main -s HUP %n",
+        "/usr/bin/systemctl kill --kill-whom main -s HUP %n",
+        "/usr/bin/systemctl kill -s HUP other.service",
+        "/usr/bin/systemctl kill -s WINCH %n",
+    ] {
+        assert_eq!(ids(&format!("Type=notify\nExecReload={reload}\n")), [], "{reload}");
+    }
+}
+
+#[test]
+fn what_the_text_does_not_tell_is_said_to_be_unknown() {
+    for (service, what) in [
+        ("ExecReload=/bin/kill -$SIG $MAINPID\n", "which signal"),
+        ("ExecReload=/bin/sh -c 'kill -$SIG $MAINPID'\n", "which signal"),
+        ("ExecReload=/bin/sh -c 'kill -s $(cat /etc/sig) $MAINPID'\n", "which signal"),
+        ("ExecReload=/bin/kill -HUP $OTHER\n", "whom"),
+        ("ExecReload=/bin/sh -c 'kill -HUP $MAINPID'\"\"' ; if'\n", "can't be read"),
+        ("ExecReload=/bin/sh -c $SCRIPT\n", "can't be read"),
+    ] {
+        assert_eq!(ids(service), [], "{service}");
+        assert!(unknown(service).unwrap().contains(what), "{service}: {:?}", unknown(service));
+    }
+    let start = "Type=notify\nExecStart=\nExecStart=/bin/sh -c 'if a; then exec b; fi; c'\n";
+    assert_eq!(ids(start), []);
+    assert!(unknown(start).unwrap().contains("which process speaks"));
+    assert_eq!(unknown(HUP), None);
+}
+
+#[test]
+fn a_users_unit_is_mended_in_their_own_directory() {
+    let place = Place {
+        directory: "/home/ada/.config/systemd/user".into(),
+        options: "--user ada".to_owned(),
+    };
+    let subject = subject(HUP);
+    let finding = &findings(&Case::new(&subject, &place))[0];
+    let path = &finding.drop_in.as_ref().unwrap().path;
+    assert_eq!(path, "/home/ada/.config/systemd/user/a.service.d/50-reload.conf");
+    let command = "sigready trace --user ada --restart --reload-during-start a.service";
+    assert!(finding.mend.ends_with(command), "{}", finding.mend);
+}
+
+#[test]
+fn notify_access_is_too_wide_for_any_process_and_too_narrow_for_a_child() {
+    let wide = found("notify-access-wide", Severity::Warning);
+    assert_eq!(ids("Type=notify\nNotifyAccess=all\n"), wide);
+    let narrow = found("notify-access-narrow", Severity::Warning);
+    for start in [
+        "/bin/sh -c 'prepare; daemon'",
+        "/bin/sh -c 'bundle exec puma'",
+        "/bin/bash -c 'exec > /x 2>&1; daemon; echo over'",
+        "/bin/bash -c 'daemon 2>&1 | logger'",
+        "/bin/bash -c 'trap cleanup EXIT TERM; daemon'",
+        "/bin/bash -c 'daemon > /var/log/x'",
+        "/bin/bash -c '(exec daemon)'",
+        "/usr/bin/timeout 1d daemon",
+        "/usr/bin/flock /run/x daemon",
+        "/bin/su -c daemon web",
+        "/usr/bin/tini -- daemon",
+    ] {
+        assert_eq!(starting(start, "Type=notify\n"), narrow, "{start}");
+    }
+    for start in [
+        "/bin/sh -c 'prepare; exec daemon'",
+        "/bin/sh -c 'cd /srv && exec daemon'",
+        "/bin/sh -c '[ -e /x ] && exec a; exec b'",
+        "/bin/sh -c 'exec > /x; exec env A=1 daemon'",
+        "/bin/bash -c 'source /etc/x; daemon --foreground'",
+        "/bin/bash -lc daemon",
+        "/usr/bin/daemon -c x",
+        "/usr/bin/env A=1 daemon",
+        "/usr/sbin/runuser -u web -- daemon",
+        "/bin/bash -c 'daemon & systemd-notify --ready; wait'",
+        "/bin/sh /usr/lib/daemon.sh",
+    ] {
+        assert_eq!(starting(start, "Type=notify\n"), [], "{start}");
+    }
+    let shell = "/bin/bash -c 'daemon & systemd-notify --ready; wait'";
+    assert_eq!(starting(shell, "Type=notify\nUser=web\n"), narrow);
+    let watchdog = starting("/bin/sh -c 'a; daemon -F; echo $?'", "WatchdogSec=15\n");
+    assert_eq!(watchdog, narrow);
+    assert_eq!(starting("/bin/sh -c 'a; daemon -F'", "WatchdogSec=0\n"), []);
+}
+
+#[test]
+fn a_notify_unit_whose_start_has_no_limit_is_named() {
+    let unlimited = found("start-without-limit", Severity::Warning);
+    assert_eq!(ids("Type=notify\nTimeoutStartSec=infinity\n"), unlimited);
+    assert_eq!(ids("Type=notify\nTimeoutSec=0\n"), unlimited);
+    assert_eq!(ids("Type=notify\nTimeoutStartSec=90\n"), []);
+    assert_eq!(ids("Type=notify\n"), []);
+    assert_eq!(ids("TimeoutStartSec=0\n"), []);
+}
+
+#[test]
+fn the_worst_unit_comes_first() {
+    let named = |name: &str, service: &str| Subject { name: name.to_owned(), ..subject(service) };
+    let units = vec![
+        named("b.service", &unit("simple", "always", "HUP")),
+        named("c.service", &unit("simple", "no", "HUP")),
+        named("a.service", &unit("simple", "always", "HUP")),
+        named("d.service", &unit("oneshot", "no", "")),
+    ];
+    let lint = Lint::of(units, &system());
+    let names: Vec<_> = lint.units.iter().map(|unit| unit.name.as_str()).collect();
+    assert_eq!(names, ["c.service", "a.service", "b.service"]);
+    assert_eq!(lint.examined, 4);
+}

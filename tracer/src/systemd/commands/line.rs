@@ -1,0 +1,207 @@
+//! The value of `ExecStart=` and its like, split as systemd splits it: systemd.service(5)
+//! "Command lines", `config_parse_exec` in src/core/load-fragment.c and `extract_first_word`
+//! in src/basic/extract-word.c (the same in 252 and 257).
+
+/// One command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// The characters before the program that change how it is run: `-@:+!|`.
+    pub prefixes: String,
+    /// The program's path and its arguments, with specifiers put in and variables as written.
+    pub argv: Vec<String>,
+}
+
+/// What may stand before the program. systemd.service(5).
+const PREFIXES: [char; 6] = ['-', '@', ':', '+', '!', '|'];
+
+/// The most commands that are read of one setting.
+const MAX_COMMANDS: usize = 256;
+
+impl Command {
+    /// Whether its failure does not count.
+    #[must_use]
+    pub fn ignores_failure(&self) -> bool {
+        self.prefixes.contains('-')
+    }
+
+    /// Whether systemd puts values in for variables.
+    #[must_use]
+    pub fn has_variables(&self) -> bool {
+        !self.prefixes.contains(':')
+    }
+}
+
+/// The commands of all values of a setting. A value that systemd does not take is left out.
+pub fn commands(values: &[String], expand: impl Fn(&str) -> String) -> Vec<Command> {
+    let mut commands = Vec::new();
+    for value in values {
+        let mut rest = value.as_str();
+        while commands.len() < MAX_COMMANDS
+            && let Some((command, after)) = first(rest, &expand)
+        {
+            commands.push(command);
+            rest = after;
+        }
+    }
+    commands
+}
+
+/// The first command and what is after the `;` behind it.
+fn first<'a>(value: &'a str, expand: impl Fn(&str) -> String) -> Option<(Command, &'a str)> {
+    let (word, mut rest) = next_word(value)?;
+    let path = word.trim_start_matches(PREFIXES);
+    let prefixes = word[..word.len() - path.len()].to_owned();
+    if path.is_empty() {
+        return None;
+    }
+    let mut argv = vec![expand(path)];
+    let mut after = "";
+    loop {
+        rest = rest.trim_start_matches(WHITESPACE);
+        if rest.is_empty() {
+            break;
+        }
+        if let Some(more) = rest.strip_prefix(';')
+            && more.chars().next().is_none_or(|c| WHITESPACE.contains(&c))
+        {
+            after = more;
+            break;
+        }
+        if let Some(more) = rest.strip_prefix(r"\;")
+            && more.chars().next().is_none_or(|c| WHITESPACE.contains(&c))
+        {
+            argv.push(";".to_owned());
+            rest = more;
+            continue;
+        }
+        let (word, more) = next_word(rest)?;
+        argv.push(expand(&word));
+        rest = more;
+    }
+    if prefixes.contains('@') {
+        // The word after the path is only what the program finds as its own name.
+        if argv.len() < 2 {
+            return None;
+        }
+        argv.remove(1);
+    }
+    if prefixes.contains('|') {
+        // Since 257: by the user's own shell.
+        argv = vec!["/bin/sh".to_owned(), "-c".to_owned(), argv.join(" ")];
+    }
+    Some((Command { prefixes, argv }, after))
+}
+
+const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// The next word with its quotes and escapes taken away, and the rest; `None` at the end, and
+/// where a quote is not closed.
+fn next_word(text: &str) -> Option<(String, &str)> {
+    let text = text.trim_start_matches(WHITESPACE);
+    if text.is_empty() {
+        return None;
+    }
+    let mut word = String::new();
+    let mut quote = None;
+    let mut rest = text.char_indices();
+    while let Some((at, c)) = rest.next() {
+        match (c, quote) {
+            ('\\', _) => {
+                // A backslash at the very end is taken as it is.
+                let taken = unescape(&text[at + 1..], &mut word);
+                for _ in 0..taken {
+                    rest.next();
+                }
+            }
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            (c, None) if WHITESPACE.contains(&c) => return Some((word, &text[at..])),
+            (c, _) => word.push(c),
+        }
+    }
+    quote.is_none().then_some((word, ""))
+}
+
+/// Adds what an escape after its backslash stands for; gives how many characters it has. One
+/// that is none stays as it is written. `cunescape_one` in src/basic/escape.c.
+fn unescape(text: &str, word: &mut String) -> usize {
+    let digits = |skip: usize, length: usize, radix: u32| {
+        let digits = text.get(skip..skip + length)?;
+        digits.chars().all(|c| c.is_digit(radix)).then_some(())?;
+        char::from_u32(u32::from_str_radix(digits, radix).ok()?).filter(|c| *c != '\0')
+    };
+    let simple = |c| Some((c, 1));
+    let found = match text.chars().next() {
+        Some('a') => simple('\u{7}'),
+        Some('b') => simple('\u{8}'),
+        Some('f') => simple('\u{c}'),
+        Some('n') => simple('\n'),
+        Some('r') => simple('\r'),
+        Some('t') => simple('\t'),
+        Some('v') => simple('\u{b}'),
+        Some('s') => simple(' '),
+        Some(c @ ('\\' | '"' | '\'')) => simple(c),
+        Some('x') => digits(1, 2, 16).map(|c| (c, 3)),
+        Some('u') => digits(1, 4, 16).map(|c| (c, 5)),
+        Some('U') => digits(1, 8, 16).map(|c| (c, 9)),
+        Some('0'..='3') => digits(0, 3, 8).map(|c| (c, 3)),
+        _ => None,
+    };
+    match found {
+        Some((c, taken)) => {
+            word.push(c);
+            taken
+        }
+        None => {
+            word.push('\\');
+            // What follows is no quote then.
+            word.extend(text.chars().next());
+            text.chars().take(1).count()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argvs(value: &str) -> Vec<Vec<String>> {
+        let commands = commands(&[value.to_owned()], str::to_owned);
+        commands.into_iter().map(|command| command.argv).collect()
+    }
+
+    fn words(value: &str) -> Vec<String> {
+        argvs(value).concat()
+    }
+
+    #[test]
+    fn a_semicolon_that_is_a_word_separates_commands() {
+        assert_eq!(argvs("/bin/a --check ; /bin/kill -HUP $MAINPID").len(), 2);
+        assert_eq!(argvs("-/bin/a ; -/bin/b ; @/bin/c d e").len(), 3);
+        assert_eq!(argvs("/bin/a; b").len(), 1);
+        assert_eq!(argvs(r"/bin/find -exec x \; y"), [["/bin/find", "-exec", "x", ";", "y"]]);
+        assert_eq!(argvs("/bin/a ';' b"), [["/bin/a", ";", "b"]]);
+        assert_eq!(argvs("/bin/a ;"), [["/bin/a"]]);
+    }
+
+    #[test]
+    fn quotes_and_escapes_are_systemds_and_not_a_shells() {
+        assert_eq!(words(r#"/bin/a "b c" 'd "e"' f'g h'i"#), ["/bin/a", "b c", "d \"e\"", "fg hi"]);
+        assert_eq!(
+            words(r#"/bin/a 'it\'s' "\x41\101\u00e4\n" \s"#),
+            ["/bin/a", "it's", "AAä\n", " "]
+        );
+        assert_eq!(words(r"/bin/a \d \xzz b\"), ["/bin/a", r"\d", r"\xzz", "b\\"]);
+        assert_eq!(words("/bin/a 'un"), [""; 0]);
+    }
+
+    #[test]
+    fn prefixes_are_no_part_of_the_program() {
+        let command = |value: &str| commands(&[value.to_owned()], str::to_owned).remove(0);
+        assert_eq!(command("-+/bin/a b").prefixes, "-+");
+        assert!(command("-+/bin/a b").ignores_failure());
+        assert!(!command(":/bin/a $b").has_variables());
+        assert_eq!(command("@/bin/kill reload -HUP 1").argv, ["/bin/kill", "-HUP", "1"]);
+        assert_eq!(command("|kill -HUP 1").argv, ["/bin/sh", "-c", "kill -HUP 1"]);
+    }
+}

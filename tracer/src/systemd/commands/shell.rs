@@ -1,0 +1,347 @@
+//! What a shell's script runs, as far as its text tells: its simple commands in order.
+
+use std::{collections::HashMap, thread};
+
+use rable::{ListOperator, Node, NodeKind};
+
+use super::{
+    budget::Budget,
+    word::{Piece, Word},
+};
+
+/// The stack on which a script is parsed and walked. The parser nests at most 1000 deep.
+const STACK: usize = 32 << 20;
+
+/// A simple command of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Simple {
+    /// Its words.
+    pub words: Vec<Word>,
+    /// Whether it has redirections.
+    pub is_redirected: bool,
+    /// Whether a process other than the shell runs it: in a pipeline, in the background, in
+    /// parentheses.
+    pub in_child: bool,
+    /// Whether it comes to it.
+    pub when: When,
+    /// Whether it is the script's last one, alone or in a list by `;`, or in the only `&&` or
+    /// `||`: what bash executes in its own place.
+    pub is_last: bool,
+}
+
+/// Whether a command is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// Always.
+    Always,
+    /// Or the script ends there.
+    OrEnds,
+    /// That depends.
+    Maybe,
+}
+
+/// A script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Script {
+    /// Its simple commands.
+    pub commands: Vec<Simple>,
+    /// Whether there is a loop in it.
+    pub has_loop: bool,
+}
+
+/// The script of a command line `sh -c SCRIPT`, and the shell's name; `None` if it is no
+/// shell, or one that runs a file.
+pub(super) fn script_of(words: &[Word]) -> Option<(String, &Word)> {
+    let name = super::base_name(words.first()?.known()?);
+    if !["sh", "dash", "ash", "bash", "rbash", "ksh", "ksh93", "mksh", "zsh"].contains(&name) {
+        return None;
+    }
+    let mut is_command = false;
+    let mut rest = words[1..].iter();
+    loop {
+        let word = rest.next()?;
+        match word.known() {
+            Some("--" | "-") => {
+                return is_command.then(|| Some((name.to_owned(), rest.next()?)))?;
+            }
+            Some(option) if option.starts_with("--") => {
+                if ["--rcfile", "--init-file"].contains(&option) {
+                    rest.next();
+                }
+            }
+            Some(option) if option.starts_with(['-', '+']) => {
+                is_command |= option.starts_with('-') && option.contains('c');
+                // Each `o` takes the name of an option.
+                for _ in option.matches(['o', 'O']) {
+                    rest.next();
+                }
+            }
+            _ => return is_command.then(|| (name.to_owned(), word)),
+        }
+    }
+}
+
+/// Reads a script; `None` if its text is not known, is too much, or is none.
+pub(super) fn read(word: &Word, budget: &mut Budget) -> Option<Script> {
+    let text: String = word
+        .0
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => Some(text.clone()),
+            Piece::Variable(name) => Some(format!("${{{name}}}")),
+            Piece::Output(_) | Piece::Unknown => None,
+        })
+        .collect::<Option<String>>()?;
+    if word.variable().is_some() || !budget.takes_script(&text) {
+        return None;
+    }
+    // A thread has the stack it is given, wherever this is called.
+    let reader = thread::Builder::new().stack_size(STACK).spawn(move || {
+        let nodes = rable::parse(&text, false).ok()?;
+        Some(Walk::default().script(&nodes))
+    });
+    reader.ok()?.join().ok()?
+}
+
+/// Where a command stands.
+#[derive(Clone, Copy)]
+struct Place {
+    in_child: bool,
+    when: When,
+    /// Nothing comes after it.
+    at_end: bool,
+    is_last: bool,
+}
+
+#[derive(Default)]
+struct Walk {
+    script: Script,
+    /// What the script itself sets; `None` for what it sets in several ways.
+    variables: HashMap<String, Option<Word>>,
+    has_ended: bool,
+}
+
+impl Walk {
+    fn script(mut self, nodes: &[Node]) -> Script {
+        let place = Place { in_child: false, when: When::Always, at_end: false, is_last: false };
+        for (index, node) in nodes.iter().enumerate() {
+            let at_end = index + 1 == nodes.len();
+            if let NodeKind::List { items } = &node.kind
+                && let [first, second] = items.as_slice()
+                && matches!(first.operator, Some(ListOperator::And | ListOperator::Or))
+                && nodes.len() == 1
+                && second.operator.is_none()
+            {
+                self.node(&first.command, place);
+                let when = if first.operator == Some(ListOperator::And) {
+                    When::OrEnds
+                } else {
+                    When::Maybe
+                };
+                self.node(&second.command, Place { when, at_end, is_last: true, ..place });
+            } else {
+                self.node(node, Place { at_end, is_last: at_end, ..place });
+            }
+        }
+        self.script
+    }
+
+    fn node(&mut self, node: &Node, place: Place) {
+        if self.has_ended {
+            return;
+        }
+        let inside = Place { at_end: false, is_last: false, ..place };
+        let maybe = Place { when: When::Maybe, ..inside };
+        let child = Place { in_child: true, ..inside };
+        match &node.kind {
+            NodeKind::Command { assignments, words, redirects } => {
+                self.simple(assignments, words, !redirects.is_empty(), place);
+            }
+            NodeKind::Pipeline { commands, .. } => {
+                for command in commands {
+                    self.node(command, child);
+                }
+            }
+            NodeKind::List { items } => self.list(items, place),
+            NodeKind::If { condition, then_body, else_body, .. } => {
+                self.node(condition, inside);
+                self.node(then_body, maybe);
+                if let Some(body) = else_body {
+                    self.node(body, maybe);
+                }
+            }
+            NodeKind::While { condition, body, .. } | NodeKind::Until { condition, body, .. } => {
+                self.script.has_loop = true;
+                self.node(condition, inside);
+                self.node(body, maybe);
+            }
+            NodeKind::For { var, words, body, .. } | NodeKind::Select { var, words, body, .. } => {
+                self.script.has_loop = true;
+                let value = match words.as_deref() {
+                    Some([word]) => Some(self.word(word)),
+                    _ => None,
+                };
+                self.variables.insert(var.clone(), value);
+                self.node(body, maybe);
+            }
+            NodeKind::ForArith { body, .. } => {
+                self.script.has_loop = true;
+                self.node(body, maybe);
+            }
+            NodeKind::Case { patterns, .. } => {
+                for body in patterns.iter().filter_map(|pattern| pattern.body.as_ref()) {
+                    self.node(body, maybe);
+                }
+            }
+            NodeKind::Function { body, .. } => self.node(body, maybe),
+            NodeKind::Subshell { body, .. } => self.node(body, child),
+            NodeKind::Coproc { command, .. } => self.node(command, child),
+            NodeKind::BraceGroup { body, .. } => {
+                self.node(body, Place { is_last: false, ..place });
+            }
+            NodeKind::Negation { pipeline } | NodeKind::Time { pipeline, .. } => {
+                self.node(pipeline, inside);
+            }
+            _ => {}
+        }
+    }
+
+    fn list(&mut self, items: &[rable::ListItem], place: Place) {
+        let mut before = None;
+        for (index, item) in items.iter().enumerate() {
+            let at_end = place.at_end && index + 1 == items.len();
+            let when = match before {
+                None | Some(ListOperator::Semi | ListOperator::Background) => place.when,
+                Some(ListOperator::And) if at_end && place.when != When::Maybe => When::OrEnds,
+                Some(ListOperator::And | ListOperator::Or) => When::Maybe,
+            };
+            let in_background = item.operator == Some(ListOperator::Background);
+            let by_semicolon = matches!(before, None | Some(ListOperator::Semi))
+                && matches!(item.operator, None | Some(ListOperator::Semi));
+            let place = Place {
+                in_child: place.in_child || in_background,
+                when,
+                at_end: at_end && !in_background,
+                is_last: place.is_last && at_end && by_semicolon && items_are_one(items),
+            };
+            self.node(&item.command, place);
+            before = item.operator;
+        }
+    }
+
+    fn simple(&mut self, assignments: &[Node], words: &[Node], is_redirected: bool, place: Place) {
+        let words: Vec<Word> = words.iter().map(|word| self.word(word)).collect();
+        if words.is_empty() {
+            for assignment in assignments {
+                self.assign(assignment);
+            }
+            return;
+        }
+        let is_exit = words[0].known() == Some("exit");
+        self.has_ended = is_exit && place.when == When::Always && !place.in_child;
+        self.script.commands.push(Simple {
+            words,
+            is_redirected,
+            in_child: place.in_child,
+            when: place.when,
+            is_last: place.is_last,
+        });
+    }
+
+    fn assign(&mut self, assignment: &Node) {
+        let word = self.word(assignment);
+        let Some((name, _)) = word.start().split_once('=') else {
+            return;
+        };
+        let name = name.to_owned();
+        let value = word.strip(&format!("{name}="));
+        self.variables.entry(name).and_modify(|before| *before = None).or_insert(value);
+    }
+
+    /// A word with its quotes taken away.
+    fn word(&self, node: &Node) -> Word {
+        let NodeKind::Word { value, parts, .. } = &node.kind else {
+            return Word(vec![Piece::Unknown]);
+        };
+        let mut word = Word::default();
+        let mut quotes = Quotes::default();
+        if parts.is_empty() {
+            quotes.take(value, &mut word);
+        }
+        for part in parts {
+            match &part.kind {
+                NodeKind::WordLiteral { value } => quotes.take(value, &mut word),
+                NodeKind::ParamExpansion { param, op: None, .. } => {
+                    match self.variables.get(param) {
+                        Some(Some(value)) => value.0.iter().for_each(|piece| match piece {
+                            Piece::Text(text) => word.push_text(text),
+                            other => word.0.push(other.clone()),
+                        }),
+                        Some(None) => word.0.push(Piece::Unknown),
+                        None => word.0.push(Piece::Variable(param.clone())),
+                    }
+                }
+                NodeKind::CommandSubstitution { command, .. } => {
+                    word.0.push(self.output(command));
+                }
+                NodeKind::AnsiCQuote { decoded, .. } => word.push_text(decoded),
+                NodeKind::LocaleString { inner, .. } => word.push_text(inner),
+                _ => word.0.push(Piece::Unknown),
+            }
+        }
+        word
+    }
+
+    /// What `$(…)` stands for: its first command.
+    fn output(&self, node: &Node) -> Piece {
+        match &node.kind {
+            NodeKind::Command { words, redirects, .. } if words.is_empty() => {
+                match redirects.first().map(|it| &it.kind) {
+                    Some(NodeKind::Redirect { target, .. }) => {
+                        Piece::Output(vec![Word::text("cat"), self.word(target)])
+                    }
+                    _ => Piece::Unknown,
+                }
+            }
+            NodeKind::Command { words, .. } => {
+                Piece::Output(words.iter().map(|word| self.word(word)).collect())
+            }
+            NodeKind::Pipeline { commands, .. } => {
+                commands.first().map_or(Piece::Unknown, |first| self.output(first))
+            }
+            _ => Piece::Unknown,
+        }
+    }
+}
+
+/// Whether a list has only `;` in it.
+fn items_are_one(items: &[rable::ListItem]) -> bool {
+    items.iter().all(|item| matches!(item.operator, None | Some(ListOperator::Semi)))
+}
+
+/// Quotes that go on from one part of a word to the next.
+#[derive(Default)]
+struct Quotes {
+    is_double: bool,
+}
+
+impl Quotes {
+    fn take(&mut self, raw: &str, word: &mut Word) {
+        let mut text = String::new();
+        let mut rest = raw.chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '"' => self.is_double = !self.is_double,
+                '\'' if !self.is_double => text.extend(rest.by_ref().take_while(|c| *c != '\'')),
+                '\\' => match rest.next() {
+                    Some('\n') => {}
+                    Some(c) if self.is_double && !"$`\"\\".contains(c) => text.extend(['\\', c]),
+                    Some(c) => text.push(c),
+                    None => text.push('\\'),
+                },
+                c => text.push(c),
+            }
+        }
+        word.push_text(&text);
+    }
+}
