@@ -1,10 +1,7 @@
 //! The units that a trace has come upon, what their systemd says of them, and what it was asked
 //! to do with them.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_lite::future::poll_once;
@@ -34,8 +31,6 @@ const LEFT: Duration = Duration::from_millis(50);
 const SHORT_TICK: Duration = Duration::from_millis(5);
 /// News of systemd that are taken in one turn.
 const NEWS: usize = 256;
-/// There if the host runs systemd (sd_booted(3)).
-const BOOTED: &str = "/run/systemd/system";
 
 /// The units seen, and what systemd says of them.
 pub struct Units<'a> {
@@ -67,7 +62,7 @@ impl<'a> Units<'a> {
         is_gone: impl Fn() -> bool + 'a,
     ) -> Self {
         let mut watch = Watch::default();
-        let likely = named.clone().or_else(|| Path::new(BOOTED).is_dir().then(Manager::host));
+        let likely = named.clone().or_else(|| Manager::host_runs().then(Manager::host));
         if let Some(manager) = likely.filter(|_| asked) {
             watch.expect(&manager);
         }

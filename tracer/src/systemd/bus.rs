@@ -73,11 +73,10 @@ impl Bus {
                 }
             };
             let [bus, private] = Manager::sockets(*user);
-            match Self::through(root, &bus, manager.is_host(), true).await {
+            match Self::through(manager, root, &bus, true).await {
                 Ok(bus) => Ok(bus),
                 Err(failure) => {
-                    let private = Self::through(root, &private, manager.is_host(), false);
-                    private.await.map_err(|_| failure)
+                    Self::through(manager, root, &private, false).await.map_err(|_| failure)
                 }
             }
         };
@@ -87,15 +86,21 @@ impl Bus {
         }
     }
 
-    async fn through(root: &Path, socket: &Path, is_host: bool, routed: bool) -> Result<Self> {
+    async fn through(manager: &Manager, root: &Path, socket: &Path, routed: bool) -> Result<Self> {
         let path = root.join(socket);
-        let unreachable = || format!("cannot reach systemd through {}", path.display());
-        let stream = if is_host {
-            UnixStream::connect(&path).await
-        } else {
-            opener::connect(root, socket).await
+        let reaching = async {
+            let stream = if manager.is_host() {
+                UnixStream::connect(&path).await?
+            } else {
+                opener::connect(root, manager.user(), socket).await?
+            };
+            let listener = stream.peer_cred()?.uid();
+            if !manager.may_listen(listener) {
+                bail!("it is uid {listener} who listens there");
+            }
+            Self::build(stream, routed).await
         };
-        Self::build(stream.with_context(unreachable)?, routed).await.with_context(unreachable)
+        reaching.await.with_context(|| format!("cannot reach systemd through {}", path.display()))
     }
 
     async fn build(stream: UnixStream, routed: bool) -> Result<Self> {

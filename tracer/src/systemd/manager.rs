@@ -44,6 +44,13 @@ impl Manager {
         Self::Root { root: "/".into(), user: None, own_pids: false }
     }
 
+    /// Whether the host runs systemd (sd_booted(3)). Where it doesn't, it has no units, whatever
+    /// files lie about.
+    #[must_use]
+    pub fn host_runs() -> bool {
+        Path::new("/run/systemd/system").is_dir()
+    }
+
     /// Whether it is the host's own.
     #[must_use]
     pub fn is_host(&self) -> bool {
@@ -166,6 +173,27 @@ impl Manager {
         }
     }
 
+    /// The user whose manager it is.
+    #[must_use]
+    pub fn user(&self) -> Option<u32> {
+        match self {
+            Self::Root { user, .. } => *user,
+            Self::Address(_) => None,
+        }
+    }
+
+    /// Whether a socket of its may be listened to by this user. A user whose directory it is in
+    /// may have put a link to another's there, the host's for one.
+    #[must_use]
+    pub fn may_listen(&self, uid: u32) -> bool {
+        match self {
+            Self::Root { user: Some(user), own_pids: false, .. } => uid == *user,
+            Self::Root { user: None, .. } if self.is_host() => uid == 0,
+            // A container's root and users have other numbers here.
+            Self::Root { .. } | Self::Address(_) => true,
+        }
+    }
+
     /// Whether it counts pids in a namespace of its own, as far as is known.
     #[must_use]
     pub fn has_own_pids(&self) -> bool {
@@ -245,6 +273,14 @@ mod tests {
         assert_eq!(Manager::with(4711, 40, 7), inside(Some(7)));
         assert!(Manager::with(4711, 1, 0).has_own_pids());
         assert!(!Manager::with(4711, 4711, 7).has_own_pids());
+    }
+
+    #[test]
+    fn whoever_listens_in_a_managers_place_is_not_asked() {
+        let user = Manager::of_user(7);
+        assert!(user.may_listen(7) && !user.may_listen(0) && !user.may_listen(8));
+        assert!(Manager::host().may_listen(0) && !Manager::host().may_listen(7));
+        assert!(Manager::below("/proc/4711/root".into()).may_listen(524_288));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::{fs::MetadataExt as _, net::UnixStream as StdUnixStream, process::CommandExt as _},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     sync::{Mutex, PoisonError},
     thread,
@@ -27,7 +27,11 @@ use nix::sys::{
     socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{io::Interest, net::UnixStream, time::timeout};
+use tokio::{
+    io::Interest,
+    net::UnixStream,
+    time::{sleep, timeout},
+};
 
 use super::{
     root::Root,
@@ -42,8 +46,15 @@ const MARK: &str = "--open-below-another-root";
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest reply that is read, bytes: more than the settings of any unit.
 const MAX_REPLY: usize = 64 * 1_024;
+/// How long one that is done or killed takes to end, unless it is to be left behind.
+const ENDING: Duration = Duration::from_millis(100);
 /// Processes that may be left behind. With more, nothing is opened until one has ended.
-const MAX_LEFT: usize = 32;
+const MAX_LEFT: usize = 64;
+/// The same below one root, for one user.
+const MAX_LEFT_OF_ONE: usize = 2;
+
+/// What a question is about: a root, and a user where it is about one of theirs.
+type About = (PathBuf, Option<u32>);
 
 /// What the files of a unit say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,9 +83,10 @@ impl From<Found> for UnitFile {
     }
 }
 
-/// Connects to a socket by its path below a root.
-pub async fn connect(root: &Path, socket: &Path) -> io::Result<UnixStream> {
-    let (_, descriptors) = ask(&["connect".as_ref(), root.as_ref(), socket.as_ref()]).await?;
+/// Connects to a socket by its path below a root: the system's or a user's.
+pub async fn connect(root: &Path, user: Option<u32>, socket: &Path) -> io::Result<UnixStream> {
+    let words = ["connect".as_ref(), root.as_ref(), socket.as_ref()];
+    let (_, descriptors) = ask((root.to_owned(), user), &words).await?;
     let Some(descriptor) = descriptors.into_iter().next() else {
         return Err(io::Error::other("the connection was not handed over"));
     };
@@ -85,15 +97,16 @@ pub async fn connect(root: &Path, socket: &Path) -> io::Result<UnixStream> {
 
 /// Reads a unit's files: the system's below a root, or those of a user of this host.
 pub async fn unit(root: &Path, user: Option<u32>, name: &str) -> io::Result<UnitFile> {
-    let user = user.map(|uid| uid.to_string()).unwrap_or_default();
-    let words = ["unit".as_ref(), root.as_ref(), OsStr::new(&user), OsStr::new(name)];
-    let (reply, _) = ask(&words).await?;
+    let uid = user.map(|uid| uid.to_string()).unwrap_or_default();
+    let words = ["unit".as_ref(), root.as_ref(), OsStr::new(&uid), OsStr::new(name)];
+    let (reply, _) = ask((root.to_owned(), user), &words).await?;
     Ok(serde_json::from_slice(&reply)?)
 }
 
 /// Whether two paths lead to the same directory.
 pub async fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
-    let (reply, _) = ask(&["same".as_ref(), one.as_ref(), other.as_ref()]).await?;
+    let words = ["same".as_ref(), one.as_ref(), other.as_ref()];
+    let (reply, _) = ask((other.to_owned(), None), &words).await?;
     Ok(serde_json::from_slice(&reply)?)
 }
 
@@ -106,11 +119,11 @@ pub fn wait_for<T: Send>(opening: impl Future<Output = io::Result<T>> + Send) ->
 }
 
 /// Has a question answered by this program, executed anew.
-async fn ask(words: &[&OsStr]) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+async fn ask(about: About, words: &[&OsStr]) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let (ours, theirs) = StdUnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let ours = UnixStream::from_std(ours)?;
-    let opener = Opener::start(words, theirs.into())?;
+    let opener = Opener::start(about, words, theirs.into())?;
     let reading = async {
         let (mut reply, mut descriptors) = (Vec::new(), Vec::new());
         let mut buffer = [0; 4_096];
@@ -128,7 +141,7 @@ async fn ask(words: &[&OsStr]) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         }
     };
     let read = timeout(PATIENCE, reading).await;
-    drop(opener);
+    opener.end().await;
     let Ok(read) = read else {
         let late = format!("its file system did not answer within {} s", PATIENCE.as_secs());
         return Err(io::Error::new(io::ErrorKind::TimedOut, late));
@@ -159,22 +172,18 @@ fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<Own
     Ok((message.bytes, descriptors))
 }
 
-/// A process that opens. Dropped, it is killed, and waited for as far as that takes no time.
-struct Opener(Option<Child>);
+/// A process that opens. Dropped, it is killed, and left behind if it does not end by that.
+struct Opener(Option<(About, Child)>);
 
 /// Those that were killed and have not ended.
-static LEFT: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+static LEFT: Mutex<Vec<(About, Child)>> = Mutex::new(Vec::new());
 
 impl Opener {
-    fn start(words: &[&OsStr], reply: OwnedFd) -> io::Result<Self> {
+    fn start(about: About, words: &[&OsStr], reply: OwnedFd) -> io::Result<Self> {
         {
             let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
-            left.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-            if left.len() >= MAX_LEFT {
-                return Err(io::Error::other(format!(
-                    "{MAX_LEFT} file systems do not answer already"
-                )));
-            }
+            left.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
+            may_start(&about, left.iter().map(|(about, _)| about))?;
         }
         let child = Command::new("/proc/self/exe")
             .arg(MARK)
@@ -187,19 +196,43 @@ impl Opener {
             .stdout(reply)
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self(Some(child)))
+        Ok(Self(Some((about, child))))
+    }
+
+    /// Ends it, and gives it some time for that.
+    async fn end(mut self) {
+        let ending = async {
+            while let Some((_, child)) = &mut self.0 {
+                let _ = child.kill();
+                if !matches!(child.try_wait(), Ok(None)) {
+                    self.0 = None;
+                    return;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = timeout(ENDING, ending).await;
     }
 }
 
 impl Drop for Opener {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
+        if let Some((about, mut child)) = self.0.take() {
             let _ = child.kill();
-            if matches!(child.try_wait(), Ok(None)) {
-                LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(child);
-            }
+            LEFT.lock().unwrap_or_else(PoisonError::into_inner).push((about, child));
         }
     }
+}
+
+/// Whether one more may be left behind. Nobody's file systems keep others' from being read.
+fn may_start<'a>(about: &About, left: impl Iterator<Item = &'a About> + Clone) -> io::Result<()> {
+    if left.clone().filter(|other| *other == about).count() >= MAX_LEFT_OF_ONE {
+        return Err(io::Error::other("its file system did not answer before"));
+    }
+    if left.count() >= MAX_LEFT {
+        return Err(io::Error::other(format!("{MAX_LEFT} file systems do not answer already")));
+    }
+    Ok(())
 }
 
 /// Answers, if this is the program executed anew. To be called before anything else.
@@ -277,6 +310,18 @@ mod tests {
         for arguments in [&["sigready"][..], &["sigready", "trace", MARK], &[]] {
             assert_eq!(serve(arguments.iter().map(OsString::from)), None);
         }
+    }
+
+    #[test]
+    fn one_root_that_never_answers_does_not_keep_others_from_being_read() {
+        let about = |root: usize| (PathBuf::from(format!("/proc/{root}/root")), None);
+        let starts = |root, left: &[About]| may_start(&about(root), left.iter()).is_ok();
+        let twice = vec![about(1); MAX_LEFT_OF_ONE];
+        assert!(starts(1, &twice[1..]) && !starts(1, &twice) && starts(2, &twice));
+        let of_user = (about(1).0, Some(7));
+        assert!(may_start(&of_user, twice.iter()).is_ok());
+        let many: Vec<About> = (0..MAX_LEFT).map(about).collect();
+        assert!(starts(MAX_LEFT, &many[1..]) && !starts(MAX_LEFT, &many));
     }
 
     #[test]

@@ -379,4 +379,26 @@ mod tests {
         // Its systemd has ended, and so its scope is gone.
         assert_eq!(whose(&tree(path, &[]), 4), user(7));
     }
+
+    #[test]
+    fn what_is_known_of_cgroups_is_read_from_their_directories() {
+        let root = tempfile::tempdir().unwrap();
+        let scope = root.path().join("a.slice").join(INIT_SCOPE);
+        fs::create_dir_all(root.path().join("a.slice/a.service")).unwrap();
+        fs::create_dir_all(&scope).unwrap();
+        fs::write(scope.join("cgroup.procs"), format!("{}\n", std::process::id())).unwrap();
+        let hierarchies = Hierarchies { unified: Some(root.path().to_owned()), systemd: None };
+
+        let own = nix::unistd::Uid::effective().as_raw();
+        let found = levels("/a.slice/a.service/gone", &hierarchies);
+        let names: Vec<&str> = found.iter().map(|level| level.name.as_str()).collect();
+        assert_eq!(names, ["", "a.slice", "a.service", "gone"]);
+        let uids: Vec<Option<u32>> = found.iter().map(|level| level.uid).collect();
+        assert_eq!(uids, [Some(own), Some(own), Some(own), None]);
+        let keepers: Vec<bool> = found.iter().map(|level| level.keeper.is_some()).collect();
+        assert_eq!(keepers, [false, true, false, false]);
+        let keeper = found[1].keeper.as_ref().unwrap();
+        assert_eq!((keeper.uid, keeper.is_host, &keeper.makers[..]), (own, false, &[][..]));
+        assert_eq!(levels("/", &hierarchies).len(), 1);
+    }
 }

@@ -272,7 +272,7 @@ impl Attendant {
             }
         }
         if self.heard.forgotten() > 0 {
-            log::debug!(
+            log::warn!(
                 "a systemd told of more services than are remembered: {} were forgotten",
                 self.heard.forgotten()
             );
@@ -534,4 +534,61 @@ fn news(unit: UnitNews) -> Observation {
 /// So much of what a systemd told of watched units was lost.
 fn loss(count: u64) -> Observation {
     Observation { at: clock::boot_ns(), fact: Fact::Loss { kind: "systemd".into(), count } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nowhere(number: usize) -> Manager {
+        Manager::Address(format!("unix:path=/nowhere/{number}"))
+    }
+
+    fn watched(cgroup: &str) -> Watched {
+        Watched::new("a.service".to_owned(), cgroup.to_owned(), 0)
+    }
+
+    /// The reason that comes next, and the cgroup it is told of.
+    async fn problem(watch: &mut Watch) -> (String, String) {
+        let next = timeout(Duration::from_secs(30), watch.next()).await.expect("news");
+        let Fact::Unit(news) = next.fact else { panic!("{next:?}") };
+        (news.cgroup, news.problem.expect("a problem"))
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_systemd_that_is_not_there_is_told_of_and_asked_no_longer_than_the_trace_lasts() {
+        run(async {
+            let mut watch = Watch::default();
+            watch.unit(&nowhere(0), watched("/a"));
+            let (cgroup, told) = problem(&mut watch).await;
+            assert_eq!(cgroup, "/a");
+            let reason = "cannot reach systemd through unix:path=/nowhere/0: ";
+            assert!(told.starts_with(reason), "{told}");
+            let begun = std::time::Instant::now();
+            assert_eq!(watch.finish().await, []);
+            assert!(begun.elapsed() < LAST_ANSWERS, "{:?}", begun.elapsed());
+        });
+    }
+
+    #[test]
+    fn only_so_many_systemds_are_listened_to() {
+        run(async {
+            let mut watch = Watch::default();
+            for number in 0..MAX_MANAGERS {
+                watch.expect(&nowhere(number));
+            }
+            watch.unit(&nowhere(MAX_MANAGERS), watched("/late"));
+            let (cgroup, told) = problem(&mut watch).await;
+            assert_eq!(cgroup, "/late");
+            assert_eq!(told, "its systemd can't be asked: 256 others are already");
+            assert_eq!(watch.managers.len(), MAX_MANAGERS);
+            // One that is listened to already is asked.
+            watch.unit(&nowhere(7), watched("/seven"));
+            assert_eq!(problem(&mut watch).await.0, "/seven");
+        });
+    }
 }

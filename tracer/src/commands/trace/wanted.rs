@@ -77,7 +77,9 @@ impl Wanted {
                 continue;
             }
             let found = read(&unit);
-            if let UnitFile::Unit { name, .. } = &found {
+            if let UnitFile::Unit { name, .. } = &found
+                && Manager::host_runs()
+            {
                 of_host.insert(name.clone());
             }
             match found {
