@@ -170,7 +170,8 @@ const RELOADS_EARLY: &str = "systemctl start $u; systemctl reload $u; sleep 1.5;
                              systemctl show -P ActiveState,SubState $u | xargs";
 const RELOADS: &str = "systemctl start $u; sleep 1; systemctl reload $u && echo done; sleep 1; \
                        systemctl is-active $u; ls /run/marks | xargs";
-const LATE: &str = "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
+const LATE: &str =
+    "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
 
 #[rustfmt::skip]
 const PROOFS: [Proof; 17] = [

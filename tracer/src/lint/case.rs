@@ -1,5 +1,7 @@
 //! A unit with what its commands mean.
 
+use std::fmt::Write as _;
+
 use super::{DropIn, Place, Subject};
 use crate::{
     model::{signal::Signal, unit::UnitFacts},
@@ -91,7 +93,7 @@ impl<'a> Case<'a> {
     }
 
     /// The same in words, from the result on, after "It dies".
-    pub fn aftermath(&self, predicted: &Prediction) -> String {
+    pub fn aftermath(&self, predicted: Prediction) -> String {
         aftermath(self.facts, predicted)
     }
 
@@ -114,10 +116,8 @@ impl<'a> Case<'a> {
 
     /// What can't be told of it that would matter.
     pub fn unknown(&self) -> Option<String> {
-        let waits_by_type = !matches!(
-            self.facts.service_type.as_deref(),
-            Some("simple" | "exec" | "idle")
-        );
+        let waits_by_type =
+            !matches!(self.facts.service_type.as_deref(), Some("simple" | "exec" | "idle"));
         if let Some(what) = self.reload.unknown() {
             return Some(what);
         }
@@ -154,7 +154,7 @@ pub(super) fn whom(sent: &Sent) -> &'static str {
 }
 
 /// What systemd makes of an end in words, from the result on, after "It dies".
-pub(super) fn aftermath(facts: &UnitFacts, predicted: &Prediction) -> String {
+pub(super) fn aftermath(facts: &UnitFacts, predicted: Prediction) -> String {
     let restart = facts.restart.as_deref().unwrap_or("no");
     let result = predicted.result.name();
     let clean = if result == "success" { ": a clean exit" } else { "" };
@@ -170,12 +170,12 @@ pub(super) fn aftermath(facts: &UnitFacts, predicted: &Prediction) -> String {
             "(result '{result}'{clean}), RemainAfterExit=yes keeps the unit \
              'active (exited)' without a process{silent}"
         ),
-        (_, Decider::Prevent) => format!(
-            "(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}"
-        ),
-        _ => format!(
-            "(result '{result}'{clean}), Restart={restart} does not start it again{silent}"
-        ),
+        (_, Decider::Prevent) => {
+            format!("(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}")
+        }
+        _ => {
+            format!("(result '{result}'{clean}), Restart={restart} does not start it again{silent}")
+        }
     }
 }
 
@@ -205,13 +205,12 @@ pub(super) fn starting_again(before: &UnitFacts, signal: Signal) -> Option<Strin
         let signals = prevent.signals.iter().map(|signal| format!("SIG{signal}"));
         let rest: Vec<String> = codes.chain(signals).collect();
         if !rest.is_empty() {
-            lines += &format!("RestartPreventExitStatus={}\n", rest.join(" "));
+            let _ = writeln!(lines, "RestartPreventExitStatus={}", rest.join(" "));
         }
     }
     if !restarts(&facts) {
-        lines += &format!(
-            "# Start it again when a reload has killed it.\nRestartForceExitStatus=SIG{signal}\n"
-        );
+        lines += "# Start it again when a reload has killed it.\n";
+        let _ = writeln!(lines, "RestartForceExitStatus=SIG{signal}");
         facts.restart_force_exit_status.get_or_insert_default().signals.push(signal);
     }
     restarts(&facts).then_some(lines)

@@ -25,13 +25,13 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     let comes_back = predicted.is_some_and(|it| it.restarts == Some(true));
     let consequence = match predicted {
         Some(predicted) if comes_back => {
-            format!("systemctl reload ends it {}.", case.aftermath(&predicted))
+            format!("systemctl reload ends it {}.", case.aftermath(predicted))
         }
         Some(predicted) if predicted.decided_by == Decider::Remain => {
-            format!("systemctl reload ends it {}.", case.aftermath(&predicted))
+            format!("systemctl reload ends it {}.", case.aftermath(predicted))
         }
         Some(predicted) => {
-            format!("systemctl reload stops the service {}.", case.aftermath(&predicted))
+            format!("systemctl reload stops the service {}.", case.aftermath(predicted))
         }
         None => "systemctl reload stops the service.".to_owned(),
     };

@@ -30,16 +30,16 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     let comes_back = predicted.restarts == Some(true);
     let consequence = match early {
         Early::Dies if comes_back => {
-            format!("It dies {}: an outage, no more.", case.aftermath(&predicted))
+            format!("It dies {}: an outage, no more.", case.aftermath(predicted))
         }
-        Early::Dies => format!("It dies {}.", case.aftermath(&predicted)),
+        Early::Dies => format!("It dies {}.", case.aftermath(predicted)),
         Early::Lost if ignored => format!(
             "The reload is lost: {signal} is ignored until the program sets a handler of its own, \
              and a program that leaves alone what is ignored never reloads."
         ),
-        Early::Lost => format!(
-            "The reload is lost: without a handler, {signal} does nothing to a service."
-        ),
+        Early::Lost => {
+            format!("The reload is lost: without a handler, {signal} does nothing to a service.")
+        }
         Early::Stops => {
             "It stops until it is sent CONT, and systemd holds that it runs.".to_owned()
         }

@@ -172,7 +172,7 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
                 Some(true) => Severity::Warning,
                 _ => Severity::Error,
             };
-            let consequence = format!("Reloaded now, it dies {}.", aftermath(facts, &predicted));
+            let consequence = format!("Reloaded now, it dies {}.", aftermath(facts, predicted));
             ("has no handler for it", severity, consequence)
         }
         Meets::Default(Early::Stops) => (

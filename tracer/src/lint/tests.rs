@@ -207,7 +207,8 @@ fn a_shell_that_stays_dies_of_the_reload() {
         "/usr/bin/env A=1 /bin/dash -c 'relayd'",
     ] {
         assert_eq!(starting(start, HUP), found(hits, Severity::Error), "{start}");
-        let always = starting(start, &format!("Restart=always\nType=notify\nNotifyAccess=all\n{HUP}"));
+        let always =
+            starting(start, &format!("Restart=always\nType=notify\nNotifyAccess=all\n{HUP}"));
         assert!(always.contains(&(hits.to_owned(), Severity::Warning)), "{start}: {always:?}");
     }
     for start in [
@@ -346,12 +347,12 @@ fn a_notify_unit_whose_start_has_no_limit_is_named() {
 
 #[test]
 fn the_worst_unit_comes_first() {
-    let named = |name: &str, service: &str| Subject { name: name.to_owned(), ..subject(service) };
+    let subject = |name: &str, service: &str| Subject { name: name.to_owned(), ..subject(service) };
     let units = vec![
-        named("b.service", &unit("simple", "always", "HUP")),
-        named("c.service", &unit("simple", "no", "HUP")),
-        named("a.service", &unit("simple", "always", "HUP")),
-        named("d.service", &unit("oneshot", "no", "")),
+        subject("b.service", &unit("simple", "always", "HUP")),
+        subject("c.service", &unit("simple", "no", "HUP")),
+        subject("a.service", &unit("simple", "always", "HUP")),
+        subject("d.service", &unit("oneshot", "no", "")),
     ];
     let lint = Lint::of(units, &system());
     let names: Vec<_> = lint.units.iter().map(|unit| unit.name.as_str()).collect();

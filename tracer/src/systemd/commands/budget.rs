@@ -25,8 +25,7 @@ impl Budget {
     pub(super) fn takes_script(&mut self, script: &str) -> bool {
         let count = |opens: &[char]| script.chars().filter(|c| opens.contains(c)).count();
         let (nested, brackets) = (count(&['(', '`']), count(&['{', '[']));
-        let fits =
-            script.len() <= self.text && nested <= self.nested && brackets <= self.brackets;
+        let fits = script.len() <= self.text && nested <= self.nested && brackets <= self.brackets;
         if fits {
             self.text -= script.len();
             self.nested -= nested;

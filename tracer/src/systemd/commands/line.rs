@@ -47,7 +47,7 @@ pub fn commands(values: &[String], expand: impl Fn(&str) -> String) -> Vec<Comma
 }
 
 /// The first command and what is after the `;` behind it.
-fn first<'a>(value: &'a str, expand: impl Fn(&str) -> String) -> Option<(Command, &'a str)> {
+fn first(value: &str, expand: impl Fn(&str) -> String) -> Option<(Command, &str)> {
     let (word, mut rest) = next_word(value)?;
     let path = word.trim_start_matches(PREFIXES);
     let prefixes = word[..word.len() - path.len()].to_owned();
@@ -147,18 +147,14 @@ fn unescape(text: &str, word: &mut String) -> usize {
         Some('0'..='3') => digits(0, 3, 8).map(|c| (c, 3)),
         _ => None,
     };
-    match found {
-        Some((c, taken)) => {
-            word.push(c);
-            taken
-        }
-        None => {
-            word.push('\\');
-            // What follows is no quote then.
-            word.extend(text.chars().next());
-            text.chars().take(1).count()
-        }
+    if let Some((c, taken)) = found {
+        word.push(c);
+        return taken;
     }
+    word.push('\\');
+    // What follows is no quote then.
+    word.extend(text.chars().next());
+    text.chars().take(1).count()
 }
 
 #[cfg(test)]
@@ -187,9 +183,10 @@ mod tests {
     #[test]
     fn quotes_and_escapes_are_systemds_and_not_a_shells() {
         assert_eq!(words(r#"/bin/a "b c" 'd "e"' f'g h'i"#), ["/bin/a", "b c", "d \"e\"", "fg hi"]);
-        assert_eq!(words(r#"/bin/a 'it\'s' "\x41\101\u00e4\n" \s"#), [
-            "/bin/a", "it's", "AAä\n", " "
-        ]);
+        assert_eq!(
+            words(r#"/bin/a 'it\'s' "\x41\101\u00e4\n" \s"#),
+            ["/bin/a", "it's", "AAä\n", " "]
+        );
         assert_eq!(words(r"/bin/a \d \xzz b\"), ["/bin/a", r"\d", r"\xzz", "b\\"]);
         assert_eq!(words("/bin/a 'un"), [""; 0]);
     }

@@ -42,8 +42,6 @@ pub struct Stay {
     pub ignores: Vec<Signal>,
     /// The signals that it has a handler for: a shell's traps.
     pub handles: Vec<Signal>,
-    /// Whether it hands signals on.
-    pub relays: bool,
     /// Whether systemd-notify(1) speaks for it.
     pub speaks: bool,
     /// Whether it has programs run that are no part of it.
@@ -87,8 +85,7 @@ fn of(words: &[Word], ignores: Vec<Signal>, budget: &mut Budget, depth: usize) -
         Way::Unknown => {
             MainProcess::Unknown(format!("whether {name} stays the main process depends on it"))
         }
-        Way::Relays | Way::Waits => MainProcess::Stays(Stay {
-            relays: wrapped.way == Way::Relays,
+        Way::Waits => MainProcess::Stays(Stay {
             by: name,
             is_shell: false,
             ignores,
@@ -164,7 +161,6 @@ fn of_script(
         is_shell: true,
         ignores,
         handles,
-        relays: false,
         speaks: calls("systemd-notify"),
         has_children: script.commands.iter().any(|command| {
             let executes = command.in_child && wrapper::inner(&command.words).is_some();
@@ -205,10 +201,10 @@ fn trap(
 /// What a shell runs without another process.
 fn is_builtin(words: &[Word]) -> bool {
     const BUILTINS: [&str; 40] = [
-        ".", ":", "[", "alias", "bg", "break", "cd", "continue", "declare", "echo", "eval",
-        "exec", "exit", "export", "false", "fg", "getopts", "hash", "jobs", "kill", "let",
-        "local", "printf", "pwd", "read", "readonly", "return", "set", "shift", "shopt",
-        "source", "test", "times", "trap", "true", "type", "ulimit", "umask", "unset", "wait",
+        ".", ":", "[", "alias", "bg", "break", "cd", "continue", "declare", "echo", "eval", "exec",
+        "exit", "export", "false", "fg", "getopts", "hash", "jobs", "kill", "let", "local",
+        "printf", "pwd", "read", "readonly", "return", "set", "shift", "shopt", "source", "test",
+        "times", "trap", "true", "type", "ulimit", "umask", "unset", "wait",
     ];
     words.first().and_then(Word::known).is_some_and(|name| BUILTINS.contains(&name))
 }

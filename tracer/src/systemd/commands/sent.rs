@@ -139,9 +139,8 @@ impl Reload {
         after.into_iter().any(|step| match step {
             Step::Runs(words) => {
                 let name = words.first().and_then(Word::known).map(base_name);
-                let asks = |word: &Word| {
-                    matches!(word.known(), Some("restart" | "start" | "try-restart"))
-                };
+                let asks =
+                    |word: &Word| matches!(word.known(), Some("restart" | "start" | "try-restart"));
                 name.is_some() && name == program.map(base_name)
                     || name == Some("systemctl") && words.iter().any(asks)
             }

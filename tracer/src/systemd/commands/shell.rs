@@ -61,7 +61,9 @@ pub(super) fn script_of(words: &[Word]) -> Option<(String, &Word)> {
     loop {
         let word = rest.next()?;
         match word.known() {
-            Some("--" | "-") => return is_command.then(|| Some((name.to_owned(), rest.next()?)))?,
+            Some("--" | "-") => {
+                return is_command.then(|| Some((name.to_owned(), rest.next()?)))?;
+            }
             Some(option) if option.starts_with("--") => {
                 if ["--rcfile", "--init-file"].contains(&option) {
                     rest.next();
@@ -227,13 +229,7 @@ impl Walk {
         }
     }
 
-    fn simple(
-        &mut self,
-        assignments: &[Node],
-        words: &[Node],
-        is_redirected: bool,
-        place: Place,
-    ) {
+    fn simple(&mut self, assignments: &[Node], words: &[Node], is_redirected: bool, place: Place) {
         let words: Vec<Word> = words.iter().map(|word| self.word(word)).collect();
         if words.is_empty() {
             for assignment in assignments {
