@@ -24,8 +24,8 @@ pub(super) struct Case<'a> {
     pub main: Option<MainProcess>,
     /// What its `ExecReload=` does.
     pub reload: Reload,
-    /// The program of `ExecStart=` as it is written.
-    program: Option<&'a str>,
+    /// The program of `ExecStart=`.
+    program: Option<String>,
     /// Whether its `ExecStartPost=` keeps the unit from being up; `None` if that depends on
     /// the programs it runs.
     holds: Option<bool>,
@@ -36,15 +36,19 @@ impl<'a> Case<'a> {
         let mut budget = Budget::default();
         let commands = &subject.commands;
         let start = commands.start.last();
+        let main = start.map(|command| main_process(command, &mut budget));
         Self {
             name: &subject.name,
             facts: &subject.facts,
             place,
             has_watchdog: commands.has_watchdog,
             has_user: commands.has_user,
-            main: start.map(|command| main_process(command, &mut budget)),
             reload: reload(&commands.reload, Some(&subject.name), &mut budget),
-            program: start.and_then(|it| it.argv.first()).map(String::as_str),
+            program: match &main {
+                Some(MainProcess::Program { name, .. }) => Some(name.clone()),
+                _ => start.and_then(|it| it.argv.first()).cloned(),
+            },
+            main,
             holds: holds(&commands.start_post, &mut budget),
         }
     }
@@ -67,7 +71,7 @@ impl<'a> Case<'a> {
     pub fn starts_again(&self) -> bool {
         let is_found = self.facts.pid_file.as_deref().is_some_and(|file| !file.is_empty())
             || self.facts.service_type.as_deref() == Some("forking");
-        is_found && self.reload.starts_again(self.program)
+        is_found && self.reload.starts_again(self.program.as_deref())
     }
 
     /// The main process, if it stays and has others run.
@@ -146,7 +150,7 @@ impl<'a> Case<'a> {
 /// Whom it is sent to, in words.
 pub(super) fn whom(sent: &Sent) -> &'static str {
     match sent.target {
-        _ if sent.is_literal => ", as it is meant,",
+        _ if sent.literal.is_some() => ", as it is meant,",
         Target::Group => " to the main process and its whole group",
         Target::Unit => " to every process of the unit",
         _ => "",

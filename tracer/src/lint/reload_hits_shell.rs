@@ -38,7 +38,7 @@ pub(super) fn hits_shell<'a>(case: &'a Case<'_>) -> Option<(&'a Stay, Signal)> {
     let (sent, signal) = case.sent()?;
     let stay = case.stay().filter(|stay| stay.is_shell)?;
     // The pid file and names may be the program's, and of a daemon the shell is gone.
-    let to_shell = !sent.is_literal
+    let to_shell = sent.literal.is_none()
         && matches!(sent.target, Target::Main | Target::Group | Target::Unit)
         && case.facts.service_type.as_deref() != Some("forking")
         && case.facts.service_type.as_deref() != Some("oneshot");

@@ -130,6 +130,7 @@ fn what_the_main_process_ignores_from_its_first_moment_is_lost_and_does_not_kill
         "/bin/sh -c 'trap \"\" HUP; trap - HUP; exec relayd'",
         "/bin/sh -c 'trap \"\" USR1; exec relayd'",
         "/bin/sh -c '(trap \"\" HUP); exec relayd'",
+        "/bin/dash -c 'trap \"\" SIGHUP; exec relayd'",
         "/bin/sh -c 'trap reload HUP; exec relayd'",
         "/usr/bin/nice nohupd",
     ] {
@@ -191,6 +192,15 @@ fn a_reload_that_sends_term_is_a_stop_or_a_restart() {
     let reload = "ExecReload=/bin/sh -c 'kill $(cat /run/x); sleep 1; /usr/bin/relayd --detach'\n";
     assert_eq!(ids(&format!("Type=forking\nPIDFile=/run/x\n{reload}")), []);
     assert_eq!(ids(reload), found(ends, Severity::Error));
+    for again in [
+        "start-stop-daemon --start --exec /usr/bin/relayd",
+        "su -c \"relayd --detach\" web",
+        "systemctl restart a",
+        "/etc/init.d/a start",
+    ] {
+        let reload = format!("ExecReload=/bin/sh -c 'kill $(cat /run/x); sleep 1; {again}'\n");
+        assert_eq!(ids(&format!("Type=forking\nPIDFile=/run/x\n{reload}")), [], "{again}");
+    }
     let by_systemd = one("Type=notify-reload\nReloadSignal=SIGTERM\n", ends);
     assert!(by_systemd.drop_in.unwrap().text.contains("ReloadSignal=SIGHUP"));
 }
@@ -231,8 +241,10 @@ fn a_pid_for_a_name_reaches_nobody() {
         let text = one(&service, nobody).drop_in.unwrap().text;
         assert!(text.contains("ExecReload=/bin/kill -HUP $MAINPID"), "{text}");
     }
-    let within = ids("ExecReload=/bin/kill -HUP -- -$MAINPID\n");
-    assert!(within.contains(&(nobody.to_owned(), Severity::Warning)), "{within:?}");
+    for reload in ["kill -HUP -- -$MAINPID", "kill -HUP $(cat /run/x)", "kill -HUP `cat /run/x`"] {
+        let within = ids(&format!("ExecReload=/bin/{reload}\n"));
+        assert!(within.contains(&(nobody.to_owned(), Severity::Warning)), "{reload}: {within:?}");
+    }
     let group = ids("ExecReload=/bin/kill -HUP -- -${MAINPID}\n");
     assert!(!group.iter().any(|(id, _)| id == nobody), "{group:?}");
 }

@@ -110,7 +110,13 @@ fn of_script(
     for command in &script.commands {
         match command.words.first().and_then(Word::known) {
             Some("trap") if !command.in_child && command.when == When::Always => {
-                has_other_trap |= trap(&command.words[1..], inherited, &mut ignores, &mut handles);
+                // dash knows no names with the prefix SIG.
+                let is_known = |word: &&Word| {
+                    !["sh", "dash"].contains(&shell) || !word.start().starts_with("SIG")
+                };
+                let words: Vec<Word> =
+                    command.words[1..].iter().filter(is_known).cloned().collect();
+                has_other_trap |= trap(&words, inherited, &mut ignores, &mut handles);
             }
             // Its text is not read.
             Some("eval") if !command.in_child => may_exec = true,
