@@ -107,15 +107,15 @@ impl<'a> Case<'a> {
         starting_again(self.facts, signal)
     }
 
-    /// A drop-in with these lines for the service.
-    pub fn drop_in(&self, lines: &str) -> DropIn {
-        self.place.drop_in(self.name, &format!("[Service]\n{lines}"))
+    /// A check's drop-in with these lines for the service.
+    pub fn drop_in(&self, check: &str, lines: &str) -> DropIn {
+        self.place.drop_in(self.name, check, &format!("[Service]\n{lines}"))
     }
 
     /// The drop-in that has a reload signal the main process alone.
-    pub fn reload_by(&self, signal: Signal, why: &str) -> DropIn {
+    pub fn reload_by(&self, check: &str, signal: Signal, why: &str) -> DropIn {
         let lines = format!("{why}ExecReload=\nExecReload=/bin/kill -{signal} $MAINPID\n");
-        self.drop_in(&lines)
+        self.drop_in(check, &lines)
     }
 
     /// What can't be told of it that would matter.

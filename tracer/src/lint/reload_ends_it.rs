@@ -36,9 +36,9 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         None => "systemctl reload stops the service.".to_owned(),
     };
     let drop_in = if by_systemd {
-        case.drop_in("# For a program that reloads on HUP:\nReloadSignal=SIGHUP\n")
+        case.drop_in(CHECK.id, "# For a program that reloads on HUP:\nReloadSignal=SIGHUP\n")
     } else {
-        case.reload_by(Signal::HUP, "# For a program that reloads on HUP:\n")
+        case.reload_by(CHECK.id, Signal::HUP, "# For a program that reloads on HUP:\n")
     };
     Some(Finding {
         id: CHECK.id.to_owned(),

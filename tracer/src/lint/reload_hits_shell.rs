@@ -29,7 +29,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             case.aftermath(predicted)
         ),
         mend: "Let the shell exec the program, so that it becomes the main process.".to_owned(),
-        drop_in: case.starting_again(signal).map(|lines| case.drop_in(&lines)),
+        drop_in: case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
     })
 }
 

@@ -45,7 +45,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         }
     };
     let drop_in = match early {
-        Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(&lines)),
+        Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
         Early::Lost | Early::Stops => None,
     };
     let is_error = early == Early::Stops || early == Early::Dies && !comes_back;

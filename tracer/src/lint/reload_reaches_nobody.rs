@@ -42,7 +42,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         ),
         mend: "Give kill the pid as a word of its own: $MAINPID.".to_owned(),
         drop_in: match sent.signal {
-            SentSignal::Known(signal) => Some(case.reload_by(signal, "")),
+            SentSignal::Known(signal) => Some(case.reload_by(CHECK.id, signal, "")),
             SentSignal::Unknown(_) => None,
         },
     })

@@ -39,6 +39,6 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             }
         ),
         mend: "Signal the main process alone, which tells its children.".to_owned(),
-        drop_in: Some(case.reload_by(signal, "")),
+        drop_in: Some(case.reload_by(CHECK.id, signal, "")),
     })
 }

@@ -155,7 +155,7 @@ fn the_result_is_said_as_systemd_gives_it() {
 fn the_drop_in_takes_away_what_keeps_the_service_down() {
     let lines = |service: &str| {
         let drop_in = one(service, AWAITED).drop_in.unwrap();
-        assert_eq!(drop_in.path, "/etc/systemd/system/a.service.d/50-reload.conf");
+        assert_eq!(drop_in.path, "/etc/systemd/system/a.service.d/50-reload-not-awaited.conf");
         let settings = drop_in.text.lines().filter(|line| !line.starts_with('#'));
         settings.collect::<Vec<_>>().join(" ")
     };
@@ -300,7 +300,7 @@ fn a_users_unit_is_mended_in_their_own_directory() {
     let subject = subject(HUP);
     let finding = &findings(&Case::new(&subject, &place))[0];
     let path = &finding.drop_in.as_ref().unwrap().path;
-    assert_eq!(path, "/home/ada/.config/systemd/user/a.service.d/50-reload.conf");
+    assert_eq!(path, "/home/ada/.config/systemd/user/a.service.d/50-reload-not-awaited.conf");
     let command = "sigready trace --user ada --restart --reload-during-start a.service";
     assert!(finding.mend.ends_with(command), "{}", finding.mend);
 }
