@@ -81,6 +81,17 @@ pub struct CgroupKey {
     pub hierarchy: u64,
 }
 
+/// Value of a process in the scope map: why it is in scope, by bits. It is as long as one is
+/// set. This one: it is listed itself, or its parent was when it was forked.
+pub const LISTED: u64 = 1 << 63;
+
+/// The bit of a process that is in a listed cgroup of a hierarchy. (Ids beyond 62 share bits:
+/// those of v1 hierarchies that were mounted again and again.)
+#[must_use]
+pub const fn in_hierarchy(hierarchy: u64) -> u64 {
+    1 << (hierarchy % 63)
+}
+
 /// A member that the loader could not find in the kernel's BTF. Added to any address of
 /// the kernel it gives one that can't be read.
 pub const ABSENT: u64 = 1 << 63;

@@ -41,10 +41,12 @@ pub enum Kind {
     Notify = 8,
     /// [`Cgroup`]
     Cgroup = 9,
+    /// [`ThreadExit`]
+    ThreadExit = 10,
 }
 
 /// How many kinds there are: the size of the loss counters.
-pub const KINDS: u32 = 10;
+pub const KINDS: u32 = 11;
 
 impl Kind {
     /// Every kind, in the order of their numbers.
@@ -59,6 +61,7 @@ impl Kind {
         Self::Consume,
         Self::Notify,
         Self::Cgroup,
+        Self::ThreadExit,
     ];
 
     /// The kind with this number.
@@ -81,6 +84,7 @@ impl Kind {
             Self::Consume => "consume",
             Self::Notify => "notify",
             Self::Cgroup => "cgroup",
+            Self::ThreadExit => "thread exit",
         }
     }
 }
@@ -129,6 +133,9 @@ pub struct SignalState {
     pub caught: SignalSet,
     /// Signals that every thread blocks (`blocked | real_blocked`).
     pub blocked: SignalSet,
+    /// Those of `blocked` of which that is not known: all threads that were looked at block
+    /// them, and there are more threads.
+    pub blocked_unknown: SignalSet,
     /// Signals pending, for the thread or for the process.
     pub pending: SignalSet,
 }
@@ -145,6 +152,9 @@ pub struct Handler {
     pub faults: SignalSet,
 }
 
+/// [`Fork::flags`]: parent and child have one table of actions (`CLONE_SIGHAND`).
+pub const SHARES_HANDLERS: u32 = 1;
+
 /// A new process. `header.task` is the parent. New threads are not reported.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
@@ -153,6 +163,10 @@ pub struct Fork {
     pub header: Header,
     /// The child.
     pub child: Task,
+    /// `SHARES_HANDLERS` or 0.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The state the child starts with.
     pub state: SignalState,
 }
@@ -206,13 +220,26 @@ pub struct Exit {
     pub state: SignalState,
 }
 
+/// A thread exited, and its process goes on. Reported only of one with recorded signals
+/// waiting for it alone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct ThreadExit {
+    /// Kind, time, the thread.
+    pub header: Header,
+    /// `task->pending`: the recorded ones of the signals that waited for it.
+    pub pending: SignalSet,
+}
+
 /// Who caused a signal, as far as the siginfo says.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// `SEND_SIG_NOINFO` or a siginfo with a pid: the current task sent it.
+    /// `SEND_SIG_NOINFO`, or an `si_code` of `kill`, `tgkill` or `sigqueue`: the current task
+    /// sent it.
     User = 0,
-    /// `SEND_SIG_PRIV` or a positive `si_code`: the kernel made it.
+    /// `SEND_SIG_PRIV`, or an `si_code` that tells of an event: a positive one, or that of a
+    /// timer, a message queue, input and output.
     Kernel = 1,
 }
 
@@ -227,7 +254,8 @@ pub const DISPOSITION_HANDLER: u32 = 2;
 pub const TARGET_BLOCKED: u32 = 1;
 /// [`Generate::flags`]: the target is being traced with ptrace.
 pub const TARGET_TRACED: u32 = 1 << 1;
-/// [`Generate::flags`]: the target is an init that ignores what it has no handler for.
+/// [`Generate::flags`] and [`Deliver::flags`]: the target is an init that ignores what it has
+/// no handler for.
 pub const TARGET_UNKILLABLE: u32 = 1 << 2;
 /// [`Generate::flags`]: the target's thread group is dying (`SIGNAL_GROUP_EXIT`).
 pub const TARGET_DYING: u32 = 1 << 3;
@@ -237,6 +265,9 @@ pub const TO_THREAD: u32 = 1 << 4;
 pub const BLOCKED_UNKNOWN: u32 = 1 << 5;
 /// [`Generate::flags`]: a thread of the target waits for it in sigwait.
 pub const TARGET_WAITING: u32 = 1 << 6;
+/// [`Generate::flags`]: the target is stopped (`SIGNAL_STOP_STOPPED`), and takes no signal
+/// until it goes on.
+pub const TARGET_STOPPED: u32 = 1 << 7;
 
 /// A signal was generated. `header.task` is the current task: the sender when
 /// `origin` is [`Origin::User`], else whoever happened to run.
@@ -283,8 +314,8 @@ pub struct Deliver {
     pub si_code: i32,
     /// `DISPOSITION_*` at delivery.
     pub disposition: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`TARGET_UNKILLABLE`] or 0.
+    pub flags: u32,
     /// `sa_flags`; `SA_RESETHAND` makes the disposition default from here on.
     pub sa_flags: u64,
 }
@@ -390,13 +421,16 @@ pub const CGROUP_MKDIR: u32 = 0;
 /// [`Cgroup::action`]: `header.task` was moved into it.
 pub const CGROUP_ATTACH: u32 = 1;
 
-/// A cgroup was made, or a task moved into one.
+/// [`Cgroup::action`]: the cgroup was removed.
+pub const CGROUP_RMDIR: u32 = 2;
+
+/// A cgroup was made or removed, or a task moved into one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Cgroup {
-    /// Kind, time; for an attach the moved task, for a mkdir the current one.
+    /// Kind, time; for an attach the moved task, else the current one.
     pub header: Header,
-    /// `CGROUP_MKDIR` or `CGROUP_ATTACH`.
+    /// `CGROUP_MKDIR`, `CGROUP_ATTACH` or `CGROUP_RMDIR`.
     pub action: u32,
     /// `root->hierarchy_id`; 0 is the unified hierarchy.
     pub hierarchy: u32,

@@ -1,6 +1,6 @@
-//! Cgroups: made, and joined by tasks.
+//! Cgroups: made, removed, and joined by tasks.
 
-use tracer_common::event::{CGROUP_ATTACH, CGROUP_MKDIR, Cgroup as Record, Kind};
+use tracer_common::event::{CGROUP_ATTACH, CGROUP_MKDIR, CGROUP_RMDIR, Cgroup as Record, Kind};
 
 use crate::{
     emit,
@@ -16,6 +16,14 @@ pub fn made(cgroup: Cgroup, path: u64) -> Result<(), ScopeFull> {
         report(CGROUP_MKDIR, cgroup, path, Task::current());
     }
     Ok(())
+}
+
+/// A cgroup was removed.
+#[inline(always)]
+pub fn removed(cgroup: Cgroup, path: u64) {
+    if scope::removed(cgroup) {
+        report(CGROUP_RMDIR, cgroup, path, Task::current());
+    }
 }
 
 /// `task` was moved into a cgroup.

@@ -14,13 +14,10 @@ use crate::{
     scope,
 };
 
-/// The current process has set its action for `signal`.
+/// The current process, which is in scope, has set its action for `signal`, a recorded one.
 #[inline(always)]
 pub fn set(signal: u32) {
     let task = Task::current();
-    if !config().dispositions.contains(signal) || !scope::covers_current() {
-        return;
-    }
     let Some(action) = task.action(signal) else {
         return emit::lost(Kind::Disposition);
     };
@@ -42,13 +39,12 @@ pub fn set(signal: u32) {
     });
 }
 
-/// The current thread's mask was `before`; report it if a recorded signal changed.
+/// The mask of the current thread, which is in scope, was `before`; report it if a recorded signal changed.
 #[inline(always)]
 pub fn masked(before: SignalSet) {
     let task = Task::current();
     let after = task.mask();
-    if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) || !scope::covers_current()
-    {
+    if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) {
         return;
     }
     emit::record(Kind::Mask, || Mask {

@@ -3,15 +3,17 @@
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, PerCpuArray},
 };
 use tracer_common::{
     config::{CALLS, Call},
-    event::Address,
+    event::{ADDRESS_LEN, Address, Kind},
 };
 
 use crate::{
+    emit,
     kernel::{config, now},
+    scope,
     understudy::Role,
 };
 
@@ -25,15 +27,18 @@ pub struct Entered {
     call: u64,
     /// Up to five words, which ones depends on the call.
     pub arguments: [u64; 5],
+    /// Where the message goes, if it is one that is being sent.
+    pub destination: Address,
 }
 
-/// Calls that threads are in, by thread. None of the hooked calls makes another one.
-#[map]
-static ENTERED: LruHashMap<u64, Entered> = LruHashMap::with_max_entries(8192, 0);
+/// Threads that may be in hooked calls at one time. They are in them for microseconds, and
+/// only threads in scope are remembered.
+const MAX_ENTERED: u32 = 4096;
 
-/// Where the messages go that threads are sending.
+/// Calls that threads are in, by thread. None of the hooked calls makes another one. A
+/// thread's entry goes when it leaves the call, at the latest when the thread ends.
 #[map]
-static DESTINATIONS: LruHashMap<u64, Address> = LruHashMap::with_max_entries(2048, 0);
+static ENTERED: HashMap<u64, Entered> = HashMap::with_max_entries(MAX_ENTERED, 0);
 
 /// Where a message is sent: the hooks at which an address is found.
 #[derive(Clone, Copy)]
@@ -55,11 +60,14 @@ pub enum Entry {
 /// How many there are.
 const ENTRIES: u32 = 6;
 
-/// Room for an address that is too large for the stack: one for each entry and one for
-/// their exit, for each [`Role`]. A program may be preempted by another one, though never
-/// by itself.
+/// Room for a call that is too large for the stack: one for each entry and each [`Role`]. A
+/// program may be preempted by another one, though never by itself.
 #[map]
-static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2 * (ENTRIES + 1), 0);
+static ENTERING: PerCpuArray<Entered> = PerCpuArray::with_max_entries(2 * ENTRIES, 0);
+
+/// Room for the address of a message at the exit: one for each [`Role`].
+#[map]
+static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2, 0);
 
 /// How often the loader came through each hooked function. The compiler may have built a
 /// function into its callers, and then a hook on it is never reached.
@@ -78,56 +86,73 @@ pub fn count(call: Call) {
     }
 }
 
-/// Remembers a call being entered.
+/// Remembers a call being entered, if its thread is in scope.
 #[inline(always)]
-pub fn remember(call: Call, arguments: [u64; 5]) {
-    let entered = Entered { at_ns: now(), call: call as u64, arguments };
-    let _ = ENTERED.insert(bpf_get_current_pid_tgid(), entered, 0);
+pub fn remember(call: Call, role: Role, arguments: [u64; 5]) {
+    if !scope::covers_current() {
+        return;
+    }
+    let destination = Address { path: [0; ADDRESS_LEN], length: 0 };
+    insert(call, role, &Entered { at_ns: now(), call: call as u64, arguments, destination });
 }
 
-/// The call being left, if its entry was remembered. (A thread that is killed in a call
-/// never leaves it, and its id may come again.)
+/// Where there is no room for a call, what it would have shown is lost: counted by the lead
+/// alone, as both programs of a hook come here.
 #[inline(always)]
-pub fn recall(call: Call) -> Option<Entered> {
-    let thread = bpf_get_current_pid_tgid();
-    // SAFETY: copied before it is removed; only this thread writes its entry.
-    let entered = unsafe { ENTERED.get(thread) }.copied()?;
-    let _ = ENTERED.remove(thread);
+fn insert(call: Call, role: Role, entered: &Entered) {
+    if ENTERED.insert(bpf_get_current_pid_tgid(), entered, 0).is_err() && role == Role::Lead {
+        emit::lost(kind(call));
+    }
+}
+
+/// What a call is reported as.
+const fn kind(call: Call) -> Kind {
+    match call {
+        Call::Sigaction => Kind::Disposition,
+        Call::Sigprocmask => Kind::Mask,
+        Call::Signalfd | Call::Sigtimedwait => Kind::Consume,
+        Call::Send => Kind::Notify,
+    }
+}
+
+/// The call being left, if its entry was remembered. To be given to [`forget`].
+#[inline(always)]
+pub fn recall(call: Call) -> Option<&'static Entered> {
+    // SAFETY: only this thread writes its entry, and only it takes it out of the map.
+    let entered = unsafe { ENTERED.get(bpf_get_current_pid_tgid()) }?;
     (entered.call == call as u64).then_some(entered)
 }
 
-/// An empty address to be filled at an entry.
+/// The call is over, or its thread is.
 #[inline(always)]
-pub fn new_destination(entry: Entry, role: Role) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(2 * entry as u32 + role as u32)?;
-    // SAFETY: a per-CPU value that only this entry's program of this role uses.
-    let address = unsafe { &mut *address };
-    address.length = 0;
-    Some(address)
+pub fn forget() {
+    let _ = ENTERED.remove(bpf_get_current_pid_tgid());
 }
 
-/// Remembers where the message goes whose sending is being entered.
+/// Room for a send being entered, without an address yet.
 #[inline(always)]
-pub fn remember_destination(address: &Address) {
-    let _ = DESTINATIONS.insert(bpf_get_current_pid_tgid(), address, 0);
+pub fn new_send(entry: Entry, role: Role) -> Option<&'static mut Entered> {
+    let entering = ENTERING.get_ptr_mut(2 * entry as u32 + role as u32)?;
+    // SAFETY: a per-CPU value that only this entry's program of this role uses.
+    let entering = unsafe { &mut *entering };
+    entering.at_ns = now();
+    entering.call = Call::Send as u64;
+    entering.destination.length = 0;
+    Some(entering)
+}
+
+/// Remembers a send being entered.
+#[inline(always)]
+pub fn remember_send(role: Role, send: &Entered) {
+    insert(Call::Send, role, send);
 }
 
 /// Room for the address of the send being left, with what was remembered of it.
 #[inline(always)]
-pub fn recall_destination(role: Role) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(2 * ENTRIES + role as u32)?;
+pub fn destination(of: &Entered, role: Role) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(role as u32)?;
     // SAFETY: a per-CPU value that only the exit's program of this role uses.
     let address = unsafe { &mut *address };
-    // SAFETY: only this thread writes its entry.
-    match unsafe { DESTINATIONS.get(bpf_get_current_pid_tgid()) } {
-        Some(remembered) => *address = *remembered,
-        None => address.length = 0,
-    }
+    *address = of.destination;
     Some(address)
-}
-
-/// The send is over.
-#[inline(always)]
-pub fn forget_destination() {
-    let _ = DESTINATIONS.remove(bpf_get_current_pid_tgid());
 }

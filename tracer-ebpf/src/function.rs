@@ -15,7 +15,7 @@ use tracer_common::{
 
 use crate::{
     disposition,
-    entered::{self, Entry, recall, remember},
+    entered::{self, Entry, forget, recall, remember},
     kernel::{Task, config, offset, read, read_pointer, read_user},
     notify::{self, Message, Payload, Space},
     scope,
@@ -37,10 +37,10 @@ fn returned(context: &FExitContext, arguments: usize) -> i32 {
 
 /// `do_sigaction`, entering.
 #[inline(always)]
-pub fn enter_sigaction(context: &FEntryContext) {
+pub fn enter_sigaction(context: &FEntryContext, role: Role) {
     let signal = context.arg::<u64>(0) & 0xffff_ffff;
     if context.arg::<u64>(1) != 0 && config().dispositions.contains(signal as u32) {
-        remember(Call::Sigaction, [signal, 0, 0, 0, 0]);
+        remember(Call::Sigaction, role, [signal, 0, 0, 0, 0]);
     }
 }
 
@@ -48,17 +48,18 @@ pub fn enter_sigaction(context: &FEntryContext) {
 #[inline(always)]
 pub fn exit_sigaction(context: &FExitContext) {
     entered::count(Call::Sigaction);
-    if let Some(entered) = recall(Call::Sigaction)
-        && returned(context, 3) == 0
-    {
-        disposition::set(entered.arguments[0] as u32);
+    if let Some(entered) = recall(Call::Sigaction) {
+        if returned(context, 3) == 0 {
+            disposition::set(entered.arguments[0] as u32);
+        }
+        forget();
     }
 }
 
 /// `rt_sigprocmask`, entering. What it does is told from the mask before and after.
 #[inline(always)]
-pub fn enter_rt_sigprocmask() {
-    remember(Call::Sigprocmask, [Task::current().mask().0, 0, 0, 0, 0]);
+pub fn enter_rt_sigprocmask(role: Role) {
+    remember(Call::Sigprocmask, role, [Task::current().mask().0, 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -69,7 +70,7 @@ pub fn exit_rt_sigprocmask(context: &FExitContext) {
 
 /// `sigprocmask`, entering: goes on only if the mask of a recorded signal changes.
 #[inline(always)]
-pub fn enter_sigprocmask(context: &FEntryContext) {
+pub fn enter_sigprocmask(context: &FEntryContext, role: Role) {
     let set: u64 = read(context.arg::<u64>(1));
     let before = Task::current().mask();
     let changed = match context.arg::<u64>(0) & 0xffff_ffff {
@@ -78,7 +79,7 @@ pub fn enter_sigprocmask(context: &FEntryContext) {
         _ => set ^ before.0,
     };
     if SignalSet(changed).intersects(config().dispositions) {
-        remember(Call::Sigprocmask, [before.0, 0, 0, 0, 0]);
+        remember(Call::Sigprocmask, role, [before.0, 0, 0, 0, 0]);
     }
 }
 
@@ -92,27 +93,29 @@ pub fn exit_sigprocmask(context: &FExitContext) {
 #[inline(always)]
 fn masked(result: i32) {
     entered::count(Call::Sigprocmask);
-    if let Some(entered) = recall(Call::Sigprocmask)
-        && result == 0
-    {
-        disposition::masked(SignalSet(entered.arguments[0]));
+    if let Some(entered) = recall(Call::Sigprocmask) {
+        if result == 0 {
+            disposition::masked(SignalSet(entered.arguments[0]));
+        }
+        forget();
     }
 }
 
 /// `do_signalfd4`, entering. It changes the set it is given.
 #[inline(always)]
 pub fn enter_signalfd(context: &FEntryContext) {
-    remember(Call::Signalfd, [read(context.arg::<u64>(1)), 0, 0, 0, 0]);
+    remember(Call::Signalfd, Role::Lead, [read(context.arg::<u64>(1)), 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_signalfd(context: &FExitContext) {
     entered::count(Call::Signalfd);
-    if let Some(entered) = recall(Call::Signalfd)
-        && returned(context, 3) >= 0
-    {
-        disposition::signalfd(SignalSet(entered.arguments[0]));
+    if let Some(entered) = recall(Call::Signalfd) {
+        if returned(context, 3) >= 0 {
+            disposition::signalfd(SignalSet(entered.arguments[0]));
+        }
+        forget();
     }
 }
 
@@ -159,9 +162,10 @@ pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
     if !scope::covers_current() {
         return;
     }
-    let Some(address) = entered::new_destination(Entry::Function, role) else {
+    let Some(send) = entered::new_send(Entry::Function, role) else {
         return;
     };
+    let address = &mut send.destination;
     let msg = context.arg::<u64>(1);
     let name_length: u32 = read(msg + offset!(msghdr_namelen));
     // SOCK_SEQPACKET sockets send through the same function.
@@ -179,9 +183,9 @@ pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
     if !notify::may_be_notify_socket(address) {
         return;
     }
-    entered::remember_destination(address);
     let [way, base, length] = payload(msg + offset!(msghdr_iter), context.arg::<u64>(2));
-    remember(Call::Send, [way, base, length, 0, 0]);
+    send.arguments = [way, base, length, 0, 0];
+    entered::remember_send(role, send);
 }
 
 /// Ways a payload lies in memory.
@@ -214,7 +218,7 @@ pub fn exit_sendmsg(context: &FExitContext, role: Role) {
     let Some(entered) = recall(Call::Send) else {
         return;
     };
-    let Some(address) = entered::recall_destination(role) else {
+    let Some(address) = entered::destination(entered, role) else {
         return;
     };
     let msg = context.arg::<u64>(1);
@@ -232,5 +236,5 @@ pub fn exit_sendmsg(context: &FExitContext, role: Role) {
         control_length: read(msg + offset!(msghdr_controllen)),
     };
     notify::sent(&message, address, role);
-    entered::forget_destination();
+    forget();
 }

@@ -61,6 +61,8 @@ pub fn config() -> Config {
     CONFIG.load()
 }
 
+/// `signal->flags`: the thread group is stopped.
+pub const SIGNAL_STOP_STOPPED: u32 = 0x1;
 /// `signal->flags`: the thread group is exiting (include/linux/sched/signal.h).
 pub const SIGNAL_GROUP_EXIT: u32 = 0x4;
 /// `signal->flags`: an init that ignores signals without a handler.
@@ -200,6 +202,20 @@ impl Task {
         .unwrap_or(0)
     }
 
+    /// Whether the two have one table of actions.
+    #[inline(always)]
+    pub fn shares_handlers(self, other: Self) -> bool {
+        let [own, others]: [u64; 2] =
+            [self, other].map(|task| read(task.0 + offset!(task_sighand)));
+        own == others
+    }
+
+    /// The signals that wait for this thread alone.
+    #[inline(always)]
+    pub fn pending(self) -> SignalSet {
+        SignalSet(read(self.0 + offset!(task_pending)))
+    }
+
     /// Its `signal_struct`.
     #[inline(always)]
     pub fn signal(self) -> Option<Signals> {
@@ -308,8 +324,12 @@ impl Task {
                 _ => state.caught.0 |= lowest,
             }
         }
-        state.blocked = self.group_masks(of).blocked;
-        let own: u64 = read(self.0 + offset!(task_pending));
+        let masks = self.group_masks(of);
+        state.blocked = masks.blocked;
+        if masks.unknown {
+            state.blocked_unknown = masks.blocked;
+        }
+        let own = self.pending().0;
         let shared = self
             .signal()
             .map_or(0, |signals| read::<u64>(signals.0 + offset!(signal_shared_pending)));

@@ -85,20 +85,20 @@ twice! {
         |context: BtfTracePointContext, role| process::exited(Task(pointer(&context, 0)), role);
     /// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
     fentry("do_sigaction") enter_do_sigaction, enter_do_sigaction_again =>
-        |context: FEntryContext, role| function::enter_sigaction(&context);
+        |context: FEntryContext, role| function::enter_sigaction(&context, role);
     /// Its end.
     fexit("do_sigaction") exit_do_sigaction, exit_do_sigaction_again =>
         |context: FExitContext, role| function::exit_sigaction(&context);
     /// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
     fentry("sigprocmask") enter_sigprocmask, enter_sigprocmask_again =>
-        |context: FEntryContext, role| function::enter_sigprocmask(&context);
+        |context: FEntryContext, role| function::enter_sigprocmask(&context, role);
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
         |context: FExitContext, role| function::exit_sigprocmask(&context);
     /// What `rt_sigprocmask` comes through where the compiler has built `sigprocmask` into it:
     /// `long __x64_sys_rt_sigprocmask(const struct pt_regs *regs)`, by its name on x86-64.
     fentry("__x64_sys_rt_sigprocmask") enter_rt_sigprocmask, enter_rt_sigprocmask_again =>
-        |_context: FEntryContext, role| function::enter_rt_sigprocmask();
+        |_context: FEntryContext, role| function::enter_rt_sigprocmask(role);
     /// Its end.
     fexit("__x64_sys_rt_sigprocmask") exit_rt_sigprocmask, exit_rt_sigprocmask_again =>
         |context: FExitContext, role| function::exit_rt_sigprocmask(&context);
@@ -139,6 +139,13 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
     if cgroup::made(Cgroup(pointer(&context, 0)), pointer(&context, 1)).is_err() {
         warn!(&context, "too many cgroups to follow: what happens in a new one is not seen");
     }
+    0
+}
+
+/// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`
+#[btf_tracepoint(function = "cgroup_rmdir")]
+fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
+    cgroup::removed(Cgroup(pointer(&context, 0)), pointer(&context, 1));
     0
 }
 

@@ -9,13 +9,16 @@ use aya_ebpf::{
     macros::map,
     maps::PerCpuArray,
 };
-use tracer_common::event::{
-    ENV_INCOMPLETE, ENV_INVOCATION_ID, ENV_MAINPID, ENV_NOTIFY_SOCKET, ENV_SERVICE_RESULT, Exec,
-    Exit, Fork, Kind,
+use tracer_common::{
+    event::{
+        ENV_INCOMPLETE, ENV_INVOCATION_ID, ENV_MAINPID, ENV_NOTIFY_SOCKET, ENV_SERVICE_RESULT,
+        Exec, Exit, Fork, Kind, SHARES_HANDLERS, ThreadExit,
+    },
+    signal::SignalSet,
 };
 
 use crate::{
-    emit,
+    emit, entered,
     kernel::{SIGNAL_GROUP_EXIT, Task, config, nonzero, offset, read, read_pointer, read_string},
     scope,
     understudy::Role,
@@ -106,6 +109,8 @@ pub fn forked(parent: Task, child: Task, role: Role) {
     emit::record(Kind::Fork, || Fork {
         header: emit::header(Kind::Fork, parent),
         child: described,
+        flags: if parent.shares_handlers(child) { SHARES_HANDLERS } else { 0 },
+        reserved: 0,
         state: child.signal_state(config().dispositions),
     });
 }
@@ -117,6 +122,7 @@ pub fn executed(task: Task, bprm: u64, role: Role) {
         return;
     }
     role.take();
+    scope::executed(task);
     emit::large_record::<Exec>(Kind::Exec, |record| {
         record.header = emit::header(Kind::Exec, task);
         record.state = task.signal_state(config().dispositions);
@@ -225,7 +231,8 @@ fn note_variable(variable: &Variable, at: u64, record: &mut Exec) -> Option<()> 
     Some(())
 }
 
-/// A thread exits. Only the end of its whole process is reported.
+/// A thread exits. The end of its whole process is reported, and what goes with a thread
+/// before.
 ///
 /// `do_exit` counts `signal->live` down before the tracepoint, so the last thread
 /// finds 0. (Two that exit at once may both: user space takes the first.)
@@ -234,20 +241,26 @@ pub fn exited(task: Task, role: Role) {
     if role.is_taken() {
         return;
     }
+    // What it never came back from.
+    entered::forget();
     let Some(signals) = task.signal() else {
         return;
     };
+    let is_dying = signals.flags() & SIGNAL_GROUP_EXIT != 0;
     if signals.live() != 0 {
+        // Of a group that exits as one, the last thread tells.
+        if !is_dying {
+            thread_exited(task, role);
+        }
         return;
     }
-    let reported = scope::covers(task);
-    scope::exit(task);
-    if !reported {
+    if !scope::covers(task) {
         return;
     }
     role.take();
+    scope::exit(task);
     // As wait(2) computes it (`wait_task_zombie`).
-    let status = if signals.flags() & SIGNAL_GROUP_EXIT != 0 {
+    let status = if is_dying {
         signals.group_exit_code()
     } else {
         read(task.leader().0 + offset!(task_exit_code))
@@ -257,5 +270,18 @@ pub fn exited(task: Task, role: Role) {
         status,
         reserved: 0,
         state: task.signal_state(config().dispositions),
+    });
+}
+
+#[inline(always)]
+fn thread_exited(task: Task, role: Role) {
+    let pending = SignalSet(task.pending().0 & config().signals.0);
+    if pending == SignalSet::EMPTY || !scope::covers(task) {
+        return;
+    }
+    role.take();
+    emit::record(Kind::ThreadExit, || ThreadExit {
+        header: emit::header(Kind::ThreadExit, task),
+        pending,
     });
 }

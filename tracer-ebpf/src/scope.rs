@@ -2,7 +2,9 @@
 //!
 //! A process is in scope when its thread group is listed, or its cgroup in the
 //! unified hierarchy is. Children inherit the first; cgroups made below a listed
-//! one, or with a listed name, become listed as they are made.
+//! one, or with a listed name, become listed as they are made, and are no longer as
+//! they are removed. Processes in listed cgroups are kept in the map of processes, too:
+//! as one is moved, it is in its new cgroup already.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid},
@@ -10,7 +12,7 @@ use aya_ebpf::{
     maps::HashMap,
 };
 use tracer_common::{
-    config::{CgroupKey, FNV_OFFSET, SCOPE_ALL, name_hash_step},
+    config::{CgroupKey, FNV_OFFSET, LISTED, SCOPE_ALL, in_hierarchy, name_hash_step},
     event::Kind,
 };
 
@@ -19,9 +21,9 @@ use crate::{
     kernel::{Cgroup, Task, config, read},
 };
 
-/// Thread groups in scope.
+/// Thread groups in scope, and why: [`LISTED`] and the bits of hierarchies.
 #[map]
-static SCOPE_PROCESSES: HashMap<u32, u8> = HashMap::with_max_entries(32768, BPF_F_NO_PREALLOC);
+static SCOPE_PROCESSES: HashMap<u32, u64> = HashMap::with_max_entries(32768, BPF_F_NO_PREALLOC);
 
 /// Cgroups in scope.
 #[map]
@@ -45,8 +47,14 @@ pub fn everything() -> bool {
 
 #[inline(always)]
 fn lists_process(tgid: u32) -> bool {
-    // SAFETY: the value is not kept.
-    unsafe { SCOPE_PROCESSES.get(tgid) }.is_some()
+    reasons(tgid) != 0
+}
+
+/// Why a process is in scope, as the map has it: 0 for a process that isn't in it.
+#[inline(always)]
+fn reasons(tgid: u32) -> u64 {
+    // SAFETY: the value is copied.
+    unsafe { SCOPE_PROCESSES.get(tgid) }.copied().unwrap_or(0)
 }
 
 #[inline(always)]
@@ -74,14 +82,35 @@ pub fn covers_current() -> bool {
     }
 }
 
-/// A process was forked: it joins if its parent is listed. Whether it is reported.
+/// A process was forked: it joins for its parent's reasons, but for the place in the unified
+/// hierarchy, where it may have been given another one (`CLONE_INTO_CGROUP`). Whether it is
+/// reported.
 #[inline(always)]
 pub fn fork(parent: Task, child: Task) -> bool {
-    let parent_id = parent.tgid();
-    if parent_id == config().parent || lists_process(parent_id) {
-        join(child);
+    if everything() {
+        return true;
     }
-    covers(child)
+    let parent_id = parent.tgid();
+    let mut why = reasons(parent_id) & !in_hierarchy(0);
+    if parent_id == config().parent {
+        why |= LISTED;
+    }
+    if lists_cgroup(CgroupKey { id: child.cgroup_id(), hierarchy: 0 }) {
+        why |= in_hierarchy(0);
+    }
+    if why != 0 {
+        put(child.tgid(), why);
+    }
+    why != 0
+}
+
+/// A process that is in scope executes a program: it is kept from here on at the latest.
+#[inline(always)]
+pub fn executed(task: Task) {
+    if everything() || lists_process(task.tgid()) {
+        return;
+    }
+    put(task.tgid(), in_hierarchy(0));
 }
 
 /// A process is gone; its id may come again as another's.
@@ -110,21 +139,42 @@ pub fn made(cgroup: Cgroup) -> Result<bool, ScopeFull> {
     Ok(true)
 }
 
-/// A task was moved into a cgroup. Whether it is reported. In a v1 hierarchy the
-/// process itself is listed: its place in the unified one says nothing.
+/// A cgroup was removed. Whether that is reported.
+#[inline(always)]
+pub fn removed(cgroup: Cgroup) -> bool {
+    everything() || SCOPE_CGROUPS.remove(cgroup.key()).is_ok()
+}
+
+/// A task was moved into a cgroup. Whether it is reported: as a process joins, while it is in
+/// scope, and as it leaves. In a v1 hierarchy the map of processes alone tells: the place in
+/// the unified one says nothing.
 #[inline(always)]
 pub fn attached(cgroup: Cgroup, task: Task) -> bool {
-    let key = cgroup.key();
-    let listed = lists_cgroup(key);
-    if listed && key.hierarchy != 0 {
-        join(task);
+    if everything() {
+        return true;
     }
-    listed || covers(task)
+    let key = cgroup.key();
+    let (process, bit) = (task.tgid(), in_hierarchy(key.hierarchy));
+    let before = reasons(process);
+    if lists_cgroup(key) {
+        put(process, before | bit);
+        return true;
+    }
+    // A process is where its first thread is.
+    if before & bit == 0 || task.tid() != process {
+        return covers(task);
+    }
+    if before == bit {
+        let _ = SCOPE_PROCESSES.remove(process);
+    } else {
+        put(process, before & !bit);
+    }
+    true
 }
 
 #[inline(always)]
-fn join(task: Task) {
-    if SCOPE_PROCESSES.insert(task.tgid(), 1, 0).is_err() {
+fn put(process: u32, why: u64) {
+    if SCOPE_PROCESSES.insert(process, why, 0).is_err() {
         emit::lost(Kind::Fork);
     }
 }

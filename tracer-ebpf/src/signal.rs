@@ -3,14 +3,18 @@
 use tracer_common::{
     event::{
         BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
-        TARGET_BLOCKED, TARGET_DYING, TARGET_TRACED, TARGET_UNKILLABLE, TARGET_WAITING, TO_THREAD,
+        TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED, TARGET_UNKILLABLE,
+        TARGET_WAITING, TO_THREAD,
     },
     signal::SignalSet,
 };
 
 use crate::{
     emit,
-    kernel::{Action, SIGNAL_GROUP_EXIT, SIGNAL_UNKILLABLE, Task, config, offset, read},
+    kernel::{
+        Action, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config, offset,
+        read,
+    },
     scope,
 };
 
@@ -20,6 +24,16 @@ const SEND_SIG_NOINFO: u64 = 0;
 const SEND_SIG_PRIV: u64 = 1;
 /// `si_code` of a signal from the kernel.
 const SI_KERNEL: i32 = 0x80;
+/// The codes below 1 that are no process's word (include/uapi/asm-generic/siginfo.h): a timer
+/// ran out, a message or input came, the C library's own work is done. Who runs then has
+/// nothing to do with it. A process that gives such a code to `rt_sigqueueinfo` is not told
+/// from the kernel.
+const SI_TIMER: i32 = -2;
+const SI_MESGQ: i32 = -3;
+const SI_ASYNCIO: i32 = -4;
+const SI_SIGIO: i32 = -5;
+const SI_DETHREAD: i32 = -7;
+const SI_ASYNCNL: i32 = -60;
 /// What every thread of a dying group is sent; it tells nothing that the cause didn't.
 const SIGKILL: u32 = 9;
 
@@ -38,15 +52,17 @@ fn sender(info: u64) -> Sender {
         SEND_SIG_PRIV => Sender { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
         info => {
             let code: i32 = read(info + offset!(siginfo_code));
-            // `SI_FROMUSER`: the kernel's own codes are positive.
-            if code > 0 {
-                return Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX };
-            }
-            Sender {
-                origin: Origin::User,
-                code,
-                pid: read(info + offset!(siginfo_pid)),
-                uid: read(info + offset!(siginfo_uid)),
+            match code {
+                1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
+                    Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
+                }
+                // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
+                _ => Sender {
+                    origin: Origin::User,
+                    code,
+                    pid: read(info + offset!(siginfo_pid)),
+                    uid: read(info + offset!(siginfo_uid)),
+                },
             }
         }
     }
@@ -96,6 +112,9 @@ fn group(record: &mut Generate, target: Task) {
         record.flags |= TARGET_DYING;
         record.group_exit_code = signals.group_exit_code();
     }
+    if group & SIGNAL_STOP_STOPPED != 0 {
+        record.flags |= TARGET_STOPPED;
+    }
     if group & SIGNAL_UNKILLABLE != 0 && record.disposition == DISPOSITION_DEFAULT {
         record.flags |= TARGET_UNKILLABLE;
     }
@@ -142,7 +161,15 @@ pub fn delivered(signal: u32, info: u64, action: u64) {
         signal,
         si_code: sender(info).code,
         disposition: action.disposition(),
-        reserved: 0,
+        flags: unkillable(task),
         sa_flags: action.flags,
     });
+}
+
+/// `TARGET_UNKILLABLE` if no default action ends the process that `task` belongs to.
+#[inline(always)]
+fn unkillable(task: Task) -> u32 {
+    let is_unkillable =
+        task.signal().is_some_and(|signals| signals.flags() & SIGNAL_UNKILLABLE != 0);
+    if is_unkillable { TARGET_UNKILLABLE } else { 0 }
 }

@@ -9,7 +9,7 @@ use tracer_common::{config::Call, event::Kind, signal::SignalSet};
 
 use crate::{
     disposition, emit,
-    entered::{self, Entered, Entry, recall, remember},
+    entered::{self, Entered, Entry, forget, recall, remember},
     kernel::{Task, config, read_user},
     notify::{self, Message, Payload, Space},
     scope,
@@ -38,55 +38,59 @@ fn returned(context: &TracePointContext) -> i64 {
 
 /// `rt_sigaction(signal, new, old, size)`
 #[inline(always)]
-pub fn enter_sigaction(context: &TracePointContext, _: Role) {
+pub fn enter_sigaction(context: &TracePointContext, role: Role) {
     let (signal, new) = (argument(context, 0), argument(context, 1));
     if new != 0 && config().dispositions.contains(signal as u32) {
-        remember(Call::Sigaction, [signal, 0, 0, 0, 0]);
+        remember(Call::Sigaction, role, [signal, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigaction(context: &TracePointContext, _: Role) {
-    if let Some(entered) = recall(Call::Sigaction)
-        && returned(context) == 0
-    {
-        disposition::set(entered.arguments[0] as u32);
+    if let Some(entered) = recall(Call::Sigaction) {
+        if returned(context) == 0 {
+            disposition::set(entered.arguments[0] as u32);
+        }
+        forget();
     }
 }
 
 /// `rt_sigprocmask(how, new, old, size)`
 #[inline(always)]
-pub fn enter_sigprocmask(context: &TracePointContext, _: Role) {
+pub fn enter_sigprocmask(context: &TracePointContext, role: Role) {
     if argument(context, 1) != 0 {
-        remember(Call::Sigprocmask, [Task::current().mask().0, 0, 0, 0, 0]);
+        remember(Call::Sigprocmask, role, [Task::current().mask().0, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_sigprocmask(context: &TracePointContext, _: Role) {
-    if let Some(entered) = recall(Call::Sigprocmask)
-        && returned(context) == 0
-    {
-        disposition::masked(SignalSet(entered.arguments[0]));
+    if let Some(entered) = recall(Call::Sigprocmask) {
+        if returned(context) == 0 {
+            disposition::masked(SignalSet(entered.arguments[0]));
+        }
+        forget();
     }
 }
 
 /// `signalfd4(fd, set, size, flags)` and `signalfd(fd, set, size)`
 #[inline(always)]
 pub fn enter_signalfd(context: &TracePointContext) {
-    remember(Call::Signalfd, [argument(context, 1), 0, 0, 0, 0]);
+    remember(Call::Signalfd, Role::Lead, [argument(context, 1), 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
 #[inline(always)]
 pub fn exit_signalfd(context: &TracePointContext) {
-    if let Some(entered) = recall(Call::Signalfd)
-        && returned(context) >= 0
-        && let Some(set) = read_user(entered.arguments[0])
-    {
-        disposition::signalfd(SignalSet(set));
+    if let Some(entered) = recall(Call::Signalfd) {
+        if returned(context) >= 0
+            && let Some(set) = read_user(entered.arguments[0])
+        {
+            disposition::signalfd(SignalSet(set));
+        }
+        forget();
     }
 }
 
@@ -94,7 +98,6 @@ pub fn exit_signalfd(context: &TracePointContext) {
 #[inline(always)]
 pub fn enter_sigtimedwait(context: &TracePointContext) {
     if let Some(set) = read_user(argument(context, 0)) {
-        remember(Call::Sigtimedwait, [0; 5]);
         disposition::waiting(SignalSet(set));
     }
 }
@@ -103,7 +106,7 @@ pub fn enter_sigtimedwait(context: &TracePointContext) {
 #[inline(always)]
 pub fn exit_sigtimedwait(context: &TracePointContext) {
     let result = returned(context);
-    if recall(Call::Sigtimedwait).is_some() && result > 0 {
+    if result > 0 {
         disposition::taken(result as u32);
     }
 }
@@ -121,18 +124,18 @@ fn enter_send(
     if !scope::covers_current() {
         return;
     }
-    let Some(address) = entered::new_destination(entry, role) else {
+    let Some(send) = entered::new_send(entry, role) else {
         return;
     };
     let Some(socket) = notify::socket_of(argument(context, 0)) else {
         return;
     };
-    if notify::peer_of(socket, address).is_none() {
+    if notify::peer_of(socket, &mut send.destination).is_none() {
         return;
     }
     let [first, second, third, fourth] = arguments();
-    remember(Call::Send, [first, second, third, fourth, entry as u64]);
-    entered::remember_destination(address);
+    send.arguments = [first, second, third, fourth, entry as u64];
+    entered::remember_send(role, send);
 }
 
 /// `write(fd, buffer, length)`
@@ -172,16 +175,15 @@ pub fn enter_sendmmsg(context: &TracePointContext, role: Role) {
 /// Leaving any of them.
 #[inline(always)]
 pub fn exit_send(context: &TracePointContext, role: Role) {
-    let Some(Entered { at_ns, arguments: [first, second, third, fourth, entry], .. }) =
-        recall(Call::Send)
-    else {
+    let Some(send) = recall(Call::Send) else {
         return;
     };
+    let Entered { at_ns, arguments: [first, second, third, fourth, entry], .. } = *send;
     let result = returned(context);
     if entry == Entry::Sendmsg as u64 {
-        sent_msghdr(at_ns, first, result, role);
+        sent_msghdr(send, first, result, role);
     } else if entry == Entry::Sendmmsg as u64 {
-        sent_msghdrs(at_ns, first, result, role);
+        sent_msghdrs(send, first, result, role);
     } else {
         let payload = if entry == Entry::Writev as u64 {
             Payload::Pieces(Space::User, first, second)
@@ -196,20 +198,20 @@ pub fn exit_send(context: &TracePointContext, role: Role) {
             control: 0,
             control_length: 0,
         };
-        sent(&message, third, fourth, role);
+        sent(send, &message, third, fourth, role);
     }
-    entered::forget_destination();
+    forget();
 }
 
 /// `sendmmsg` returns how many were sent, or the error of the first.
 #[inline(always)]
-fn sent_msghdrs(at_ns: u64, messages: u64, result: i64, role: Role) {
+fn sent_msghdrs(send: &Entered, messages: u64, result: i64, role: Role) {
     let count = if result < 0 { 1 } else { result as u64 };
     for index in 0..MAX_MESSAGES {
         if index >= count {
             break;
         }
-        sent_msghdr(at_ns, messages + index * MMSGHDR_LEN, result.min(0), role);
+        sent_msghdr(send, messages + index * MMSGHDR_LEN, result.min(0), role);
     }
     if count > MAX_MESSAGES {
         emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
@@ -218,7 +220,7 @@ fn sent_msghdrs(at_ns: u64, messages: u64, result: i64, role: Role) {
 
 /// A `struct msghdr` in user memory was sent.
 #[inline(always)]
-fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64, role: Role) {
+fn sent_msghdr(send: &Entered, msghdr: u64, result: i64, role: Role) {
     // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen
     let Some([name, name_length, pieces, count, control, control_length]) =
         read_user::<[u64; 6]>(msghdr)
@@ -226,7 +228,7 @@ fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64, role: Role) {
         return;
     };
     let message = Message {
-        at_ns,
+        at_ns: send.at_ns,
         result,
         payload: Payload::Pieces(Space::User, pieces, count),
         control_space: Space::User,
@@ -234,13 +236,13 @@ fn sent_msghdr(at_ns: u64, msghdr: u64, result: i64, role: Role) {
         control_length,
     };
     // `msg_namelen` is 32 bits wide; the rest of the word is padding.
-    sent(&message, name, name_length & 0xffff_ffff, role);
+    sent(send, &message, name, name_length & 0xffff_ffff, role);
 }
 
 /// A message was sent to the address given with it, else to the connected peer.
 #[inline(always)]
-fn sent(message: &Message, name: u64, name_length: u64, role: Role) {
-    let Some(address) = entered::recall_destination(role) else {
+fn sent(send: &Entered, message: &Message, name: u64, name_length: u64, role: Role) {
+    let Some(address) = entered::destination(send, role) else {
         return;
     };
     if name == 0 || notify::given_address(Space::User, name, name_length, address).is_some() {

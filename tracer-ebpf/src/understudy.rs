@@ -16,7 +16,7 @@ use core::ptr;
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::map,
-    maps::{LruHashMap, PerCpuArray},
+    maps::{Array, PerCpuArray},
 };
 use tracer_common::pairs::{PAIRS, Turns};
 
@@ -26,9 +26,21 @@ use crate::kernel::Task;
 #[map]
 static TURNS: PerCpuArray<Turns> = PerCpuArray::with_max_entries(PAIRS.len() as u32, 0);
 
-/// Threads whose event the lead has taken on, until the understudy has come by.
+/// Places for threads whose event the lead has taken on: a power of two.
+const PLACES: u32 = 8192;
+
+/// Threads whose event the lead has taken on, until the understudy has come by. Each has the
+/// place that its id gives, which it holds for microseconds: where two want one at a time, an
+/// event is told twice. What a thread leaves there as it ends, the next one there overwrites.
 #[map]
-static TAKEN: LruHashMap<u64, u8> = LruHashMap::with_max_entries(8192, 0);
+static TAKEN: Array<u64> = Array::with_max_entries(PLACES, 0);
+
+/// The current thread, and its place in [`TAKEN`].
+#[inline(always)]
+fn place() -> (u64, Option<*mut u64>) {
+    let thread = bpf_get_current_pid_tgid();
+    (thread, TAKEN.get_ptr_mut(thread as u32 % PLACES))
+}
 
 /// Which of the two a program has. The kernel calls those of a tracepoint in the order in
 /// which they were attached; those of a function in no order to rely on.
@@ -98,14 +110,30 @@ impl Role {
     /// The lead of a tracepoint takes the event on.
     #[inline(always)]
     pub fn take(self) {
-        if self == Self::Lead {
-            let _ = TAKEN.insert(bpf_get_current_pid_tgid(), 1, 0);
+        if self == Self::Lead
+            && let (thread, Some(place)) = place()
+        {
+            // SAFETY: a word of a map, which other threads write whole.
+            unsafe { ptr::write_volatile(place, thread) };
         }
     }
 
     /// Whether it is for the understudy of a tracepoint to do nothing: the lead has the event.
     #[inline(always)]
     pub fn is_taken(self) -> bool {
-        self == Self::Understudy && TAKEN.remove(bpf_get_current_pid_tgid()).is_ok()
+        let Self::Understudy = self else {
+            return false;
+        };
+        let (thread, Some(place)) = place() else {
+            return false;
+        };
+        // SAFETY: as in `take`.
+        unsafe {
+            let taken = ptr::read_volatile(place) == thread;
+            if taken {
+                ptr::write_volatile(place, 0);
+            }
+            taken
+        }
     }
 }

@@ -12,13 +12,13 @@ mod values;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
-    capture::{FailOn, Output, Signals, Until},
+    capture::{Output, Until},
     doctor::{Doctor, DoctorFormat},
     explain::Explain,
     lint::{Lint, LintFormat},
     report::Report,
-    run::{Run, Send, ServiceType, When},
-    trace::{Reload, Trace},
+    run::{Run, ServiceType},
+    trace::Trace,
 };
 
 /// Exit statuses, as `--help` lists them.
@@ -52,12 +52,12 @@ pub struct Cli {
     pub command: Command,
     /// Options that every command has.
     #[command(flatten)]
-    pub talk: Talk,
+    pub verbosity: Verbosity,
 }
 
 /// How much is said on stderr, and in what colours.
 #[derive(Clone, Debug, Args)]
-pub struct Talk {
+pub struct Verbosity {
     /// Say nothing on stderr but errors.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,

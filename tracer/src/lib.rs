@@ -13,5 +13,7 @@ pub mod observation;
 pub mod probe;
 pub mod report;
 pub mod rules;
+pub mod session;
 pub mod systemd;
+mod temporary;
 pub mod timeline;

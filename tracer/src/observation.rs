@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use tracer_common::signal::SignalSet;
 
 use crate::model::{
+    document::Owner,
     event::{Consumer, DispositionKind},
     signal::Signal,
     unit::{UnitFacts, UnitState},
@@ -245,6 +246,8 @@ pub struct UnitNews {
     pub invocation_id: Option<String>,
     /// Whether systemd's pids are those of a pid namespace of its own.
     pub own_pids: bool,
+    /// Whose it is.
+    pub owner: Option<Owner>,
 }
 
 /// What a process's environment says of systemd.
@@ -261,6 +264,7 @@ pub struct Environment {
 
 /// A signal at the moment it was generated.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Generate {
     /// Who sent it; `None` if the kernel made it.
     pub sender: Option<Task>,
@@ -322,4 +326,30 @@ pub struct Datagram {
     pub length: u32,
     /// 0, or the errno of the send.
     pub errno: i32,
+}
+
+/// The task a fact is about: of a fork the child, of a signal its target, of a message its
+/// sender.
+#[must_use]
+pub fn fact_task(fact: &Fact) -> Option<&Task> {
+    match fact {
+        Fact::Found { task, .. }
+        | Fact::CgroupAttach { task, .. }
+        | Fact::Exec { task, .. }
+        | Fact::Exit { task, .. }
+        | Fact::ThreadExit { task, .. }
+        | Fact::Deliver { task, .. }
+        | Fact::Disposition { task, .. }
+        | Fact::Mask { task, .. }
+        | Fact::Consume { task, .. }
+        | Fact::Taken { task, .. } => Some(task),
+        Fact::Fork { child, .. } => Some(child),
+        Fact::Generate(generate) => Some(&generate.target),
+        Fact::Notify(datagram) => Some(&datagram.sender),
+        Fact::CgroupPath { .. }
+        | Fact::CgroupGone { .. }
+        | Fact::Left { .. }
+        | Fact::Unit(_)
+        | Fact::Loss { .. } => None,
+    }
 }

@@ -302,3 +302,50 @@ fn ready_before_the_handler_is_an_error_of_its_own() {
     assert_eq!(ran.alerts(), ["ready-before-handler"]);
     assert_eq!(ran.status, Some(3));
 }
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn more_threads_that_send_at_one_time_than_there_is_room_for_are_counted_and_leave_nothing() {
+    // A first process has 4,200 threads in sends that can't go on, and is killed in them. Room
+    // is for 4,096. What says READY=1 afterwards finds room.
+    let program = Compiled::new(
+        "#include <pthread.h>\n#include <signal.h>\n#include <stdlib.h>\n#include <string.h>\n\
+         #include <sys/socket.h>\n#include <sys/un.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\
+         static struct sockaddr_un full = { .sun_family = AF_UNIX, .sun_path = \"\\0full-socket\" };\n\
+         static socklen_t length = sizeof(sa_family_t) + 12;\n\
+         static int s;\n\
+         static void *send_for_ever(void *x) {\n\
+           for (;;) sendto(s, \"x\", 1, 0, (struct sockaddr *)&full, length);\n\
+           return x;\n\
+         }\n\
+         static void many(void) {\n\
+           pthread_attr_t small; pthread_attr_init(&small); pthread_attr_setstacksize(&small, 16384);\n\
+           for (int i = 0; i < 4200; i++) {\n\
+             pthread_t t; if (pthread_create(&t, &small, send_for_ever, 0)) _exit(9);\n\
+           }\n\
+         }\n\
+         int main(void) {\n\
+           int receiver = socket(AF_UNIX, SOCK_DGRAM, 0);\n\
+           s = socket(AF_UNIX, SOCK_DGRAM, 0);\n\
+           if (bind(receiver, (struct sockaddr *)&full, length)) return 8;\n\
+           int begun[2]; char c;\n\
+           if (pipe(begun)) return 7;\n\
+           pid_t first = fork();\n\
+           if (first == 0) { many(); if (write(begun[1], \"x\", 1) != 1) _exit(6); pause(); }\n\
+           if (read(begun[0], &c, 1) != 1) return 5;\n\
+           sleep(2); kill(first, SIGKILL); waitpid(first, 0, 0);\n\
+           struct sockaddr_un manager = { .sun_family = AF_UNIX };\n\
+           strcpy(manager.sun_path, getenv(\"NOTIFY_SOCKET\"));\n\
+           const char *ready = \"READY=1\";\n\
+           sendto(s, ready, strlen(ready), 0, (struct sockaddr *)&manager, sizeof manager);\n\
+           usleep(200000); return 0;\n\
+         }",
+    );
+    let ran = run(
+        &["--until", "exit", "--timeout", "30s", "--buffer", "16384", "--type", "notify"],
+        &[&program.path()],
+    );
+    let losses = &ran.report["capture"]["losses"];
+    assert_eq!(losses["notify"], 104, "4,200 threads and room for 4,096: {losses}");
+    assert_eq!(message(&ran, "READY")["accepted"], true);
+}

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
 use container::{Container, Hierarchy};
-use serde_json::Value;
+use serde_json::{Value, json};
 use traces::{Trace, alerts, hups};
 
 /// Keeps the container until it is told that the test is over.
@@ -131,7 +131,11 @@ fn units_of_the_system_below_a_root_leave_out_their_namesakes_elsewhere() {
     for container in [one, other] {
         container.over();
     }
-    assert_eq!(everywhere["services"].as_array().unwrap().len(), 2, "{everywhere:#}");
+    let services = everywhere["services"].as_array().unwrap();
+    assert_eq!(services.len(), 2, "{everywhere:#}");
+    for service in services {
+        assert_eq!(service["owner"], json!({"kind": "container", "uid": 0}), "{service:#}");
+    }
     assert_eq!(traced["services"].as_array().unwrap().len(), 1, "{traced:#}");
     assert_eq!(traced["services"][0]["unit"]["source"], "dbus", "{traced:#}");
 }

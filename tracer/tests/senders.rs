@@ -183,3 +183,170 @@ fn what_waited_for_a_process_is_not_taken_by_the_next_one_under_its_pid() {
         .collect();
     assert_eq!(ends, [Some(3), Some(4)]);
 }
+
+/// A program that handles HUP and waits for one after `deed`, which has it sent.
+fn after(includes: &str, deed: &str) -> Ran {
+    let program = Compiled::new(&format!(
+        "#define _GNU_SOURCE\n\
+         #include <fcntl.h>\n#include <signal.h>\n#include <stdlib.h>\n#include <string.h>\n\
+         #include <sys/prctl.h>\n#include <sys/syscall.h>\n#include <sys/wait.h>\n\
+         #include <time.h>\n#include <unistd.h>\n{includes}\n\
+         static volatile sig_atomic_t came;\n\
+         static void on(int s) {{ (void)s; came = 1; }}\n\
+         int main(void) {{\n\
+           struct sigaction a = {{ .sa_handler = on }};\n\
+           sigaction(SIGHUP, &a, 0);\n\
+           {deed}\n\
+           for (int i = 0; !came && i < 100; i++) usleep(20000);\n\
+           return came ? 0 : 9;\n\
+         }}"
+    ));
+    let ran = program.run(&[]);
+    assert_eq!(ran.activation()["outcome"]["code"], 0, "a HUP came: {:#}", ran.activation());
+    assert_eq!(ran.hup(0), ("handler", "handled"));
+    ran
+}
+
+/// The HUP's `si_code`, if nobody is named as its sender.
+fn code_without_sender(ran: &Ran) -> Option<i64> {
+    let hup = ran.hups()[0];
+    assert!(hup["sender"].is_null(), "{hup}");
+    hup["si_code"].as_i64()
+}
+
+/// The HUP's `si_code`, if the service itself is named as its sender.
+fn code_from_itself(ran: &Ran) -> Option<i64> {
+    let hup = ran.hups()[0];
+    assert_eq!(&hup["sender"]["pid"], main_pid(ran), "{hup}");
+    hup["si_code"].as_i64()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_timer_that_runs_out_is_nobodys_signal() {
+    let ran = after(
+        "",
+        "struct sigevent e = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGHUP };\n\
+         timer_t t; timer_create(CLOCK_MONOTONIC, &e, &t);\n\
+         struct itimerspec when = { .it_value = { .tv_nsec = 100000000 } };\n\
+         timer_settime(t, 0, &when, 0);",
+    );
+    assert_eq!(code_without_sender(&ran), Some(-2), "SI_TIMER");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_message_in_a_queue_is_nobodys_signal() {
+    let ran = after(
+        "#include <mqueue.h>\n#include <stdio.h>",
+        "struct mq_attr size = { .mq_maxmsg = 1, .mq_msgsize = 8 };\n\
+         char name[64]; snprintf(name, sizeof name, \"/sigready-%d\", getpid());\n\
+         mqd_t q = mq_open(name, O_CREAT | O_RDWR, 0600, &size);\n\
+         if (q == (mqd_t)-1) return 8;\n\
+         mq_unlink(name);\n\
+         struct sigevent e = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGHUP };\n\
+         if (mq_notify(q, &e)) return 7;\n\
+         pid_t child = fork();\n\
+         if (child == 0) _exit(mq_send(q, \"x\", 1, 0) != 0);\n\
+         waitpid(child, 0, 0);",
+    );
+    assert_eq!(code_without_sender(&ran), Some(-3), "SI_MESGQ");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn input_on_a_descriptor_is_nobodys_signal() {
+    let ran = after(
+        "",
+        "int p[2]; if (pipe(p)) return 8;\n\
+         fcntl(p[0], F_SETOWN, getpid()); fcntl(p[0], F_SETSIG, SIGHUP);\n\
+         fcntl(p[0], F_SETFL, O_ASYNC);\n\
+         pid_t child = fork();\n\
+         if (child == 0) _exit(write(p[1], \"x\", 1) != 1);\n\
+         waitpid(child, 0, 0);",
+    );
+    assert_eq!(code_without_sender(&ran), Some(1), "POLL_IN");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_terminal_that_hangs_up_is_nobody() {
+    // The child leads a session on a terminal whose other end its parent closes.
+    let ran = after(
+        "#include <sys/ioctl.h>",
+        "int other = posix_openpt(O_RDWR | O_NOCTTY);\n\
+         grantpt(other); unlockpt(other);\n\
+         pid_t child = fork();\n\
+         if (child == 0) {\n\
+           setsid(); ioctl(open(ptsname(other), O_RDWR), TIOCSCTTY, 0); close(other);\n\
+           for (int i = 0; !came && i < 100; i++) usleep(20000);\n\
+           _exit(came ? 0 : 9);\n\
+         }\n\
+         usleep(300000); close(other);\n\
+         int status; waitpid(child, &status, 0);\n\
+         came = WIFEXITED(status) && WEXITSTATUS(status) == 0;",
+    );
+    assert_eq!(code_without_sender(&ran), Some(128), "SI_KERNEL");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_parent_that_dies_is_named_by_the_signal_its_child_asked_for() {
+    let ran = after(
+        "",
+        "int p[2]; if (pipe(p)) return 8;\n\
+         pid_t middle = fork();\n\
+         if (middle == 0) {\n\
+           if (fork() == 0) {\n\
+             prctl(PR_SET_PDEATHSIG, SIGHUP);\n\
+             if (write(p[1], \"x\", 1) != 1) _exit(7);\n\
+             for (int i = 0; !came && i < 100; i++) usleep(20000);\n\
+             if (write(p[1], came ? \"y\" : \"n\", 1) != 1) _exit(6);\n\
+             _exit(0);\n\
+           }\n\
+           pause(); _exit(0);\n\
+         }\n\
+         char c; if (read(p[0], &c, 1) != 1) return 5;\n\
+         kill(middle, SIGKILL); waitpid(middle, 0, 0);\n\
+         if (read(p[0], &c, 1) != 1) return 4;\n\
+         came = c == 'y';",
+    );
+    let hup = ran.hups()[0];
+    let exits = ran.events("exit");
+    let killed = exits.iter().find(|exit| exit["signal"] == "KILL").unwrap();
+    assert_eq!(hup["sender"]["pid"], killed["process"]["pid"], "{hup}");
+    assert_eq!(hup["si_code"], 0);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn whoever_queues_a_signal_is_named_but_not_where_the_code_is_that_of_a_timer() {
+    let queued = after("", "union sigval v = { 0 }; sigqueue(getpid(), SIGHUP, v);");
+    assert_eq!(code_from_itself(&queued), Some(-1), "SI_QUEUE");
+    let with_code = |code: &str| {
+        after(
+            "",
+            &format!(
+                "siginfo_t i; memset(&i, 0, sizeof i);\n\
+                 i.si_signo = SIGHUP; i.si_code = {code}; i.si_pid = 1;\n\
+                 syscall(SYS_rt_sigqueueinfo, getpid(), SIGHUP, &i);"
+            ),
+        )
+    };
+    assert_eq!(code_from_itself(&with_code("-42")), Some(-42), "no kernel gives that");
+    assert_eq!(code_without_sender(&with_code("SI_TIMER")), Some(-2));
+    assert_eq!(code_without_sender(&with_code("SI_KERNEL")), Some(128));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn whoever_sends_through_a_pidfd_or_to_a_thread_is_named() {
+    let pidfd = after(
+        "",
+        "int self = syscall(SYS_pidfd_open, getpid(), 0);\n\
+         syscall(SYS_pidfd_send_signal, self, SIGHUP, 0, 0);",
+    );
+    assert_eq!(code_from_itself(&pidfd), Some(0), "SI_USER");
+    let thread = after("", "syscall(SYS_tgkill, getpid(), gettid(), SIGHUP);");
+    assert_eq!(code_from_itself(&thread), Some(-6), "SI_TKILL");
+}

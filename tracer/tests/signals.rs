@@ -271,3 +271,21 @@ fn a_pid_in_its_own_namespace_is_told_beside_the_hosts() {
     assert_eq!(inner["process"]["ns_pid"], 1);
     assert_ne!(inner["process"]["pid"], 1);
 }
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn blocked_in_more_threads_than_are_looked_at_it_is_told_as_blocked() {
+    let program = Compiled::new(
+        "#include <pthread.h>\n#include <signal.h>\n#include <unistd.h>\n\
+         static void *wait_for_ever(void *x) { for (;;) pause(); return x; }\n\
+         int main(void) {\n\
+           sigset_t s; sigemptyset(&s); sigaddset(&s, SIGHUP);\n\
+           pthread_sigmask(SIG_BLOCK, &s, 0);\n\
+           for (int i = 0; i < 69; i++) { pthread_t t; pthread_create(&t, 0, wait_for_ever, 0); }\n\
+           sleep(1); _exit(0);\n\
+         }",
+    );
+    let ran = program.run(&["HUP@500ms"]);
+    assert_eq!(ran.hup(0), ("blocked", "pending"));
+    assert!(!ran.alerts().contains(&"reload-before-handler"), "{:?}", ran.alerts());
+}

@@ -9,7 +9,7 @@ use std::{path::Path, process::Command};
 
 use assert_cmd::cargo::cargo_bin;
 use container::{ANSWERING, Container, Hierarchy};
-use serde_json::Value;
+use serde_json::{Value, json};
 use traces::{Trace, alerts, hups};
 
 /// A user whose systemd runs, with a unit. Without logind, which would make the directory and
@@ -89,6 +89,7 @@ fn of_a_users_unit_the_users_systemd_tells_where_it_can_be_reached() {
     assert_eq!(start["outcome"]["signal"], "HUP", "{start:#}");
     assert_eq!(alerts(start), ["reload-before-handler"]);
     let service = traced.service("mine.service");
+    assert_eq!(service["owner"], json!({"kind": "user", "uid": 4711}), "{service:#}");
     let consequence = start["alerts"][0]["consequence"].as_str().unwrap();
     if let Some((restarted, linted)) = asked {
         let start = restarted.activations("mine.service").last().unwrap();

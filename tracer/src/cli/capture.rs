@@ -7,6 +7,7 @@ use sigready::{
     model::{document::Severity, signal::Signal},
     probe::backend,
     report::Format,
+    session::{self, Wanted},
 };
 
 use super::values::{buffer, signal};
@@ -46,11 +47,14 @@ pub struct Signals {
     pub backend: Backend,
 }
 
-impl Signals {
-    /// The reload signal where no unit has one of its own.
-    #[must_use]
-    pub fn reload(&self) -> Signal {
-        self.signal.unwrap_or(Signal::HUP)
+impl From<&Signals> for Wanted {
+    fn from(options: &Signals) -> Self {
+        Self {
+            signal: options.signal,
+            record: options.record.clone(),
+            buffer: options.buffer,
+            backend: options.backend.into(),
+        }
     }
 }
 
@@ -87,14 +91,20 @@ pub enum FailOn {
 }
 
 impl FailOn {
+    /// The least severity that counts, if any does.
+    #[must_use]
+    pub fn least(self) -> Option<Severity> {
+        match self {
+            Self::Warning => Some(Severity::Warning),
+            Self::Error => Some(Severity::Error),
+            Self::Never => None,
+        }
+    }
+
     /// Whether an alert of this severity counts.
     #[must_use]
     pub fn includes(self, severity: Severity) -> bool {
-        match self {
-            Self::Warning => true,
-            Self::Error => severity == Severity::Error,
-            Self::Never => false,
-        }
+        self.least().is_some_and(|least| severity >= least)
     }
 }
 
@@ -107,4 +117,16 @@ pub enum Until {
     Exit,
     /// An alert at or above --fail-on.
     Alert,
+}
+
+impl Until {
+    /// The same, with the alerts that count.
+    #[must_use]
+    pub fn counting(self, fail_on: FailOn) -> session::Until {
+        match self {
+            Self::Ready => session::Until::Ready,
+            Self::Exit => session::Until::Exit,
+            Self::Alert => session::Until::Alert(fail_on.least()),
+        }
+    }
 }

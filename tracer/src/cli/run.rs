@@ -1,21 +1,21 @@
 //! Options of `run`.
 
-use std::{ffi::OsString, str::FromStr, time::Duration};
+use std::{ffi::OsString, time::Duration};
 
 use clap::{Args, ValueEnum};
-use sigready::model::signal::{Signal, UnknownSignal};
+use sigready::session::Send;
 
 use super::{
     capture::{Output, Signals, Until},
-    values::duration,
+    values::{duration, send},
 };
 
 /// Shown below the options.
 pub(super) const EXAMPLES: &str = "\
 The command's own stdout and stderr are left alone: the report goes to stderr, or to
 --output. The command is started as systemd starts a service: in a session of its own,
-with all signals at their defaults and NOTIFY_SOCKET set. When the trace ends first,
-the command is sent SIGTERM.
+with all signals at their defaults, no ambient capabilities, and NOTIFY_SOCKET set. When
+the trace ends first, the command is sent SIGTERM.
 
 Examples:
   sigready run -- gunicorn app:app
@@ -34,7 +34,7 @@ pub struct Run {
     pub timeout: Duration,
     /// Send SIGNAL to the command at WHEN: a time after its exec (50ms), or at 'exec',
     /// 'handler' (installed for the reload signal) or 'ready' (repeatable).
-    #[arg(long, value_name = "SIGNAL@WHEN", value_parser = str::parse::<Send>)]
+    #[arg(long, value_name = "SIGNAL@WHEN", value_parser = send)]
     pub send: Vec<Send>,
     /// How systemd would start it: a 'notify' service has to send READY=1 and ends the
     /// trace with it; a 'simple' one has no notify socket and is traced until it exits.
@@ -43,7 +43,9 @@ pub struct Run {
     /// Whose notify messages count, as in the unit setting of that name.
     #[arg(long, value_enum, default_value_t = NotifyAccess::Main, value_name = "WHO")]
     pub notify_access: NotifyAccess,
-    /// Run the command as this user, with that user's groups.
+    /// Run the command as this user, with that user's groups. As under systemd, it gets an
+    /// environment of its own (PATH, HOME, LOGNAME, USER, SHELL and the locale), and no open
+    /// file but stdin, stdout and stderr.
     #[arg(short, long)]
     pub user: Option<String>,
     #[command(flatten)]
@@ -95,65 +97,5 @@ impl NotifyAccess {
             Self::Main => "main",
             Self::All => "all",
         }
-    }
-}
-
-/// A signal to send, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Send {
-    /// The signal.
-    pub signal: Signal,
-    /// When.
-    pub when: When,
-}
-
-/// A moment of a start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// This long after the exec.
-    After(Duration),
-    /// At the exec.
-    Exec,
-    /// When there is a handler for the reload signal.
-    Handler,
-    /// When READY=1 was sent.
-    Ready,
-}
-
-impl FromStr for Send {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (signal, when) = text
-            .split_once('@')
-            .ok_or("say SIGNAL@WHEN, such as HUP@50ms, HUP@exec, HUP@handler or HUP@ready")?;
-        let signal = signal.parse().map_err(|error: UnknownSignal| error.to_string())?;
-        let when = match when {
-            "exec" => When::Exec,
-            "handler" => When::Handler,
-            "ready" => When::Ready,
-            time => When::After(duration(time)?),
-        };
-        Ok(Self { signal, when })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_send_is_a_signal_at_a_moment() {
-        let send = "HUP@50ms".parse::<Send>().unwrap();
-        assert_eq!(send.when, When::After(Duration::from_millis(50)));
-        assert_eq!("usr1@ready".parse::<Send>().unwrap().when, When::Ready);
-    }
-
-    #[test]
-    fn a_send_that_says_neither_time_nor_moment_is_refused_with_what_to_write() {
-        for text in ["HUP", "HUP@", "HUP@soon", "HUP@-5s", "NOPE@1s", "@1s"] {
-            assert!(text.parse::<Send>().is_err(), "{text}");
-        }
-        assert!("HUP@soon".parse::<Send>().unwrap_err().contains("50ms"));
     }
 }

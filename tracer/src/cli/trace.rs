@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use sigready::session;
 
 use super::{
     capture::{Output, Signals, Until},
@@ -11,7 +12,8 @@ use super::{
 
 /// Shown below the options.
 pub(super) const EXAMPLES: &str = "\
-Ends with Ctrl-C, --duration or --until; the report is then written to stdout. Units in
+Ends with Ctrl-C, --duration or --until; the report is then written to stdout. A second
+Ctrl-C ends it at once. Units in
 containers are found by their cgroups, from outside.
 
 Examples:
@@ -22,6 +24,9 @@ Examples:
   sigready trace --pid 4711 --until exit
   sigready trace --all --duration 5m --format json --output boot.json";
 
+/// The highest process id there can be (`PID_MAX_LIMIT`).
+const MAX_PID: i64 = 4_194_304;
+
 /// Options of `trace`.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true)
@@ -31,7 +36,7 @@ pub struct Trace {
     #[arg(value_name = "UNIT")]
     pub units: Vec<String>,
     /// A process and what it starts (repeatable).
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=MAX_PID))]
     pub pid: Vec<u32>,
     /// Everything in a cgroup, by its path (repeatable).
     #[arg(long, value_name = "PATH")]
@@ -52,9 +57,15 @@ pub struct Trace {
     #[arg(long, value_enum, value_name = "HOW", requires = "restart",
         num_args = 0..=1, default_missing_value = "systemd")]
     pub reload_during_start: Option<Reload>,
+    /// Let any unit of that name count for --until, a user's too, and one that is only called
+    /// so. By default it is the host's that counts, and one in a container that root runs where
+    /// the host has none; the others are shown, with whose they are.
+    #[arg(long, requires = "units", conflicts_with_all = ["root", "user", "bus"])]
+    pub any: bool,
     /// Trace units of the system below this directory, such as a container's root, and ask
-    /// its systemd about them. By default units of that name in any system are traced, and
-    /// the systemd that keeps a unit's cgroup is found and asked.
+    /// its systemd about them, whoever runs it. By default units of that name in any system
+    /// are traced, and the systemd that keeps a unit's cgroup is found and asked, if it is the
+    /// host's, a user's, or that of a container that root runs.
     #[arg(long, value_name = "DIR", conflicts_with = "bus")]
     pub root: Option<PathBuf>,
     /// Trace units of this user's own systemd, by name or number.
@@ -82,4 +93,13 @@ pub enum Reload {
     Systemd,
     /// The reload signal to the main process, once it is there.
     Kill,
+}
+
+impl From<Reload> for session::Reload {
+    fn from(reload: Reload) -> Self {
+        match reload {
+            Reload::Systemd => Self::Systemd,
+            Reload::Kill => Self::Kill,
+        }
+    }
 }

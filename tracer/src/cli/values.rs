@@ -2,7 +2,10 @@
 
 use std::{str::FromStr as _, time::Duration};
 
-use sigready::model::signal::{Signal, UnknownSignal};
+use sigready::{
+    model::signal::{Signal, UnknownSignal},
+    session::{Moment, Send},
+};
 
 /// A signal's name or number.
 pub(super) fn signal(text: &str) -> Result<Signal, UnknownSignal> {
@@ -28,9 +31,40 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is not a time: write 50ms, 10s, 2m or '1m 30s'"))
 }
 
+/// A signal to send, and when.
+pub(super) fn send(text: &str) -> Result<Send, String> {
+    let (signal, when) = text
+        .split_once('@')
+        .ok_or("say SIGNAL@WHEN, such as HUP@50ms, HUP@exec, HUP@handler or HUP@ready")?;
+    let signal = signal.parse().map_err(|error: UnknownSignal| error.to_string())?;
+    let when = match when {
+        "exec" => Moment::Exec,
+        "handler" => Moment::Handler,
+        "ready" => Moment::Ready,
+        time => Moment::After(duration(time)?),
+    };
+    Ok(Send { signal, when })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_send_is_a_signal_at_a_moment() {
+        let at = |text| send(text).unwrap().when;
+        assert_eq!(at("HUP@50ms"), Moment::After(Duration::from_millis(50)));
+        assert_eq!(at("usr1@ready"), Moment::Ready);
+    }
+
+    #[test]
+    fn a_send_that_says_neither_time_nor_moment_is_refused_with_what_to_write() {
+        for text in ["HUP", "HUP@", "HUP@soon", "HUP@-5s", "NOPE@1s", "@1s", "RTMIN+4294967295@1s"]
+        {
+            assert!(send(text).is_err(), "{text}");
+        }
+        assert!(send("HUP@soon").unwrap_err().contains("50ms"));
+    }
 
     #[test]
     fn a_buffer_is_a_power_of_two() {

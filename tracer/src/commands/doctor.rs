@@ -18,7 +18,7 @@ use sigready::{
     },
 };
 
-use super::{Verdict, fault::Fault, output, talk::Talk};
+use super::{Verdict, fault::Fault, messages::Messages, output};
 use crate::cli::{Doctor, DoctorFormat};
 
 /// Bits of the capability sets (capabilities(7)).
@@ -76,14 +76,14 @@ impl Check {
 }
 
 /// Runs the command.
-pub fn run(options: &Doctor, talk: &Talk) -> Result<Verdict, Fault> {
+pub fn run(options: &Doctor, messages: &Messages) -> Result<Verdict, Fault> {
     let findings = examine();
     let text = match options.format {
         DoctorFormat::Json => {
             let json = serde_json::to_string_pretty(&findings).context("cannot write JSON")?;
             format!("{json}\n")
         }
-        DoctorFormat::Table => table(&findings, talk),
+        DoctorFormat::Table => table(&findings, messages),
     };
     output::print(&text, stdout().lock())?;
     if findings.works {
@@ -273,8 +273,8 @@ fn attachment(attached: &Attached) -> Check {
     )
 }
 
-fn table(findings: &Findings, talk: &Talk) -> String {
-    let style = talk.style(&stdout());
+fn table(findings: &Findings, messages: &Messages) -> String {
+    let style = messages.style(&stdout());
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)

@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, io};
 
+use sigready::session::BadRequest;
+
 /// A failure.
 #[derive(Debug)]
 pub enum Fault {
@@ -28,8 +30,17 @@ impl Fault {
     }
 }
 
+impl From<BadRequest> for Fault {
+    fn from(request: BadRequest) -> Self {
+        Self::usage(request)
+    }
+}
+
 impl From<anyhow::Error> for Fault {
     fn from(error: anyhow::Error) -> Self {
+        if let Some(request) = error.downcast_ref::<BadRequest>() {
+            return Self::usage(request);
+        }
         let closed = error
             .chain()
             .filter_map(|cause| cause.downcast_ref::<io::Error>())

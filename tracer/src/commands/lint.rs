@@ -17,11 +17,11 @@ use sigready::{
     systemd::unit_files::{self, Found, UnitFiles},
 };
 
-use super::{Verdict, fault::Fault, output, regular_file, talk::Talk, unit_names};
+use super::{Verdict, fault::Fault, messages::Messages, output, regular_file, unit_names};
 use crate::cli::{Lint, LintFormat};
 
 /// Runs the command.
-pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
+pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
     let files = files(options)?;
     let place = Place {
         directory: files.own_directory(),
@@ -41,13 +41,13 @@ pub fn run(options: &Lint, talk: &Talk) -> Result<Verdict, Fault> {
         Findings::of(units, &place)
     };
     let text = match options.format {
-        LintFormat::Table => table(&findings, talk.style(&stdout())),
+        LintFormat::Table => table(&findings, messages.style(&stdout())),
         LintFormat::Json => json(&findings).context("cannot write the findings as JSON")?,
     };
     match &options.output {
         Some(path) => {
             report::save(path, text.as_bytes())?;
-            talk.note(format_args!("report written to {}", path.display()));
+            messages.note(format_args!("report written to {}", path.display()));
         }
         None => output::print(&text, stdout().lock())?,
     }

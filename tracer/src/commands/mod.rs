@@ -1,26 +1,24 @@
 //! The commands, at the edge: arguments in, exit status out.
 
-mod capture;
-mod child;
 mod doctor;
 mod explain;
 mod fault;
 mod lint;
-mod notify_socket;
+mod messages;
 mod output;
-mod privileges;
 mod progress;
 mod regular_file;
 mod report;
 mod run;
-mod schedule;
-mod talk;
 mod trace;
 mod unit_names;
 
 use std::process::ExitCode;
 
-use self::talk::Talk;
+use anyhow::Context as _;
+use tokio::runtime::Runtime;
+
+use self::messages::Messages;
 use crate::cli::{Cli, Command};
 
 /// How a command that did its work ended.
@@ -34,21 +32,32 @@ enum Verdict {
 
 /// Runs the command and gives its exit status (see `sigready --help`).
 pub fn main(cli: &Cli) -> ExitCode {
-    let talk = Talk::new(&cli.talk);
+    // A write beyond the limit of a file's size is to fail and not to end the process.
+    // SAFETY: no handler is set. The command that `run` starts has every signal at its default.
+    unsafe { nix::libc::signal(nix::libc::SIGXFSZ, nix::libc::SIG_IGN) };
+    let messages = Messages::new(&cli.verbosity);
     let result = match &cli.command {
-        Command::Run(options) => run::run(options, &talk),
-        Command::Trace(options) => trace::run(options, &talk),
-        Command::Lint(options) => lint::run(options, &talk),
-        Command::Report(options) => report::run(options, &talk),
-        Command::Doctor(options) => doctor::run(options, &talk),
+        Command::Run(options) => run::run(options, &messages),
+        Command::Trace(options) => trace::run(options, &messages),
+        Command::Lint(options) => lint::run(options, &messages),
+        Command::Report(options) => report::run(options, &messages),
+        Command::Doctor(options) => doctor::run(options, &messages),
         Command::Explain(options) => explain::run(options),
     };
     match result {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Alerts) => ExitCode::from(3),
         Err(fault) => {
-            Talk::fault(&fault);
+            Messages::fault(&fault);
             ExitCode::from(fault.status())
         }
     }
+}
+
+/// The event loop of a session.
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
 }

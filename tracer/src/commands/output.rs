@@ -11,7 +11,7 @@ use sigready::{
     report::{self, Format, Style},
 };
 
-use super::{Verdict, fault::Fault, talk::Talk};
+use super::{Verdict, fault::Fault, messages::Messages};
 use crate::cli::Output;
 
 /// Writes the report to `--output` or to `stream`, and gives the verdict on it.
@@ -19,16 +19,16 @@ pub fn write(
     document: &Document,
     options: &Output,
     stream: impl IsTerminal + Write,
-    talk: &Talk,
+    messages: &Messages,
 ) -> Result<Verdict, Fault> {
     let format = options.format.unwrap_or_else(|| by_name(options.output.as_deref()));
     match &options.output {
         Some(path) => {
-            let style = Style { color: false, ..talk.style(&stream) };
+            let style = Style { color: false, ..messages.style(&stream) };
             report::save(path, report::render(document, format, style).as_bytes())?;
-            talk.note(format_args!("report written to {}", path.display()));
+            messages.note(format_args!("report written to {}", path.display()));
         }
-        None => print(&report::render(document, format, talk.style(&stream)), stream)?,
+        None => print(&report::render(document, format, messages.style(&stream)), stream)?,
     }
     Ok(verdict(document, options))
 }

@@ -1,45 +1,54 @@
-//! The line on a terminal that shows that a trace is alive.
+//! What a session says while it runs: notes, and the line on a terminal that shows that it is
+//! alive.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sigready::timeline::Progress;
+use sigready::{session::Observer, timeline::Progress};
 
-use super::talk::Talk;
+use super::messages::Messages;
 
-/// A line on stderr, gone when dropped.
-pub struct Line(ProgressBar);
+/// Notes, and a line on stderr that is gone when this is dropped.
+pub struct Line<'a> {
+    messages: &'a Messages,
+    bar: ProgressBar,
+}
 
-impl Line {
+impl<'a> Line<'a> {
     /// Shows a line that ends with how to end the trace, if one is welcome.
-    pub fn start(talk: &Talk, ending: &str) -> Self {
-        if !talk.shows_progress() {
-            return Self(ProgressBar::hidden());
+    pub fn start(messages: &'a Messages, ending: &str) -> Self {
+        if !messages.shows_progress() {
+            return Self { messages, bar: ProgressBar::hidden() };
         }
         let bar = ProgressBar::new_spinner();
         let style =
             ProgressStyle::with_template(&format!("{{spinner}} {{elapsed}} {{msg}}{ending}"));
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self { messages, bar }
+    }
+}
+
+impl Observer for Line<'_> {
+    fn note(&self, sentence: &dyn Display) {
+        self.bar.suspend(|| self.messages.note(sentence));
     }
 
-    /// Shows how far the trace has come.
-    pub fn show(&self, progress: &Progress) {
+    fn progress(&self, progress: &Progress) {
         let lost =
             if progress.lost > 0 { format!(", {} lost", progress.lost) } else { String::new() };
         let handler = if progress.handler { ", handler installed" } else { "" };
         let ready = if progress.ready { ", ready" } else { "" };
         let exited = if progress.exited { ", exited" } else { "" };
-        self.0.set_message(format!(
+        self.bar.set_message(format!(
             "{} starts, {} events{lost}{handler}{ready}{exited}",
             progress.activations, progress.events
         ));
     }
 }
 
-impl Drop for Line {
+impl Drop for Line<'_> {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }

@@ -8,18 +8,18 @@ use std::{
 use anyhow::Context as _;
 use sigready::report::read;
 
-use super::{Verdict, fault::Fault, output, regular_file, talk::Talk};
+use super::{Verdict, fault::Fault, messages::Messages, output, regular_file};
 use crate::cli::Report;
 
 /// The largest report that is read, bytes.
 const MAX_SIZE: u64 = 1 << 30;
 
 /// Runs the command.
-pub fn run(options: &Report, talk: &Talk) -> Result<Verdict, Fault> {
+pub fn run(options: &Report, messages: &Messages) -> Result<Verdict, Fault> {
     let bytes = bytes(&options.file)?;
     let document = read(&bytes)
         .map_err(|error| Fault::usage(format_args!("{}: {error}", options.file.display())))?;
-    output::write(&document, &options.output, stdout().lock(), talk)
+    output::write(&document, &options.output, stdout().lock(), messages)
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {

@@ -1,16 +1,23 @@
 //! The host's cgroup hierarchies: unified (v2), hybrid, or v1.
 
 use std::{
+    ffi::OsString,
     fs, io,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
+    str,
 };
 
 use anyhow::{Context as _, Result};
-use procfs::process::{MountInfo, Process};
+
+use super::read::bounded;
 
 /// How deep, and how many cgroups, a scan goes: more than any real host has.
 const MAX_CGROUPS: usize = 65_536;
+/// How much is read of `mountinfo`: some hundred thousand mounts.
+const MAX_MOUNTS: u64 = 1 << 26;
+/// How much is read of a process's `cgroup`: a line of a path for each hierarchy.
+const MAX_GROUPS: u64 = 1 << 20;
 
 /// Where the hierarchies are mounted, and what tells the kernel's apart.
 #[derive(Clone, Debug, Default)]
@@ -35,23 +42,22 @@ pub struct Cgroup {
 impl Hierarchies {
     /// Finds the mounted ones.
     pub fn find() -> Result<Self> {
-        let own = Process::myself().context("cannot read /proc/self: is /proc mounted?")?;
-        let mounts = own.mountinfo().context("cannot read /proc/self/mountinfo")?;
-        let at_root = |mount: &&MountInfo| mount.root == "/";
-        let unified = mounts.iter().filter(at_root).find(|m| m.fs_type == "cgroup2");
-        let systemd = mounts.iter().filter(at_root).find(|mount| {
-            mount.fs_type == "cgroup"
-                && mount.super_options.get("name").is_some_and(|n| n.as_deref() == Some("systemd"))
+        let mounts = bounded("/proc/self/mountinfo", MAX_MOUNTS)
+            .context("cannot read /proc/self/mountinfo: is /proc mounted?")?;
+        let mounts = || mounts.split(|byte| *byte == b'\n').filter_map(Mount::parse);
+        let unified = mounts().find(|mount| mount.kind == b"cgroup2");
+        let systemd = mounts().find(|mount| {
+            mount.kind == b"cgroup"
+                && mount.options.split(|byte| *byte == b',').any(|it| it == b"name=systemd")
         });
-        let id = own
-            .cgroups()
-            .context("cannot read /proc/self/cgroup")?
-            .into_iter()
-            .find(|group| group.controllers.iter().any(|name| name == "name=systemd"))
+        let groups =
+            bounded("/proc/self/cgroup", MAX_GROUPS).context("cannot read /proc/self/cgroup")?;
+        let id = groups_in(&groups)
+            .find(|group| group.controllers.split(|it| *it == b',').any(|it| it == b"name=systemd"))
             .map(|group| group.hierarchy);
         Ok(Self {
-            unified: unified.map(|mount| mount.mount_point.clone()),
-            systemd: systemd.map(|mount| mount.mount_point.clone()).zip(id),
+            unified: unified.map(|mount| mount.point),
+            systemd: systemd.map(|mount| mount.point).zip(id),
         })
     }
 
@@ -71,15 +77,81 @@ impl Hierarchies {
     /// The path of a process's cgroup: in systemd's v1 hierarchy where there is one
     /// and the process is in a unit there, else in the unified one.
     #[must_use]
-    pub fn path_of(&self, process: &Process) -> Option<String> {
-        let groups = process.cgroups().ok()?.0;
-        let of = |hierarchy: u32| {
-            groups.iter().find(|g| g.hierarchy == hierarchy).map(|g| g.pathname.clone())
-        };
-        let unified = of(0).filter(|path| path != "/");
-        let systemd = self.systemd.as_ref().and_then(|(_, id)| of(*id)).filter(|path| path != "/");
-        unified.or(systemd).or_else(|| Some("/".to_owned()))
+    pub fn path_of(&self, pid: u32) -> Option<String> {
+        let paths = self.paths_of(pid);
+        let first = paths.iter().position(|(_, path)| path != "/").unwrap_or(0);
+        paths.into_iter().nth(first).map(|(_, path)| path)
     }
+
+    /// The paths of a process's cgroups, each after its hierarchy: in the unified one (or
+    /// its root, where there is none), and in systemd's. Empty if the process is gone.
+    #[must_use]
+    pub fn paths_of(&self, pid: u32) -> Vec<(u32, String)> {
+        let Ok(bytes) = bounded(format!("/proc/{pid}/cgroup"), MAX_GROUPS) else {
+            return Vec::new();
+        };
+        let of = |hierarchy: u32| {
+            let group = groups_in(&bytes).find(|group| group.hierarchy == hierarchy);
+            group.map(|group| (hierarchy, String::from_utf8_lossy(group.path).into_owned()))
+        };
+        let unified = of(0).unwrap_or_else(|| (0, "/".to_owned()));
+        let systemd = self.systemd.as_ref().and_then(|(_, id)| of(*id));
+        [Some(unified), systemd].into_iter().flatten().collect()
+    }
+}
+
+/// A line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) whose root is that of the file
+/// system.
+struct Mount<'a> {
+    point: PathBuf,
+    kind: &'a [u8],
+    options: &'a [u8],
+}
+
+impl<'a> Mount<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (root, point) = (fields.nth(3)?, fields.next()?);
+        let mut last = fields.skip_while(|field| *field != b"-").skip(1);
+        let (kind, options) = (last.next()?, last.nth(1)?);
+        (root == b"/").then(|| Self { point: unescaped(point), kind, options })
+    }
+}
+
+/// A path in which the kernel has written white space and `\` as three octal digits each.
+fn unescaped(path: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|digits| str::from_utf8(digits).ok());
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) if *byte == b'\\' => {
+                bytes.push(code);
+                rest = &after[3..];
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+/// A line of `/proc/PID/cgroup` (cgroups(7)).
+struct Group<'a> {
+    hierarchy: u32,
+    controllers: &'a [u8],
+    path: &'a [u8],
+}
+
+fn groups_in(bytes: &[u8]) -> impl Iterator<Item = Group<'_>> {
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b':');
+        let hierarchy = str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        Some(Group { hierarchy, controllers: fields.next()?, path: fields.next()? })
+    })
 }
 
 fn walk(root: &Path, directory: &Path, hierarchy: u32, found: &mut Vec<Cgroup>) -> io::Result<()> {
@@ -99,4 +171,41 @@ fn walk(root: &Path, directory: &Path, hierarchy: u32, found: &mut Vec<Cgroup>) 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_mount_point_may_hold_spaces_and_bytes_that_are_no_text() {
+        let line = b"31 24 0:26 / /sys/fs/my\\040cg\\134\xff rw,nosuid shared:9 master:1 - cgroup none rw,xattr,name=systemd";
+        let mount = Mount::parse(line).unwrap();
+        assert_eq!(mount.point.as_os_str().as_bytes(), b"/sys/fs/my cg\\\xff");
+        assert_eq!((mount.kind, mount.options), (&b"cgroup"[..], &b"rw,xattr,name=systemd"[..]));
+        let below = b"31 24 0:26 /below /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+        assert!(Mount::parse(below).is_none(), "not the hierarchy's root");
+        assert!(Mount::parse(b"31 24 0:26 / /sys/fs/cgroup rw").is_none());
+    }
+
+    #[test]
+    fn a_cgroups_path_may_hold_colons_and_bytes_that_are_no_text() {
+        let groups: Vec<_> = groups_in(b"4:cpu,cpuacct:/a\n1:name=systemd:/b:c\n0::/d\xff\nx\n")
+            .map(|group| (group.hierarchy, group.controllers, group.path))
+            .collect();
+        let expected: [(u32, &[u8], &[u8]); 3] =
+            [(4, b"cpu,cpuacct", b"/a"), (1, b"name=systemd", b"/b:c"), (0, b"", b"/d\xff")];
+        assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn the_hosts_hierarchies_are_found_and_this_process_in_them() {
+        let hierarchies = Hierarchies::find().unwrap();
+        let own = hierarchies.path_of(std::process::id()).unwrap();
+        assert!(own.starts_with('/'), "{own}");
+        let scan = hierarchies.scan();
+        assert!(hierarchies.unified.is_none() || scan.iter().any(|it| it.hierarchy == 0));
+    }
 }

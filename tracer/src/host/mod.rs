@@ -1,6 +1,9 @@
 //! What the host says of itself without eBPF and without systemd: its clocks, its cgroups,
 //! its processes.
 
+pub mod bounded;
 pub mod cgroups;
 pub mod clock;
+pub mod namespaces;
 pub mod procfs;
+pub mod read;

@@ -1,129 +1,339 @@
-//! Processes that are there already, as /proc shows them.
+//! Processes that are there already, as /proc shows them (proc(5)).
+//!
+//! Names, paths and environments are bytes that their process chose: what is not UTF-8 in
+//! them is replaced, as in the kernel side's records. Every file is read to a limit.
 
-use std::path::Path;
+use std::{fs, path::Path, str, time::Duration};
 
-use procfs::process::{self, Process, Status};
 use tracer_common::signal::SignalSet;
 
 use crate::{
-    host::{cgroups::Hierarchies, clock},
+    host::{
+        bounded::{Bounded, Patience},
+        cgroups::Hierarchies,
+        clock,
+        read::bounded,
+    },
     observation::{Environment, Fact, Observation, ProcessId, State, TICK_NS, Task},
 };
 
 /// The parent of kernel threads.
-const KTHREADD: i32 = 2;
+const KTHREADD: u32 = 2;
+/// The most that `stat`, `status`, `children` and `cgroup` of a process can have, by far.
+const MAX_FILE: u64 = 1 << 20;
+/// How much of the list of a process's mappings is read.
+const MAX_MAPS: u64 = 16 << 20;
+/// How much of an environment is read: longer ones than a program is ever given by systemd.
+const MAX_ENVIRONMENT: u64 = 1 << 20;
+
+/// How long reading of one process may take, and of all.
+const READING: Patience =
+    Patience { each: Duration::from_millis(20), all: Duration::from_secs(3600) };
 
 /// Every process that is there, as observations of this moment, the oldest first: so
 /// parents come before their children.
 #[must_use]
 pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
-    let Ok(processes) = process::all_processes() else {
-        return Vec::new();
-    };
-    // By id and not opened, which could be more files than a process may have open.
-    let mut ids: Vec<(u64, i32)> = processes
-        .filter_map(|process| {
-            let stat = process.ok()?.stat().ok()?;
-            Some((stat.starttime, stat.pid))
-        })
-        .collect();
+    let mut ids: Vec<(u64, u32)> =
+        pids().into_iter().filter_map(|pid| Some((Stat::of(pid)?.start_ticks, pid))).collect();
     ids.sort_unstable();
-    ids.into_iter()
-        .filter_map(|(_, pid)| found(&Process::new(pid).ok()?, hierarchies))
+    let pids: Vec<u32> = ids.into_iter().map(|(_, pid)| pid).collect();
+    let theirs = hierarchies.clone();
+    // A page of an environment can be a file's that never comes: `access_remote_vm` waits for
+    // it. Nothing else that is read here waits for the process or for what it has mapped.
+    let read = move |pid| found(pid, &theirs, true);
+    let facts = Bounded::new("sigready-proc", read).ask(&pids, READING);
+    let plain = |pid| found(pid, hierarchies, false);
+    facts
+        .into_iter()
+        .zip(pids)
+        .filter_map(|(fact, pid)| fact.unwrap_or_else(|| plain(pid)))
         .map(|fact| Observation { at: clock::boot_ns(), fact })
         .collect()
 }
 
-/// Every process and its cgroup.
+/// A process's place in one hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The process.
+    pub pid: u32,
+    /// 0 for the unified hierarchy, else systemd's v1 hierarchy.
+    pub hierarchy: u32,
+    /// From the hierarchy's root.
+    pub path: String,
+}
+
+/// The cgroups of every process, in the unified hierarchy and in systemd's.
 #[must_use]
-pub fn cgroups(hierarchies: &Hierarchies) -> Vec<(u32, String)> {
-    let of = |process: Process| Some((process.pid as u32, hierarchies.path_of(&process)?));
-    process::all_processes()
-        .map(|processes| processes.flatten().filter_map(of).collect())
-        .unwrap_or_default()
+pub fn memberships(hierarchies: &Hierarchies) -> Vec<Membership> {
+    pids().into_iter().flat_map(|pid| memberships_of(pid, hierarchies)).collect()
+}
+
+/// Those of one process: none if it is gone.
+#[must_use]
+pub fn memberships_of(pid: u32, hierarchies: &Hierarchies) -> Vec<Membership> {
+    let of = |(hierarchy, path)| Membership { pid, hierarchy, path };
+    hierarchies.paths_of(pid).into_iter().map(of).collect()
 }
 
 /// How a process stands now; `None` if it is gone, or another has its pid.
 #[must_use]
 pub fn left(id: ProcessId) -> Option<Observation> {
-    let process = Process::new(id.pid as i32).ok()?;
-    if process.stat().ok()?.starttime != id.start_ticks {
-        return None;
-    }
-    let state = state(&process)?;
-    Some(Observation { at: clock::boot_ns(), fact: Fact::Left { id, state } })
+    let state = state_of(id.pid, &Status::of(id.pid)?);
+    // Read afterwards: had the pid been taken over before, this would show it.
+    has_started_at(id).then(|| Observation { at: clock::boot_ns(), fact: Fact::Left { id, state } })
 }
 
 /// The program a process runs now; `None` if that can't be told.
 #[must_use]
 pub fn exe(id: ProcessId) -> Option<String> {
-    let process = Process::new(id.pid as i32).ok()?;
-    let exe = process.exe().ok()?;
-    // Read after the link: had the pid been taken over before, this would show it.
-    (process.stat().ok()?.starttime == id.start_ticks).then(|| path_text(&exe))
+    let exe = link(id.pid)?;
+    has_started_at(id).then_some(exe)
 }
 
 /// Whether this very process is there, and no zombie.
 #[must_use]
 pub fn is_there(id: ProcessId) -> bool {
-    let stat = Process::new(id.pid as i32).and_then(|process| process.stat());
-    stat.is_ok_and(|stat| stat.starttime == id.start_ticks && stat.state != 'Z')
+    Stat::of(id.pid).is_some_and(|stat| stat.start_ticks == id.start_ticks && !stat.is_zombie())
+}
+
+/// The process that has this pid now.
+#[must_use]
+pub fn id(pid: u32) -> Option<ProcessId> {
+    Stat::of(pid).map(|stat| ProcessId { pid, start_ticks: stat.start_ticks })
+}
+
+/// Whether it is the init of a pid namespace below the host's.
+#[must_use]
+pub fn is_init(pid: u32) -> bool {
+    Status::of(pid).is_some_and(|status| status.ns_pid == 1 && pid != 1)
+}
+
+/// Whether a process has mapped a file of this name.
+#[must_use]
+pub fn has_mapped(pid: u32, name: &str) -> bool {
+    let maps = bounded(format!("/proc/{pid}/maps"), MAX_MAPS).unwrap_or_default();
+    let path = [b"/", name.as_bytes()].concat();
+    maps.split(|byte| *byte == b'\n').any(|line| line.ends_with(&path))
 }
 
 /// The name of a process that is there, unless it is a zombie.
 #[must_use]
 pub fn name(pid: u32) -> Option<String> {
-    let stat = Process::new(pid as i32).ok()?.stat().ok()?;
-    (stat.state != 'Z').then_some(stat.comm)
+    Stat::of(pid).filter(|stat| !stat.is_zombie()).map(|stat| stat.comm)
+}
+
+/// What an id stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A process that is no zombie.
+    Process,
+    /// A thread, but the first, of this process.
+    Thread {
+        /// Its thread group.
+        of: u32,
+    },
+    /// A thread of the kernel.
+    Kernel,
+    /// Nothing, or a zombie.
+    Nothing,
+}
+
+/// What this id stands for now. /proc has threads too, though it does not list them.
+#[must_use]
+pub fn kind(id: u32) -> Kind {
+    let (Some(status), Some(stat)) = (Status::of(id), Stat::of(id)) else {
+        return Kind::Nothing;
+    };
+    if status.tgid != id {
+        Kind::Thread { of: status.tgid }
+    } else if stat.is_zombie() {
+        Kind::Nothing
+    } else if id == KTHREADD || stat.parent == KTHREADD {
+        Kind::Kernel
+    } else {
+        Kind::Process
+    }
 }
 
 /// The children of a process.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
-    let of_thread = |task: process::Task| task.children().ok();
-    Process::new(pid as i32)
-        .and_then(|process| process.tasks())
-        .map(|tasks| tasks.flatten().filter_map(of_thread).flatten().collect())
-        .unwrap_or_default()
+    let of_thread = |thread: u32| {
+        let bytes = bounded(format!("/proc/{pid}/task/{thread}/children"), MAX_FILE).ok()?;
+        Some(bytes.split(u8::is_ascii_whitespace).filter_map(number).collect::<Vec<u32>>())
+    };
+    threads(pid).into_iter().filter_map(of_thread).flatten().collect()
 }
 
-fn path_text(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned()
+fn has_started_at(id: ProcessId) -> bool {
+    Stat::of(id.pid).is_some_and(|stat| stat.start_ticks == id.start_ticks)
 }
 
-fn found(process: &Process, hierarchies: &Hierarchies) -> Option<Fact> {
-    let stat = process.stat().ok()?;
-    if stat.ppid == KTHREADD || stat.pid == KTHREADD {
+fn pids() -> Vec<u32> {
+    numbers_in("/proc")
+}
+
+fn threads(pid: u32) -> Vec<u32> {
+    numbers_in(format!("/proc/{pid}/task"))
+}
+
+/// The entries of a directory that are numbers.
+fn numbers_in(directory: impl AsRef<Path>) -> Vec<u32> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// A decimal number.
+fn number<T: str::FromStr>(digits: &[u8]) -> Option<T> {
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Where `/proc/PID/exe` leads.
+fn link(pid: u32) -> Option<String> {
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let text = exe.to_string_lossy();
+    Some(text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned())
+}
+
+/// `/proc/PID/stat`, as far as it is of use.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    comm: String,
+    state: u8,
+    parent: u32,
+    threads: u32,
+    start_ticks: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        Self::parse(&bounded(format!("/proc/{pid}/stat"), MAX_FILE).ok()?)
+    }
+
+    /// The name stands in parentheses and may have some itself, and spaces and line ends.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let open = bytes.iter().position(|byte| *byte == b'(')?;
+        let close = bytes.iter().rposition(|byte| *byte == b')')?;
+        let comm = lossy(bytes.get(open + 1..close)?);
+        let rest: Vec<&[u8]> = bytes[close + 1..].trim_ascii().split(|it| *it == b' ').collect();
+        // Fields 3, 4, 20 and 22 of proc_pid_stat(5).
+        let field = |number: usize| rest.get(number - 3).copied();
+        Some(Self {
+            comm,
+            state: *field(3)?.first()?,
+            parent: number(field(4)?)?,
+            threads: number(field(20)?)?,
+            start_ticks: number(field(22)?)?,
+        })
+    }
+
+    /// Whether the process has ended. (A first thread that has, while others go on, is shown
+    /// as a zombie as well.)
+    fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
+    }
+}
+
+/// `/proc/PID/status`, as far as it is of use.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Status {
+    /// Of this thread.
+    state: u8,
+    tgid: u32,
+    uid: u32,
+    ns_pid: u32,
+    threads: u32,
+    pending: u64,
+    shared_pending: u64,
+    blocked: u64,
+    ignored: u64,
+    caught: u64,
+}
+
+impl Status {
+    fn of(pid: u32) -> Option<Self> {
+        Some(Self::parse(&bounded(format!("/proc/{pid}/status"), MAX_FILE).ok()?))
+    }
+
+    fn of_thread(pid: u32, thread: u32) -> Option<Self> {
+        let path = format!("/proc/{pid}/task/{thread}/status");
+        Some(Self::parse(&bounded(path, MAX_FILE).ok()?))
+    }
+
+    /// The kernel writes line ends in names as `\n`, so that each line is a field.
+    fn parse(bytes: &[u8]) -> Self {
+        let mut status = Self::default();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (key, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+            let mut words = value.split(u8::is_ascii_whitespace);
+            let mask = || {
+                let digits = str::from_utf8(value).ok();
+                digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
+            };
+            match key {
+                b"State" => status.state = value.first().copied().unwrap_or(0),
+                b"Tgid" => status.tgid = number(value).unwrap_or(0),
+                b"Uid" => status.uid = words.next().and_then(number).unwrap_or(u32::MAX),
+                b"NSpid" => status.ns_pid = words.next_back().and_then(number).unwrap_or(0),
+                b"Threads" => status.threads = number(value).unwrap_or(0),
+                b"SigPnd" => status.pending = mask(),
+                b"ShdPnd" => status.shared_pending = mask(),
+                b"SigBlk" => status.blocked = mask(),
+                b"SigIgn" => status.ignored = mask(),
+                b"SigCgt" => status.caught = mask(),
+                _ => {}
+            }
+        }
+        status
+    }
+
+    /// What the thread blocks: everything, once it has ended.
+    fn mask(&self) -> u64 {
+        if matches!(self.state, b'Z' | b'X') { u64::MAX } else { self.blocked }
+    }
+}
+
+fn found(pid: u32, hierarchies: &Hierarchies, environ: bool) -> Option<Fact> {
+    let stat = Stat::of(pid)?;
+    if stat.parent == KTHREADD || pid == KTHREADD {
         return None;
     }
-    let status = process.status().ok()?;
-    let cgroup = hierarchies.path_of(process);
+    let id = ProcessId { pid, start_ticks: stat.start_ticks };
+    let status = Status::of(pid)?;
+    let cgroup = hierarchies.path_of(pid);
     let in_unit = cgroup.as_ref().is_some_and(|path| path.contains(".service"));
-    Some(Fact::Found {
+    let fact = Fact::Found {
         task: Task {
-            id: ProcessId { pid: stat.pid as u32, start_ticks: stat.starttime },
-            tid: stat.pid as u32,
-            ns_pid: status.nspid.as_ref().and_then(|ids| ids.last()).map_or(0, |id| *id as u32),
-            uid: status.ruid,
-            start_ns: stat.starttime * TICK_NS,
+            id,
+            tid: pid,
+            ns_pid: status.ns_pid,
+            uid: status.uid,
+            start_ns: stat.start_ticks * TICK_NS,
             cgroup_id: 0,
             comm: stat.comm,
         },
-        parent: stat.ppid as u32,
-        exe: process.exe().ok().map(|exe| path_text(&exe)),
+        parent: stat.parent,
+        exe: link(pid),
         cgroup,
-        environment: if in_unit { environment(process) } else { Environment::default() },
-        state: state_of(process, &status),
-    })
+        environment: if in_unit && environ { environment(pid) } else { Environment::default() },
+        state: state_of(pid, &status),
+    };
+    has_started_at(id).then_some(fact)
 }
 
-fn environment(process: &Process) -> Environment {
-    let Ok(variables) = process.environ() else {
-        return Environment::default();
-    };
+fn environment(pid: u32) -> Environment {
+    let variables = bounded(format!("/proc/{pid}/environ"), MAX_ENVIRONMENT).unwrap_or_default();
     let value = |name: &str| {
-        variables.get(std::ffi::OsStr::new(name)).map(|value| value.to_string_lossy().into_owned())
+        variables
+            .split(|byte| *byte == 0)
+            .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+            .map(lossy)
     };
     Environment {
         invocation_id: value("INVOCATION_ID"),
@@ -132,24 +342,163 @@ fn environment(process: &Process) -> Environment {
     }
 }
 
-fn state(process: &Process) -> Option<State> {
-    Some(state_of(process, &process.status().ok()?))
-}
-
-fn state_of(process: &Process, status: &Status) -> State {
-    let mut blocked = status.sigblk;
+fn state_of(pid: u32, status: &Status) -> State {
+    let mut blocked = status.mask();
     // `SigBlk` is the first thread's; what is blocked must be so in all of them.
     if blocked != 0 && status.threads > 1 {
-        for thread in process.tasks().into_iter().flatten().flatten() {
-            if let Ok(status) = thread.status() {
-                blocked &= status.sigblk;
-            }
+        for thread in threads(pid) {
+            blocked &= Status::of_thread(pid, thread).map_or(u64::MAX, |status| status.mask());
         }
     }
     State {
-        ignored: SignalSet(status.sigign),
-        caught: SignalSet(status.sigcgt),
+        ignored: SignalSet(status.ignored),
+        caught: SignalSet(status.caught),
         blocked: SignalSet(blocked),
-        pending: SignalSet(status.sigpnd | status.shdpnd),
+        pending: SignalSet(status.pending | status.shared_pending),
+        ..State::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        ffi::OsStr,
+        os::unix::ffi::OsStrExt as _,
+        process::{Child, Command},
+        sync::mpsc,
+        thread,
+    };
+
+    use nix::sys::signal::{SigSet, Signal as NixSignal};
+
+    use super::*;
+
+    fn id_of(child: &Child) -> ProcessId {
+        ProcessId { pid: child.id(), start_ticks: Stat::of(child.id()).unwrap().start_ticks }
+    }
+
+    #[test]
+    fn a_name_may_hold_parentheses_spaces_line_ends_and_half_a_letter() {
+        let rest = b" S 17 1 1 0 -1 4194304 9 0 0 0 1 2 0 0 20 0 3 0 98765 1 2\n";
+        for name in [&b"cat"[..], b"a) R 1 (b", b") S 2", b"x\ny", b"", b"xxxxxxxxxxxxxx\xc3"] {
+            let line = [b"4711 (", name, b")", rest].concat();
+            let stat = Stat::parse(&line).unwrap();
+            assert_eq!(stat.comm, lossy(name));
+            assert_eq!((stat.state, stat.parent), (b'S', 17));
+            assert_eq!((stat.threads, stat.start_ticks), (3, 98765));
+        }
+        for cut in [&b""[..], b"1", b"1 (cat", b"1 (cat)", b"1 (cat) S 17 1 1", b"1 )cat( S"] {
+            assert_eq!(Stat::parse(cut), None);
+        }
+    }
+
+    #[test]
+    fn the_fields_of_a_status_are_told_from_a_name_that_looks_like_one() {
+        let text = b"Name:\tUid:\\nSigBlk:\t1\xff\nState:\tR (running)\nTgid:\t4\n\
+            Uid:\t33\t0\t0\t0\nNSpid:\t812\t5\nThreads:\t2\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
+            SigBlk:\t8000000000000004\nSigIgn:\t0000000000000008\nSigCgt:\t0000000000000010\n";
+        let expected = Status {
+            state: b'R',
+            tgid: 4,
+            uid: 33,
+            ns_pid: 5,
+            threads: 2,
+            pending: 1,
+            shared_pending: 2,
+            blocked: 0x8000_0000_0000_0004,
+            ignored: 8,
+            caught: 16,
+        };
+        assert_eq!(Status::parse(text), expected);
+    }
+
+    #[test]
+    fn a_process_whose_name_and_path_are_not_utf_8_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join(OsStr::from_bytes(b"xxxxxxxxxxxxxx\xc3\xbc\xff"));
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = Command::new(&program).arg("60").spawn().unwrap();
+        // The spawn is over once the program has been executed.
+        assert_eq!(name(child.id()).as_deref(), Some("xxxxxxxxxxxxxx\u{fffd}"));
+        assert!(exe(id_of(&child)).unwrap().ends_with("/xxxxxxxxxxxxxx\u{fc}\u{fffd}"));
+        let facts = snapshot(&Hierarchies::default());
+        let is_it = |it: &&Observation| matches!(&it.fact, Fact::Found { task, .. } if task.id.pid == child.id());
+        assert_eq!(facts.iter().filter(is_it).count(), 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_zombie_is_not_there_and_another_start_is_another_process() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let id = id_of(&child);
+        let other = ProcessId { start_ticks: id.start_ticks + 1, ..id };
+        assert!(is_there(id) && !is_there(other));
+        assert!(exe(id).is_some() && exe(other).is_none());
+        assert!(left(id).is_some() && left(other).is_none());
+        assert_eq!(name(id.pid).as_deref(), Some("sleep"));
+        child.kill().unwrap();
+        while Stat::of(id.pid).unwrap().state != b'Z' {
+            thread::yield_now();
+        }
+        assert!(!is_there(id) && name(id.pid).is_none());
+        child.wait().unwrap();
+        assert!(left(id).is_none() && exe(id).is_none());
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_has_ended_is_there() {
+        let ended =
+            Stat { comm: String::new(), state: b'Z', parent: 1, threads: 1, start_ticks: 1 };
+        assert!(ended.is_zombie());
+        assert!(!Stat { threads: 2, ..ended }.is_zombie());
+    }
+
+    #[test]
+    fn what_is_blocked_is_so_in_every_thread() {
+        let (usr1, usr2) = (SigSet::from(NixSignal::SIGUSR1), SigSet::from(NixSignal::SIGUSR2));
+        let own = std::process::id();
+        let (here, begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let blocks_both = thread::spawn(move || {
+            usr1.thread_block().unwrap();
+            usr2.thread_block().unwrap();
+            here.send(Status::of_thread(own, nix::unistd::gettid().as_raw().cast_unsigned()))
+                .unwrap();
+            let _ = ended.recv();
+        });
+        let thread = begun.recv().unwrap().unwrap();
+        let first_blocks_one = Status { blocked: 1 << 9, threads: 2, ..Status::default() };
+        assert_eq!(thread.mask() & 0xa00, 0xa00, "USR1 is 10 and USR2 12");
+        // The other threads of these tests block neither.
+        assert_eq!(state_of(own, &first_blocks_one).blocked, SignalSet::EMPTY);
+        let alone = Status { threads: 1, ..first_blocks_one };
+        assert_eq!(state_of(own, &alone).blocked, SignalSet(1 << 9));
+        let dead = Status { state: b'Z', ..Status::default() };
+        assert_eq!(dead.mask(), u64::MAX, "a thread that has ended takes no signal");
+        drop(end);
+        blocks_both.join().unwrap();
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let child = Command::new("/bin/sleep")
+            .arg("60")
+            .env_clear()
+            .env("INVOCATION_ID", OsStr::from_bytes(b"0\xff"))
+            .env("XINVOCATION_ID", "1")
+            .env("SERVICE_RESULT", "")
+            .spawn();
+        let mut child = child.unwrap();
+        // Its environment is set up after the exec lets its parent go on (`begin_new_exec`).
+        let environ = format!("/proc/{}/environ", child.id());
+        while fs::read(&environ).unwrap().is_empty() {
+            thread::yield_now();
+        }
+        let found = environment(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.invocation_id.as_deref(), Some("0\u{fffd}"));
+        assert_eq!((found.notify_socket, found.control), (None, true));
     }
 }

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::model::{
-    event::{Event, ProcessRef},
+    event::{Event, Fate, ProcessRef},
     signal::Signal,
     unit::{UnitFacts, UnitState},
 };
@@ -83,7 +83,12 @@ pub struct Capture {
     /// The same by kind; kinds that lost none are absent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub losses: BTreeMap<String, u64>,
-    /// Whether nothing is missing: no losses and no service that was joined late.
+    /// Services that are not in this document: their starts were over, and others needed the
+    /// room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub services_left_out: u64,
+    /// Whether nothing is missing: no losses, nothing left out and no service that was joined
+    /// late.
     pub complete: bool,
 }
 
@@ -129,10 +134,16 @@ pub struct Service {
     /// Why they are unknown, or were read in another way than from systemd itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit_problem: Option<String>,
+    /// Whose the unit is; absent where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// The reload signal that the timelines below are drawn for, where that is not the
     /// capture's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
+    /// Earlier starts that are not here, as there were too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub starts_left_out: u64,
     /// Its starts, oldest first.
     pub activations: Vec<Activation>,
 }
@@ -142,6 +153,45 @@ impl Service {
     #[must_use]
     pub fn joined_late(&self) -> bool {
         self.activations.last().is_some_and(|start| start.joined_ns.is_some())
+    }
+}
+
+/// Whose a unit is, by the owners of the cgroups above its own and the systemd that keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Owner {
+    /// The host's systemd keeps it.
+    Host,
+    /// The systemd of a container keeps it.
+    Container {
+        /// Who runs the container: 0 for root.
+        uid: u32,
+    },
+    /// A user's own systemd keeps it.
+    User {
+        /// The user.
+        uid: u32,
+    },
+    /// No systemd that root runs, or that was asked for, keeps a unit there: whoever made the
+    /// cgroup gave it the name.
+    Claimed {
+        /// The user it belongs to.
+        uid: u32,
+    },
+    /// Root made the cgroup, and no systemd keeps it.
+    Unmanaged,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => write!(f, "of the host"),
+            Self::Container { uid: 0 } => write!(f, "of a container"),
+            Self::Container { uid } => write!(f, "of a container that uid {uid} runs"),
+            Self::User { uid } => write!(f, "of uid {uid}"),
+            Self::Claimed { uid } => write!(f, "claimed by uid {uid}"),
+            Self::Unmanaged => write!(f, "kept by no systemd"),
+        }
     }
 }
 
@@ -181,9 +231,16 @@ pub struct Activation {
     pub exposure: Vec<Exposure>,
     /// Everything seen, in order of time.
     pub events: Vec<Event>,
-    /// Events left out because the timeline had become too long.
+    /// Events left out because there were too many. What decides a verdict is never left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted: u64,
+    /// The same, counted by what they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// Processes, signals and changes of dispositions that could not be followed because there
+    /// were too many at a time. A verdict may depend on them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unfollowed: u64,
     /// What the rules found, in order of time.
     pub alerts: Vec<Alert>,
     /// How it was at the end of the capture.
@@ -196,6 +253,25 @@ pub struct Activation {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+/// Events of one kind that were left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeftOut {
+    /// The `kind` of the events.
+    pub kind: String,
+    /// The signal that they are about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
+    /// What became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
+    /// The name of the process that sent it; absent if the kernel did, or if there were too
+    /// many to be told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+    /// How many.
+    pub count: u64,
 }
 
 /// When the steps of a start happened, ns on the activation's timeline; null if not seen.

@@ -173,6 +173,13 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// The exit code of a program that its runtime has shut down on `signal`; `None` where it
+    /// dies of the signal itself. (`java.lang.Terminator`: 128 and the signal's number.)
+    #[must_use]
+    pub fn exit_code(self, signal: Signal) -> Option<u8> {
+        (self == Self::Jvm).then(|| 128 + signal.number() as u8)
+    }
+
     /// Whether the signal surely ends the program.
     #[must_use]
     pub fn kills(self) -> bool {
@@ -228,6 +235,27 @@ pub enum Fate {
     Coalesced,
     /// The kernel had no room for it, or the process died of something else first.
     Dropped,
+    /// Its default action stopped the process, as TSTP does.
+    Stopped,
+}
+
+impl Fate {
+    /// Every fate, in the order of their numbers.
+    const ALL: [Self; 7] = [
+        Self::Killed,
+        Self::Handled,
+        Self::Ignored,
+        Self::Pending,
+        Self::Coalesced,
+        Self::Dropped,
+        Self::Stopped,
+    ];
+
+    /// The one that `as u8` gives this number for.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
 }
 
 /// A datagram sent to a notify socket.
@@ -248,9 +276,24 @@ pub struct NotifyMessage {
     pub result: i32,
     /// Whether systemd would act on it; null where the unit's settings are unknown.
     pub accepted: Option<bool>,
-    /// Why not, or what is wrong with it.
+    /// What refused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+    /// Why it was refused, or what is doubtful about it, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// What refused a notify message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The kernel: the send failed.
+    Send,
+    /// systemd, as it can't be parsed.
+    Malformed,
+    /// systemd, as `NotifyAccess=` does not admit its sender.
+    NotifyAccess,
 }
 
 impl NotifyMessage {

@@ -1,7 +1,9 @@
 //! The exported document and the words it is made of. No I/O, and no analysis: everything
 //! else may stand on this, and this stands on nothing.
 
+pub mod disposition;
 pub mod document;
 pub mod event;
 pub mod signal;
+pub mod text;
 pub mod unit;

@@ -38,10 +38,60 @@ impl Signal {
         self.0
     }
 
+    /// What the kernel does on it where the process has said nothing else (`signal(7)`,
+    /// `sig_kernel_ignore` and its like in include/linux/signal.h).
+    #[must_use]
+    pub fn default_action(self) -> DefaultAction {
+        use NixSignal as S;
+        // What nix has no name for is a real-time signal, which terminates.
+        let Ok(signal) = NixSignal::try_from(self.0 as i32) else {
+            return DefaultAction::Terminate;
+        };
+        match signal {
+            S::SIGCHLD | S::SIGURG | S::SIGWINCH => DefaultAction::Ignore,
+            S::SIGCONT => DefaultAction::Continue,
+            S::SIGSTOP | S::SIGTSTP | S::SIGTTIN | S::SIGTTOU => DefaultAction::Stop,
+            S::SIGQUIT
+            | S::SIGILL
+            | S::SIGTRAP
+            | S::SIGABRT
+            | S::SIGBUS
+            | S::SIGFPE
+            | S::SIGSEGV
+            | S::SIGXCPU
+            | S::SIGXFSZ
+            | S::SIGSYS => DefaultAction::Dump,
+            _ => DefaultAction::Terminate,
+        }
+    }
+
     /// The set of this signal alone.
     #[must_use]
     pub fn set(self) -> SignalSet {
         SignalSet::of(self.0)
+    }
+}
+
+/// What the kernel does on a signal by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultAction {
+    /// Nothing.
+    Ignore,
+    /// Nothing, but a stopped process goes on.
+    Continue,
+    /// The process stops.
+    Stop,
+    /// The process ends.
+    Terminate,
+    /// The process ends and dumps core.
+    Dump,
+}
+
+impl DefaultAction {
+    /// Whether it ends the process.
+    #[must_use]
+    pub fn is_fatal(self) -> bool {
+        matches!(self, Self::Terminate | Self::Dump)
     }
 }
 
@@ -62,7 +112,7 @@ impl FromStr for Signal {
         let number = if let Ok(number) = name.parse::<u32>() {
             number
         } else if let Some(rest) = name.strip_prefix("RTMIN") {
-            RTMIN + offset(rest, '+').ok_or_else(unknown)?
+            offset(rest, '+').and_then(|more| RTMIN.checked_add(more)).ok_or_else(unknown)?
         } else if let Some(rest) = name.strip_prefix("RTMAX") {
             MAX_SIGNAL
                 .checked_sub(offset(rest, '-').ok_or_else(unknown)?)
@@ -140,6 +190,20 @@ mod tests {
             assert_eq!(text.parse::<Signal>().unwrap(), Signal::HUP);
         }
         assert_eq!("RTMAX-1".parse::<Signal>().unwrap().number(), 63);
+    }
+
+    #[test]
+    fn every_signal_has_the_default_action_of_the_manual_page() {
+        let of = |action| {
+            let signals = (1..=MAX_SIGNAL).filter_map(Signal::from_number);
+            let numbers = signals.filter(|it| it.default_action() == action).map(Signal::number);
+            numbers.collect::<Vec<_>>()
+        };
+        assert_eq!(of(DefaultAction::Ignore), [17, 23, 28]);
+        assert_eq!(of(DefaultAction::Continue), [18]);
+        assert_eq!(of(DefaultAction::Stop), [19, 20, 21, 22]);
+        assert_eq!(of(DefaultAction::Dump), [3, 4, 5, 6, 7, 8, 11, 24, 25, 31]);
+        assert_eq!(of(DefaultAction::Terminate).len(), 64 - 3 - 1 - 4 - 10);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! Nothing is pinned: the kernel detaches every program when this process ends,
 //! however it ends.
 
+use std::thread;
+
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, Endianness,
-    programs::{BtfTracePoint, FEntry, FExit, ProgramError, ProgramInfo, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, ProgramInfo, TracePoint},
 };
 use tracer_common::{
     config::{Call, Config, SCOPE_ALL, SCOPE_LISTED},
@@ -72,6 +74,28 @@ pub struct Attached {
     pub fallbacks: Vec<Fallback>,
     /// Members this kernel doesn't have.
     pub missing: Vec<Missing>,
+}
+
+impl Attached {
+    /// Takes everything out of the kernel. Programs are detached side by side: each waits for
+    /// a grace period of the kernel's, which they can share.
+    pub fn detach(mut self) {
+        // One that was never loaded refuses.
+        let unload = |program: &mut Program| match program {
+            Program::BtfTracePoint(program) => program.unload(),
+            Program::FEntry(program) => program.unload(),
+            Program::FExit(program) => program.unload(),
+            Program::TracePoint(program) => program.unload(),
+            // There is no other kind, and what is left goes with this.
+            _ => Ok(()),
+        };
+        thread::scope(|scope| {
+            for (_, program) in self.ebpf.programs_mut() {
+                // Where no thread can be started, they go with this, one after the other.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || unload(program).is_ok());
+            }
+        });
+    }
 }
 
 /// Loads and attaches everything.
@@ -291,7 +315,7 @@ fn attach_syscall(
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
     ebpf.program_mut(name)
         .with_context(|| format!("the built-in eBPF object has no program '{name}'"))?

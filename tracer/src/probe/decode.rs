@@ -1,7 +1,10 @@
 //! From the kernel side's records to observations.
 
 use bytemuck::{AnyBitPattern, pod_read_unaligned};
-use tracer_common::event::{self as wire, Kind};
+use tracer_common::{
+    event::{self as wire, Kind},
+    signal::SignalSet,
+};
 
 use crate::{
     model::{
@@ -16,6 +19,43 @@ use crate::{
 
 /// `SA_RESETHAND` (the same number on every architecture Linux has).
 const SA_RESETHAND: u64 = 0x8000_0000;
+
+/// The signal was queued (include/trace/events/signal.h).
+const TRACE_SIGNAL_DELIVERED: u32 = 0;
+
+/// Signals whose default action is another than to end the process without a core dump:
+/// `SIG_KERNEL_COREDUMP_MASK`, `SIG_KERNEL_IGNORE_MASK` and `SIG_KERNEL_STOP_MASK`
+/// (include/linux/signal.h).
+const NOT_ENDING_AT_ONCE: SignalSet = {
+    use nix::libc as c;
+    let signals = [
+        c::SIGQUIT,
+        c::SIGILL,
+        c::SIGTRAP,
+        c::SIGABRT,
+        c::SIGFPE,
+        c::SIGSEGV,
+        c::SIGBUS,
+        c::SIGSYS,
+        c::SIGXCPU,
+        c::SIGXFSZ,
+        c::SIGCONT,
+        c::SIGCHLD,
+        c::SIGWINCH,
+        c::SIGURG,
+        c::SIGSTOP,
+        c::SIGTSTP,
+        c::SIGTTIN,
+        c::SIGTTOU,
+    ];
+    let mut set = SignalSet::EMPTY;
+    let mut index = 0;
+    while index < signals.len() {
+        set = set.union(SignalSet::of(signals[index] as u32));
+        index += 1;
+    }
+    set
+};
 
 /// A record that makes no sense: the kernel side and this side differ.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +74,12 @@ pub fn decode(bytes: &[u8], systemd_hierarchy: Option<u32>) -> Result<Observatio
     let kind =
         bytes.get(..4).and_then(|kind| kind.try_into().ok()).map_or(u32::MAX, u32::from_ne_bytes);
     observation(kind, bytes, systemd_hierarchy).ok_or(BadRecord { kind, length: bytes.len() })
+}
+
+/// What every record begins with.
+#[must_use]
+pub fn header(bytes: &[u8]) -> Option<wire::Header> {
+    prefix(bytes)
 }
 
 /// The name of the file an exec loaded, symbolic links resolved.
@@ -57,6 +103,7 @@ fn observation(kind: u32, bytes: &[u8], systemd_hierarchy: Option<u32>) -> Optio
         Kind::Consume => consume(&prefix(bytes)?)?,
         Kind::Notify => notify(bytes)?,
         Kind::Cgroup => cgroup(&prefix(bytes)?, systemd_hierarchy),
+        Kind::ThreadExit => thread_exit(&prefix(bytes)?),
     };
     Some(Observation { at: header.at_ns, fact })
 }
@@ -87,7 +134,7 @@ fn fork(record: &wire::Fork) -> Fact {
     Fact::Fork {
         parent: task(&record.header.task),
         child: task(&record.child),
-        shares_handlers: false,
+        shares_handlers: record.flags & wire::SHARES_HANDLERS != 0,
         state: record.state,
     }
 }
@@ -117,11 +164,17 @@ fn exit(record: &wire::Exit) -> Fact {
     }
 }
 
+fn thread_exit(record: &wire::ThreadExit) -> Fact {
+    Fact::ThreadExit { task: task(&record.header.task), pending: record.pending }
+}
+
 fn generate(record: &wire::Generate) -> Option<Fact> {
     let has = |bit| record.flags & bit != 0;
     // Blocked comes first: the kernel keeps even an ignored signal that is blocked
     // (`sig_task_ignored` is not asked then).
-    let kind = if has(wire::TARGET_BLOCKED) {
+    let is_unknown = has(wire::BLOCKED_UNKNOWN);
+    let is_blocked = has(wire::TARGET_BLOCKED) || is_unknown && only_blocked_is_left(record);
+    let kind = if is_blocked {
         DispositionKind::Blocked
     } else if has(wire::TARGET_UNKILLABLE) {
         DispositionKind::Ignored
@@ -133,7 +186,7 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
         target: task(&record.target),
         signal: Signal::from_number(record.signal)?,
         result: match record.result {
-            0 => GenerateResult::Queued,
+            TRACE_SIGNAL_DELIVERED => GenerateResult::Queued,
             1 => GenerateResult::Ignored,
             2 => GenerateResult::AlreadyPending,
             3 => GenerateResult::Overflow,
@@ -141,7 +194,7 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
         },
         si_code: record.si_code,
         disposition: kind,
-        mask_unknown: has(wire::BLOCKED_UNKNOWN),
+        mask_unknown: is_unknown && !is_blocked,
         traced: has(wire::TARGET_TRACED),
         to_thread: has(wire::TO_THREAD),
         awaited: has(wire::TARGET_WAITING),
@@ -154,13 +207,31 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
     })))
 }
 
+/// What the kernel did not do shows that every thread blocks a signal: had any one let it
+/// through, its default action had made the whole group exit by now (`complete_signal` and
+/// `wants_signal`, kernel/signal.c). Not if the action dumps core, which begins later, or if
+/// the target is traced, stopped, immune or dying already. (The kernel passes over a thread
+/// that has another signal to take and is not running, too: for so short a time that it is
+/// not told apart.)
+fn only_blocked_is_left(record: &wire::Generate) -> bool {
+    const OTHER_REASONS: u32 = wire::TARGET_TRACED
+        | wire::TARGET_STOPPED
+        | wire::TARGET_UNKILLABLE
+        | wire::TARGET_DYING
+        | wire::TO_THREAD;
+    record.result == TRACE_SIGNAL_DELIVERED
+        && record.disposition == wire::DISPOSITION_DEFAULT
+        && !NOT_ENDING_AT_ONCE.contains(record.signal)
+        && record.flags & OTHER_REASONS == 0
+}
+
 fn deliver(record: &wire::Deliver) -> Option<Fact> {
     Some(Fact::Deliver {
         task: task(&record.header.task),
         signal: Signal::from_number(record.signal)?,
         disposition: disposition_kind(record.disposition)?,
         once: record.sa_flags & SA_RESETHAND != 0,
-        unkillable: false,
+        unkillable: record.flags & wire::TARGET_UNKILLABLE != 0,
     })
 }
 
@@ -239,6 +310,58 @@ fn cgroup(record: &wire::Cgroup, systemd_hierarchy: Option<u32>) -> Fact {
     if record.action == wire::CGROUP_MKDIR {
         return Fact::CgroupPath { hierarchy, id, path };
     }
+    if record.action == wire::CGROUP_RMDIR {
+        return Fact::CgroupGone { hierarchy, id, path };
+    }
     let tracks_units = Some(hierarchy) == systemd_hierarchy || hierarchy == 0;
     Fact::CgroupAttach { task: task(&record.header.task), hierarchy, tracks_units, path }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::{Zeroable as _, bytes_of};
+    use nix::libc;
+
+    use super::*;
+
+    /// What is told of a signal that the first 64 threads block: its disposition, and whether
+    /// the masks are said to be unknown.
+    fn blocked_in_the_first_64(
+        change: impl FnOnce(&mut wire::Generate),
+    ) -> (DispositionKind, bool) {
+        let mut record = wire::Generate::zeroed();
+        record.header.kind = Kind::Generate as u32;
+        record.signal = Signal::HUP.number();
+        record.flags = wire::BLOCKED_UNKNOWN;
+        change(&mut record);
+        match decode(bytes_of(&record), None).unwrap().fact {
+            Fact::Generate(generate) => (generate.disposition, generate.mask_unknown),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_fatal_signal_that_ends_nothing_is_blocked_in_every_thread() {
+        assert_eq!(blocked_in_the_first_64(|_| ()), (DispositionKind::Blocked, false));
+    }
+
+    #[test]
+    fn what_has_another_reason_to_end_nothing_says_nothing_of_the_masks() {
+        let unknown = (DispositionKind::Default, true);
+        for flag in [wire::TARGET_TRACED, wire::TARGET_STOPPED, wire::TARGET_DYING] {
+            assert_eq!(blocked_in_the_first_64(|record| record.flags |= flag), unknown);
+        }
+        for number in [libc::SIGQUIT, libc::SIGCHLD, libc::SIGTSTP] {
+            assert_eq!(blocked_in_the_first_64(|record| record.signal = number as u32), unknown);
+        }
+        assert_eq!(blocked_in_the_first_64(|record| record.result = 2), unknown, "pending already");
+        assert_eq!(
+            blocked_in_the_first_64(|record| record.flags |= wire::TARGET_UNKILLABLE),
+            (DispositionKind::Ignored, true)
+        );
+        assert_eq!(
+            blocked_in_the_first_64(|record| record.disposition = wire::DISPOSITION_HANDLER),
+            (DispositionKind::Handler, true)
+        );
+    }
 }

@@ -8,7 +8,7 @@ const AGAIN: &str = "_again";
 
 /// The programs every backend has, by the name of their tracepoint or with [`AGAIN`] added
 /// to it, in the order in which they are to be attached.
-pub const TRACEPOINTS: [&str; 10] = [
+pub const TRACEPOINTS: [&str; 11] = [
     "sched_process_fork",
     "sched_process_fork_again",
     "sched_process_exec",
@@ -18,6 +18,7 @@ pub const TRACEPOINTS: [&str; 10] = [
     "signal_generate",
     "signal_deliver",
     "cgroup_mkdir",
+    "cgroup_rmdir",
     "cgroup_attach_task",
 ];
 

@@ -12,7 +12,15 @@ const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 /// Why the maps could not be made.
 #[must_use]
 pub fn of_object(error: EbpfError) -> anyhow::Error {
-    anyhow::Error::new(error).context(
+    let error = anyhow::Error::new(error);
+    let is_limit = |cause: &(dyn std::error::Error + 'static)| {
+        let number = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        number == Some(nix::libc::EMFILE)
+    };
+    if error.chain().any(is_limit) {
+        return error.context("cannot create the eBPF maps");
+    }
+    error.context(
         "the kernel does not let sigready create its eBPF maps: run it as root, or with \
          CAP_BPF and CAP_PERFMON ('sigready doctor' tells what is missing)",
     )

@@ -8,7 +8,7 @@ use aya::{
     Ebpf, Pod,
     maps::{HashMap, MapData},
 };
-use tracer_common::config::name_hash;
+use tracer_common::config::{LISTED, in_hierarchy, name_hash};
 
 use crate::host::cgroups::Cgroup;
 
@@ -41,9 +41,33 @@ impl<'a> ScopeMaps<'a> {
 
     /// A process and what it will fork.
     pub fn add_process(&mut self, pid: u32) -> Result<()> {
-        let mut processes: HashMap<&mut MapData, u32, u8> = self.map("SCOPE_PROCESSES")?;
+        self.put(pid, LISTED)
+    }
+
+    /// A process that is in a listed cgroup of a hierarchy, until it is moved out of it. In a
+    /// v1 hierarchy that is all that puts it in scope.
+    pub fn add_member(&mut self, pid: u32, hierarchy: u32) -> Result<()> {
+        self.put(pid, in_hierarchy(u64::from(hierarchy)))
+    }
+
+    /// Takes back a process that turned out to be gone, or moved: the kernel side may not
+    /// have had it when it left.
+    pub fn remove_member(&mut self, pid: u32, hierarchy: u32) -> Result<()> {
+        let mut processes: HashMap<&mut MapData, u32, u64> = self.map("SCOPE_PROCESSES")?;
+        let rest = processes.get(&pid, 0).unwrap_or(0) & !in_hierarchy(u64::from(hierarchy));
+        if rest == 0 {
+            // It is gone, which is as well.
+            let _ = processes.remove(&pid);
+            return Ok(());
+        }
+        processes.insert(pid, rest, 0).context("cannot write the kernel's scope map")
+    }
+
+    fn put(&mut self, pid: u32, reason: u64) -> Result<()> {
+        let mut processes: HashMap<&mut MapData, u32, u64> = self.map("SCOPE_PROCESSES")?;
+        let reasons = processes.get(&pid, 0).unwrap_or(0) | reason;
         processes
-            .insert(pid, 1, 0)
+            .insert(pid, reasons, 0)
             .context("cannot list one more process in the kernel's scope map: try --all")
     }
 

@@ -1,7 +1,7 @@
 //! The stream of observations from the attached kernel side.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
@@ -30,12 +30,13 @@ use super::{
     hooks::first,
 };
 use crate::{
-    host::{clock, procfs},
-    observation::{Fact, Observation},
+    host::{
+        bounded::{Bounded, Patience},
+        clock, procfs,
+    },
+    observation::{Fact, Observation, ProcessId},
 };
 
-/// Records taken from the ring at one go, so that a busy host can't hold the loop.
-const BATCH: usize = 4096;
 /// How often the loss counters are read. While a process is in bpf(2) for a map, the kernel
 /// runs no program at a syscall's tracepoint on that CPU (`bpf_disable_instrumentation`), and
 /// where the process can be preempted there, other processes' calls are missed.
@@ -43,6 +44,12 @@ const COUNT_LOSSES: Duration = Duration::from_secs(1);
 
 /// The longest a record waits to be read where the kernel side wakes nobody for it.
 const LATENCY: Duration = Duration::from_millis(50);
+/// How much later than the end of a capture a record's time may be: records of several CPUs
+/// overtake each other in the ring by microseconds.
+const OVERTAKING_NS: u64 = 1_000_000;
+/// How long the look-ups of programs in /proc may take: each, and all of one go.
+const LOOKUPS: Patience =
+    Patience { each: Duration::from_millis(20), all: Duration::from_millis(40) };
 
 /// Reads records, and counts the ones that were lost.
 pub struct Stream {
@@ -60,8 +67,8 @@ pub struct Stream {
     systemd_hierarchy: Option<u32>,
     /// The longest to wait for being woken.
     longest: Duration,
-    /// Taken from the ring, not decoded yet.
-    records: Vec<Bytes>,
+    /// The programs that processes run.
+    programs_of: Bounded<ProcessId, Option<String>>,
 }
 
 impl Stream {
@@ -92,33 +99,106 @@ impl Stream {
                 Reach::Everything => LATENCY,
                 Reach::Listed | Reach::ChildrenOf(_) => Duration::MAX,
             },
-            records: Vec::new(),
+            programs_of: Bounded::new("sigready-exe", procfs::exe),
         })
     }
 
-    /// Waits at most `patience` for records, and returns what has come, now and then with
-    /// the losses at its end.
-    pub async fn next(&mut self, patience: Duration) -> Result<Vec<Observation>> {
-        if self.drain() == 0 {
-            let woken = timeout(patience.min(self.longest), self.ring.readable_mut()).await;
-            if let Ok(ready) = woken {
-                ready.context("cannot wait for the eBPF ring buffer")?.clear_ready();
-            }
-            self.drain();
+    /// Waits until there are records, `patience` at most. Can be dropped and called again.
+    pub async fn wait(&mut self, patience: Duration) -> Result<()> {
+        let woken = timeout(patience.min(self.longest), self.ring.readable_mut()).await;
+        if let Ok(ready) = woken {
+            ready.context("cannot wait for the eBPF ring buffer")?.clear_ready();
         }
-        let mut observations = self.observations()?;
+        Ok(())
+    }
+
+    /// Takes `most` records at most, without waiting; now and then with the losses at their
+    /// end. Fewer than that, and the ring is empty.
+    pub fn take(&mut self, most: usize) -> Result<Vec<Observation>> {
+        let mut observations = self.take_until(most, u64::MAX)?;
         if self.counted.elapsed() >= COUNT_LOSSES {
             self.losses(&mut observations)?;
         }
         Ok(observations)
     }
 
-    /// What is left in the ring, without waiting, with the losses at its end.
-    pub fn rest(&mut self) -> Result<Vec<Observation>> {
-        while self.drain() == BATCH {}
-        let mut observations = self.observations()?;
+    /// Takes `most` records at most of those that were written until `end` (`CLOCK_BOOTTIME`
+    /// ns). Fewer than that, and there are no more of them. One that is later is dropped.
+    pub fn take_until(&mut self, most: usize, end: u64) -> Result<Vec<Observation>> {
+        let mut records = Vec::new();
+        let ring = self.ring.get_mut();
+        while records.len() < most
+            && let Some(record) = ring.next()
+        {
+            records.push(Bytes::copy_from_slice(&record));
+            if is_later(&record, end) {
+                break;
+            }
+        }
+        let mut observations = Vec::with_capacity(records.len());
+        for record in &records {
+            observations.push(decode::decode(record, self.systemd_hierarchy)?);
+        }
+        if records.last().is_some_and(|record| is_later(record, end)) {
+            observations.pop();
+            // So that the caller sees that there are no more.
+            debug_assert!(observations.len() < most);
+        }
+        self.look_up(&mut observations, &records);
+        if let Some(messages) = &mut self.messages {
+            messages.flush();
+        }
+        Ok(observations)
+    }
+
+    /// Throws away what is left of records until `end`, and gives all losses, those included.
+    pub fn rest(&mut self, end: u64) -> Result<Vec<Observation>> {
+        let mut left = BTreeMap::<&'static str, u64>::new();
+        while let Some(record) = self.ring.get_mut().next() {
+            if is_later(&record, end) {
+                break;
+            }
+            if let Some(kind) = decode::header(&record).and_then(|it| Kind::from_number(it.kind)) {
+                *left.entry(kind.name()).or_default() += 1;
+            }
+        }
+        let at = clock::boot_ns();
+        let loss = |(kind, count): (&'static str, u64)| Fact::Loss { kind: kind.into(), count };
+        let mut observations: Vec<Observation> =
+            left.into_iter().map(|left| Observation { at, fact: loss(left) }).collect();
         self.losses(&mut observations)?;
         Ok(observations)
+    }
+
+    /// Adds what only /proc can tell, while it can: the resolved paths of programs.
+    fn look_up(&mut self, observations: &mut [Observation], records: &[Bytes]) {
+        let wanted = observations.iter().filter_map(|observation| match &observation.fact {
+            Fact::Exec { task, .. } => Some(task.id),
+            Fact::Notify(datagram) => Some(datagram.sender.id),
+            _ => None,
+        });
+        let wanted: Vec<ProcessId> = wanted.collect::<BTreeSet<_>>().into_iter().collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let found = self.programs_of.ask(&wanted, LOOKUPS).into_iter().map(Option::flatten);
+        let found: BTreeMap<ProcessId, Option<String>> = wanted.into_iter().zip(found).collect();
+        for (observation, record) in observations.iter_mut().zip(records) {
+            match &mut observation.fact {
+                // The process may have gone on to another program since.
+                Fact::Exec { task, exe, .. } => {
+                    if let Some(Some(resolved)) = found.get(&task.id)
+                        && resolved.rsplit('/').next() == decode::loaded_file(record).as_deref()
+                    {
+                        exe.clone_from(resolved);
+                    }
+                }
+                Fact::Notify(datagram) => {
+                    datagram.exe = found.get(&datagram.sender.id).cloned().flatten();
+                }
+                _ => {}
+            }
+        }
     }
 
     /// How many events at most the kernel passed over because a program was running already
@@ -148,30 +228,6 @@ impl Stream {
         turns.is_none_or(|by_cpu| {
             by_cpu.iter().any(|turns| bytemuck::cast_ref::<_, Turns>(turns).may_have_missed())
         })
-    }
-
-    fn drain(&mut self) -> usize {
-        let ring = self.ring.get_mut();
-        let before = self.records.len();
-        while self.records.len() - before < BATCH
-            && let Some(record) = ring.next()
-        {
-            self.records.push(Bytes::copy_from_slice(&record));
-        }
-        self.records.len() - before
-    }
-
-    fn observations(&mut self) -> Result<Vec<Observation>> {
-        let mut observations = Vec::with_capacity(self.records.len());
-        for record in std::mem::take(&mut self.records) {
-            let mut observation = decode::decode(&record, self.systemd_hierarchy)?;
-            look_up(&mut observation.fact, &record);
-            observations.push(observation);
-        }
-        if let Some(messages) = &mut self.messages {
-            messages.flush();
-        }
-        Ok(observations)
     }
 
     fn losses(&mut self, observations: &mut Vec<Observation>) -> Result<()> {
@@ -212,18 +268,7 @@ fn recursion_misses(program: &OwnedFd) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
 }
 
-/// Adds what only /proc can tell, while it can: the resolved path of a program.
-fn look_up(fact: &mut Fact, record: &[u8]) {
-    match fact {
-        // The process may have gone on to another program since.
-        Fact::Exec { task, exe, .. } => {
-            if let Some(resolved) = procfs::exe(task.id)
-                && resolved.rsplit('/').next() == decode::loaded_file(record).as_deref()
-            {
-                *exe = resolved;
-            }
-        }
-        Fact::Notify(datagram) => datagram.exe = procfs::exe(datagram.sender.id),
-        _ => {}
-    }
+/// Whether a record is of a later time than `end`.
+fn is_later(record: &[u8], end: u64) -> bool {
+    decode::header(record).is_some_and(|header| header.at_ns > end.saturating_add(OVERTAKING_NS))
 }

@@ -168,6 +168,19 @@ fn disposition_set(
     }
 }
 
+/// What became of a signal, in a word or two.
+pub fn fate(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Killed => "killed",
+        Fate::Handled => "handled",
+        Fate::Ignored => "lost",
+        Fate::Pending => "still pending",
+        Fate::Coalesced => "one was pending already",
+        Fate::Dropped => "dropped",
+        Fate::Stopped => "stopped",
+    }
+}
+
 fn signal(at: i64, sent: &SignalSent) -> String {
     let name = sent.signal;
     let from = match &sent.sender {
@@ -185,14 +198,7 @@ fn signal(at: i64, sent: &SignalSent) -> String {
         (DispositionKind::Handler, None) => "handler",
         (DispositionKind::Blocked, _) => "blocked",
     };
-    let fate = match sent.fate {
-        Fate::Killed => "killed",
-        Fate::Handled => "handled",
-        Fate::Ignored => "lost",
-        Fate::Pending => "still pending",
-        Fate::Coalesced => "one was pending already",
-        Fate::Dropped => "dropped",
-    };
+    let fate = fate(sent.fate);
     let later = sent
         .fate_ns
         .map(|fate| format!(" {} later", time::span(fate.saturating_sub(at))))
@@ -205,7 +211,9 @@ fn signal_ink(sent: &SignalSent) -> Ink {
     match sent.fate {
         Fate::Killed => Ink::Error,
         Fate::Handled => Ink::Good,
-        Fate::Ignored | Fate::Pending | Fate::Coalesced | Fate::Dropped => Ink::Warning,
+        Fate::Ignored | Fate::Pending | Fate::Coalesced | Fate::Dropped | Fate::Stopped => {
+            Ink::Warning
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table of events.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
@@ -11,13 +11,15 @@ use super::{
     time::Scale,
     view::View,
 };
-use crate::model::document::Activation;
+use crate::model::document::{Activation, LeftOut};
 
 /// A list up to this long is shown whole.
 const WHOLE: usize = 30;
 /// What a longer one keeps of its beginning and its end.
 const HEAD: usize = 14;
 const TAIL: usize = 8;
+/// Kinds of events left out that are named.
+const GROUPS: usize = 4;
 /// The widest column of processes.
 const PROCESS: usize = 36;
 /// What evidence is marked with.
@@ -87,13 +89,37 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let mut lines: Vec<String> =
         table.lines().zip(inks).map(|(line, ink)| paint.ink(ink, line.trim_end())).collect();
     if activation.omitted > 0 {
-        let note = format!(
-            "{} events were left out of this timeline: it had become too long.",
-            activation.omitted
-        );
+        let note = left_out(activation);
         lines.extend(text::wrap(&note, width).iter().map(|line| paint.ink(Ink::Warning, line)));
     }
     lines
+}
+
+/// What was left out of the timeline, in a sentence.
+fn left_out(activation: &Activation) -> String {
+    let mut groups: Vec<&LeftOut> = activation.left_out.iter().collect();
+    groups.sort_by_key(|group| Reverse(group.count));
+    let mut kinds: Vec<String> = groups.iter().take(GROUPS).map(|group| kind(group)).collect();
+    let told: u64 = groups.iter().take(GROUPS).map(|group| group.count).sum();
+    let rest = activation.omitted.saturating_sub(told);
+    if !kinds.is_empty() && rest > 0 {
+        kinds.push(format!("{rest} others"));
+    }
+    let kinds = if kinds.is_empty() { String::new() } else { format!(": {}", kinds.join(", ")) };
+    format!("{} events were left out, as there were too many{kinds}.", activation.omitted)
+}
+
+/// `1200 HUP from kill (handled)`
+fn kind(group: &LeftOut) -> String {
+    let LeftOut { kind, signal, fate, sender, count } = group;
+    let what = match signal {
+        Some(signal) if kind == "signal" => signal.to_string(),
+        Some(signal) => format!("{} {signal}", event_row::quote(kind)),
+        None => event_row::quote(kind),
+    };
+    let sender = sender.as_deref().map(|sender| format!(" from {}", event_row::quote(sender)));
+    let fate = fate.map(|fate| format!(" ({})", event_row::fate(fate)));
+    format!("{count} {what}{}{}", sender.unwrap_or_default(), fate.unwrap_or_default())
 }
 
 /// Indices of the events to show.

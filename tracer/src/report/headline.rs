@@ -6,7 +6,9 @@ use super::{
     text, time,
     view::View,
 };
-use crate::model::document::{Activation, ExposureKind, OutcomeState, ServiceKind, Severity};
+use crate::model::document::{
+    Activation, ExposureKind, OutcomeState, Owner, ServiceKind, Severity,
+};
 
 /// The headline, and what it is about.
 pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
@@ -20,6 +22,10 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
 pub fn title(view: View, width: usize, paint: Paint) -> Vec<String> {
     let View { service, index, activation, .. } = view;
     let name = event_row::quote(&service.name);
+    let name = match service.owner {
+        Some(claimed @ Owner::Claimed { .. }) => format!("{name} ({claimed})"),
+        _ => name,
+    };
     let name = match service.activations.len() {
         1 => name,
         starts => format!("{name}, start {} of {starts}", index + 1),
@@ -145,6 +151,12 @@ pub fn counted(count: usize, what: &str) -> String {
 /// What it is: settings, main process, time of start.
 fn about(View { service, activation, .. }: View) -> String {
     let mut facts = Vec::new();
+    match service.owner {
+        Some(Owner::Claimed { uid }) => facts
+            .push(format!("no unit of a systemd that root runs: uid {uid} gave a cgroup its name")),
+        Some(owner) => facts.push(owner.to_string()),
+        None => {}
+    }
     if let Some(unit) = &service.unit {
         let directives = [
             ("Type", &unit.service_type),

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::escape;
 use crate::model::{
     document::{
-        Activation, Alert, Capture, Document, Exposure, Host, Milestones, Outcome, SCHEMA, Service,
-        ServiceKind, Tool, WallTime,
+        Activation, Alert, Capture, Document, Exposure, Host, LeftOut, Milestones, Outcome, Owner,
+        SCHEMA, Service, ServiceKind, Tool, WallTime,
     },
     event::{Event, ProcessRef},
     signal::Signal,
@@ -83,7 +83,13 @@ pub struct ServiceRecord<'a> {
     pub unit_problem: Option<Cow<'a, str>>,
     /// See `Service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// See `Service`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
+    /// See `Service`; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_left_out: Option<u64>,
 }
 
 /// An activation without its events and alerts.
@@ -110,6 +116,12 @@ pub struct ActivationRecord<'a> {
     /// See `Activation`; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted: Option<u64>,
+    /// See `Activation`; absent for none.
+    #[serde(default, skip_serializing_if = "<[LeftOut]>::is_empty")]
+    pub left_out: Cow<'a, [LeftOut]>,
+    /// See `Activation`; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfollowed: Option<u64>,
     /// See `Activation`.
     pub outcome: Cow<'a, Outcome>,
     /// See `Activation`.
@@ -197,7 +209,17 @@ impl Lines {
     }
 
     fn service(&mut self, service: usize, body: &Service) {
-        let Service { name, kind, cgroup, unit, unit_problem, signal, activations: _ } = body;
+        let Service {
+            name,
+            kind,
+            cgroup,
+            unit,
+            unit_problem,
+            owner,
+            signal,
+            starts_left_out,
+            activations: _,
+        } = body;
         self.push(&Record::Service(ServiceRecord {
             service,
             name: Cow::Borrowed(name),
@@ -205,7 +227,9 @@ impl Lines {
             cgroup: cgroup.as_deref().map(Cow::Borrowed),
             unit: unit.as_ref().map(Cow::Borrowed),
             unit_problem: unit_problem.as_deref().map(Cow::Borrowed),
+            owner: *owner,
             signal: *signal,
+            starts_left_out: Some(*starts_left_out).filter(|count| *count > 0),
         }));
     }
 
@@ -219,6 +243,8 @@ impl Lines {
             exposure,
             events,
             omitted,
+            left_out,
+            unfollowed,
             alerts,
             outcome,
             systemd,
@@ -233,6 +259,8 @@ impl Lines {
             milestones: *milestones,
             exposure: Cow::Borrowed(exposure),
             omitted: Some(*omitted).filter(|omitted| *omitted > 0),
+            left_out: Cow::Borrowed(left_out),
+            unfollowed: Some(*unfollowed).filter(|count| *count > 0),
             outcome: Cow::Borrowed(outcome),
             systemd: systemd.as_ref().map(Cow::Borrowed),
         })));
@@ -269,7 +297,9 @@ impl ServiceRecord<'_> {
             cgroup: self.cgroup.map(Cow::into_owned),
             unit: self.unit.map(Cow::into_owned),
             unit_problem: self.unit_problem.map(Cow::into_owned),
+            owner: self.owner,
             signal: self.signal,
+            starts_left_out: self.starts_left_out.unwrap_or(0),
             activations: Vec::new(),
         }
     }
@@ -287,6 +317,8 @@ impl ActivationRecord<'_> {
             exposure: self.exposure.into_owned(),
             events: Vec::new(),
             omitted: self.omitted.unwrap_or(0),
+            left_out: self.left_out.into_owned(),
+            unfollowed: self.unfollowed.unwrap_or(0),
             alerts: Vec::new(),
             outcome: self.outcome.into_owned(),
             systemd: self.systemd.map(Cow::into_owned),

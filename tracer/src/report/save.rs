@@ -1,20 +1,47 @@
-//! Saving without ever leaving half a file.
+//! Saving without ever leaving half a file, and without being led anywhere by what others put
+//! into a directory that they can write to.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
+    fs::{File, Permissions},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
-    path::{Path, PathBuf},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{PermissionsExt as _, fchown},
+        },
+    },
+    path::{Component, Path},
 };
 
 use anyhow::{Context as _, bail};
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat, renameat},
+    sys::{
+        stat::{FileStat, Mode, SFlag, fstat, fstatat},
+        statfs::{PROC_SUPER_MAGIC, fstatfs},
+    },
+    unistd::geteuid,
+};
+
+use crate::temporary::Temporary;
 
 /// Symbolic links followed one after the other before giving up, as the kernel does.
 const MAX_LINKS: usize = 40;
+/// Names tried for a temporary file.
+const MAX_NAMES: usize = 16;
 
 /// Writes `bytes` to `path`, whole or not at all: on any failure an existing file
 /// stays as it was. It keeps its mode and, where that is allowed, its owner; a
 /// symbolic link stays, and the file it leads to is replaced.
+///
+/// What another user put into a directory that others can write to is not trusted: a link
+/// there is not followed, a pipe is not written to, and a file is replaced by one that is the
+/// caller's, with the mode of a new file. Root's own links and files are trusted everywhere.
 ///
 /// `-` is stdout. What can't be replaced (a pipe, a device, a descriptor under
 /// /dev/fd or /proc) is written to directly.
@@ -27,92 +54,219 @@ pub fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
             .context("cannot write to stdout");
     }
     let shown = path.display();
-    let target = follow(path).with_context(|| format!("cannot write {shown}"))?;
-    match fs::metadata(&target) {
-        Ok(there) if there.is_dir() => {
-            bail!("cannot write {shown}: it is a directory; name a file in it")
-        }
-        Ok(there) if there.is_file() && !target.starts_with("/proc") => {
-            replace(&target, bytes, Some(&there)).with_context(|| {
+    let place = Place::find(path).with_context(|| format!("cannot write {shown}"))?;
+    let there = place.there().with_context(|| format!("cannot write {shown}"))?;
+    let Some(there) = there else {
+        return place.replace(bytes, None).with_context(|| format!("cannot write {shown}"));
+    };
+    let trusted = place.trusts(&there);
+    match kind(&there) {
+        SFlag::S_IFDIR => bail!("cannot write {shown}: it is a directory; name a file in it"),
+        SFlag::S_IFREG if !place.in_proc => {
+            // Another name of a file elsewhere says nothing of how this one is to be.
+            let like = Some(there).filter(|it| trusted && (it.st_nlink == 1 || !place.is_shared()));
+            place.replace(bytes, like.as_ref()).with_context(|| {
                 format!("cannot write {shown}; the file that is there was left as it was")
             })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            replace(&target, bytes, None).with_context(|| format!("cannot write {shown}"))
+        _ if !trusted => bail!(
+            "cannot write {shown}: user {} has put it there, and others than you can write to \
+             its directory",
+            there.st_uid
+        ),
+        _ => place.write_directly(bytes, &there).with_context(|| format!("cannot write {shown}")),
+    }
+}
+
+/// The type of a file.
+fn kind(file: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(file.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Where a path leads to: a name in a directory that is held open.
+struct Place {
+    directory: OwnedFd,
+    /// What is known of the directory.
+    about: FileStat,
+    /// Whether it is in /proc, whose links are open files.
+    in_proc: bool,
+    name: OsString,
+}
+
+impl Place {
+    /// Follows a path, which need not exist, and links as far as they are trusted.
+    fn find(path: &Path) -> anyhow::Result<Self> {
+        let mut left = components(path)?;
+        let mut at = Self::directory(AT_FDCWD, OsStr::new("."), OFlag::empty())?;
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            at.name = name;
+            let Some(there) = at.there()? else {
+                if left.is_empty() {
+                    return Ok(at);
+                }
+                return Err(Errno::ENOENT.into());
+            };
+            let is_link = kind(&there) == SFlag::S_IFLNK;
+            if is_link && !(at.in_proc && left.is_empty()) {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::ELOOP.into());
+                }
+                if !at.trusts(&there) {
+                    bail!(
+                        "'{}' is a symbolic link that user {} has put there, and others than \
+                         you can write to its directory: it is not followed",
+                        at.name.display(),
+                        there.st_uid
+                    );
+                }
+                if !at.in_proc {
+                    let mut target = components(Path::new(&readlinkat(&at.directory, &*at.name)?))?;
+                    target.append(&mut left);
+                    left = target;
+                    continue;
+                }
+            }
+            if left.is_empty() {
+                return Ok(at);
+            }
+            // A link that takes the directory's place now is not followed either.
+            let nofollow = if at.in_proc { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+            at = Self::directory(&at.directory, &at.name, nofollow)?;
         }
-        Ok(_) => write_directly(&target, bytes).with_context(|| format!("cannot write {shown}")),
-        Err(error) => Err(error).with_context(|| format!("cannot write {shown}")),
+        // It ends in '/', '.' or '..'.
+        Err(Errno::EISDIR).context("it is a directory; name a file in it")
     }
-}
 
-/// The file that a path leads to, whether it exists or not. Links in /proc are open
-/// files and are not followed.
-fn follow(path: &Path) -> io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        // /dev/fd is itself a link into /proc.
-        let (Ok(folder), Some(name)) = (folder(&path).canonicalize(), path.file_name()) else {
-            return Ok(path);
-        };
-        path = folder.join(name);
-        if path.starts_with("/proc") {
-            return Ok(path);
-        }
-        match fs::read_link(&path) {
-            Ok(next) => path = folder.join(next),
-            // Not a link, or nothing there.
-            Err(_) => return Ok(path),
+    /// A directory, with no name in it yet.
+    fn directory(from: impl AsFd, name: &OsStr, how: OFlag) -> anyhow::Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | how;
+        let directory = openat(from, name, flags, Mode::empty())?;
+        let about = fstat(&directory)?;
+        let in_proc = fstatfs(&directory)?.filesystem_type() == PROC_SUPER_MAGIC;
+        Ok(Self { directory, about, in_proc, name: OsString::new() })
+    }
+
+    /// What has the name, if anything has; of a link, the link.
+    fn there(&self) -> nix::Result<Option<FileStat>> {
+        match fstatat(&self.directory, &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(there) => Ok(Some(there)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(error) => Err(error),
         }
     }
-    Err(io::Error::from_raw_os_error(nix::libc::ELOOP))
-}
 
-/// The folder a path is in.
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
+    /// Whether others than this user and root can write to the directory.
+    fn is_shared(&self) -> bool {
+        is_shared(&self.about, geteuid().as_raw())
+    }
+
+    /// Whether what is there was put there by this user or root.
+    fn trusts(&self, there: &FileStat) -> bool {
+        is_own(there.st_uid, geteuid().as_raw()) || !self.is_shared()
+    }
+
+    /// Replaces what is there by a new file, in one step; `like` says whose it is and who may
+    /// read it.
+    fn replace(&self, bytes: &[u8], like: Option<&FileStat>) -> anyhow::Result<()> {
+        // The mode of a new file is what the umask leaves of this. A file that others may not
+        // read is not theirs to read meanwhile.
+        let mode = if like.is_some() { 0o600 } else { 0o666 };
+        let (temporary, name, file) = self.temporary(mode)?;
+        let mut file = file;
+        file.write_all(bytes)?;
+        if let Some(like) = like {
+            // Only root may give a file away; for others it becomes theirs.
+            let _ = fchown(&file, Some(like.st_uid), Some(like.st_gid));
+            file.set_permissions(Permissions::from_mode(like.st_mode & 0o777))?;
+        }
+        file.sync_all()?;
+        renameat(&self.directory, &*name, &self.directory, &*self.name)?;
+        temporary.keep();
+        // The data is safe and in place; whether its name survives a power cut now
+        // depends on this, which some file systems refuse.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let _ = openat(&self.directory, ".", flags, Mode::empty())
+            .map(|directory| File::from(directory).sync_all());
+        Ok(())
+    }
+
+    /// A new file in the directory, under a name that nobody can guess.
+    fn temporary(&self, mode: u32) -> anyhow::Result<(Temporary, OsString, File)> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut refused = Errno::EEXIST.into();
+        for _ in 0..MAX_NAMES {
+            let random = RandomState::new().build_hasher().finish();
+            let name = OsString::from(format!(".sigready-{random:016x}"));
+            let made = Temporary::file(self.directory.try_clone()?, name.clone(), |directory| {
+                Ok(openat(directory, &*name, flags, Mode::from_bits_truncate(mode))?)
+            });
+            match made {
+                Ok((temporary, file)) => return Ok((temporary, name, File::from(file))),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => refused = error,
+                Err(error) => {
+                    refused = error;
+                    break;
+                }
+            }
+        }
+        Err(refused).context("cannot make a temporary file beside it")
+    }
+
+    /// Appending, so that `--output /dev/stdout >> log` does what it says.
+    fn write_directly(&self, bytes: &[u8], there: &FileStat) -> anyhow::Result<()> {
+        let nofollow = if self.in_proc { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | nofollow;
+        let mut file = File::from(openat(&self.directory, &*self.name, flags, Mode::empty())?);
+        let opened = fstat(&file)?;
+        if !self.in_proc && (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino) {
+            bail!("something else has taken its place");
+        }
+        file.write_all(bytes)?;
+        file.flush()?;
+        Ok(())
     }
 }
 
-fn replace(target: &Path, bytes: &[u8], there: Option<&fs::Metadata>) -> anyhow::Result<()> {
-    let folder = folder(target);
-    // The mode of a new file is what the umask leaves of this.
-    let file = tempfile::Builder::new()
-        .prefix(".sigready-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .with_context(|| format!("cannot make a temporary file in {}", folder.display()))?;
-    file.as_file().write_all(bytes)?;
-    if let Some(there) = there {
-        // Only root may give a file away; for others it becomes theirs.
-        let _ = fchown(file.as_file(), Some(there.uid()), Some(there.gid()));
-        file.as_file().set_permissions(there.permissions())?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(target).map_err(|error| error.error)?;
-    // The data is safe and in place; whether its name survives a power cut now
-    // depends on this, which some file systems refuse.
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(())
+/// Whether a file of user `owner` is this user's or root's.
+fn is_own(owner: u32, user: u32) -> bool {
+    owner == user || owner == 0
 }
 
-/// Appending, so that `--output /dev/stdout >> log` does what it says.
-fn write_directly(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).open(target)?;
-    file.write_all(bytes)?;
-    file.flush()
+/// Whether others than this user and root can write to a directory.
+fn is_shared(directory: &FileStat, user: u32) -> bool {
+    !is_own(directory.st_uid, user) || directory.st_mode & 0o022 != 0
+}
+
+/// The names in a path. One that ends in a slash ends in a name of the directory itself.
+fn components(path: &Path) -> anyhow::Result<VecDeque<OsString>> {
+    if path.as_os_str().is_empty() {
+        return Err(Errno::ENOENT.into());
+    }
+    let name = |component: Component<'_>| component.as_os_str().to_owned();
+    let mut names: VecDeque<OsString> = path.components().map(name).collect();
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        names.push_back(".".into());
+    }
+    Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{
+        fs::{self, OpenOptions},
+        os::unix::fs::{MetadataExt as _, chown, lchown, symlink},
+        path::PathBuf,
+    };
 
     use nix::{
         mount::{MsFlags, mount},
         sched::{CloneFlags, unshare},
         sys::stat::Mode,
-        unistd::{geteuid, mkfifo},
+        unistd::mkfifo,
     };
 
     use super::*;
@@ -232,5 +386,100 @@ mod tests {
         assert!(!refusal.contains(".sigready-"), "{refusal}");
         assert_eq!(fs::read(&path).unwrap(), b"the old one");
         assert_eq!(names(folder.path()), ["out.json"]);
+    }
+
+    /// Somebody else.
+    const OTHER: u32 = 65534;
+
+    /// A directory that everyone can write to, as /tmp, or nothing if this is not root.
+    fn shared() -> Option<tempfile::TempDir> {
+        if !geteuid().is_root() {
+            assert!(std::env::var_os("CI").is_none(), "this test gives files away: run it as root");
+            eprintln!("left out: only root can give files to another user");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        Some(folder)
+    }
+
+    #[test]
+    fn the_link_of_another_is_not_followed_wherever_in_the_path_it_is() {
+        let Some(folder) = shared() else { return };
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("link"));
+        fs::create_dir(&victim).unwrap();
+        fs::write(victim.join("file"), "precious").unwrap();
+        for (target, path) in [
+            (victim.join("file"), link.clone()),
+            (victim.join("new"), link.clone()),
+            (victim.clone(), link.join("file")),
+            (PathBuf::from("victim"), link.join("new")),
+        ] {
+            symlink(&target, &link).unwrap();
+            lchown(&link, Some(OTHER), Some(OTHER)).unwrap();
+            let refused = refusal(&path, b"report");
+            assert!(
+                refused.contains("user 65534") && refused.contains("not followed"),
+                "{refused}"
+            );
+            // One's own is.
+            lchown(&link, Some(0), Some(0)).unwrap();
+            save(&path, b"precious").unwrap();
+            fs::remove_file(&link).unwrap();
+            assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "precious");
+            let _ = fs::remove_file(victim.join("new"));
+        }
+    }
+
+    #[test]
+    fn the_file_of_another_gives_way_to_one_that_is_the_callers() {
+        let Some(folder) = shared() else { return };
+        let (theirs, plain) = (folder.path().join("theirs"), folder.path().join("plain"));
+        fs::write(&plain, b"").unwrap();
+        fs::write(&theirs, "theirs").unwrap();
+        fs::set_permissions(&theirs, Permissions::from_mode(0o666)).unwrap();
+        chown(&theirs, Some(OTHER), Some(OTHER)).unwrap();
+        let mut open = File::open(&theirs).unwrap();
+        save(&theirs, b"report").unwrap();
+        let (is, mode) = (fs::metadata(&theirs).unwrap(), fs::metadata(&plain).unwrap().mode());
+        assert_eq!((is.uid(), is.mode()), (0, mode));
+        let mut text = String::new();
+        io::Read::read_to_string(&mut open, &mut text).unwrap();
+        assert_eq!(text, "theirs", "who has it open sees nothing of the report");
+    }
+
+    #[test]
+    fn a_second_name_of_a_file_elsewhere_says_nothing_of_the_new_one() {
+        let Some(folder) = shared() else { return };
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "secret").unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o4777)).unwrap();
+        let path = folder.path().join("out");
+        fs::hard_link(&secret, &path).unwrap();
+        save(&path, b"report").unwrap();
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7022, 0);
+    }
+
+    #[test]
+    fn the_pipe_of_another_is_not_written_to() {
+        let Some(folder) = shared() else { return };
+        let path = folder.path().join("pipe");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        chown(&path, Some(OTHER), Some(OTHER)).unwrap();
+        assert!(refusal(&path, b"report").contains("user 65534"));
+    }
+
+    #[test]
+    fn a_path_that_ends_as_a_directory_is_none_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("in")).unwrap();
+        for path in ["in/", "in/.", "in/.."] {
+            let refused = refusal(&folder.path().join(path), b"");
+            assert!(refused.contains("is a directory"), "{refused}");
+        }
+        assert!(refusal(&folder.path().join("new/"), b"").contains("No such file"));
+        assert!(refusal(Path::new(""), b"").contains("No such file"));
+        assert_eq!(names(folder.path()), ["in"]);
     }
 }

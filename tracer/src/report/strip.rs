@@ -310,7 +310,9 @@ fn ink_of(fate: Fate) -> Ink {
     match fate {
         Fate::Killed => Ink::Error,
         Fate::Handled => Ink::Good,
-        Fate::Ignored | Fate::Pending | Fate::Coalesced | Fate::Dropped => Ink::Warning,
+        Fate::Ignored | Fate::Pending | Fate::Coalesced | Fate::Dropped | Fate::Stopped => {
+            Ink::Warning
+        }
     }
 }
 
@@ -323,6 +325,7 @@ fn fate_word(fate: Fate) -> &'static str {
         Fate::Pending => "pending",
         Fate::Coalesced => "coalesced",
         Fate::Dropped => "dropped",
+        Fate::Stopped => "stopped",
     }
 }
 

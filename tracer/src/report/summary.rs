@@ -28,12 +28,13 @@ pub fn lines(document: &Document, width: usize, paint: Paint) -> Vec<String> {
 fn sentence(document: &Document) -> String {
     let capture = &document.capture;
     format!(
-        "Capture of {} on {} (Linux {}): {}, {}; it ended when {}; {} backend{}, {} {}.",
+        "Capture of {} on {} (Linux {}): {}, {}{}; it ended when {}; {} backend{}, {} {}.",
         time::length(capture.duration_ns),
         quote(&document.host.hostname),
         quote(&document.host.kernel),
         counted(capture.events as usize, "event"),
         losses(capture),
+        left_out(document),
         match capture.ended_by {
             EndedBy::Until => "what it waited for had come",
             EndedBy::Timeout => "its time was over",
@@ -58,6 +59,21 @@ fn fallbacks(capture: &Capture) -> String {
     }
     let shown: Vec<_> = capture.fallbacks.iter().map(|it| quote(&it.shows)).collect();
     format!(" (system calls for {}: {reason})", shown.join(", "))
+}
+
+/// The services and starts that there was no room for.
+fn left_out(document: &Document) -> String {
+    let starts: u64 = document.services.iter().map(|service| service.starts_left_out).sum();
+    let kinds = [(document.capture.services_left_out, "service"), (starts, "start")];
+    let kinds: Vec<String> = kinds
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| counted(count as usize, what))
+        .collect();
+    if kinds.is_empty() {
+        return String::new();
+    }
+    format!(", {} left out as others needed the room", kinds.join(" and "))
 }
 
 fn losses(capture: &Capture) -> String {

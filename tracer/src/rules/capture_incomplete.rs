@@ -1,29 +1,17 @@
 //! Not everything was seen.
 
 use super::{Case, Finding, Rule, consequence, text};
-use crate::model::{
-    document::{Alert, Severity},
-    event::What,
+use crate::model::{document::Severity, event::What};
+
+pub(super) const RULE: Rule = Rule {
+    id: "capture-incomplete",
+    severity: Severity::Warning,
+    explanation: include_str!("../../../docs/rules/capture-incomplete.md"),
+    check,
 };
 
-pub(super) struct CaptureIncomplete;
-
-impl Rule for CaptureIncomplete {
-    fn id(&self) -> &'static str {
-        "capture-incomplete"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Warning
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/capture-incomplete.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        finding(case).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    finding(case).into_iter().collect()
 }
 
 fn finding(case: &Case) -> Option<Finding> {
@@ -34,13 +22,15 @@ fn finding(case: &Case) -> Option<Finding> {
         .collect();
     // Where a later start was seen from its beginning, that is the one to look at.
     let joined = case.activation.joined_ns.filter(|_| case.service.joined_late());
-    let (lost, omitted) = (case.capture.lost, case.activation.omitted);
+    let (lost, unfollowed) = (case.capture.lost, case.activation.unfollowed);
     let reasons: Vec<String> = [
         joined.map(|at| {
             format!("the capture began {} after the service had started", text::Span(at))
         }),
         (lost > 0).then(|| format!("{lost} events were lost{}", kinds(case))),
-        (omitted > 0).then(|| format!("{omitted} events were left out of a too long timeline")),
+        (unfollowed > 0).then(|| {
+            format!("{unfollowed} processes, signals or changes were too many to be followed")
+        }),
     ]
     .into_iter()
     .flatten()
@@ -86,12 +76,13 @@ mod tests {
             .joined(5.s())
             .event(6.s(), What::Loss { count: 3 })
             .lost(3)
-            .omitted(7)
+            .unfollowed(7)
             .judged(&[ID]);
         assert_eq!(
             alerts[0].message,
             "This timeline may have holes: the capture began 5.00 s after the service had \
-             started; 3 events were lost; 7 events were left out of a too long timeline."
+             started; 3 events were lost; 7 processes, signals \
+             or changes were too many to be followed."
         );
         assert_eq!(alerts[0].events, [0]);
         assert!(alerts[0].consequence.contains("python3 (pid 4711)"));
@@ -101,7 +92,8 @@ mod tests {
     fn each_cause_is_enough() {
         activation().joined(0).judged(&[ID]);
         activation().exec(0).lost(1).judged(&[ID]);
-        activation().exec(0).omitted(1).judged(&[ID]);
+        activation().exec(0).unfollowed(1).judged(&[ID]);
+        activation().exec(0).omitted(1).judged(&[]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
+    disposition::{Reaction, reaction},
     document::{Activation, Capture, ExposureKind, Service, ServiceKind},
     event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What},
     signal::Signal,
@@ -63,7 +64,7 @@ pub(super) enum Announced {
 
 /// What the main process does with the reload signal from some moment on.
 #[derive(Clone, Copy)]
-pub(super) struct Stand {
+pub(super) struct Phase {
     pub index: usize,
     pub at_ns: i64,
     pub disposition: DispositionKind,
@@ -74,19 +75,19 @@ pub(super) struct Stand {
     pub by_exec: bool,
 }
 
-impl Stand {
+impl Phase {
     /// Whether the signal surely ends the program.
     pub fn kills(&self) -> bool {
-        match self.disposition {
-            DispositionKind::Default => true,
-            DispositionKind::Handler => self.runtime.is_some_and(Runtime::kills),
-            DispositionKind::Ignored | DispositionKind::Blocked => false,
-        }
+        self.reaction() == Reaction::Dies
     }
 
     /// Whether the program itself takes the signal.
     pub fn takes(&self) -> bool {
-        self.consumed || (self.disposition == DispositionKind::Handler && self.runtime.is_none())
+        self.reaction() == Reaction::Takes
+    }
+
+    fn reaction(&self) -> Reaction {
+        reaction(self.disposition, self.consumed, self.runtime)
     }
 }
 
@@ -173,7 +174,7 @@ impl<'a> Case<'a> {
     }
 
     /// When the main process's hold on the reload signal changed, and to what.
-    pub(super) fn stands(&self) -> impl Iterator<Item = Stand> {
+    pub(super) fn phases(&self) -> impl Iterator<Item = Phase> {
         // A change of mask says nothing of who owns the handler; that stays as it was.
         let mut owner = (None, false);
         self.events().filter_map(move |(index, event)| {
@@ -197,13 +198,13 @@ impl<'a> Case<'a> {
             };
             let (runtime, has_consumer) = owner;
             let consumed = has_consumer && disposition == DispositionKind::Blocked;
-            Some(Stand { index, at_ns: event.at_ns, disposition, runtime, consumed, by_exec })
+            Some(Phase { index, at_ns: event.at_ns, disposition, runtime, consumed, by_exec })
         })
     }
 
     /// The first time the main process took the reload signal into its own hands.
-    pub(super) fn first_handler(&self) -> Option<Stand> {
-        self.stands().find(Stand::takes)
+    pub(super) fn first_handler(&self) -> Option<Phase> {
+        self.phases().find(Phase::takes)
     }
 
     /// Whether the program had taken a reload before `at`.
@@ -215,10 +216,10 @@ impl<'a> Case<'a> {
     /// may pass the signal on. Whether it does is the program's secret: Go's `signal.Notify`
     /// makes no system call that names a signal.
     pub(super) fn may_be_passed_on_from(&self, at: i64) -> bool {
-        let is_open = |stand: &Stand| stand.runtime == Some(Runtime::Forwarding);
-        let now = self.stands().take_while(|stand| stand.at_ns <= at).last();
-        let mut later = self.stands().skip_while(|stand| stand.at_ns <= at);
-        now.is_some_and(|stand| is_open(&stand)) || later.any(|stand| is_open(&stand))
+        let is_open = |phase: &Phase| phase.runtime == Some(Runtime::Forwarding);
+        let now = self.phases().take_while(|phase| phase.at_ns <= at).last();
+        let mut later = self.phases().skip_while(|phase| phase.at_ns <= at);
+        now.is_some_and(|phase| is_open(&phase)) || later.any(|phase| is_open(&phase))
     }
 
     /// Whether the reload signal would have killed the main process at `at`. A span
@@ -333,15 +334,15 @@ impl<'a> Case<'a> {
     fn gave_handler_back_ns(&self) -> Option<i64> {
         let mut handled = false;
         let mut gave_back = None;
-        for stand in self.stands() {
-            let is_reset = !stand.by_exec && stand.disposition == DispositionKind::Default;
-            let was_up = handled && (!self.awaits_ready() || self.is_ready_at(stand.at_ns));
+        for phase in self.phases() {
+            let is_reset = !phase.by_exec && phase.disposition == DispositionKind::Default;
+            let was_up = handled && (!self.awaits_ready() || self.is_ready_at(phase.at_ns));
             if !is_reset {
                 gave_back = None;
             } else if was_up {
-                gave_back.get_or_insert(stand.at_ns);
+                gave_back.get_or_insert(phase.at_ns);
             }
-            handled = stand.takes() || (handled && !stand.by_exec);
+            handled = phase.takes() || (handled && !phase.by_exec);
         }
         gave_back
     }

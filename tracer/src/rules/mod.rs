@@ -32,36 +32,51 @@ pub use case::Case;
 use crate::model::document::{Alert, Document, Severity};
 
 /// One thing that can be wrong with a start.
-pub trait Rule: Sync {
+pub struct Rule {
     /// Its stable name, in kebab case.
-    fn id(&self) -> &'static str;
+    pub id: &'static str,
     /// How bad every alert of it is.
-    fn severity(&self) -> Severity;
+    pub severity: Severity,
     /// Its page: what it means, evidence, consequence, mend. Markdown.
-    fn explanation(&self) -> &'static str;
-    /// The alerts it raises on one activation.
-    fn check(&self, case: &Case) -> Vec<Alert>;
+    pub explanation: &'static str,
+    /// What it finds in one activation.
+    check: fn(&Case) -> Vec<Finding>,
 }
 
 /// Every rule.
-pub static ALL: &[&dyn Rule] = &[
-    &reload_before_handler::ReloadBeforeHandler,
-    &reload_before_ready::ReloadBeforeReady,
-    &reload_ignored::ReloadIgnored,
-    &reload_never_handled::ReloadNeverHandled,
-    &ready_before_handler::ReadyBeforeHandler,
-    &ready_rejected::ReadyRejected,
-    &ready_missing::ReadyMissing,
-    &notify_send_failed::NotifySendFailed,
-    &reloading_malformed::ReloadingMalformed,
-    &signal_stuck_pending::SignalStuckPending,
-    &capture_incomplete::CaptureIncomplete,
+pub static ALL: [Rule; 11] = [
+    reload_before_handler::RULE,
+    reload_before_ready::RULE,
+    reload_ignored::RULE,
+    reload_never_handled::RULE,
+    ready_before_handler::RULE,
+    ready_rejected::RULE,
+    ready_missing::RULE,
+    notify_send_failed::RULE,
+    reloading_malformed::RULE,
+    signal_stuck_pending::RULE,
+    capture_incomplete::RULE,
 ];
 
 /// The rule with this id.
 #[must_use]
-pub fn find(id: &str) -> Option<&'static dyn Rule> {
-    ALL.iter().copied().find(|rule| rule.id() == id)
+pub fn find(id: &str) -> Option<&'static Rule> {
+    ALL.iter().find(|rule| rule.id == id)
+}
+
+impl Rule {
+    /// The alerts it raises on one activation.
+    fn alerts(&self, case: &Case) -> impl Iterator<Item = Alert> {
+        (self.check)(case).into_iter().map(|finding| Alert {
+            id: self.id.to_owned(),
+            severity: self.severity,
+            at_ns: finding.at_ns,
+            events: finding.events,
+            message: finding.message,
+            consequence: finding.consequence,
+            mend: finding.mend,
+        })
+    }
 }
 
 /// Replaces the alerts of every activation by what the rules find in it now.
@@ -81,7 +96,7 @@ pub fn judge(document: &mut Document) {
 
 /// What every rule has to say, in order of time; of one moment, the worst first.
 fn alerts(case: &Case) -> Vec<Alert> {
-    let mut alerts: Vec<Alert> = ALL.iter().flat_map(|rule| rule.check(case)).collect();
+    let mut alerts: Vec<Alert> = ALL.iter().flat_map(|rule| rule.alerts(case)).collect();
     alerts.sort_by(|a, b| {
         (a.at_ns, Reverse(a.severity), &a.id).cmp(&(b.at_ns, Reverse(b.severity), &b.id))
     });
@@ -97,28 +112,13 @@ struct Finding {
     mend: String,
 }
 
-impl Finding {
-    /// The alert that `rule` raises for it.
-    fn alert(self, rule: &dyn Rule) -> Alert {
-        Alert {
-            id: rule.id().to_owned(),
-            severity: rule.severity(),
-            at_ns: self.at_ns,
-            events: self.events,
-            message: self.message,
-            consequence: self.consequence,
-            mend: self.mend,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_rules_are_those_of_the_documentation() {
-        let ids: Vec<_> = ALL.iter().map(|rule| rule.id()).collect();
+        let ids: Vec<_> = ALL.iter().map(|rule| rule.id).collect();
         assert_eq!(
             ids,
             [
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_rule_is_found_by_its_whole_id_only() {
-        for rule in ALL {
-            assert_eq!(find(rule.id()).unwrap().id(), rule.id());
+        for rule in &ALL {
+            assert_eq!(find(rule.id).unwrap().id, rule.id);
         }
         assert!(find("reload").is_none());
         assert!(find("").is_none());
@@ -148,17 +148,17 @@ mod tests {
 
     #[test]
     fn every_rule_has_a_page_of_its_own_that_fits_a_terminal() {
-        for rule in ALL {
-            let page = rule.explanation();
-            let title = format!("# {}\n\nSeverity: {}\n\n", rule.id(), rule.severity());
-            assert!(page.starts_with(&title), "{} begins otherwise", rule.id());
+        for rule in &ALL {
+            let page = rule.explanation;
+            let title = format!("# {}\n\nSeverity: {}\n\n", rule.id, rule.severity);
+            assert!(page.starts_with(&title), "{} begins otherwise", rule.id);
             for section in ["## Evidence", "## Consequence", "## Mend", "## When it is no problem"]
             {
-                assert!(page.contains(section), "{} lacks '{section}'", rule.id());
+                assert!(page.contains(section), "{} lacks '{section}'", rule.id);
             }
-            assert!(page.lines().count() <= 80, "{} is too long", rule.id());
+            assert!(page.lines().count() <= 80, "{} is too long", rule.id);
             for line in page.lines() {
-                assert!(line.chars().count() <= 80, "{}: too wide: {line}", rule.id());
+                assert!(line.chars().count() <= 80, "{}: too wide: {line}", rule.id);
             }
         }
     }

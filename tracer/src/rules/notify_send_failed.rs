@@ -7,30 +7,21 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::model::document::{Alert, Severity};
+use crate::model::document::Severity;
 
-pub(super) struct NotifySendFailed;
+pub(super) const RULE: Rule = Rule {
+    id: "notify-send-failed",
+    severity: Severity::Warning,
+    explanation: include_str!("../../../docs/rules/notify-send-failed.md"),
+    check,
+};
 
-impl Rule for NotifySendFailed {
-    fn id(&self) -> &'static str {
-        "notify-send-failed"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Warning
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/notify-send-failed.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let failed: Vec<Told> = case
-            .messages()
-            .filter(|told| told.message.result != 0 && !was_repeated(case, told))
-            .collect();
-        finding(case, &failed).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    let failed: Vec<Told> = case
+        .messages()
+        .filter(|told| told.message.result != 0 && !was_repeated(case, told))
+        .collect();
+    finding(case, &failed).into_iter().collect()
 }
 
 /// Whether the sender tried again and got through.

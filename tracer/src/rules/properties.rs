@@ -58,6 +58,7 @@ fn message() -> impl Strategy<Value = NotifyMessage> {
             length,
             result,
             accepted,
+            refusal: None,
             problem: None,
         },
     )

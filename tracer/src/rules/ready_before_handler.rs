@@ -1,26 +1,17 @@
 //! READY=1 was said while the reload signal would still kill.
 
-use super::{Case, Finding, Rule, case::Stand, consequence, mend, text};
-use crate::model::document::{Alert, Severity};
+use super::{Case, Finding, Rule, case::Phase, consequence, mend, reload_never_handled, text};
+use crate::model::document::Severity;
 
-pub(super) struct ReadyBeforeHandler;
+pub(super) const RULE: Rule = Rule {
+    id: "ready-before-handler",
+    severity: Severity::Error,
+    explanation: include_str!("../../../docs/rules/ready-before-handler.md"),
+    check,
+};
 
-impl Rule for ReadyBeforeHandler {
-    fn id(&self) -> &'static str {
-        "ready-before-handler"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Error
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/ready-before-handler.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        finding(case).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    finding(case).into_iter().collect()
 }
 
 fn finding(case: &Case) -> Option<Finding> {
@@ -29,7 +20,7 @@ fn finding(case: &Case) -> Option<Finding> {
     if !case.is_fatal_at(ready) || case.may_be_passed_on_from(ready) || is_leaving {
         return None;
     }
-    let handler = case.stands().find(|stand| stand.takes() && stand.at_ns > ready);
+    let handler = case.phases().find(|phase| phase.takes() && phase.at_ns > ready);
     // Without a handler the alert to raise is that there is none; and a program that
     // nobody means to reload by signal needs none.
     if handler.is_none() && (!case.reloads_by_signal() || never_comes(case)) {
@@ -39,7 +30,7 @@ fn finding(case: &Case) -> Option<Finding> {
     let told = case.ready_message();
     Some(Finding {
         at_ns: ready,
-        events: [told.map(|told| told.index), handler.map(|stand| stand.index)]
+        events: [told.map(|told| told.index), handler.map(|phase| phase.index)]
             .into_iter()
             .flatten()
             .collect(),
@@ -55,13 +46,13 @@ fn finding(case: &Case) -> Option<Finding> {
 }
 
 fn never_comes(case: &Case) -> bool {
-    super::find("reload-never-handled").is_some_and(|rule| !rule.check(case).is_empty())
+    !reload_never_handled::check(case).is_empty()
 }
 
-fn order(handler: Option<Stand>, ready: i64) -> String {
+fn order(handler: Option<Phase>, ready: i64) -> String {
     match handler {
-        Some(stand) => {
-            format!("{} before its handler", text::Span(stand.at_ns.saturating_sub(ready)))
+        Some(phase) => {
+            format!("{} before its handler", text::Span(phase.at_ns.saturating_sub(ready)))
         }
         None => "and had no handler by the end of the capture".to_owned(),
     }

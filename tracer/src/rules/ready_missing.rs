@@ -1,32 +1,23 @@
 //! READY=1 was due and did not come.
 
 use super::{Case, Finding, Rule, case::Announced, consequence, ready_rejected, text};
-use crate::model::document::{Alert, EndedBy, Severity};
+use crate::model::document::{EndedBy, Severity};
 
-pub(super) struct ReadyMissing;
+pub(super) const RULE: Rule = Rule {
+    id: "ready-missing",
+    severity: Severity::Error,
+    explanation: include_str!("../../../docs/rules/ready-missing.md"),
+    check,
+};
 
-impl Rule for ReadyMissing {
-    fn id(&self) -> &'static str {
-        "ready-missing"
+fn check(case: &Case) -> Vec<Finding> {
+    let due = case.awaits_ready() && case.activation.milestones.ready_ns.is_none();
+    let explained =
+        case.deadly_reload().is_some() || ready_rejected::refused(case).next().is_some();
+    if !due || explained {
+        return Vec::new();
     }
-
-    fn severity(&self) -> Severity {
-        Severity::Error
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/ready-missing.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let due = case.awaits_ready() && case.activation.milestones.ready_ns.is_none();
-        let explained =
-            case.deadly_reload().is_some() || ready_rejected::refused(case).next().is_some();
-        if !due || explained {
-            return Vec::new();
-        }
-        finding(case).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+    finding(case).into_iter().collect()
 }
 
 fn finding(case: &Case) -> Option<Finding> {

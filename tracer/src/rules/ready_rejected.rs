@@ -1,36 +1,22 @@
 //! READY=1 came from a process that may not say it.
 
-use tracer_common::event::PAYLOAD_LEN;
-
 use super::{
     Case, Finding, Rule,
     case::{Announced, Told},
     consequence, mend, text,
 };
-use crate::model::{
-    document::{Alert, Severity},
-    event::NotifyMessage,
+use crate::model::{document::Severity, event::Refusal};
+
+pub(super) const RULE: Rule = Rule {
+    id: "ready-rejected",
+    severity: Severity::Error,
+    explanation: include_str!("../../../docs/rules/ready-rejected.md"),
+    check,
 };
 
-pub(super) struct ReadyRejected;
-
-impl Rule for ReadyRejected {
-    fn id(&self) -> &'static str {
-        "ready-rejected"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Error
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/ready-rejected.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let refused: Vec<Told> = refused(case).collect();
-        finding(case, &refused).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    let refused: Vec<Told> = refused(case).collect();
+    finding(case, &refused).into_iter().collect()
 }
 
 /// The READY=1 that NotifyAccess= kept out, where one was awaited and none was let in.
@@ -43,18 +29,8 @@ pub(super) fn refused<'a>(case: &Case<'a>) -> impl Iterator<Item = Told<'a>> {
         waits
             && unready
             && told.state() == Some(Announced::Ready)
-            && is_kept_out(case, told.message)
+            && told.message.refusal == Some(Refusal::NotifyAccess)
     })
-}
-
-/// Whether it arrived whole and was refused for its sender.
-fn is_kept_out(case: &Case, message: &NotifyMessage) -> bool {
-    let access = case.facts().and_then(|facts| facts.notify_access.as_deref());
-    let is_stranger = !case.is_main(&message.sender) || message.claimed_pid.is_some();
-    message.accepted == Some(false)
-        && message.result == 0
-        && message.length as usize <= PAYLOAD_LEN
-        && (is_stranger || access == Some("none"))
 }
 
 fn finding(case: &Case, refused: &[Told]) -> Option<Finding> {
@@ -155,8 +131,8 @@ mod tests {
     #[test]
     fn what_was_refused_for_another_reason_than_its_sender_is_not_its_case() {
         let start = activation().unit("notify", "no").exec(0);
-        start.clone().notify(20.ms(), itself(), READY).refused().judged(&[]);
-        start.clone().notify(20.ms(), by("postgres"), READY).refused().of_length(4097).judged(&[]);
+        start.clone().notify(20.ms(), itself(), READY).malformed().judged(&[]);
+        start.clone().notify(20.ms(), by("postgres"), READY).malformed().judged(&[]);
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! Reload signals among the events, and which of them kill.
 
 use super::{case::Case, result::End};
-use crate::{
-    model::{
-        event::{DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
-        signal::Signal,
-    },
-    timeline::runtimes::jvm_exit_code,
+use crate::model::{
+    event::{DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
+    signal::Signal,
 };
 
 /// A reload signal sent to the main process.
@@ -69,7 +66,9 @@ impl<'a> Case<'a> {
             (DispositionKind::Handler, _) => (true, Some(self.reraised(reload)?)),
             (_, Fate::Killed) => (true, None),
             // It waits only because the process is stopped or traced.
-            (DispositionKind::Default, Fate::Pending) if kills_by_default(sent.signal) => {
+            (DispositionKind::Default, Fate::Pending)
+                if sent.signal.default_action().is_fatal() =>
+            {
                 (false, None)
             }
             _ => return None,
@@ -80,8 +79,8 @@ impl<'a> Case<'a> {
 
     /// How the reload signal would end the main process at `at`.
     pub(super) fn end_at(&self, at: i64) -> End {
-        let stand = self.stands().take_while(|stand| stand.at_ns <= at).last();
-        end(self.reload_signal(), stand.and_then(|stand| stand.runtime), false)
+        let phase = self.phases().take_while(|phase| phase.at_ns <= at).last();
+        end(self.reload_signal(), phase.and_then(|phase| phase.runtime), false)
     }
 
     /// The same signal from the main process to itself, right after the reload, that kills.
@@ -115,24 +114,8 @@ impl<'a> Case<'a> {
 
 /// How a signal ends a process that has no handler of its own for it.
 fn end(signal: Signal, runtime: Option<Runtime>, core_dumped: bool) -> End {
-    match runtime {
-        Some(Runtime::Jvm) => End::Code(jvm_exit_code(signal)),
-        _ => End::Signal { signal, core_dumped },
+    match runtime.and_then(|runtime| runtime.exit_code(signal)) {
+        Some(code) => End::Code(code),
+        None => End::Signal { signal, core_dumped },
     }
-}
-
-/// Whether the default action of a signal ends the process (`signal(7)`).
-fn kills_by_default(signal: Signal) -> bool {
-    use nix::sys::signal::Signal as S;
-    let spares = [
-        S::SIGCHLD,
-        S::SIGCONT,
-        S::SIGURG,
-        S::SIGWINCH,
-        S::SIGSTOP,
-        S::SIGTSTP,
-        S::SIGTTIN,
-        S::SIGTTOU,
-    ];
-    !spares.iter().any(|spare| *spare as u32 == signal.number())
 }

@@ -2,49 +2,40 @@
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
 use crate::model::{
-    document::{Alert, Severity},
+    document::Severity,
     event::{DispositionKind, Runtime},
 };
 
-pub(super) struct ReloadBeforeHandler;
+pub(super) const RULE: Rule = Rule {
+    id: "reload-before-handler",
+    severity: Severity::Error,
+    explanation: include_str!("../../../docs/rules/reload-before-handler.md"),
+    check,
+};
 
-impl Rule for ReloadBeforeHandler {
-    fn id(&self) -> &'static str {
-        "reload-before-handler"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Error
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/reload-before-handler.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        case.deadly_reload()
-            .filter(|deadly| !case.is_beyond_race(deadly))
-            .map(|deadly| finding(case, &deadly).alert(self))
-            .into_iter()
-            .collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    case.deadly_reload()
+        .filter(|deadly| !case.is_beyond_race(deadly))
+        .map(|deadly| finding(case, &deadly))
+        .into_iter()
+        .collect()
 }
 
 fn finding(case: &Case, deadly: &Deadly) -> Finding {
     let reload = &deadly.reload;
     let signal = reload.sent.signal;
     let settled = reload.settled_ns();
-    let handler = case.stands().find(|stand| stand.takes() && stand.at_ns > reload.at_ns);
+    let handler = case.phases().find(|phase| phase.takes() && phase.at_ns > reload.at_ns);
 
     let mut events: Vec<usize> = case
-        .stands()
-        .take_while(|stand| stand.index < reload.index)
+        .phases()
+        .take_while(|phase| phase.index < reload.index)
         .last()
-        .map(|stand| stand.index)
+        .map(|phase| phase.index)
         .into_iter()
         .chain([reload.index])
         .chain(deadly.reraised)
-        .chain(handler.map(|stand| stand.index))
+        .chain(handler.map(|phase| phase.index))
         .chain(case.exit_index().filter(|_| deadly.killed))
         .collect();
     events.sort_unstable();
@@ -60,9 +51,9 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
             text::when(case.activation, reload.at_ns),
             what_it_met(case, deadly),
             match handler {
-                Some(stand) => format!(
+                Some(phase) => format!(
                     "The handler came {} too late.",
-                    text::Span(stand.at_ns.saturating_sub(reload.at_ns))
+                    text::Span(phase.at_ns.saturating_sub(reload.at_ns))
                 ),
                 None => "The handler never came.".to_owned(),
             }
@@ -95,10 +86,10 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
             .to_owned();
     }
     let (before, exec) = case
-        .stands()
-        .take_while(|stand| stand.index < reload.index)
-        .fold((false, false), |(handled, exec), stand| {
-            (handled || stand.takes(), stand.by_exec && (handled || exec))
+        .phases()
+        .take_while(|phase| phase.index < reload.index)
+        .fold((false, false), |(handled, exec), phase| {
+            (handled || phase.takes(), phase.by_exec && (handled || exec))
         });
     let disposition = text::disposition(reload.sent.disposition);
     match (before, exec) {

@@ -2,30 +2,21 @@
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
 use crate::model::{
-    document::{Alert, OutcomeState, Severity},
+    document::{OutcomeState, Severity},
     event::{Fate, Runtime},
 };
 
-pub(super) struct ReloadBeforeReady;
+pub(super) const RULE: Rule = Rule {
+    id: "reload-before-ready",
+    severity: Severity::Warning,
+    explanation: include_str!("../../../docs/rules/reload-before-ready.md"),
+    check,
+};
 
-impl Rule for ReloadBeforeReady {
-    fn id(&self) -> &'static str {
-        "reload-before-ready"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Warning
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/reload-before-ready.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let early: Vec<Reload> =
-            case.reloads_in_service().filter(|reload| is_early(case, reload)).collect();
-        finding(case, &early).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    let early: Vec<Reload> =
+        case.reloads_in_service().filter(|reload| is_early(case, reload)).collect();
+    finding(case, &early).into_iter().collect()
 }
 
 /// Whether the program itself took it before it had said READY=1.

@@ -2,41 +2,32 @@
 
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
 use crate::model::{
-    document::{Alert, Severity},
+    document::Severity,
     event::{DispositionKind, Fate},
 };
 
-pub(super) struct ReloadIgnored;
+pub(super) const RULE: Rule = Rule {
+    id: "reload-ignored",
+    severity: Severity::Warning,
+    explanation: include_str!("../../../docs/rules/reload-ignored.md"),
+    check,
+};
 
-impl Rule for ReloadIgnored {
-    fn id(&self) -> &'static str {
-        "reload-ignored"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Warning
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/reload-ignored.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let lost: Vec<Reload> =
-            case.reloads_in_service().filter(|reload| reload.sent.fate == Fate::Ignored).collect();
-        finding(case, &lost).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    let lost: Vec<Reload> =
+        case.reloads_in_service().filter(|reload| reload.sent.fate == Fate::Ignored).collect();
+    finding(case, &lost).into_iter().collect()
 }
 
 fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
     let first = lost.first()?;
     let signal = first.sent.signal;
-    let stand = case.stands().take_while(|stand| stand.index < first.index).last();
+    let phase = case.phases().take_while(|phase| phase.index < first.index).last();
     Some(Finding {
         at_ns: first.at_ns,
-        events: stand
+        events: phase
             .iter()
-            .map(|stand| stand.index)
+            .map(|phase| phase.index)
             .chain(lost.iter().map(|reload| reload.index))
             .collect(),
         message: format!(
@@ -44,7 +35,7 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
             text::sender(first.sender),
             text::when(case.activation, first.at_ns),
             text::main(case),
-            if is_immune(case, stand.map(|stand| stand.disposition)) {
+            if is_immune(case, phase.map(|phase| phase.disposition)) {
                 ", as the init of a pid namespace does with a signal it has no handler for"
             } else {
                 ""

@@ -1,33 +1,25 @@
 //! The service reloads by a signal that it never takes.
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
-use crate::model::document::{Alert, OutcomeState, Severity};
+use crate::model::document::{OutcomeState, Severity};
 
 /// How long after the start a handler may still come when no reload has come.
 const GRACE_NS: i64 = 1_000_000_000;
 
-pub(super) struct ReloadNeverHandled;
+pub(super) const RULE: Rule = Rule {
+    id: "reload-never-handled",
+    severity: Severity::Error,
+    explanation: include_str!("../../../docs/rules/reload-never-handled.md"),
+    check,
+};
 
-impl Rule for ReloadNeverHandled {
-    fn id(&self) -> &'static str {
-        "reload-never-handled"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Error
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/reload-never-handled.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let finding = match case.deadly_reload() {
-            Some(deadly) => case.is_beyond_race(&deadly).then(|| after_death(case, &deadly)),
-            None => without_reload(case),
-        };
-        finding.map(|finding| finding.alert(self)).into_iter().collect()
-    }
+/// What there is to find.
+pub(super) fn check(case: &Case) -> Vec<Finding> {
+    let finding = match case.deadly_reload() {
+        Some(deadly) => case.is_beyond_race(&deadly).then(|| after_death(case, &deadly)),
+        None => without_reload(case),
+    };
+    finding.into_iter().collect()
 }
 
 fn after_death(case: &Case, deadly: &Deadly) -> Finding {
@@ -73,7 +65,7 @@ fn over(case: &Case, at: i64) -> String {
 /// No reload came, but the next one would kill.
 fn without_reload(case: &Case) -> Option<Finding> {
     let end = case.end_ns();
-    let last = case.stands().last()?;
+    let last = case.phases().last()?;
     let is_open = case.activation.outcome.state == OutcomeState::Running
         && last.kills()
         && case.first_handler().is_none()

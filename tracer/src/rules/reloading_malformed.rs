@@ -5,37 +5,24 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::model::document::{Alert, Severity};
+use crate::model::document::Severity;
 
 /// How long a reload may take within a capture before its READY=1 is missed.
 const RELOAD_NS: i64 = 1_000_000_000;
 
-pub(super) struct ReloadingMalformed;
+pub(super) const RULE: Rule = Rule {
+    id: "reloading-malformed",
+    severity: Severity::Warning,
+    explanation: include_str!("../../../docs/rules/reloading-malformed.md"),
+    check,
+};
 
-impl Rule for ReloadingMalformed {
-    fn id(&self) -> &'static str {
-        "reloading-malformed"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Warning
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/reloading-malformed.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let reloading: Vec<Told> = case
-            .messages()
-            .filter(|told| told.counts() && told.state() == Some(Announced::Reloading))
-            .collect();
-        [untimed(case, &reloading), endless(case, &reloading)]
-            .into_iter()
-            .flatten()
-            .map(|finding| finding.alert(self))
-            .collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    let reloading: Vec<Told> = case
+        .messages()
+        .filter(|told| told.counts() && told.state() == Some(Announced::Reloading))
+        .collect();
+    [untimed(case, &reloading), endless(case, &reloading)].into_iter().flatten().collect()
 }
 
 /// No time, where one is asked for: only Type=notify-reload matches the message to

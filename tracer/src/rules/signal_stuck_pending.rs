@@ -2,33 +2,24 @@
 
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
 use crate::model::{
-    document::{Alert, Severity},
+    document::Severity,
     event::{DispositionKind, Fate},
 };
 
 /// A reload signal that waits for longer is stuck.
 const STUCK_NS: i64 = 2_000_000_000;
 
-pub(super) struct SignalStuckPending;
+pub(super) const RULE: Rule = Rule {
+    id: "signal-stuck-pending",
+    severity: Severity::Warning,
+    explanation: include_str!("../../../docs/rules/signal-stuck-pending.md"),
+    check,
+};
 
-impl Rule for SignalStuckPending {
-    fn id(&self) -> &'static str {
-        "signal-stuck-pending"
-    }
-
-    fn severity(&self) -> Severity {
-        Severity::Warning
-    }
-
-    fn explanation(&self) -> &'static str {
-        include_str!("../../../docs/rules/signal-stuck-pending.md")
-    }
-
-    fn check(&self, case: &Case) -> Vec<Alert> {
-        let stuck: Vec<Reload> =
-            case.reloads_in_service().filter(|reload| is_stuck(case, reload)).collect();
-        finding(case, &stuck).map(|finding| finding.alert(self)).into_iter().collect()
-    }
+fn check(case: &Case) -> Vec<Finding> {
+    let stuck: Vec<Reload> =
+        case.reloads_in_service().filter(|reload| is_stuck(case, reload)).collect();
+    finding(case, &stuck).into_iter().collect()
 }
 
 fn is_stuck(case: &Case, reload: &Reload) -> bool {

@@ -75,6 +75,8 @@ pub fn activation() -> Start {
             exposure: Vec::new(),
             events: Vec::new(),
             omitted: 0,
+            left_out: Vec::new(),
+            unfollowed: 0,
             alerts: Vec::new(),
             outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
             systemd: None,
@@ -154,6 +156,11 @@ impl Start {
 
     pub fn lost(mut self, count: u64) -> Self {
         self.lost = count;
+        self
+    }
+
+    pub fn unfollowed(mut self, count: u64) -> Self {
+        self.activation.unfollowed = count;
         self
     }
 
@@ -320,6 +327,7 @@ impl Start {
             length: 8,
             result: 0,
             accepted: self.facts.as_ref().map(|_| true),
+            refusal: None,
             problem: None,
         };
         self.event(at, What::Notify(Box::new(message)))
@@ -339,12 +347,17 @@ impl Start {
 
     /// The last message is not acted on.
     pub fn refused(mut self) -> Self {
-        self.last_message().accepted = Some(false);
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::NotifyAccess));
         self
     }
 
-    pub fn of_length(mut self, bytes: u32) -> Self {
-        self.last_message().length = bytes;
+    /// The last message was malformed.
+    pub fn malformed(mut self) -> Self {
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::Malformed));
         self
     }
 
@@ -391,6 +404,7 @@ impl Start {
                 events: 42,
                 lost: self.lost,
                 losses: std::collections::BTreeMap::new(),
+                services_left_out: 0,
                 complete: self.lost == 0 && self.activation.joined_ns.is_none(),
             },
             services: vec![Service {
@@ -400,6 +414,8 @@ impl Start {
                 signal: self.facts.as_ref().and_then(|facts| facts.reload_signal),
                 unit: self.facts,
                 unit_problem: None,
+                starts_left_out: 0,
+                owner: None,
                 activations: vec![self.activation],
             }],
         }

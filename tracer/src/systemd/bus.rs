@@ -1,17 +1,34 @@
 //! A connection to one systemd (org.freedesktop.systemd1(5)).
 
-use std::{fmt::Write as _, io::ErrorKind, path::Path, time::Duration};
+use std::{
+    fmt::Write as _,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixStream as StdUnixStream},
+        },
+    },
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use futures_lite::StreamExt as _;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    net::UnixStream,
+    sync::mpsc::{Receiver, channel},
+    time::timeout,
+};
 use zbus::{
-    Connection, Message, MessageStream,
+    Address, Connection, Message, MessageStream,
+    address::{Transport, transport::UnixSocket},
     connection::Builder,
     zvariant::{DynamicType, OwnedObjectPath, OwnedValue},
 };
 
-use super::{manager::Manager, private::Private, properties::Properties, root::Root};
+use super::{limits::Limited, manager::Manager, opener, private::Private, properties::Properties};
+use crate::model::text::{Outside, clipped};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const ROOT: &str = "/org/freedesktop/systemd1";
@@ -24,8 +41,16 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "org.freedesktop.DBus";
 /// How long systemd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Signals that may wait: while an answer is awaited they are not read.
-const MAX_QUEUED: usize = 16_384;
+/// The longest object of a unit, bytes: `UNIT_NAME_MAX` (src/basic/unit-name.h of systemd),
+/// each byte escaped, and what stands before it.
+const LONGEST_OBJECT: usize = 3 * 256 + 64;
+/// The longest version that is kept, characters.
+const LONGEST_VERSION: usize = 64;
+/// Ends of jobs that wait to be taken: more than a restart of all units at once has.
+const MAX_JOBS: usize = 4_096;
+/// Messages that may wait. More are left in the socket: they are read while an answer is
+/// awaited too.
+pub const MAX_QUEUED: usize = 16;
 
 /// A connection to one systemd.
 #[derive(Clone)]
@@ -42,19 +67,18 @@ impl Bus {
             let (root, user) = match manager {
                 Manager::Root { root, user, .. } => (root, user),
                 Manager::Address(address) => {
-                    let builder = Builder::address(address.as_str())
-                        .with_context(|| format!("'{address}' is not a D-Bus address"))?;
-                    return Self::build(builder, true)
-                        .await
-                        .with_context(|| format!("cannot reach systemd through {address}"));
+                    let reach = || format!("cannot reach systemd through {address}");
+                    let stream = at(address).await.with_context(reach)?;
+                    return Self::build(stream, true).await.with_context(reach);
                 }
             };
-            let root = Root::open(root)
-                .with_context(|| format!("cannot reach systemd below {}", root.display()))?;
             let [bus, private] = Manager::sockets(*user);
-            match Self::through(&root, &bus, true).await {
+            match Self::through(root, &bus, manager.is_host(), true).await {
                 Ok(bus) => Ok(bus),
-                Err(failure) => Self::through(&root, &private, false).await.map_err(|_| failure),
+                Err(failure) => {
+                    let private = Self::through(root, &private, manager.is_host(), false);
+                    private.await.map_err(|_| failure)
+                }
             }
         };
         match timeout(PATIENCE, connecting).await {
@@ -63,27 +87,34 @@ impl Bus {
         }
     }
 
-    async fn through(root: &Root, socket: &Path, routed: bool) -> Result<Self> {
-        let unreachable =
-            || format!("cannot reach systemd through {}", root.shown(socket).display());
-        let reached = root.reach(socket).with_context(unreachable)?;
-        let stream = UnixStream::connect(reached.path()).await.with_context(unreachable)?;
-        let builder = if routed {
-            Builder::unix_stream(stream)
+    async fn through(root: &Path, socket: &Path, is_host: bool, routed: bool) -> Result<Self> {
+        let path = root.join(socket);
+        let unreachable = || format!("cannot reach systemd through {}", path.display());
+        let stream = if is_host {
+            UnixStream::connect(&path).await
         } else {
-            Builder::socket(Private(stream)).p2p()
+            opener::connect(root, socket).await
         };
-        Self::build(builder, routed).await.with_context(unreachable)
+        Self::build(stream.with_context(unreachable)?, routed).await.with_context(unreachable)
     }
 
-    async fn build(builder: Builder<'_>, routed: bool) -> Result<Self> {
-        let builder = builder.method_timeout(PATIENCE).max_queued(MAX_QUEUED);
-        Ok(Self { connection: builder.build().await?, routed })
+    async fn build(stream: UnixStream, routed: bool) -> Result<Self> {
+        let builder = if routed {
+            Builder::socket(Limited(stream))
+        } else {
+            Builder::socket(Limited(Private(stream))).p2p()
+        };
+        let connection = builder.max_queued(MAX_QUEUED).build().await.map_err(Failure::from)?;
+        Ok(Self { connection, routed })
     }
 
-    /// Asks to be told of changes, and gives the stream of what is told.
-    pub async fn subscribe(&self) -> Result<MessageStream> {
-        let stream = MessageStream::from(&self.connection);
+    /// What comes from now on. To be read while answers are awaited too, or those don't come.
+    pub fn messages(&self) -> MessageStream {
+        MessageStream::from(&self.connection)
+    }
+
+    /// Asks to be told of changes.
+    pub async fn subscribe(&self) -> Result<()> {
         if self.routed {
             let signals = format!("type='signal',sender='{SYSTEMD}',path_namespace='{ROOT}'");
             let comes =
@@ -92,16 +123,13 @@ impl Bus {
                 self.call(BUS, "/org/freedesktop/DBus", BUS, "AddMatch", &(rule,)).await?;
             }
         }
-        self.renew().await?;
-        Ok(stream)
+        self.renew().await
     }
 
     /// Subscribes, again after systemd has executed itself anew.
     pub async fn renew(&self) -> Result<()> {
         match self.manager("Subscribe", &()).await {
-            Err(zbus::Error::MethodError(name, ..)) if name.ends_with(".AlreadySubscribed") => {
-                Ok(())
-            }
+            Err(Failure { name: Some(name), .. }) if name.ends_with(".AlreadySubscribed") => Ok(()),
             answer => answer.map(|_| ()).context("systemd would not tell of changes"),
         }
     }
@@ -110,41 +138,39 @@ impl Bus {
     /// unit it names.
     pub async fn load(&self, name: &str) -> Result<OwnedObjectPath> {
         let answer = self.manager("LoadUnit", &(name,)).await;
-        let answer = answer.with_context(|| format!("systemd can't load '{name}'"))?;
-        Ok(answer.body().deserialize()?)
+        let answer =
+            answer.with_context(|| format!("systemd can't load '{}'", Outside::new(name)))?;
+        Ok(answer.body().deserialize().map_err(Failure::from)?)
     }
 
     /// Has systemd keep a unit loaded as long as this connection lasts, so that it remembers
     /// how a start of it ended. Not over its private socket (`method_ref_unit`).
     pub async fn keep(&self, name: &str) -> Result<()> {
         let answer = self.manager("RefUnit", &(name,)).await;
-        answer.map(drop).with_context(|| format!("systemd would not keep '{name}' loaded"))
+        let kept = answer.map(drop);
+        kept.with_context(|| format!("systemd would not keep '{}' loaded", Outside::new(name)))
     }
 
     /// All properties of an object's interface.
     pub async fn properties(&self, object: &str, interface: &str) -> Result<Properties> {
         let answer = self.call(SYSTEMD, object, PROPERTIES, "GetAll", &(interface,)).await;
         let answer = answer.with_context(|| format!("systemd does not tell of {object}"))?;
-        Ok(answer.body().deserialize()?)
+        Ok(answer.body().deserialize().map_err(Failure::from)?)
     }
 
     /// systemd's version.
     pub async fn version(&self) -> Result<String> {
         let answer = self.call(SYSTEMD, ROOT, PROPERTIES, "Get", &(MANAGER, "Version")).await?;
-        let version: OwnedValue = answer.body().deserialize()?;
-        Ok(version.try_into()?)
+        let version: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
+        let version: String = version.try_into()?;
+        Ok(clipped(&version, LONGEST_VERSION).into_owned())
     }
 
     /// Has systemd queue a job for a unit (`RestartUnit`, `ReloadUnit`), in place of what
     /// is in its way. Gives the job's object.
     pub async fn start_job(&self, method: &str, unit: &str) -> Result<String> {
         let answer = self.manager(method, &(unit, "replace")).await?;
-        Ok(answer.body().deserialize::<OwnedObjectPath>()?.to_string())
-    }
-
-    /// Listens for the ends of jobs from now on.
-    pub async fn jobs(&self) -> Result<Jobs> {
-        Ok(Jobs { stream: self.subscribe().await? })
+        Ok(answer.body().deserialize::<OwnedObjectPath>().map_err(Failure::from)?.to_string())
     }
 
     /// Calls a method of the manager itself.
@@ -152,7 +178,7 @@ impl Bus {
         &self,
         method: &str,
         arguments: &(impl serde::Serialize + DynamicType),
-    ) -> zbus::Result<Message> {
+    ) -> Result<Message, Failure> {
         self.call(SYSTEMD, ROOT, MANAGER, method, arguments).await
     }
 
@@ -163,39 +189,95 @@ impl Bus {
         interface: &str,
         method: &str,
         arguments: &(impl serde::Serialize + DynamicType),
-    ) -> zbus::Result<Message> {
+    ) -> Result<Message, Failure> {
         let destination = self.routed.then_some(destination);
         let answer =
             self.connection.call_method(destination, object, Some(interface), method, arguments);
-        answer.await.map_err(|error| match error {
-            zbus::Error::InputOutput(error) if error.kind() == ErrorKind::TimedOut => {
-                zbus::Error::Failure(format!("no answer within {} s", PATIENCE.as_secs()))
-            }
-            error => error,
-        })
+        match timeout(PATIENCE, answer).await {
+            Ok(answer) => answer.map_err(Failure::from),
+            Err(_) => Err(Failure {
+                name: None,
+                why: Outside::new(&format!("no answer within {} s", PATIENCE.as_secs())),
+            }),
+        }
+    }
+}
+
+/// Why a call failed. zbus's errors may quote what came from the bus.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Failure {
+    /// The error's name, where systemd or the bus answered with one.
+    name: Option<String>,
+    why: Outside,
+}
+
+impl From<zbus::Error> for Failure {
+    fn from(error: zbus::Error) -> Self {
+        let why = Outside::quoting(&error);
+        let name = match error {
+            zbus::Error::MethodError(name, ..) => Some(name.to_string()),
+            _ => None,
+        };
+        Self { name, why }
+    }
+}
+
+/// Connects to a D-Bus address (D-Bus specification, "Server Addresses").
+async fn at(address: &str) -> Result<UnixStream> {
+    let parsed = address.parse::<Address>();
+    let parsed = parsed.with_context(|| format!("'{address}' is not a D-Bus address"))?;
+    let Transport::Unix(unix) = parsed.transport() else {
+        bail!("it is not the address of a Unix socket of this host: unix:path=PATH");
+    };
+    match unix.path() {
+        UnixSocket::File(path) => Ok(UnixStream::connect(path).await?),
+        UnixSocket::Abstract(name) => {
+            let stream =
+                StdUnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
+            stream.set_nonblocking(true)?;
+            Ok(UnixStream::from_std(stream)?)
+        }
+        _ => bail!("it is an address to listen at: unix:path=PATH is one to connect to"),
     }
 }
 
 /// The ends of jobs.
-pub struct Jobs {
-    stream: MessageStream,
-}
+pub struct Jobs(Receiver<(String, Outside)>);
 
 impl Jobs {
+    /// Listens for them from now on, also while nobody waits for one. Needs the event loop that
+    /// the connection has.
+    pub async fn of(bus: &Bus) -> Result<Self> {
+        let mut messages = bus.messages();
+        let (tell, ends) = channel(MAX_JOBS);
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = messages.next().await {
+                if let Some(end) = job_end(&message)
+                    && tell.send(end).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        bus.subscribe().await?;
+        Ok(Self(ends))
+    }
+
     /// Waits for the end of a job. Gives its object and its result: `done`, `failed`,
     /// `canceled`, …
-    pub async fn next(&mut self) -> Result<(String, String)> {
-        loop {
-            let message = self.stream.next().await.context("systemd closed the connection")??;
-            let header = message.header();
-            if header.member().is_some_and(|member| member.as_str() == "JobRemoved") {
-                let body = message.body();
-                let (_, job, _, result): (u32, OwnedObjectPath, String, String) =
-                    body.deserialize()?;
-                return Ok((job.to_string(), result));
-            }
-        }
+    pub async fn next(&mut self) -> Result<(String, Outside)> {
+        self.0.recv().await.context("systemd closed the connection")
     }
+}
+
+fn job_end(message: &Message) -> Option<(String, Outside)> {
+    if message.header().member()?.as_str() != "JobRemoved" {
+        return None;
+    }
+    let body = message.body();
+    let (_, job, _, result): (u32, OwnedObjectPath, String, String) = body.deserialize().ok()?;
+    Some((job.to_string(), Outside::new(&result)))
 }
 
 /// The object of a unit of this name (`unit_dbus_path_from_name` and `bus_label_escape`
@@ -221,7 +303,11 @@ pub fn changed(message: &Message) -> Option<(String, String, Properties)> {
     if header.member()?.as_str() != "PropertiesChanged" {
         return None;
     }
-    let object = header.path()?.to_string();
+    let object = header.path()?.as_str();
+    if object.len() > LONGEST_OBJECT {
+        return None;
+    }
+    let object = object.to_owned();
     let body = message.body();
     let (interface, properties, _): (String, Properties, Vec<String>) = body.deserialize().ok()?;
     Some((object, interface, properties))
@@ -241,6 +327,44 @@ pub fn has_come(message: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systemd_has_come_when_its_name_has_an_owner() {
+        let told = |member, name, owner| {
+            let signal = Message::signal("/org/freedesktop/DBus", BUS, member).unwrap();
+            has_come(&signal.build(&(name, "", owner)).unwrap())
+        };
+        assert!(told("NameOwnerChanged", SYSTEMD, ":1.7"));
+        assert!(!told("NameOwnerChanged", SYSTEMD, ""));
+        assert!(!told("NameOwnerChanged", "org.freedesktop.login1", ":1.7"));
+        assert!(!told("NameAcquired", SYSTEMD, ":1.7"));
+    }
+
+    #[test]
+    fn a_change_is_told_of_an_object_that_a_unit_may_have() {
+        let told = |object: &str, member| {
+            let signal = Message::signal(object, PROPERTIES, member).unwrap();
+            let body = (UNIT, Properties::new(), Vec::<String>::new());
+            changed(&signal.build(&body).unwrap())
+        };
+        let object = object("a.service");
+        let (of, interface, properties) = told(&object, "PropertiesChanged").unwrap();
+        assert_eq!((of, interface.as_str(), properties.len()), (object.clone(), UNIT, 0));
+        assert!(told(&object, "PropertiesInvalidated").is_none());
+        let long = format!("/{}", "a".repeat(LONGEST_OBJECT));
+        assert!(told(&long, "PropertiesChanged").is_none());
+    }
+
+    #[test]
+    fn the_end_of_a_job_is_told_by_its_object() {
+        let told = |member| {
+            let signal = Message::signal(ROOT, MANAGER, member).unwrap();
+            let job = OwnedObjectPath::try_from("/job/1").unwrap();
+            job_end(&signal.build(&(1_u32, job, "a.service", "don\x1be")).unwrap())
+        };
+        assert_eq!(told("JobRemoved").unwrap(), ("/job/1".to_owned(), Outside::new("don\x1be")));
+        assert!(told("JobNew").is_none());
+    }
 
     #[test]
     fn a_units_object_has_its_name_escaped() {

@@ -1,12 +1,81 @@
 //! What systemd has told of a service, watched or not: one that is only now seen may be gone
 //! again or have been started anew, and systemd may have forgotten it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+
+use zbus::zvariant::Value;
 
 use super::properties::{self, Properties, Since};
 
-/// States that are kept until they are told.
+/// States of a service that are kept until they are told. The oldest give way.
 const MAX_UNTOLD: usize = 64;
+/// Services kept that nobody watches. The oldest give way.
+const MAX_UNWATCHED: usize = 1_024;
+/// The longest text that is kept of a property, bytes. Those of [`KEPT`] are words of systemd.
+const LONGEST_TEXT: usize = 128;
+/// The longest list that is kept of a property. `InvocationID` has 16 bytes.
+const LONGEST_LIST: usize = 16;
+/// The properties that states are learned from. No others are kept.
+const KEPT: [&str; 11] = [
+    "ActiveState",
+    "SubState",
+    "InvocationID",
+    "InactiveExitTimestampMonotonic",
+    "ActiveEnterTimestampMonotonic",
+    "ActiveExitTimestampMonotonic",
+    "InactiveEnterTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
+    "Result",
+    "MainPID",
+    "NRestarts",
+];
+
+/// The services that a systemd has told of, by their objects.
+#[derive(Default)]
+pub struct Services {
+    by_object: HashMap<String, Heard>,
+    /// Those that nobody watches, the oldest first.
+    unwatched: VecDeque<String>,
+    /// How many were forgotten.
+    forgotten: u64,
+}
+
+impl Services {
+    /// One that is watched: it is kept from now on.
+    pub fn watched(&mut self, object: &str) -> &mut Heard {
+        self.unwatched.retain(|unwatched| unwatched != object);
+        self.by_object.entry(object.to_owned()).or_default()
+    }
+
+    /// One that something is told of. It may be watched or not.
+    pub fn told(&mut self, object: String) -> &mut Heard {
+        if !self.by_object.contains_key(&object) {
+            if self.unwatched.len() >= MAX_UNWATCHED
+                && let Some(oldest) = self.unwatched.pop_front()
+            {
+                self.by_object.remove(&oldest);
+                self.forgotten += 1;
+            }
+            self.unwatched.push_back(object.clone());
+        }
+        self.by_object.entry(object).or_default()
+    }
+
+    /// One that has been told of.
+    pub fn get(&mut self, object: &str) -> Option<&mut Heard> {
+        self.by_object.get_mut(object)
+    }
+
+    /// Forgets one that is watched no longer.
+    pub fn forget(&mut self, object: &str) {
+        self.by_object.remove(object);
+    }
+
+    /// How many of those that nobody watched had to be forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+}
 
 /// A service as systemd has told of it.
 #[derive(Default)]
@@ -32,18 +101,20 @@ impl Heard {
     /// Takes in what has changed of the service. systemd tells this first, and then of the
     /// unit (`bus_unit_send_change_signal` in src/core/dbus-unit.c).
     pub fn service_changed(&mut self, changed: Properties) {
-        self.service.extend(changed);
+        keep(&mut self.service, changed);
     }
 
     /// Takes in what has changed of the unit, and learns its states.
     pub fn unit_changed(&mut self, changed: Properties) {
-        self.unit.extend(changed);
+        keep(&mut self.unit, changed);
         self.learn();
     }
 
     /// Takes in all that systemd knows now.
     pub fn answer(&mut self, unit: Properties, service: Properties) {
-        (self.unit, self.service) = (unit, service);
+        (self.unit, self.service) = Default::default();
+        keep(&mut self.unit, unit);
+        keep(&mut self.service, service);
         self.learn();
     }
 
@@ -70,6 +141,18 @@ impl Heard {
     pub fn untold(&mut self) -> impl Iterator<Item = Learned> {
         self.untold.drain(..)
     }
+}
+
+/// Takes in those that are used, unless they are longer than systemd's are.
+fn keep(known: &mut Properties, changed: Properties) {
+    let fits = |value: &Value<'_>| match value {
+        Value::Str(text) => text.len() <= LONGEST_TEXT,
+        Value::Array(list) => list.len() <= LONGEST_LIST && list.element_signature() == "y",
+        Value::U32(_) | Value::I32(_) | Value::U64(_) => true,
+        _ => false,
+    };
+    let used = changed.into_iter().filter(|(name, value)| KEPT.contains(&&**name) && fits(value));
+    known.extend(used);
 }
 
 #[cfg(test)]
@@ -141,5 +224,39 @@ mod tests {
         let kept = untold(&mut heard);
         assert_eq!(kept.len(), MAX_UNTOLD);
         assert_eq!(kept.last(), Some(&said(999, "activating", "01")));
+    }
+
+    #[test]
+    fn what_is_not_used_or_too_long_is_not_kept() {
+        let mut heard = Heard::default();
+        let long = "x".repeat(1 << 20);
+        heard.service_changed(properties(vec![
+            ("Big", long.clone().into()),
+            ("Result", long.into()),
+            ("ExecStart", vec!["x"; 4_096].into()),
+            ("MainPID", 7_u32.into()),
+            ("NRestarts", Value::from((1, 2))),
+        ]));
+        heard.unit_changed(properties(vec![
+            ("InvocationID", vec![1_u8; 4_096].into()),
+            ("SubState", "running".into()),
+        ]));
+        assert_eq!(heard.service.keys().collect::<Vec<_>>(), ["MainPID"]);
+        assert_eq!(heard.unit.keys().collect::<Vec<_>>(), ["SubState"]);
+    }
+
+    #[test]
+    fn the_oldest_that_nobody_watches_give_way() {
+        let mut services = Services::default();
+        services.told("watched late".to_owned());
+        services.watched("watched late");
+        services.watched("watched");
+        for number in 0..MAX_UNWATCHED + 3 {
+            services.told(number.to_string()).unit_changed(start(1, 1, 1, "active"));
+        }
+        assert_eq!(services.by_object.len(), MAX_UNWATCHED + 2);
+        assert_eq!(services.forgotten(), 3);
+        let is_kept = |object: &str| services.by_object.contains_key(object);
+        assert!(is_kept("watched") && is_kept("watched late") && is_kept("3") && !is_kept("2"));
     }
 }

@@ -1,21 +1,25 @@
 //! Which systemd a service belongs to: the host's, a user's, or that of a container.
 
 use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use procfs::process::Process;
 
 use super::{
+    opener::{self, UnitFile},
+    ownership::{levels, whose},
     unit_files::UnitFiles,
-    user::{User, runtime_directory},
+    user::runtime_directory,
 };
-use crate::host::cgroups::Hierarchies;
+use crate::{
+    host::cgroups::{Cgroup, Hierarchies},
+    model::document::Owner,
+};
 
 /// Where every systemd keeps itself, below the cgroup it manages.
-const INIT_SCOPE: &str = "init.scope";
+pub(super) const INIT_SCOPE: &str = "init.scope";
 
 /// A systemd, and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +42,12 @@ impl Manager {
     #[must_use]
     pub fn host() -> Self {
         Self::Root { root: "/".into(), user: None, own_pids: false }
+    }
+
+    /// Whether it is the host's own.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        *self == Self::host()
     }
 
     /// The system's below a directory, as a container's root is.
@@ -91,23 +101,40 @@ impl Manager {
 
     /// Whether the two have the same root directory, however it is named, and user.
     fn is_same(&self, other: &Self) -> bool {
-        let (Self::Root { root, user, .. }, Self::Root { root: its, user: their, .. }) =
-            (self, other)
-        else {
-            return self == other;
-        };
-        let (Ok(root), Ok(its)) = (fs::metadata(root), fs::metadata(its)) else {
-            return false;
-        };
-        user == their && (root.dev(), root.ino()) == (its.dev(), its.ino())
+        match (self, other) {
+            (Self::Root { root, user, .. }, Self::Root { root: its, user: their, .. }) => {
+                user == their
+                    && (root == its
+                        || opener::wait_for(opener::is_same(root, its)).unwrap_or(false))
+            }
+            _ => self == other,
+        }
     }
 
-    /// Those of containers and users that run now.
+    /// Those of the host, of containers that root runs and of the host's users that run now.
     #[must_use]
     pub fn running(hierarchies: &Hierarchies) -> Vec<Self> {
         let scan = hierarchies.scan();
         let scopes = scan.iter().filter(|cgroup| cgroup.path.ends_with("/init.scope"));
-        scopes.filter_map(|scope| Self::of(&scope.path, hierarchies)).collect()
+        let is_claimed = |cgroup: &Cgroup| {
+            matches!(whose(&levels(&cgroup.path, hierarchies), 0), Owner::Claimed { .. })
+        };
+        scopes
+            .filter(|scope| !is_claimed(scope))
+            .filter_map(|scope| Self::of(&scope.path, hierarchies))
+            .collect()
+    }
+
+    /// Whether it may run still: not a container's whose root is gone with its processes.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        match self {
+            // Of the link, which is the kernel's own; not of what it leads to.
+            Self::Root { root, .. } if root.starts_with("/proc") => {
+                fs::symlink_metadata(root).is_ok()
+            }
+            Self::Root { .. } | Self::Address(_) => true,
+        }
     }
 
     fn process(pid: i32) -> Option<Self> {
@@ -115,22 +142,27 @@ impl Manager {
             return Some(Self::host());
         }
         let status = Process::new(pid).ok()?.status().ok()?;
-        let inner = status.nspid?.last().copied()?;
-        let own_pids = inner != pid;
-        let root = if own_pids { format!("/proc/{pid}/root").into() } else { PathBuf::from("/") };
-        let user = (inner != 1).then_some(status.euid);
-        Some(Self::Root { root, user, own_pids })
+        Some(Self::with(pid, status.nspid?.last().copied()?, status.euid))
     }
 
-    /// Its unit files, where they can be found: a user's in a container can't.
-    #[must_use]
-    pub fn unit_files(&self) -> Option<UnitFiles> {
+    /// The manager that a process is, by its pid here and in its own namespace, and its user.
+    fn with(pid: i32, inner: i32, uid: u32) -> Self {
+        let own_pids = inner != pid;
+        let root = if own_pids { format!("/proc/{pid}/root").into() } else { PathBuf::from("/") };
+        let user = (inner != 1).then_some(uid);
+        Self::Root { root, user, own_pids }
+    }
+
+    /// What the files of a unit say, where they can be found: those of a user in a container
+    /// can't.
+    pub async fn unit_file(&self, name: &str) -> io::Result<UnitFile> {
         match self {
-            Self::Root { root, user: None, .. } => UnitFiles::of_system(root).ok(),
-            Self::Root { user: Some(uid), own_pids: false, .. } => {
-                UnitFiles::of_user(&User::numbered(*uid)?).ok()
+            Self::Root { root, user: None, .. } if self.is_host() => {
+                Ok(UnitFiles::of_system(root)?.read(name).into())
             }
-            Self::Root { .. } | Self::Address(_) => None,
+            Self::Root { root, user: None, .. } => opener::unit(root, None, name).await,
+            Self::Root { root, user, own_pids: false } => opener::unit(root, *user, name).await,
+            Self::Root { .. } | Self::Address(_) => Ok(UnitFile::Nothing),
         }
     }
 
@@ -155,5 +187,71 @@ impl Manager {
                 [directory.join("bus"), directory.join("systemd/private")]
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hierarchy with these scopes, and the pid in each.
+    fn hierarchy(scopes: &[(&str, u32)]) -> (tempfile::TempDir, Hierarchies) {
+        let root = tempfile::tempdir().unwrap();
+        for (cgroup, pid) in scopes {
+            let scope = root.path().join(cgroup).join(INIT_SCOPE);
+            fs::create_dir_all(&scope).unwrap();
+            fs::write(scope.join("cgroup.procs"), format!("{pid}\n99999999\n")).unwrap();
+        }
+        let hierarchies = Hierarchies { unified: Some(root.path().to_owned()), systemd: None };
+        (root, hierarchies)
+    }
+
+    fn own() -> Manager {
+        Manager::of_user(nix::unistd::Uid::effective().as_raw())
+    }
+
+    #[test]
+    fn the_nearest_systemd_above_a_cgroup_keeps_it() {
+        let (_root, hierarchies) =
+            hierarchy(&[("", 1), ("a.slice/box", std::process::id()), ("a.slice/empty", 0)]);
+        let of = |cgroup: &str| Manager::of(cgroup, &hierarchies);
+        assert_eq!(of("/a.slice/a.service"), Some(Manager::host()));
+        assert_eq!(of("/a.slice/box/system.slice/a.service"), Some(own()));
+        assert_eq!(of("/a.slice/box/a.service/deep/er"), Some(own()));
+        // What is in a unit's own cgroup does not keep it, nor does one that is gone.
+        assert_eq!(of("/a.slice/box"), Some(Manager::host()));
+        assert_eq!(of("/a.slice/empty/a.service"), Some(Manager::host()));
+        assert_eq!(of("/init.scope"), Some(Manager::host()));
+        let (_root, nobody) = hierarchy(&[]);
+        assert_eq!(Manager::of("/a.service", &nobody), None);
+    }
+
+    #[test]
+    fn a_systemd_in_a_v1_hierarchy_is_found_too() {
+        let (root, _) = hierarchy(&[("box", std::process::id())]);
+        let hierarchies = Hierarchies { unified: None, systemd: Some((root.path().to_owned(), 9)) };
+        assert_eq!(Manager::of("/box/a.service", &hierarchies), Some(own()));
+    }
+
+    #[test]
+    fn a_process_is_the_hosts_a_users_or_a_containers_systemd() {
+        assert_eq!(Manager::process(1), Some(Manager::host()));
+        assert_eq!(Manager::process(std::process::id().cast_signed()), Some(own()));
+        assert_eq!(Manager::process(99_999_999), None);
+        assert_eq!(Manager::with(4711, 4711, 7), Manager::of_user(7));
+        let inside = |user| Manager::Root { root: "/proc/4711/root".into(), user, own_pids: true };
+        // Whoever the container's root is outside.
+        assert_eq!(Manager::with(4711, 1, 524_288), inside(None));
+        assert_eq!(Manager::with(4711, 40, 7), inside(Some(7)));
+        assert!(Manager::with(4711, 1, 0).has_own_pids());
+        assert!(!Manager::with(4711, 4711, 7).has_own_pids());
+    }
+
+    #[test]
+    fn a_container_whose_processes_are_gone_does_not_run() {
+        assert!(Manager::host().may_run() && Manager::of_user(7).may_run());
+        assert!(Manager::below("/nowhere/at/all".into()).may_run());
+        assert!(Manager::below("/proc/self/root".into()).may_run());
+        assert!(!Manager::below("/proc/99999999/root".into()).may_run());
     }
 }

@@ -4,11 +4,15 @@
 pub mod bus;
 pub mod commands;
 mod heard;
+mod limits;
 pub mod manager;
+pub mod opener;
+pub mod ownership;
 mod private;
 pub mod properties;
 pub mod reload;
 pub mod root;
+pub mod thread;
 pub mod unit_files;
 pub mod user;
 pub mod watch;

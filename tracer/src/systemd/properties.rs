@@ -8,8 +8,16 @@ use zbus::zvariant::{Array, OwnedValue, Structure, Value};
 use super::reload;
 use crate::model::{
     signal::Signal,
+    text::{Outside, clipped},
     unit::{ExitStatuses, FactsSource, UnitFacts, UnitState},
 };
+
+/// The longest text that is kept of a setting, characters.
+const LONGEST_TEXT: usize = 4_096;
+/// How much is kept of all command lines of a setting together, characters.
+const LONGEST_COMMANDS: usize = 8_192;
+/// The most exit statuses that are kept of a setting: there are 256 codes and 64 signals.
+const MAX_STATUSES: usize = 512;
 
 /// Properties by name.
 pub type Properties = HashMap<String, OwnedValue>;
@@ -20,7 +28,6 @@ pub fn facts(service: &Properties) -> UnitFacts {
     let service_type = text(service, "Type");
     let exec_reload = commands(service, "ExecReload");
     let exec_start = commands(service, "ExecStart");
-    let lines = |commands: &[Command]| commands.iter().map(|it| it.argv.join(" ")).collect();
     let by_systemd = service_type.as_deref() == Some("notify-reload");
     let reload_signal = if by_systemd {
         integer(service, "ReloadSignal").and_then(Signal::from_number)
@@ -58,13 +65,22 @@ pub fn facts(service: &Properties) -> UnitFacts {
 /// Why a unit has no settings to speak of.
 #[must_use]
 pub fn problem(unit: &Properties) -> Option<String> {
-    let name = text(unit, "Id").unwrap_or_default();
+    let name = Outside::new(&text(unit, "Id").unwrap_or_default());
     match text(unit, "LoadState").as_deref() {
         Some("not-found") => Some(format!("systemd has no unit file of {name}")),
         Some("masked") => Some(format!("{name} is masked")),
         Some("bad-setting" | "error") => Some(format!("systemd could not read all of {name}")),
         _ => None,
     }
+}
+
+/// Where systemd keeps the unit's processes, seen from the root of its own cgroups, if that is
+/// not this cgroup.
+#[must_use]
+pub fn kept_elsewhere(service: &Properties, cgroup: &str) -> Option<Outside> {
+    // Empty while the unit is down.
+    let kept = text(service, "ControlGroup")?;
+    (!cgroup.ends_with(&kept)).then(|| Outside::new(&kept))
 }
 
 /// Whether systemd can reload the unit: it has `ExecReload=` or is of a type with a reload
@@ -75,11 +91,11 @@ pub fn can_reload(unit: &Properties) -> Option<bool> {
 }
 
 /// The conditions for which systemd passed over the unit's last start, as its file has
-/// them; empty if it didn't.
+/// them; `None` if it didn't.
 #[must_use]
-pub fn unmet_conditions(unit: &Properties) -> Vec<String> {
+pub fn unmet_conditions(unit: &Properties) -> Option<Outside> {
     if flag(unit, "ConditionResult") != Some(false) {
-        return Vec::new();
+        return None;
     }
     let condition = |value: &Value| {
         // Name, whether it is one of several alternatives, whether it is negated, its
@@ -102,7 +118,8 @@ pub fn unmet_conditions(unit: &Properties) -> Vec<String> {
         ))
     };
     let conditions = unit.get("Conditions").and_then(|list| list.downcast_ref::<&Array>().ok());
-    conditions.map_or_else(Vec::new, |list| list.inner().iter().filter_map(condition).collect())
+    let unmet: Vec<String> = conditions?.inner().iter().filter_map(condition).collect();
+    (!unmet.is_empty()).then(|| Outside::new(&unmet.join(", ")))
 }
 
 /// A state, since when it has been in it (`CLOCK_MONOTONIC` µs), in order of time.
@@ -191,7 +208,8 @@ pub fn text(properties: &Properties, name: &str) -> Option<String> {
 }
 
 fn any_text(properties: &Properties, name: &str) -> Option<String> {
-    properties.get(name)?.downcast_ref::<&str>().ok().map(str::to_owned)
+    let text = properties.get(name)?.downcast_ref::<&str>().ok()?;
+    Some(clipped(text, LONGEST_TEXT).into_owned())
 }
 
 fn flag(properties: &Properties, name: &str) -> Option<bool> {
@@ -222,6 +240,7 @@ fn statuses(properties: &Properties, name: &str) -> Option<ExitStatuses> {
         Some(
             list.inner()
                 .iter()
+                .take(MAX_STATUSES)
                 .filter_map(|number| u32::try_from(number.downcast_ref::<i32>().ok()?).ok())
                 .collect(),
         )
@@ -236,6 +255,21 @@ fn statuses(properties: &Properties, name: &str) -> Option<ExitStatuses> {
 struct Command {
     argv: Vec<String>,
     ignores_failure: bool,
+}
+
+/// Commands as lines, as many as fit.
+fn lines(commands: &[Command]) -> Vec<String> {
+    let mut room = LONGEST_COMMANDS;
+    let mut lines = Vec::new();
+    for command in commands {
+        if room == 0 {
+            break;
+        }
+        let line = clipped(&command.argv.join(" "), room).into_owned();
+        room = room.saturating_sub(line.chars().count().max(1));
+        lines.push(line);
+    }
+    lines
 }
 
 /// Command lines: `(path, argv, whether failure is ignored, …)`.
@@ -301,9 +335,9 @@ mod tests {
             ("ConditionHost", false, false, "never-looked-at", 0),
         ]);
         let unit = properties(&[("ConditionResult", false.into()), ("Conditions", conditions)]);
-        let unmet = ["ConditionPathExists=/nowhere", "ConditionPathExists=|!/"];
-        assert_eq!(unmet_conditions(&unit), unmet);
-        assert_eq!(unmet_conditions(&properties(&[("ConditionResult", true.into())])), [""; 0]);
+        let unmet = unmet_conditions(&unit).unwrap().to_string();
+        assert_eq!(unmet, "ConditionPathExists=/nowhere, ConditionPathExists=|!/");
+        assert_eq!(unmet_conditions(&properties(&[("ConditionResult", true.into())])), None);
     }
 
     #[test]
@@ -357,5 +391,74 @@ mod tests {
         assert_eq!(invocation_id(&unit).as_deref(), Some("00ab01"));
         let none = properties(&[("InvocationID", Value::from(Vec::<u8>::new()))]);
         assert_eq!(invocation_id(&none), None);
+    }
+
+    #[test]
+    fn a_unit_that_was_not_loaded_well_has_a_reason() {
+        let why = |state: &str| {
+            let unit = [("Id", Value::from("a\x1b.service")), ("LoadState", state.into())];
+            problem(&properties(&unit))
+        };
+        assert_eq!(why("loaded"), None);
+        assert_eq!(why("masked").unwrap(), "a\\x1b.service is masked");
+        assert_eq!(why("not-found").unwrap(), "systemd has no unit file of a\\x1b.service");
+        for bad in ["bad-setting", "error"] {
+            assert_eq!(why(bad).unwrap(), "systemd could not read all of a\\x1b.service");
+        }
+    }
+
+    #[test]
+    fn of_a_unit_that_is_about_to_be_restarted_the_end_before_is_told_too() {
+        let unit = |sub_state: &'static str| {
+            properties(&[
+                ("ActiveState", "activating".into()),
+                ("SubState", sub_state.into()),
+                ("InactiveExitTimestampMonotonic", 400_u64.into()),
+                ("ActiveEnterTimestampMonotonic", 200_u64.into()),
+                ("ActiveExitTimestampMonotonic", 300_u64.into()),
+                ("InactiveEnterTimestampMonotonic", 390_u64.into()),
+                ("StateChangeTimestampMonotonic", 400_u64.into()),
+            ])
+        };
+        let times = |sub_state| -> Vec<u64> {
+            states(&unit(sub_state), &Properties::new()).iter().map(|it| it.monotonic_us).collect()
+        };
+        assert_eq!(times("auto-restart"), [200, 300, 390, 400]);
+        assert_eq!(times("start"), [400]);
+    }
+
+    #[test]
+    fn a_unit_kept_elsewhere_is_not_the_one_in_this_cgroup() {
+        let kept = |path: &'static str| {
+            let service = properties(&[("ControlGroup", path.into())]);
+            let cgroup = "/box/payload/system.slice/a.service";
+            kept_elsewhere(&service, cgroup).map(|path| path.to_string())
+        };
+        assert_eq!(kept("/system.slice/a.service"), None);
+        assert_eq!(kept("/box/payload/system.slice/a.service"), None);
+        assert_eq!(kept(""), None);
+        assert_eq!(kept("/b.slice/a.service").as_deref(), Some("/b.slice/a.service"));
+        assert_eq!(kept("/a.service\n").as_deref(), Some("/a.service\\n"));
+    }
+
+    #[test]
+    fn what_a_setting_says_is_bounded() {
+        let long = "x".repeat(1 << 20);
+        let commands =
+            Value::from(vec![(long.clone(), vec![long.clone(), long.clone()], false, 0_u64); 100]);
+        let statuses = Value::from((vec![1_i32; 100_000], vec![1_i32; 100_000]));
+        let facts = facts(&properties(&[
+            ("Type", long.as_str().into()),
+            ("ExecStart", commands),
+            ("SuccessExitStatus", statuses),
+        ]));
+        assert_eq!(facts.service_type.unwrap().chars().count(), LONGEST_TEXT);
+        let start = facts.exec_start.unwrap();
+        assert_eq!(start.iter().map(|line| line.chars().count()).sum::<usize>(), LONGEST_COMMANDS);
+        let statuses = facts.success_exit_status.unwrap();
+        assert_eq!((statuses.codes.len(), statuses.signals.len()), (MAX_STATUSES, MAX_STATUSES));
+        // A command without words takes room too.
+        let empty = vec![Command { argv: Vec::new(), ignores_failure: false }];
+        assert_eq!(lines(&empty), [""]);
     }
 }

@@ -1,8 +1,9 @@
-//! Watches units at their managers, beside the kernel's stream and never in its way:
-//! each manager has a task of its own.
+//! Watches units at their managers, beside the kernel's stream and never in its way: a thread
+//! of its own speaks to them, in a task for each.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    io,
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use anyhow::Result;
 use futures_lite::{StreamExt as _, future::poll_once};
 use tokio::{
     sync::{
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+        mpsc::{Receiver, Sender, channel, error::TrySendError},
         oneshot,
     },
     time::{sleep, timeout},
@@ -19,24 +20,44 @@ use zbus::{Message, MessageStream};
 
 use super::{
     bus::{self, Bus},
-    heard::{Heard, Learned},
+    heard::{Learned, Services},
+    limits::Pace,
     manager::Manager,
-    properties,
-    unit_files::Found,
+    opener::UnitFile,
+    properties, thread,
 };
 use crate::{
     host::clock,
-    model::unit::UnitFacts,
+    model::{document::Owner, text::Outside, unit::UnitFacts},
     observation::{Fact, Observation, UnitNews},
 };
 
 /// How long after a connection failed or broke the next is tried: systemd may be starting,
 /// or executing itself anew.
 const RETRY: Duration = Duration::from_millis(250);
+/// The same once it has failed as often as a systemd takes to start.
+const LATER_RETRY: Duration = Duration::from_secs(1);
+/// How many times the first is the one.
+const SOON_RETRIES: u32 = 40;
 /// How long the last answers may take when the trace is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-/// Services heard of that are kept, besides those watched.
-const MAX_HEARD: usize = 4_096;
+/// Managers that are attended to: the host's, and those of users and containers. Units of any
+/// others have no settings.
+const MAX_MANAGERS: usize = 256;
+/// Units of one manager that are watched. The one that has been watched longest gives way.
+const MAX_WATCHED: usize = 4_096;
+/// Requests that wait for a manager's task.
+const MAX_REQUESTS: usize = 4_096;
+/// Observations that wait to be taken. Then the managers' tasks wait, and leave what their
+/// systemds say in the sockets.
+const MAX_TOLD: usize = 1_024;
+/// Observations of one systemd's units that are told at once: settings and states of all that
+/// are watched.
+const TOLD_AT_ONCE: usize = 4 * MAX_WATCHED;
+/// The same for long, a millisecond. A systemd that says more waits.
+const TOLD_PER_MS: usize = 2;
+/// Observations that are taken once the trace is over.
+const MAX_REST: usize = 65_536;
 
 /// What a manager's task is asked for.
 enum Request {
@@ -48,9 +69,11 @@ enum Request {
 
 /// The watched managers.
 pub struct Watch {
-    managers: HashMap<Manager, UnboundedSender<Request>>,
-    tell: UnboundedSender<Observation>,
-    told: UnboundedReceiver<Observation>,
+    managers: HashMap<Manager, Sender<Request>>,
+    tell: Sender<Observation>,
+    told: Receiver<Observation>,
+    /// What is to be told of units that nobody can be asked about.
+    own: VecDeque<Observation>,
     /// The cgroups of units whose settings were asked for and neither they nor a reason why
     /// they are unknown have come.
     unanswered: BTreeSet<String>,
@@ -58,43 +81,73 @@ pub struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        let (tell, told) = unbounded_channel();
-        Self { managers: HashMap::new(), tell, told, unanswered: BTreeSet::new() }
+        let (tell, told) = channel(MAX_TOLD);
+        let own = VecDeque::new();
+        Self { managers: HashMap::new(), tell, told, own, unanswered: BTreeSet::new() }
     }
 }
 
 impl Watch {
-    /// Connects to a manager before any of its units is seen. Needs a tokio runtime.
+    /// Connects to a manager before any of its units is seen.
     pub fn expect(&mut self, manager: &Manager) {
-        self.task(manager);
+        if let Err(error) = self.task(manager) {
+            log::debug!("a systemd is not listened to: {error}");
+        }
     }
 
     /// Watches a unit: its settings are told, and every state from now on.
-    pub fn unit(&mut self, manager: &Manager, name: String, cgroup: String) {
-        self.unanswered.insert(cgroup.clone());
-        let watched = Watched { name, cgroup, has_facts: false };
-        // The task ends with the runtime, and not before.
-        let _ = self.task(manager).send(Request::Watch(watched));
+    pub fn unit(&mut self, manager: &Manager, watched: Watched) {
+        let cgroup = watched.cgroup.clone();
+        let asked = self.task(manager).and_then(|task| {
+            task.try_send(Request::Watch(watched)).map_err(|error| match error {
+                TrySendError::Full(_) => io::Error::other(format!(
+                    "{MAX_REQUESTS} units are waiting for its answers already"
+                )),
+                TrySendError::Closed(_) => io::Error::other("it is asked no more"),
+            })
+        });
+        match asked {
+            Ok(()) => {
+                self.unanswered.insert(cgroup);
+            }
+            Err(error) => {
+                let problem = Some(format!("its systemd can't be asked: {error}"));
+                self.own.push_back(news(UnitNews { cgroup, problem, ..UnitNews::default() }));
+            }
+        }
     }
 
-    fn task(&mut self, manager: &Manager) -> &UnboundedSender<Request> {
-        self.managers.entry(manager.clone()).or_insert_with(|| {
-            let (ask, requests) = unbounded_channel();
+    fn task(&mut self, manager: &Manager) -> io::Result<&Sender<Request>> {
+        if !self.managers.contains_key(manager) {
+            if self.managers.len() >= MAX_MANAGERS {
+                // Those that have ended make room.
+                self.managers.retain(|manager, _| manager.may_run());
+            }
+            if self.managers.len() >= MAX_MANAGERS {
+                return Err(io::Error::other(format!("{MAX_MANAGERS} others are already")));
+            }
+            let (ask, requests) = channel(MAX_REQUESTS);
             let attendant = Attendant {
                 manager: manager.clone(),
                 watched: BTreeMap::new(),
-                heard: HashMap::new(),
+                order: VecDeque::new(),
+                heard: Services::default(),
                 version: None,
                 has_come: false,
+                pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
                 tell: self.tell.clone(),
             };
-            tokio::spawn(attendant.attend(requests));
-            ask
-        })
+            thread::spawn(attendant.attend(requests))?;
+            self.managers.insert(manager.clone(), ask);
+        }
+        self.managers.get(manager).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The next that is learned. Can be dropped and called again.
     pub async fn next(&mut self) -> Observation {
+        if let Some(own) = self.own.pop_front() {
+            return own;
+        }
         match self.told.recv().await {
             Some(observation) => {
                 self.answered(&observation);
@@ -110,29 +163,48 @@ impl Watch {
         let mut answers = Vec::new();
         for manager in self.managers.values() {
             let (done, answered) = oneshot::channel();
-            if manager.send(Request::Finish(done)).is_ok() {
+            if manager.try_send(Request::Finish(done)).is_ok() {
                 answers.push(answered);
             }
         }
+        let mut rest: Vec<Observation> = self.own.drain(..).collect();
+        let mut lost = 0;
         let all = async {
             for answer in answers {
                 // One that has no connection drops the question.
                 let _ = answer.await;
             }
         };
-        if timeout(LAST_ANSWERS, all).await.is_err() {
+        tokio::pin!(all);
+        let collecting = async {
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(observation) = self.told.recv() => {
+                        if rest.len() < MAX_REST {
+                            rest.push(observation);
+                        } else {
+                            lost += 1;
+                        }
+                    }
+                    () = &mut all => break,
+                }
+            }
+        };
+        if timeout(LAST_ANSWERS, collecting).await.is_err() {
             log::warn!("systemd did not answer within {} s", LAST_ANSWERS.as_secs());
         }
-        let mut rest = Vec::new();
         while let Ok(observation) = self.told.try_recv() {
-            self.answered(&observation);
             rest.push(observation);
+        }
+        for observation in &rest {
+            self.answered(observation);
         }
         rest.extend(self.unanswered.into_iter().map(|cgroup| {
             let problem = Some("systemd had not answered when the trace ended".to_owned());
-            let news = UnitNews { cgroup, problem, ..UnitNews::default() };
-            Observation { at: clock::boot_ns(), fact: Fact::Unit(Box::new(news)) }
+            news(UnitNews { cgroup, problem, ..UnitNews::default() })
         }));
+        rest.extend((lost > 0).then(|| loss(lost)));
         rest
     }
 
@@ -146,11 +218,21 @@ impl Watch {
 }
 
 /// A unit that is watched.
-struct Watched {
+pub struct Watched {
     name: String,
     cgroup: String,
+    /// The user its cgroup belongs to.
+    uid: u32,
     /// Whether systemd has told its settings.
     has_facts: bool,
+}
+
+impl Watched {
+    /// One of which nothing is known but its name, its cgroup, and the user that belongs to.
+    #[must_use]
+    pub fn new(name: String, cgroup: String, uid: u32) -> Self {
+        Self { name, cgroup, uid, has_facts: false }
+    }
 }
 
 /// Attends to one manager.
@@ -158,49 +240,77 @@ struct Attendant {
     manager: Manager,
     /// By their objects.
     watched: BTreeMap<String, Watched>,
-    /// By their objects.
-    heard: HashMap<String, Heard>,
+    /// Their objects, the one that has been watched longest first.
+    order: VecDeque<String>,
+    heard: Services,
     /// systemd's version.
     version: Option<String>,
     /// It has come back to the bus, and knows nothing of who is to be told.
     has_come: bool,
-    tell: UnboundedSender<Observation>,
+    pace: Pace,
+    tell: Sender<Observation>,
 }
 
 impl Attendant {
     /// Connects, and again when the connection breaks, until nobody wants anything.
-    async fn attend(mut self, mut requests: UnboundedReceiver<Request>) {
+    async fn attend(mut self, mut requests: Receiver<Request>) {
+        let mut failures = 0;
         loop {
             let failure = match self.connect().await {
-                Ok((bus, stream)) => match self.serve(&bus, stream, &mut requests).await {
-                    Some(failure) => failure,
-                    None => return,
-                },
+                Ok((bus, stream)) => {
+                    failures = 0;
+                    match self.serve(&bus, stream, &mut requests).await {
+                        Some(failure) => failure,
+                        None => break,
+                    }
+                }
                 Err(failure) => failure,
             };
-            self.tell_problem(&failure);
-            // Requests wait for the next try, but for the last: that has no answer.
-            let pause = sleep(RETRY);
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    () = &mut pause => break,
-                    request = requests.recv() => match request {
-                        Some(Request::Watch(watched)) => {
-                            self.watch(watched);
-                            self.tell_problem(&failure);
-                        }
-                        Some(Request::Finish(_)) | None => return,
-                    },
-                }
+            failures += 1;
+            if self.is_over(&failure, failures, &mut requests).await {
+                break;
+            }
+        }
+        if self.heard.forgotten() > 0 {
+            log::debug!(
+                "a systemd told of more services than are remembered: {} were forgotten",
+                self.heard.forgotten()
+            );
+        }
+    }
+
+    /// Waits for the next try. Requests wait for it too, but for the last: that has no answer.
+    async fn is_over(
+        &mut self,
+        failure: &anyhow::Error,
+        failures: u32,
+        requests: &mut Receiver<Request>,
+    ) -> bool {
+        let objects: Vec<String> = self.watched.keys().cloned().collect();
+        for object in objects {
+            self.tell_problem(&object, failure, failures).await;
+        }
+        let pause = sleep(if failures < SOON_RETRIES { RETRY } else { LATER_RETRY });
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => return false,
+                request = requests.recv() => match request {
+                    Some(Request::Watch(watched)) => {
+                        let object = self.watch(watched).await;
+                        self.tell_problem(&object, failure, 1).await;
+                    }
+                    Some(Request::Finish(_)) | None => return true,
+                },
             }
         }
     }
 
     async fn connect(&mut self) -> Result<(Bus, MessageStream)> {
         let bus = Bus::connect(&self.manager).await?;
-        let stream = bus.subscribe().await?;
-        self.version = bus.version().await.ok();
+        let mut stream = bus.messages();
+        self.answer(&mut stream, bus.subscribe()).await?;
+        self.version = self.answer(&mut stream, bus.version()).await.ok();
         Ok((bus, stream))
     }
 
@@ -209,41 +319,80 @@ impl Attendant {
         &mut self,
         bus: &Bus,
         mut stream: MessageStream,
-        requests: &mut UnboundedReceiver<Request>,
+        requests: &mut Receiver<Request>,
     ) -> Option<anyhow::Error> {
         self.ask_all(bus, &mut stream).await;
         loop {
             if std::mem::take(&mut self.has_come) {
-                if let Err(error) = bus.renew().await {
+                if let Err(error) = self.answer(&mut stream, bus.renew()).await {
                     return Some(error);
                 }
                 self.ask_all(bus, &mut stream).await;
             }
             tokio::select! {
+                biased;
                 request = requests.recv() => match request? {
                     Request::Watch(watched) => {
-                        let object = self.watch(watched);
+                        let object = self.watch(watched).await;
                         self.ask(bus, &mut stream, &object).await;
                     }
                     Request::Finish(done) => {
                         self.ask_all(bus, &mut stream).await;
                         let _ = done.send(());
+                        return None;
                     }
                 },
                 message = stream.next() => match message {
-                    Some(Ok(message)) => self.hear(&message),
-                    Some(Err(error)) => return Some(error.into()),
+                    Some(Ok(message)) => self.hear(&message).await,
+                    Some(Err(error)) => return Some(bus::Failure::from(error).into()),
                     None => return Some(anyhow::anyhow!("systemd closed the connection")),
                 },
             }
         }
     }
 
-    /// Watches a unit from now on, and tells what was heard of it before.
-    fn watch(&mut self, watched: Watched) -> String {
+    /// Waits for an answer, and takes in what systemd says by itself until then: what it had
+    /// said before it answered comes first. It is older, and may be of starts that the answer
+    /// does not know any more.
+    async fn answer<T>(&mut self, stream: &mut MessageStream, asked: impl Future<Output = T>) -> T {
+        tokio::pin!(asked);
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut asked => break answer,
+                Some(Ok(message)) = stream.next() => self.hear(&message).await,
+            }
+        };
+        // What was read by then: no more, as there may be no end of it.
+        for _ in 0..bus::MAX_QUEUED {
+            let Some(Some(Ok(message))) = poll_once(stream.next()).await else {
+                break;
+            };
+            self.hear(&message).await;
+        }
+        answer
+    }
+
+    /// Watches a unit from now on, and tells what was heard of it before. A unit that systemd
+    /// has moved is watched in its new cgroup.
+    async fn watch(&mut self, watched: Watched) -> String {
         let object = bus::object(&watched.name);
-        self.watched.entry(object.clone()).or_insert(watched);
-        self.tell_states(&object);
+        self.heard.watched(&object);
+        let is_same = |known: &Watched| known.cgroup == watched.cgroup;
+        if !self.watched.get(&object).is_some_and(is_same) {
+            self.order.retain(|other| *other != object);
+            self.order.push_back(object.clone());
+            self.watched.insert(object.clone(), watched);
+        }
+        if self.order.len() > MAX_WATCHED
+            && let Some(longest) = self.order.pop_front()
+        {
+            self.watched.remove(&longest);
+            self.heard.forget(&longest);
+            log::warn!("more than {MAX_WATCHED} units of one systemd: one is not watched any more");
+            self.tell(loss(1)).await;
+        }
+        self.tell_states(&object).await;
         object
     }
 
@@ -256,106 +405,133 @@ impl Attendant {
 
     /// Asks for everything about a unit, and tells it.
     async fn ask(&mut self, bus: &Bus, stream: &mut MessageStream, object: &str) {
-        let Some(watched) = self.watched.get(object) else {
+        let Some(name) = self.watched.get(object).map(|watched| watched.name.clone()) else {
             return;
         };
-        let answer = async {
-            bus.load(&watched.name).await?;
+        let asked = async {
+            bus.load(&name).await?;
             let unit = bus.properties(object, bus::UNIT).await?;
             let service = bus.properties(object, bus::SERVICE).await?;
             anyhow::Ok((unit, service))
         };
-        let answer = answer.await;
-        // What systemd had said before it answered comes first: it is older, and may be of
-        // starts that the answer does not know any more.
-        while let Some(Some(Ok(message))) = poll_once(stream.next()).await {
-            self.hear(&message);
-        }
+        let answer = self.answer(stream, asked).await;
+        let systemd = self.version.clone();
         let Some(watched) = self.watched.get_mut(object) else {
             return;
         };
-        match answer {
-            Ok((unit, service)) => {
-                let problem = properties::problem(&unit);
-                let systemd = self.version.clone();
-                let facts = || UnitFacts { systemd, ..properties::facts(&service) };
-                let facts = problem.is_none().then(facts);
-                watched.has_facts |= facts.is_some();
-                tell_news(&self.tell, watched, facts, problem);
-                self.heard.entry(object.to_owned()).or_default().answer(unit, service);
-                self.tell_states(object);
+        let cgroup = watched.cgroup.clone();
+        let (unit, service) = match answer {
+            Ok(properties) => properties,
+            Err(error) => {
+                let problem = Some(format!("{error:#}"));
+                return self.tell_unit(UnitNews { cgroup, problem, ..UnitNews::default() }).await;
             }
-            Err(error) => tell_news(&self.tell, watched, None, Some(format!("{error:#}"))),
+        };
+        let problem = properties::problem(&unit);
+        let facts = || UnitFacts { systemd, ..properties::facts(&service) };
+        // One that was here may have been moved since.
+        if !watched.has_facts
+            && let Some(elsewhere) = properties::kept_elsewhere(&service, &cgroup)
+        {
+            let name = Outside::new(&name);
+            let owner = Some(Owner::Claimed { uid: watched.uid });
+            let problem = Some(format!("systemd keeps {name} in {elsewhere}, and not here"));
+            self.watched.remove(object);
+            self.order.retain(|watched| watched != object);
+            self.heard.forget(object);
+            return self
+                .tell_unit(UnitNews { cgroup, problem, owner, ..UnitNews::default() })
+                .await;
         }
+        let facts = problem.is_none().then(facts);
+        watched.has_facts |= facts.is_some();
+        self.tell_unit(UnitNews { cgroup, facts, problem, ..UnitNews::default() }).await;
+        self.heard.watched(object).answer(unit, service);
+        self.tell_states(object).await;
     }
 
     /// Takes in what systemd says by itself. It tells of the service first and then of
     /// the unit (`bus_unit_send_change_signal` in src/core/dbus-unit.c).
-    fn hear(&mut self, message: &Message) {
+    async fn hear(&mut self, message: &Message) {
         self.has_come |= bus::has_come(message);
         let Some((object, interface, changed)) = bus::changed(message) else {
             return;
         };
         if interface == bus::SERVICE {
-            if self.heard.len() >= MAX_HEARD && !self.heard.contains_key(&object) {
-                self.heard.retain(|object, _| self.watched.contains_key(object));
-            }
-            self.heard.entry(object).or_default().service_changed(changed);
+            self.heard.told(object).service_changed(changed);
         } else if interface == bus::UNIT
-            && let Some(heard) = self.heard.get_mut(&object)
+            && let Some(heard) = self.heard.get(&object)
         {
             heard.unit_changed(changed);
-            self.tell_states(&object);
+            self.tell_states(&object).await;
         }
     }
 
     /// Tells the states of a watched unit that have not been told yet.
-    fn tell_states(&mut self, object: &str) {
+    async fn tell_states(&mut self, object: &str) {
         let own_pids = self.manager.has_own_pids();
-        let (Some(watched), Some(heard)) = (self.watched.get(object), self.heard.get_mut(object))
+        let (Some(watched), Some(heard)) = (self.watched.get(object), self.heard.get(object))
         else {
             return;
         };
         let (boot, monotonic) = (clock::boot_ns(), clock::monotonic_ns());
-        for Learned { since, invocation_id } in heard.untold() {
-            let at = (boot + since.monotonic_us * 1_000).saturating_sub(monotonic);
+        let cgroup = watched.cgroup.clone();
+        let untold: Vec<Learned> = heard.untold().collect();
+        for Learned { since, invocation_id } in untold {
+            let ns = since.monotonic_us.saturating_mul(1_000);
+            let at = boot.saturating_add(ns).saturating_sub(monotonic);
             let news = UnitNews {
-                cgroup: watched.cgroup.clone(),
+                cgroup: cgroup.clone(),
                 state: Some(since.state),
                 invocation_id,
                 own_pids,
                 ..UnitNews::default()
             };
-            // Nobody listens any more when the trace is over.
-            let _ = self.tell.send(Observation { at, fact: Fact::Unit(Box::new(news)) });
+            // It says when its state changed, which can't be later than now.
+            self.tell(Observation { at: at.min(boot), fact: Fact::Unit(Box::new(news)) }).await;
         }
     }
 
-    /// Without systemd, its files tell what it would have loaded.
-    fn tell_problem(&self, failure: &anyhow::Error) {
-        let files = self.manager.unit_files();
-        for watched in self.watched.values().filter(|watched| !watched.has_facts) {
-            let found = files.as_ref().map_or(Found::Nothing, |files| files.read(&watched.name));
-            let (facts, addition) = match found {
-                Found::Unit { facts, .. } => (Some(*facts), "; the settings are from unit files"),
-                Found::Masked => (None, ", and it is masked"),
-                Found::Nothing => (None, ""),
-            };
-            let problem = Some(format!("{failure:#}{addition}"));
-            tell_news(&self.tell, watched, facts, problem);
+    /// Without systemd, its files tell what it would have loaded. They are read at the first
+    /// failure.
+    async fn tell_problem(&mut self, object: &str, failure: &anyhow::Error, failures: u32) {
+        let Some(watched) = self.watched.get(object).filter(|watched| !watched.has_facts) else {
+            return;
+        };
+        if failures > 1 {
+            return;
         }
+        let (facts, addition) = match self.manager.unit_file(&watched.name).await {
+            Ok(UnitFile::Unit { facts, .. }) => {
+                (Some(*facts), "; the settings are from unit files".to_owned())
+            }
+            Ok(UnitFile::Masked) => (None, ", and it is masked".to_owned()),
+            Ok(UnitFile::Nothing) => (None, String::new()),
+            Err(error) => (None, format!("; its unit files can't be read: {error}")),
+        };
+        let problem = Some(format!("{failure:#}{addition}"));
+        let cgroup = watched.cgroup.clone();
+        self.tell_unit(UnitNews { cgroup, facts, problem, ..UnitNews::default() }).await;
+    }
+
+    async fn tell_unit(&mut self, unit: UnitNews) {
+        self.tell(news(unit)).await;
+    }
+
+    /// Waits as long as there is no room.
+    async fn tell(&mut self, observation: Observation) {
+        self.pace.wait().await;
+        self.pace.take(1);
+        // Nobody listens any more when the trace is over.
+        let _ = self.tell.send(observation).await;
     }
 }
 
-fn tell_news(
-    tell: &UnboundedSender<Observation>,
-    watched: &Watched,
-    facts: Option<UnitFacts>,
-    problem: Option<String>,
-) {
-    let cgroup = watched.cgroup.clone();
-    let news = UnitNews { cgroup, facts, problem, ..UnitNews::default() };
-    let fact = Fact::Unit(Box::new(news));
-    // Nobody listens any more when the trace is over.
-    let _ = tell.send(Observation { at: clock::boot_ns(), fact });
+fn news(unit: UnitNews) -> Observation {
+    Observation { at: clock::boot_ns(), fact: Fact::Unit(Box::new(unit)) }
+}
+
+/// So much of what a systemd told of watched units was lost.
+fn loss(count: u64) -> Observation {
+    Observation { at: clock::boot_ns(), fact: Fact::Loss { kind: "systemd".into(), count } }
 }

@@ -1,148 +1,159 @@
-//! The timeline that the facts of one start make.
-
-use std::collections::HashMap;
+//! The exported timeline of a start, told from what has been folded of it.
 
 use tracer_common::signal::SignalSet;
 
 use super::{
-    admission,
-    builder::Anchor,
-    collected::{Collected, fact_task},
+    admission::{Admission, Claim},
+    events::{Group, Kind, Record, Stored},
     exposure::{self, Turn},
-    fate, masks,
     notify::{self, Meaning},
-    posture::{Posture, Postures},
-    runtimes::{self, Runtimes},
+    setup::Anchor,
+    signals::Change,
+    start::{End, Stage, Start},
 };
 use crate::{
     model::{
-        document::{Activation, Milestones, Outcome, OutcomeState, WallTime},
-        event::{
-            Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-            What,
-        },
+        document::{Activation, LeftOut, Milestones, Outcome, OutcomeState, WallTime},
+        event::{Event, Fate, NotifyMessage, What},
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
-    observation::{Datagram, Fact, Generate, ProcessId, Task},
+    observation::ProcessId,
 };
 
-/// What a timeline is made with besides the facts.
+/// What a timeline is told with besides the start.
 pub struct Frame<'a> {
     /// The reload signal.
     pub signal: Signal,
     /// Signals whose dispositions become events.
-    pub recorded: SignalSet,
+    pub shown: SignalSet,
     /// The unit's settings.
     pub facts: Option<&'a UnitFacts>,
     /// The two clocks.
     pub anchor: Anchor,
     /// `CLOCK_BOOTTIME` ns of the end of the capture.
     pub now: u64,
-    /// Notify sockets that processes of the service were given.
-    pub sockets: &'a [String],
 }
 
-/// The timeline of what was collected, with systemd's states of this start.
+/// The timeline of a start, with systemd's states of it.
 #[must_use]
-pub fn timeline(
-    collected: &Collected,
-    frame: &Frame<'_>,
-    states: &[(u64, &UnitState)],
-) -> Activation {
-    let facts = collected.in_order();
-    let mut activation = Timeline::new(collected, frame, &facts, states).finish(&facts);
-    activation.systemd = states.last().map(|(_, state)| (*state).clone());
-    if let Some(state) = &mut activation.systemd
-        && activation.outcome.state != OutcomeState::Running
-        && state.active_state == "active"
-        && state.sub_state.as_deref() == Some("running")
-    {
-        // That was before the end, which it has said nothing of.
-        state.result = None;
-    }
-    activation
+pub fn timeline(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Activation {
+    Timeline { start, frame, states, zero: zero(start) }.activation()
 }
 
-/// A timeline in the making.
+/// How far a start has come, by what `timeline` would say.
+#[must_use]
+pub fn stage(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Stage {
+    let timeline = Timeline { start, frame, states, zero: zero(start) };
+    let milestones = timeline.milestones(&timeline.turns());
+    Stage {
+        handler: milestones.handler_ns.is_some(),
+        ready: milestones.ready_ns.is_some(),
+        exited: milestones.exit_ns.is_some(),
+    }
+}
+
 struct Timeline<'a> {
-    collected: &'a Collected,
+    start: &'a Start,
     frame: &'a Frame<'a>,
     /// systemd's, with their times.
     states: &'a [(u64, &'a UnitState)],
     zero: u64,
-    exes: HashMap<ProcessId, String>,
-    events: Vec<Event>,
-    turns: Vec<Turn>,
-    ready_ns: Option<i64>,
-    first_reload_ns: Option<i64>,
-    outcome: Outcome,
-    exit_ns: Option<i64>,
 }
 
-impl<'a> Timeline<'a> {
-    fn new(
-        collected: &'a Collected,
-        frame: &'a Frame<'a>,
-        facts: &[(u64, &Fact)],
-        states: &'a [(u64, &'a UnitState)],
-    ) -> Self {
-        Self {
-            collected,
-            frame,
-            states,
-            zero: zero(collected, facts),
-            exes: HashMap::new(),
-            events: Vec::new(),
-            turns: Vec::new(),
-            ready_ns: None,
+impl Timeline<'_> {
+    fn at(&self, at: u64) -> i64 {
+        let ns = i128::from(at) - i128::from(self.zero);
+        ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+
+    fn is_main(&self, id: ProcessId, at: u64) -> bool {
+        self.start.main_at(at).is_some_and(|main| main.id == id)
+    }
+
+    /// What the main process does on the reload signal, through time. One that is handed
+    /// over to brings what it has set up by then.
+    fn turns(&self) -> Vec<Turn> {
+        let mut turns: Vec<Turn> = Vec::new();
+        let mains = &self.start.mains;
+        for (index, (since, main)) in mains.iter().enumerate() {
+            let Some(member) = self.start.member(main.id) else {
+                continue;
+            };
+            let (since, is_first) = (*since, index == 0);
+            let until = mains.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
+            let at_first = (!is_first).then(|| Change {
+                at: since,
+                now: member.signals.at(since),
+                exec: false,
+            });
+            let changes = member.signals.changes().iter().copied();
+            let is_in = |change: &Change| {
+                (is_first || change.at >= since) && (change.at < until || until == u64::MAX)
+            };
+            for change in at_first.into_iter().chain(changes.filter(is_in)) {
+                let turn = Turn {
+                    at_ns: self.at(change.at),
+                    disposition: change.now.of(self.frame.signal),
+                    exec: change.exec,
+                };
+                if turns.last().is_none_or(|last| last.disposition != turn.disposition || turn.exec)
+                {
+                    turns.push(turn);
+                }
+            }
+        }
+        turns
+    }
+
+    fn milestones(&self, turns: &[Turn]) -> Milestones {
+        let execs = turns.iter().filter(|turn| turn.exec).map(|turn| turn.at_ns);
+        let (first_exec, last_exec) = (execs.clone().min(), execs.max());
+        let joined = self.start.joined_at.is_some();
+        let found_with_handler =
+            joined && turns.first().is_some_and(|turn| exposure::takes(turn.disposition));
+        Milestones {
+            exec_ns: if joined { None } else { first_exec },
+            last_exec_ns: last_exec.filter(|last| Some(*last) != first_exec),
+            // A handler that was there already came at a time nobody saw.
+            handler_ns: if found_with_handler && last_exec.is_none() {
+                None
+            } else {
+                exposure::handler_at(turns)
+            },
+            ready_ns: self.ready_ns(),
             first_reload_ns: None,
-            outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
-            exit_ns: None,
+            exit_ns: self.end().map(|end| self.at(end.at)),
         }
     }
 
-    fn finish(mut self, facts: &[(u64, &Fact)]) -> Activation {
-        let fates = fate::tell(facts);
-        let runtimes = Runtimes::find(self.frame.signal, facts.iter().copied());
-        let mut postures = Postures::new(self.frame.signal, &runtimes);
-        let momentary = masks::momentary(facts);
-        let mut hand_overs = self.collected.mains.iter().skip(1).peekable();
-        for (index, (at, fact)) in facts.iter().enumerate() {
-            // The heir brings what it has set up by then.
-            while let Some((since, heir)) = hand_overs.next_if(|(since, _)| since <= at) {
-                let posture = postures.get(*heir);
-                self.turn(Turn { at_ns: self.at(*since), posture, exec: false });
-            }
-            if let (Some(half), Fact::Mask { task, .. }) = (momentary.get(&index), fact) {
-                postures.moment(task.id, *half);
-                continue;
-            }
-            let before = fact_task(fact).map(|task| postures.get(task.id)).unwrap_or_default();
-            let learned = postures.learn(*at, fact);
-            if let Some((id, posture)) = learned
-                && self.is_main(id, *at)
+    /// The end of the main process.
+    fn end(&self) -> Option<End> {
+        self.start.main().and_then(|main| self.start.member(main)).and_then(|main| main.ended)
+    }
+
+    /// The first READY=1 that was not refused.
+    fn ready_ns(&self) -> Option<i64> {
+        let kept = self.start.events().iter().filter_map(|stored| match &stored.record {
+            Record::Notify { assignments, claim, .. }
+                if notify::meaning(assignments) == Some(Meaning::Ready) =>
             {
-                let exec = matches!(fact, Fact::Exec { .. });
-                self.turn(Turn { at_ns: self.at(*at), posture, exec });
+                Some(claim)
             }
-            let after = learned.map_or(before, |(_, posture)| posture);
-            match fact {
-                // A mask of one thread that changes nothing for the process tells nothing.
-                Fact::Mask { .. } if before == after => {}
-                Fact::Generate(generate) => {
-                    let outcome = fates.get(&index).copied();
-                    self.signal(*at, generate, outcome, met_runtime(&postures, generate));
-                }
-                fact => self.event(*at, fact, before, after),
-            }
+            _ => None,
+        });
+        let claims = self.start.ready().iter().chain(kept);
+        let counts = claims.filter(|claim| self.admission(claim, true).accepted != Some(false));
+        counts.map(|claim| self.at(claim.at)).min()
+    }
+
+    /// What becomes of a message, which is READY=1 or not.
+    fn admission(&self, claim: &Claim, is_ready: bool) -> Admission {
+        let admission = self.start.admission(self.frame.facts, claim);
+        if is_ready && admission.accepted.is_none() && self.came_up_after(claim.at) {
+            return Admission { accepted: Some(true), ..Admission::default() };
         }
-        for (since, heir) in hand_overs {
-            let posture = postures.get(*heir);
-            self.turn(Turn { at_ns: self.at(*since), posture, exec: false });
-        }
-        self.tell_states();
-        self.activation()
+        admission
     }
 
     /// Whether systemd has said that a service that was to say READY=1 came up after `at`.
@@ -152,8 +163,106 @@ impl<'a> Timeline<'a> {
         is_notify && states.any(|(since, state)| *since >= at && state.active_state == "active")
     }
 
+    /// The first reload signal that was sent to the main process while it ran.
+    fn first_reload_ns(&self, events: &[&Stored]) -> Option<i64> {
+        let end = self.end().map_or(u64::MAX, |end| end.at);
+        let first = events.iter().find(|stored| {
+            let Record::Signal { sent, .. } = &stored.record else {
+                return false;
+            };
+            let own = sent.sender.as_ref().is_some_and(|sender| sender.pid == stored.id.pid);
+            sent.signal == self.frame.signal
+                && !own
+                && stored.at <= end
+                && self.is_main(stored.id, stored.at)
+        });
+        first.map(|stored| self.at(stored.at))
+    }
+
+    fn activation(&self) -> Activation {
+        let turns = self.turns();
+        let stored = self.start.events().in_order();
+        let milestones = Milestones {
+            first_reload_ns: self.first_reload_ns(&stored),
+            ..self.milestones(&turns)
+        };
+        let mut events: Vec<Event> =
+            stored.iter().filter_map(|stored| self.event(stored.at, &stored.record)).collect();
+        for (id, member) in self.start.members() {
+            for held in member.held() {
+                events.extend(self.event(held.at, &held.record(self.start.reference(id))));
+            }
+        }
+        self.tell_states(&mut events);
+        let left_out = self.left_out();
+        let joined_ns = self.start.joined_at.map(|at| self.at(at));
+        let first_exec = turns.iter().find(|turn| turn.exec).map(|turn| turn.at_ns);
+        let seen_from = first_exec.filter(|_| joined_ns.is_none()).or(joined_ns);
+        let end = milestones.exit_ns.unwrap_or_else(|| self.at(self.frame.now));
+        let announces =
+            milestones.ready_ns.is_some() || self.frame.facts.is_some_and(UnitFacts::is_notify);
+        // A service found running was announced before, if ever.
+        let announces = announces && (joined_ns.is_none() || milestones.ready_ns.is_some());
+        let from = seen_from.unwrap_or(0);
+        let exposure = exposure::spans(&turns, milestones.ready_ns, announces, from, end);
+        let anchor = self.frame.anchor;
+        let since = self.zero.cast_signed().saturating_sub(anchor.boot_ns.cast_signed());
+        let since = jiff::SignedDuration::from_nanos(since);
+        let outcome = self.outcome();
+        Activation {
+            main_process: self
+                .start
+                .main()
+                .filter(|main| self.start.member(*main).is_some())
+                .map(|main| self.start.reference(main)),
+            started_at: WallTime(anchor.wall.saturating_add(since).unwrap_or_default()),
+            invocation_id: self.start.invocation_id.clone(),
+            joined_ns,
+            milestones,
+            exposure,
+            events,
+            omitted: left_out.iter().map(|group| group.count).sum(),
+            left_out,
+            unfollowed: self.unfollowed(),
+            alerts: Vec::new(),
+            systemd: self.systemd(outcome.state),
+            outcome,
+        }
+    }
+
+    /// What could not be followed although a verdict may depend on it.
+    fn unfollowed(&self) -> u64 {
+        let mains = self.start.mains.iter().filter_map(|(_, main)| self.start.member(main.id));
+        let changes: u64 = mains.map(|main| main.signals.dropped()).sum();
+        self.start.unfollowed() + changes
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self.end() {
+            None => Outcome { state: OutcomeState::Running, signal: None, code: None },
+            Some(end) if end.signal.is_some() => {
+                Outcome { state: OutcomeState::Killed, signal: end.signal, code: None }
+            }
+            Some(end) => {
+                Outcome { state: OutcomeState::Exited, signal: None, code: Some(end.code) }
+            }
+        }
+    }
+
+    fn systemd(&self, outcome: OutcomeState) -> Option<UnitState> {
+        let mut state = self.states.last().map(|(_, state)| (*state).clone())?;
+        if outcome != OutcomeState::Running
+            && state.active_state == "active"
+            && state.sub_state.as_deref() == Some("running")
+        {
+            // That was before the end, which it has said nothing of.
+            state.result = None;
+        }
+        Some(state)
+    }
+
     /// Puts systemd's states among the events.
-    fn tell_states(&mut self) {
+    fn tell_states(&self, events: &mut Vec<Event>) {
         let mut last = None;
         for (at, state) in self.states {
             let result = state.result.clone().filter(|result| result != "success");
@@ -164,294 +273,143 @@ impl<'a> Timeline<'a> {
                     sub_state: state.sub_state.clone(),
                     result: seen.2.clone(),
                 };
-                self.push(*at, what);
+                events.push(Event { at_ns: self.at(*at), what });
                 last = Some(seen);
             }
         }
-        self.events.sort_by_key(|event| event.at_ns);
+        events.sort_by_key(|event| event.at_ns);
     }
 
-    fn at(&self, at: u64) -> i64 {
-        let ns = i128::from(at) - i128::from(self.zero);
-        ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
-    }
-
-    fn is_main(&self, id: ProcessId, at: u64) -> bool {
-        self.collected.main_at(at) == Some(id)
-    }
-
-    fn turn(&mut self, turn: Turn) {
-        if self.turns.last().is_none_or(|last| last.posture != turn.posture || turn.exec) {
-            self.turns.push(turn);
-        }
-    }
-
-    fn process(&self, task: &Task) -> ProcessRef {
-        ProcessRef {
-            pid: task.id.pid,
-            ns_pid: (task.ns_pid != 0 && task.ns_pid != task.id.pid).then_some(task.ns_pid),
-            comm: task.comm.clone(),
-            exe: self.exes.get(&task.id).cloned(),
-            uid: None,
-        }
-    }
-
-    fn sender(&self, task: &Task) -> ProcessRef {
-        ProcessRef { uid: (task.uid != u32::MAX).then_some(task.uid), ..self.process(task) }
-    }
-
-    fn push(&mut self, at: u64, what: What) {
-        self.events.push(Event { at_ns: self.at(at), what });
-    }
-
-    fn event(&mut self, at: u64, fact: &Fact, before: Posture, after: Posture) {
+    /// The event that a record is; `None` if it is about other signals.
+    fn event(&self, at: u64, record: &Record) -> Option<Event> {
         let reload = self.frame.signal;
-        let what = match fact {
-            Fact::Found { task, exe, .. } => {
-                if let Some(exe) = exe {
-                    self.exes.insert(task.id, exe.clone());
+        let what = match record {
+            Record::Fork { process, parent } => {
+                What::Fork { process: process.clone(), parent: parent.clone() }
+            }
+            Record::Exec { process, exe, filename, now } => What::Exec {
+                process: process.clone(),
+                exe: Some(exe.clone()),
+                filename: filename.clone(),
+                disposition: now.of(reload).kind(),
+            },
+            Record::Exit { process, signal, code, core_dumped } => What::Exit {
+                process: process.clone(),
+                signal: *signal,
+                code: signal.is_none().then_some(*code),
+                core_dumped: *core_dumped,
+            },
+            Record::Signal { sent, fate_at } => {
+                let mut sent = sent.clone();
+                sent.fate_ns = fate_at.map(|at| self.at(at));
+                What::Signal(Box::new(sent))
+            }
+            Record::Action { process, signal, disposition, once, runtime } => {
+                if *signal != reload && !self.frame.shown.intersects(signal.set()) {
+                    return None;
                 }
-                self.found(task, after)
-            }
-            Fact::Fork { parent, child, .. } => {
-                if let Some(exe) = self.exes.get(&parent.id).cloned() {
-                    self.exes.insert(child.id, exe);
-                }
-                What::Fork { process: self.process(child), parent: self.process(parent) }
-            }
-            Fact::Exec { task, exe, filename, .. } => {
-                self.exes.insert(task.id, exe.clone());
-                What::Exec {
-                    process: self.process(task),
-                    exe: Some(exe.clone()),
-                    filename: (filename != exe).then(|| filename.clone()),
-                    disposition: after.disposition(),
-                }
-            }
-            Fact::Exit { task, signal, code, core_dumped, .. } => {
-                self.exit(at, task.id, *signal, *code);
-                What::Exit {
-                    process: self.process(task),
-                    signal: *signal,
-                    code: signal.is_none().then_some(*code),
-                    core_dumped: *core_dumped,
-                }
-            }
-            Fact::Disposition { signal, .. } if !self.frame.recorded.intersects(signal.set()) => {
-                return;
-            }
-            Fact::Disposition { task, signal, disposition, once, handler, .. } => {
-                let own = *signal == reload;
-                let shared = runtimes::is_catch_all(*handler).then_some(Runtime::CatchAll);
                 What::Disposition {
-                    process: self.process(task),
+                    process: process.clone(),
                     signal: *signal,
                     disposition: *disposition,
                     consumer: None,
-                    runtime: if own { after.runtime } else { shared },
+                    runtime: *runtime,
                     once: *once,
                     found: false,
                 }
             }
-            // The handler is gone with this delivery.
-            Fact::Deliver { task, signal, once: true, .. } if *signal == reload => {
-                self.turned(task, after, None)
-            }
-            // A runtime begins to pass signals on to the program.
-            Fact::Mask { task, .. } if before.runtime != after.runtime => {
-                self.turned(task, after, None)
-            }
-            Fact::Mask { task, after: mask, .. } => What::Mask {
-                process: self.process(task),
-                tid: task.tid,
-                signal: reload,
-                blocked: mask.intersects(reload.set()),
-                disposition: after.disposition(),
-            },
-            Fact::Consume { task, consumer, set, .. } if set.intersects(reload.set()) => {
-                // A loop around sigwait says it again and again.
-                if before.consumer == Some(*consumer) {
-                    return;
+            Record::Turn { process, before, now, consumer, found } => {
+                let now = now.of(reload);
+                if !found && before.of(reload) == now {
+                    return None;
                 }
-                self.turned(task, after, Some(*consumer))
+                What::Disposition {
+                    process: process.clone(),
+                    signal: reload,
+                    disposition: now.kind(),
+                    consumer: *consumer,
+                    runtime: now.runtime,
+                    once: false,
+                    found: *found,
+                }
             }
-            Fact::Notify(datagram) => return self.notify(at, datagram),
-            Fact::CgroupAttach { task, path, .. } => {
-                What::Cgroup { process: Some(self.process(task)), path: path.clone() }
+            Record::Mask { process, tid, mask, before, now } => {
+                if before.of(reload) == now.of(reload) {
+                    return None;
+                }
+                What::Mask {
+                    process: process.clone(),
+                    tid: *tid,
+                    signal: reload,
+                    blocked: mask.intersects(reload.set()),
+                    disposition: now.of(reload).kind(),
+                }
             }
-            _ => return,
-        };
-        self.push(at, what);
-    }
-
-    /// What a process does on the reload signal has changed without a sigaction.
-    fn turned(&self, task: &Task, now: Posture, consumer: Option<Consumer>) -> What {
-        What::Disposition {
-            process: self.process(task),
-            signal: self.frame.signal,
-            disposition: now.disposition(),
-            consumer,
-            runtime: now.runtime,
-            once: false,
-            found: false,
-        }
-    }
-
-    /// What a process did on the reload signal when the capture joined.
-    fn found(&self, task: &Task, now: Posture) -> What {
-        let mut what = self.turned(task, now, None);
-        if let What::Disposition { found, .. } = &mut what {
-            *found = true;
-        }
-        what
-    }
-
-    fn exit(&mut self, at: u64, id: ProcessId, signal: Option<Signal>, code: u8) {
-        if self.collected.main() != Some(id) {
-            return;
-        }
-        self.exit_ns = Some(self.at(at));
-        self.outcome = match signal {
-            Some(signal) => {
-                Outcome { state: OutcomeState::Killed, signal: Some(signal), code: None }
+            Record::Notify { sender, destination, assignments, length, claim } => {
+                let is_ready = notify::meaning(assignments) == Some(Meaning::Ready);
+                let Admission { accepted, refusal, problem } = self.admission(claim, is_ready);
+                What::Notify(Box::new(NotifyMessage {
+                    sender: sender.clone(),
+                    claimed_pid: claim.claimed,
+                    destination: destination.clone(),
+                    assignments: assignments.clone(),
+                    length: *length,
+                    result: claim.errno,
+                    accepted,
+                    refusal,
+                    problem,
+                }))
             }
-            None => Outcome { state: OutcomeState::Exited, signal: None, code: Some(code) },
-        };
-    }
-
-    fn signal(
-        &mut self,
-        at: u64,
-        generate: &Generate,
-        outcome: Option<fate::Outcome>,
-        runtime: Option<Runtime>,
-    ) {
-        let at_ns = self.at(at);
-        let is_reload = generate.signal == self.frame.signal;
-        if is_reload && self.is_main(generate.target.id, at) && self.exit_ns.is_none() {
-            let own = generate.sender.as_ref().is_some_and(|s| s.id == generate.target.id);
-            if !own {
-                self.first_reload_ns.get_or_insert(at_ns);
+            Record::Cgroup { process, path } => {
+                What::Cgroup { process: Some(process.clone()), path: path.clone() }
             }
-        }
-        let sent = SignalSent {
-            signal: generate.signal,
-            sender: generate.sender.as_ref().map(|task| self.sender(task)),
-            target: self.process(&generate.target),
-            tid: generate.to_thread.then_some(generate.target.tid),
-            si_code: generate.si_code,
-            disposition: generate.disposition,
-            runtime,
-            traced: generate.traced,
-            fate: outcome.map_or(Fate::Pending, |outcome| outcome.fate),
-            fate_ns: outcome.and_then(|outcome| outcome.at).map(|at| self.at(at)),
         };
-        self.push(at, What::Signal(Box::new(sent)));
+        Some(Event { at_ns: self.at(at), what })
     }
 
-    fn notify(&mut self, at: u64, datagram: &Datagram) {
-        let given = self.frame.sockets.iter().map(String::as_str);
-        if !notify::is_notify_socket(&datagram.destination, given) {
-            return;
-        }
-        let message = datagram
-            .payload
-            .as_deref()
-            .map(|payload| notify::parse(payload, datagram.length))
-            .unwrap_or_default();
-        let mut sender = self.sender(&datagram.sender);
-        // /proc was read later, and may tell of the next program already.
-        sender.exe = sender.exe.or_else(|| datagram.exe.clone());
-        let claimed = admission::claimed(datagram);
-        let (mut accepted, mut problem) =
-            admission::judge(self.collected, self.frame.facts, at, datagram, claimed, &message);
-        let ready = notify::meaning(&message.assignments) == Some(Meaning::Ready);
-        if ready && accepted.is_none() && self.came_up_after(at) {
-            (accepted, problem) = (Some(true), None);
-        }
-        if accepted != Some(false) && ready {
-            let at_ns = self.at(at);
-            self.ready_ns.get_or_insert(at_ns);
-        }
-        self.push(
-            at,
-            What::Notify(Box::new(NotifyMessage {
-                sender,
-                claimed_pid: claimed,
-                destination: datagram.destination.clone(),
-                assignments: message.assignments,
-                length: datagram.length,
-                result: datagram.errno,
-                accepted,
-                problem,
-            })),
-        );
-    }
-
-    fn activation(self) -> Activation {
-        let joined_ns = self.collected.joined_at.map(|at| self.at(at));
-        let execs = self.turns.iter().filter(|turn| turn.exec).map(|turn| turn.at_ns);
-        let (first_exec, last_exec) = (execs.clone().min(), execs.max());
-        let seen_from = first_exec.filter(|_| joined_ns.is_none()).or(joined_ns);
-        let end = self.exit_ns.unwrap_or_else(|| self.at(self.frame.now));
-        let found_with_handler =
-            joined_ns.is_some() && self.turns.first().is_some_and(|turn| turn.posture.takes());
-        let announces =
-            self.ready_ns.is_some() || self.frame.facts.is_some_and(UnitFacts::is_notify);
-        let milestones = Milestones {
-            exec_ns: if joined_ns.is_none() { first_exec } else { None },
-            last_exec_ns: last_exec.filter(|last| Some(*last) != first_exec),
-            // A handler that was there already came at a time nobody saw.
-            handler_ns: if found_with_handler && last_exec.is_none() {
-                None
-            } else {
-                exposure::handler_at(&self.turns)
-            },
-            ready_ns: self.ready_ns,
-            first_reload_ns: self.first_reload_ns,
-            exit_ns: self.exit_ns,
+    /// What was left out of the events, as far as it would have been shown.
+    fn left_out(&self) -> Vec<LeftOut> {
+        let own = self.frame.signal.set().0;
+        let is_shown = |group: &Group| match group.kind {
+            Kind::Action => group.signals & (own | self.frame.shown.0) != 0,
+            Kind::Turn | Kind::Mask => group.signals & own != 0,
+            _ => true,
         };
-        // A service found running was announced before, if ever.
-        let announces = announces && (joined_ns.is_none() || self.ready_ns.is_some());
-        let from = seen_from.unwrap_or(0);
-        let exposure = exposure::spans(&self.turns, self.ready_ns, announces, from, end);
-        let since = self.zero.cast_signed().saturating_sub(self.frame.anchor.boot_ns.cast_signed());
-        let since = jiff::SignedDuration::from_nanos(since);
-        let main = self.collected.main();
-        Activation {
-            main_process: main
-                .and_then(|main| self.collected.last_seen(main))
-                .map(|task| self.process(task)),
-            started_at: WallTime(self.frame.anchor.wall.saturating_add(since).unwrap_or_default()),
-            invocation_id: self.collected.invocation_id.clone(),
-            joined_ns,
-            milestones,
-            exposure,
-            events: self.events,
-            omitted: self.collected.omitted(),
-            alerts: Vec::new(),
-            outcome: self.outcome,
-            systemd: None,
-        }
+        let shown = self.start.events().left_out().filter(|(group, _)| is_shown(group));
+        shown
+            .map(|(group, count)| LeftOut {
+                kind: word(group.kind).to_owned(),
+                signal: match group.kind {
+                    Kind::Turn | Kind::Mask => Some(self.frame.signal),
+                    _ => Signal::from_number(group.signals.trailing_zeros() + 1),
+                },
+                fate: group.fate.and_then(Fate::from_number),
+                sender: group.sender.as_deref().map(str::to_owned),
+                count,
+            })
+            .collect()
+    }
+}
+
+/// The word that the exported events have for a sort of them.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fork => "fork",
+        Kind::Exec => "exec",
+        Kind::Exit => "exit",
+        Kind::Signal => "signal",
+        Kind::Action | Kind::Turn => "disposition",
+        Kind::Mask => "mask",
+        Kind::Notify => "notify",
+        Kind::Cgroup => "cgroup",
     }
 }
 
 /// Zero of the timeline: the main process's first exec, else its start.
-fn zero(collected: &Collected, facts: &[(u64, &Fact)]) -> u64 {
-    let mains: Vec<ProcessId> = collected.mains.iter().map(|(_, id)| *id).collect();
-    let exec = facts.iter().find_map(|(at, fact)| match fact {
-        Fact::Exec { task, .. } if mains.contains(&task.id) => Some(*at),
-        _ => None,
-    });
-    let start = facts.iter().find_map(|(_, fact)| {
-        fact_task(fact).filter(|task| mains.first() == Some(&task.id)).map(|task| task.start_ns)
-    });
-    let exec = exec.filter(|_| collected.joined_at.is_none());
-    exec.or(start).or(facts.first().map(|(at, _)| *at)).unwrap_or(0)
-}
-
-/// The runtime whose handler the signal met.
-fn met_runtime(postures: &Postures<'_>, generate: &Generate) -> Option<Runtime> {
-    let posture = postures.get(generate.target.id);
-    posture.runtime.filter(|_| generate.disposition == DispositionKind::Handler)
+fn zero(start: &Start) -> u64 {
+    let mains = || start.mains.iter().filter_map(|(_, main)| start.member(main.id));
+    let exec = mains().filter_map(|main| main.first_exec).min();
+    let exec = exec.filter(|_| start.joined_at.is_none());
+    let first = start.mains.first().and_then(|(_, main)| start.member(main.id));
+    exec.or(first.map(|main| main.start_ns)).unwrap_or(start.began())
 }

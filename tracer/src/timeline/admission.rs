@@ -1,121 +1,185 @@
 //! Whether systemd would act on a notify message: NotifyAccess=, and what spoils a
-//! message before anybody asks who sent it.
+//! message before anybody asks who sent it. Judged when the timeline is told: the unit's
+//! settings, the sender's end and the main process may become known after the message.
 
-use super::{
-    collected::Collected,
-    notify::{self, Message},
-};
+use super::notify::Message;
 use crate::{
-    model::unit::UnitFacts,
+    model::{event::Refusal, unit::UnitFacts},
     observation::{Datagram, ProcessId},
 };
 
 /// So long after a message its sender may end without a doubt whether it was read, ns.
-const SOON_NS: u64 = 1_000_000_000;
+pub const SOON_NS: u64 = 1_000_000_000;
 
-/// Whether a message is acted on (null if that depends on settings that are unknown),
-/// and why not.
-pub type Admission = (Option<bool>, Option<String>);
-
-/// The pid a message was sent for, in its sender's namespace, if that is another than
-/// the sender's.
-#[must_use]
-pub fn claimed(datagram: &Datagram) -> Option<u32> {
-    datagram.claimed_pid.filter(|pid| *pid != datagram.sender.ns_pid && *pid != 0)
+/// A message as far as it matters whether it is acted on.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// When its sending began.
+    pub at: u64,
+    /// Who sent it.
+    pub sender: ProcessId,
+    /// The sender's name.
+    pub comm: String,
+    /// The pid it was sent for, in its sender's namespace, if that is another than the
+    /// sender's.
+    pub claimed: Option<u32>,
+    /// What the send returned: 0, or a positive errno.
+    pub errno: i32,
+    /// Its text could not be read.
+    unreadable: bool,
+    /// Why systemd throws it away.
+    malformed: Option<&'static str>,
+    /// It is `BARRIER=1`.
+    barrier: bool,
+    /// When its sender ended, if that was soon.
+    pub ended: Option<u64>,
+    /// Its sender has waited since until it had been read.
+    pub waited: bool,
 }
 
-/// Judges a message that was sent at `at` (`manager_invoke_notify_message` and
-/// `service_notify_message_authorized`). `facts` are the unit's settings; `claimed` is the
-/// pid it was sent for, in its sender's namespace, if that is another than the sender's.
+impl Claim {
+    /// What a datagram sent at `at` says, which holds `message`.
+    #[must_use]
+    pub fn new(at: u64, datagram: &Datagram, message: &Message) -> Self {
+        let sender = &datagram.sender;
+        let barrier = message.is_barrier();
+        Self {
+            at,
+            sender: sender.id,
+            comm: sender.comm.clone(),
+            claimed: datagram.claimed_pid.filter(|pid| *pid != sender.ns_pid && *pid != 0),
+            errno: datagram.errno,
+            unreadable: datagram.payload.is_none(),
+            malformed: message.malformed,
+            barrier,
+            ended: None,
+            waited: barrier,
+        }
+    }
+}
+
+/// A process that systemd knows by its pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The process.
+    pub id: ProcessId,
+    /// Its id in its own pid namespace.
+    pub ns_pid: u32,
+}
+
+impl Known {
+    fn is_spoken_for(&self, claim: &Claim) -> bool {
+        match claim.claimed {
+            Some(pid) => self.ns_pid == pid,
+            None => self.id == claim.sender,
+        }
+    }
+}
+
+/// Who may speak for a service when a message is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Speakers<'a> {
+    /// The main process.
+    pub main: Option<Known>,
+    /// Processes that systemd itself started beside it.
+    pub controls: &'a [Known],
+    /// What a message before has made of `NotifyAccess=`.
+    pub changed: Option<&'a str>,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Whether it is acted on; `None` if that depends on what is unknown.
+    pub accepted: Option<bool>,
+    /// What refused it.
+    pub refusal: Option<Refusal>,
+    /// Why, or what is doubtful.
+    pub problem: Option<String>,
+}
+
+impl Admission {
+    fn accepted() -> Self {
+        Self { accepted: Some(true), ..Self::default() }
+    }
+
+    fn refused(refusal: Refusal, why: String) -> Self {
+        Self { accepted: Some(false), refusal: Some(refusal), problem: Some(why) }
+    }
+
+    fn doubtful(why: String) -> Self {
+        Self { problem: Some(why), ..Self::default() }
+    }
+}
+
+/// Judges a message (`manager_invoke_notify_message` and
+/// `service_notify_message_authorized`). `facts` are the unit's settings.
 #[must_use]
-pub fn judge(
-    collected: &Collected,
-    facts: Option<&UnitFacts>,
-    at: u64,
-    datagram: &Datagram,
-    claimed: Option<u32>,
-    message: &Message,
-) -> Admission {
-    let refused = |why: String| (Some(false), Some(why));
-    if datagram.errno != 0 {
-        let error = nix::errno::Errno::from_raw(datagram.errno);
-        return refused(format!("the send failed: {}", error.desc()));
+pub fn judge(speakers: Speakers<'_>, facts: Option<&UnitFacts>, claim: &Claim) -> Admission {
+    if claim.errno != 0 {
+        let error = nix::errno::Errno::from_raw(claim.errno);
+        return Admission::refused(Refusal::Send, format!("the send failed: {}", error.desc()));
     }
-    if datagram.payload.is_none() {
-        return (None, Some("its text could not be read".to_owned()));
+    if claim.unreadable {
+        return Admission::doubtful("its text could not be read".to_owned());
     }
-    if let Some(reason) = message.malformed {
-        return refused(reason.to_owned());
+    if let Some(reason) = claim.malformed {
+        return Admission::refused(Refusal::Malformed, reason.to_owned());
     }
     // Answered before anybody asks who sent it (`manager_process_barrier_fd`).
-    if message.is_barrier() {
-        return (Some(true), None);
+    if claim.barrier {
+        return Admission::accepted();
     }
     let configured = facts.and_then(|facts| facts.notify_access.as_deref());
     let access = match facts.and_then(UnitFacts::takes_notify_access) {
         Some(false) => configured,
-        _ => collected.access_at(at, configured),
+        _ => speakers.changed.or(configured),
     };
-    let main = collected.main_at(at);
-    let speaks_for_main = match claimed {
-        Some(pid) => main.is_some_and(|main| collected.ns_pid(main) == pid),
-        None => main == Some(datagram.sender.id),
-    };
+    let for_main = speakers.main.is_some_and(|main| main.is_spoken_for(claim));
+    let for_control = || speakers.controls.iter().any(|control| control.is_spoken_for(claim));
     match access {
-        None => (None, None),
-        Some("all") if speaks_for_main || speaks_for_control(collected, datagram, claimed) => {
-            (Some(true), None)
-        }
-        Some("all") => by_cgroup(collected, at, datagram),
-        Some("main" | "exec") if speaks_for_main => (Some(true), None),
+        None => Admission::default(),
+        Some("all") if for_main || for_control() => Admission::accepted(),
+        Some("all") => by_cgroup(claim),
+        Some("main" | "exec") if for_main => Admission::accepted(),
         // The commands of ExecStartPost= and its like, themselves and not what they start.
-        Some("exec") if speaks_for_control(collected, datagram, claimed) => (Some(true), None),
-        Some("none") => refused("NotifyAccess=none admits nobody".to_owned()),
-        Some(access) => refused(not_admitted(access, datagram, main)),
+        Some("exec") if for_control() => Admission::accepted(),
+        Some("none") => {
+            Admission::refused(Refusal::NotifyAccess, "NotifyAccess=none admits nobody".to_owned())
+        }
+        Some(access) => {
+            Admission::refused(Refusal::NotifyAccess, not_admitted(access, claim, speakers.main))
+        }
     }
 }
 
 /// A message of a process that systemd does not know by its pid: it looks up the cgroup of
 /// that when it reads the message, which it can't once the process has been reaped
 /// (`manager_get_units_for_pidref`).
-fn by_cgroup(collected: &Collected, at: u64, datagram: &Datagram) -> Admission {
-    let sender = &datagram.sender;
-    let Some(gone) = collected.exit_of(sender.id).and_then(|exit| exit.checked_sub(at)) else {
-        return (Some(true), None);
+fn by_cgroup(claim: &Claim) -> Admission {
+    let Some(gone) = claim.ended.and_then(|ended| ended.checked_sub(claim.at)) else {
+        return Admission::accepted();
     };
     // It is told when that has been read, and waits for it (sd_notify_barrier(3)).
-    let waited = collected.messages_of(sender.id, at).any(|later| {
-        let payload = later.payload.as_deref().unwrap_or_default();
-        notify::parse(payload, later.length).is_barrier()
-    });
-    if waited || gone > SOON_NS {
-        return (Some(true), None);
+    if claim.waited || gone > SOON_NS {
+        return Admission::accepted();
     }
-    let why = format!(
+    Admission::doubtful(format!(
         "{} (pid {}) ended {} µs after it: if systemd had not read it by then, it could not \
          tell whose it was",
-        sender.comm,
-        sender.id.pid,
+        claim.comm,
+        claim.sender.pid,
         gone / 1_000
-    );
-    (None, Some(why))
+    ))
 }
 
-fn speaks_for_control(collected: &Collected, datagram: &Datagram, claimed: Option<u32>) -> bool {
-    collected.controls.iter().any(|control| match claimed {
-        Some(pid) => collected.ns_pid(*control) == pid,
-        None => *control == datagram.sender.id,
-    })
-}
-
-fn not_admitted(access: &str, datagram: &Datagram, main: Option<ProcessId>) -> String {
+fn not_admitted(access: &str, claim: &Claim, main: Option<Known>) -> String {
     let main = main.map_or_else(
         || "there is no main process".to_owned(),
-        |main| format!("the main process is {}", main.pid),
+        |main| format!("the main process is {}", main.id.pid),
     );
-    let sender = &datagram.sender;
     format!(
         "sent by {} (pid {}), but NotifyAccess={access} does not admit it: {main}",
-        sender.comm, sender.id.pid
+        claim.comm, claim.sender.pid
     )
 }

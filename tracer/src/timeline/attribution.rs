@@ -7,30 +7,32 @@
 
 mod known;
 mod main_process;
-mod seat;
+mod place;
+mod service;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use self::known::Known;
+pub use self::service::{Service, State, Verdict};
 use super::{
-    builder::Setup,
-    collected::{Collected, fact_task},
-    processes::{Place, Process, Processes, Seat},
+    events::MANY,
+    processes::{Place, Process, Processes},
     scope::Named,
+    setup::Setup,
+    start::{Context, Stage, Start},
 };
 use crate::{
-    model::document::ServiceKind,
-    observation::{Environment, Fact, Observation, ProcessId, Task},
+    model::document::{Activation, ServiceKind, Severity},
+    observation::{Environment, Fact, Observation, ProcessId, Task, fact_task},
 };
 
-/// Services that are kept.
+/// Services that are kept. One that is over, with its cgroup gone, gives way to a new one.
 const MAX_SERVICES: usize = 4_096;
 /// Facts that wait for one process's exec.
 const MAX_WAITING: usize = 200;
+/// Facts that wait for the execs of all processes.
+const MAX_WAITING_OF_ALL: usize = 100_000;
 /// Notify sockets of one service.
 const MAX_SOCKETS: usize = 64;
-/// Facts kept of all services together; beyond, only those of weight.
-const MAX_FACTS: u64 = 1_000_000;
 
 /// Everything attributed so far.
 #[derive(Clone, Debug, Default)]
@@ -38,58 +40,56 @@ pub struct Attribution {
     processes: Processes,
     /// The processes that were asked for by their pids. A later one of that pid is another.
     selected: HashMap<u32, ProcessId>,
-    /// In order of first appearance.
-    pub services: Vec<Service>,
-    by_path: HashMap<String, usize>,
-    /// Services, starts, and facts from before an exec that there was no room for.
+    /// By their numbers, in order of first appearance.
+    services: BTreeMap<u64, Service>,
+    next: u64,
+    by_path: HashMap<String, u64>,
+    /// Facts from before an exec, and services, that there was no room for.
     pub forgotten: u64,
-    /// Facts taken, of all services.
-    taken: u64,
-}
-
-/// A service and its starts.
-#[derive(Clone, Debug)]
-pub struct Service {
-    /// Name, kind, and cgroup (empty where it isn't one's).
-    pub named: Named,
-    /// Oldest first.
-    pub activations: Vec<Start>,
-    /// Notify sockets that its processes were given.
-    pub sockets: Vec<String>,
-    /// What systemd has said of it.
-    pub known: Known,
-}
-
-/// One start.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// Its facts.
-    pub collected: Collected,
-    /// How far it had come when it had so many facts.
-    pub stage: Option<(u64, Stage)>,
-    alive: BTreeSet<ProcessId>,
-    main_exited_well: Option<bool>,
-}
-
-/// How far a start has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stage {
-    /// The reload signal is taken.
-    pub handler: bool,
-    /// READY=1 was said.
-    pub ready: bool,
-    /// The main process has exited.
-    pub exited: bool,
-}
-
-impl Start {
-    /// Whether nothing of it is left.
-    fn is_over(&self) -> bool {
-        self.main_exited_well.is_some() && self.alive.is_empty()
-    }
+    /// Services that gave way to others.
+    pub services_left_out: u64,
+    /// Facts that wait for an exec.
+    waiting: usize,
+    /// Events of all starts.
+    events: usize,
 }
 
 impl Attribution {
+    /// The services with their numbers, in order of first appearance.
+    pub fn services(&self) -> impl Iterator<Item = (u64, &Service)> {
+        self.services.iter().map(|(number, service)| (*number, service))
+    }
+
+    /// The number that the next service will have.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Notes how far a start has come.
+    pub fn set_stage(&mut self, service: u64, start: u64, stage: Stage) {
+        if let Some(start) = self.start_mut(service, start) {
+            start.stage = Some((start.revision, stage));
+        }
+    }
+
+    /// Notes that every start has been told as it is now.
+    pub fn tell_all(&mut self) {
+        for (_, state) in self.services.values_mut().flat_map(Service::starts_mut) {
+            if let State::Open(start) = state {
+                start.told = start.revision;
+            }
+        }
+    }
+
+    /// Notes the worst that was found in a final start.
+    pub fn set_worst(&mut self, service: u64, start: u64, worst: Option<Severity>) {
+        let service = self.services.get_mut(&service);
+        if let Some(State::Final(last)) = service.and_then(|service| service.state_mut(start)) {
+            last.verdict = worst.map_or(Verdict::Clean, Verdict::Worst);
+        }
+    }
+
     /// Takes the next fact.
     pub fn learn(&mut self, setup: &Setup, observation: Observation) {
         let Observation { at, fact } = observation;
@@ -98,17 +98,22 @@ impl Attribution {
             fact => fact,
         };
         match &fact {
-            Fact::CgroupPath { hierarchy: 0, id, path } => {
-                self.processes.learn_path(*id, path);
+            Fact::CgroupPath { hierarchy, path, id } => {
+                if *hierarchy == 0 {
+                    self.processes.learn_path(*id, path);
+                }
+                self.set_gone(path, false);
+                return;
+            }
+            Fact::CgroupGone { path, .. } => {
+                self.set_gone(path, true);
                 return;
             }
             // v1's controllers have hierarchies of their own, which say nothing of units.
-            Fact::CgroupPath { .. }
-            | Fact::Loss { .. }
-            | Fact::CgroupAttach { tracks_units: false, .. } => return,
+            Fact::Loss { .. } | Fact::CgroupAttach { tracks_units: false, .. } => return,
             Fact::Left { id, .. } => {
-                if let Some(Seat::In(service, start)) = self.processes.seat(*id) {
-                    self.collect(service, start, at, fact);
+                if let Some(Place::In(service, start)) = self.processes.place(*id) {
+                    self.tell(setup, service, start, at, fact);
                 }
                 return;
             }
@@ -122,8 +127,9 @@ impl Attribution {
                 self.meet(task, parent);
                 if let Some(process) = self.processes.get_mut(task.id) {
                     process.cgroup.clone_from(cgroup);
+                    process.is_placed = false;
                 }
-                self.join_by_descent(parent, task.id);
+                self.join_by_descent(setup, parent, task.id);
             }
             Fact::Fork { parent, child, .. } => {
                 self.meet(parent, None);
@@ -131,16 +137,18 @@ impl Attribution {
                 if let Some(process) = self.processes.get_mut(child.id) {
                     process.born = true;
                 }
-                self.inherit(parent, child);
+                self.inherit(setup, parent, child);
             }
             Fact::CgroupAttach { task, tracks_units: true, path, .. } => {
                 self.meet(task, None);
+                self.set_gone(path, false);
                 if let Some(process) = self.processes.get_mut(task.id) {
                     let was_there = process.cgroup.replace(path.clone()).as_ref() == Some(path);
                     // systemd moves a process itself and has it move itself.
                     if was_there && process.place != Place::Outside {
                         return;
                     }
+                    process.is_placed = false;
                 }
             }
             Fact::Exec { task, .. } => {
@@ -158,23 +166,38 @@ impl Attribution {
         let Some(task) = fact_task(&fact).cloned() else {
             return;
         };
-        self.seat(setup, &task, at, &fact);
+        self.find_place(setup, &task, at, &fact);
         self.store(setup, task.id, at, fact);
     }
 
     /// The ids of processes in scope that have not ended.
     pub fn live(&self) -> impl Iterator<Item = ProcessId> {
-        self.services
-            .iter()
-            .flat_map(|service| &service.activations)
-            .flat_map(|start| start.alive.iter().copied())
+        self.open().flat_map(|start| start.alive.iter().copied())
+    }
+
+    /// The processes with signals whose fates are open.
+    pub fn awaited(&self) -> impl Iterator<Item = ProcessId> {
+        self.open().flat_map(Start::waiting)
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Start> {
+        self.services.values().flat_map(Service::starts).filter_map(|(_, state)| match state {
+            State::Open(start) => Some(&**start),
+            State::Final(_) => None,
+        })
     }
 
     /// Gives those that still wait their place, for want of anything better to know.
-    pub fn settle(&mut self) {
-        let waiting = self.processes.waiting();
-        for (id, service) in waiting {
-            self.place_in_start(id, service, &Environment::default());
+    pub fn settle(&mut self, setup: &Setup) {
+        for (id, service) in self.processes.waiting() {
+            self.place_in_start(setup, id, service, &Environment::default());
+        }
+    }
+
+    /// A cgroup was removed, or is there.
+    fn set_gone(&mut self, path: &str, is_gone: bool) {
+        if let Some(service) = self.by_path.get(path).and_then(|it| self.services.get_mut(it)) {
+            service.is_gone = is_gone;
         }
     }
 
@@ -182,123 +205,175 @@ impl Attribution {
     fn meet(&mut self, task: &Task, parent: Option<ProcessId>) {
         if let Some(gone) = self.processes.meet(task, parent) {
             self.leave(gone);
+            if matches!(self.processes.place(gone), Some(Place::Waiting(_))) {
+                self.put_outside(gone);
+            }
             self.processes.end(gone);
         }
     }
 
     /// A child starts where its parent is, unless it was put elsewhere at once.
-    fn inherit(&mut self, parent: &Task, child: &Task) {
+    fn inherit(&mut self, setup: &Setup, parent: &Task, child: &Task) {
         let Some(from) = self.processes.get(parent.id) else {
             return;
         };
-        let (cgroup, seat) = (from.cgroup.clone(), from.place.seat());
+        let (cgroup, place, is_placed) = (from.cgroup.clone(), from.place, from.is_placed);
         let elsewhere = parent.cgroup_id != child.cgroup_id;
         if let Some(process) = self.processes.get_mut(child.id)
             && (!elsewhere || process.cgroup.is_none())
         {
             process.cgroup = cgroup;
+            process.is_placed = is_placed && !elsewhere;
         }
         if elsewhere {
-            self.join_by_descent(Some(parent.id), child.id);
+            self.join_by_descent(setup, Some(parent.id), child.id);
             return;
         }
-        match seat {
-            Seat::In(service, start) => self.sit(child.id, service, start),
-            Seat::Waiting(service) => {
-                self.processes.set_place(child.id, Place::Waiting(service, Vec::new()));
-            }
-            Seat::Outside => {}
+        match place {
+            Place::In(service, start) => self.put(setup, child.id, service, start),
+            Place::Waiting(_) => self.processes.set_place(child.id, place),
+            Place::Outside => {}
         }
     }
 
     /// What descends from a command or a process that was asked for belongs to it,
     /// whatever its cgroup.
-    fn join_by_descent(&mut self, parent: Option<ProcessId>, id: ProcessId) {
-        if let Some(Seat::In(service, start)) = parent.and_then(|id| self.processes.seat(id))
+    fn join_by_descent(&mut self, setup: &Setup, parent: Option<ProcessId>, id: ProcessId) {
+        if let Some(Place::In(service, start)) = parent.and_then(|id| self.processes.place(id))
             && self.is_tree(service)
         {
-            self.sit(id, service, start);
+            self.put(setup, id, service, start);
         }
     }
 
     /// Whether a service is a tree of processes and not the contents of a cgroup.
-    fn is_tree(&self, service: usize) -> bool {
-        matches!(self.services[service].named.kind, ServiceKind::Command | ServiceKind::Process)
+    fn is_tree(&self, service: u64) -> bool {
+        let kind = self.services.get(&service).map(|service| service.named.kind);
+        matches!(kind, Some(ServiceKind::Command | ServiceKind::Process))
+    }
+
+    /// An open start of a service, to change it.
+    fn start_mut(&mut self, service: u64, start: u64) -> Option<&mut Start> {
+        self.services.get_mut(&service)?.open_mut(start)
     }
 
     /// Takes a process off its start's living.
     fn leave(&mut self, id: ProcessId) {
-        if let Some(Seat::In(service, start)) = self.processes.seat(id) {
-            self.services[service].activations[start].alive.remove(&id);
+        if let Some(Place::In(service, start)) = self.processes.place(id)
+            && let Some(start) = self.start_mut(service, start)
+        {
+            start.alive.remove(&id);
         }
     }
 
     /// The service of this name and path, new if need be.
-    fn service(&mut self, named: Named) -> Option<usize> {
-        let key = if named.path.is_empty() { named.name.clone() } else { named.path.clone() };
-        if let Some(index) = self.by_path.get(&key) {
-            return Some(*index);
+    fn service(&mut self, named: Named) -> Option<u64> {
+        let key = if named.path.is_empty() { &named.name } else { &named.path };
+        if let Some(number) = self.by_path.get(key) {
+            return Some(*number);
         }
-        if self.services.len() >= MAX_SERVICES {
+        if self.services.len() >= MAX_SERVICES && !self.make_room() {
             self.forgotten += 1;
             return None;
         }
-        self.services.push(Service {
-            named,
-            activations: Vec::new(),
-            sockets: Vec::new(),
-            known: Known::default(),
-        });
-        self.by_path.insert(key, self.services.len() - 1);
-        Some(self.services.len() - 1)
+        let number = self.next;
+        self.next += 1;
+        self.by_path.insert(key.clone(), number);
+        self.services.insert(number, Service::new(named));
+        Some(number)
     }
 
-    /// Keeps a fact with its process, and does what it changes in the start.
-    fn store(&mut self, setup: &Setup, id: ProcessId, at: u64, fact: Fact) {
-        if let Some(process) = self.processes.get_mut(id)
-            && let Place::Waiting(_, facts) = &mut process.place
-        {
-            if facts.len() < MAX_WAITING {
-                facts.push((at, fact));
-            } else {
-                self.forgotten += 1;
-            }
-            return;
-        }
-        let Some(Seat::In(service, start)) = self.processes.seat(id) else {
-            if matches!(fact, Fact::Exit { .. }) {
-                self.processes.end(id);
-            }
-            return;
+    /// Leaves out the least telling service that is over, the oldest of its kind.
+    fn make_room(&mut self) -> bool {
+        let over = self.services.iter().filter(|(_, service)| service.is_over());
+        let least = over.min_by_key(|(number, service)| (service.weight(), **number));
+        let Some(number) = least.map(|(number, _)| *number) else {
+            return false;
         };
+        if let Some(Service { named, .. }) = self.services.remove(&number) {
+            let key = if named.path.is_empty() { &named.name } else { &named.path };
+            self.by_path.remove(key);
+        }
+        self.services_left_out += 1;
+        true
+    }
+
+    /// Keeps a fact with its process while that waits for its exec, else tells it to its start.
+    fn store(&mut self, setup: &Setup, id: ProcessId, at: u64, fact: Fact) {
+        let is_full = self.waiting >= MAX_WAITING_OF_ALL;
+        let (place, process) = match self.processes.get_mut(id) {
+            Some(process) => (process.place, process),
+            None => return,
+        };
+        match place {
+            Place::Waiting(_) if process.waiting.len() < MAX_WAITING && !is_full => {
+                process.waiting.push((at, fact));
+                self.waiting += 1;
+                return;
+            }
+            Place::Waiting(_) => {
+                self.forgotten += 1;
+                return;
+            }
+            Place::Outside => {
+                if matches!(fact, Fact::Exit { .. }) {
+                    self.processes.end(id);
+                }
+                return;
+            }
+            Place::In(..) => {}
+        }
+        let Place::In(service, start) = place else { return };
         match &fact {
             Fact::Exec { environment, .. } | Fact::Found { environment, .. } => {
                 self.note_socket(service, environment.notify_socket.as_deref());
             }
-            Fact::Notify(datagram) => {
-                self.hand_over(setup, service, start, at, datagram);
-            }
+            Fact::Notify(datagram) => self.obey(setup, service, start, at, datagram),
             _ => {}
         }
         let ended = match &fact {
             Fact::Exit { signal, code, .. } => Some(signal.is_none() && *code == 0),
             _ => None,
         };
-        self.collect(service, start, at, fact);
+        self.tell(setup, service, start, at, fact);
         if let Some(well) = ended {
             self.ended(id, service, start, at, well);
             self.processes.end(id);
         }
     }
 
-    fn collect(&mut self, service: usize, start: usize, at: u64, fact: Fact) {
-        self.taken += 1;
-        let is_full = self.taken > MAX_FACTS;
-        self.services[service].activations[start].collected.add(at, fact, is_full);
+    /// Folds a fact into a start.
+    fn tell(&mut self, setup: &Setup, service: u64, start: u64, at: u64, fact: Fact) {
+        let Some(service) = self.services.get_mut(&service) else {
+            return;
+        };
+        let sockets = std::mem::take(&mut service.sockets);
+        if let Some(start) = service.open_mut(start) {
+            let before = start.events().len();
+            let context = Context {
+                recorded: setup.recorded,
+                sockets: &sockets,
+                is_tight: self.events >= MANY,
+            };
+            start.learn(context, at, fact);
+            self.events = (self.events + start.events().len()).saturating_sub(before);
+        }
+        service.sockets = sockets;
     }
 
-    fn note_socket(&mut self, service: usize, socket: Option<&str>) {
-        let sockets = &mut self.services[service].sockets;
+    /// Makes an open start final, with this timeline.
+    pub fn finish(&mut self, service: u64, start: u64, activation: Activation) {
+        if let Some(service) = self.services.get_mut(&service) {
+            service.known.forget(activation.invocation_id.as_deref());
+            service.finish(start, activation);
+        }
+    }
+
+    fn note_socket(&mut self, service: u64, socket: Option<&str>) {
+        let Some(service) = self.services.get_mut(&service) else {
+            return;
+        };
+        let sockets = &mut service.sockets;
         if let Some(socket) = socket
             && sockets.len() < MAX_SOCKETS
             && !sockets.iter().any(|known| known == socket)

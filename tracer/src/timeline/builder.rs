@@ -1,22 +1,19 @@
 //! Puts observations in order of time and builds the timelines.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-
-use tracer_common::signal::SignalSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     activation::{self, Frame},
-    attribution::{Attribution, Service as Attributed, Stage, Start},
-    collected::Collected,
-    scope::{Named, Scope},
+    attribution::{Attribution, Service as Attributed, State, Verdict},
+    counting::Counting,
+    scope::Named,
+    setup::Setup,
+    start::Stage,
 };
 use crate::{
     model::{
-        document::{Service, ServiceKind},
+        document::{Owner, Service, ServiceKind, Severity},
         signal::Signal,
-        unit::UnitFacts,
     },
     observation::{Fact, Observation, ProcessId},
 };
@@ -25,37 +22,15 @@ use crate::{
 /// overtake each other by microseconds.
 const REORDER_NS: u64 = 20_000_000;
 
-/// What a builder has to know.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// What is observed.
-    pub scope: Scope,
-    /// The reload signal.
-    pub reload_signal: Signal,
-    /// Whether a unit's own reload signal takes its place.
-    pub units_choose: bool,
-    /// Whether only starts that begin during the capture count as progress.
-    pub fresh: bool,
-    /// The signals whose dispositions the kernel side reports. It reports one more, which
-    /// tells a runtime's catch-all handler.
-    pub recorded: SignalSet,
-    /// Those whose dispositions become events of every service. Besides, a service has
-    /// its reload signal's.
-    pub shown: SignalSet,
-    /// The settings of the command under `run`.
-    pub facts: Option<UnitFacts>,
-    /// One instant on both clocks: everything is seen of processes started since then.
-    pub anchor: Anchor,
-}
-
-/// One instant on both clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Anchor {
-    /// `CLOCK_BOOTTIME` ns.
-    pub boot_ns: u64,
-    /// Wall-clock time.
-    pub wall: Timestamp,
-}
+/// How long after its last fact a start that is over is final, ns: systemd has told what it
+/// made of it by then.
+const SETTLED_NS: u64 = 10_000_000_000;
+/// The same where there are many starts of the service.
+const SETTLED_SOON_NS: u64 = 1_000_000_000;
+/// From how many starts of a service on they are final sooner.
+const MANY_STARTS: usize = 50;
+/// How often starts are looked at whether they are final, ns.
+const LOOK_NS: u64 = 500_000_000;
 
 /// How far a capture has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +71,10 @@ pub struct Builder {
     latest: u64,
     events: u64,
     losses: BTreeMap<String, u64>,
+    /// When starts were last looked at whether they are final.
+    looked: u64,
+    /// There are final starts that have not been judged.
+    has_unjudged: bool,
 }
 
 impl Builder {
@@ -110,6 +89,8 @@ impl Builder {
             latest: 0,
             events: 0,
             losses: BTreeMap::new(),
+            looked: 0,
+            has_unjudged: false,
         }
     }
 
@@ -141,27 +122,68 @@ impl Builder {
             let observation = entry.remove();
             self.attribution.learn(&self.setup, observation);
         }
+        if before >= self.looked.saturating_add(LOOK_NS) && before != u64::MAX {
+            self.looked = before;
+            self.finish_starts(before);
+        }
     }
 
-    /// The timelines as of `now` (`CLOCK_BOOTTIME` ns, the end of the capture), without
-    /// alerts.
+    /// Nothing comes any more: what is late is in its place, and what waits for an exec too.
+    pub fn end(&mut self) {
+        self.release(u64::MAX);
+        self.attribution.settle(&self.setup);
+    }
+
+    /// The timelines as of `now` (`CLOCK_BOOTTIME` ns), without alerts.
     #[must_use]
     pub fn services(&self, now: u64) -> Vec<Service> {
-        let attribution = self.settled();
-        attribution
-            .services
-            .iter()
-            .filter(|service| !service.activations.is_empty())
-            .map(|service| self.service(service, now))
+        let services = self.attribution.services().map(|(_, service)| service);
+        services
+            .filter(|service| service.last().is_some())
+            .map(|service| self.service(service, now, |_, _| true))
             .collect()
     }
 
-    /// Everything attributed, the latest included.
-    fn settled(&self) -> Attribution {
-        let mut rest = self.clone();
-        rest.release(u64::MAX);
-        rest.attribution.settle();
-        rest.attribution
+    /// The same of the starts that have changed since they were last asked for, or, with
+    /// `all`, that something may still become of.
+    pub fn news(&mut self, now: u64, all: bool) -> Vec<Service> {
+        let mut news = Vec::new();
+        for (_, service) in self.attribution.services() {
+            let is_news = |_, state: &State| match state {
+                State::Open(start) => all || start.revision != start.told,
+                State::Final(_) => false,
+            };
+            let service = self.service(service, now, is_news);
+            if !service.activations.is_empty() {
+                news.push(service);
+            }
+        }
+        self.attribution.tell_all();
+        news
+    }
+
+    /// Whether there are final starts that have not been judged.
+    #[must_use]
+    pub fn has_unjudged(&self) -> bool {
+        self.has_unjudged
+    }
+
+    /// Has the starts judged that are final and have not been: those with alerts are kept
+    /// longer than others. `judge` gives the worst that is found.
+    pub fn judge_final(&mut self, mut judge: impl FnMut(Service) -> Option<Severity>) {
+        self.has_unjudged = false;
+        let mut found = Vec::new();
+        for (number, service) in self.attribution.services() {
+            for (start, state) in service.starts() {
+                if matches!(state, State::Final(last) if last.verdict == Verdict::None) {
+                    let service = self.service(service, self.latest, |of, _| of == start);
+                    found.push((number, start, judge(service)));
+                }
+            }
+        }
+        for (service, start, worst) in found {
+            self.attribution.set_worst(service, start, worst);
+        }
     }
 
     /// The reload signal of a service.
@@ -172,36 +194,42 @@ impl Builder {
     }
 
     fn frame<'a>(&'a self, service: &'a Attributed, now: u64) -> Frame<'a> {
-        let signal = self.signal(service);
         Frame {
-            signal,
-            recorded: self.setup.shown.union(signal.set()),
+            signal: self.signal(service),
+            shown: self.setup.shown,
             facts: service.known.facts.as_ref().or(self.setup.facts.as_ref()),
             anchor: self.setup.anchor,
             now,
-            sockets: &service.sockets,
         }
     }
 
-    fn service(&self, service: &Attributed, now: u64) -> Service {
+    fn service(
+        &self,
+        service: &Attributed,
+        now: u64,
+        is_wanted: impl Fn(u64, &State) -> bool,
+    ) -> Service {
         let frame = self.frame(service, now);
         let path = &service.named.path;
         let of_command = service.named.kind == ServiceKind::Command;
         let told = self.setup.facts.as_ref().filter(|_| of_command);
+        let activation = |(number, state): (u64, &State)| match state {
+            State::Open(start) => activation::timeline(start, &frame, &service.states(number)),
+            State::Final(last) => last.activation.clone(),
+        };
         Service {
             name: service.named.name.clone(),
             kind: service.named.kind,
             cgroup: (!path.is_empty()).then(|| path.clone()),
             unit: service.known.facts.as_ref().or(told).cloned(),
             unit_problem: service.known.problem.clone(),
+            owner: service.known.owner,
             signal: Some(frame.signal).filter(|signal| *signal != self.setup.reload_signal),
+            starts_left_out: service.starts_left_out,
             activations: service
-                .activations
-                .iter()
-                .enumerate()
-                .map(|(index, start)| {
-                    activation::timeline(&start.collected, &frame, &service.states(index))
-                })
+                .starts()
+                .filter(|(number, state)| is_wanted(*number, state))
+                .map(activation)
                 .collect(),
         }
     }
@@ -213,29 +241,75 @@ impl Builder {
         self.release(now.saturating_sub(REORDER_NS));
     }
 
+    /// Makes the starts final that nothing will become of any more: their timelines are told
+    /// now, and what they were folded from is dropped.
+    fn finish_starts(&mut self, now: u64) {
+        let mut finished = Vec::new();
+        for (number, service) in self.attribution.services() {
+            let settled =
+                if service.starts().len() >= MANY_STARTS { SETTLED_SOON_NS } else { SETTLED_NS };
+            let last = service.last().map(|(number, _)| number);
+            for (start, state) in service.starts() {
+                // systemd may run commands of the last start long after its main process.
+                if let State::Open(open) = state
+                    && open.is_over()
+                    && (Some(start) != last || service.is_gone)
+                    && now.saturating_sub(open.last_at()) >= settled
+                {
+                    let frame = self.frame(service, now);
+                    let states = service.states(start);
+                    finished.push((number, start, activation::timeline(open, &frame, &states)));
+                }
+            }
+        }
+        self.has_unjudged |= !finished.is_empty();
+        for (service, start, activation) in finished {
+            self.attribution.finish(service, start, activation);
+        }
+    }
+
     /// How far the capture has come. Looks only at starts that have changed.
     #[must_use]
     pub fn progress(&mut self) -> Progress {
         let mut stages = Vec::new();
-        for index in 0..self.attribution.services.len() {
-            let service = &self.attribution.services[index];
-            let fresh = |start: &&Start| !self.setup.fresh || start.collected.joined_at.is_none();
-            let Some(last) = service.activations.last().filter(fresh) else {
+        let mut news = Vec::new();
+        let mut activations = 0;
+        let of_host = self.of_host();
+        for (number, service) in self.attribution.services() {
+            activations += service.count();
+            let Some((start, state)) = service.last().filter(|_| self.counts(service, &of_host))
+            else {
                 continue;
             };
-            let count = last.collected.count();
-            let stage = match last.stage {
-                Some((seen, stage)) if seen == count => stage,
-                _ => self.stage(service, &last.collected),
-            };
-            stages.push(stage);
-            if let Some(last) = self.attribution.services[index].activations.last_mut() {
-                last.stage = Some((count, stage));
+            match state {
+                State::Open(open) if self.setup.fresh && open.joined_at.is_some() => {}
+                State::Open(open) => match open.stage {
+                    Some((revision, known)) if revision == open.revision => stages.push(known),
+                    _ => {
+                        let frame = self.frame(service, self.latest);
+                        let now = activation::stage(open, &frame, &service.states(start));
+                        stages.push(now);
+                        news.push((number, start, now));
+                    }
+                },
+                State::Final(last) => {
+                    let milestones = &last.activation.milestones;
+                    if !self.setup.fresh || last.activation.joined_ns.is_none() {
+                        stages.push(Stage {
+                            handler: milestones.handler_ns.is_some(),
+                            ready: milestones.ready_ns.is_some(),
+                            exited: milestones.exit_ns.is_some(),
+                        });
+                    }
+                }
             }
+        }
+        for (service, start, now) in news {
+            self.attribution.set_stage(service, start, now);
         }
         let seen = !stages.is_empty();
         Progress {
-            activations: self.attribution.services.iter().map(|s| s.activations.len()).sum(),
+            activations,
             handler: seen && stages.iter().all(|stage| stage.handler),
             ready: seen && stages.iter().all(|stage| stage.ready),
             exited: seen && stages.iter().all(|stage| stage.exited),
@@ -244,26 +318,43 @@ impl Builder {
         }
     }
 
-    fn stage(&self, service: &Attributed, collected: &Collected) -> Stage {
-        let milestones =
-            activation::timeline(collected, &self.frame(service, self.latest), &[]).milestones;
-        Stage {
-            handler: milestones.handler_ns.is_some(),
-            ready: milestones.ready_ns.is_some(),
-            exited: milestones.exit_ns.is_some(),
+    /// Which services count as those that were asked for.
+    #[must_use]
+    pub fn counting(&self) -> &Counting {
+        &self.setup.counting
+    }
+
+    /// The names of the units that the host's systemd keeps, as far as they matter.
+    fn of_host(&self) -> BTreeSet<&str> {
+        if !matches!(self.setup.counting, Counting::HostFirst { .. }) {
+            return BTreeSet::new();
         }
+        let services = self.attribution.services().map(|(_, service)| service);
+        let of_host = services.filter(|service| service.known.owner == Some(Owner::Host));
+        of_host.map(|service| service.named.name.as_str()).collect()
+    }
+
+    /// Whether a service counts as one that was asked for.
+    fn counts(&self, service: &Attributed, of_host: &BTreeSet<&str>) -> bool {
+        let Attributed { named, known, .. } = service;
+        let runs_on_host = of_host.contains(named.name.as_str());
+        self.setup.counting.includes(&named.name, named.kind, known.owner, runs_on_host)
     }
 
     /// The main processes of units whose last start began during the capture; once what
     /// there is to know of their settings is known.
     #[must_use]
     pub fn fresh_mains(&self) -> Vec<FreshMain> {
-        let units = self.attribution.services.iter();
+        let of_host = self.of_host();
+        let units = self.attribution.services().map(|(_, service)| service);
         units
+            .filter(|service| self.counts(service, &of_host))
             .filter_map(|service| {
                 let known = service.known.facts.is_some() || service.known.problem.is_some();
-                let last = service.activations.last().filter(|_| known)?;
-                let main = last.collected.main().filter(|_| last.collected.joined_at.is_none())?;
+                let State::Open(last) = service.last().filter(|_| known)?.1 else {
+                    return None;
+                };
+                let main = last.main().filter(|_| last.joined_at.is_none())?;
                 Some(FreshMain {
                     unit: service.named.clone(),
                     process: main,
@@ -273,18 +364,16 @@ impl Builder {
             .collect()
     }
 
-    /// The units seen so far, after the first `known` services: name and cgroup of each.
-    /// The second value counts the services seen.
+    /// The units seen so far, from the service with this number on: name and cgroup of each.
+    /// The second value is the number that the next service will have.
     #[must_use]
     pub fn units_after(&self, known: usize) -> (Vec<(String, String)>, usize) {
-        let services = &self.attribution.services;
-        let units = services
-            .iter()
-            .skip(known)
-            .filter(|service| service.named.kind == ServiceKind::Unit)
-            .map(|service| (service.named.name.clone(), service.named.path.clone()))
+        let new = self.attribution.services().skip_while(|(number, _)| *number < known as u64);
+        let units = new
+            .filter(|(_, service)| service.named.kind == ServiceKind::Unit)
+            .map(|(_, service)| (service.named.name.clone(), service.named.path.clone()))
             .collect();
-        (units, services.len())
+        (units, self.attribution.next() as usize)
     }
 
     /// Observations of the kernel side so far.
@@ -303,9 +392,24 @@ impl Builder {
         losses
     }
 
+    /// Services that gave way to others.
+    #[must_use]
+    pub fn services_left_out(&self) -> u64 {
+        self.attribution.services_left_out
+    }
+
     /// Processes in scope that still run, as far as is known.
     #[must_use]
     pub fn live(&self) -> Vec<ProcessId> {
-        self.settled().live().collect()
+        self.attribution.live().collect()
+    }
+
+    /// The processes with signals whose fates are open: a look at them may tell.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<ProcessId> {
+        let mut awaited: Vec<ProcessId> = self.attribution.awaited().collect();
+        awaited.sort_unstable();
+        awaited.dedup();
+        awaited
     }
 }

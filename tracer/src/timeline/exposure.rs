@@ -1,16 +1,18 @@
 //! When the reload signal would have done harm, and the milestones of a start: both
-//! follow from the main process's posture through time.
+//! follow from what the main process did on it through time.
 
-use super::posture::Posture;
-use crate::model::document::{Exposure, ExposureKind};
+use crate::model::{
+    disposition::{Disposition, Reaction},
+    document::{Exposure, ExposureKind},
+};
 
-/// A change of the main process's posture.
+/// A change of what the main process does on the reload signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// When, ns on the activation's timeline.
     pub at_ns: i64,
     /// What it is from then on.
-    pub posture: Posture,
+    pub disposition: Disposition,
     /// It came with an exec.
     pub exec: bool,
 }
@@ -19,7 +21,13 @@ pub struct Turn {
 #[must_use]
 pub fn handler_at(turns: &[Turn]) -> Option<i64> {
     let last_exec = turns.iter().rposition(|turn| turn.exec).unwrap_or(0);
-    turns.get(last_exec..)?.iter().find(|turn| turn.posture.takes()).map(|turn| turn.at_ns)
+    turns.get(last_exec..)?.iter().find(|turn| takes(turn.disposition)).map(|turn| turn.at_ns)
+}
+
+/// Whether the program itself takes the signal.
+#[must_use]
+pub fn takes(disposition: Disposition) -> bool {
+    disposition.reaction() == Reaction::Takes
 }
 
 /// The spans of harm from `from_ns` (the exec, or where the capture joined) to `to_ns`
@@ -64,40 +72,35 @@ fn harm(turns: &[Turn]) -> Option<ExposureKind> {
     let [turn, later @ ..] = turns else {
         return None;
     };
-    if !turn.posture.blocked {
-        return harm_of(turn.posture);
+    if !turn.disposition.blocked {
+        return harm_of(turn.disposition);
     }
-    let mut before = turn.posture;
-    for Turn { posture, .. } in later {
+    let mut before = turn.disposition;
+    for Turn { disposition, .. } in later {
         // Somebody came to take it.
         if before.blocked && before.consumer.is_some() {
             return None;
         }
         // The kernel drops what waits as it is ignored (`flush_sigqueue_mask`, called by
         // `do_sigaction`).
-        if posture.ignored && !before.ignored {
+        if disposition.ignored && !before.ignored {
             return Some(ExposureKind::Lost);
         }
-        if !posture.blocked {
-            return harm_of(*posture);
+        if !disposition.blocked {
+            return harm_of(*disposition);
         }
-        before = *posture;
+        before = *disposition;
     }
     None
 }
 
-/// What an unblocked signal does.
-fn harm_of(posture: Posture) -> Option<ExposureKind> {
-    if posture.ignored {
-        Some(ExposureKind::Lost)
-    } else if !posture.caught {
-        Some(ExposureKind::Fatal)
-    } else {
-        match posture.runtime {
-            Some(runtime) if runtime.kills() => Some(ExposureKind::Fatal),
-            Some(_) => Some(ExposureKind::Unknown),
-            None => None,
-        }
+/// What a signal does that is let through.
+fn harm_of(disposition: Disposition) -> Option<ExposureKind> {
+    match disposition.unblocked().reaction() {
+        Reaction::Dies => Some(ExposureKind::Fatal),
+        Reaction::Loses => Some(ExposureKind::Lost),
+        Reaction::Unknown => Some(ExposureKind::Unknown),
+        Reaction::Takes | Reaction::Waits => None,
     }
 }
 
@@ -106,12 +109,17 @@ mod tests {
     use super::*;
     use crate::model::event::{Consumer, Runtime};
 
-    const DEFAULT: Posture =
-        Posture { ignored: false, caught: false, blocked: false, consumer: None, runtime: None };
-    const HANDLER: Posture = Posture { caught: true, ..DEFAULT };
+    const DEFAULT: Disposition = Disposition {
+        ignored: false,
+        caught: false,
+        blocked: false,
+        consumer: None,
+        runtime: None,
+    };
+    const HANDLER: Disposition = Disposition { caught: true, ..DEFAULT };
 
-    fn turn(at_ns: i64, posture: Posture) -> Turn {
-        Turn { at_ns, posture, exec: at_ns == 0 }
+    fn turn(at_ns: i64, disposition: Disposition) -> Turn {
+        Turn { at_ns, disposition, exec: at_ns == 0 }
     }
 
     #[test]
@@ -134,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_runtimes_catch_all_is_as_fatal_as_none_at_all() {
-        let catch_all = Posture { runtime: Some(Runtime::CatchAll), ..HANDLER };
+        let catch_all = Disposition { runtime: Some(Runtime::CatchAll), ..HANDLER };
         let turns = [turn(0, DEFAULT), turn(10, catch_all), turn(30, HANDLER)];
         assert_eq!(handler_at(&turns), Some(30));
         let spans = spans(&turns, None, false, 0, 100);
@@ -152,8 +160,8 @@ mod tests {
         assert_eq!(handler_at(&turns), Some(50));
     }
 
-    const BLOCKED: Posture = Posture { blocked: true, ..DEFAULT };
-    const IGNORED: Posture = Posture { ignored: true, ..DEFAULT };
+    const BLOCKED: Disposition = Disposition { blocked: true, ..DEFAULT };
+    const IGNORED: Disposition = Disposition { ignored: true, ..DEFAULT };
 
     #[test]
     fn what_stays_blocked_is_not_fatal() {
@@ -163,8 +171,8 @@ mod tests {
 
     #[test]
     fn what_waits_does_the_harm_that_it_does_when_it_is_let_through() {
-        let through = |posture| {
-            let turns = [turn(0, BLOCKED), turn(10, posture)];
+        let through = |disposition| {
+            let turns = [turn(0, BLOCKED), turn(10, disposition)];
             spans(&turns, None, false, 0, 20).first().map(|span| (span.kind, span.from_ns))
         };
         assert_eq!(through(DEFAULT), Some((ExposureKind::Fatal, 0)));
@@ -174,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_mask_set_for_a_while_leaves_an_ignored_signal_as_lost_as_before() {
-        let blocked = Posture { blocked: true, ..IGNORED };
+        let blocked = Disposition { blocked: true, ..IGNORED };
         let turns = [turn(0, IGNORED), turn(10, blocked), turn(15, IGNORED)];
         assert_eq!(
             spans(&turns, Some(50), true, 0, 100),
@@ -184,7 +192,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_lost_if_the_program_ignores_it_before_it_handles_it() {
-        let ignored = Posture { blocked: true, ..IGNORED };
+        let ignored = Disposition { blocked: true, ..IGNORED };
         let turns = [turn(0, BLOCKED), turn(10, ignored), turn(20, HANDLER)];
         assert_eq!(
             spans(&turns, None, false, 0, 100),
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_somebody_who_takes_it_does_no_harm() {
-        let awaited = Posture { consumer: Some(Consumer::Sigwait), ..BLOCKED };
+        let awaited = Disposition { consumer: Some(Consumer::Sigwait), ..BLOCKED };
         let turns = [turn(0, BLOCKED), turn(10, awaited), turn(20, DEFAULT)];
         assert_eq!(
             spans(&turns, None, false, 0, 100),

@@ -1,281 +1,405 @@
-//! What became of each signal, told from what followed it.
+//! What became of each signal, told where the evidence is: at its sending, its delivery, or
+//! the end of the thread or process that it waits for.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
-use super::runtimes;
+use tracer_common::signal::SignalSet;
+
+use super::{
+    events::{Events, Group, Kind, Place},
+    runtimes,
+};
 use crate::{
     model::{
-        event::{DispositionKind, Fate},
-        signal::Signal,
+        event::{DispositionKind, Fate, Runtime},
+        signal::{DefaultAction, Signal},
     },
-    observation::{Fact, Generate, GenerateResult, ProcessId, Task},
+    observation::{Generate, GenerateResult, ProcessId, Task},
 };
 
 /// How soon a runtime that gives up on a signal sends it to itself again, ns.
 const RE_RAISE_NS: u64 = 100_000_000;
+/// Signals of one start whose fates are open. Of a standard signal one waits for a process and
+/// one for each of its threads; a real-time signal waits as often as it was sent. What there
+/// is no room for stays as pending as it was last seen.
+const MAX_OPEN: usize = 16_384;
+/// Processes whose last handled signals are remembered.
+const MAX_REMEMBERED: usize = 1_024;
+/// The last standard signal; of one after it several wait.
+const LAST_STANDARD: u32 = 31;
 
-/// Signals whose default action is nothing (`SIG_KERNEL_IGNORE_MASK`): CHLD CONT URG WINCH.
-const IGNORED_BY_DEFAULT: [u32; 4] = [17, 18, 23, 28];
-
-/// One signal and what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// What became of it.
-    pub fate: Fate,
-    /// When, if that was not at once.
-    pub at: Option<u64>,
-}
-
-/// A signal whose fate is open.
-struct Open {
-    /// Index of its fact.
-    index: usize,
-    /// The thread, if it was sent to one and not to the process.
-    thread: Option<u32>,
-    disposition: DispositionKind,
-    /// Taken from the queue to do its default action, which for a signal that dumps
-    /// core, or one that was blocked, comes later than its sending.
-    defaulted: bool,
-    /// The kernel decided at once that it kills.
-    condemned: bool,
-}
-
-/// Fates by the index of the signal's fact. The facts are in order of time.
+/// What is known at the sending.
 #[must_use]
-pub fn tell(facts: &[(u64, &Fact)]) -> HashMap<usize, Outcome> {
-    let mut fates = Fates::default();
-    for (index, (at, fact)) in facts.iter().enumerate() {
-        fates.learn(index, *at, fact);
-    }
-    re_raised(facts, &mut fates.told);
-    shut_down(facts, &mut fates.told);
-    fates.told
-}
-
-#[derive(Default)]
-struct Fates {
-    told: HashMap<usize, Outcome>,
-    open: HashMap<(ProcessId, Signal), Vec<Open>>,
-}
-
-impl Fates {
-    fn learn(&mut self, index: usize, at: u64, fact: &Fact) {
-        match fact {
-            Fact::Generate(generate) => self.generated(index, generate),
-            Fact::Deliver { task, signal, disposition, .. } => {
-                self.delivered(at, task, *signal, *disposition);
-            }
-            Fact::Taken { task, signal } => {
-                if let Some(open) = self.take(task, *signal) {
-                    self.tell(open.index, Fate::Handled, Some(at));
-                }
-            }
-            // POSIX: setting SIG_IGN throws away what is pending (`do_sigaction`).
-            Fact::Disposition { task, signal, disposition: DispositionKind::Ignored, .. } => {
-                for open in self.open.remove(&(task.id, *signal)).unwrap_or_default() {
-                    self.tell(open.index, Fate::Dropped, Some(at));
-                }
-            }
-            Fact::Exit { task, signal, state, .. } => {
-                self.exited(at, task.id, *signal, state.pending);
-            }
-            Fact::Left { id, state } => {
-                let of_process: Vec<Signal> =
-                    self.open.keys().filter(|(owner, _)| owner == id).map(|(_, s)| *s).collect();
-                for signal in of_process {
-                    if !state.pending.intersects(signal.set()) {
-                        self.found_taken(*id, signal, |_| true);
-                    }
-                }
-            }
-            _ => {}
+pub fn at_sending(generate: &Generate) -> Fate {
+    let is_default = generate.disposition == DispositionKind::Default;
+    let harmless = is_default
+        && matches!(
+            generate.signal.default_action(),
+            DefaultAction::Ignore | DefaultAction::Continue
+        );
+    match generate.result {
+        GenerateResult::Ignored if generate.disposition == DispositionKind::Ignored || harmless => {
+            Fate::Ignored
         }
-    }
-
-    fn tell(&mut self, index: usize, fate: Fate, at: Option<u64>) {
-        self.told.insert(index, Outcome { fate, at });
-    }
-
-    /// The one that a thread takes first: its own before the process's
-    /// (`dequeue_signal`).
-    fn first(&mut self, task: &Task, signal: Signal) -> Option<(&mut Vec<Open>, usize)> {
-        let open = self.open.get_mut(&(task.id, signal))?;
-        let own = open.iter().position(|open| open.thread == Some(task.tid));
-        let first = own.or_else(|| open.iter().position(|open| open.thread.is_none()))?;
-        Some((open, first))
-    }
-
-    fn take(&mut self, task: &Task, signal: Signal) -> Option<Open> {
-        let (open, first) = self.first(task, signal)?;
-        Some(open.remove(first))
-    }
-
-    fn generated(&mut self, index: usize, generate: &Generate) {
-        let (id, signal) = (generate.target.id, generate.signal);
-        let condemned =
-            generate.dying_of == Some(signal) && generate.disposition == DispositionKind::Default;
-        let harmless = generate.disposition == DispositionKind::Default
-            && IGNORED_BY_DEFAULT.contains(&signal.number());
-        let fate = match generate.result {
-            GenerateResult::Ignored
-                if generate.disposition == DispositionKind::Ignored || harmless =>
-            {
-                Fate::Ignored
-            }
-            // There was no room, or the process is exiting: only then it throws away what it
-            // doesn't ignore.
-            GenerateResult::Ignored | GenerateResult::Overflow => Fate::Dropped,
-            GenerateResult::AlreadyPending => Fate::Coalesced,
-            GenerateResult::Queued | GenerateResult::LostInfo if harmless => Fate::Ignored,
-            GenerateResult::Queued | GenerateResult::LostInfo if condemned => Fate::Killed,
-            GenerateResult::Queued | GenerateResult::LostInfo => Fate::Pending,
-        };
-        self.tell(index, fate, None);
-        if matches!(fate, Fate::Pending | Fate::Killed) {
-            let thread = generate.to_thread.then_some(generate.target.tid);
-            // A second one is put into the same queue only if the first is not there any more.
-            if signal.number() < 32 {
-                self.found_taken(id, signal, |open| open.thread == thread);
-            }
-            let disposition = generate.disposition;
-            self.open.entry((id, signal)).or_default().push(Open {
-                index,
-                thread,
-                disposition,
-                defaulted: false,
-                condemned,
-            });
-        }
-    }
-
-    /// What was open is no longer pending, though nobody was seen to take it: a signalfd
-    /// was read. (Had it killed, the process would be gone.)
-    fn found_taken(&mut self, id: ProcessId, signal: Signal, which: impl Fn(&Open) -> bool) {
-        let Some(open) = self.open.get_mut(&(id, signal)) else {
-            return;
-        };
-        let taken: Vec<Open> = open.extract_if(.., |open| which(open)).collect();
-        for open in taken.into_iter().filter(|open| !open.condemned) {
-            self.tell(open.index, Fate::Handled, None);
-        }
-    }
-
-    fn delivered(&mut self, at: u64, task: &Task, signal: Signal, as_what: DispositionKind) {
-        match as_what {
-            DispositionKind::Default => {
-                if let Some((open, first)) = self.first(task, signal) {
-                    open[first].defaulted = true;
-                }
-            }
-            DispositionKind::Ignored => {
-                if let Some(open) = self.take(task, signal) {
-                    self.tell(open.index, Fate::Ignored, Some(at));
-                }
-            }
-            DispositionKind::Handler | DispositionKind::Blocked => {
-                if let Some(open) = self.take(task, signal) {
-                    self.tell(open.index, Fate::Handled, Some(at));
-                }
-            }
-        }
-    }
-
-    /// The exit tells the truth about everything still open.
-    fn exited(
-        &mut self,
-        at: u64,
-        id: ProcessId,
-        killed_by: Option<Signal>,
-        pending: tracer_common::signal::SignalSet,
-    ) {
-        let signals: Vec<Signal> =
-            self.open.keys().filter(|(owner, _)| *owner == id).map(|(_, s)| *s).collect();
-        for signal in signals {
-            for open in self.open.remove(&(id, signal)).unwrap_or_default() {
-                let later = (!open.condemned).then_some(at);
-                if killed_by == Some(signal) && (open.condemned || open.defaulted) {
-                    self.tell(open.index, Fate::Killed, later);
-                } else if open.condemned || open.defaulted {
-                    self.tell(open.index, Fate::Dropped, Some(at));
-                } else if pending.intersects(signal.set()) {
-                    // It waited until there was nobody left to take it.
-                    self.tell(open.index, Fate::Pending, None);
-                } else if open.disposition == DispositionKind::Default && killed_by == Some(signal)
-                {
-                    self.tell(open.index, Fate::Killed, later);
-                } else {
-                    self.tell(open.index, Fate::Handled, None);
-                }
-            }
-        }
+        // There was no room, or the process is exiting: only then it throws away what it
+        // doesn't ignore.
+        GenerateResult::Ignored | GenerateResult::Overflow => Fate::Dropped,
+        GenerateResult::AlreadyPending => Fate::Coalesced,
+        GenerateResult::Queued | GenerateResult::LostInfo if harmless => Fate::Ignored,
+        GenerateResult::Queued | GenerateResult::LostInfo if is_condemned(generate) => Fate::Killed,
+        GenerateResult::Queued | GenerateResult::LostInfo => Fate::Pending,
     }
 }
 
-/// A runtime that does not want a signal resets it to its default and sends it to
-/// itself: then the one that came first is what killed the process.
-fn re_raised(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
-    let killers: Vec<(usize, u64, &Generate)> = facts
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (at, fact))| match fact {
-            Fact::Generate(generate) if is_own(generate) => Some((index, *at, generate.as_ref())),
-            _ => None,
-        })
-        .filter(|(index, ..)| told.get(index).is_some_and(|o| o.fate == Fate::Killed))
-        .collect();
-    for (killer, killed_at, generate) in killers {
-        let first = facts[..killer].iter().enumerate().rev().find(|(index, (at, fact))| {
-            matches!(fact, Fact::Generate(earlier)
-                if earlier.signal == generate.signal
-                    && earlier.target.id == generate.target.id
-                    && !is_own(earlier)
-                    // A runtime's may clean up first.
-                    && (killed_at - at <= RE_RAISE_NS
-                        || runtimes::is_catch_all(earlier.handler)))
-                && told.get(index).is_some_and(|outcome| outcome.fate == Fate::Handled)
-        });
-        if let Some((index, _)) = first {
-            let outcome = Outcome { fate: Fate::Killed, at: Some(killed_at) };
-            told.insert(index, outcome);
-        }
-    }
-}
-
-/// A Java virtual machine that nobody has told otherwise shuts down on a signal and exits
-/// with a code that says which: the first one to come is what ended it.
-fn shut_down(facts: &[(u64, &Fact)], told: &mut HashMap<usize, Outcome>) {
-    let taken: Vec<(usize, u64, &Generate)> = facts
-        .iter()
-        .enumerate()
-        .filter_map(|(index, (at, fact))| match fact {
-            Fact::Generate(generate)
-                if runtimes::is_jvms(generate.handler, generate.signal)
-                    && told.get(&index).is_some_and(|it| it.fate == Fate::Handled) =>
-            {
-                Some((index, *at, generate.as_ref()))
-            }
-            _ => None,
-        })
-        .collect();
-    if taken.is_empty() {
-        return;
-    }
-    for (exited_at, fact) in facts {
-        let Fact::Exit { task, signal: None, code, .. } = fact else {
-            continue;
-        };
-        let first = taken.iter().find(|(_, at, generate)| {
-            at <= exited_at
-                && generate.target.id == task.id
-                && runtimes::jvm_exit_code(generate.signal) == *code
-        });
-        if let Some((index, ..)) = first {
-            told.insert(*index, Outcome { fate: Fate::Killed, at: Some(*exited_at) });
-        }
-    }
+/// Whether the kernel decided at once that it kills (`complete_signal`).
+fn is_condemned(generate: &Generate) -> bool {
+    generate.dying_of == Some(generate.signal) && generate.disposition == DispositionKind::Default
 }
 
 /// Sent by a process to itself.
 fn is_own(generate: &Generate) -> bool {
     generate.sender.as_ref().is_some_and(|sender| sender.id == generate.target.id)
+}
+
+/// A signal among the events.
+#[derive(Clone, Debug)]
+struct Sent {
+    place: Place,
+    at: u64,
+    group: Group,
+}
+
+impl Sent {
+    /// Tells what became of it.
+    fn settle(&mut self, events: &mut Events, fate: Fate, at: Option<u64>) {
+        events.settle(self.place, &self.group, fate, at);
+        self.group.fate = Some(fate as u8);
+    }
+}
+
+/// A signal whose fate is open.
+#[derive(Clone, Debug)]
+struct Open {
+    sent: Sent,
+    /// The thread, if it was sent to one and not to the process.
+    thread: Option<u32>,
+    disposition: DispositionKind,
+    /// It kills: the kernel has said so, at its sending or its delivery.
+    kills: Option<Kills>,
+    /// Sent by the process itself.
+    own: bool,
+    catch_all: bool,
+    jvms: bool,
+}
+
+/// Since when it is known that a signal kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kills {
+    AtSending,
+    AtDelivery,
+}
+
+/// The signals that a process has handled last, as they may turn out to have killed it.
+#[derive(Clone, Debug, Default)]
+struct Handled {
+    /// The last one that another process sent.
+    last: Option<Sent>,
+    /// The last one of these that a runtime's catch-all took.
+    last_caught: Option<Sent>,
+    /// The first one that a Java virtual machine's own handler took.
+    first_of_jvm: Option<Sent>,
+}
+
+/// The signals of one start that something may still become of.
+#[derive(Clone, Debug, Default)]
+pub struct Fates {
+    open: HashMap<(ProcessId, Signal), Vec<Open>>,
+    count: usize,
+    unfollowed: u64,
+    handled: HashMap<(ProcessId, Signal), Handled>,
+    /// The processes that `handled` has, oldest first.
+    remembered: VecDeque<(ProcessId, Signal)>,
+}
+
+impl Fates {
+    /// A signal was sent; its event is at `place`.
+    pub fn sent(
+        &mut self,
+        events: &mut Events,
+        at: u64,
+        generate: &Generate,
+        place: Place,
+        sender: Option<Arc<str>>,
+    ) {
+        let fate = at_sending(generate);
+        if !matches!(fate, Fate::Pending | Fate::Killed) {
+            return;
+        }
+        let (id, signal) = (generate.target.id, generate.signal);
+        let thread = generate.to_thread.then_some(generate.target.tid);
+        // A second one is put into the same queue only if the first is not there any more.
+        if signal.number() <= LAST_STANDARD {
+            self.gone_from_queue(events, id, signal, |open| open.thread == thread);
+        }
+        let group =
+            Group { kind: Kind::Signal, signals: signal.set().0, fate: Some(fate as u8), sender };
+        let open = Open {
+            sent: Sent { place, at, group },
+            thread,
+            disposition: generate.disposition,
+            kills: (fate == Fate::Killed).then_some(Kills::AtSending),
+            own: is_own(generate),
+            catch_all: runtimes::is_catch_all(generate.handler),
+            jvms: runtimes::is_jvms(generate.handler, signal),
+        };
+        if open.own && fate == Fate::Killed {
+            self.raised(events, id, signal, at);
+        }
+        if self.count < MAX_OPEN {
+            self.count += 1;
+            self.open.entry((id, signal)).or_default().push(open);
+        } else {
+            self.unfollowed += 1;
+        }
+    }
+
+    /// Signals whose fates could not be followed, as too many were open.
+    #[must_use]
+    pub fn unfollowed(&self) -> u64 {
+        self.unfollowed
+    }
+
+    /// Whether a process has signals whose fates are open.
+    pub fn waiting(&self) -> impl Iterator<Item = ProcessId> {
+        self.open.keys().map(|(id, _)| *id)
+    }
+
+    /// A thread takes a signal from its queue. Its own come before the process's
+    /// (`dequeue_signal`).
+    fn take(&mut self, task: &Task, signal: Signal) -> Option<Open> {
+        let open = self.open.get_mut(&(task.id, signal))?;
+        let own = open.iter().position(|open| open.thread == Some(task.tid));
+        let first = own.or_else(|| open.iter().position(|open| open.thread.is_none()))?;
+        self.count -= 1;
+        let taken = open.remove(first);
+        if open.is_empty() {
+            self.open.remove(&(task.id, signal));
+        }
+        Some(taken)
+    }
+
+    /// A thread took a signal from its queue, to do what `as_what` says.
+    pub fn delivered(
+        &mut self,
+        events: &mut Events,
+        at: u64,
+        task: &Task,
+        signal: Signal,
+        as_what: DispositionKind,
+        unkillable: bool,
+    ) {
+        let Some(mut open) = self.take(task, signal) else {
+            return;
+        };
+        match as_what {
+            DispositionKind::Default if unkillable => {
+                open.sent.settle(events, Fate::Ignored, Some(at));
+            }
+            DispositionKind::Default => match signal.default_action() {
+                DefaultAction::Ignore | DefaultAction::Continue => {
+                    open.sent.settle(events, Fate::Ignored, Some(at));
+                }
+                DefaultAction::Stop => open.sent.settle(events, Fate::Stopped, Some(at)),
+                DefaultAction::Terminate | DefaultAction::Dump => {
+                    if open.kills.is_none() {
+                        open.kills = Some(Kills::AtDelivery);
+                        open.sent.settle(events, Fate::Killed, Some(at));
+                        if open.own {
+                            self.raised(events, task.id, signal, open.sent.at);
+                        }
+                    }
+                    // The end may tell of another cause.
+                    self.count += 1;
+                    self.open.entry((task.id, signal)).or_default().push(open);
+                }
+            },
+            DispositionKind::Ignored => open.sent.settle(events, Fate::Ignored, Some(at)),
+            DispositionKind::Handler | DispositionKind::Blocked => {
+                self.handled(events, task.id, signal, open, Some(at));
+            }
+        }
+    }
+
+    /// A sigwait gave a signal to a thread.
+    pub fn taken(&mut self, events: &mut Events, at: u64, task: &Task, signal: Signal) {
+        if let Some(open) = self.take(task, signal) {
+            self.handled(events, task.id, signal, open, Some(at));
+        }
+    }
+
+    /// POSIX: setting SIG_IGN throws away what is pending (`do_sigaction`).
+    pub fn ignored(&mut self, events: &mut Events, at: u64, id: ProcessId, signal: Signal) {
+        for mut open in self.remove(id, signal) {
+            open.sent.settle(events, Fate::Dropped, Some(at));
+        }
+    }
+
+    /// A thread ended while its process goes on: what waited for it alone went with it.
+    pub fn thread_ended(&mut self, events: &mut Events, at: u64, task: &Task, pending: SignalSet) {
+        let of_process = self
+            .open
+            .iter_mut()
+            .filter(|((id, signal), _)| *id == task.id && pending.intersects(signal.set()));
+        for (_, open) in of_process {
+            for mut gone in
+                open.extract_if(.., |open| open.thread == Some(task.tid) && open.kills.is_none())
+            {
+                self.count -= 1;
+                gone.sent.settle(events, Fate::Dropped, Some(at));
+            }
+        }
+    }
+
+    /// A process was looked at: these signals wait for it.
+    pub fn looked_at(&mut self, events: &mut Events, id: ProcessId, pending: SignalSet) {
+        let of_process: Vec<Signal> = self.signals_of(id).collect();
+        for signal in of_process {
+            if !pending.intersects(signal.set()) {
+                self.gone_from_queue(events, id, signal, |_| true);
+            }
+        }
+    }
+
+    fn signals_of(&self, id: ProcessId) -> impl Iterator<Item = Signal> {
+        self.open.keys().filter(move |(owner, _)| *owner == id).map(|(_, signal)| *signal)
+    }
+
+    fn remove(&mut self, id: ProcessId, signal: Signal) -> Vec<Open> {
+        let open = self.open.remove(&(id, signal)).unwrap_or_default();
+        self.count -= open.len();
+        open
+    }
+
+    /// What was open is no longer pending, though nobody was seen to take it: a signalfd was
+    /// read. (What kills is not pending either, once it is delivered.)
+    fn gone_from_queue(
+        &mut self,
+        events: &mut Events,
+        id: ProcessId,
+        signal: Signal,
+        which: impl Fn(&Open) -> bool,
+    ) {
+        let Some(open) = self.open.get_mut(&(id, signal)) else {
+            return;
+        };
+        let taken: Vec<Open> =
+            open.extract_if(.., |open| which(open) && open.kills.is_none()).collect();
+        self.count -= taken.len();
+        for open in taken {
+            self.handled(events, id, signal, open, None);
+        }
+    }
+
+    fn handled(
+        &mut self,
+        events: &mut Events,
+        id: ProcessId,
+        signal: Signal,
+        mut open: Open,
+        at: Option<u64>,
+    ) {
+        open.sent.settle(events, Fate::Handled, at);
+        if !self.handled.contains_key(&(id, signal)) {
+            if self.remembered.len() >= MAX_REMEMBERED
+                && let Some(oldest) = self.remembered.pop_front()
+            {
+                self.handled.remove(&oldest);
+            }
+            self.remembered.push_back((id, signal));
+        }
+        let Open { sent, own, catch_all, jvms, .. } = open;
+        let handled = self.handled.entry((id, signal)).or_default();
+        if jvms && handled.first_of_jvm.as_ref().is_none_or(|first| sent.at < first.at) {
+            handled.first_of_jvm = Some(sent.clone());
+        }
+        if own {
+            return;
+        }
+        let later = |last: &Option<Sent>| last.as_ref().is_none_or(|last| last.at <= sent.at);
+        if catch_all && later(&handled.last_caught) {
+            handled.last_caught = Some(sent.clone());
+        }
+        if later(&handled.last) {
+            handled.last = Some(sent);
+        }
+    }
+
+    /// A runtime that does not want a signal resets it to its default and sends it to itself:
+    /// then the one that came first is what killed the process.
+    fn raised(&mut self, events: &mut Events, id: ProcessId, signal: Signal, at: u64) {
+        let Some(handled) = self.handled.get_mut(&(id, signal)) else {
+            return;
+        };
+        let soon = |sent: &&mut Sent| at.saturating_sub(sent.at) <= RE_RAISE_NS;
+        // A runtime's may clean up first.
+        let first = match handled.last.as_mut().filter(soon) {
+            Some(last) => Some(last),
+            None => handled.last_caught.as_mut(),
+        };
+        if let Some(sent) = first {
+            sent.settle(events, Fate::Killed, Some(at));
+        }
+    }
+
+    /// A process ended: that tells the truth about everything still open.
+    pub fn ended(
+        &mut self,
+        events: &mut Events,
+        at: u64,
+        id: ProcessId,
+        (killed_by, code): (Option<Signal>, u8),
+        pending: SignalSet,
+    ) {
+        let signals: Vec<Signal> = self.signals_of(id).collect();
+        for signal in signals {
+            for mut open in self.remove(id, signal) {
+                let kills = killed_by == Some(signal);
+                match open.kills {
+                    Some(_) if kills => {}
+                    Some(_) => open.sent.settle(events, Fate::Dropped, Some(at)),
+                    // It waited until there was nobody left to take it.
+                    None if pending.intersects(signal.set()) => {}
+                    None if open.disposition == DispositionKind::Default && kills => {
+                        let (own, sent_at) = (open.own, open.sent.at);
+                        open.sent.settle(events, Fate::Killed, Some(at));
+                        if own {
+                            self.raised(events, id, signal, sent_at);
+                        }
+                    }
+                    None => self.handled(events, id, signal, open, None),
+                }
+            }
+        }
+        if killed_by.is_none() {
+            self.shut_down(events, at, id, code);
+        }
+        self.handled.retain(|(of, _), _| *of != id);
+        self.remembered.retain(|(of, _)| *of != id);
+    }
+
+    /// A Java virtual machine that nobody has told otherwise shuts down on a signal and exits
+    /// with a code that says which: the first one to come is what ended it.
+    fn shut_down(&mut self, events: &mut Events, at: u64, id: ProcessId, code: u8) {
+        for ((of, signal), handled) in &mut self.handled {
+            if *of == id
+                && Runtime::Jvm.exit_code(*signal) == Some(code)
+                && let Some(first) = &mut handled.first_of_jvm
+            {
+                first.settle(events, Fate::Killed, Some(at));
+            }
+        }
+    }
 }

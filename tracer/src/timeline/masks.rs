@@ -3,55 +3,80 @@
 //! hide the ones that matter; whether a signal met one is read from the kernel when the
 //! signal is sent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use tracer_common::signal::SignalSet;
 
-use crate::observation::{Fact, ProcessId};
-
 /// How long a moment is, ns.
-const MOMENT_NS: u64 = 1_000_000;
+pub const MOMENT_NS: u64 = 1_000_000;
 /// Changes of one thread that are looked back on.
-const MAX_OPEN: usize = 16;
+const MAX_OF_THREAD: usize = 16;
+/// Threads of one process whose changes are looked back on.
+const MAX_THREADS: usize = 4_096;
 
-/// A half of a momentary change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// The mask is changed.
-    Set,
-    /// It is changed back.
-    Restored,
-}
-
-/// A change that may turn out to be one of a moment.
+/// A change of a thread's mask that may turn out to be one of a moment.
+#[derive(Clone, Copy, Debug)]
 struct Open {
-    index: usize,
     at: u64,
     before: SignalSet,
+    /// What the process blocked before.
+    blocked: SignalSet,
 }
 
-/// The facts that are one half of a momentary change, by index.
-#[must_use]
-pub fn momentary(facts: &[(u64, &Fact)]) -> HashMap<usize, Half> {
-    let mut found = HashMap::new();
-    let mut open: HashMap<(ProcessId, u32), VecDeque<Open>> = HashMap::new();
-    for (index, (at, fact)) in facts.iter().enumerate() {
-        let Fact::Mask { task, before, after, .. } = fact else {
-            continue;
-        };
-        let of_thread = open.entry((task.id, task.tid)).or_default();
-        of_thread.retain(|earlier| at - earlier.at <= MOMENT_NS);
-        if let Some(set) = of_thread.iter().rposition(|earlier| earlier.before == *after) {
-            found.insert(of_thread[set].index, Half::Set);
-            found.insert(index, Half::Restored);
-            // What came between and was not set back has no meaning of its own.
-            of_thread.truncate(set);
-        } else if before != after {
-            if of_thread.len() >= MAX_OPEN {
-                of_thread.pop_front();
-            }
-            of_thread.push_back(Open { index, at: *at, before: *before });
+/// A moment that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When it began.
+    pub since: u64,
+    /// What the process blocked before.
+    pub blocked: SignalSet,
+}
+
+/// The recent changes of the masks of a process's threads.
+#[derive(Clone, Debug, Default)]
+pub struct Masks {
+    threads: HashMap<u32, Vec<Open>>,
+}
+
+impl Masks {
+    /// A thread's mask is `mask` again: gives the moment that this ends, if it is one. What
+    /// came between and was not set back has no meaning of its own.
+    pub fn restored(&mut self, at: u64, tid: u32, mask: SignalSet) -> Option<Moment> {
+        let open = self.threads.get_mut(&tid)?;
+        open.retain(|earlier| at.saturating_sub(earlier.at) <= MOMENT_NS);
+        let set = open.iter().rposition(|earlier| earlier.before == mask)?;
+        let Open { at: since, blocked, .. } = open[set];
+        open.truncate(set);
+        if open.is_empty() {
+            self.threads.remove(&tid);
         }
+        Some(Moment { since, blocked })
     }
-    found
+
+    /// A thread changes its mask; the process blocked `blocked` before.
+    pub fn changed(
+        &mut self,
+        at: u64,
+        tid: u32,
+        before: SignalSet,
+        after: SignalSet,
+        blocked: SignalSet,
+    ) {
+        if before == after {
+            return;
+        }
+        if self.threads.len() >= MAX_THREADS {
+            self.threads.retain(|_, open| {
+                open.iter().any(|earlier| at.saturating_sub(earlier.at) <= MOMENT_NS)
+            });
+        }
+        if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&tid) {
+            return;
+        }
+        let open = self.threads.entry(tid).or_default();
+        if open.len() >= MAX_OF_THREAD {
+            open.remove(0);
+        }
+        open.push(Open { at, before, blocked });
+    }
 }

@@ -2,27 +2,33 @@
 //! facts with their times, what comes out is the document.
 //!
 //! [`builder`] puts the observations in order of time, [`attribution`] finds the
-//! service and the activation each belongs to, and [`activation`] turns what was
-//! collected for one activation into its timeline: events, what became of signals
-//! ([`fate`]), milestones and exposure.
+//! service and the start each belongs to, and [`start`] folds it into the state of that
+//! start, whose size is bounded: what its processes do on signals ([`signals`]), what becomes
+//! of signals ([`fate`]), and events for people ([`events`]). [`activation`] tells the
+//! timeline from that.
 
-pub mod activation;
-pub mod admission;
-pub mod attribution;
-pub mod builder;
-pub mod collected;
-pub mod exposure;
-pub mod fate;
-pub mod masks;
+mod activation;
+mod admission;
+mod attribution;
+mod builder;
+mod counting;
+mod events;
+mod exposure;
+mod fate;
+mod masks;
 pub mod notify;
-pub mod posture;
-pub mod processes;
-pub mod runtimes;
+mod processes;
+mod runtimes;
 pub mod scope;
+mod setup;
+mod signals;
+mod start;
 
 pub use self::{
-    builder::{Anchor, Builder, FreshMain, Progress, Setup},
+    builder::{Builder, FreshMain, Progress},
+    counting::{Counting, counted},
     scope::{Scope, Selector},
+    setup::{Anchor, Setup},
 };
 
 #[cfg(test)]

@@ -21,44 +21,26 @@ pub struct Process {
     pub cgroup: Option<String>,
     /// Where it belongs.
     pub place: Place,
+    /// Its place was looked for where its cgroup is now.
+    pub is_placed: bool,
+    /// What it did before its place was known.
+    pub waiting: Vec<(u64, Fact)>,
     /// Its start, or that of its program, was seen.
     pub born: bool,
     /// Its exit was seen.
     pub ended: bool,
 }
 
-/// Where a process belongs.
-#[derive(Clone, Debug, PartialEq)]
+/// Where a process belongs. Services and starts are named by their numbers, which are not
+/// used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// No service in scope.
     Outside,
-    /// In a service, its start not known before its exec.
-    Waiting(usize, Vec<(u64, Fact)>),
-    /// In a start of a service.
-    In(usize, usize),
-}
-
-/// A [`Place`] without the facts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seat {
-    /// No service in scope.
-    Outside,
-    /// In this service.
-    Waiting(usize),
+    /// In this service, its start not known before its exec.
+    Waiting(u64),
     /// In this service, and this start of it.
-    In(usize, usize),
-}
-
-impl Place {
-    /// The same without the facts.
-    #[must_use]
-    pub fn seat(&self) -> Seat {
-        match self {
-            Self::Outside => Seat::Outside,
-            Self::Waiting(service, _) => Seat::Waiting(*service),
-            Self::In(service, start) => Seat::In(*service, *start),
-        }
-    }
+    In(u64, u64),
 }
 
 /// Every process met that hasn't been forgotten.
@@ -91,14 +73,17 @@ impl Processes {
             parent,
             cgroup: path.cloned(),
             place: Place::Outside,
+            is_placed: false,
+            waiting: Vec::new(),
             born: false,
             ended: false,
         });
         if process.ended {
             return None;
         }
-        if process.cgroup.is_none() {
+        if process.cgroup.is_none() && path.is_some() {
             process.cgroup = path.cloned();
+            process.is_placed = false;
         }
         if process.ns_pid == 0 {
             process.ns_pid = task.ns_pid;
@@ -118,16 +103,11 @@ impl Processes {
         self.table.get_mut(&id)
     }
 
-    /// Every process, in no order.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Process> {
-        self.table.values_mut()
-    }
-
     /// The processes that wait for their exec, each with its service.
     #[must_use]
-    pub fn waiting(&self) -> BTreeMap<ProcessId, usize> {
+    pub fn waiting(&self) -> BTreeMap<ProcessId, u64> {
         let service = |process: &Process| match process.place {
-            Place::Waiting(service, _) => Some(service),
+            Place::Waiting(service) => Some(service),
             _ => None,
         };
         self.table.iter().filter_map(|(id, process)| Some((*id, service(process)?))).collect()
@@ -147,8 +127,8 @@ impl Processes {
 
     /// Where a process belongs.
     #[must_use]
-    pub fn seat(&self, id: ProcessId) -> Option<Seat> {
-        self.get(id).map(|process| process.place.seat())
+    pub fn place(&self, id: ProcessId) -> Option<Place> {
+        self.get(id).map(|process| process.place)
     }
 
     /// Gives a process its place.

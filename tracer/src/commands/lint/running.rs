@@ -3,11 +3,10 @@
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::Context as _;
-use procfs::process::Process;
 use sigready::{
-    host::{cgroups::Hierarchies, procfs as processes},
+    host::{cgroups::Hierarchies, procfs},
     lint::running::{Live, Running},
-    observation::{Fact, ProcessId},
+    observation::Fact,
     systemd::{
         bus::{self, Bus},
         manager::Manager,
@@ -88,28 +87,21 @@ fn files(unit: &Properties) -> Vec<String> {
 
 /// A process as it is now, if it is in the unit's cgroup: else another has its pid.
 fn live(pid: u32, control_group: &str, hierarchies: &Hierarchies) -> Option<Live> {
-    let process = Process::new(pid.cast_signed()).ok()?;
-    let id = ProcessId { pid, start_ticks: process.stat().ok()?.starttime };
-    let cgroup = hierarchies.path_of(&process)?;
+    let id = procfs::id(pid)?;
+    let cgroup = hierarchies.path_of(pid)?;
     if !Path::new(&cgroup).ends_with(control_group.trim_start_matches('/')) {
         return None;
     }
-    let Fact::Left { state, .. } = processes::left(id)?.fact else {
+    let Fact::Left { state, .. } = procfs::left(id)?.fact else {
         return None;
     };
-    let namespaces = process.status().ok()?.nspid.unwrap_or_default();
-    let maps = process.maps().map(|maps| maps.0).unwrap_or_default();
-    let has_jvm = maps.iter().any(|map| match &map.pathname {
-        procfs::process::MMapPath::Path(path) => path.ends_with("libjvm.so"),
-        _ => false,
-    });
     Some(Live {
         pid,
-        exe: processes::exe(id),
+        exe: procfs::exe(id),
         ignored: state.ignored,
         caught: state.caught,
         blocked: state.blocked,
-        is_init: namespaces.len() > 1 && namespaces.last() == Some(&1),
-        has_jvm,
+        is_init: procfs::is_init(pid),
+        has_jvm: procfs::has_mapped(pid, "libjvm.so"),
     })
 }

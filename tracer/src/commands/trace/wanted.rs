@@ -1,24 +1,33 @@
 //! What is to be traced, checked against what is there.
 
-use std::path::Path;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use sigready::{
-    host::{cgroups::Hierarchies, procfs},
+    host::{
+        cgroups::Hierarchies,
+        procfs::{self, Kind, Membership},
+    },
     probe::{
         attach::{Attached, Reach},
         scope::ScopeMaps,
     },
-    systemd::{manager::Manager, unit_files::Found},
-    timeline::{Scope, Selector},
+    systemd::{
+        manager::Manager,
+        opener::{UnitFile, wait_for},
+    },
+    timeline::{Counting, Scope, Selector},
 };
 
 use crate::{
     cli::Trace,
     commands::{
         fault::Fault,
-        talk::Talk,
-        unit_names::{is_glob, matcher, with_suffix},
+        messages::Messages,
+        unit_names::{is_glob, matcher, service},
     },
 };
 
@@ -26,6 +35,8 @@ use crate::{
 pub struct Wanted {
     /// Unit names and globs, with their suffix.
     units: Vec<String>,
+    /// Those of them that the host has.
+    of_host: BTreeSet<String>,
     /// The cgroup of the system that they are to be units of, if one was named that runs.
     system: Option<String>,
     pids: Vec<u32>,
@@ -40,7 +51,7 @@ impl Wanted {
         options: &Trace,
         named: Option<&Manager>,
         hierarchies: &Hierarchies,
-        talk: &Talk,
+        messages: &Messages,
     ) -> Result<Self, Fault> {
         let system = named.and_then(|manager| manager.cgroup(hierarchies));
         if let (Some(user), None, false) = (&options.user, &system, options.wait) {
@@ -50,44 +61,51 @@ impl Wanted {
             )));
         }
         let system = system.or_else(|| named.and_then(Manager::cgroup_to_be));
-        let files = named.and_then(Manager::unit_files).or_else(|| Manager::host().unit_files());
-        let read = |unit: &str| files.as_ref().map_or(Found::Nothing, |files| files.read(unit));
+        let manager = match named {
+            None | Some(Manager::Address(_)) => Manager::host(),
+            Some(named) => named.clone(),
+        };
+        // What can't be read is told once its systemd can't be asked either.
+        let read = |unit: &str| wait_for(manager.unit_file(unit)).unwrap_or(UnitFile::Nothing);
         let mut units = Vec::new();
+        let mut of_host = BTreeSet::new();
         for given in &options.units {
-            let unit = with_suffix(given);
+            let unit = service(given)?;
             matcher(&unit)?;
             if is_glob(&unit) {
                 units.push(unit);
                 continue;
             }
-            match read(&unit) {
-                Found::Unit { name, .. } if name != unit => {
-                    talk.note(format_args!("{unit} is another name of {name}"));
+            let found = read(&unit);
+            if let UnitFile::Unit { name, .. } = &found {
+                of_host.insert(name.clone());
+            }
+            match found {
+                UnitFile::Unit { name, .. } if name != unit => {
+                    messages.note(format_args!("{unit} is another name of {name}"));
                     units.push(name);
                 }
-                Found::Masked if !runs(&unit, hierarchies) => {
+                UnitFile::Masked if !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "'{unit}' is masked: systemd won't start it (systemctl unmask {unit})"
                     )));
                 }
-                Found::Nothing if !options.wait && !runs(&unit, hierarchies) => {
+                UnitFile::Nothing if !options.wait && !runs(&unit, hierarchies) => {
                     return Err(Fault::usage(format_args!(
                         "there is no unit '{unit}' on this host: no unit file and no cgroup has \
                          that name (if it is a user's, or in a container that is yet to start, \
                          add --wait)"
                     )));
                 }
-                Found::Unit { .. } | Found::Masked | Found::Nothing => units.push(unit),
+                UnitFile::Unit { .. } | UnitFile::Masked | UnitFile::Nothing => units.push(unit),
             }
         }
         for pid in &options.pid {
-            if procfs::name(*pid).is_none() {
-                return Err(Fault::usage(format_args!("there is no process {pid}")));
-            }
+            check_process(*pid)?;
         }
         let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
         let cgroups = cgroups.collect::<Result<_, _>>()?;
-        Ok(Self { units, system, pids: options.pid.clone(), cgroups, all: options.all })
+        Ok(Self { units, of_host, system, pids: options.pid.clone(), cgroups, all: options.all })
     }
 
     /// The units that were asked for by their names; none if any was asked for by a glob.
@@ -118,6 +136,20 @@ impl Wanted {
         Scope::Selected(units.chain(pids).chain(cgroups).collect())
     }
 
+    /// Which of the units of a name count as the one that was asked for.
+    pub fn counting(&self, options: &Trace, named: Option<&Manager>) -> Counting {
+        match named {
+            _ if options.any || self.units.is_empty() => Counting::All,
+            Some(_) => Counting::OfSystem,
+            None => Counting::HostFirst { of_host: self.of_host.clone() },
+        }
+    }
+
+    /// The cgroup of the system that was named, if it is known.
+    pub fn system(&self) -> Option<&str> {
+        self.system.as_deref()
+    }
+
     /// For the record.
     pub fn arguments(&self) -> Vec<String> {
         if self.all {
@@ -145,9 +177,16 @@ impl Wanted {
             }
         }
         // In a v1 hierarchy it is the processes that are listed, not their cgroup.
-        for (pid, path) in procfs::cgroups(hierarchies) {
-            if self.includes(&path) {
-                maps.add_process(pid)?;
+        for Membership { pid, hierarchy, path } in procfs::memberships(hierarchies) {
+            if !self.includes(&path) {
+                continue;
+            }
+            maps.add_member(pid, hierarchy)?;
+            // It may have left or ended before it was listed, and then nobody takes it off.
+            let is_still = |it: &Membership| it.hierarchy == hierarchy && self.includes(&it.path);
+            let members = procfs::memberships_of(pid, hierarchies);
+            if procfs::name(pid).is_none() || !members.iter().any(is_still) {
+                maps.remove_member(pid, hierarchy)?;
             }
         }
         Ok(())
@@ -176,22 +215,87 @@ fn runs(unit: &str, hierarchies: &Hierarchies) -> bool {
     hierarchies.scan().iter().any(|cgroup| cgroup.path.rsplit('/').next() == Some(unit))
 }
 
-/// A cgroup's path from its hierarchy's root, given that or the path of its directory.
-fn cgroup_path(given: &Path, hierarchies: &Hierarchies) -> Result<String, Fault> {
-    let roots = || {
-        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
-        hierarchies.unified.iter().chain(systemd)
-    };
-    let inside = roots()
-        .find_map(|root| given.strip_prefix(root).ok())
-        .unwrap_or_else(|| given.strip_prefix("/").unwrap_or(given));
-    let there = roots().any(|root| root.join(inside).is_dir());
-    if !there || inside.as_os_str().is_empty() {
-        return Err(Fault::usage(format_args!(
-            "there is no cgroup {} (looked below {})",
-            given.display(),
-            roots().map(|root| root.display().to_string()).collect::<Vec<_>>().join(" and ")
-        )));
+/// Whether it is a process, and one that runs a program.
+fn check_process(pid: u32) -> Result<(), Fault> {
+    match procfs::kind(pid) {
+        Kind::Process => Ok(()),
+        Kind::Thread { of } => Err(Fault::usage(format_args!(
+            "{pid} is a thread of process {of}: give the process's id"
+        ))),
+        Kind::Kernel => Err(Fault::usage(format_args!(
+            "process {pid} is the kernel's own: it has no handlers, and no program is run by it"
+        ))),
+        Kind::Nothing => Err(Fault::usage(format_args!("there is no process {pid}"))),
     }
-    Ok(format!("/{}", inside.to_string_lossy().trim_end_matches('/')))
+}
+
+/// A cgroup's path from its hierarchy's root, given that or the path of its directory, links
+/// and dots resolved.
+fn cgroup_path(given: &Path, hierarchies: &Hierarchies) -> Result<String, Fault> {
+    let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
+    let roots: Vec<PathBuf> =
+        hierarchies.unified.iter().chain(systemd).filter_map(|it| it.canonicalize().ok()).collect();
+    let below = |path: &Path| {
+        let path = path.canonicalize().ok().filter(|path| path.is_dir())?;
+        roots.iter().find_map(|root| path.strip_prefix(root).map(Path::to_owned).ok())
+    };
+    let inside = given.strip_prefix("/").unwrap_or(given);
+    let as_given = given.is_absolute().then(|| below(given)).flatten();
+    let found = as_given.or_else(|| roots.iter().find_map(|root| below(&root.join(inside))));
+    let refused = |why: &str| {
+        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+        Err(Fault::usage(format_args!(
+            "{why} {} (looked below {})",
+            given.display(),
+            roots.join(" and ")
+        )))
+    };
+    match found {
+        None => refused("there is no cgroup"),
+        Some(inside) if inside.as_os_str().is_empty() => {
+            refused("every process is in the root of a hierarchy (use --all):")
+        }
+        Some(inside) => Ok(format!("/{}", inside.to_string_lossy())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Any directory will do as a hierarchy.
+    fn taken(root: &Path, given: &str) -> Result<String, String> {
+        let hierarchies = Hierarchies { unified: Some(root.to_owned()), systemd: None };
+        cgroup_path(Path::new(given), &hierarchies).map_err(|fault| match fault {
+            Fault::Usage(sentence) => sentence,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_cgroup_is_the_same_however_its_path_is_written() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("cgroup");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        let whole = |rest: &str| format!("{}{rest}", root.display());
+        for given in ["/a/b", "a/b", "a//b/", "a/./b", "a/../a/b", "/a/b/../../a/b"] {
+            assert_eq!(taken(&root, given).unwrap(), "/a/b", "{given}");
+            let given = whole(&format!("/{given}"));
+            assert_eq!(taken(&root, &given).unwrap(), "/a/b", "{given}");
+        }
+    }
+
+    #[test]
+    fn what_is_outside_or_all_there_is_or_not_there_is_refused() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("cgroup");
+        std::fs::create_dir_all(root.join("a")).unwrap();
+        std::fs::write(root.join("a/cgroup.procs"), "").unwrap();
+        for given in ["..", "../..", "a/../..", "/../cgroup/..", "no", "a/cgroup.procs"] {
+            assert!(taken(&root, given).unwrap_err().contains("there is no cgroup"), "{given}");
+        }
+        for given in ["/", ".", "a/..", &root.display().to_string()] {
+            assert!(taken(&root, given).unwrap_err().contains("--all"), "{given}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::fixtures;
 use crate::model::{
     document::{
         Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
-        OutcomeState, Service, ServiceKind, Severity, WallTime,
+        OutcomeState, Owner, Service, ServiceKind, Severity, WallTime,
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
@@ -126,6 +126,7 @@ fn notify() -> BoxedStrategy<What> {
                 length,
                 result,
                 accepted,
+                refusal: None,
                 problem,
             }))
         })
@@ -258,12 +259,24 @@ fn activation() -> BoxedStrategy<Activation> {
                 exposure,
                 events,
                 omitted,
+                left_out: Vec::new(),
+                unfollowed: 0,
                 alerts,
                 outcome,
                 systemd: None,
             }
         })
         .boxed()
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![
+        Just(Owner::Host),
+        any::<u32>().prop_map(|uid| Owner::Container { uid }),
+        any::<u32>().prop_map(|uid| Owner::User { uid }),
+        any::<u32>().prop_map(|uid| Owner::Claimed { uid }),
+        Just(Owner::Unmanaged),
+    ]
 }
 
 fn service() -> BoxedStrategy<Service> {
@@ -310,17 +323,21 @@ fn service() -> BoxedStrategy<Service> {
         kind,
         fact(),
         option::of(unit),
-        (fact(), option::of(signal())),
+        (fact(), option::of(owner()), option::of(signal())),
         vec(activation(), 0..3),
     )
-        .prop_map(|(name, kind, cgroup, unit, (unit_problem, signal), activations)| Service {
-            name,
-            kind,
-            cgroup,
-            unit,
-            unit_problem,
-            signal,
-            activations,
+        .prop_map(|(name, kind, cgroup, unit, (unit_problem, owner, signal), activations)| {
+            Service {
+                name,
+                kind,
+                cgroup,
+                unit,
+                unit_problem,
+                owner,
+                signal,
+                starts_left_out: 0,
+                activations,
+            }
         })
         .boxed()
 }

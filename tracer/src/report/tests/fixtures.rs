@@ -93,6 +93,7 @@ fn notify(sender: ProcessRef, assignments: &[(&str, &str)]) -> NotifyMessage {
         length: length as u32,
         result: 0,
         accepted: Some(true),
+        refusal: None,
         problem: None,
     }
 }
@@ -123,6 +124,7 @@ pub fn document(services: Vec<Service>) -> Document {
             events,
             lost: 0,
             losses: [].into(),
+            services_left_out: 0,
             complete: true,
         },
         services,
@@ -146,7 +148,9 @@ fn unit(name: &str, facts: Option<UnitFacts>, activation: Activation) -> Service
         cgroup: Some(format!("/system.slice/{name}")),
         unit: facts,
         unit_problem: None,
+        owner: None,
         signal: None,
+        starts_left_out: 0,
         activations: vec![activation],
     }
 }
@@ -161,6 +165,8 @@ fn running(main: &ProcessRef) -> Activation {
         exposure: vec![],
         events: vec![],
         omitted: 0,
+        left_out: Vec::new(),
+        unfollowed: 0,
         alerts: vec![],
         outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
         systemd: None,
@@ -385,6 +391,8 @@ pub fn forty_processes() -> Document {
         ],
         events,
         omitted: 210,
+        left_out: Vec::new(),
+        unfollowed: 0,
         alerts: vec![Alert {
             id: "reload-before-ready".into(),
             severity: Severity::Warning,
@@ -403,7 +411,9 @@ pub fn forty_processes() -> Document {
         cgroup: None,
         unit: None,
         unit_problem: None,
+        owner: None,
         signal: None,
+        starts_left_out: 0,
         activations: vec![activation],
     }]);
     document.capture.command = "run".into();

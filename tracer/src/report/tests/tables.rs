@@ -1,7 +1,10 @@
 //! The terminal report, as people see it.
 
 use super::fixtures::{self, all};
-use crate::report::{Format, Style, render, text};
+use crate::{
+    model::document::Owner,
+    report::{Format, Style, render, text},
+};
 
 fn table(document: &crate::model::document::Document, width: u16, color: bool) -> String {
     render(document, Format::Table, Style { color, width })
@@ -13,6 +16,30 @@ fn every_fixture_reads_well_in_80_and_120_columns() {
         for width in [80, 120] {
             insta::assert_snapshot!(format!("{name}_{width}"), table(&document, width, false));
         }
+    }
+}
+
+#[test]
+fn the_header_says_whose_unit_it_is() {
+    let header = |owner| {
+        let mut document = fixtures::patroni_killed();
+        document.services[0].owner = owner;
+        let table = table(&document, 300, false);
+        table.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    };
+    let claimed = header(Some(Owner::Claimed { uid: 1000 }));
+    assert!(claimed.contains("patroni.service (claimed by uid 1000): killed"), "{claimed}");
+    assert!(claimed.contains("no unit of a systemd that root runs"), "{claimed}");
+    for (owner, words) in [
+        (Owner::Host, "of the host, Type="),
+        (Owner::Container { uid: 0 }, "of a container, Type="),
+        (Owner::Container { uid: 7 }, "of a container that uid 7 runs, Type="),
+        (Owner::User { uid: 7 }, "of uid 7, Type="),
+        (Owner::Unmanaged, "kept by no systemd, Type="),
+    ] {
+        let header = header(Some(owner));
+        assert!(header.contains("patroni.service: killed"), "{header}");
+        assert!(header.contains(words), "{header}");
     }
 }
 

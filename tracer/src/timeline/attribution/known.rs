@@ -1,9 +1,15 @@
 //! What systemd has said of a service, and which start of it each state belongs to.
 
-use super::{Attribution, Service, Start};
+use std::collections::VecDeque;
+
+use super::{Attribution, Service};
 use crate::{
-    model::unit::{UnitFacts, UnitState},
+    model::{
+        document::Owner,
+        unit::{UnitFacts, UnitState},
+    },
     observation::{ProcessId, UnitNews},
+    timeline::admission::Known as Process,
 };
 
 /// States kept of one service; the oldest go first.
@@ -18,7 +24,9 @@ pub struct Known {
     pub facts: Option<UnitFacts>,
     /// Why they are unknown, or what is doubtful about them.
     pub problem: Option<String>,
-    states: Vec<State>,
+    /// Whose it is.
+    pub owner: Option<Owner>,
+    states: VecDeque<State>,
 }
 
 #[derive(Clone, Debug)]
@@ -28,22 +36,41 @@ struct State {
     state: UnitState,
 }
 
+impl Known {
+    /// Forgets the states of a start that is final.
+    pub fn forget(&mut self, invocation_id: Option<&str>) {
+        if invocation_id.is_some() {
+            self.states.retain(|state| state.invocation_id.as_deref() != invocation_id);
+        }
+    }
+}
+
 impl Attribution {
     /// Takes what was learned of a unit. It is asked for once a process of it was seen,
     /// so its service is known; else it is out of scope.
     pub(super) fn learn_unit(&mut self, at: u64, news: UnitNews) {
-        let Some(index) = self.by_path.get(&news.cgroup).copied() else {
+        let Some(number) = self.by_path.get(&news.cgroup).copied() else {
             return;
         };
-        let service = &mut self.services[index];
+        let Some(service) = self.services.get_mut(&number) else {
+            return;
+        };
+        // How far a start has come may look different now.
+        for (_, state) in service.starts_mut() {
+            if let super::State::Open(start) = state {
+                start.revision += 1;
+            }
+        }
+        // What is only claimed once stays so.
+        if !matches!(service.known.owner, Some(Owner::Claimed { .. })) {
+            service.known.owner = news.owner.or(service.known.owner);
+        }
         if let Some(mut facts) = news.facts {
             // systemd forgets it when the unit goes down.
             let before = service.known.facts.take().and_then(|facts| facts.control_group);
             facts.control_group = facts.control_group.or(before);
             service.known.facts = Some(facts);
             service.known.problem = news.problem;
-            // How far a start has come may look different now.
-            service.activations.iter_mut().for_each(|start| start.stage = None);
         } else if service.known.facts.is_none() && news.problem.is_some() {
             service.known.problem = news.problem;
         }
@@ -51,9 +78,13 @@ impl Attribution {
             return;
         };
         if let Some(main_pid) = state.main_pid {
-            self.follow_main_pid(index, at, main_pid, news.own_pids, news.invocation_id.as_deref());
+            let id = news.invocation_id.as_deref();
+            self.follow_main_pid(number, at, main_pid, news.own_pids, id);
         }
-        let states = &mut self.services[index].known.states;
+        let Some(service) = self.services.get_mut(&number) else {
+            return;
+        };
+        let states = &mut service.known.states;
         // Within a start a failure stays one (`service_start` alone resets it): what says
         // otherwise looks ahead to the next.
         let earlier = states.iter().rev().find(|earlier| {
@@ -64,51 +95,56 @@ impl Attribution {
             state.result = Some(failed);
         }
         if states.len() >= MAX_STATES {
-            states.remove(0);
+            states.pop_front();
         }
-        states.push(State { at, invocation_id: news.invocation_id, state });
+        states.push_back(State { at, invocation_id: news.invocation_id, state });
     }
 
     /// systemd's MainPID is the main process, whatever it looked like from here.
     fn follow_main_pid(
         &mut self,
-        service: usize,
+        service: u64,
         at: u64,
         main_pid: u32,
         own_pids: bool,
         invocation_id: Option<&str>,
     ) {
-        let starts = &self.services[service].activations;
-        let Some(start) = starts.iter().rposition(|start| {
-            invocation_id.is_some() && start.collected.invocation_id.as_deref() == invocation_id
-        }) else {
+        let Some(service) = self.services.get_mut(&service) else {
             return;
         };
-        let is_it = |id: &&ProcessId| {
-            if own_pids {
-                self.processes.get(**id).is_some_and(|process| process.ns_pid == main_pid)
-            } else {
-                id.pid == main_pid
+        let start = service.starts_mut().rev().find_map(|(_, state)| match state {
+            super::State::Open(start)
+                if invocation_id.is_some() && start.invocation_id.as_deref() == invocation_id =>
+            {
+                Some(start)
             }
+            _ => None,
+        });
+        let Some(start) = start else { return };
+        let ns_pid = |id: ProcessId| self.processes.get(id).map_or(0, |process| process.ns_pid);
+        let is_it = |id: &&ProcessId| {
+            if own_pids { ns_pid(**id) == main_pid } else { id.pid == main_pid }
         };
-        let main = starts[start].alive.iter().find(is_it).copied();
-        if let Some(main) = main.filter(|main| starts[start].collected.main() != Some(*main)) {
-            self.crown(service, start, at, main);
+        let main = start.alive.iter().find(is_it).copied();
+        if let Some(id) = main.filter(|main| start.main() != Some(*main)) {
+            start.hand_over(at, Process { id, ns_pid: ns_pid(id) });
         }
     }
 }
 
 impl Service {
     /// systemd's states of one of its starts, with their times, in order.
-    pub fn states(&self, index: usize) -> Vec<(u64, &UnitState)> {
-        let start = &self.activations[index];
-        let known = start.collected.invocation_id.as_deref();
-        let from = began(start).saturating_sub(AHEAD_NS);
-        let to = self.activations.get(index + 1).map_or(u64::MAX, began);
-        let is_anothers = |id: &str| {
-            let mut starts = self.activations.iter();
-            starts.any(|start| start.collected.invocation_id.as_deref() == Some(id))
+    #[must_use]
+    pub fn states(&self, number: u64) -> Vec<(u64, &UnitState)> {
+        let Some(start) = self.state(number) else {
+            return Vec::new();
         };
+        let known = start.invocation_id();
+        let from = start.began().saturating_sub(AHEAD_NS);
+        let next = self.starts().find(|(of, _)| *of > number);
+        let to = next.map_or(u64::MAX, |(_, next)| next.began());
+        let is_anothers =
+            |id: &str| self.starts().any(|(_, start)| start.invocation_id() == Some(id));
         let mut states: Vec<(u64, &UnitState)> = self
             .known
             .states
@@ -124,9 +160,4 @@ impl Service {
         states.sort_by_key(|(at, _)| *at);
         states
     }
-}
-
-/// When the first of it was seen.
-fn began(start: &Start) -> u64 {
-    start.collected.first_at().unwrap_or(0)
 }

@@ -1,87 +1,76 @@
 //! When a start of a service begins, and which process is its main one.
 
-use std::collections::BTreeSet;
-
-use super::{Attribution, Start};
+use super::{Attribution, State};
 use crate::{
     observation::{Datagram, Environment, ProcessId},
-    timeline::{admission, builder::Setup, collected::Collected, notify, processes::Place},
+    timeline::{
+        admission::{Claim, Known},
+        notify,
+        processes::Place,
+        setup::Setup,
+        start::Start,
+    },
 };
 
-/// Starts of one service that are kept; the oldest goes first.
-const MAX_ACTIVATIONS: usize = 200;
-/// Hand-overs of one start that are kept; the last one always is.
-const MAX_HAND_OVERS: usize = 1_000;
-/// Processes besides the main one of one start that are kept.
-const MAX_CONTROLS: usize = 1_000;
-
 impl Attribution {
+    /// A process as systemd knows it.
+    fn known(&self, id: ProcessId) -> Known {
+        let ns_pid = self.processes.get(id).map_or(0, |process| process.ns_pid);
+        Known { id, ns_pid: if ns_pid == 0 { id.pid } else { ns_pid } }
+    }
+
     /// Decides whether a process that came from outside of the service begins a new
     /// start of it, and whether it is the main process.
     pub(super) fn place_in_start(
         &mut self,
+        setup: &Setup,
         id: ProcessId,
-        service: usize,
+        number: u64,
         environment: &Environment,
     ) {
-        let since = self.waiting_since(id);
-        let starts = &mut self.services[service].activations;
-        let begins = match starts.last() {
-            None => true,
-            Some(last) => match (&environment.invocation_id, &last.collected.invocation_id) {
-                (Some(this), Some(open)) => this != open,
-                _ => last.is_over(),
-            },
+        let (since, known) = (self.waiting_since(id), self.known(id));
+        let Some(service) = self.services.get_mut(&number) else {
+            return;
         };
-        if begins {
-            if starts.len() >= MAX_ACTIVATIONS {
-                self.forget_oldest(service);
+        let (last, begins) = match service.last() {
+            None => (0, true),
+            Some((last, state)) => {
+                let begins = match (&environment.invocation_id, state.invocation_id()) {
+                    (Some(this), Some(open)) => this != open,
+                    _ => match state {
+                        State::Open(start) => start.is_over(),
+                        State::Final(_) => true,
+                    },
+                };
+                (last, begins)
             }
-            let starts = &mut self.services[service].activations;
-            starts.push(Start {
-                collected: Collected::new(environment.invocation_id.clone()),
-                stage: None,
-                alive: BTreeSet::new(),
-                main_exited_well: None,
-            });
+        };
+        let start = if begins {
+            service.begin(Start::new(environment.invocation_id.clone()))
+        } else {
+            last
+        };
+        let Some(begun) = service.open_mut(start) else {
+            // What comes after the end of a start that is final.
+            self.processes.set_place(id, Place::Outside);
+            return;
+        };
+        if begun.invocation_id.is_none() {
+            begun.invocation_id.clone_from(&environment.invocation_id);
         }
-        let index = self.services[service].activations.len() - 1;
-        let start = &mut self.services[service].activations[index];
-        if start.collected.invocation_id.is_none() {
-            start.collected.invocation_id.clone_from(&environment.invocation_id);
+        let is_vacant = begun.mains.is_empty() || begun.main_exited_well.is_some();
+        if is_vacant && !environment.control {
+            begun.set_main(since, known);
+        } else {
+            begun.add_control(known);
         }
-        let vacant = start.collected.mains.is_empty() || start.main_exited_well.is_some();
-        let controls = &mut start.collected.controls;
-        if vacant && !environment.control {
-            // What was before it, such as ExecStartPre=, was not the main process.
-            controls.extend(start.collected.mains.iter().map(|(_, id)| *id));
-            start.collected.mains = vec![(since, id)];
-            start.main_exited_well = None;
-        } else if controls.len() < MAX_CONTROLS {
-            controls.push(id);
-        }
-        self.sit(id, service, index);
+        self.put(setup, id, number, start);
     }
 
     /// Since when the facts of a waiting process count: its whole life.
     fn waiting_since(&self, id: ProcessId) -> u64 {
-        match self.processes.get(id).map(|process| &process.place) {
-            Some(Place::Waiting(_, facts)) => facts.first().map_or(0, |(at, _)| *at),
-            _ => 0,
-        }
-    }
-
-    fn forget_oldest(&mut self, service: usize) {
-        let oldest = self.services[service].activations.remove(0);
-        self.taken -= oldest.collected.count();
-        self.forgotten += 1;
-        for process in self.processes.iter_mut() {
-            match &mut process.place {
-                Place::In(of, 0) if *of == service => process.place = Place::Outside,
-                Place::In(of, start) if *of == service => *start -= 1,
-                _ => {}
-            }
-        }
+        let first = self.processes.get(id).and_then(|process| process.waiting.first());
+        first.map_or(0, |(at, _)| *at)
     }
 
     /// Of the processes found running that nobody in the service started, the oldest is
@@ -89,31 +78,35 @@ impl Attribution {
     pub(super) fn prefer_older(
         &mut self,
         id: ProcessId,
-        service: usize,
-        start: usize,
+        service: u64,
+        start: u64,
         environment: &Environment,
     ) {
-        let collected = &mut self.services[service].activations[start].collected;
-        if !environment.control
-            && collected.joined_at.is_some()
-            && let [(_, main)] = collected.mains.as_mut_slice()
-            && id.start_ticks < main.start_ticks
+        let known = self.known(id);
+        if let Some(start) = self.start_mut(service, start)
+            && !environment.control
+            && start.joined_at.is_some()
+            && let [(_, main)] = start.mains.as_mut_slice()
+            && id.start_ticks < main.id.start_ticks
         {
-            *main = id;
+            *main = known;
         }
     }
 
-    /// `MAINPID=`: the process with this id in the sender's own namespace, or in ours. And
-    /// `NOTIFYACCESS=`: who may speak from now on.
-    pub(super) fn hand_over(
+    /// Does what a message asks for: `MAINPID=`, the process with this id in the sender's own
+    /// namespace, or in ours, and `NOTIFYACCESS=`, who may speak from now on.
+    pub(super) fn obey(
         &mut self,
         setup: &Setup,
-        service: usize,
-        start: usize,
+        service: u64,
+        start: u64,
         at: u64,
         datagram: &Datagram,
     ) {
-        let sockets = self.services[service].sockets.iter().map(String::as_str);
+        let Some(of) = self.services.get(&service) else {
+            return;
+        };
+        let sockets = of.sockets.iter().map(String::as_str);
         if !notify::is_notify_socket(&datagram.destination, sockets) {
             return;
         }
@@ -124,81 +117,76 @@ impl Attribution {
         if pid.is_none() && access.is_none() {
             return;
         }
-        let facts = self.services[service].known.facts.as_ref().or(setup.facts.as_ref()).cloned();
-        let begun = &mut self.services[service].activations[start];
-        let claimed = admission::claimed(datagram);
-        let (accepted, _) =
-            admission::judge(&begun.collected, facts.as_ref(), at, datagram, claimed, &message);
-        if accepted == Some(false) {
-            return;
-        }
-        let changes = &mut begun.collected.access;
-        if let Some(access) = access.filter(|_| changes.len() < MAX_HAND_OVERS) {
-            changes.push((at, access.to_owned()));
-        }
-        let Some(pid) = pid else {
+        let facts = of.known.facts.as_ref().or(setup.facts.as_ref());
+        let Some(begun) = of.open(start) else {
             return;
         };
-        let begun = &self.services[service].activations[start];
+        let claim = Claim::new(at, datagram, &message);
+        if begun.admission(facts, &claim).accepted == Some(false) {
+            return;
+        }
+        let successor = pid.and_then(|pid| self.named(begun, datagram, pid));
+        let successor = successor
+            .filter(|successor| begun.main() != Some(*successor))
+            .map(|successor| self.known(successor));
+        let Some(begun) = self.start_mut(service, start) else {
+            return;
+        };
+        if let Some(access) = access {
+            begun.change_access(at, access);
+        }
+        if let Some(successor) = successor {
+            // The message itself is judged by who was the main process before it.
+            begun.hand_over(at.saturating_add(1), successor);
+        }
+    }
+
+    /// The process of a start that a message names by its pid.
+    fn named(&self, start: &Start, datagram: &Datagram, pid: u32) -> Option<ProcessId> {
         let sender = &datagram.sender;
-        let by_ours = begun.alive.iter().find(|id| id.pid == pid);
+        let by_ours = start.alive.iter().find(|id| id.pid == pid);
         // One that has another id in ours is in another namespace.
         let is_own = |id: &&ProcessId| {
             id.pid != pid && self.processes.get(**id).is_some_and(|process| process.ns_pid == pid)
         };
-        let by_own = begun.alive.iter().find(is_own);
+        let by_own = start.alive.iter().find(is_own);
         let in_ours = sender.ns_pid == sender.id.pid;
-        let heir = if in_ours { by_ours.or(by_own) } else { by_own.or(by_ours) }.copied();
-        if let Some(heir) = heir.filter(|heir| begun.collected.main() != Some(*heir)) {
-            // The message itself is judged by who was the main process before it.
-            self.crown(service, start, at.saturating_add(1), heir);
-        }
-    }
-
-    /// Makes a process the main one from `at` on.
-    pub(super) fn crown(&mut self, service: usize, start: usize, at: u64, heir: ProcessId) {
-        let begun = &mut self.services[service].activations[start];
-        let mains = &mut begun.collected.mains;
-        if mains.len() >= MAX_HAND_OVERS {
-            mains.pop();
-        }
-        // systemd may tell of it under the time of an older state.
-        let since = mains.last().map_or(at, |(since, _)| at.max(*since));
-        mains.push((since, heir));
-        begun.main_exited_well = None;
+        if in_ours { by_ours.or(by_own) } else { by_own.or(by_ours) }.copied()
     }
 
     /// A process of a start ended. If it was the main one, and well, and of a unit, what
     /// it left running is the service: it put itself into the background.
-    pub(super) fn ended(
-        &mut self,
-        id: ProcessId,
-        service: usize,
-        start: usize,
-        at: u64,
-        well: bool,
-    ) {
+    pub(super) fn ended(&mut self, id: ProcessId, service: u64, start: u64, at: u64, well: bool) {
         let is_tree = self.is_tree(service);
-        let begun = &mut self.services[service].activations[start];
+        let Some(begun) = self.start_mut(service, start) else {
+            return;
+        };
         begun.alive.remove(&id);
-        if begun.collected.main() != Some(id) {
+        if begun.main() != Some(id) {
             return;
         }
         begun.main_exited_well = Some(well);
         if !well || is_tree {
             return;
         }
-        let orphan = |heir: &&ProcessId| {
+        let orphan = |successor: &&ProcessId| {
             self.processes
-                .get(**heir)
+                .get(**successor)
                 .and_then(|process| process.parent)
                 .is_some_and(|parent| parent == id || !self.processes.is_alive(parent))
         };
-        let begun = &self.services[service].activations[start];
-        let heir =
-            begun.alive.iter().filter(orphan).min_by_key(|heir| (heir.start_ticks, heir.pid));
-        if let Some(heir) = heir.copied() {
-            self.crown(service, start, at, heir);
+        let Some(begun) = self.services.get(&service).and_then(|service| service.open(start))
+        else {
+            return;
+        };
+        let successor = begun
+            .alive
+            .iter()
+            .filter(orphan)
+            .min_by_key(|successor| (successor.start_ticks, successor.pid));
+        let successor = successor.map(|successor| self.known(*successor));
+        if let (Some(successor), Some(begun)) = (successor, self.start_mut(service, start)) {
+            begun.hand_over(at, successor);
         }
     }
 }

@@ -84,7 +84,7 @@ fn a_blocked_signal_kills_once_it_is_unblocked() {
         .mask(70, 10, false)
         .deliver(70, 10, DispositionKind::Default, false)
         .killed(71, 10, Signal::HUP);
-    assert_eq!(fates(&story), [(Fate::Killed, Some(ns(61)))]);
+    assert_eq!(fates(&story), [(Fate::Killed, Some(ns(60)))]);
     assert_eq!(story.told().signals()[0].disposition, DispositionKind::Blocked);
 }
 

@@ -8,7 +8,7 @@ use tracer_common::signal::SignalSet;
 use super::story::{BEGIN, DEMO, MS, Story, jvms, serving};
 use crate::{
     model::{
-        document::{Activation, Service},
+        document::{Activation, Service, Severity},
         event::{Consumer, DispositionKind},
         signal::Signal,
     },
@@ -38,6 +38,7 @@ fn state() -> impl Strategy<Value = State> {
         caught: SignalSet(caught),
         blocked: SignalSet(blocked),
         pending: SignalSet(pending),
+        ..State::default()
     })
 }
 
@@ -216,6 +217,7 @@ fn build(setup: &Setup, observations: impl IntoIterator<Item = Observation>) -> 
         builder.observe(observation);
     }
     let _ = builder.progress();
+    builder.end();
     builder.services(BEGIN + 1_000 * MS)
 }
 
@@ -260,20 +262,23 @@ proptest! {
 }
 
 #[test]
-fn a_start_keeps_so_many_facts_and_the_reload_and_the_exit_still() {
+fn a_start_keeps_what_decides_and_counts_what_it_leaves_out() {
     let mut story = Story::command().fork(0, 1, 10).exec(1, 10, "/bin/demo");
     for _ in 0..21_000 {
         story = story.handler(2, 10);
     }
     let told = story.hup(3, 10, 10).exit(4, 10, 0).told();
-    assert!(told.events.len() < 20_100, "{}", told.events.len());
-    assert_eq!(told.omitted, 1_002);
+    assert!(told.events.len() < 2_000, "{}", told.events.len());
+    // A fork, an exec, the handlers, a signal, an exit.
+    assert_eq!(told.events.len() as u64 + told.omitted, 21_004);
+    assert_eq!(told.left_out.iter().map(|group| group.count).sum::<u64>(), told.omitted);
     assert_eq!(told.signals().len(), 1);
-    assert!(told.milestones.exit_ns.is_some());
+    assert!(told.milestones.handler_ns.is_some() && told.milestones.exit_ns.is_some());
+    assert_eq!(told.unfollowed, 0);
 }
 
 #[test]
-fn a_service_that_restarts_for_ever_keeps_its_last_starts() {
+fn a_service_that_restarts_for_ever_keeps_its_last_starts_and_those_with_alerts() {
     let mut story = Story::unit();
     for restart in 0..250 {
         let pid = 100 + restart;
@@ -283,12 +288,21 @@ fn a_service_that_restarts_for_ever_keeps_its_last_starts() {
     let mut builder = Builder::new(story.setup());
     for observation in &story.observations {
         builder.observe(observation.clone());
+        builder.advance(observation.at);
+        builder.judge_final(|service| {
+            let first = service.activations[0].invocation_id.as_deref() == Some("0");
+            first.then_some(Severity::Error)
+        });
     }
-    builder.advance(BEGIN + 10_000 * MS);
+    builder.end();
     let services = builder.services(BEGIN + 10_000 * MS);
     assert_eq!(services[0].activations.len(), 200);
-    assert_eq!(services[0].activations[199].invocation_id.as_deref(), Some("249"));
-    assert_eq!(builder.progress().lost, 50);
+    assert_eq!(services[0].starts_left_out, 50);
+    let ids = services[0].activations.iter().filter_map(|start| start.invocation_id.as_deref());
+    let ids: Vec<&str> = ids.collect();
+    assert_eq!((ids[0], ids[1], ids[199]), ("0", "51", "249"));
+    assert_eq!(builder.progress().lost, 0);
+    assert_eq!(builder.progress().activations, 250);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
         Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
         State, TICK_NS, Task,
     },
-    timeline::{Anchor, Builder, Scope, Selector, Setup},
+    timeline::{Anchor, Builder, Counting, Scope, Selector, Setup},
 };
 
 /// ns in a ms.
@@ -385,6 +385,7 @@ impl Story {
             reload_signal: Signal::HUP,
             units_choose: true,
             fresh: false,
+            counting: Counting::All,
             recorded: self.recorded,
             shown: Signal::HUP.set(),
             facts: self.facts.clone(),
@@ -398,6 +399,7 @@ impl Story {
         for observation in &self.observations {
             builder.observe(observation.clone());
         }
+        builder.end();
         Told { services: builder.services(BEGIN + self.end * MS) }
     }
 }

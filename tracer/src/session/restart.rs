@@ -4,31 +4,34 @@
 use std::{collections::HashMap, future::pending};
 
 use anyhow::{Context as _, Result};
-use nix::{
-    sys::signal::{Signal as NixSignal, kill},
-    unistd::Pid,
-};
-use sigready::{
+use nix::{errno::Errno, libc};
+use tokio::task::JoinHandle;
+
+use super::Observer;
+use crate::{
     host::{cgroups::Hierarchies, procfs},
-    model::signal::Signal,
+    model::{signal::Signal, text::Outside},
     observation::ProcessId,
     systemd::{
-        bus::{Bus, UNIT, object},
+        bus::{Bus, Jobs, UNIT, object},
         manager::Manager,
         properties::{can_reload, unmet_conditions},
+        thread,
     },
     timeline::{FreshMain, scope::Named},
 };
-use tokio::task::JoinHandle;
 
-use super::wanted::Wanted;
-use crate::{
-    cli::{Reload, Trace},
-    commands::{capture::Capture, fault::Fault, talk::Talk},
-};
+/// How a unit is reloaded while it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// `systemctl reload`, once the restart is done in systemd's eyes.
+    Systemd,
+    /// The reload signal to the main process, once it is there.
+    Kill,
+}
 
 /// What is to be done.
-pub struct Errand {
+pub struct Restart {
     manager: Manager,
     /// To be restarted.
     units: Vec<String>,
@@ -38,41 +41,26 @@ pub struct Errand {
     running: Option<JoinHandle<Result<()>>>,
 }
 
-impl Errand {
-    /// Checks what was asked for.
-    pub fn asked(options: &Trace, named: Option<&Manager>, wanted: &Wanted) -> Result<Self, Fault> {
-        let units = match wanted.exact() {
-            _ if !options.restart => &[],
-            Some(units) => units,
-            None => {
-                return Err(Fault::usage(
-                    "--restart needs the names of units: what a glob, --all, --pid or --cgroup \
-                     take in is not restarted",
-                ));
-            }
-        };
-        Ok(Self {
-            manager: named.cloned().unwrap_or_else(Manager::host),
-            units: units.to_vec(),
-            reload: options.reload_during_start,
-            unsent: Vec::new(),
-            running: None,
-        })
+impl Restart {
+    /// Of these units, by this manager; of none, nothing is done.
+    #[must_use]
+    pub fn new(manager: Manager, units: Vec<String>, reload: Option<Reload>) -> Self {
+        Self { manager, units, reload, unsent: Vec::new(), running: None }
     }
 
     /// Says what will be done, and sets out to do it.
-    pub fn begin(&mut self, talk: &Talk) {
+    pub fn begin(&mut self, observer: &dyn Observer) -> Result<()> {
         if self.units.is_empty() {
-            return;
+            return Ok(());
         }
         let names = self.units.join(", ");
         match self.reload {
-            None => talk.note(format_args!("asking systemd to restart {names}")),
-            Some(Reload::Systemd) => talk.note(format_args!(
+            None => observer.note(&format_args!("asking systemd to restart {names}")),
+            Some(Reload::Systemd) => observer.note(&format_args!(
                 "asking systemd to restart {names}, and to reload as soon as that is done"
             )),
             Some(Reload::Kill) => {
-                talk.note(format_args!(
+                observer.note(&format_args!(
                     "asking systemd to restart {names}; each new main process will be sent its \
                      reload signal at once"
                 ));
@@ -81,10 +69,12 @@ impl Errand {
         }
         let by_systemd = self.reload == Some(Reload::Systemd);
         let work = work(self.manager.clone(), self.units.clone(), by_systemd);
-        self.running = Some(tokio::spawn(work));
+        self.running = Some(thread::spawn(work).context("cannot speak to systemd")?);
+        Ok(())
     }
 
     /// Whether a main process is waited for.
+    #[must_use]
     pub fn waits(&self) -> bool {
         !self.unsent.is_empty()
     }
@@ -106,34 +96,43 @@ impl Errand {
         }
     }
 
-    /// Sends what is due.
-    pub fn act(&mut self, capture: &Capture, hierarchies: &Hierarchies, talk: &Talk) {
-        if self.unsent.is_empty() {
-            return;
+    /// Sends what is due, now that there are these main processes.
+    pub fn act(
+        &mut self,
+        mains: Vec<FreshMain>,
+        hierarchies: &Hierarchies,
+        observer: &dyn Observer,
+    ) {
+        for (name, process, signal) in self.due(mains, |path| Manager::of(path, hierarchies)) {
+            match send(process, signal) {
+                Ok(()) => observer
+                    .note(&format_args!("sent {signal} to process {} of {name}", process.pid)),
+                Err(error) => log::warn!("{error:#}"),
+            }
         }
+    }
+
+    /// Takes what is to be sent to these main processes. `manager_of` tells whose a cgroup is.
+    pub fn due(
+        &mut self,
+        mains: Vec<FreshMain>,
+        manager_of: impl Fn(&str) -> Option<Manager>,
+    ) -> Vec<(String, ProcessId, Signal)> {
         let host = Manager::host();
-        for FreshMain { unit: Named { name, path, .. }, process, reload_signal } in
-            capture.fresh_mains()
-        {
+        let mut due = Vec::new();
+        for FreshMain { unit: Named { name, path, .. }, process, reload_signal } in mains {
             if !self.unsent.contains(&name) {
                 continue;
             }
             // A container or a user may have one of that name, which was not restarted. Where
             // theirs is meant, no other is traced.
-            if self.manager == host && Manager::of(&path, hierarchies).as_ref() != Some(&host) {
+            if self.manager == host && manager_of(&path).as_ref() != Some(&host) {
                 continue;
             }
             self.unsent.retain(|unit| *unit != name);
-            match send(process, reload_signal) {
-                Ok(()) => {
-                    talk.note(format_args!(
-                        "sent {reload_signal} to process {} of {name}",
-                        process.pid
-                    ));
-                }
-                Err(error) => log::warn!("{error:#}"),
-            }
+            due.push((name, process, reload_signal));
         }
+        due
     }
 }
 
@@ -143,8 +142,10 @@ fn send(id: ProcessId, signal: Signal) -> Result<()> {
     if !procfs::is_there(id) {
         return Err(anyhow::anyhow!("it has ended already")).with_context(context);
     }
-    let signal = NixSignal::try_from(signal.number().cast_signed()).with_context(context)?;
-    kill(Pid::from_raw(id.pid.cast_signed()), signal).with_context(context)
+    // nix's kill(2) knows no real-time signals.
+    // SAFETY: a system call on plain numbers.
+    let sent = unsafe { libc::kill(id.pid.cast_signed(), signal.number().cast_signed()) };
+    Errno::result(sent).map(drop).with_context(context)
 }
 
 /// Restarts all units at once, and reloads each when its restart is done.
@@ -152,7 +153,7 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
     let bus = Bus::connect(&manager).await.context(
         "systemd can't be asked for a restart (units of a container need --root, a user's --user)",
     )?;
-    let mut ends = bus.jobs().await?;
+    let mut ends = Jobs::of(&bus).await?;
     let mut restarts = HashMap::new();
     for unit in units {
         if let Err(error) = bus.keep(&unit).await {
@@ -173,13 +174,12 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
         if reloads && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
             log::warn!("systemd would not reload {unit}: {error:#}");
         }
-        if result != "done" {
+        if result != Outside::new("done") {
             log::warn!("systemd's restart of {unit} ended with '{result}'");
         }
         let properties = bus.properties(&object(&unit), UNIT).await.unwrap_or_default();
-        let unmet = unmet_conditions(&properties);
-        if !unmet.is_empty() {
-            log::warn!("systemd did not start {unit}: not met is {}", unmet.join(", "));
+        if let Some(unmet) = unmet_conditions(&properties) {
+            log::warn!("systemd did not start {unit}: not met is {unmet}");
         }
     }
     Ok(())
@@ -198,4 +198,45 @@ async fn can_be_reloaded(bus: &Bus, unit: &str) -> bool {
         );
     }
     can != Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::document::ServiceKind;
+
+    fn main_of(name: &str, path: &str, pid: u32) -> FreshMain {
+        FreshMain {
+            unit: Named { name: name.to_owned(), path: path.to_owned(), kind: ServiceKind::Unit },
+            process: ProcessId { pid, start_ticks: 1 },
+            reload_signal: Signal::HUP,
+        }
+    }
+
+    fn waiting() -> Restart {
+        let units = vec!["a.service".to_owned(), "b.service".to_owned()];
+        let mut restart = Restart::new(Manager::host(), units.clone(), Some(Reload::Kill));
+        restart.unsent = units;
+        restart
+    }
+
+    #[test]
+    fn each_unit_gets_its_signal_once() {
+        let mut restart = waiting();
+        let host = |_: &str| Some(Manager::host());
+        let due = restart.due(vec![main_of("a.service", "/a", 1)], host);
+        assert_eq!(due.len(), 1);
+        assert!(restart.waits(), "b.service");
+        let due = restart.due(vec![main_of("a.service", "/a", 2)], host);
+        assert!(due.is_empty(), "a second start is not meant");
+    }
+
+    #[test]
+    fn a_unit_of_that_name_in_a_container_is_left_alone() {
+        let mut restart = waiting();
+        let box_of = |_: &str| Some(Manager::below("/var/lib/machines/box".into()));
+        assert!(restart.due(vec![main_of("a.service", "/box/a", 1)], box_of).is_empty());
+        assert!(restart.due(vec![main_of("c.service", "/c", 1)], |_| None).is_empty());
+        assert!(restart.waits());
+    }
 }

@@ -1,0 +1,132 @@
+//! What is said on stderr besides the report.
+
+use std::{
+    env,
+    fmt::Display,
+    io::{IsTerminal, Write as _, stderr},
+};
+
+use log::{Level, LevelFilter};
+use nix::sys::resource::{Resource, getrlimit};
+use sigready::report::{Style, escape};
+
+use super::fault::Fault;
+use crate::cli::{self, Color};
+
+/// Narrowest width a report is laid out for.
+const MIN_WIDTH: u16 = 60;
+/// Width where there is no terminal to ask.
+const DEFAULT_WIDTH: u16 = 80;
+
+/// The user's wishes for stderr and colours.
+pub struct Messages {
+    quiet: bool,
+    color: Color,
+}
+
+impl Messages {
+    /// Takes the options and sets up logging by them.
+    pub fn new(options: &cli::Verbosity) -> Self {
+        let level = match options.verbose {
+            0 => LevelFilter::Warn,
+            1 => LevelFilter::Info,
+            _ => LevelFilter::Debug,
+        };
+        let level = if options.quiet { LevelFilter::Error } else { level };
+        env_logger::Builder::new()
+            .filter_module("sigready", level)
+            .format(|out, record| {
+                let text = record.args().to_string();
+                // The kernel verifier's log has lines.
+                let lines = if record.level() < Level::Debug {
+                    vec![&*text]
+                } else {
+                    text.lines().collect()
+                };
+                lines.into_iter().try_for_each(|line| writeln!(out, "{}", shown(line)))
+            })
+            .init();
+        Self { quiet: options.quiet, color: options.color }
+    }
+
+    /// Something to know that is not the report. Whoever is not there to read it
+    /// does not keep the work from being done.
+    pub fn note(&self, sentence: impl Display) {
+        if !self.quiet {
+            let _ = writeln!(stderr(), "{}", shown(&sentence.to_string()));
+        }
+    }
+
+    /// Says why there is no result.
+    pub fn fault(fault: &Fault) {
+        let sentence = match fault {
+            Fault::Failed(error) => format!("{error:#}{}", limit(error)),
+            Fault::Usage(sentence) => sentence.clone(),
+            Fault::Closed => return,
+        };
+        let _ = writeln!(stderr(), "{}", shown(&sentence));
+    }
+
+    /// Whether a progress line is welcome.
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && stderr().is_terminal()
+    }
+
+    /// How to lay out a report for this stream.
+    pub fn style(&self, stream: &impl IsTerminal) -> Style {
+        let terminal = stream.is_terminal();
+        let color = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => {
+                terminal
+                    && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        let width = if terminal { terminal_size::terminal_size() } else { None }
+            .map_or(DEFAULT_WIDTH, |(width, _)| width.0.max(MIN_WIDTH));
+        Style { color, width }
+    }
+}
+
+/// A line as it goes to stderr: every one of them goes through here. What came from outside is
+/// made harmless for a terminal.
+fn shown(text: &str) -> String {
+    format!("sigready: {}", escape(text))
+}
+
+/// The limit that an error comes from, if it is that of open files.
+fn limit(error: &anyhow::Error) -> String {
+    let is_limit = error.chain().any(|cause| {
+        let number = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let errno = cause.downcast_ref::<nix::errno::Errno>();
+        number == Some(nix::libc::EMFILE) || errno == Some(&nix::errno::Errno::EMFILE)
+    });
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((limit, _)) if is_limit => {
+            format!(" (the limit of open files is {limit}: raise it with 'ulimit -n')")
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_is_harmless_for_a_terminal() {
+        assert_eq!(shown("\x1b[2J\n"), "sigready: \\x1b[2J\\n");
+    }
+
+    #[test]
+    fn too_many_open_files_are_told_with_their_limit() {
+        use anyhow::Context as _;
+        let refused = || std::io::Error::from_raw_os_error(nix::libc::EMFILE);
+        let error = anyhow::Error::new(refused()).context("cannot open it");
+        assert!(limit(&error).contains("ulimit -n"), "{}", limit(&error));
+        let other = Err::<(), _>(std::io::Error::other("x")).context("cannot open it");
+        assert_eq!(limit(&other.unwrap_err()), "");
+    }
+}

@@ -1,0 +1,102 @@
+//! What a process does on a signal: the one table that everybody asks.
+
+use super::event::{Consumer, DispositionKind, Runtime};
+
+/// What a process does on a signal, from every point of view that matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disposition {
+    /// `SIG_IGN`
+    pub ignored: bool,
+    /// It has a handler.
+    pub caught: bool,
+    /// Every thread blocks it.
+    pub blocked: bool,
+    /// It is taken without a handler.
+    pub consumer: Option<Consumer>,
+    /// The language runtime that the handler is of, if it is not the program's own.
+    pub runtime: Option<Runtime>,
+}
+
+/// What comes of a signal whose default action is fatal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaction {
+    /// It ends the process.
+    Dies,
+    /// It is thrown away.
+    Loses,
+    /// It reaches the program's own code.
+    Takes,
+    /// It waits: every thread blocks it, and nobody takes it.
+    Waits,
+    /// That can't be told: a runtime may or may not pass it on.
+    Unknown,
+}
+
+impl Disposition {
+    /// What the kernel would do.
+    #[must_use]
+    pub fn kind(self) -> DispositionKind {
+        if self.blocked {
+            DispositionKind::Blocked
+        } else if self.ignored {
+            DispositionKind::Ignored
+        } else if self.caught {
+            DispositionKind::Handler
+        } else {
+            DispositionKind::Default
+        }
+    }
+
+    /// What comes of a signal whose default action is fatal.
+    #[must_use]
+    pub fn reaction(self) -> Reaction {
+        reaction(self.kind(), self.consumer.is_some(), self.runtime)
+    }
+
+    /// The same, disposition apart from the mask: what comes of one that is let through.
+    #[must_use]
+    pub fn unblocked(self) -> Self {
+        Self { blocked: false, ..self }
+    }
+}
+
+/// What comes of a signal whose default action is fatal, at a process that would do `kind`,
+/// where `consumed` says that a signalfd or a sigwait is there for blocked ones.
+#[must_use]
+pub fn reaction(kind: DispositionKind, consumed: bool, runtime: Option<Runtime>) -> Reaction {
+    match (kind, runtime) {
+        (DispositionKind::Blocked, _) if consumed => Reaction::Takes,
+        (DispositionKind::Blocked, _) => Reaction::Waits,
+        (DispositionKind::Ignored, _) => Reaction::Loses,
+        (DispositionKind::Default, _) => Reaction::Dies,
+        (DispositionKind::Handler, None) => Reaction::Takes,
+        (DispositionKind::Handler, Some(runtime)) if runtime.kills() => Reaction::Dies,
+        (DispositionKind::Handler, Some(_)) => Reaction::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_meet_a_signal_has_its_reaction() {
+        use DispositionKind::{Blocked, Default, Handler, Ignored};
+        for (kind, consumed, runtime, expected) in [
+            (Default, false, None, Reaction::Dies),
+            (Default, true, None, Reaction::Dies),
+            (Ignored, false, None, Reaction::Loses),
+            (Ignored, true, None, Reaction::Loses),
+            (Blocked, false, None, Reaction::Waits),
+            (Blocked, false, Some(Runtime::CatchAll), Reaction::Waits),
+            (Blocked, true, None, Reaction::Takes),
+            (Handler, false, None, Reaction::Takes),
+            (Handler, false, Some(Runtime::CatchAll), Reaction::Dies),
+            (Handler, false, Some(Runtime::Jvm), Reaction::Dies),
+            (Handler, false, Some(Runtime::Ruby), Reaction::Dies),
+            (Handler, false, Some(Runtime::Forwarding), Reaction::Unknown),
+        ] {
+            assert_eq!(reaction(kind, consumed, runtime), expected, "{kind:?} {runtime:?}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! A capture from its first observation to the document. Everything that a timeline's builder
+//! is asked for is asked for here.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use nix::unistd::gethostname;
+
+use super::Pace;
+use crate::{
+    host::{
+        bounded::{Bounded, Patience},
+        clock, procfs,
+    },
+    model::{
+        document::{
+            Activation, Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Service,
+            Severity, Tool, WallTime,
+        },
+        signal::Signal,
+    },
+    observation::Observation,
+    probe::{attach::Attached, backend::Backend, stream::Stream},
+    rules,
+    timeline::{Anchor, Builder, FreshMain, Progress, counted},
+};
+
+/// The most records that are taken from the ring at one go.
+const BATCH: usize = 4096;
+/// How long the ring may take to be emptied at the end. What is left then is counted.
+const LAST_RECORDS: Duration = Duration::from_millis(600);
+/// How long the processes that still run may take to be looked at, at the end.
+const LAST_LOOK: Patience =
+    Patience { each: Duration::from_millis(20), all: Duration::from_millis(300) };
+/// How often it is looked how far the capture has come.
+const PROGRESS: Duration = Duration::from_millis(100);
+/// How often alerts are looked for in what has changed.
+const ALERTS: Duration = Duration::from_millis(100);
+/// How often they are looked for in what has not.
+const ALERTS_OF_ALL: Duration = Duration::from_secs(1);
+/// Processes that are looked at in one go, for what became of signals that wait for them.
+const MAX_LOOKS: usize = 256;
+/// How long that may take.
+const LOOK: Patience = Patience { each: Duration::from_millis(20), all: Duration::from_millis(40) };
+
+/// What was asked for.
+pub struct Asked {
+    /// `run` or `trace`.
+    pub command: &'static str,
+    /// Its arguments, for the record.
+    pub arguments: Vec<String>,
+    /// The reload signal.
+    pub signal: Signal,
+}
+
+/// What was captured so far, and how.
+pub struct Record {
+    asked: Asked,
+    host: Host,
+    builder: Builder,
+    anchor: Anchor,
+    backend: Backend,
+    fallbacks: Vec<Fallback>,
+}
+
+/// A running capture.
+pub struct Capture {
+    record: Record,
+    stream: Stream,
+    /// Services whose units were given out.
+    services: usize,
+    /// Taken from the ring, and not by the builder yet.
+    taken: VecDeque<Observation>,
+    progress: Progress,
+    progress_pace: Pace,
+    alerts_pace: Pace,
+    all_pace: Pace,
+    /// Whether there is anything new since alerts were looked for.
+    has_news: bool,
+}
+
+impl Capture {
+    /// Begins with an attached kernel side.
+    pub fn begin(
+        asked: Asked,
+        builder: Builder,
+        attached: &mut Attached,
+        anchor: Anchor,
+        systemd_hierarchy: Option<u32>,
+    ) -> Result<Self> {
+        for missing in &attached.missing {
+            log::warn!("this kernel has no {missing}: {} can't be seen", missing.cost());
+        }
+        Ok(Self {
+            stream: Stream::open(attached, systemd_hierarchy)?,
+            record: Record {
+                asked,
+                host: host(),
+                builder,
+                anchor,
+                backend: attached.backend,
+                fallbacks: attached.fallbacks.clone(),
+            },
+            services: 0,
+            taken: VecDeque::new(),
+            progress: Progress::default(),
+            progress_pace: Pace::new(PROGRESS),
+            alerts_pace: Pace::new(ALERTS),
+            all_pace: Pace::new(ALERTS_OF_ALL),
+            has_news: false,
+        })
+    }
+
+    /// Adds what was found outside of the kernel's stream.
+    pub fn observe(&mut self, observations: impl IntoIterator<Item = Observation>) {
+        for observation in observations {
+            self.has_news = true;
+            self.record.builder.observe(observation);
+        }
+    }
+
+    /// Waits for records, `patience` at most. Can be dropped and called again.
+    pub async fn wait(&mut self, patience: Duration) -> Result<()> {
+        self.stream.wait(patience).await
+    }
+
+    /// Takes in what has come, until `limit` at most; `learn` is shown each first. Tells
+    /// whether there is more.
+    pub fn take(&mut self, limit: Instant, mut learn: impl FnMut(&Observation)) -> Result<bool> {
+        if self.taken.is_empty() {
+            let now = clock::boot_ns();
+            let batch = self.stream.take(BATCH)?;
+            let is_all = batch.len() < BATCH;
+            for observation in &batch {
+                learn(observation);
+            }
+            self.taken.extend(batch);
+            self.take_up(limit);
+            self.record.judge_final();
+            if is_all && self.taken.is_empty() {
+                self.record.builder.advance(now);
+                return Ok(false);
+            }
+            return Ok(true);
+        }
+        self.take_up(limit);
+        Ok(true)
+    }
+
+    /// Has the builder take what waits for it, until `limit`; one at least.
+    fn take_up(&mut self, limit: Instant) {
+        while let Some(observation) = self.taken.pop_front() {
+            self.has_news = true;
+            self.record.builder.observe(observation);
+            if Instant::now() >= limit {
+                return;
+            }
+        }
+    }
+
+    /// How far it has come, as of a moment ago.
+    pub fn progress(&mut self) -> Progress {
+        let began = Instant::now();
+        if self.progress_pace.is_due(began) {
+            self.progress = self.record.builder.progress();
+            self.progress_pace.done(began, Instant::now());
+        }
+        self.progress
+    }
+
+    /// The main processes of units whose starts began during the capture, with the signal
+    /// that a reload sends each.
+    #[must_use]
+    pub fn fresh_mains(&self) -> Vec<FreshMain> {
+        self.record.builder.fresh_mains()
+    }
+
+    /// The units seen since the last call: name and cgroup of each.
+    pub fn new_units(&mut self) -> Vec<(String, String)> {
+        let (units, services) = self.record.builder.units_after(self.services);
+        self.services = services;
+        units
+    }
+
+    /// Whether an alert of this severity or a worse one is there already, as far as was looked.
+    pub fn has_alert(&mut self, least: Severity) -> bool {
+        let began = Instant::now();
+        if !self.alerts_pace.is_due(began) {
+            return false;
+        }
+        // Time alone makes an alert of some things; but not so often.
+        let all = self.all_pace.is_due(began);
+        if !all && !mem::take(&mut self.has_news) {
+            return false;
+        }
+        // What became of signals that wait shows in /proc.
+        let mut awaited = self.record.builder.awaited();
+        awaited.truncate(MAX_LOOKS);
+        let looked = Bounded::new("sigready-proc", procfs::left).ask(&awaited, LOOK);
+        for observation in looked.into_iter().flatten().flatten() {
+            self.record.builder.observe(observation);
+        }
+        let found = self.record.worst_news(all).is_some_and(|worst| worst >= least);
+        let now = Instant::now();
+        self.alerts_pace.done(began, now);
+        if all {
+            self.all_pace.done(began, now);
+        }
+        found
+    }
+
+    /// Takes in what happened until now, looks at the processes that still run, and lets go of
+    /// the ring. The time that takes is bounded. Gives what was captured and when that was.
+    pub fn end(mut self) -> Result<(Record, u64)> {
+        self.rest()?;
+        self.record.builder.end();
+        let live = self.record.builder.live();
+        let left = Bounded::new("sigready-proc", procfs::left).ask(&live, LAST_LOOK);
+        self.observe(left.into_iter().flatten().flatten());
+        // What happened until /proc was read.
+        self.rest()?;
+        self.observe(self.stream.skipped());
+        self.record.builder.end();
+        Ok((self.record, clock::boot_ns()))
+    }
+
+    /// What was in the ring when this was called.
+    fn rest(&mut self) -> Result<()> {
+        let end = clock::boot_ns();
+        let limit = Instant::now() + LAST_RECORDS;
+        loop {
+            let batch = self.stream.take_until(BATCH, end)?;
+            let is_all = batch.len() < BATCH;
+            self.taken.extend(batch);
+            self.take_up(limit);
+            if Instant::now() >= limit || (is_all && self.taken.is_empty()) {
+                break;
+            }
+        }
+        let taken = mem::take(&mut self.taken);
+        self.observe(taken);
+        let losses = self.stream.rest(end)?;
+        self.observe(losses);
+        Ok(())
+    }
+}
+
+impl Record {
+    /// The document as of `now` (`CLOCK_BOOTTIME` ns), judged.
+    #[must_use]
+    pub fn document(&self, ended_by: EndedBy, now: u64) -> Document {
+        let mut document = self.frame(ended_by, now);
+        document.services = self.builder.services(now);
+        let services = || document.services.iter();
+        let is_whole = |start: &Activation| {
+            start.joined_ns.is_none() && start.omitted == 0 && start.unfollowed == 0
+        };
+        document.capture.complete = document.capture.lost == 0
+            && document.capture.services_left_out == 0
+            && services().all(|service| service.starts_left_out == 0)
+            && services().flat_map(|service| &service.activations).all(is_whole);
+        rules::judge(&mut document);
+        document
+    }
+
+    /// The worst alert of the starts that have changed since the last call, or of `all`.
+    fn worst_news(&mut self, all: bool) -> Option<Severity> {
+        let now = clock::boot_ns();
+        let mut document = self.frame(EndedBy::Until, now);
+        document.services = self.builder.news(now, all);
+        rules::judge(&mut document);
+        worst(counted(self.builder.counting(), &document.services))
+    }
+
+    /// Judges the starts that nothing will become of any more.
+    fn judge_final(&mut self) {
+        if self.builder.has_unjudged() {
+            let mut document = self.frame(EndedBy::Until, clock::boot_ns());
+            self.builder.judge_final(|service| {
+                document.services = vec![service];
+                rules::judge(&mut document);
+                worst(document.services.iter())
+            });
+        }
+    }
+
+    /// The document without its services.
+    fn frame(&self, ended_by: EndedBy, now: u64) -> Document {
+        let losses = self.builder.losses();
+        Document {
+            schema: SCHEMA.to_owned(),
+            tool: Tool {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            host: self.host.clone(),
+            capture: Facts {
+                command: self.asked.command.to_owned(),
+                arguments: self.asked.arguments.clone(),
+                backend: self.backend.name().to_owned(),
+                fallbacks: self.fallbacks.clone(),
+                signal: self.asked.signal,
+                started_at: WallTime(self.anchor.wall),
+                duration_ns: now.saturating_sub(self.anchor.boot_ns),
+                ended_by,
+                events: self.builder.events(),
+                lost: losses.values().sum(),
+                losses,
+                services_left_out: self.builder.services_left_out(),
+                complete: true,
+            },
+            services: Vec::new(),
+        }
+    }
+}
+
+/// The worst alert of these services.
+fn worst<'a>(services: impl Iterator<Item = &'a Service>) -> Option<Severity> {
+    let starts = services.flat_map(|service| &service.activations);
+    starts.flat_map(|start| &start.alerts).map(|alert| alert.severity).max()
+}
+
+fn host() -> Host {
+    let name = gethostname().map(|name| name.to_string_lossy().into_owned());
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    Host {
+        hostname: name.unwrap_or_default(),
+        kernel: nix::sys::utsname::uname()
+            .map(|uname| uname.release().to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        boot_id: boot_id.map(|id| id.trim().to_owned()),
+    }
+}

@@ -1,0 +1,192 @@
+//! Signals that end a session: taken by a thread of their own, so that no load keeps them
+//! waiting.
+
+use std::{
+    collections::VecDeque,
+    mem::MaybeUninit,
+    ptr,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use nix::libc;
+use tokio::sync::Notify;
+use tracer_common::signal::MAX_SIGNAL;
+
+use crate::{model::signal::Signal, temporary};
+
+/// What ends a session with its report. A hang-up is the end of the terminal.
+const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+/// What ends the process at once by its default action, and is sent by others: nothing of the
+/// kind may leave files behind. Real-time signals are of the same kind.
+const FATAL: [i32; 9] = [
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+];
+/// How long a signal may wait for the session to take it. If another comes after that, the
+/// session is stuck, and the process ends.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// The signals, blocked in this thread and in those that it starts from now on.
+#[derive(Clone, Copy)]
+pub struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    /// Blocks them. What was ignored when this process was started (nohup(1)) stays so, except
+    /// for what a user ends a trace with.
+    pub fn now() -> Result<Self> {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: it makes an empty set of the memory.
+        let mut set = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            set.assume_init()
+        };
+        let real_time = libc::SIGRTMIN()..=MAX_SIGNAL.cast_signed();
+        for signal in ENDING.into_iter().chain(FATAL).chain(real_time) {
+            if matches!(signal, libc::SIGINT | libc::SIGTERM) || has_default(signal) {
+                // SAFETY: the set was made above, and every number is a signal's.
+                unsafe { libc::sigaddset(&raw mut set, signal) };
+            }
+        }
+        // SAFETY: the set is valid, and the old one is not asked for.
+        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) } {
+            0 => Ok(Self(set)),
+            error => Err(std::io::Error::from_raw_os_error(error)).context("cannot block signals"),
+        }
+    }
+}
+
+/// Whether a signal's default action would be taken.
+fn has_default(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: the action is only read, into memory of its size.
+    let read = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: it was written where the call succeeded.
+    read == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_DFL
+}
+
+/// The signals that came and were not taken.
+#[derive(Default)]
+struct Waiting {
+    signals: VecDeque<(Instant, Signal)>,
+    /// Nobody takes them any more: the next one ends the process.
+    is_over: bool,
+}
+
+impl Waiting {
+    /// Takes a signal in. Whether it is to end the process at once.
+    fn add(&mut self, signal: Signal, now: Instant) -> bool {
+        let stuck = self.signals.front().is_some_and(|(came, _)| *came + STUCK <= now);
+        self.signals.push_back((now, signal));
+        self.is_over || stuck
+    }
+}
+
+/// What the thread and the session share.
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    woken: Notify,
+}
+
+/// The signals, as they come.
+pub struct Interrupts(Arc<Shared>);
+
+impl Interrupts {
+    /// Starts to take the signals that are blocked.
+    pub fn start(blocked: Blocked) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("sigready-signal".to_owned())
+            .spawn(move || take(&blocked, &theirs))
+            .context("cannot start a thread that takes signals")?;
+        Ok(Self(shared))
+    }
+
+    /// The next one. Can be dropped and called again.
+    pub async fn next(&self) -> Signal {
+        loop {
+            if let Some(signal) = self.taken() {
+                return signal;
+            }
+            self.0.woken.notified().await;
+        }
+    }
+
+    fn taken(&self) -> Option<Signal> {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.signals.pop_front().map(|(_, signal)| signal)
+    }
+
+    /// From now on the next one ends the process: the session is over, and its report may be
+    /// written to something that nobody reads.
+    pub fn session_is_over(&self) {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+    }
+}
+
+fn take(blocked: &Blocked, shared: &Shared) {
+    loop {
+        let mut number = 0;
+        // SAFETY: a valid set, and room for a number.
+        if unsafe { libc::sigwait(&raw const blocked.0, &raw mut number) } != 0 {
+            continue;
+        }
+        if !ENDING.contains(&number) {
+            end_by(number);
+        }
+        let Some(signal) = Signal::from_number(number.unsigned_abs()) else { continue };
+        let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = waiting.add(signal, Instant::now());
+        drop(waiting);
+        if ends {
+            end_by(number);
+        }
+        shared.woken.notify_one();
+    }
+}
+
+/// Ends the process by the default action of a signal. The kernel lets go of the programs.
+fn end_by(number: i32) -> ! {
+    temporary::remove_all();
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: plain system calls on a set that is made here.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), number);
+        libc::kill(libc::getpid(), number);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
+        // Still here: it was ignored when this process was started.
+        libc::_exit(128 + number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_ends_the_process_if_another_was_not_taken_for_a_second() {
+        let start = Instant::now();
+        let mut waiting = Waiting::default();
+        assert!(!waiting.add(Signal::INT, start));
+        assert!(!waiting.add(Signal::INT, start + STUCK / 2));
+        assert!(waiting.add(Signal::INT, start + STUCK));
+    }
+
+    #[test]
+    fn once_the_session_is_over_the_first_one_ends_the_process() {
+        let mut waiting = Waiting { is_over: true, ..Waiting::default() };
+        assert!(waiting.add(Signal::TERM, Instant::now()));
+    }
+}

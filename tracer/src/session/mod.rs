@@ -1,0 +1,69 @@
+//! A capture from its first observation to the judged document. `run` and `trace` differ in
+//! what they watch: a command of their own, or the units of the host. They begin alike and
+//! share one loop.
+//!
+//! What decides is pure: [`Schedule`], [`Ending`], [`Deadline`] and [`Restart::due`] take the
+//! time as a parameter, and kill(2) is passed in. Nothing here knows of command-line options.
+
+mod capture;
+mod child;
+mod command;
+mod deadline;
+mod ending;
+mod interrupts;
+mod notify_socket;
+mod pace;
+mod privileges;
+mod recorded;
+mod restart;
+mod schedule;
+mod turns;
+mod units;
+
+use std::fmt::{self, Display};
+
+pub use self::{
+    capture::{Asked, Capture},
+    child::{Child, Startable},
+    command::Command,
+    deadline::Deadline,
+    ending::{Ending, Until},
+    interrupts::{Blocked, Interrupts},
+    notify_socket::NotifySocket,
+    pace::Pace,
+    privileges::drop_unneeded,
+    recorded::{MAX_RECORDED, Recorded, Wanted},
+    restart::{Reload, Restart},
+    schedule::{Moment, Schedule, Send},
+    turns::Session,
+    units::Units,
+};
+use crate::timeline::Progress;
+
+/// Who is told what a session does.
+pub trait Observer {
+    /// Something to know that is not the report.
+    fn note(&self, sentence: &dyn Display);
+    /// How far the capture has come.
+    fn progress(&self, progress: &Progress);
+}
+
+/// What was asked for can't be done: it names something that is not there, or is out of range.
+/// The sentence says what and why.
+#[derive(Debug)]
+pub struct BadRequest(String);
+
+impl BadRequest {
+    /// With this sentence.
+    pub fn new(sentence: impl Display) -> Self {
+        Self(sentence.to_string())
+    }
+}
+
+impl Display for BadRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadRequest {}

@@ -1,0 +1,226 @@
+//! Signals that a command is sent: which is due when.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    model::{
+        event::{Consumer, DispositionKind},
+        signal::Signal,
+    },
+    observation::{Fact, Observation},
+    timeline::notify,
+};
+
+/// How long the timeline goes on after the last one was sent, so that its fate is seen.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// A signal to send, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// The signal.
+    pub signal: Signal,
+    /// When.
+    pub when: Moment,
+}
+
+/// A moment of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// This long after the exec.
+    After(Duration),
+    /// At the exec.
+    Exec,
+    /// When there is a handler for the reload signal.
+    Handler,
+    /// When READY=1 was sent.
+    Ready,
+}
+
+/// The signals still to be sent.
+#[derive(Debug)]
+pub struct Schedule {
+    pid: u32,
+    reload_signal: Signal,
+    waiting: Vec<Send>,
+    due: Vec<(Instant, Signal)>,
+    last_sent: Option<Instant>,
+    execed: bool,
+}
+
+impl Schedule {
+    /// For the process `pid`.
+    #[must_use]
+    pub fn new(sends: &[Send], pid: u32, reload_signal: Signal) -> Self {
+        Self {
+            pid,
+            reload_signal,
+            waiting: sends.to_vec(),
+            due: Vec::new(),
+            last_sent: None,
+            execed: false,
+        }
+    }
+
+    /// Takes an observation. `age` is how old it is `now`.
+    pub fn learn(&mut self, observation: &Observation, age: Duration, now: Instant) {
+        match &observation.fact {
+            Fact::Exec { task, .. } if task.id.pid == self.pid && !self.execed => {
+                self.execed = true;
+                self.came(Moment::Exec, now);
+                self.clock_starts(age, now);
+            }
+            Fact::Disposition { task, signal, disposition: DispositionKind::Handler, .. }
+                if task.id.pid == self.pid && *signal == self.reload_signal && self.execed =>
+            {
+                self.came(Moment::Handler, now);
+            }
+            Fact::Consume {
+                task, set, consumer: Consumer::Signalfd | Consumer::Sigwait, ..
+            } if task.id.pid == self.pid && set.intersects(self.reload_signal.set()) => {
+                self.came(Moment::Handler, now);
+            }
+            Fact::Notify(datagram)
+                if datagram.errno == 0
+                    && datagram.payload.as_deref().is_some_and(notify::says_ready) =>
+            {
+                self.came(Moment::Ready, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn came(&mut self, moment: Moment, now: Instant) {
+        let due = self.waiting.extract_if(.., |send| send.when == moment);
+        self.due.extend(due.map(|send| (now, send.signal)));
+    }
+
+    /// The exec was `age` ago. What is due later than the clock can tell is never due.
+    fn clock_starts(&mut self, age: Duration, now: Instant) {
+        let due = &mut self.due;
+        self.waiting.retain(|send| {
+            let Moment::After(span) = send.when else { return true };
+            let at = now.checked_add(span.saturating_sub(age));
+            due.extend(at.map(|at| (at, send.signal)));
+            at.is_none()
+        });
+    }
+
+    /// The signals to send now, in the order of their times.
+    pub fn take_due(&mut self, now: Instant) -> Vec<Signal> {
+        let mut due: Vec<_> = self.due.extract_if(.., |(at, _)| *at <= now).collect();
+        due.sort_by_key(|(at, _)| *at);
+        if !due.is_empty() {
+            self.last_sent = Some(now);
+        }
+        due.into_iter().map(|(_, signal)| signal).collect()
+    }
+
+    /// How long until the next one is due, `longest` at most.
+    #[must_use]
+    pub fn patience(&self, longest: Duration, now: Instant) -> Duration {
+        let next = self.due.iter().map(|(at, _)| at.saturating_duration_since(now));
+        next.min().map_or(longest, |next| next.min(longest))
+    }
+
+    /// Whether all have been sent and had time to take effect. Those that wait for a
+    /// moment that has not come don't count.
+    #[must_use]
+    pub fn is_settled(&self, now: Instant) -> bool {
+        let moments_left = self.waiting.iter().any(|send| send.when == Moment::Ready);
+        self.due.is_empty()
+            && !moments_left
+            && self.last_sent.is_none_or(|sent| now >= sent + SETTLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{Environment, ProcessId, State, Task};
+
+    const MS: Duration = Duration::from_millis(1);
+    const PID: u32 = 7;
+
+    fn task(pid: u32) -> Task {
+        Task {
+            id: ProcessId { pid, start_ticks: 1 },
+            tid: pid,
+            ns_pid: pid,
+            uid: 0,
+            start_ns: 0,
+            cgroup_id: 0,
+            comm: "x".to_owned(),
+        }
+    }
+
+    fn exec(pid: u32) -> Observation {
+        let fact = Fact::Exec {
+            task: task(pid),
+            filename: "/x".to_owned(),
+            exe: "/x".to_owned(),
+            environment: Environment::default(),
+            state: State::default(),
+        };
+        Observation { at: 0, fact }
+    }
+
+    fn schedule(sends: &[(Signal, Moment)]) -> Schedule {
+        let sends: Vec<_> =
+            sends.iter().map(|(signal, when)| Send { signal: *signal, when: *when }).collect();
+        Schedule::new(&sends, PID, Signal::HUP)
+    }
+
+    #[test]
+    fn a_time_counts_from_the_exec_and_not_from_when_the_exec_was_heard_of() {
+        let start = Instant::now();
+        let mut schedule = schedule(&[(Signal::HUP, Moment::After(50 * MS))]);
+        assert_eq!(schedule.patience(1000 * MS, start), 1000 * MS);
+        schedule.learn(&exec(PID + 1), Duration::ZERO, start);
+        assert!(schedule.take_due(start + 1000 * MS).is_empty(), "another's exec");
+        schedule.learn(&exec(PID), 10 * MS, start);
+        assert_eq!(schedule.patience(1000 * MS, start), 40 * MS);
+        assert!(schedule.take_due(start + 39 * MS).is_empty());
+        assert_eq!(schedule.take_due(start + 40 * MS), [Signal::HUP]);
+        assert!(schedule.take_due(start + 90 * MS).is_empty(), "once");
+    }
+
+    #[test]
+    fn signals_are_sent_in_the_order_of_their_times() {
+        let start = Instant::now();
+        let mut schedule = schedule(&[
+            (Signal::TERM, Moment::After(20 * MS)),
+            (Signal::INT, Moment::Exec),
+            (Signal::HUP, Moment::After(10 * MS)),
+        ]);
+        schedule.learn(&exec(PID), Duration::ZERO, start);
+        let all = schedule.take_due(start + 30 * MS);
+        assert_eq!(all, [Signal::INT, Signal::HUP, Signal::TERM]);
+    }
+
+    #[test]
+    fn it_settles_half_a_second_after_the_last_one() {
+        let start = Instant::now();
+        let mut schedule = schedule(&[(Signal::HUP, Moment::Exec)]);
+        assert!(schedule.is_settled(start), "what waits for a moment does not count");
+        schedule.learn(&exec(PID), Duration::ZERO, start);
+        assert!(!schedule.is_settled(start));
+        assert_eq!(schedule.take_due(start), [Signal::HUP]);
+        assert!(!schedule.is_settled(start + 499 * MS));
+        assert!(schedule.is_settled(start + 500 * MS));
+    }
+
+    #[test]
+    fn what_waits_for_ready_keeps_until_ready_from_ending_before_it() {
+        let schedule = schedule(&[(Signal::HUP, Moment::Ready)]);
+        assert!(!schedule.is_settled(Instant::now()));
+    }
+
+    #[test]
+    fn a_time_that_no_clock_reaches_never_comes() {
+        let start = Instant::now();
+        let mut schedule = schedule(&[(Signal::HUP, Moment::After(Duration::MAX))]);
+        schedule.learn(&exec(PID), Duration::ZERO, start);
+        assert!(schedule.take_due(start + 1_000_000 * MS).is_empty());
+        assert_eq!(schedule.patience(MS, start), MS);
+    }
+}

@@ -1,0 +1,189 @@
+//! The loop that `run` and `trace` share. It goes in turns, and the work of a turn is bounded
+//! by count and by time: whatever the kernel's stream or a bus delivers, signals, timers, the
+//! command's end and systemd's news are looked at in every turn.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    Observer, Until,
+    capture::Capture,
+    ending::{Ending, Interrupted, Seen},
+    interrupts::Interrupts,
+};
+use crate::{
+    model::{
+        document::{Document, EndedBy},
+        signal::Signal,
+    },
+    observation::Observation,
+    probe::attach::Attached,
+    timeline::Progress,
+};
+
+/// The longest a turn waits for something to happen.
+const TICK: Duration = Duration::from_millis(50);
+/// The longest a turn takes in what has happened.
+const TURN: Duration = Duration::from_millis(20);
+
+/// What is traced: a command, or what there is on the host.
+pub trait Subject {
+    /// Is shown each observation of the kernel side, before anything is made of it.
+    fn learn(&mut self, observation: &Observation);
+    /// Does what is due.
+    fn act(&mut self, capture: &mut Capture, observer: &dyn Observer, now: Instant) -> Result<()>;
+    /// How long until something is due, `longest` at most.
+    fn patience(&self, longest: Duration, now: Instant) -> Duration;
+    /// Waits for what the kernel side does not tell. Can be dropped and called again.
+    fn news(&mut self) -> impl Future<Output = Result<News>>;
+    /// Whether nothing is pending that [`Until`] has to wait for.
+    fn is_settled(&self, now: Instant) -> bool;
+    /// Whether nothing is left of it.
+    fn is_over(&mut self, now: Instant) -> bool;
+    /// Passes an interrupt on.
+    fn forward(&mut self, signal: Signal, observer: &dyn Observer) -> Result<()>;
+    /// Asks for what is still to be known at the end.
+    fn last_news(&mut self, capture: &mut Capture) -> impl Future<Output = Vec<Observation>>;
+    /// Nothing more is captured.
+    fn session_ended(&mut self) -> Result<()>;
+}
+
+/// What the kernel side does not tell.
+pub enum News {
+    /// Facts, from systemd.
+    Observed(Vec<Observation>),
+    /// Something that was asked for is done.
+    Done,
+    /// The command has ended.
+    Ended,
+}
+
+/// What a turn waited for.
+enum Woken {
+    Interrupt(Signal),
+    News(News),
+    Stream,
+}
+
+/// A session: a capture of a subject, and what ends it.
+pub struct Session<'a, S> {
+    capture: Capture,
+    subject: S,
+    ending: Ending,
+    interrupts: Interrupts,
+    observer: &'a dyn Observer,
+    /// Whether there is more to take in than the last turn did.
+    has_more: bool,
+    shown: Progress,
+}
+
+impl<'a, S: Subject> Session<'a, S> {
+    /// A session that has just begun.
+    pub fn new(
+        capture: Capture,
+        subject: S,
+        ending: Ending,
+        interrupts: Interrupts,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let shown = Progress::default();
+        Self { capture, subject, ending, interrupts, observer, has_more: false, shown }
+    }
+
+    /// Takes in what happens until the session is to end.
+    pub async fn follow(&mut self) -> Result<EndedBy> {
+        loop {
+            let now = Instant::now();
+            self.subject.act(&mut self.capture, self.observer, now)?;
+            let woken = self.wait(now).await?;
+            self.take()?;
+            match woken {
+                Woken::Interrupt(signal) => match self.ending.interrupt(Instant::now()) {
+                    Interrupted::Forward => self.subject.forward(signal, self.observer)?,
+                    Interrupted::End => return Ok(EndedBy::Interrupt),
+                },
+                Woken::News(News::Observed(observations)) => self.capture.observe(observations),
+                Woken::News(News::Done | News::Ended) | Woken::Stream => {}
+            }
+            self.show();
+            let seen = self.seen();
+            if let Some(ended_by) = self.ending.reached(seen, Instant::now()) {
+                return Ok(ended_by);
+            }
+        }
+    }
+
+    /// Waits for something to happen. Which of several things is seen first is left to chance,
+    /// so that none keeps the others from being seen.
+    async fn wait(&mut self, now: Instant) -> Result<Woken> {
+        // Timers and descriptors are looked at when this yields, and not before.
+        tokio::task::yield_now().await;
+        let patience = self.subject.patience(self.ending.patience(TICK, now), now);
+        let has_more = self.has_more;
+        let stream = async {
+            if has_more {
+                return Ok(());
+            }
+            self.capture.wait(patience).await
+        };
+        tokio::select! {
+            signal = self.interrupts.next() => Ok(Woken::Interrupt(signal)),
+            news = self.subject.news() => Ok(Woken::News(news?)),
+            woken = stream => woken.map(|()| Woken::Stream),
+        }
+    }
+
+    /// Takes in what the kernel side has told, for as long as nothing else is due.
+    fn take(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let limit = now + self.subject.patience(TURN, now);
+        self.has_more = self.capture.take(limit, |observation| self.subject.learn(observation))?;
+        Ok(())
+    }
+
+    fn show(&mut self) {
+        let progress = self.capture.progress();
+        if progress != self.shown {
+            self.observer.progress(&progress);
+            self.shown = progress;
+        }
+    }
+
+    fn seen(&mut self) -> Seen {
+        let now = Instant::now();
+        let until = self.subject.is_settled(now)
+            && match self.ending.until() {
+                Some(Until::Ready) => self.capture.progress().ready,
+                Some(Until::Exit) => self.capture.progress().exited,
+                Some(Until::Alert(least)) => {
+                    least.is_some_and(|least| self.capture.has_alert(least))
+                }
+                None => false,
+            };
+        Seen { until, exit: self.subject.is_over(now) }
+    }
+
+    /// Ends the capture, takes the programs out of the kernel, and judges. From now on an
+    /// interrupt ends the process.
+    pub async fn end(mut self, ended_by: EndedBy, attached: Attached) -> Result<(S, Document)> {
+        self.interrupts.session_is_over();
+        let answers = self.subject.last_news(&mut self.capture).await;
+        self.capture.observe(answers);
+        let (record, at) = self.capture.end()?;
+        self.subject.session_ended()?;
+        let detaching = thread::Builder::new()
+            .name("sigready-detach".to_owned())
+            .spawn(move || attached.detach())
+            .context("cannot start a thread that detaches the programs")?;
+        let document = record.document(ended_by, at);
+        // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
+        if detaching.join().is_err() {
+            log::warn!("the programs could not be detached one by one: they go with the process");
+        }
+        Ok((self.subject, document))
+    }
+}

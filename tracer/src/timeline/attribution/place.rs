@@ -1,0 +1,194 @@
+//! Where a process belongs: its service, and the start of it.
+
+use super::Attribution;
+use crate::{
+    model::document::ServiceKind,
+    observation::{Environment, Fact, ProcessId, Task},
+    timeline::{
+        processes::Place,
+        scope::{Named, Scope},
+        setup::Setup,
+    },
+};
+
+/// What systemd (255 and later) executes first in every process it starts. It executes
+/// the service's own program, with the environment that tells what that is for.
+const EXECUTOR: &str = "systemd-executor";
+
+impl Attribution {
+    /// Finds a process's service, and its start if that can be told by now.
+    pub(super) fn find_place(&mut self, setup: &Setup, task: &Task, at: u64, fact: &Fact) {
+        let id = task.id;
+        let Some(process) = self.processes.get_mut(id).filter(|process| !process.ended) else {
+            return;
+        };
+        // Where it is tells its service, once; how it came there may tell more.
+        let is_settled = process.is_placed && !is_arrival(fact);
+        process.is_placed = true;
+        if !is_settled {
+            self.find_service(setup, task, at, fact);
+        }
+        // The exec, or an end before it, tells the start.
+        if let Some(Place::Waiting(service)) = self.processes.place(id) {
+            match fact {
+                Fact::Exec { exe, .. } if exe.rsplit('/').next() == Some(EXECUTOR) => {}
+                Fact::Exec { environment, .. } => {
+                    self.place_in_start(setup, id, service, environment);
+                }
+                // systemd's own helpers do their work and end without an exec.
+                Fact::Exit { signal: None, .. } => self.put_outside(id),
+                Fact::Exit { .. } => {
+                    self.place_in_start(setup, id, service, &Environment::default());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Finds a process's service, and moves it there.
+    fn find_service(&mut self, setup: &Setup, task: &Task, at: u64, fact: &Fact) {
+        let (id, scope) = (task.id, &setup.scope);
+        let Some(process) = self.processes.get(id) else {
+            return;
+        };
+        let (place, parent) = (process.place, process.parent);
+        let named = process.cgroup.as_deref().and_then(|path| scope.service_at(path));
+        let service = match (place, scope) {
+            (_, Scope::Command { parent: tracer, name }) => {
+                let of_tracer =
+                    matches!(fact, Fact::Fork { parent, .. } if parent.id.pid == *tracer);
+                of_tracer.then(|| Named {
+                    name: name.clone(),
+                    kind: ServiceKind::Command,
+                    path: String::new(),
+                })
+            }
+            (Place::Outside, _) if scope.selects_process(id.pid) && self.is_selected(id) => {
+                Some(Named {
+                    name: format!("pid {}", id.pid),
+                    kind: ServiceKind::Process,
+                    path: String::new(),
+                })
+            }
+            // It was asked for as what it is, and not as a part of its unit.
+            (Place::In(tree, _), _) if self.is_tree(tree) => None,
+            _ => named,
+        };
+        let service = service.and_then(|named| self.service(named));
+        let moved = match (place, service) {
+            (Place::Outside, Some(_)) => true,
+            // A move to another unit's cgroup leaves the old one.
+            (Place::In(old, _) | Place::Waiting(old), Some(new)) => old != new,
+            _ => false,
+        };
+        if let (true, Some(service)) = (moved, service) {
+            self.leave(id);
+            let is_new = task.start_ns >= setup.anchor.boot_ns;
+            self.arrive(setup, id, parent, service, at, fact, is_new);
+        } else if matches!(fact, Fact::CgroupAttach { .. }) && service.is_none() {
+            self.move_out(id);
+        }
+    }
+
+    /// A process belongs to no service, and what waited with it neither.
+    pub(super) fn put_outside(&mut self, id: ProcessId) {
+        if let Some(process) = self.processes.get_mut(id) {
+            process.place = Place::Outside;
+            self.waiting -= std::mem::take(&mut process.waiting).len();
+        }
+    }
+
+    /// Whether this is the first process seen of a pid that was asked for.
+    fn is_selected(&mut self, id: ProcessId) -> bool {
+        *self.selected.entry(id.pid).or_insert(id) == id
+    }
+
+    /// A process was moved to a cgroup that is no service's in scope, as a login moves its
+    /// session out of the unit of sshd. systemd's main process stays that wherever it is.
+    fn move_out(&mut self, id: ProcessId) {
+        if let Some(Place::In(service, start)) = self.processes.place(id)
+            && !self.is_tree(service)
+            && self.start_mut(service, start).is_none_or(|start| start.main() != Some(id))
+        {
+            self.leave(id);
+            self.processes.set_place(id, Place::Outside);
+        }
+    }
+
+    /// A process comes into a service. A new one was started during the capture.
+    #[allow(clippy::too_many_arguments, reason = "they are what tells where it belongs")]
+    fn arrive(
+        &mut self,
+        setup: &Setup,
+        id: ProcessId,
+        parent: Option<ProcessId>,
+        service: u64,
+        at: u64,
+        fact: &Fact,
+        is_new: bool,
+    ) {
+        let with_parent = parent.and_then(|parent| match self.processes.place(parent) {
+            Some(Place::In(of, start)) if of == service => Some(start),
+            _ => None,
+        });
+        let is_tree = self.is_tree(service);
+        match (fact, with_parent) {
+            (_, Some(start)) => self.put(setup, id, service, start),
+            (Fact::Found { environment, .. }, None) => {
+                self.place_in_start(setup, id, service, environment);
+                if let Some(Place::In(service, start)) = self.processes.place(id) {
+                    self.prefer_older(id, service, start, environment);
+                    if let Some(start) = self.start_mut(service, start) {
+                        start.joined_at.get_or_insert(at);
+                    }
+                }
+            }
+            // What the tracer started, or was pointed at, is the main process from the start.
+            (_, None) if is_tree => self.join(setup, id, service, at),
+            // Its exec is yet to come. The kernel tells of its move only after that is done:
+            // what it does on another CPU meanwhile is reported first. What waited in another
+            // unit goes with it.
+            (_, None) if is_new || is_arrival(fact) => {
+                self.processes.set_place(id, Place::Waiting(service));
+            }
+            // Seen in the middle of its life: nothing more will tell.
+            (_, None) => self.join(setup, id, service, at),
+        }
+    }
+
+    /// Places a process of which nothing more will be known. Unless its start was seen,
+    /// it was there before the capture.
+    fn join(&mut self, setup: &Setup, id: ProcessId, service: u64, at: u64) {
+        self.place_in_start(setup, id, service, &Environment::default());
+        let born = self.processes.get(id).is_none_or(|process| process.born);
+        if let Some(Place::In(service, start)) = self.processes.place(id)
+            && !born
+            && let Some(start) = self.start_mut(service, start)
+        {
+            start.joined_at.get_or_insert(at);
+        }
+    }
+
+    /// Puts a process into a start, with the facts that waited.
+    pub(super) fn put(&mut self, setup: &Setup, id: ProcessId, service: u64, start: u64) {
+        let waited = match self.processes.get_mut(id) {
+            Some(process) => {
+                process.place = Place::In(service, start);
+                std::mem::take(&mut process.waiting)
+            }
+            None => return,
+        };
+        if let Some(begun) = self.start_mut(service, start) {
+            begun.alive.insert(id);
+        }
+        self.waiting -= waited.len();
+        for (at, fact) in waited {
+            self.tell(setup, service, start, at, fact);
+        }
+    }
+}
+
+/// Whether a fact is one that a process comes into a service by.
+fn is_arrival(fact: &Fact) -> bool {
+    matches!(fact, Fact::Exec { .. } | Fact::Fork { .. } | Fact::CgroupAttach { .. })
+}

@@ -1,0 +1,206 @@
+//! A service and its starts.
+
+use std::collections::VecDeque;
+
+use super::known::Known;
+use crate::{
+    model::document::{Activation, Severity},
+    timeline::{scope::Named, start::Start},
+};
+
+/// Starts of one service that are kept.
+const MAX_STARTS: usize = 200;
+
+/// A service and its starts.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Name, kind, and cgroup (empty where it isn't one's).
+    pub named: Named,
+    /// Notify sockets that its processes were given.
+    pub sockets: Vec<String>,
+    /// What systemd has said of it.
+    pub known: Known,
+    /// Its cgroup was removed and not made again.
+    pub is_gone: bool,
+    /// Starts there was no room for.
+    pub starts_left_out: u64,
+    /// The number of the next start.
+    next: u64,
+    /// With their numbers, oldest first.
+    starts: VecDeque<(u64, State)>,
+}
+
+/// A start, followed or finished.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Something may still become of it.
+    Open(Box<Start>),
+    /// Nothing will.
+    Final(Box<Final>),
+}
+
+/// A start that nothing will become of any more.
+#[derive(Clone, Debug)]
+pub struct Final {
+    /// Its timeline.
+    pub activation: Activation,
+    /// When it began, `CLOCK_BOOTTIME` ns.
+    pub began: u64,
+    /// What the rules have found in it.
+    pub verdict: Verdict,
+}
+
+/// What the rules have found in a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They have not been asked.
+    None,
+    /// No alert.
+    Clean,
+    /// Alerts, this the worst.
+    Worst(Severity),
+}
+
+impl State {
+    /// When it began, `CLOCK_BOOTTIME` ns.
+    #[must_use]
+    pub fn began(&self) -> u64 {
+        match self {
+            Self::Open(start) => start.began(),
+            Self::Final(last) => last.began,
+        }
+    }
+
+    /// Its invocation id.
+    #[must_use]
+    pub fn invocation_id(&self) -> Option<&str> {
+        match self {
+            Self::Open(start) => start.invocation_id.as_deref(),
+            Self::Final(last) => last.activation.invocation_id.as_deref(),
+        }
+    }
+
+    /// What keeps it when there are too many: alerts, and the worse the longer. Not having
+    /// been judged counts as the worst.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Open(start) => 4 + u8::from(!start.is_over()),
+            Self::Final(last) => match last.verdict {
+                Verdict::Clean => 0,
+                Verdict::Worst(Severity::Warning) => 1,
+                Verdict::Worst(Severity::Error) => 2,
+                Verdict::None => 3,
+            },
+        }
+    }
+}
+
+impl Service {
+    /// One without starts.
+    #[must_use]
+    pub fn new(named: Named) -> Self {
+        Self {
+            named,
+            sockets: Vec::new(),
+            known: Known::default(),
+            is_gone: false,
+            starts_left_out: 0,
+            next: 0,
+            starts: VecDeque::new(),
+        }
+    }
+
+    /// Its starts with their numbers, oldest first.
+    pub fn starts(&self) -> impl DoubleEndedIterator<Item = (u64, &State)> + ExactSizeIterator {
+        self.starts.iter().map(|(number, start)| (*number, start))
+    }
+
+    /// The same, to change them.
+    pub fn starts_mut(&mut self) -> impl DoubleEndedIterator<Item = (u64, &mut State)> {
+        self.starts.iter_mut().map(|(number, start)| (*number, start))
+    }
+
+    /// The last start, with its number.
+    #[must_use]
+    pub fn last(&self) -> Option<(u64, &State)> {
+        self.starts().next_back()
+    }
+
+    /// How many starts there have been.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.starts.len() + self.starts_left_out as usize
+    }
+
+    /// An open start, by its number.
+    #[must_use]
+    pub fn open(&self, number: u64) -> Option<&Start> {
+        match self.state(number)? {
+            State::Open(start) => Some(start),
+            State::Final(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn open_mut(&mut self, number: u64) -> Option<&mut Start> {
+        match self.state_mut(number)? {
+            State::Open(start) => Some(start),
+            State::Final(_) => None,
+        }
+    }
+
+    /// A start, by its number, to change it.
+    pub fn state_mut(&mut self, number: u64) -> Option<&mut State> {
+        let index = self.starts.partition_point(|(of, _)| *of < number);
+        self.starts.get_mut(index).filter(|(of, _)| *of == number).map(|(_, state)| state)
+    }
+
+    /// A start, by its number.
+    #[must_use]
+    pub fn state(&self, number: u64) -> Option<&State> {
+        let index = self.starts.partition_point(|(of, _)| *of < number);
+        self.starts.get(index).filter(|(of, _)| *of == number).map(|(_, state)| state)
+    }
+
+    /// Begins another start; gives its number. The least telling one gives way if there are
+    /// too many, the oldest of its kind first.
+    pub fn begin(&mut self, start: Start) -> u64 {
+        if self.starts.len() >= MAX_STARTS {
+            let lightest = self.starts.iter().enumerate().min_by_key(|(_, (_, it))| it.weight());
+            if let Some(index) = lightest.map(|(index, _)| index) {
+                self.starts.remove(index);
+                self.starts_left_out += 1;
+            }
+        }
+        let number = self.next;
+        self.next += 1;
+        self.starts.push_back((number, State::Open(Box::new(start))));
+        number
+    }
+
+    /// Makes an open start final.
+    pub fn finish(&mut self, number: u64, activation: Activation) {
+        if let Some(state) = self.state_mut(number)
+            && let State::Open(start) = state
+        {
+            let began = start.began();
+            *state = State::Final(Box::new(Final { activation, began, verdict: Verdict::None }));
+        }
+    }
+
+    /// Whether it can be left out: nothing of it runs, and its cgroup is gone.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_gone
+            && self.starts.iter().all(|(_, state)| match state {
+                State::Open(start) => start.is_over(),
+                State::Final(_) => true,
+            })
+    }
+
+    /// What keeps it when there are too many services.
+    #[must_use]
+    pub fn weight(&self) -> u8 {
+        self.starts.iter().map(|(_, state)| state.weight()).max().unwrap_or(0)
+    }
+}

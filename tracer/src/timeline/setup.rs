@@ -1,0 +1,41 @@
+//! What a timeline is built with: the scope, the signals, the clocks.
+
+use jiff::Timestamp;
+use tracer_common::signal::SignalSet;
+
+use super::{counting::Counting, scope::Scope};
+use crate::model::{signal::Signal, unit::UnitFacts};
+
+/// What a builder has to know.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What is observed.
+    pub scope: Scope,
+    /// The reload signal.
+    pub reload_signal: Signal,
+    /// Whether a unit's own reload signal takes its place.
+    pub units_choose: bool,
+    /// Whether only starts that begin during the capture count as progress.
+    pub fresh: bool,
+    /// Which units count as those that were asked for.
+    pub counting: Counting,
+    /// The signals whose dispositions the kernel side reports. It reports one more, which
+    /// tells a runtime's catch-all handler.
+    pub recorded: SignalSet,
+    /// Those whose dispositions become events of every service. Besides, a service has
+    /// its reload signal's.
+    pub shown: SignalSet,
+    /// The settings of the command under `run`.
+    pub facts: Option<UnitFacts>,
+    /// One instant on both clocks: everything is seen of processes started since then.
+    pub anchor: Anchor,
+}
+
+/// One instant on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    /// `CLOCK_BOOTTIME` ns.
+    pub boot_ns: u64,
+    /// Wall-clock time.
+    pub wall: Timestamp,
+}

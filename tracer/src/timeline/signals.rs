@@ -1,0 +1,573 @@
+//! What one process does on every recorded signal, through time.
+//!
+//! The kernel tells the dispositions as they are; whose a handler is shows later: a language
+//! runtime installs its own signal by signal, and only the last ones show how many share it;
+//! whether it passes a signal on shows when one has come. So what was taken down earlier is
+//! amended then, back to where it began.
+
+use tracer_common::signal::{MAX_SIGNAL, SignalSet};
+
+use super::{masks::Masks, runtimes};
+use crate::{
+    model::{
+        disposition::Disposition,
+        event::{Consumer, DispositionKind, Runtime},
+        signal::Signal,
+    },
+    observation::{Handler, State},
+};
+
+/// Changes kept of one process. Beyond, those in the middle are dropped: the first ones after
+/// an exec and the last ones decide.
+pub const MAX_CHANGES: usize = 128;
+
+/// Handlers of runtimes that are on trial at a time: more than signals are recorded.
+const MAX_TRIALS: usize = 32;
+
+/// How long a process lives at most after a runtime has decided to die of a signal, ns.
+const RE_RAISE_NS: u64 = 1_000_000_000;
+
+/// What a process does on signals: each set holds the signals that it is true of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dispositions {
+    /// `SIG_IGN`
+    pub ignored: SignalSet,
+    /// With a handler.
+    pub caught: SignalSet,
+    /// Blocked in every thread.
+    pub blocked: SignalSet,
+    signalfd: SignalSet,
+    sigwait: SignalSet,
+    catch_all: SignalSet,
+    forwarding: SignalSet,
+    jvm: SignalSet,
+    ruby: SignalSet,
+}
+
+fn without(set: SignalSet, other: SignalSet) -> SignalSet {
+    SignalSet(set.0 & !other.0)
+}
+
+fn common(set: SignalSet, other: SignalSet) -> SignalSet {
+    SignalSet(set.0 & other.0)
+}
+
+/// The signals in a set.
+fn members(set: SignalSet) -> impl Iterator<Item = Signal> {
+    (1..=MAX_SIGNAL).filter(move |number| set.contains(*number)).filter_map(Signal::from_number)
+}
+
+impl Dispositions {
+    /// What is done on one signal.
+    #[must_use]
+    pub fn of(&self, signal: Signal) -> Disposition {
+        let has = |set: SignalSet| set.intersects(signal.set());
+        Disposition {
+            ignored: has(self.ignored),
+            caught: has(self.caught),
+            blocked: has(self.blocked),
+            consumer: if has(self.signalfd) {
+                Some(Consumer::Signalfd)
+            } else {
+                has(self.sigwait).then_some(Consumer::Sigwait)
+            },
+            runtime: self.runtime(signal),
+        }
+    }
+
+    /// The runtime that the handler of a signal is of.
+    #[must_use]
+    pub fn runtime(&self, signal: Signal) -> Option<Runtime> {
+        let has = |set: SignalSet| set.intersects(signal.set());
+        [
+            (self.catch_all, Runtime::CatchAll),
+            (self.forwarding, Runtime::Forwarding),
+            (self.jvm, Runtime::Jvm),
+            (self.ruby, Runtime::Ruby),
+        ]
+        .into_iter()
+        .find_map(|(set, runtime)| has(set).then_some(runtime))
+    }
+
+    /// Says whose handler a signal has.
+    pub fn set_runtime(&mut self, signal: Signal, runtime: Option<Runtime>) {
+        let set = signal.set();
+        for (which, whose) in [
+            (&mut self.catch_all, Runtime::CatchAll),
+            (&mut self.forwarding, Runtime::Forwarding),
+            (&mut self.jvm, Runtime::Jvm),
+            (&mut self.ruby, Runtime::Ruby),
+        ] {
+            *which = if runtime == Some(whose) { which.union(set) } else { without(*which, set) };
+        }
+    }
+
+    fn consume(&mut self, consumer: Consumer, set: SignalSet) {
+        let (this, other) = match consumer {
+            Consumer::Signalfd => (&mut self.signalfd, &mut self.sigwait),
+            Consumer::Sigwait => (&mut self.sigwait, &mut self.signalfd),
+        };
+        *this = this.union(set);
+        *other = without(*other, set);
+    }
+
+    /// The same with the kernel's word for what it knows.
+    fn with(self, state: &State, recorded: SignalSet) -> Self {
+        let mut now = Self {
+            ignored: common(state.ignored, recorded),
+            caught: common(state.caught, recorded),
+            blocked: common(state.blocked, recorded),
+            ..self
+        };
+        now.keep_runtimes_of_caught();
+        now
+    }
+
+    fn keep_runtimes_of_caught(&mut self) {
+        for set in [&mut self.catch_all, &mut self.forwarding, &mut self.jvm, &mut self.ruby] {
+            *set = common(*set, self.caught);
+        }
+    }
+
+    /// The signals that the two differ in.
+    #[must_use]
+    pub fn differ(&self, other: &Self) -> SignalSet {
+        let sets = |it: &Self| {
+            [
+                it.ignored,
+                it.caught,
+                it.blocked,
+                it.signalfd,
+                it.sigwait,
+                it.catch_all,
+                it.forwarding,
+                it.jvm,
+                it.ruby,
+            ]
+        };
+        let pairs = sets(self).into_iter().zip(sets(other));
+        SignalSet(pairs.fold(0, |differ, (a, b)| differ | (a.0 ^ b.0)))
+    }
+}
+
+/// A change of what a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When, `CLOCK_BOOTTIME` ns.
+    pub at: u64,
+    /// What it does from then on.
+    pub now: Dispositions,
+    /// It came with an exec.
+    pub exec: bool,
+}
+
+/// Whose a handler turned out to be, in hindsight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amendment {
+    /// The signal that has it.
+    pub signal: Signal,
+    /// From when on.
+    pub from: u64,
+    /// Until when.
+    pub until: u64,
+    /// Whose it is.
+    pub runtime: Option<Runtime>,
+}
+
+/// The first time that a signal came to a runtime's handler, and the process lived on: the
+/// runtime passes it on to the program, unless it turns out to die of it.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    signal: Signal,
+    /// When it came.
+    at: u64,
+    /// Since when the handler is as it is now.
+    from: u64,
+    /// When it was set anew.
+    until: u64,
+    /// Whose it is if the process dies of the signal.
+    otherwise: Runtime,
+}
+
+/// When a signal was sent to a process last, by others and by itself.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    signal: Signal,
+    by_others: Option<u64>,
+    by_itself: Option<u64>,
+}
+
+/// What one process does on signals, through time.
+#[derive(Clone, Debug)]
+pub struct ProcessSignals {
+    recorded: SignalSet,
+    /// In order of time; never empty.
+    changes: Vec<Change>,
+    /// Changes there was no room for.
+    dropped: u64,
+    /// What masks were set for a moment.
+    pub masks: Masks,
+    is_ruby: bool,
+    /// The runtime has set a thread aside that passes signals on.
+    forwards: bool,
+    /// The signals that a catch-all was seen to serve since the exec.
+    served: SignalSet,
+    /// The signals whose handler is known to be the program's wish.
+    asked_for: SignalSet,
+    /// The signals whose handler was seen to be a Java virtual machine's.
+    jvms: SignalSet,
+    trials: Vec<Trial>,
+    sent: Vec<Sent>,
+}
+
+impl ProcessSignals {
+    /// A process that nothing is known of. `recorded` are the signals whose dispositions the
+    /// kernel side reports.
+    #[must_use]
+    pub fn unknown(recorded: SignalSet) -> Self {
+        Self {
+            recorded,
+            changes: Vec::new(),
+            dropped: 0,
+            masks: Masks::default(),
+            is_ruby: false,
+            forwards: false,
+            served: SignalSet::EMPTY,
+            asked_for: SignalSet::EMPTY,
+            jvms: SignalSet::EMPTY,
+            trials: Vec::new(),
+            sent: Vec::new(),
+        }
+    }
+
+    /// What it does now.
+    #[must_use]
+    pub fn now(&self) -> Dispositions {
+        self.changes.last().map(|change| change.now).unwrap_or_default()
+    }
+
+    /// Its changes, in order of time.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// What it did at a time.
+    #[must_use]
+    pub fn at(&self, at: u64) -> Dispositions {
+        let last = self.changes.iter().rev().find(|change| change.at <= at);
+        last.map(|change| change.now).unwrap_or_default()
+    }
+
+    /// Changes there was no room for.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn change(&mut self, at: u64, now: Dispositions, exec: bool) {
+        if !exec && self.changes.last().is_some_and(|last| last.now == now) {
+            return;
+        }
+        // One that is told late takes its place after those that are known.
+        let at = self.changes.last().map_or(at, |last| at.max(last.at));
+        if self.changes.len() >= MAX_CHANGES {
+            let last_exec = self.changes.iter().rposition(|change| change.exec).unwrap_or(0);
+            // The program's first ones are kept: before them what other programs did, after
+            // them what it did over and over.
+            let (begin, end) = if last_exec > MAX_CHANGES / 2 {
+                (0, last_exec)
+            } else {
+                (last_exec, self.changes.len())
+            };
+            self.changes.remove(begin + (end - begin) / 2);
+            self.dropped += 1;
+        }
+        self.changes.push(Change { at, now, exec });
+    }
+
+    /// It was there when the capture began.
+    pub fn found(&mut self, at: u64, state: &State, exe: Option<&str>) {
+        self.is_ruby = exe.is_some_and(runtimes::is_ruby);
+        let mut now = Dispositions::default().with(state, self.recorded);
+        for signal in members(now.caught) {
+            let of_ruby = self.is_ruby && signal.set().intersects(runtimes::RUBYS);
+            if of_ruby || runtimes::is_runtimes(state.caught) {
+                now.set_runtime(signal, Some(Runtime::Forwarding));
+            }
+        }
+        self.change(at, now, false);
+    }
+
+    /// A child of it was started.
+    #[must_use]
+    pub fn child(&self, at: u64, state: &State) -> Self {
+        let mut now = self.now().with(state, self.recorded);
+        // The child has the descriptors, but not the threads that wait.
+        now.sigwait = SignalSet::EMPTY;
+        let mut child = Self::unknown(self.recorded);
+        child.is_ruby = self.is_ruby;
+        child.change(at, now, false);
+        child
+    }
+
+    /// It executes a program. That takes the handlers away, and with them whoever waited.
+    pub fn exec(&mut self, at: u64, state: &State, exe: &str) {
+        self.is_ruby = runtimes::is_ruby(exe);
+        self.forwards = false;
+        (self.served, self.asked_for, self.jvms) =
+            (SignalSet::EMPTY, SignalSet::EMPTY, SignalSet::EMPTY);
+        self.trials.clear();
+        self.sent.clear();
+        self.change(at, Dispositions::default().with(state, self.recorded), true);
+    }
+
+    /// It sets what it does on a signal.
+    pub fn action(
+        &mut self,
+        at: u64,
+        signal: Signal,
+        handler: Handler,
+        state: &State,
+    ) -> Vec<Amendment> {
+        let before = self.now().of(signal);
+        let mut now = self.now().with(state, self.recorded);
+        let whose = self.installer(before, signal, handler);
+        now.set_runtime(signal, whose.filter(|_| now.caught.intersects(signal.set())));
+        for trial in self.trials.iter_mut().filter(|trial| trial.signal == signal) {
+            trial.until = trial.until.min(at);
+        }
+        self.change(at, now, false);
+        self.met(handler)
+    }
+
+    /// The runtime, if it is one, that has installed a handler for a signal just now.
+    fn installer(
+        &mut self,
+        before: Disposition,
+        signal: Signal,
+        handler: Handler,
+    ) -> Option<Runtime> {
+        let set = signal.set();
+        // The same handler again is the program's wish: `Signal.handle()` in Java.
+        if !before.caught && runtimes::is_jvms_first(handler, signal) {
+            self.asked_for = without(self.asked_for, set);
+            return Some(Runtime::Jvm);
+        }
+        if self.is_ruby && set.intersects(runtimes::RUBYS) {
+            // It sets its own before the program begins, unless the signal is ignored; a trap
+            // sets it again.
+            self.asked_for = self.asked_for.union(set);
+            return (!before.caught && !before.ignored).then_some(Runtime::Ruby);
+        }
+        // Go leaves a HUP alone that was ignored from the start, as by nohup(1), until the
+        // program asks for it. And few signals on a handler when the catch-all was complete
+        // already: then it is another.
+        let others = self.served.intersects(set) && !runtimes::is_catch_all(handler);
+        if self.forwards || others {
+            self.asked_for = self.asked_for.union(set);
+            return None;
+        }
+        self.asked_for = without(self.asked_for, set);
+        runtimes::is_catch_all(handler).then_some(Runtime::CatchAll)
+    }
+
+    /// One of its handlers was seen. If it is a catch-all, so were the handlers that it serves.
+    pub fn met(&mut self, handler: Handler) -> Vec<Amendment> {
+        for signal in members(common(handler.serves, self.recorded)) {
+            if runtimes::is_jvms(handler, signal) {
+                self.jvms = self.jvms.union(signal.set());
+            }
+        }
+        if !runtimes::is_catch_all(handler) {
+            return Vec::new();
+        }
+        let news = without(without(handler.serves, self.served), self.asked_for);
+        self.served = self.served.union(handler.serves);
+        members(common(news, self.now().caught))
+            .filter_map(|signal| self.was_catch_all(signal))
+            .collect()
+    }
+
+    /// The handler of a signal has been a catch-all since it was installed.
+    fn was_catch_all(&mut self, signal: Signal) -> Option<Amendment> {
+        let last_exec = self.changes.iter().rposition(|change| change.exec).unwrap_or(0);
+        let mut from = None;
+        for change in self.changes[last_exec..].iter_mut().rev() {
+            if !change.now.caught.intersects(signal.set()) || change.now.runtime(signal).is_some() {
+                break;
+            }
+            change.now.set_runtime(signal, Some(Runtime::CatchAll));
+            from = Some(change.at);
+        }
+        let runtime = Some(Runtime::CatchAll);
+        from.map(|from| Amendment { signal, from, until: u64::MAX, runtime })
+    }
+
+    /// A thread changes its mask from `before` to `after`. If that ends a moment, what was
+    /// blocked during it is forgotten, and its beginning is given.
+    pub fn mask(
+        &mut self,
+        at: u64,
+        tid: u32,
+        (before, after): (SignalSet, SignalSet),
+        state: &State,
+    ) -> Option<u64> {
+        let moment = self.masks.restored(at, tid, after);
+        if let Some(moment) = moment {
+            self.forget_moment(moment.since, moment.blocked);
+        } else {
+            self.masks.changed(at, tid, before, after, self.now().blocked);
+        }
+        let mut now = self.now().with(state, self.recorded);
+        if runtimes::is_forwarder(before, after) {
+            self.forwards = true;
+            now.forwarding = now.forwarding.union(now.catch_all);
+            now.catch_all = SignalSet::EMPTY;
+        }
+        self.change(at, now, false);
+        moment.map(|moment| moment.since)
+    }
+
+    /// What was blocked from `since` on was so for a moment: `blocked` are those that had been
+    /// before.
+    fn forget_moment(&mut self, since: u64, blocked: SignalSet) {
+        let first = self.changes.iter().rposition(|change| change.at < since);
+        let first = first.map_or(0, |before| before + 1);
+        for change in &mut self.changes[first..] {
+            change.now.blocked = blocked;
+        }
+        let mut index = first.max(1);
+        while index < self.changes.len() {
+            let [before, this] = [self.changes[index - 1], self.changes[index]];
+            if this.now == before.now && !this.exec {
+                self.changes.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// It made a signalfd, or waits for signals.
+    pub fn consume(&mut self, at: u64, consumer: Consumer, set: SignalSet, state: &State) {
+        let mut now = self.now().with(state, self.recorded);
+        now.consume(consumer, common(set, self.recorded));
+        self.change(at, now, false);
+    }
+
+    /// Another process that shares its handlers has set one.
+    pub fn shared(&mut self, at: u64, others: Dispositions) {
+        let now = self.now();
+        let shared = Dispositions {
+            blocked: now.blocked,
+            signalfd: now.signalfd,
+            sigwait: now.sigwait,
+            ..others
+        };
+        self.change(at, shared, false);
+    }
+
+    /// A signal was sent to it.
+    pub fn sent(
+        &mut self,
+        at: u64,
+        signal: Signal,
+        by_itself: bool,
+        handler: Handler,
+    ) -> Vec<Amendment> {
+        if self.recorded.intersects(signal.set()) {
+            let index = self.sent.iter().position(|sent| sent.signal == signal);
+            let index = index.unwrap_or_else(|| {
+                self.sent.push(Sent { signal, by_others: None, by_itself: None });
+                self.sent.len() - 1
+            });
+            let sent = &mut self.sent[index];
+            *(if by_itself { &mut sent.by_itself } else { &mut sent.by_others }) = Some(at);
+        }
+        self.met(handler)
+    }
+
+    /// A signal came to its handler.
+    pub fn delivered(&mut self, at: u64, signal: Signal, once: bool) -> Option<Amendment> {
+        let mut now = self.now();
+        if once {
+            // `SA_RESETHAND`: the kernel takes the handler away as it calls it.
+            now.caught = without(now.caught, signal.set());
+            now.keep_runtimes_of_caught();
+            self.change(at, now, false);
+            return None;
+        }
+        // That of a runtime which sets it again for the program needs no such proof.
+        let runtime = now.runtime(signal)?;
+        let (from, otherwise) = match runtime {
+            Runtime::Jvm | Runtime::Ruby => return None,
+            Runtime::CatchAll => (at, Runtime::CatchAll),
+            Runtime::Forwarding if self.jvms.intersects(signal.set()) => {
+                (self.since(signal, runtime), Runtime::Jvm)
+            }
+            Runtime::Forwarding => (self.since(signal, runtime), Runtime::CatchAll),
+        };
+        if self.trials.len() >= MAX_TRIALS {
+            self.trials.remove(0);
+        }
+        self.trials.push(Trial { signal, at, from, until: u64::MAX, otherwise });
+        if from == at {
+            now.set_runtime(signal, None);
+            self.change(at, now, false);
+        }
+        Some(self.amend(Amendment { signal, from, until: u64::MAX, runtime: None }))
+    }
+
+    /// Since when a runtime has had the handler of a signal.
+    fn since(&self, signal: Signal, runtime: Runtime) -> u64 {
+        let held = |change: &&Change| change.now.runtime(signal) == Some(runtime);
+        self.changes.iter().rev().take_while(held).last().map_or(0, |change| change.at)
+    }
+
+    fn amend(&mut self, amendment: Amendment) -> Amendment {
+        let Amendment { signal, from, until, runtime } = amendment;
+        for change in self.changes.iter_mut().filter(|it| it.at >= from && it.at < until) {
+            if change.now.caught.intersects(signal.set()) {
+                change.now.set_runtime(signal, runtime);
+            }
+        }
+        self.changes.dedup_by(|this, before| this.now == before.now && !this.exec);
+        amendment
+    }
+
+    /// It has ended: by a signal, or with an exit code. Gives what that says of handlers.
+    pub fn ended(&mut self, at: u64, by: Option<Signal>, code: u8) -> Vec<Amendment> {
+        let trials = std::mem::take(&mut self.trials);
+        let failed = trials.into_iter().filter(|trial| match by {
+            Some(by) => by == trial.signal && !self.outlived(*trial, at),
+            None => {
+                self.jvms.intersects(trial.signal.set())
+                    && Runtime::Jvm.exit_code(trial.signal) == Some(code)
+            }
+        });
+        let failed: Vec<Trial> = failed.collect();
+        let amendment = |Trial { signal, from, until, otherwise, .. }| Amendment {
+            signal,
+            from,
+            until,
+            runtime: Some(otherwise),
+        };
+        failed.into_iter().map(|trial| self.amend(amendment(trial))).collect()
+    }
+
+    /// Whether it died so much later that it was of another signal of that kind.
+    fn outlived(&self, trial: Trial, died: u64) -> bool {
+        let sent = self.sent.iter().find(|sent| sent.signal == trial.signal);
+        // A script that cleans up first may take its time: nothing else came meanwhile.
+        let was_last = sent.and_then(|sent| sent.by_others).is_none_or(|sent| sent <= trial.at);
+        let raised = sent.and_then(|sent| sent.by_itself);
+        let raised = raised.is_some_and(|raised| (trial.at..=died).contains(&raised));
+        !(was_last && raised) && died.saturating_sub(trial.at) > RE_RAISE_NS
+    }
+
+    /// What it does with a signal now: the kind that the kernel sees, and whose handler it is.
+    #[must_use]
+    pub fn runtime_met(&self, signal: Signal, kind: DispositionKind) -> Option<Runtime> {
+        self.now().runtime(signal).filter(|_| kind == DispositionKind::Handler)
+    }
+}
