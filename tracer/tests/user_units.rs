@@ -98,7 +98,7 @@ fn of_a_users_unit_the_users_systemd_tells_where_it_can_be_reached() {
         let findings: Value = serde_json::from_slice(&linted.stdout).unwrap();
         let finding = &findings["units"][0]["findings"][0];
         assert_eq!(finding["id"], "reload-not-awaited", "{findings:#}");
-        let drop_in = "/home/ada/.config/systemd/user/mine.service.d/50-reload.conf";
+        let drop_in = "/home/ada/.config/systemd/user/mine.service.d/50-reload-not-awaited.conf";
         assert_eq!(finding["drop_in"]["path"], drop_in);
         assert_eq!(service["unit"]["source"], "dbus", "{service:#} {}", traced.said);
         assert_eq!(service["unit"]["restart"], "on-failure");

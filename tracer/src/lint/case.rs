@@ -1,5 +1,7 @@
 //! A unit with what its commands mean.
 
+use std::fmt::Write as _;
+
 use super::{DropIn, Place, Subject};
 use crate::{
     model::{signal::Signal, unit::UnitFacts},
@@ -22,8 +24,8 @@ pub(super) struct Case<'a> {
     pub main: Option<MainProcess>,
     /// What its `ExecReload=` does.
     pub reload: Reload,
-    /// The program of `ExecStart=` as it is written.
-    program: Option<&'a str>,
+    /// The program of `ExecStart=`.
+    program: Option<String>,
     /// Whether its `ExecStartPost=` keeps the unit from being up; `None` if that depends on
     /// the programs it runs.
     holds: Option<bool>,
@@ -34,15 +36,19 @@ impl<'a> Case<'a> {
         let mut budget = Budget::default();
         let commands = &subject.commands;
         let start = commands.start.last();
+        let main = start.map(|command| main_process(command, &mut budget));
         Self {
             name: &subject.name,
             facts: &subject.facts,
             place,
             has_watchdog: commands.has_watchdog,
             has_user: commands.has_user,
-            main: start.map(|command| main_process(command, &mut budget)),
             reload: reload(&commands.reload, Some(&subject.name), &mut budget),
-            program: start.and_then(|it| it.argv.first()).map(String::as_str),
+            program: match &main {
+                Some(MainProcess::Program { name, .. }) => Some(name.clone()),
+                _ => start.and_then(|it| it.argv.first()).cloned(),
+            },
+            main,
             holds: holds(&commands.start_post, &mut budget),
         }
     }
@@ -65,7 +71,7 @@ impl<'a> Case<'a> {
     pub fn starts_again(&self) -> bool {
         let is_found = self.facts.pid_file.as_deref().is_some_and(|file| !file.is_empty())
             || self.facts.service_type.as_deref() == Some("forking");
-        is_found && self.reload.starts_again(self.program)
+        is_found && self.reload.starts_again(self.program.as_deref())
     }
 
     /// The main process, if it stays and has others run.
@@ -91,7 +97,7 @@ impl<'a> Case<'a> {
     }
 
     /// The same in words, from the result on, after "It dies".
-    pub fn aftermath(&self, predicted: &Prediction) -> String {
+    pub fn aftermath(&self, predicted: Prediction) -> String {
         aftermath(self.facts, predicted)
     }
 
@@ -101,15 +107,15 @@ impl<'a> Case<'a> {
         starting_again(self.facts, signal)
     }
 
-    /// A drop-in with these lines for the service.
-    pub fn drop_in(&self, lines: &str) -> DropIn {
-        self.place.drop_in(self.name, &format!("[Service]\n{lines}"))
+    /// A check's drop-in with these lines for the service.
+    pub fn drop_in(&self, check: &str, lines: &str) -> DropIn {
+        self.place.drop_in(self.name, check, &format!("[Service]\n{lines}"))
     }
 
     /// The drop-in that has a reload signal the main process alone.
-    pub fn reload_by(&self, signal: Signal, why: &str) -> DropIn {
+    pub fn reload_by(&self, check: &str, signal: Signal, why: &str) -> DropIn {
         let lines = format!("{why}ExecReload=\nExecReload=/bin/kill -{signal} $MAINPID\n");
-        self.drop_in(&lines)
+        self.drop_in(check, &lines)
     }
 
     /// What can't be told of it that would matter.
@@ -144,7 +150,7 @@ impl<'a> Case<'a> {
 /// Whom it is sent to, in words.
 pub(super) fn whom(sent: &Sent) -> &'static str {
     match sent.target {
-        _ if sent.is_literal => ", as it is meant,",
+        _ if sent.literal.is_some() => ", as it is meant,",
         Target::Group => " to the main process and its whole group",
         Target::Unit => " to every process of the unit",
         _ => "",
@@ -152,7 +158,7 @@ pub(super) fn whom(sent: &Sent) -> &'static str {
 }
 
 /// What systemd makes of an end in words, from the result on, after "It dies".
-pub(super) fn aftermath(facts: &UnitFacts, predicted: &Prediction) -> String {
+pub(super) fn aftermath(facts: &UnitFacts, predicted: Prediction) -> String {
     let restart = facts.restart.as_deref().unwrap_or("no");
     let result = predicted.result.name();
     let clean = if result == "success" { ": a clean exit" } else { "" };
@@ -203,13 +209,12 @@ pub(super) fn starting_again(before: &UnitFacts, signal: Signal) -> Option<Strin
         let signals = prevent.signals.iter().map(|signal| format!("SIG{signal}"));
         let rest: Vec<String> = codes.chain(signals).collect();
         if !rest.is_empty() {
-            lines += &format!("RestartPreventExitStatus={}\n", rest.join(" "));
+            let _ = writeln!(lines, "RestartPreventExitStatus={}", rest.join(" "));
         }
     }
     if !restarts(&facts) {
-        lines += &format!(
-            "# Start it again when a reload has killed it.\nRestartForceExitStatus=SIG{signal}\n"
-        );
+        lines += "# Start it again when a reload has killed it.\n";
+        let _ = writeln!(lines, "RestartForceExitStatus=SIG{signal}");
         facts.restart_force_exit_status.get_or_insert_default().signals.push(signal);
     }
     restarts(&facts).then_some(lines)

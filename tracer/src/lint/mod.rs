@@ -150,8 +150,9 @@ pub struct Place {
 }
 
 impl Place {
-    fn drop_in(&self, unit: &str, text: &str) -> DropIn {
-        let path = self.directory.join(format!("{unit}.d/50-reload.conf"));
+    /// A check's drop-in: two of one unit are two files.
+    fn drop_in(&self, unit: &str, check: &str, text: &str) -> DropIn {
+        let path = self.directory.join(format!("{unit}.d/50-{check}.conf"));
         DropIn { path: path.display().to_string(), text: text.to_owned() }
     }
 

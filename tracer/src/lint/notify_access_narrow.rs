@@ -43,6 +43,6 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         ),
         consequence: consequence.to_owned(),
         mend: mend.to_owned(),
-        drop_in: Some(case.drop_in("# Where it has to stay:\nNotifyAccess=all\n")),
+        drop_in: Some(case.drop_in(CHECK.id, "# Where it has to stay:\nNotifyAccess=all\n")),
     })
 }

@@ -25,8 +25,9 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             "NotifyAccess=main, where the main process speaks for itself. See who does: {}",
             case.place.trace(case.name, "")
         ),
-        drop_in: Some(
-            case.drop_in("# Where the main process itself sends READY=1:\nNotifyAccess=main\n"),
-        ),
+        drop_in: Some(case.drop_in(
+            CHECK.id,
+            "# Where the main process itself sends READY=1:\nNotifyAccess=main\n",
+        )),
     })
 }

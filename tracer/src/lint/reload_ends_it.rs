@@ -25,20 +25,20 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     let comes_back = predicted.is_some_and(|it| it.restarts == Some(true));
     let consequence = match predicted {
         Some(predicted) if comes_back => {
-            format!("systemctl reload ends it {}.", case.aftermath(&predicted))
+            format!("systemctl reload ends it {}.", case.aftermath(predicted))
         }
         Some(predicted) if predicted.decided_by == Decider::Remain => {
-            format!("systemctl reload ends it {}.", case.aftermath(&predicted))
+            format!("systemctl reload ends it {}.", case.aftermath(predicted))
         }
         Some(predicted) => {
-            format!("systemctl reload stops the service {}.", case.aftermath(&predicted))
+            format!("systemctl reload stops the service {}.", case.aftermath(predicted))
         }
         None => "systemctl reload stops the service.".to_owned(),
     };
     let drop_in = if by_systemd {
-        case.drop_in("# For a program that reloads on HUP:\nReloadSignal=SIGHUP\n")
+        case.drop_in(CHECK.id, "# For a program that reloads on HUP:\nReloadSignal=SIGHUP\n")
     } else {
-        case.reload_by(Signal::HUP, "# For a program that reloads on HUP:\n")
+        case.reload_by(CHECK.id, Signal::HUP, "# For a program that reloads on HUP:\n")
     };
     Some(Finding {
         id: CHECK.id.to_owned(),

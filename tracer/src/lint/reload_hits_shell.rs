@@ -26,10 +26,10 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         ),
         consequence: format!(
             "At every reload the shell dies {}; the program is stopped with it.",
-            case.aftermath(&predicted)
+            case.aftermath(predicted)
         ),
         mend: "Let the shell exec the program, so that it becomes the main process.".to_owned(),
-        drop_in: case.starting_again(signal).map(|lines| case.drop_in(&lines)),
+        drop_in: case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
     })
 }
 
@@ -38,7 +38,7 @@ pub(super) fn hits_shell<'a>(case: &'a Case<'_>) -> Option<(&'a Stay, Signal)> {
     let (sent, signal) = case.sent()?;
     let stay = case.stay().filter(|stay| stay.is_shell)?;
     // The pid file and names may be the program's, and of a daemon the shell is gone.
-    let to_shell = !sent.is_literal
+    let to_shell = sent.literal.is_none()
         && matches!(sent.target, Target::Main | Target::Group | Target::Unit)
         && case.facts.service_type.as_deref() != Some("forking")
         && case.facts.service_type.as_deref() != Some("oneshot");

@@ -30,9 +30,9 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     let comes_back = predicted.restarts == Some(true);
     let consequence = match early {
         Early::Dies if comes_back => {
-            format!("It dies {}: an outage, no more.", case.aftermath(&predicted))
+            format!("It dies {}: an outage, no more.", case.aftermath(predicted))
         }
-        Early::Dies => format!("It dies {}.", case.aftermath(&predicted)),
+        Early::Dies => format!("It dies {}.", case.aftermath(predicted)),
         Early::Lost if ignored => format!(
             "The reload is lost: {signal} is ignored until the program sets a handler of its own, \
              and a program that leaves alone what is ignored never reloads."
@@ -45,7 +45,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         }
     };
     let drop_in = match early {
-        Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(&lines)),
+        Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
         Early::Lost | Early::Stops => None,
     };
     let is_error = early == Early::Stops || early == Early::Dies && !comes_back;

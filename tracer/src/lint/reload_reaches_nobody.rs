@@ -13,17 +13,18 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
-    let reaches = |sent: &Sent| sent.target.is_service() && !sent.is_literal;
+    let reaches = |sent: &Sent| sent.target.is_service() && sent.literal.is_none();
     if case.reload.sent().any(reaches) {
         return None;
     }
-    let is_lost = |sent: &&Sent| sent.target == Target::Nobody || sent.is_literal;
+    let is_lost = |sent: &&Sent| sent.target == Target::Nobody || sent.literal.is_some();
     let sent = case.reload.sent().find(is_lost)?;
     let by = &sent.by;
-    let message = if sent.is_literal {
+    let message = if let Some(literal) = &sent.literal {
         format!(
-            "systemd puts no value in for $MAINPID within a word: {by} is given '$MAINPID' as it \
-             is written, and a reload signals nobody."
+            "systemd puts no value in for '{literal}': it replaces ${{NAME}} within a word, $NAME \
+             as a word of its own, and runs no shell. {by} is given it as it is written, and a \
+             reload signals nobody."
         )
     } else {
         format!(
@@ -41,7 +42,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         ),
         mend: "Give kill the pid as a word of its own: $MAINPID.".to_owned(),
         drop_in: match sent.signal {
-            SentSignal::Known(signal) => Some(case.reload_by(signal, "")),
+            SentSignal::Known(signal) => Some(case.reload_by(CHECK.id, signal, "")),
             SentSignal::Unknown(_) => None,
         },
     })

@@ -10,7 +10,8 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
-    let (sent, signal) = case.sent().filter(|(sent, signal)| !ends(*signal) && !sent.is_literal)?;
+    let (sent, signal) =
+        case.sent().filter(|(sent, signal)| !ends(*signal) && sent.literal.is_none())?;
     let message = match sent.target {
         Target::Unit => format!(
             "systemctl kill sends {signal} to every process of the unit: children and helpers, \
@@ -38,6 +39,6 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             }
         ),
         mend: "Signal the main process alone, which tells its children.".to_owned(),
-        drop_in: Some(case.reload_by(signal, "")),
+        drop_in: Some(case.reload_by(CHECK.id, signal, "")),
     })
 }

@@ -172,7 +172,7 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
                 Some(true) => Severity::Warning,
                 _ => Severity::Error,
             };
-            let consequence = format!("Reloaded now, it dies {}.", aftermath(facts, &predicted));
+            let consequence = format!("Reloaded now, it dies {}.", aftermath(facts, predicted));
             ("has no handler for it", severity, consequence)
         }
         Meets::Default(Early::Stops) => (
@@ -194,7 +194,9 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
     let drop_in = matches!(meets, Meets::Default(Early::Dies))
         .then(|| starting_again(facts, signal))
         .flatten()
-        .map(|lines| -> DropIn { place.drop_in(&service.name, &format!("[Service]\n{lines}")) });
+        .map(|lines| -> DropIn {
+            place.drop_in(&service.name, CHECK.id, &format!("[Service]\n{lines}"))
+        });
     Some(Finding {
         id: CHECK.id.to_owned(),
         severity,

@@ -22,6 +22,8 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         mend: "Give a slow start the time it takes; a program can ask for more with \
                EXTEND_TIMEOUT_USEC=."
             .to_owned(),
-        drop_in: Some(case.drop_in("# As long as a slow start may take:\nTimeoutStartSec=10min\n")),
+        drop_in: Some(
+            case.drop_in(CHECK.id, "# As long as a slow start may take:\nTimeoutStartSec=10min\n"),
+        ),
     })
 }

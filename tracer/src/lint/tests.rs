@@ -130,6 +130,7 @@ fn what_the_main_process_ignores_from_its_first_moment_is_lost_and_does_not_kill
         "/bin/sh -c 'trap \"\" HUP; trap - HUP; exec relayd'",
         "/bin/sh -c 'trap \"\" USR1; exec relayd'",
         "/bin/sh -c '(trap \"\" HUP); exec relayd'",
+        "/bin/dash -c 'trap \"\" SIGHUP; exec relayd'",
         "/bin/sh -c 'trap reload HUP; exec relayd'",
         "/usr/bin/nice nohupd",
     ] {
@@ -154,7 +155,7 @@ fn the_result_is_said_as_systemd_gives_it() {
 fn the_drop_in_takes_away_what_keeps_the_service_down() {
     let lines = |service: &str| {
         let drop_in = one(service, AWAITED).drop_in.unwrap();
-        assert_eq!(drop_in.path, "/etc/systemd/system/a.service.d/50-reload.conf");
+        assert_eq!(drop_in.path, "/etc/systemd/system/a.service.d/50-reload-not-awaited.conf");
         let settings = drop_in.text.lines().filter(|line| !line.starts_with('#'));
         settings.collect::<Vec<_>>().join(" ")
     };
@@ -191,6 +192,15 @@ fn a_reload_that_sends_term_is_a_stop_or_a_restart() {
     let reload = "ExecReload=/bin/sh -c 'kill $(cat /run/x); sleep 1; /usr/bin/relayd --detach'\n";
     assert_eq!(ids(&format!("Type=forking\nPIDFile=/run/x\n{reload}")), []);
     assert_eq!(ids(reload), found(ends, Severity::Error));
+    for again in [
+        "start-stop-daemon --start --exec /usr/bin/relayd",
+        "su -c \"relayd --detach\" web",
+        "systemctl restart a",
+        "/etc/init.d/a start",
+    ] {
+        let reload = format!("ExecReload=/bin/sh -c 'kill $(cat /run/x); sleep 1; {again}'\n");
+        assert_eq!(ids(&format!("Type=forking\nPIDFile=/run/x\n{reload}")), [], "{again}");
+    }
     let by_systemd = one("Type=notify-reload\nReloadSignal=SIGTERM\n", ends);
     assert!(by_systemd.drop_in.unwrap().text.contains("ReloadSignal=SIGHUP"));
 }
@@ -231,8 +241,10 @@ fn a_pid_for_a_name_reaches_nobody() {
         let text = one(&service, nobody).drop_in.unwrap().text;
         assert!(text.contains("ExecReload=/bin/kill -HUP $MAINPID"), "{text}");
     }
-    let within = ids("ExecReload=/bin/kill -HUP -- -$MAINPID\n");
-    assert!(within.contains(&(nobody.to_owned(), Severity::Warning)), "{within:?}");
+    for reload in ["kill -HUP -- -$MAINPID", "kill -HUP $(cat /run/x)", "kill -HUP `cat /run/x`"] {
+        let within = ids(&format!("ExecReload=/bin/{reload}\n"));
+        assert!(within.contains(&(nobody.to_owned(), Severity::Warning)), "{reload}: {within:?}");
+    }
     let group = ids("ExecReload=/bin/kill -HUP -- -${MAINPID}\n");
     assert!(!group.iter().any(|(id, _)| id == nobody), "{group:?}");
 }
@@ -288,7 +300,7 @@ fn a_users_unit_is_mended_in_their_own_directory() {
     let subject = subject(HUP);
     let finding = &findings(&Case::new(&subject, &place))[0];
     let path = &finding.drop_in.as_ref().unwrap().path;
-    assert_eq!(path, "/home/ada/.config/systemd/user/a.service.d/50-reload.conf");
+    assert_eq!(path, "/home/ada/.config/systemd/user/a.service.d/50-reload-not-awaited.conf");
     let command = "sigready trace --user ada --restart --reload-during-start a.service";
     assert!(finding.mend.ends_with(command), "{}", finding.mend);
 }
@@ -347,12 +359,12 @@ fn a_notify_unit_whose_start_has_no_limit_is_named() {
 
 #[test]
 fn the_worst_unit_comes_first() {
-    let named = |name: &str, service: &str| Subject { name: name.to_owned(), ..subject(service) };
+    let subject = |name: &str, service: &str| Subject { name: name.to_owned(), ..subject(service) };
     let units = vec![
-        named("b.service", &unit("simple", "always", "HUP")),
-        named("c.service", &unit("simple", "no", "HUP")),
-        named("a.service", &unit("simple", "always", "HUP")),
-        named("d.service", &unit("oneshot", "no", "")),
+        subject("b.service", &unit("simple", "always", "HUP")),
+        subject("c.service", &unit("simple", "no", "HUP")),
+        subject("a.service", &unit("simple", "always", "HUP")),
+        subject("d.service", &unit("oneshot", "no", "")),
     ];
     let lint = Lint::of(units, &system());
     let names: Vec<_> = lint.units.iter().map(|unit| unit.name.as_str()).collect();

@@ -11,6 +11,8 @@ pub struct Disposition {
     pub caught: bool,
     /// Every thread blocks it.
     pub blocked: bool,
+    /// It is blocked in all threads that were looked at, and there are more.
+    pub mask_unknown: bool,
     /// It is taken without a handler.
     pub consumer: Option<Consumer>,
     /// The language runtime that the handler is of, if it is not the program's own.
@@ -50,13 +52,16 @@ impl Disposition {
     /// What comes of a signal whose default action is fatal.
     #[must_use]
     pub fn reaction(self) -> Reaction {
+        if self.blocked && self.mask_unknown {
+            return Reaction::Unknown;
+        }
         reaction(self.kind(), self.consumer.is_some(), self.runtime)
     }
 
     /// The same, disposition apart from the mask: what comes of one that is let through.
     #[must_use]
     pub fn unblocked(self) -> Self {
-        Self { blocked: false, ..self }
+        Self { blocked: false, mask_unknown: false, ..self }
     }
 }
 

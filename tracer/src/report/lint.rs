@@ -77,8 +77,10 @@ fn unknown_lines(lint: &Lint, width: usize, paint: Paint) -> Vec<String> {
     }
     let mut lines = vec![paint.ink(Ink::Title, "The text of these units does not tell")];
     for unknown in &lint.unknown {
-        let line = escape::text(&format!("{}: {}", unknown.unit, unknown.what)).into_owned();
-        lines.extend(text::wrap(&line, width - 2).iter().map(|line| format!("  {line}")));
+        let sentence = format!("{}: {}", unknown.unit, unknown.what);
+        lines.extend(
+            text::wrap(&escape::text(&sentence), width - 2).iter().map(|line| format!("  {line}")),
+        );
     }
     lines.push(String::new());
     lines

@@ -75,6 +75,9 @@ fn harm(turns: &[Turn]) -> Option<ExposureKind> {
     if !turn.disposition.blocked {
         return harm_of(turn.disposition);
     }
+    if turn.disposition.mask_unknown {
+        return Some(ExposureKind::Unknown);
+    }
     let mut before = turn.disposition;
     for Turn { disposition, .. } in later {
         // Somebody came to take it.
@@ -113,6 +116,7 @@ mod tests {
         ignored: false,
         caught: false,
         blocked: false,
+        mask_unknown: false,
         consumer: None,
         runtime: None,
     };
@@ -207,6 +211,15 @@ mod tests {
         assert_eq!(
             spans(&turns, None, false, 0, 100),
             [Exposure { kind: ExposureKind::Fatal, from_ns: 20, to_ns: 100 }]
+        );
+    }
+
+    #[test]
+    fn where_not_every_mask_is_known_neither_is_what_a_signal_does() {
+        let unsure = Disposition { mask_unknown: true, ..BLOCKED };
+        assert_eq!(
+            spans(&[turn(0, unsure), turn(20, HANDLER)], None, false, 0, 100),
+            [Exposure { kind: ExposureKind::Unknown, from_ns: 0, to_ns: 20 }]
         );
     }
 

@@ -362,6 +362,7 @@ impl Fates {
         id: ProcessId,
         (killed_by, code): (Option<Signal>, u8),
         pending: SignalSet,
+        has_signalfd: impl Fn(Signal) -> bool,
     ) {
         let signals: Vec<Signal> = self.signals_of(id).collect();
         for signal in signals {
@@ -378,6 +379,11 @@ impl Fates {
                         if own {
                             self.raised(events, id, signal, sent_at);
                         }
+                    }
+                    // Newer kernels have thrown what waited for a thread away before they tell
+                    // of its end (seen in 6.18), and nobody was seen to take it.
+                    None if open.thread.is_some() && !has_signalfd(signal) => {
+                        open.sent.settle(events, Fate::Dropped, Some(at));
                     }
                     None => self.handled(events, id, signal, open, None),
                 }

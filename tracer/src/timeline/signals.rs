@@ -36,6 +36,8 @@ pub struct Dispositions {
     pub caught: SignalSet,
     /// Blocked in every thread.
     pub blocked: SignalSet,
+    /// Those of them that threads which were not looked at may let through.
+    mask_unknown: SignalSet,
     signalfd: SignalSet,
     sigwait: SignalSet,
     catch_all: SignalSet,
@@ -66,6 +68,7 @@ impl Dispositions {
             ignored: has(self.ignored),
             caught: has(self.caught),
             blocked: has(self.blocked),
+            mask_unknown: has(self.mask_unknown),
             consumer: if has(self.signalfd) {
                 Some(Consumer::Signalfd)
             } else {
@@ -117,6 +120,7 @@ impl Dispositions {
             ignored: common(state.ignored, recorded),
             caught: common(state.caught, recorded),
             blocked: common(state.blocked, recorded),
+            mask_unknown: common(state.blocked_unknown, recorded),
             ..self
         };
         now.keep_runtimes_of_caught();
@@ -137,6 +141,7 @@ impl Dispositions {
                 it.ignored,
                 it.caught,
                 it.blocked,
+                it.mask_unknown,
                 it.signalfd,
                 it.sigwait,
                 it.catch_all,
@@ -436,6 +441,7 @@ impl ProcessSignals {
         let first = first.map_or(0, |before| before + 1);
         for change in &mut self.changes[first..] {
             change.now.blocked = blocked;
+            change.now.mask_unknown = common(change.now.mask_unknown, blocked);
         }
         let mut index = first.max(1);
         while index < self.changes.len() {
@@ -460,6 +466,7 @@ impl ProcessSignals {
         let now = self.now();
         let shared = Dispositions {
             blocked: now.blocked,
+            mask_unknown: now.mask_unknown,
             signalfd: now.signalfd,
             sigwait: now.sigwait,
             ..others

@@ -674,7 +674,9 @@ impl Start {
     ) {
         let id = task.id;
         self.let_go_of_masks(context, id, u64::MAX);
-        self.fates.ended(&mut self.events, at, id, (signal, code), pending);
+        let now = self.members.get(&id).map(|member| member.signals.now()).unwrap_or_default();
+        let has_signalfd = |signal| now.of(signal).consumer == Some(Consumer::Signalfd);
+        self.fates.ended(&mut self.events, at, id, (signal, code), pending, has_signalfd);
         let record = Record::Exit { process: self.known(task), signal, code, core_dumped };
         let detail = signal.map_or(u32::from(code != 0), |signal| 2 + signal.number());
         let class = Class { detail, ..self.class(Kind::Exit, id, at) };

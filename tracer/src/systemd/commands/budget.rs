@@ -16,7 +16,7 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { text: 64 << 10, nested: 48, brackets: 400, commands: 4_000 }
+        Self { text: 16 << 10, nested: 48, brackets: 400, commands: 4_000 }
     }
 }
 

@@ -47,7 +47,7 @@ pub fn commands(values: &[String], expand: impl Fn(&str) -> String) -> Vec<Comma
 }
 
 /// The first command and what is after the `;` behind it.
-fn first<'a>(value: &'a str, expand: impl Fn(&str) -> String) -> Option<(Command, &'a str)> {
+fn first(value: &str, expand: impl Fn(&str) -> String) -> Option<(Command, &str)> {
     let (word, mut rest) = next_word(value)?;
     let path = word.trim_start_matches(PREFIXES);
     let prefixes = word[..word.len() - path.len()].to_owned();
@@ -147,18 +147,14 @@ fn unescape(text: &str, word: &mut String) -> usize {
         Some('0'..='3') => digits(0, 3, 8).map(|c| (c, 3)),
         _ => None,
     };
-    match found {
-        Some((c, taken)) => {
-            word.push(c);
-            taken
-        }
-        None => {
-            word.push('\\');
-            // What follows is no quote then.
-            word.extend(text.chars().next());
-            text.chars().take(1).count()
-        }
+    if let Some((c, taken)) = found {
+        word.push(c);
+        return taken;
     }
+    word.push('\\');
+    // What follows is no quote then.
+    word.extend(text.chars().next());
+    text.chars().take(1).count()
 }
 
 #[cfg(test)]

@@ -42,8 +42,6 @@ pub struct Stay {
     pub ignores: Vec<Signal>,
     /// The signals that it has a handler for: a shell's traps.
     pub handles: Vec<Signal>,
-    /// Whether it hands signals on.
-    pub relays: bool,
     /// Whether systemd-notify(1) speaks for it.
     pub speaks: bool,
     /// Whether it has programs run that are no part of it.
@@ -87,8 +85,7 @@ fn of(words: &[Word], ignores: Vec<Signal>, budget: &mut Budget, depth: usize) -
         Way::Unknown => {
             MainProcess::Unknown(format!("whether {name} stays the main process depends on it"))
         }
-        Way::Relays | Way::Waits => MainProcess::Stays(Stay {
-            relays: wrapped.way == Way::Relays,
+        Way::Waits => MainProcess::Stays(Stay {
             by: name,
             is_shell: false,
             ignores,
@@ -113,7 +110,13 @@ fn of_script(
     for command in &script.commands {
         match command.words.first().and_then(Word::known) {
             Some("trap") if !command.in_child && command.when == When::Always => {
-                has_other_trap |= trap(&command.words[1..], inherited, &mut ignores, &mut handles);
+                // dash knows no names with the prefix SIG.
+                let is_known = |word: &&Word| {
+                    !["sh", "dash"].contains(&shell) || !word.start().starts_with("SIG")
+                };
+                let words: Vec<Word> =
+                    command.words[1..].iter().filter(is_known).cloned().collect();
+                has_other_trap |= trap(&words, inherited, &mut ignores, &mut handles);
             }
             // Its text is not read.
             Some("eval") if !command.in_child => may_exec = true,
@@ -164,7 +167,6 @@ fn of_script(
         is_shell: true,
         ignores,
         handles,
-        relays: false,
         speaks: calls("systemd-notify"),
         has_children: script.commands.iter().any(|command| {
             let executes = command.in_child && wrapper::inner(&command.words).is_some();

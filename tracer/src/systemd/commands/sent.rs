@@ -60,9 +60,10 @@ pub struct Sent {
     pub target: Target,
     /// The program that sends it.
     pub by: String,
-    /// Whether `$MAINPID` stands within a word, where systemd puts no value in: only
-    /// `${MAINPID}` would do (systemd.service(5)). The target is as it is meant.
-    pub is_literal: bool,
+    /// What of its arguments is passed as it is written, though it is meant for a value:
+    /// `$MAINPID` within a word, where systemd would replace `${MAINPID}` alone, or `$(…)`
+    /// without a shell (systemd.service(5)). The target is as it is meant.
+    pub literal: Option<String>,
 }
 
 /// What a reload does, in order.
@@ -117,34 +118,43 @@ impl Reload {
     /// What can't be told of it, in words.
     #[must_use]
     pub fn unknown(&self) -> Option<String> {
-        self.steps.iter().find_map(|step| match step {
-            Step::Sends(Sent { signal: SentSignal::Unknown(text), target, .. })
-                if *target != Target::Other =>
-            {
-                Some(format!("which signal its reload sends is not in its text: '{text}'"))
-            }
-            Step::Sends(Sent { target: Target::Unknown(text), .. }) => {
-                Some(format!("whom its reload signals is not in its text: '{text}'"))
-            }
-            Step::Unread => Some("its ExecReload= runs shell text that can't be read".to_owned()),
-            _ => None,
-        })
+        for step in &self.steps {
+            return Some(match step {
+                Step::Sends(sent) if sent.target == Target::Other => continue,
+                Step::Sends(Sent { signal: SentSignal::Unknown(text), .. }) => {
+                    format!("which signal its reload sends: '{text}'")
+                }
+                Step::Sends(Sent { target: Target::Unknown(text), .. }) => {
+                    format!("whom its reload signals: '{text}'")
+                }
+                // What comes after the first that arrives is not asked for.
+                Step::Sends(sent) if sent.target.is_service() => return None,
+                Step::Unread => {
+                    "what its ExecReload= does: it runs shell text that can't be read".to_owned()
+                }
+                Step::Sends(_) | Step::Runs(_) => continue,
+            });
+        }
+        None
     }
 
-    /// Whether it starts the service anew after the first signal: runs this program, or has
-    /// systemd do so.
+    /// Whether it starts the service anew after the first signal: runs this program, itself or
+    /// by another, or has an init system do so.
     #[must_use]
     pub fn starts_again(&self, program: Option<&str>) -> bool {
         let after = self.steps.iter().skip_while(|step| !matches!(step, Step::Sends(_)));
-        after.into_iter().any(|step| match step {
-            Step::Runs(words) => {
-                let name = words.first().and_then(Word::known).map(base_name);
-                let asks =
-                    |word: &Word| matches!(word.known(), Some("restart" | "start" | "try-restart"));
-                name.is_some() && name == program.map(base_name)
-                    || name == Some("systemctl") && words.iter().any(asks)
-            }
-            _ => false,
+        after.into_iter().any(|step| {
+            let Step::Runs(words) = step else {
+                return false;
+            };
+            let mut known = words.iter().filter_map(Word::known);
+            let runs = program.is_some_and(|program| {
+                known.clone().any(|word| base_name(word) == base_name(program))
+            });
+            let by = known.next().unwrap_or_default();
+            let is_init = ["systemctl", "service", "rc-service", "invoke-rc.d"];
+            let is_init = is_init.contains(&base_name(by)) || by.starts_with("/etc/init.d/");
+            runs || is_init && known.any(|word| ["start", "restart", "try-restart"].contains(&word))
         })
     }
 
@@ -175,8 +185,8 @@ impl Reload {
             return;
         };
         let arguments = &words[1..];
-        let is_literal = |word: &Word| word.known().is_some_and(|it| it.contains("$MAINPID"));
-        let is_literal = arguments.iter().any(is_literal);
+        let literal = arguments.iter().filter_map(Word::known).find(|it| is_literal(it));
+        let literal = literal.map(str::to_owned);
         let sent = match name {
             "kill" => kill(arguments),
             "pkill" | "killall" | "killall5" | "skill" | "killproc" => by_name(name, arguments),
@@ -186,11 +196,17 @@ impl Reload {
         };
         match sent {
             Some(sent) => self.steps.extend(sent.into_iter().map(|(signal, target)| {
-                Step::Sends(Sent { signal, target, by: name.to_owned(), is_literal })
+                let (by, literal) = (name.to_owned(), literal.clone());
+                Step::Sends(Sent { signal, target, by, literal })
             })),
             None => self.steps.push(Step::Runs(words.to_vec())),
         }
     }
+}
+
+/// Whether a word is passed on as it is written, though it is meant for a value.
+fn is_literal(word: &str) -> bool {
+    word.contains("$MAINPID") || word.starts_with("$(") || word.starts_with('`')
 }
 
 /// `exec PROGRAM`
@@ -254,6 +270,9 @@ fn kill(arguments: &[Word]) -> Signals {
         },
         None => SentSignal::Known(Signal::TERM),
     };
+    // The words after it belong to what is no command.
+    let literal = targets.iter().position(|word| word.known().is_some_and(is_literal));
+    targets.truncate(literal.map_or(targets.len(), |at| at + 1));
     Some(targets.into_iter().map(|word| (sent.clone(), by_pid(word))).collect())
 }
 
@@ -267,9 +286,14 @@ fn by_pid(word: &Word) -> Target {
         // The shell's own, its parent's, the last it started.
         [Piece::Variable(name)] if ["$", "PPID", "!"].contains(&name.as_str()) => Target::Other,
         [Piece::Text(text)] if text == "$MAINPID" => Target::Main,
+        [Piece::Text(text)] if is_literal(text) => Target::PidFile,
         [Piece::Output(words)] => by_output(words),
         [Piece::Text(text)] if text.starts_with('%') => Target::Other,
         [Piece::Text(text)] if text.parse::<u32>().is_ok() => Target::Other,
+        // kill(1) of util-linux takes names.
+        [Piece::Text(text)] if text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            Target::Named(text.clone())
+        }
         _ => Target::Unknown(word.shown()),
     };
     if is_group && found.is_service() { Target::Group } else { found }

@@ -24,8 +24,8 @@ pub(super) struct Simple {
     pub in_child: bool,
     /// Whether it comes to it.
     pub when: When,
-    /// Whether it is the script's last one, alone or in a list by `;`, or in the only `&&` or
-    /// `||`: what bash executes in its own place.
+    /// Whether it is the script's last one, alone on its line, in a list by `;`, or in a chain by
+    /// `&&` and `||`: what bash executes in its own place.
     pub is_last: bool,
 }
 
@@ -126,19 +126,17 @@ impl Walk {
         let place = Place { in_child: false, when: When::Always, at_end: false, is_last: false };
         for (index, node) in nodes.iter().enumerate() {
             let at_end = index + 1 == nodes.len();
+            // Each line is parsed by itself, and of the last one bash executes the last
+            // command of a chain in its own place.
             if let NodeKind::List { items } = &node.kind
-                && let [first, second] = items.as_slice()
-                && matches!(first.operator, Some(ListOperator::And | ListOperator::Or))
-                && nodes.len() == 1
-                && second.operator.is_none()
+                && let [before, last] = items.as_slice()
+                && let Some(link @ (ListOperator::And | ListOperator::Or)) = before.operator
+                && last.operator.is_none()
             {
-                self.node(&first.command, place);
-                let when = if first.operator == Some(ListOperator::And) {
-                    When::OrEnds
-                } else {
-                    When::Maybe
-                };
-                self.node(&second.command, Place { when, at_end, is_last: true, ..place });
+                self.node(&before.command, place);
+                let when = if link == ListOperator::And { When::OrEnds } else { When::Maybe };
+                let when = if at_end { when } else { When::Maybe };
+                self.node(&last.command, Place { when, at_end, is_last: at_end, ..place });
             } else {
                 self.node(node, Place { at_end, is_last: at_end, ..place });
             }

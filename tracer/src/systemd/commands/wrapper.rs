@@ -8,8 +8,6 @@ use crate::model::signal::Signal;
 pub(super) enum Way {
     /// It executes it in its own place.
     InPlace,
-    /// It waits for it, and hands signals on to it.
-    Relays,
     /// It waits for it.
     Waits,
     /// As the main process of a service it leaves it behind and ends: a group's leader can't
@@ -75,10 +73,10 @@ static WRAPPERS: [Wrapper; 31] = [
     wrapper(&["gosu", "su-exec", "setuidgid", "s6-setuidgid"], Way::InPlace, "", &[], 1),
     wrapper(&["chpst"], Way::InPlace, "uUeb/ndmofcptrP", &[], 0),
     wrapper(&["busybox"], Way::InPlace, "", &[], 0),
-    wrapper(&["timeout"], Way::Relays, "ks", &["kill-after", "signal"], 1),
-    wrapper(&["tini", "tini-static"], Way::Relays, "ep", &[], 0),
-    wrapper(&["dumb-init"], Way::Relays, "r", &["rewrite"], 0),
-    wrapper(&["catatonit"], Way::Relays, "", &[], 0),
+    wrapper(&["timeout"], Way::Waits, "ks", &["kill-after", "signal"], 1),
+    wrapper(&["tini", "tini-static"], Way::Waits, "ep", &[], 0),
+    wrapper(&["dumb-init"], Way::Waits, "r", &["rewrite"], 0),
+    wrapper(&["catatonit"], Way::Waits, "", &[], 0),
     wrapper(&["setsid"], Way::Leaves, "", &[], 0),
     wrapper(&["flock"], Way::Waits, "wEc", &["timeout", "wait", "conflict-exit-code"], 1),
     wrapper(&["time", "strace", "ltrace", "chronic", "unbuffer", "xvfb-run", "xargs", "watch"],
@@ -224,7 +222,7 @@ mod tests {
             ("ionice -c2 -n7 prog", "prog", Way::InPlace),
             ("chrt -f 10 prog", "prog", Way::InPlace),
             ("taskset -c 0-3 prog", "prog", Way::InPlace),
-            ("timeout -k 5 --signal=TERM 30s prog -x", "prog -x", Way::Relays),
+            ("timeout -k 5 --signal=TERM 30s prog -x", "prog -x", Way::Waits),
             ("setsid prog", "prog", Way::Leaves),
             ("setsid --wait prog", "prog", Way::Waits),
             ("sudo -u web -- prog", "prog", Way::Unknown),
