@@ -133,14 +133,23 @@ fn where_run_is_read_only_the_notify_socket_is_elsewhere() {
     let output = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh"])
         .arg(cargo_bin("sigready"))
-        .args(["run", "--until", "exit", "--", PYTHON, "-c", "import os, socket\n\
+        .args([
+            "run",
+            "--until",
+            "exit",
+            "--",
+            PYTHON,
+            "-c",
+            "import os, socket\n\
             s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
             s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n\
-            print(os.path.dirname(os.environ['NOTIFY_SOCKET']))"])
+            print(os.path.dirname(os.environ['NOTIFY_SOCKET']))",
+        ])
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(stdout.contains("sigready-") && !stdout.starts_with("/run"), "{stdout} {stderr}");
     assert!(!std::path::Path::new(stdout.trim()).exists(), "it is gone afterwards");
 }
@@ -154,7 +163,9 @@ fn nothing_of_the_notify_socket_is_left_whatever_ends_the_tracer() {
     };
     for signal in ["QUIT", "USR1", "RTMIN+5", "TERM"] {
         // It signals its parent, which traces it.
-        let script = format!("echo $NOTIFY_SOCKET; kill -s {signal} $PPID; sleep 0.3; kill -s {signal} $PPID; sleep 5");
+        let script = format!(
+            "echo $NOTIFY_SOCKET; kill -s {signal} $PPID; sleep 0.3; kill -s {signal} $PPID; sleep 5"
+        );
         let output = Command::new(cargo_bin("sigready"))
             .args(["run", "--", "/bin/bash", "-c", &script])
             .stdin(Stdio::null())

@@ -18,7 +18,7 @@ use sigready::{
     timeline::{Builder, Scope, Setup},
 };
 
-use super::{Verdict, fault::Fault, messages::Messages, output, progress, runtime};
+use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress};
 use crate::cli::{Run, ServiceType, Until};
 
 /// Runs the command.
@@ -29,7 +29,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
     // Before the first thread: attaching may use one with mounts of its own.
     let mut attached = attach(&recorded.request(Reach::ChildrenOf(std::process::id())))?;
     let anchor = clock::anchor();
-    runtime()?.block_on(async {
+    in_event_loop(async {
         let builder = Builder::new(Setup {
             scope: Scope::Command { parent: std::process::id(), name: name(options) },
             reload_signal: wanted.reload(),

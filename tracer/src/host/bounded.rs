@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Threads that hang in a read. With so many no more is asked: nothing is known then.
-const MAX_STUCK: usize = 16;
+const MAX_STUCK: usize = 64;
 
 /// How long answers may take.
 #[derive(Clone, Copy, Debug)]

@@ -22,33 +22,35 @@ const READING: Patience =
     Patience { each: Duration::from_millis(20), all: Duration::from_secs(3600) };
 
 /// Every process that is there, as observations of this moment, the oldest first: so
-/// parents come before their children.
+/// parents come before their children. One that can't be read in time is left out.
+///
+/// Who reads `stat` of a process, or opens its environment, waits for it to finish its exec
+/// (`exec_update_lock`), in which it can have files closed by a file system of its own that
+/// never answers.
 #[must_use]
 pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
     let Ok(processes) = process::all_processes() else {
         return Vec::new();
     };
     // By id and not opened, which could be more files than a process may have open.
-    let mut ids: Vec<(u64, i32)> = processes
-        .filter_map(|process| {
-            let stat = process.ok()?.stat().ok()?;
-            Some((stat.starttime, stat.pid))
-        })
-        .collect();
-    ids.sort_unstable();
-    let pids: Vec<i32> = ids.into_iter().map(|(_, pid)| pid).collect();
+    let mut pids: Vec<u32> = processes.flatten().map(|process| process.pid as u32).collect();
+    waiting_last(&mut pids, |pid| *pid);
     let theirs = hierarchies.clone();
-    // A page of an environment can be a file's that never comes: `access_remote_vm` waits for
-    // it. Nothing else that is read here waits for the process or for what it has mapped.
-    let read = move |pid| found(&Process::new(pid).ok()?, &theirs, true);
+    let read = move |pid: u32| found(&Process::new(pid as i32).ok()?, &theirs);
     let facts = Bounded::new("sigready-proc", read).ask(&pids, READING);
-    let plain = |pid| found(&Process::new(pid).ok()?, hierarchies, false);
-    facts
-        .into_iter()
-        .zip(pids)
-        .filter_map(|(fact, pid)| fact.unwrap_or_else(|| plain(pid)))
-        .map(|fact| Observation { at: clock::boot_ns(), fact })
-        .collect()
+    let mut facts: Vec<(ProcessId, Fact)> = facts.into_iter().flatten().flatten().collect();
+    facts.sort_by_key(|(id, _)| (id.start_ticks, id.pid));
+    facts.into_iter().map(|(_, fact)| Observation { at: clock::boot_ns(), fact }).collect()
+}
+
+/// Puts those last that wait for a device or a file system, and may never be read: they cost
+/// the others nothing.
+pub fn waiting_last<T>(processes: &mut [T], pid_of: impl Fn(&T) -> u32) {
+    let waits = |pid: u32| {
+        let status = Process::new(pid as i32).and_then(|process| process.status());
+        status.is_ok_and(|status| status.state.starts_with('D'))
+    };
+    processes.sort_by_cached_key(|process| waits(pid_of(process)));
 }
 
 /// Every process and its cgroup.
@@ -60,7 +62,7 @@ pub fn cgroups(hierarchies: &Hierarchies) -> Vec<(u32, String)> {
         .unwrap_or_default()
 }
 
-/// How a process stands now; `None` if it is gone, or another has its pid.
+/// How a process stands now; may wait for it (see [`snapshot`]). `None` if it is gone, or another has its pid.
 #[must_use]
 pub fn left(id: ProcessId) -> Option<Observation> {
     let process = Process::new(id.pid as i32).ok()?;
@@ -71,7 +73,7 @@ pub fn left(id: ProcessId) -> Option<Observation> {
     Some(Observation { at: clock::boot_ns(), fact: Fact::Left { id, state } })
 }
 
-/// The program a process runs now; `None` if that can't be told.
+/// The program a process runs now; may wait for it (see [`snapshot`]). `None` if that can't be told.
 #[must_use]
 pub fn exe(id: ProcessId) -> Option<String> {
     let process = Process::new(id.pid as i32).ok()?;
@@ -80,18 +82,18 @@ pub fn exe(id: ProcessId) -> Option<String> {
     (process.stat().ok()?.starttime == id.start_ticks).then(|| path_text(&exe))
 }
 
-/// Whether this very process is there, and no zombie.
+/// Whether this very process is there, and no zombie. May wait for it (see [`snapshot`]).
 #[must_use]
 pub fn is_there(id: ProcessId) -> bool {
     let stat = Process::new(id.pid as i32).and_then(|process| process.stat());
     stat.is_ok_and(|stat| stat.starttime == id.start_ticks && stat.state != 'Z')
 }
 
-/// The name of a process that is there, unless it is a zombie.
+/// The name of a process that is there, unless it is a zombie. Waits for nothing.
 #[must_use]
 pub fn name(pid: u32) -> Option<String> {
-    let stat = Process::new(pid as i32).ok()?.stat().ok()?;
-    (stat.state != 'Z').then_some(stat.comm)
+    let status = Process::new(pid as i32).ok()?.status().ok()?;
+    (!status.state.starts_with('Z')).then_some(status.name)
 }
 
 /// What an id stands for.
@@ -110,16 +112,21 @@ pub enum Kind {
     Nothing,
 }
 
-/// What this id stands for now. /proc has threads too, though it does not list them.
+/// What this id stands for now. /proc has threads too, though it does not list them. Waits for
+/// nothing.
 #[must_use]
 pub fn kind(id: u32) -> Kind {
-    let Ok(process) = Process::new(id as i32) else { return Kind::Nothing };
-    match (process.status(), process.stat()) {
-        (Ok(status), _) if status.tgid != id as i32 => Kind::Thread { of: status.tgid as u32 },
-        (Ok(_), Ok(stat)) if stat.state == 'Z' => Kind::Nothing,
-        (Ok(_), Ok(stat)) if stat.pid == KTHREADD || stat.ppid == KTHREADD => Kind::Kernel,
-        (Ok(_), Ok(_)) => Kind::Process,
-        _ => Kind::Nothing,
+    let Ok(status) = Process::new(id as i32).and_then(|process| process.status()) else {
+        return Kind::Nothing;
+    };
+    if status.tgid != id as i32 {
+        Kind::Thread { of: status.tgid as u32 }
+    } else if status.state.starts_with('Z') {
+        Kind::Nothing
+    } else if status.pid == KTHREADD || status.ppid == KTHREADD {
+        Kind::Kernel
+    } else {
+        Kind::Process
     }
 }
 
@@ -138,8 +145,7 @@ fn path_text(path: &Path) -> String {
     text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned()
 }
 
-/// What is to know of a process, with its environment if it is in a unit and that is wanted.
-fn found(process: &Process, hierarchies: &Hierarchies, environ: bool) -> Option<Fact> {
+fn found(process: &Process, hierarchies: &Hierarchies) -> Option<(ProcessId, Fact)> {
     let stat = process.stat().ok()?;
     if stat.ppid == KTHREADD || stat.pid == KTHREADD {
         return None;
@@ -147,9 +153,10 @@ fn found(process: &Process, hierarchies: &Hierarchies, environ: bool) -> Option<
     let status = process.status().ok()?;
     let cgroup = hierarchies.path_of(process);
     let in_unit = cgroup.as_ref().is_some_and(|path| path.contains(".service"));
-    Some(Fact::Found {
+    let id = ProcessId { pid: stat.pid as u32, start_ticks: stat.starttime };
+    let fact = Fact::Found {
         task: Task {
-            id: ProcessId { pid: stat.pid as u32, start_ticks: stat.starttime },
+            id,
             tid: stat.pid as u32,
             ns_pid: status.nspid.as_ref().and_then(|ids| ids.last()).map_or(0, |id| *id as u32),
             uid: status.ruid,
@@ -160,9 +167,10 @@ fn found(process: &Process, hierarchies: &Hierarchies, environ: bool) -> Option<
         parent: stat.ppid as u32,
         exe: process.exe().ok().map(|exe| path_text(&exe)),
         cgroup,
-        environment: if in_unit && environ { environment(process) } else { Environment::default() },
+        environment: if in_unit { environment(process) } else { Environment::default() },
         state: state_of(process, &status),
-    })
+    };
+    Some((id, fact))
 }
 
 fn environment(process: &Process) -> Environment {

@@ -196,7 +196,8 @@ impl Capture {
     /// the ring. The time that takes is bounded. Gives what was captured and when that was.
     pub fn end(mut self) -> Result<(Record, u64)> {
         self.rest()?;
-        let live = self.record.builder.live();
+        let mut live = self.record.builder.live();
+        procfs::waiting_last(&mut live, |id| id.pid);
         let left = Bounded::new("sigready-proc", procfs::left).ask(&live, LAST_LOOK);
         self.observe(left.into_iter().flatten().flatten());
         // What happened until /proc was read.
