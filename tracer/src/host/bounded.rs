@@ -98,7 +98,7 @@ mod tests {
     fn doubling() -> Bounded<u64, u64> {
         Bounded::new("test", |number| {
             if number == 0 {
-                thread::sleep(Duration::from_secs(3600));
+                thread::sleep(Duration::from_hours(1));
             }
             number * 2
         })
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_question_that_is_never_answered_costs_its_own_answer_alone() {
-        let patience = Patience { each: 100 * MS, all: Duration::from_secs(60) };
+        let patience = Patience { each: 100 * MS, all: Duration::from_mins(1) };
         let answers = doubling().ask(&[1, 0, 2, 0, 3], patience);
         assert_eq!(answers, [Some(2), None, Some(4), None, Some(6)]);
     }
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn no_more_threads_hang_than_are_allowed_and_then_nobody_waits() {
         let mut doubling = doubling();
-        let patience = Patience { each: MS, all: Duration::from_secs(60) };
+        let patience = Patience { each: MS, all: Duration::from_mins(1) };
         let answers = doubling.ask(&[0; 10 * MAX_STUCK], patience);
         assert_eq!(answers.iter().flatten().count(), 0);
         assert_eq!(Arc::strong_count(&doubling.threads), MAX_STUCK + 1);
         let began = Instant::now();
-        let slow = Patience { each: Duration::from_secs(60), ..patience };
+        let slow = Patience { each: Duration::from_mins(1), ..patience };
         assert_eq!(doubling.ask(&[1], slow), [None]);
         assert!(began.elapsed() < Duration::from_secs(30));
     }
@@ -130,7 +130,7 @@ mod tests {
             thread::sleep(5 * MS);
             number
         });
-        let patience = Patience { each: Duration::from_secs(60), all: 50 * MS };
+        let patience = Patience { each: Duration::from_mins(1), all: 50 * MS };
         let answers = slow.ask(&[7; 1000], patience);
         assert_eq!((answers.len(), answers[999]), (1000, None));
     }

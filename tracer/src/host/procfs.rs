@@ -19,7 +19,7 @@ const KTHREADD: i32 = 2;
 
 /// How long reading of one process may take, and of all.
 const READING: Patience =
-    Patience { each: Duration::from_millis(20), all: Duration::from_secs(3600) };
+    Patience { each: Duration::from_millis(20), all: Duration::from_hours(1) };
 
 /// Every process that is there, as observations of this moment, the oldest first: so
 /// parents come before their children. One that can't be read in time is left out.
