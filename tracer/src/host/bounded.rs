@@ -74,12 +74,12 @@ impl<Q: Clone + Send + 'static, A: Send + 'static> Bounded<Q, A> {
             let (answered, answers) = channel();
             let (answer, alive) = (Arc::clone(&self.answer), Arc::clone(&self.threads));
             let work = move || {
-                let _alive = alive;
                 for question in asked {
                     if answered.send(answer(question)).is_err() {
-                        return;
+                        break;
                     }
                 }
+                drop(alive);
             };
             thread::Builder::new().name(self.name.to_owned()).spawn(work).ok()?;
             self.worker = Some(Worker { questions, answers });
