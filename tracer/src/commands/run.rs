@@ -12,8 +12,8 @@ use sigready::{
     },
     probe::attach::{Reach, attach},
     session::{
-        Asked, Blocked, Capture, Command, Ending, Interrupts, NotifySocket, Observer as _,
-        Recorded, Schedule, Session, Startable, Wanted, drop_unneeded,
+        Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer as _, Recorded,
+        Schedule, Session, Startable, Wanted, drop_unneeded,
     },
     timeline::{Builder, Scope, Setup},
 };
@@ -45,7 +45,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         let capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
         let line = progress::Line::start(messages, " (Ctrl-C ends)");
         // Before the command can be running: an interrupt must find someone to stop it.
-        let blocked = Blocked::now()?;
+        let held = Held::now();
         let socket = match options.service_type {
             ServiceType::Simple => None,
             _ => Some(NotifySocket::bind()?),
@@ -53,8 +53,8 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         let child = startable.start(socket.as_ref().map(NotifySocket::path))?;
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
+        let interrupts = Interrupts::start(held.block()?)?;
         socket.as_ref().map(NotifySocket::take_messages).transpose()?;
-        let interrupts = Interrupts::start(blocked)?;
         if !options.send.is_empty() {
             line.note(&format_args!(
                 "will send {} to process {}",
