@@ -358,7 +358,9 @@ fn a_process_whose_environment_can_not_be_read_does_not_hold_a_trace_up() {
     BufReader::new(hostile.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let endless = line.trim().to_owned();
     let limit = Instant::now() + PATIENCE;
-    let stuck = || fs::read_to_string(format!("/proc/{endless}/stat")).unwrap().contains(") D ");
+    // Its `stat` would wait for it.
+    let status = format!("/proc/{endless}/status");
+    let stuck = || fs::read_to_string(&status).unwrap().contains("State:\tD");
     while !stuck() {
         assert!(Instant::now() < limit, "process {endless} is in its exec");
         thread::sleep(Duration::from_millis(10));
