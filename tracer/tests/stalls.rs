@@ -359,8 +359,8 @@ fn a_process_whose_environment_can_not_be_read_does_not_hold_a_trace_up() {
     let endless = line.trim().to_owned();
     let limit = Instant::now() + PATIENCE;
     // Its `stat` would wait for it.
-    let status = format!("/proc/{endless}/status");
-    let stuck = || fs::read_to_string(&status).unwrap().contains("State:\tD");
+    let waits_in = format!("/proc/{endless}/wchan");
+    let stuck = || fs::read_to_string(&waits_in).unwrap().contains("request_wait_answer");
     while !stuck() {
         assert!(Instant::now() < limit, "process {endless} is in its exec");
         thread::sleep(Duration::from_millis(10));
