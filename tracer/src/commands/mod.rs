@@ -16,9 +16,8 @@ mod unit_names;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::runtime::Runtime;
 
-use self::messages::Messages;
+use self::{fault::Fault, messages::Messages};
 use crate::cli::{Cli, Command};
 
 /// How a command that did its work ended.
@@ -54,10 +53,14 @@ pub fn main(cli: &Cli) -> ExitCode {
     }
 }
 
-/// The event loop of a session.
-fn runtime() -> anyhow::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
+/// Runs a session in an event loop of its own. What still runs beside it at its end, such as a
+/// read that never returns, is left to the end of the process.
+fn in_event_loop<T>(session: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot start the event loop")
+        .context("cannot start the event loop")?;
+    let result = runtime.block_on(session);
+    runtime.shutdown_background();
+    result
 }

@@ -12,13 +12,13 @@ use sigready::{
     },
     probe::attach::{Reach, attach},
     session::{
-        Asked, Blocked, Capture, Command, Ending, Interrupts, NotifySocket, Observer as _,
-        Recorded, Schedule, Session, Startable, Wanted, drop_unneeded,
+        Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer as _, Recorded,
+        Schedule, Session, Startable, Wanted, drop_unneeded,
     },
     timeline::{Builder, Counting, Scope, Setup},
 };
 
-use super::{Verdict, fault::Fault, messages::Messages, output, progress, runtime};
+use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress};
 use crate::cli::{Run, ServiceType, Until};
 
 /// Runs the command.
@@ -29,7 +29,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
     // Before the first thread: attaching may use one with mounts of its own.
     let mut attached = attach(&recorded.request(Reach::ChildrenOf(std::process::id())))?;
     let anchor = clock::anchor();
-    runtime()?.block_on(async {
+    in_event_loop(async {
         let builder = Builder::new(Setup {
             scope: Scope::Command { parent: std::process::id(), name: name(options) },
             reload_signal: wanted.reload(),
@@ -46,7 +46,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         let capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
         let line = progress::Line::start(messages, " (Ctrl-C ends)");
         // Before the command can be running: an interrupt must find someone to stop it.
-        let blocked = Blocked::now()?;
+        let held = Held::now();
         let socket = match options.service_type {
             ServiceType::Simple => None,
             _ => Some(NotifySocket::bind()?),
@@ -54,8 +54,8 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         let child = startable.start(socket.as_ref().map(NotifySocket::path))?;
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
+        let interrupts = Interrupts::start(held.block()?)?;
         socket.as_ref().map(NotifySocket::take_messages).transpose()?;
-        let interrupts = Interrupts::start(blocked)?;
         if !options.send.is_empty() {
             line.note(&format_args!(
                 "will send {} to process {}",

@@ -25,7 +25,9 @@ use sigready::{
 };
 
 use self::wanted::Wanted;
-use super::{Verdict, fault::Fault, messages::Messages, output, progress, runtime, unit_names};
+use super::{
+    Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress, unit_names,
+};
 use crate::cli::Trace;
 
 /// How long a restart is traced where nothing else is said.
@@ -43,7 +45,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
     wanted.list(&mut attached, &hierarchies)?;
     // Of processes that are started from now on, everything is seen.
     let anchor = clock::anchor();
-    runtime()?.block_on(async {
+    in_event_loop(async {
         let builder = Builder::new(Setup {
             scope: wanted.scope(options),
             reload_signal: signals.reload(),

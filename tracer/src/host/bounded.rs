@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Threads that hang in a read. With so many no more is asked: nothing is known then.
-const MAX_STUCK: usize = 16;
+const MAX_STUCK: usize = 64;
 
 /// How long answers may take.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +74,12 @@ impl<Q: Clone + Send + 'static, A: Send + 'static> Bounded<Q, A> {
             let (answered, answers) = channel();
             let (answer, alive) = (Arc::clone(&self.answer), Arc::clone(&self.threads));
             let work = move || {
-                let _alive = alive;
                 for question in asked {
                     if answered.send(answer(question)).is_err() {
-                        return;
+                        break;
                     }
                 }
+                drop(alive);
             };
             thread::Builder::new().name(self.name.to_owned()).spawn(work).ok()?;
             self.worker = Some(Worker { questions, answers });
@@ -98,7 +98,7 @@ mod tests {
     fn doubling() -> Bounded<u64, u64> {
         Bounded::new("test", |number| {
             if number == 0 {
-                thread::sleep(Duration::from_secs(3600));
+                thread::sleep(Duration::from_hours(1));
             }
             number * 2
         })
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_question_that_is_never_answered_costs_its_own_answer_alone() {
-        let patience = Patience { each: 100 * MS, all: Duration::from_secs(60) };
+        let patience = Patience { each: 100 * MS, all: Duration::from_mins(1) };
         let answers = doubling().ask(&[1, 0, 2, 0, 3], patience);
         assert_eq!(answers, [Some(2), None, Some(4), None, Some(6)]);
     }
@@ -114,12 +114,12 @@ mod tests {
     #[test]
     fn no_more_threads_hang_than_are_allowed_and_then_nobody_waits() {
         let mut doubling = doubling();
-        let patience = Patience { each: MS, all: Duration::from_secs(60) };
+        let patience = Patience { each: MS, all: Duration::from_mins(1) };
         let answers = doubling.ask(&[0; 10 * MAX_STUCK], patience);
         assert_eq!(answers.iter().flatten().count(), 0);
         assert_eq!(Arc::strong_count(&doubling.threads), MAX_STUCK + 1);
         let began = Instant::now();
-        let slow = Patience { each: Duration::from_secs(60), ..patience };
+        let slow = Patience { each: Duration::from_mins(1), ..patience };
         assert_eq!(doubling.ask(&[1], slow), [None]);
         assert!(began.elapsed() < Duration::from_secs(30));
     }
@@ -130,7 +130,7 @@ mod tests {
             thread::sleep(5 * MS);
             number
         });
-        let patience = Patience { each: Duration::from_secs(60), all: 50 * MS };
+        let patience = Patience { each: Duration::from_mins(1), all: 50 * MS };
         let answers = slow.ask(&[7; 1000], patience);
         assert_eq!((answers.len(), answers[999]), (1000, None));
     }

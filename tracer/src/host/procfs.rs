@@ -28,28 +28,31 @@ const MAX_ENVIRONMENT: u64 = 1 << 20;
 
 /// How long reading of one process may take, and of all.
 const READING: Patience =
-    Patience { each: Duration::from_millis(20), all: Duration::from_secs(3600) };
+    Patience { each: Duration::from_millis(20), all: Duration::from_hours(1) };
 
 /// Every process that is there, as observations of this moment, the oldest first: so
-/// parents come before their children.
+/// parents come before their children. One that can't be read in time is left out.
+///
+/// Who reads `stat` of a process, or opens its environment, waits for it to finish its exec
+/// (`exec_update_lock`), in which it can have files closed by a file system of its own that
+/// never answers.
 #[must_use]
 pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
-    let mut ids: Vec<(u64, u32)> =
-        pids().into_iter().filter_map(|pid| Some((Stat::of(pid)?.start_ticks, pid))).collect();
-    ids.sort_unstable();
-    let pids: Vec<u32> = ids.into_iter().map(|(_, pid)| pid).collect();
+    let mut pids = pids();
+    waiting_last(&mut pids, |pid| *pid);
     let theirs = hierarchies.clone();
-    // A page of an environment can be a file's that never comes: `access_remote_vm` waits for
-    // it. Nothing else that is read here waits for the process or for what it has mapped.
-    let read = move |pid| found(pid, &theirs, true);
+    let read = move |pid| found(pid, &theirs);
     let facts = Bounded::new("sigready-proc", read).ask(&pids, READING);
-    let plain = |pid| found(pid, hierarchies, false);
-    facts
-        .into_iter()
-        .zip(pids)
-        .filter_map(|(fact, pid)| fact.unwrap_or_else(|| plain(pid)))
-        .map(|fact| Observation { at: clock::boot_ns(), fact })
-        .collect()
+    let mut facts: Vec<(ProcessId, Fact)> = facts.into_iter().flatten().flatten().collect();
+    facts.sort_by_key(|(id, _)| (id.start_ticks, id.pid));
+    facts.into_iter().map(|(_, fact)| Observation { at: clock::boot_ns(), fact }).collect()
+}
+
+/// Puts those last that wait for a device or a file system, and may never be read: they cost
+/// the others nothing.
+pub fn waiting_last<T>(processes: &mut [T], pid_of: impl Fn(&T) -> u32) {
+    let waits = |pid: u32| Status::of(pid).is_some_and(|status| status.state == b'D');
+    processes.sort_by_cached_key(|process| waits(pid_of(process)));
 }
 
 /// A process's place in one hierarchy.
@@ -76,7 +79,7 @@ pub fn memberships_of(pid: u32, hierarchies: &Hierarchies) -> Vec<Membership> {
     hierarchies.paths_of(pid).into_iter().map(of).collect()
 }
 
-/// How a process stands now; `None` if it is gone, or another has its pid.
+/// How a process stands now; may wait for it (see [`snapshot`]). `None` if it is gone, or another has its pid.
 #[must_use]
 pub fn left(id: ProcessId) -> Option<Observation> {
     let state = state_of(id.pid, &Status::of(id.pid)?);
@@ -84,14 +87,14 @@ pub fn left(id: ProcessId) -> Option<Observation> {
     has_started_at(id).then(|| Observation { at: clock::boot_ns(), fact: Fact::Left { id, state } })
 }
 
-/// The program a process runs now; `None` if that can't be told.
+/// The program a process runs now; may wait for it (see [`snapshot`]). `None` if that can't be told.
 #[must_use]
 pub fn exe(id: ProcessId) -> Option<String> {
     let exe = link(id.pid)?;
     has_started_at(id).then_some(exe)
 }
 
-/// Whether this very process is there, and no zombie.
+/// Whether this very process is there, and no zombie. May wait for it (see [`snapshot`]).
 #[must_use]
 pub fn is_there(id: ProcessId) -> bool {
     Stat::of(id.pid).is_some_and(|stat| stat.start_ticks == id.start_ticks && !stat.is_zombie())
@@ -117,10 +120,10 @@ pub fn has_mapped(pid: u32, name: &str) -> bool {
     maps.split(|byte| *byte == b'\n').any(|line| line.ends_with(&path))
 }
 
-/// The name of a process that is there, unless it is a zombie.
+/// The name of a process that is there, unless it is a zombie. Waits for nothing.
 #[must_use]
 pub fn name(pid: u32) -> Option<String> {
-    Stat::of(pid).filter(|stat| !stat.is_zombie()).map(|stat| stat.comm)
+    Status::of(pid).filter(|status| !status.is_zombie()).map(|status| status.comm)
 }
 
 /// What an id stands for.
@@ -139,17 +142,18 @@ pub enum Kind {
     Nothing,
 }
 
-/// What this id stands for now. /proc has threads too, though it does not list them.
+/// What this id stands for now. /proc has threads too, though it does not list them. Waits for
+/// nothing.
 #[must_use]
 pub fn kind(id: u32) -> Kind {
-    let (Some(status), Some(stat)) = (Status::of(id), Stat::of(id)) else {
+    let Some(status) = Status::of(id) else {
         return Kind::Nothing;
     };
     if status.tgid != id {
         Kind::Thread { of: status.tgid }
-    } else if stat.is_zombie() {
+    } else if status.is_zombie() {
         Kind::Nothing
-    } else if id == KTHREADD || stat.parent == KTHREADD {
+    } else if id == KTHREADD || status.parent == KTHREADD {
         Kind::Kernel
     } else {
         Kind::Process
@@ -244,7 +248,9 @@ impl Stat {
 struct Status {
     /// Of this thread.
     state: u8,
+    comm: String,
     tgid: u32,
+    parent: u32,
     uid: u32,
     ns_pid: u32,
     threads: u32,
@@ -278,6 +284,10 @@ impl Status {
             };
             match key {
                 b"State" => status.state = value.first().copied().unwrap_or(0),
+                // The kernel writes line ends and backslashes in it as `\\n` and `\\\\`
+                // (`proc_task_name`).
+                b"Name" => status.comm = lossy(value),
+                b"PPid" => status.parent = number(value).unwrap_or(0),
                 b"Tgid" => status.tgid = number(value).unwrap_or(0),
                 b"Uid" => status.uid = words.next().and_then(number).unwrap_or(u32::MAX),
                 b"NSpid" => status.ns_pid = words.next_back().and_then(number).unwrap_or(0),
@@ -293,13 +303,18 @@ impl Status {
         status
     }
 
+    /// Whether the process has ended (see [`Stat::is_zombie`]).
+    fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
+    }
+
     /// What the thread blocks: everything, once it has ended.
     fn mask(&self) -> u64 {
         if matches!(self.state, b'Z' | b'X') { u64::MAX } else { self.blocked }
     }
 }
 
-fn found(pid: u32, hierarchies: &Hierarchies, environ: bool) -> Option<Fact> {
+fn found(pid: u32, hierarchies: &Hierarchies) -> Option<(ProcessId, Fact)> {
     let stat = Stat::of(pid)?;
     if stat.parent == KTHREADD || pid == KTHREADD {
         return None;
@@ -321,10 +336,10 @@ fn found(pid: u32, hierarchies: &Hierarchies, environ: bool) -> Option<Fact> {
         parent: stat.parent,
         exe: link(pid),
         cgroup,
-        environment: if in_unit && environ { environment(pid) } else { Environment::default() },
+        environment: if in_unit { environment(pid) } else { Environment::default() },
         state: state_of(pid, &status),
     };
-    has_started_at(id).then_some(fact)
+    has_started_at(id).then_some((id, fact))
 }
 
 fn environment(pid: u32) -> Environment {
@@ -404,12 +419,14 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_status_are_told_from_a_name_that_looks_like_one() {
-        let text = b"Name:\tUid:\\nSigBlk:\t1\xff\nState:\tR (running)\nTgid:\t4\n\
+        let text = b"Name:\tUid:\\nSigBlk:\t1\xff\nState:\tR (running)\nTgid:\t4\nPPid:\t3\n\
             Uid:\t33\t0\t0\t0\nNSpid:\t812\t5\nThreads:\t2\nSigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\n\
             SigBlk:\t8000000000000004\nSigIgn:\t0000000000000008\nSigCgt:\t0000000000000010\n";
         let expected = Status {
             state: b'R',
+            comm: "Uid:\\nSigBlk:\t1\u{fffd}".to_owned(),
             tgid: 4,
+            parent: 3,
             uid: 33,
             ns_pid: 5,
             threads: 2,

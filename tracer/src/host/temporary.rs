@@ -52,8 +52,8 @@ impl Temporary {
         make: impl FnOnce(&OwnedFd) -> io::Result<T>,
     ) -> io::Result<(Self, T)> {
         let mut entries = entries();
-        let made = make(&directory)?;
-        Ok((Self::add(&mut entries, Entry::File { directory, name }), made))
+        let file = make(&directory)?;
+        Ok((Self::add(&mut entries, Entry::File { directory, name }), file))
     }
 
     /// A directory of its own below `base`, which its owner alone can list and write to.

@@ -200,10 +200,10 @@ impl Place {
         for _ in 0..MAX_NAMES {
             let random = RandomState::new().build_hasher().finish();
             let name = OsString::from(format!(".sigready-{random:016x}"));
-            let made = Temporary::file(self.directory.try_clone()?, name.clone(), |directory| {
+            let created = Temporary::file(self.directory.try_clone()?, name.clone(), |directory| {
                 Ok(openat(directory, &*name, flags, Mode::from_bits_truncate(mode))?)
             });
-            match made {
+            match created {
                 Ok((temporary, file)) => return Ok((temporary, name, File::from(file))),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => refused = error,
                 Err(error) => {

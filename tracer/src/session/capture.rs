@@ -214,27 +214,32 @@ impl Capture {
     }
 
     /// Takes in what happened until now, looks at the processes that still run, and lets go of
-    /// the ring. The time that takes is bounded. Gives what was captured and when that was.
-    pub fn end(mut self) -> Result<(Record, u64)> {
-        self.rest()?;
+    /// the ring; `learn` is shown each record first. The time that takes is bounded. Gives what
+    /// was captured and when that was.
+    pub fn end(mut self, mut learn: impl FnMut(&Observation)) -> Result<(Record, u64)> {
+        self.rest(&mut learn)?;
         self.record.builder.end();
-        let live = self.record.builder.live();
+        let mut live = self.record.builder.live();
+        procfs::waiting_last(&mut live, |id| id.pid);
         let left = Bounded::new("sigready-proc", procfs::left).ask(&live, LAST_LOOK);
         self.observe(left.into_iter().flatten().flatten());
         // What happened until /proc was read.
-        self.rest()?;
+        self.rest(&mut learn)?;
         self.observe(self.stream.skipped());
         self.record.builder.end();
         Ok((self.record, clock::boot_ns()))
     }
 
     /// What was in the ring when this was called.
-    fn rest(&mut self) -> Result<()> {
+    fn rest(&mut self, learn: &mut impl FnMut(&Observation)) -> Result<()> {
         let end = clock::boot_ns();
         let limit = Instant::now() + LAST_RECORDS;
         loop {
             let batch = self.stream.take_until(BATCH, end)?;
             let is_all = batch.len() < BATCH;
+            for observation in &batch {
+                learn(observation);
+            }
             self.taken.extend(batch);
             self.take_up(limit);
             if Instant::now() >= limit || (is_all && self.taken.is_empty()) {

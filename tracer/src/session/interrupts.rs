@@ -5,7 +5,10 @@ use std::{
     collections::VecDeque,
     mem::MaybeUninit,
     ptr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -36,6 +39,60 @@ const FATAL: [i32; 9] = [
 /// session is stuck, and the process ends.
 const STUCK: Duration = Duration::from_secs(1);
 
+/// Signals that came while they were held.
+static HELD: [AtomicBool; ENDING.len()] = [const { AtomicBool::new(false) }; ENDING.len()];
+
+/// The signals that end a session, held by a handler until somebody takes them. A command that
+/// is started meanwhile does not inherit that: a blocked signal it would, and its unblocking
+/// would be told as an event of its start.
+pub struct Held(());
+
+impl Held {
+    /// Holds them. One that was ignored when this process was started stays so (nohup(1)),
+    /// except for what a user ends a trace with.
+    #[must_use]
+    pub fn now() -> Self {
+        for signal in ENDING.into_iter().filter(|signal| is_taken(*signal)) {
+            set_handler(signal, hold as *const () as libc::sighandler_t);
+        }
+        Self(())
+    }
+
+    /// Blocks them instead; those that came are pending then.
+    pub fn block(self) -> Result<Blocked> {
+        let blocked = Blocked::now()?;
+        for (signal, came) in ENDING.into_iter().zip(&HELD) {
+            if is_held(signal) {
+                set_handler(signal, libc::SIG_DFL);
+            }
+            if came.swap(false, Ordering::AcqRel) {
+                // SAFETY: a system call on plain numbers; the signal is blocked.
+                unsafe { libc::kill(libc::getpid(), signal) };
+            }
+        }
+        Ok(blocked)
+    }
+}
+
+/// Only remembers. Async-signal-safe.
+extern "C" fn hold(signal: i32) {
+    for (held, came) in ENDING.into_iter().zip(&HELD) {
+        if held == signal {
+            came.store(true, Ordering::Release);
+        }
+    }
+}
+
+fn set_handler(signal: i32, handler: libc::sighandler_t) {
+    // SAFETY: all zero is a valid action, and the handler only stores to an atomic.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = handler;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(signal, &raw const action, ptr::null_mut());
+    }
+}
+
 /// The signals, blocked in this thread and in those that it starts from now on.
 #[derive(Clone, Copy)]
 pub struct Blocked(libc::sigset_t);
@@ -52,7 +109,7 @@ impl Blocked {
         };
         let real_time = libc::SIGRTMIN()..=MAX_SIGNAL.cast_signed();
         for signal in ENDING.into_iter().chain(FATAL).chain(real_time) {
-            if matches!(signal, libc::SIGINT | libc::SIGTERM) || has_default(signal) {
+            if is_taken(signal) {
                 // SAFETY: the set was made above, and every number is a signal's.
                 unsafe { libc::sigaddset(&raw mut set, signal) };
             }
@@ -65,13 +122,25 @@ impl Blocked {
     }
 }
 
-/// Whether a signal's default action would be taken.
-fn has_default(signal: i32) -> bool {
+/// Whether a signal is taken: it was not ignored when this process was started, or a user ends
+/// a trace with it.
+fn is_taken(signal: i32) -> bool {
+    matches!(signal, libc::SIGINT | libc::SIGTERM)
+        || action(signal) == Some(libc::SIG_DFL)
+        || is_held(signal)
+}
+
+fn is_held(signal: i32) -> bool {
+    action(signal) == Some(hold as *const () as libc::sighandler_t)
+}
+
+/// What is done on a signal.
+fn action(signal: i32) -> Option<libc::sighandler_t> {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: the action is only read, into memory of its size.
     let read = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
     // SAFETY: it was written where the call succeeded.
-    read == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_DFL
+    (read == 0).then(|| unsafe { action.assume_init() }.sa_sigaction)
 }
 
 /// The signals that came and were not taken.

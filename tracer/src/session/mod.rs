@@ -28,7 +28,7 @@ pub use self::{
     command::Command,
     deadline::Deadline,
     ending::{Ending, Until},
-    interrupts::{Blocked, Interrupts},
+    interrupts::{Blocked, Held, Interrupts},
     notify_socket::NotifySocket,
     pace::Pace,
     privileges::drop_unneeded,

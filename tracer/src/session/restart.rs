@@ -1,7 +1,7 @@
 //! What a trace does to the units it watches, if it was told to and not otherwise: have
 //! systemd restart them, and reload them while they start.
 
-use std::{collections::HashMap, future::pending};
+use std::{collections::HashMap, future::pending, time::Duration};
 
 use anyhow::{Context as _, Result};
 use nix::{errno::Errno, libc};
@@ -9,7 +9,11 @@ use tokio::task::JoinHandle;
 
 use super::Observer;
 use crate::{
-    host::{cgroups::Hierarchies, procfs},
+    host::{
+        bounded::{Bounded, Patience},
+        cgroups::Hierarchies,
+        procfs,
+    },
     model::{signal::Signal, text::Outside},
     observation::ProcessId,
     systemd::{
@@ -20,6 +24,9 @@ use crate::{
     },
     timeline::{FreshMain, scope::Named},
 };
+
+/// How long a look at a process may take.
+const LOOK: Patience = Patience { each: Duration::from_millis(50), all: Duration::from_millis(50) };
 
 /// How a unit is reloaded while it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +146,9 @@ impl Restart {
 /// To the very process, and not to one that has taken over its pid.
 fn send(id: ProcessId, signal: Signal) -> Result<()> {
     let context = || format!("could not send {signal} to process {}", id.pid);
-    if !procfs::is_there(id) {
+    // One that can't be looked at in time is not signalled.
+    let there = Bounded::new("sigready-proc", procfs::is_there).ask(&[id], LOOK);
+    if there != [Some(true)] {
         return Err(anyhow::anyhow!("it has ended already")).with_context(context);
     }
     // nix's kill(2) knows no real-time signals.

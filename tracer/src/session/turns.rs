@@ -173,7 +173,7 @@ impl<'a, S: Subject> Session<'a, S> {
         self.interrupts.session_is_over();
         let answers = self.subject.last_news(&mut self.capture).await;
         self.capture.observe(answers);
-        let (record, at) = self.capture.end()?;
+        let (record, at) = self.capture.end(|observation| self.subject.learn(observation))?;
         self.subject.session_ended()?;
         let detaching = thread::Builder::new()
             .name("sigready-detach".to_owned())

@@ -1,0 +1,379 @@
+//! Nothing that others do keeps a trace from ending, or keeps anything attached.
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use jiff::Timestamp;
+use nix::{
+    libc,
+    sys::{
+        signal::{Signal, kill},
+        stat::Mode,
+    },
+    unistd::{Pid, mkfifo},
+};
+use serde_json::Value;
+use support::{Compiled, run};
+use tempfile::TempDir;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A cgroup of its own, gone when dropped.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(name: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/mounts").unwrap();
+        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let unified = mounts.find(|mount| mount[2] == "cgroup2").expect("cgroup v2 is mounted");
+        let path = Path::new(unified[1]).join(format!("{}-{name}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    /// Its path from the hierarchy's root.
+    fn name(&self) -> String {
+        self.0.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// Starts a program in it.
+    fn start(&self, program: &str, arguments: &[&str]) -> Killed {
+        let script = "echo $$ > \"$0/cgroup.procs\"; exec \"$@\"";
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]).arg(&self.0).arg(program).args(arguments);
+        Killed(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let limit = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < limit {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A process that is killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A trace that has begun.
+struct Tracing {
+    process: Killed,
+    stderr: BufReader<ChildStderr>,
+    directory: TempDir,
+}
+
+impl Tracing {
+    /// `sigready trace` with these arguments; its report is JSON.
+    fn begin(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(cargo_bin("sigready"));
+        command.arg("trace").args(arguments).arg("--output").arg(directory.path().join("o.json"));
+        Self::spawn(command, directory)
+    }
+
+    fn spawn(mut command: Command, directory: TempDir) -> Self {
+        let mut process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        assert!(line.contains("tracing"), "{line}");
+        Self { process: Killed(process), stderr, directory }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.0.id().cast_signed())
+    }
+
+    /// Its exit status, or nothing if a signal ended it.
+    fn wait(&mut self) -> Option<i32> {
+        let limit = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < limit, "it does not end");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn report(&self) -> Value {
+        let report = fs::read(self.directory.path().join("o.json")).unwrap();
+        serde_json::from_slice(&report).unwrap()
+    }
+}
+
+/// When a capture was over, by its report.
+fn end_of(report: &Value) -> Timestamp {
+    let began: Timestamp = report["capture"]["started_at"].as_str().unwrap().parse().unwrap();
+    let took = Duration::from_nanos(report["capture"]["duration_ns"].as_u64().unwrap());
+    began + took
+}
+
+/// Signals itself at full speed, for ever; the signal is ignored.
+const STORM: &str = "
+#include <signal.h>
+#include <unistd.h>
+int main(void) {
+    signal(SIGUSR1, SIG_IGN);
+    for (;;) kill(getpid(), SIGUSR1);
+}";
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn two_processes_that_signal_at_full_speed_do_not_keep_a_trace_from_ending() {
+    let storm = Compiled::new(STORM);
+    for how in ["interrupt", "duration"] {
+        let cgroup = Cgroup::new(&format!("storm-{how}"));
+        let name = cgroup.name();
+        let mut arguments = vec!["--cgroup", &name];
+        if how == "duration" {
+            arguments.extend(["--duration", "3s"]);
+        }
+        let mut trace = Tracing::begin(&arguments);
+        let began = Timestamp::now();
+        let storms = [cgroup.start(&storm.path(), &[]), cgroup.start(&storm.path(), &[])];
+        thread::sleep(Duration::from_secs(2));
+        let asked = if how == "duration" {
+            began + Duration::from_secs(3)
+        } else {
+            kill(trace.pid(), Signal::SIGINT).unwrap();
+            Timestamp::now()
+        };
+        assert!(matches!(trace.wait(), Some(0 | 3)));
+        drop(storms);
+        let report = trace.report();
+        // On a busy machine; the work itself is bounded by a second and a half.
+        let late = end_of(&report).duration_since(asked);
+        assert!(late < jiff::SignedDuration::from_secs(5), "{how}: {late}");
+        assert!(report["capture"]["events"].as_u64().unwrap() > 10_000, "it was a storm");
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_hang_up_ends_a_trace_with_its_report_unless_it_is_ignored() {
+    let own = std::process::id().to_string();
+    let mut trace = Tracing::begin(&["--pid", &own]);
+    kill(trace.pid(), Signal::SIGHUP).unwrap();
+    assert!(matches!(trace.wait(), Some(0 | 3)));
+    assert_eq!(trace.report()["capture"]["ended_by"], "interrupt");
+
+    let directory = tempfile::tempdir().unwrap();
+    let mut nohup = Command::new(cargo_bin("sigready"));
+    nohup.args(["trace", "--pid", &own, "--output"]).arg(directory.path().join("o.json"));
+    // SAFETY: one system call. As nohup(1) does.
+    unsafe {
+        nohup.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_IGN);
+            Ok(())
+        });
+    }
+    let mut trace = Tracing::spawn(nohup, directory);
+    kill(trace.pid(), Signal::SIGHUP).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert!(trace.process.0.try_wait().unwrap().is_none(), "nohup keeps it");
+    kill(trace.pid(), Signal::SIGTERM).unwrap();
+    assert!(matches!(trace.wait(), Some(0 | 3)));
+}
+
+/// How many eBPF programs and links a process has open.
+fn attached(pid: Pid) -> usize {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let infos = infos.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+    infos.filter(|info| info.contains("prog_id:") || info.contains("link_id:")).count()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_report_that_nobody_reads_keeps_nothing_attached_and_can_be_ended() {
+    let own = std::process::id().to_string();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let mut command = Command::new(cargo_bin("sigready"));
+        command.args(["trace", "--pid", &own, "--duration", "200ms", "--output"]).arg(&fifo);
+        let mut trace = Tracing::spawn(command, directory);
+        let limit = Instant::now() + PATIENCE;
+        while attached(trace.pid()) > 0 {
+            assert!(Instant::now() < limit, "{} are attached", attached(trace.pid()));
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(Duration::from_millis(300));
+        assert!(trace.process.0.try_wait().unwrap().is_none(), "it waits for a reader");
+        kill(trace.pid(), signal).unwrap();
+        assert_eq!(trace.wait(), None, "the signal ends it");
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_service_that_floods_its_notify_socket_is_not_held_up() {
+    let flood = Compiled::new(
+        "#include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/socket.h>
+        #include <sys/un.h>
+        #include <time.h>
+        int main(void) {
+            struct sockaddr_un to = {.sun_family = AF_UNIX};
+            strcpy(to.sun_path, getenv(\"NOTIFY_SOCKET\"));
+            int s = socket(AF_UNIX, SOCK_DGRAM, 0);
+            char text[4096];
+            memset(text, 'x', sizeof text);
+            memcpy(text, \"STATUS=\", 7);
+            struct timespec a, b;
+            clock_gettime(CLOCK_MONOTONIC, &a);
+            for (int i = 0; i < 20000; i++)
+                if (sendto(s, text, sizeof text, 0, (void *)&to, sizeof to) < 0) return 1;
+            clock_gettime(CLOCK_MONOTONIC, &b);
+            printf(\"%ld\\n\", (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000);
+            return sendto(s, \"READY=1\", 7, 0, (void *)&to, sizeof to) < 0;
+        }",
+    );
+    let ran = run(&["--until", "exit", "--timeout", "60s"], &[&flood.path()]);
+    let took: u64 = ran.stdout.trim().parse().unwrap_or_else(|_| panic!("{}", ran.stderr));
+    assert!(took < 10_000, "{took} ms for what takes a tenth of a second");
+}
+
+/// A process that never finishes its exec, in which it closes a file whose file system does not
+/// answer. Who opens its environment waits for that (`exec_update_lock`, `mm_access()`).
+const ENDLESS_EXEC: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int fuse;
+
+static void answer(struct fuse_in_header *in, int error, void *body, size_t length) {
+    char out[4096];
+    struct fuse_out_header head = {sizeof head + length, error, in->unique};
+    memcpy(out, &head, sizeof head);
+    if (length) memcpy(out + sizeof head, body, length);
+    if (write(fuse, out, sizeof head + length) < 0) perror("answer");
+}
+
+static void serve(void) {
+    static char request[1 << 18];
+    while (read(fuse, request, sizeof request) > 0) {
+        struct fuse_in_header *in = (void *)request;
+        struct fuse_attr attr = {.ino = 2, .size = 1 << 20, .mode = S_IFREG | 0644, .nlink = 1};
+        if (in->nodeid == 1) { attr.ino = 1; attr.mode = S_IFDIR | 0755; }
+        if (in->opcode == FUSE_INIT) {
+            struct fuse_init_out init = {.major = 7, .minor = 23, .max_write = 4096};
+            answer(in, 0, &init, FUSE_COMPAT_22_INIT_OUT_SIZE);
+        } else if (in->opcode == FUSE_LOOKUP) {
+            struct fuse_entry_out entry = {.nodeid = 2, .attr_valid = 99, .entry_valid = 99};
+            attr.ino = 2; attr.mode = S_IFREG | 0644; entry.attr = attr;
+            answer(in, 0, &entry, sizeof entry);
+        } else if (in->opcode == FUSE_GETATTR) {
+            struct fuse_attr_out got = {.attr_valid = 99, .attr = attr};
+            answer(in, 0, &got, sizeof got);
+        } else if (in->opcode == FUSE_OPEN) {
+            struct fuse_open_out open = {.fh = 1};
+            answer(in, 0, &open, sizeof open);
+        } else if (in->opcode != FUSE_FLUSH && in->opcode != FUSE_FORGET) {
+            answer(in, -ENOSYS, 0, 0);
+        }
+    }
+}
+
+int main(int count, char **arguments) {
+    char options[128], path[256];
+    unshare(CLONE_NEWNS);
+    mount(0, "/", 0, MS_REC | MS_PRIVATE, 0);
+    fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fuse);
+    if (fuse < 0 || mount("silent", arguments[1], "fuse", 0, options)) { perror("fuse"); return 1; }
+    if (fork() == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        snprintf(path, sizeof path, "%s/page", arguments[1]);
+        int page = open(path, O_RDONLY);
+        if (page < 0) _exit(1);
+        fcntl(page, F_SETFD, FD_CLOEXEC);
+        close(fuse);
+        printf("%d\n", getpid());
+        fflush(stdout);
+        execl("/bin/sleep", "sleep", "600", (char *)0);
+    }
+    serve();
+    return 0;
+}
+"#;
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_process_whose_environment_can_not_be_read_does_not_hold_a_trace_up() {
+    let silent = Compiled::with(&["-Wno-unused-result"], ENDLESS_EXEC);
+    let cgroup = Cgroup::new("silent.service");
+    let directory = tempfile::tempdir().unwrap();
+    let script = "echo $$ > \"$0/cgroup.procs\"; exec \"$@\"";
+    let mut hostile = Killed(
+        Command::new("/bin/sh")
+            .args(["-c", script])
+            .arg(&cgroup.0)
+            .arg(silent.path())
+            .arg(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut line = String::new();
+    BufReader::new(hostile.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let endless = line.trim().to_owned();
+    let limit = Instant::now() + PATIENCE;
+    // Its `stat` would wait for it.
+    let waits_in = format!("/proc/{endless}/wchan");
+    let stuck = || fs::read_to_string(&waits_in).unwrap().contains("request_wait_answer");
+    while !stuck() {
+        assert!(Instant::now() < limit, "process {endless} is in its exec");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let began = Timestamp::now();
+    let mut trace = Tracing::begin(&[&cgroup.name(), "--duration", "1s"]);
+    // What hangs in a read is let go of by the kernel once the process is told to end.
+    trace.wait();
+    let report = trace.report();
+    let late = end_of(&report).duration_since(began);
+    assert!(late < jiff::SignedDuration::from_secs(20), "{late}");
+    assert_eq!(report["services"][0]["name"], cgroup.name());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut trace.stderr, &mut said).unwrap();
+    assert!(!said.contains("panic"), "{said}");
+}
