@@ -218,6 +218,23 @@ impl Builder {
         }
     }
 
+    /// Shows every start that is followed, with what its timeline is told with.
+    #[cfg(test)]
+    pub fn visit(
+        &self,
+        now: u64,
+        mut show: impl FnMut(&Start, &Frame<'_>, &[(u64, &crate::model::unit::UnitState)]),
+    ) {
+        for (_, service) in self.attribution.services() {
+            let frame = self.frame(service, now);
+            for (number, state) in service.starts() {
+                if let State::Open(start) = state {
+                    show(start, &frame, &service.states(number));
+                }
+            }
+        }
+    }
+
     fn timeline(
         &self,
         service: &Attributed,

@@ -62,6 +62,7 @@ fn catches_all(signals: SignalSet) -> bool {
 pub fn is_jvms(handler: Handler, signal: Signal) -> bool {
     let has_faults = handler.faults.0 & JVM_FAULTS.0 == JVM_FAULTS.0;
     has_faults
+        && !catches_all(handler.faults)
         && !handler.faults.intersects(handler.serves)
         && signal.set().intersects(JVM_SHUTDOWN)
 }

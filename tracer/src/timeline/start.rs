@@ -96,6 +96,8 @@ pub struct Member {
     pub signals: ProcessSignals,
     /// When it sent its last notify message.
     last_message: Option<u64>,
+    /// When it last asked systemd to tell it that its messages were read.
+    last_barrier: Option<u64>,
     /// Changes of its masks that are no events yet.
     held: Vec<Held>,
     /// The processes it shares its handlers with.
@@ -133,6 +135,7 @@ impl Member {
             ended: None,
             signals: ProcessSignals::unknown(recorded),
             last_message: None,
+            last_barrier: None,
             held: Vec::new(),
             shares_with: Vec::new(),
         }
@@ -178,6 +181,9 @@ pub struct Start {
     ready: Vec<Claim>,
     /// Processes whose signals could not be followed.
     unfollowed: u64,
+    /// Every fact, in the order they were told.
+    #[cfg(test)]
+    pub learned: Vec<(u64, Fact)>,
 }
 
 impl Start {
@@ -203,6 +209,8 @@ impl Start {
             events: Events::default(),
             ready: Vec::new(),
             unfollowed: 0,
+            #[cfg(test)]
+            learned: Vec::new(),
         }
     }
 
@@ -264,6 +272,13 @@ impl Start {
     #[must_use]
     pub fn unfollowed(&self) -> u64 {
         self.unfollowed + self.fates.unfollowed()
+    }
+
+    /// Changes of `NotifyAccess=` by messages, with their times.
+    #[cfg(test)]
+    #[must_use]
+    pub fn access(&self) -> &[(u64, String)] {
+        &self.access
     }
 
     /// The processes with signals whose fates are open.
@@ -339,6 +354,8 @@ impl Start {
 
     /// Takes the next fact.
     pub fn learn(&mut self, context: Context<'_>, at: u64, fact: Fact) {
+        #[cfg(test)]
+        self.learned.push((at, fact.clone()));
         self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
         self.last_at = self.last_at.max(at);
         if let Some(task) = fact_task(&fact) {
@@ -360,7 +377,6 @@ impl Start {
                 member.signals.exec(at, &state, &exe);
                 member.exe = Some(exe.as_str().into());
                 member.first_exec.get_or_insert(at);
-                member.shares_with.clear();
                 let now = member.signals.now();
                 self.let_go_of_masks(context, task.id, u64::MAX);
                 self.stop_sharing(task.id);
@@ -735,6 +751,11 @@ impl Start {
         if let Some(member) = self.members.get_mut(&id) {
             member.last_message = member.last_message.max(Some(at));
             claim.ended = member.ended.map(|end| end.at);
+            if claim.waited {
+                member.last_barrier = member.last_barrier.max(Some(at));
+            }
+            // Messages may be told in another order than they were sent in.
+            claim.waited |= member.last_barrier >= Some(at);
         }
         if message.is_barrier() {
             self.claims_of(id, |earlier| earlier.waited |= earlier.at <= at);

@@ -2,14 +2,14 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::story::{MS, Story, jvms, serving};
+use super::story::{MS, Story, jvms, serving, signals};
 use crate::{
     model::{
         document::OutcomeState,
         event::{Consumer, DispositionKind, Fate, Runtime},
         signal::Signal,
     },
-    observation::{Fact, GenerateResult},
+    observation::{Fact, GenerateResult, Handler},
 };
 
 const SENDER: u32 = 5;
@@ -257,4 +257,57 @@ fn a_signal_to_a_process_that_exits_by_itself_is_dropped_and_not_ignored() {
         .hup_with(40, 10, 10, |generate| generate.result = GenerateResult::Ignored)
         .exit(41, 10, 0);
     assert_eq!(fates(&story), [(Fate::Dropped, None)]);
+}
+
+#[test]
+fn a_thread_that_ignores_a_signal_too_late_does_not_undo_that_it_kills() {
+    let story = running()
+        .hup(60, SENDER, 10)
+        .action(61, 10, Signal::HUP, DispositionKind::Ignored, 0)
+        .killed(62, 10, Signal::HUP);
+    assert_eq!(fates(&story), [(Fate::Killed, None)]);
+}
+
+#[test]
+fn a_signal_read_from_a_signalfd_and_raised_again_killed() {
+    let story = running()
+        .mask(20, 10, true)
+        .consume(21, 10, Consumer::Signalfd)
+        .hup(60, SENDER, 10)
+        .hup_with(63, 10, 10, |generate| generate.to_thread = true)
+        .mask(64, 10, false)
+        .deliver(65, 10, DispositionKind::Default, false)
+        .killed(66, 10, Signal::HUP);
+    assert_eq!(fates(&story), [(Fate::Killed, Some(ns(53))), (Fate::Killed, Some(ns(55)))]);
+}
+
+#[test]
+fn of_two_signals_only_the_later_one_is_told_to_have_been_raised_again() {
+    let story = running()
+        .mask(20, 10, true)
+        .consume(21, 10, Consumer::Signalfd)
+        .hup(60, SENDER, 10)
+        .hup(61, SENDER, 10)
+        .hup_with(63, 10, 10, |generate| generate.to_thread = true)
+        .mask(64, 10, false)
+        .deliver(65, 10, DispositionKind::Default, false)
+        .killed(66, 10, Signal::HUP);
+    let fates: Vec<Fate> = fates(&story).into_iter().map(|(fate, _)| fate).collect();
+    assert_eq!(fates, [Fate::Handled, Fate::Killed, Fate::Killed]);
+}
+
+/// `trap 'clean up; exit 129' HUP; trap more EXIT` in bash: its handlers look a little like a
+/// virtual machine's, but the faults have far more signals beside them.
+#[test]
+fn a_shell_with_traps_that_exits_by_the_signals_number_handled_it() {
+    let faults = signals(&[2, 4, 5, 6, 7, 8, 11, 13, 14, 15, 24, 25, 31]);
+    let trap = || Handler { serves: Signal::HUP.set(), faults };
+    let told = running()
+        .action_with(20, 10, Signal::HUP, DispositionKind::Handler, trap())
+        .hup_with(60, SENDER, 10, |generate| generate.handler = trap())
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .exit(70, 10, 129)
+        .told();
+    assert_eq!((told.signals()[0].fate, told.signals()[0].runtime), (Fate::Handled, None));
+    assert_eq!(told.milestones.handler_ns, Some(ns(10)));
 }

@@ -1,9 +1,12 @@
 //! The builder as a whole: facts in, timelines out.
 
+mod agreement;
 mod attribution;
 mod fates;
+mod lives;
 mod postures;
 mod properties;
 mod readiness;
+mod reference;
 mod story;
 mod systemd;

@@ -236,3 +236,76 @@ fn what_a_runtime_that_was_found_running_does_is_unknown_until_it_has_done_it() 
     let kinds: Vec<ExposureKind> = exposure(&came.exit(60, 10, 129));
     assert_eq!(kinds, [ExposureKind::Fatal]);
 }
+
+#[test]
+fn a_handler_of_the_programs_that_a_catch_all_took_the_place_of_was_one_until_then() {
+    let last = Signal::from_number(64).unwrap();
+    let told = running()
+        .handler(20, 10)
+        .handler(40, 10)
+        .action(41, 10, last, DispositionKind::Handler, 60)
+        .told();
+    assert_eq!(
+        told.exposure,
+        [span(ExposureKind::Fatal, 0, 10), span(ExposureKind::Fatal, 30, 90)]
+    );
+}
+
+#[test]
+fn a_catch_all_that_shows_only_when_a_signal_comes_passes_on_from_the_set_aside_thread_on() {
+    let told = running()
+        .handler(20, 10)
+        .set_aside(30, 10)
+        .hup_with(50, 10, 10, |generate| generate.handler = serving(60))
+        .told();
+    assert_eq!(
+        told.exposure,
+        [span(ExposureKind::Fatal, 0, 20), span(ExposureKind::Unknown, 20, 90)]
+    );
+}
+
+#[test]
+fn a_signal_that_came_well_before_the_catch_all_showed_was_the_programs() {
+    let last = Signal::from_number(64).unwrap();
+    let came = running()
+        .handler(20, 10)
+        .hup_with(30, 10, 10, |generate| generate.handler = serving(1))
+        .deliver(31, 10, DispositionKind::Handler, false)
+        .action(40, 10, last, DispositionKind::Handler, 60);
+    assert_eq!(came.told().exposure, [span(ExposureKind::Fatal, 0, 21)]);
+    let told = came.killed(50, 10, Signal::HUP).told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 40)]);
+}
+
+#[test]
+fn a_child_has_its_parents_handlers_with_what_is_known_of_them() {
+    let last = Signal::from_number(64).unwrap();
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .handler(20, 10)
+        .action(21, 10, last, DispositionKind::Handler, 60)
+        .set_aside(30, 10)
+        .hup_with(40, 10, 10, |generate| generate.handler = serving(60))
+        .deliver(41, 10, DispositionKind::Handler, false)
+        .fork(50, 10, 11)
+        .exit(60, 10, 0)
+        .hup_with(70, 11, 11, |generate| generate.handler = serving(60))
+        .until(100)
+        .told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 29)]);
+}
+
+#[test]
+fn what_executes_a_program_shares_its_handlers_no_more() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(5, 10);
+    let story = story.share(10, 10, 11).exec(20, 11, "/bin/other");
+    let told = story.action(30, 11, Signal::HUP, DispositionKind::Ignored, 0).until(100).told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 4)]);
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .share(10, 10, 11)
+        .handler(20, 11)
+        .until(100)
+        .told();
+    assert_eq!(told.milestones.handler_ns, Some(19 * MS as i64), "set by the other");
+}
