@@ -24,7 +24,8 @@ use crate::{
 const RE_RAISE_NS: u64 = 100_000_000;
 /// Signals of one start whose fates are open. Of a standard signal one waits for a process and
 /// one for each of its threads; a real-time signal waits as often as it was sent. What there
-/// is no room for stays as pending as it was last seen.
+/// is no room for stays as pending as it was last seen. There is as much room again for those
+/// to main processes.
 const MAX_OPEN: usize = 16_384;
 /// Processes whose last handled signals are remembered.
 const MAX_REMEMBERED: usize = 1_024;
@@ -124,7 +125,7 @@ pub struct Fates {
     count: usize,
     unfollowed: u64,
     handled: HashMap<(ProcessId, Signal), Handled>,
-    /// The processes that `handled` has, oldest first.
+    /// Those that `handled` has. Where there are many, the one that was handled last is last.
     remembered: VecDeque<(ProcessId, Signal)>,
 }
 
@@ -137,6 +138,7 @@ impl Fates {
         generate: &Generate,
         place: Place,
         sender: Option<Arc<str>>,
+        to_main: bool,
     ) {
         let fate = at_sending(generate);
         if !matches!(fate, Fate::Pending | Fate::Killed) {
@@ -162,7 +164,7 @@ impl Fates {
         if open.own && fate == Fate::Killed {
             self.raised(events, id, signal, at);
         }
-        if self.count < MAX_OPEN {
+        if self.count < if to_main { 2 * MAX_OPEN } else { MAX_OPEN } {
             self.count += 1;
             self.open.entry((id, signal)).or_default().push(open);
         } else {
@@ -331,7 +333,12 @@ impl Fates {
     ) {
         open.sent.settle(events, Fate::Handled, at);
         open.sent.handled_at = at;
-        if !self.handled.contains_key(&(id, signal)) {
+        if self.handled.contains_key(&(id, signal)) {
+            if self.remembered.len() >= MAX_REMEMBERED / 2 {
+                self.remembered.retain(|of| *of != (id, signal));
+                self.remembered.push_back((id, signal));
+            }
+        } else {
             if self.remembered.len() >= MAX_REMEMBERED
                 && let Some(oldest) = self.remembered.pop_front()
             {

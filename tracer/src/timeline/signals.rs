@@ -10,7 +10,7 @@ use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 use super::{masks::Masks, runtimes};
 use crate::{
     model::{
-        disposition::Disposition,
+        disposition::{Disposition, Reaction},
         event::{Consumer, DispositionKind, Runtime},
         signal::Signal,
     },
@@ -287,18 +287,44 @@ impl ProcessSignals {
         // One that is told late takes its place after those that are known.
         let at = self.changes.last().map_or(at, |last| at.max(last.at));
         if self.changes.len() >= MAX_CHANGES {
-            let last_exec = self.changes.iter().rposition(|change| change.exec).unwrap_or(0);
-            // The program's first ones are kept: before them what other programs did, after
-            // them what it did over and over.
-            let (begin, end) = if last_exec > MAX_CHANGES / 2 {
-                (0, last_exec)
-            } else {
-                (last_exec, self.changes.len())
-            };
-            self.changes.remove(begin + (end - begin) / 2);
+            self.changes.remove(self.least_telling());
             self.dropped += 1;
         }
         self.changes.push(Change { at, now, exec });
+    }
+
+    /// The change that is dropped first: in the middle of what came before the last exec, or
+    /// else of what came after it. The first and the last exec stay, and what brought the first
+    /// handler for a signal since then.
+    fn least_telling(&self) -> usize {
+        let first_exec = self.changes.iter().position(|change| change.exec);
+        let last_exec = self.changes.iter().rposition(|change| change.exec);
+        let began = last_exec.unwrap_or(0);
+        let (begin, end) =
+            if began > MAX_CHANGES / 2 { (0, began) } else { (began, self.changes.len() - 1) };
+        let taken = |change: &Change| {
+            members(self.recorded)
+                .filter(|signal| change.now.of(*signal).reaction() == Reaction::Takes)
+                .fold(SignalSet::EMPTY, |set, signal| set.union(signal.set()))
+        };
+        let mut seen = SignalSet::EMPTY;
+        let brings_first = self.changes.iter().enumerate().map(|(index, change)| {
+            if index < began {
+                return false;
+            }
+            let new = without(taken(change), seen);
+            seen = seen.union(new);
+            new != SignalSet::EMPTY
+        });
+        let stays: Vec<bool> = brings_first
+            .enumerate()
+            .map(|(index, brings_first)| {
+                brings_first || Some(index) == first_exec || Some(index) == last_exec
+            })
+            .collect();
+        let middle = begin + (end - begin) / 2;
+        let free = (begin + 1..end).filter(|index| !stays[*index]);
+        free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 
     /// It was there when the capture began.
@@ -456,7 +482,9 @@ impl ProcessSignals {
 
     fn try_out(&mut self, trial: Trial) {
         if self.trials.len() >= MAX_TRIALS {
-            self.trials.remove(0);
+            // Of a handler that was set anew since, if there is one.
+            let over = self.trials.iter().position(|trial| trial.until < u64::MAX);
+            self.trials.remove(over.unwrap_or(0));
         }
         self.trials.push(trial);
     }
@@ -644,5 +672,85 @@ impl ProcessSignals {
     #[must_use]
     pub fn runtime_met(&self, signal: Signal, kind: DispositionKind) -> Option<Runtime> {
         self.now().runtime(signal).filter(|_| kind == DispositionKind::Handler)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HUP: SignalSet = SignalSet(1);
+    const NONE: State = State {
+        ignored: SignalSet::EMPTY,
+        caught: SignalSet::EMPTY,
+        blocked: SignalSet::EMPTY,
+        pending: SignalSet::EMPTY,
+    };
+    const CAUGHT: State = State { caught: HUP, ..NONE };
+    /// Longer than a moment, ns.
+    const WHILE: u64 = 2_000_000;
+
+    fn executed() -> ProcessSignals {
+        let mut signals = ProcessSignals::unknown(HUP);
+        signals.exec(1, &NONE, "/bin/demo");
+        signals
+    }
+
+    /// Blocks HUP in its only thread and unblocks it, for longer than a moment, so often.
+    fn flip(signals: &mut ProcessSignals, from: u64, state: State, times: u64) {
+        for turn in 0..times {
+            let at = from + 2 * turn * WHILE;
+            let blocked = State { blocked: HUP, ..state };
+            signals.mask(at, 7, (SignalSet::EMPTY, HUP), &blocked);
+            signals.mask(at + WHILE, 7, (HUP, SignalSet::EMPTY), &state);
+        }
+    }
+
+    #[test]
+    fn the_first_handler_after_the_last_exec_is_kept_whatever_came_before_and_after() {
+        let mut signals = executed();
+        flip(&mut signals, 10, NONE, 50);
+        let handler = Handler { serves: HUP, faults: SignalSet::EMPTY };
+        signals.action(100_000_000_000, Signal::HUP, handler, &CAUGHT);
+        flip(&mut signals, 200_000_000_000, CAUGHT, 500);
+        assert_eq!(signals.changes().len(), MAX_CHANGES);
+        assert_eq!(signals.dropped(), 1 + 100 + 1 + 1_000 - MAX_CHANGES as u64);
+        let takes = |change: &&Change| change.now.of(Signal::HUP).reaction() == Reaction::Takes;
+        assert_eq!(signals.changes().iter().find(takes).unwrap().at, 100_000_000_000);
+        assert!(signals.changes()[0].exec);
+        assert!(signals.now().of(Signal::HUP).caught);
+    }
+
+    #[test]
+    fn the_first_and_the_last_of_any_number_of_execs_are_kept() {
+        let mut signals = executed();
+        flip(&mut signals, 10, NONE, 3);
+        for exec in 0..1_000 {
+            signals.exec(50_000_000 + exec, &NONE, "/bin/demo");
+        }
+        let execs: Vec<u64> =
+            signals.changes().iter().filter(|change| change.exec).map(|it| it.at).collect();
+        assert!(signals.changes().len() <= MAX_CHANGES);
+        assert_eq!((execs[0], *execs.last().unwrap()), (1, 50_000_999));
+    }
+
+    /// That of HUP came to its handler long ago, and then others again and again.
+    #[test]
+    fn a_trial_that_is_not_over_is_kept_before_those_that_are() {
+        let both = SignalSet(HUP.0 | Signal::TERM.set().0);
+        let mut signals = ProcessSignals::unknown(both);
+        let state = State { caught: both, ..NONE };
+        signals.exec(1, &NONE, "/bin/demo");
+        let handler = Handler { serves: SignalSet(u64::MAX >> 4), faults: SignalSet::EMPTY };
+        signals.action(2, Signal::HUP, handler, &state);
+        signals.delivered(10, Signal::HUP, false);
+        for turn in 0..100 {
+            signals.action(20 + 2 * turn, Signal::TERM, handler, &state);
+            signals.delivered(21 + 2 * turn, Signal::TERM, false);
+        }
+        assert_eq!(signals.trials.len(), MAX_TRIALS);
+        assert_eq!(signals.now().runtime(Signal::HUP), None);
+        signals.ended(1_000, Some(Signal::HUP), 0);
+        assert_eq!(signals.now().runtime(Signal::HUP), Some(Runtime::CatchAll));
     }
 }

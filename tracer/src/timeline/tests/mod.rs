@@ -2,6 +2,7 @@
 
 mod agreement;
 mod attribution;
+mod bounds;
 mod fates;
 mod lives;
 mod postures;

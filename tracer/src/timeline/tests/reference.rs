@@ -278,6 +278,7 @@ impl Lives {
                 }
                 _ => {}
             }
+            let was_shown = shown.clone();
             if let Some(id) = fact_task(fact).map(|task| task.id)
                 && hindsight.shows_catch_all(fact, id)
             {
@@ -365,7 +366,7 @@ impl Lives {
                 }
                 _ => continue,
             };
-            let is_known = shown.contains(&id) || asked.contains(&id);
+            let is_known = was_shown.contains(&id) || asked.contains(&id);
             let is_new = now.caught && now.runtime.is_none() && !lives.now(id).caught;
             let is_new = is_new && !is_known;
             if is_new && !matches!(fact, Fact::Disposition { signal, .. } if *signal == reload) {
