@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_a_millisecond() {
-        for (after, is_one) in [(MOMENT_NS, true), (MOMENT_NS + 1, false)] {
+        for (after, is_one) in [(1_000_000, true), (1_000_001, false)] {
             let mut masks = Masks::default();
             masks.changed(5, 7, NONE, set(1), NONE);
             let moment = masks.restored(5 + after, 7, NONE);

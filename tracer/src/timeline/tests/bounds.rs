@@ -289,7 +289,7 @@ fn path(service: u32) -> String {
 #[test]
 fn services_that_are_over_make_room_those_without_alerts_first() {
     let mut builder = Builder::new(Story::unit().setup());
-    let mut observe = |builder: &mut Builder, story: Story| {
+    let observe = |builder: &mut Builder, story: Story| {
         for observation in &story.observations {
             builder.observe(observation.clone());
         }

@@ -9,5 +9,6 @@ mod postures;
 mod properties;
 mod readiness;
 mod reference;
+mod replay;
 mod story;
 mod systemd;

@@ -309,3 +309,36 @@ fn what_executes_a_program_shares_its_handlers_no_more() {
         .told();
     assert_eq!(told.milestones.handler_ns, Some(19 * MS as i64), "set by the other");
 }
+
+#[test]
+fn a_child_has_a_signalfd_and_not_the_thread_that_waits() {
+    let child = |consumer| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").mask(5, 10, true);
+        let story = story.consume(6, 10, consumer).fork(20, 10, 11).exit(30, 10, 0);
+        let told = story.consume(50, 11, Consumer::Sigwait).until(100).told();
+        told.events.iter().filter(|event| matches!(event.what, What::Disposition { .. })).count()
+    };
+    // Of a signalfd's child, that it waits besides is news; of the other's, that it waits at all.
+    assert_eq!((child(Consumer::Signalfd), child(Consumer::Sigwait)), (2, 2));
+    let takes = |consumer| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").mask(5, 10, true);
+        let story = story.fork(6, 10, 12).consume(7, 10, consumer);
+        let story = story.fork(20, 10, 11).notify(30, 10, "MAINPID=11").mask(40, 11, false);
+        story.until(100).told().exposure.clone()
+    };
+    let fatal = |spans: &[Exposure]| {
+        spans.iter().filter(|span| span.kind == ExposureKind::Fatal).map(|it| it.from_ns).max()
+    };
+    // One that waits for it at the child does no harm until the mask is lifted.
+    assert_eq!(fatal(&takes(Consumer::Signalfd)), Some(39 * MS as i64));
+    assert_eq!(fatal(&takes(Consumer::Sigwait)), Some(29 * MS as i64 + 1));
+}
+
+#[test]
+fn a_mask_for_longer_than_a_moment_is_told() {
+    let masks = |until| {
+        let told = running().mask(20, 10, true).mask(until, 10, false).told();
+        told.events.iter().filter(|event| matches!(event.what, What::Mask { .. })).count()
+    };
+    assert_eq!((masks(21), masks(22)), (0, 2));
+}
