@@ -31,6 +31,7 @@ const MAX_PID: i64 = 4_194_304;
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true)
     .args(["units", "pid", "cgroup", "all"]))]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Trace {
     /// Units by name or glob; '.service' may be left out.
     #[arg(value_name = "UNIT")]

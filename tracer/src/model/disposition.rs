@@ -4,6 +4,7 @@ use super::event::{Consumer, DispositionKind, Runtime};
 
 /// What a process does on a signal, from every point of view that matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Disposition {
     /// `SIG_IGN`
     pub ignored: bool,

@@ -308,6 +308,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_root_replaces_keeps_its_owner() {
+        if !geteuid().is_root() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "this test gives a file away: run it as root"
+            );
+            eprintln!("left out: only root may give a file away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.json");
+        fs::write(&path, "old").unwrap();
+        chown(&path, Some(4_711), Some(4_712)).unwrap();
+        save(&path, b"new").unwrap();
+        let there = fs::metadata(&path).unwrap();
+        assert_eq!((there.uid(), there.gid()), (4_711, 4_712));
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
     fn a_link_stays_and_the_file_it_leads_to_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("there")).unwrap();

@@ -349,6 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_for_ready_is_as_long_as_the_unit_sets_it() {
+        let waits = |limit| {
+            let mut document = activation().unit("notify", "no").exec(0).document();
+            let mut service = document.services.remove(0);
+            service.unit.as_mut().unwrap().timeout_start_ns = limit;
+            let (capture, activation) = (&document.capture, &service.activations[0]);
+            let told = never_ready(&Case { capture, service: &service, activation });
+            let (_, rest) = told.split_once("is over (").unwrap();
+            rest.split_once(')').unwrap().0.to_owned()
+        };
+        assert_eq!(waits(Some(0)), "never, here");
+        assert_eq!(waits(Some(90_000_000_000)), "90 s");
+        assert_eq!(waits(None), "90 s unless set");
+    }
+
+    #[test]
     fn systemds_own_word_stands_beside_the_prediction() {
         let killed = |result| {
             activation()

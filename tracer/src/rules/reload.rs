@@ -119,3 +119,47 @@ fn end(signal: Signal, runtime: Option<Runtime>, core_dumped: bool) -> End {
         None => End::Signal { signal, core_dumped },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::*;
+
+    /// Whether a reload by this signal, met by its default action, is deadly while it waits.
+    fn is_deadly(signal: Signal) -> bool {
+        let start = activation().reloads_by(signal).exec(0);
+        let start = start.signal(1.s(), signal, Default, Pending, by("kill"));
+        let mut document = start.document();
+        let service = document.services.remove(0);
+        let (capture, activation) = (&document.capture, &service.activations[0]);
+        let case = Case { capture, service: &service, activation };
+        case.deadly_reload().is_some()
+    }
+
+    #[test]
+    fn only_a_signal_whose_default_action_ends_a_process_is_deadly() {
+        for name in ["HUP", "USR1", "QUIT", "RTMIN+3"] {
+            assert!(is_deadly(name.parse().unwrap()), "{name}");
+        }
+        for name in ["TSTP", "TTIN", "CONT", "WINCH", "URG", "CHLD"] {
+            assert!(!is_deadly(name.parse().unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reload_that_kills_after_the_service_was_told_to_stop_is_none() {
+        for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+            let told = |fate| {
+                let start = activation().exec(0).signal(1.s(), signal, Handler, fate, by("kill"));
+                start.signal(2.s(), Signal::HUP, Default, Killed, by("kill"))
+            };
+            told(Handled).judged(&[]);
+            // What is ignored tells nobody to stop.
+            told(Fate::Ignored).judged(&["reload-before-handler"]);
+        }
+        let usr1 = "USR1".parse().unwrap();
+        let start = activation().exec(0).signal(1.s(), usr1, Handler, Handled, by("kill"));
+        let start = start.signal(2.s(), Signal::HUP, Default, Killed, by("kill"));
+        start.judged(&["reload-before-handler"]);
+    }
+}

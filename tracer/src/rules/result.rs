@@ -299,6 +299,9 @@ mod tests {
         assert_eq!(told(&force, signal("HUP")), ("success", Some(true), Decider::Force));
         let prevent = UnitFacts { restart_prevent_exit_status: list(&[1], &[]), ..simple.clone() };
         assert_eq!(told(&prevent, End::Code(1)), ("exit-code", Some(false), Decider::Prevent));
+        // `service_shall_restart` asks for what prevents it first.
+        let both = UnitFacts { restart_prevent_exit_status: list(&[], &[hup]), ..force.clone() };
+        assert_eq!(told(&both, signal("HUP")), ("success", Some(false), Decider::Prevent));
         let ignores = UnitFacts { ignores_failure: Some(true), ..simple.clone() };
         assert_eq!(told(&ignores, signal("KILL")), ("success", Some(false), Decider::Restart));
         let remains = UnitFacts { remain_after_exit: Some(true), ..simple };

@@ -234,6 +234,23 @@ impl Builder {
         }
     }
 
+    /// Shows every start that is followed, with what its timeline is told with.
+    #[cfg(test)]
+    pub fn visit(
+        &self,
+        now: u64,
+        mut show: impl FnMut(&super::start::Start, &Frame<'_>, &[(u64, &crate::model::unit::UnitState)]),
+    ) {
+        for (_, service) in self.attribution.services() {
+            let frame = self.frame(service, now);
+            for (number, state) in service.starts() {
+                if let State::Open(start) = state {
+                    show(start, &frame, &service.states(number));
+                }
+            }
+        }
+    }
+
     /// Time goes on even if nothing happens: what is older than a moment before `now`
     /// (`CLOCK_BOOTTIME` ns) is in its place.
     pub fn advance(&mut self, now: u64) {

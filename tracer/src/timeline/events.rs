@@ -33,7 +33,8 @@ pub const MANY: usize = 200_000;
 const FIRST: u64 = 8;
 /// The last of a kind that are kept then.
 const LAST: usize = 8;
-/// Kinds that are told apart in one start; the rest are one.
+/// Kinds that are told apart in one start, senders included. As many more are told apart
+/// without; the rest are one of each sort.
 const MAX_CLASSES: usize = 512;
 /// Groups that are counted apart; the rest are counted without their sender.
 const MAX_GROUPS: usize = 256;
@@ -133,6 +134,12 @@ pub struct Group {
     pub sender: Option<Arc<str>>,
 }
 
+impl Group {
+    fn of(kind: Kind, signals: SignalSet) -> Self {
+        Self { kind, signals: signals.0, fate: None, sender: None }
+    }
+}
+
 /// Where an event is, if it was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -174,11 +181,7 @@ impl Events {
     ) -> Place {
         let room = if is_tight { LITTLE_ROOM } else { ROOM };
         let has_room = self.len() < room;
-        let class = if self.classes.len() < MAX_CLASSES || self.classes.contains_key(&class) {
-            class
-        } else {
-            Class { of: None, detail: 0, sender: None, ..class }
-        };
+        let class = self.told_apart(class);
         let kept = self.classes.entry(class.clone()).or_default();
         let is_first = has_room || kept.first < FIRST;
         self.order += 1;
@@ -199,6 +202,21 @@ impl Events {
             self.count(gone.group(), 1);
         }
         place
+    }
+
+    /// The class as far as it is told apart from others. Senders are the first to be taken
+    /// together: there may be any number of names.
+    fn told_apart(&self, class: Class) -> Class {
+        let has_room =
+            |class: &Class, max| self.classes.len() < max || self.classes.contains_key(class);
+        if has_room(&class, MAX_CLASSES) {
+            return class;
+        }
+        let class = Class { sender: None, ..class };
+        if has_room(&class, 2 * MAX_CLASSES) {
+            return class;
+        }
+        Class { of: None, detail: 0, ..class }
     }
 
     fn take(&mut self, place: Place) -> Option<Box<Stored>> {
@@ -300,14 +318,159 @@ impl Events {
 impl Stored {
     /// What it is counted by if it is left out.
     fn group(&self) -> Group {
-        let (signals, fate) = match &self.record {
-            Record::Signal { sent, .. } => (sent.signal.set().0, Some(sent.fate as u8)),
-            Record::Action { signal, .. } => (signal.set().0, None),
+        let kind = self.class.kind;
+        match &self.record {
+            Record::Signal { sent, .. } => Group {
+                kind,
+                signals: sent.signal.set().0,
+                fate: Some(sent.fate as u8),
+                sender: sent.sender.as_ref().map(|sender| sender.comm.as_str().into()),
+            },
+            Record::Action { signal, .. } => Group::of(kind, signal.set()),
             Record::Turn { before, now, .. } | Record::Mask { before, now, .. } => {
-                (before.differ(now).0, None)
+                Group::of(kind, before.differ(now))
             }
-            _ => (0, None),
+            _ => Group::of(kind, SignalSet::EMPTY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ProcessId = ProcessId { pid: 10, start_ticks: 0 };
+
+    fn process() -> ProcessRef {
+        ProcessRef { pid: 10, ns_pid: None, comm: "demo".to_owned(), exe: None, uid: None }
+    }
+
+    fn class(kind: Kind, detail: u32, sender: Option<&str>) -> Class {
+        Class { kind, of: Some(ID), detail, sender: sender.map(Arc::from) }
+    }
+
+    fn fork(events: &mut Events, at: u64, is_tight: bool) -> Place {
+        let record = Record::Fork { process: process(), parent: process() };
+        events.add(at, ID, class(Kind::Fork, 0, None), record, is_tight)
+    }
+
+    fn exec(events: &mut Events, at: u64) -> Place {
+        let now = Dispositions::default();
+        let record = Record::Exec { process: process(), exe: String::new(), filename: None, now };
+        events.add(at, ID, class(Kind::Exec, 0, None), record, false)
+    }
+
+    /// A HUP from a process of this name, and what it is counted by.
+    fn hup(events: &mut Events, at: u64, sender: &str) -> (Place, Group) {
+        let sent = SignalSent {
+            signal: Signal::HUP,
+            sender: Some(ProcessRef { comm: sender.to_owned(), ..process() }),
+            target: process(),
+            tid: None,
+            si_code: 0,
+            disposition: DispositionKind::Handler,
+            runtime: None,
+            traced: false,
+            fate: Fate::Pending,
+            fate_ns: None,
         };
-        Group { kind: self.class.kind, signals, fate, sender: self.class.sender.clone() }
+        let record = Record::Signal { sent, fate_at: None };
+        let place = events.add(at, ID, class(Kind::Signal, 1, Some(sender)), record, false);
+        (place, group(Fate::Pending, sender))
+    }
+
+    fn group(fate: Fate, sender: &str) -> Group {
+        Group {
+            kind: Kind::Signal,
+            signals: Signal::HUP.set().0,
+            fate: Some(fate as u8),
+            sender: Some(Arc::from(sender)),
+        }
+    }
+
+    fn left_out(events: &Events) -> u64 {
+        events.left_out().map(|(_, count)| count).sum()
+    }
+
+    fn times(events: &Events, kind: Kind) -> Vec<u64> {
+        let all = events.in_order();
+        all.iter().filter(|it| it.class.kind == kind).map(|event| event.at).collect()
+    }
+
+    #[test]
+    fn the_first_events_are_all_kept_and_of_each_kind_beyond_the_first_and_the_last() {
+        let mut events = Events::default();
+        for at in 0..ROOM as u64 + 100 {
+            fork(&mut events, at, false);
+        }
+        assert_eq!(events.len(), ROOM + LAST);
+        assert_eq!(left_out(&events), 100 - LAST as u64);
+        assert_eq!(times(&events, Kind::Fork).last(), Some(&(ROOM as u64 + 99)));
+        // Another kind has its own room.
+        for at in 0..100 {
+            exec(&mut events, at);
+        }
+        let kept: Vec<u64> = (0..FIRST).chain(100 - LAST as u64..100).collect();
+        assert_eq!(times(&events, Kind::Exec), kept);
+        assert_eq!(left_out(&events), 100 - LAST as u64 + 100 - FIRST - LAST as u64);
+    }
+
+    #[test]
+    fn where_all_starts_have_many_events_each_has_little_room() {
+        let mut events = Events::default();
+        for at in 0..200 {
+            fork(&mut events, at, true);
+        }
+        assert_eq!(events.len(), LITTLE_ROOM + LAST);
+        assert_eq!(left_out(&events), 200 - (LITTLE_ROOM + LAST) as u64);
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_by_the_fate_that_is_told_later_too() {
+        let mut events = Events::default();
+        let places: Vec<_> = (0..ROOM as u64 + 50).map(|at| hup(&mut events, at, "kill")).collect();
+        for (place, group) in &places {
+            events.settle(*place, group, Fate::Handled, Some(9_999));
+        }
+        let told: Vec<(Group, u64)> =
+            events.left_out().map(|(group, count)| (group.clone(), count)).collect();
+        assert_eq!(told, [(group(Fate::Handled, "kill"), 50 - LAST as u64)]);
+        assert!(events.iter().all(|stored| matches!(
+            &stored.record,
+            Record::Signal { sent, fate_at: Some(9_999) } if sent.fate == Fate::Handled
+        )));
+    }
+
+    /// As many senders as like to: the counts stay exact, and a main process's other events
+    /// are told apart from theirs.
+    #[test]
+    fn senders_of_any_number_of_names_take_no_room_from_other_kinds() {
+        let mut events = Events::default();
+        for at in 0..ROOM as u64 {
+            fork(&mut events, at, false);
+        }
+        let senders = 2_000;
+        let places: Vec<_> =
+            (0..senders).map(|n| hup(&mut events, 5_000 + n, &format!("sender{n}"))).collect();
+        let kept = events.len() - ROOM;
+        assert!((MAX_CLASSES..MAX_CLASSES + 32).contains(&kept), "{kept}");
+        exec(&mut events, 10_000);
+        for at in 0..100 {
+            hup(&mut events, 20_000 + at, "another");
+        }
+        assert_eq!(times(&events, Kind::Exec), [10_000]);
+        assert_eq!(times(&events, Kind::Signal).last(), Some(&20_099));
+        let total = ROOM as u64 + senders + 1 + 100;
+        assert_eq!(events.len() as u64 + left_out(&events), total);
+        for (place, group) in &places {
+            events.settle(*place, group, Fate::Handled, None);
+        }
+        assert_eq!(events.len() as u64 + left_out(&events), total);
+        assert!(events.left_out().count() <= MAX_GROUPS + 4);
+        let handled = events.left_out().filter(|(it, _)| it.fate == Some(Fate::Handled as u8));
+        let of_kept = places.iter().filter(|(place, _)| {
+            events.slots[place.slot].as_ref().is_some_and(|stored| stored.order == place.order)
+        });
+        assert_eq!(handled.map(|(_, count)| count).sum::<u64>(), senders - of_kept.count() as u64);
     }
 }

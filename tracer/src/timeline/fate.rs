@@ -24,7 +24,8 @@ use crate::{
 const RE_RAISE_NS: u64 = 100_000_000;
 /// Signals of one start whose fates are open. Of a standard signal one waits for a process and
 /// one for each of its threads; a real-time signal waits as often as it was sent. What there
-/// is no room for stays as pending as it was last seen.
+/// is no room for stays as pending as it was last seen. There is as much room again for those
+/// to main processes.
 const MAX_OPEN: usize = 16_384;
 /// Processes whose last handled signals are remembered.
 const MAX_REMEMBERED: usize = 1_024;
@@ -70,6 +71,8 @@ struct Sent {
     place: Place,
     at: u64,
     group: Group,
+    /// When it was handled, if that was seen.
+    handled_at: Option<u64>,
 }
 
 impl Sent {
@@ -111,6 +114,8 @@ struct Handled {
     last_caught: Option<Sent>,
     /// The first one that a Java virtual machine's own handler took.
     first_of_jvm: Option<Sent>,
+    /// The one that is told to have killed the process, as that sent it to itself again.
+    raised: Option<Sent>,
 }
 
 /// The signals of one start that something may still become of.
@@ -120,7 +125,7 @@ pub struct Fates {
     count: usize,
     unfollowed: u64,
     handled: HashMap<(ProcessId, Signal), Handled>,
-    /// The processes that `handled` has, oldest first.
+    /// Those that `handled` has. Where there are many, the one that was handled last is last.
     remembered: VecDeque<(ProcessId, Signal)>,
 }
 
@@ -133,6 +138,7 @@ impl Fates {
         generate: &Generate,
         place: Place,
         sender: Option<Arc<str>>,
+        to_main: bool,
     ) {
         let fate = at_sending(generate);
         if !matches!(fate, Fate::Pending | Fate::Killed) {
@@ -147,7 +153,7 @@ impl Fates {
         let group =
             Group { kind: Kind::Signal, signals: signal.set().0, fate: Some(fate as u8), sender };
         let open = Open {
-            sent: Sent { place, at, group },
+            sent: Sent { place, at, group, handled_at: None },
             thread,
             disposition: generate.disposition,
             kills: (fate == Fate::Killed).then_some(Kills::AtSending),
@@ -158,7 +164,7 @@ impl Fates {
         if open.own && fate == Fate::Killed {
             self.raised(events, id, signal, at);
         }
-        if self.count < MAX_OPEN {
+        if self.count < if to_main { 2 * MAX_OPEN } else { MAX_OPEN } {
             self.count += 1;
             self.open.entry((id, signal)).or_default().push(open);
         } else {
@@ -240,9 +246,10 @@ impl Fates {
         }
     }
 
-    /// POSIX: setting SIG_IGN throws away what is pending (`do_sigaction`).
+    /// POSIX: setting SIG_IGN throws away what is pending (`do_sigaction`). What kills has been
+    /// decided: a thread on another CPU may set it before it ends.
     pub fn ignored(&mut self, events: &mut Events, at: u64, id: ProcessId, signal: Signal) {
-        for mut open in self.remove(id, signal) {
+        for mut open in self.take_waiting(id, signal, |_| true) {
             open.sent.settle(events, Fate::Dropped, Some(at));
         }
     }
@@ -292,15 +299,28 @@ impl Fates {
         signal: Signal,
         which: impl Fn(&Open) -> bool,
     ) {
+        for open in self.take_waiting(id, signal, which) {
+            self.handled(events, id, signal, open, None);
+        }
+    }
+
+    /// Takes those out of the queues that do not kill.
+    fn take_waiting(
+        &mut self,
+        id: ProcessId,
+        signal: Signal,
+        which: impl Fn(&Open) -> bool,
+    ) -> Vec<Open> {
         let Some(open) = self.open.get_mut(&(id, signal)) else {
-            return;
+            return Vec::new();
         };
         let taken: Vec<Open> =
             open.extract_if(.., |open| which(open) && open.kills.is_none()).collect();
-        self.count -= taken.len();
-        for open in taken {
-            self.handled(events, id, signal, open, None);
+        if open.is_empty() {
+            self.open.remove(&(id, signal));
         }
+        self.count -= taken.len();
+        taken
     }
 
     fn handled(
@@ -312,7 +332,13 @@ impl Fates {
         at: Option<u64>,
     ) {
         open.sent.settle(events, Fate::Handled, at);
-        if !self.handled.contains_key(&(id, signal)) {
+        open.sent.handled_at = at;
+        if self.handled.contains_key(&(id, signal)) {
+            if self.remembered.len() >= MAX_REMEMBERED / 2 {
+                self.remembered.retain(|of| *of != (id, signal));
+                self.remembered.push_back((id, signal));
+            }
+        } else {
             if self.remembered.len() >= MAX_REMEMBERED
                 && let Some(oldest) = self.remembered.pop_front()
             {
@@ -343,15 +369,19 @@ impl Fates {
         let Some(handled) = self.handled.get_mut(&(id, signal)) else {
             return;
         };
-        let soon = |sent: &&mut Sent| at.saturating_sub(sent.at) <= RE_RAISE_NS;
+        let before = |sent: &&Sent| sent.at <= at;
+        let soon = |sent: &&Sent| at.saturating_sub(sent.at) <= RE_RAISE_NS;
         // A runtime's may clean up first.
-        let first = match handled.last.as_mut().filter(soon) {
-            Some(last) => Some(last),
-            None => handled.last_caught.as_mut(),
-        };
-        if let Some(sent) = first {
-            sent.settle(events, Fate::Killed, Some(at));
+        let last = handled.last.as_ref().filter(before).filter(soon);
+        let first = last.or(handled.last_caught.as_ref().filter(before));
+        let Some(mut first) = first.cloned() else { return };
+        // That a later one was handled may have shown since.
+        if let Some(mut earlier) = handled.raised.take().filter(|it| it.place != first.place) {
+            let handled_at = earlier.handled_at;
+            earlier.settle(events, Fate::Handled, handled_at);
         }
+        first.settle(events, Fate::Killed, Some(at));
+        handled.raised = Some(first);
     }
 
     /// A process ended: that tells the truth about everything still open.
@@ -366,19 +396,19 @@ impl Fates {
     ) {
         let signals: Vec<Signal> = self.signals_of(id).collect();
         for signal in signals {
+            let mut raised = None;
             for mut open in self.remove(id, signal) {
                 let kills = killed_by == Some(signal);
+                if kills && open.own {
+                    raised = Some(open.sent.at);
+                }
                 match open.kills {
                     Some(_) if kills => {}
                     Some(_) => open.sent.settle(events, Fate::Dropped, Some(at)),
                     // It waited until there was nobody left to take it.
                     None if pending.intersects(signal.set()) => {}
                     None if open.disposition == DispositionKind::Default && kills => {
-                        let (own, sent_at) = (open.own, open.sent.at);
                         open.sent.settle(events, Fate::Killed, Some(at));
-                        if own {
-                            self.raised(events, id, signal, sent_at);
-                        }
                     }
                     // Newer kernels have thrown what waited for a thread away before they tell
                     // of its end (seen in 6.18), and nobody was seen to take it.
@@ -387,6 +417,9 @@ impl Fates {
                     }
                     None => self.handled(events, id, signal, open, None),
                 }
+            }
+            if let Some(sent_at) = raised {
+                self.raised(events, id, signal, sent_at);
             }
         }
         if killed_by.is_none() {

@@ -80,3 +80,51 @@ impl Masks {
         open.push(Open { at, before, blocked });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: SignalSet = SignalSet::EMPTY;
+
+    fn set(mask: u64) -> SignalSet {
+        SignalSet(mask)
+    }
+
+    #[test]
+    fn a_moment_is_a_millisecond() {
+        for (after, is_one) in [(1_000_000, true), (1_000_001, false)] {
+            let mut masks = Masks::default();
+            masks.changed(5, 7, NONE, set(1), NONE);
+            let moment = masks.restored(5 + after, 7, NONE);
+            assert_eq!(moment, is_one.then_some(Moment { since: 5, blocked: NONE }));
+        }
+    }
+
+    #[test]
+    fn of_one_thread_the_last_changes_are_looked_back_on() {
+        let mut masks = Masks::default();
+        for change in 0..=MAX_OF_THREAD as u64 {
+            masks.changed(change, 7, set(change), set(change + 1), NONE);
+        }
+        assert_eq!(masks.threads[&7].len(), MAX_OF_THREAD);
+        assert_eq!(masks.clone().restored(100, 7, set(0)), None, "the oldest gave way");
+        assert_eq!(masks.restored(100, 7, set(1)).map(|moment| moment.since), Some(1));
+    }
+
+    #[test]
+    fn threads_whose_moments_are_over_make_room_and_others_do_not() {
+        let mut masks = Masks::default();
+        for tid in 0..MAX_THREADS as u32 {
+            masks.changed(10, tid, NONE, set(1), NONE);
+        }
+        masks.changed(11, 100_000, NONE, set(1), NONE);
+        assert_eq!(masks.restored(12, 100_000, NONE), None, "there was no room");
+        assert!(masks.restored(12, 5, NONE).is_some());
+        let later = 20 + MOMENT_NS;
+        masks.changed(later, 100_000, NONE, set(1), NONE);
+        masks.changed(later, 100_001, NONE, set(1), NONE);
+        assert_eq!(masks.threads.len(), 2);
+        assert!(masks.restored(later + 1, 100_001, NONE).is_some());
+    }
+}

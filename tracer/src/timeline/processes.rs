@@ -155,3 +155,52 @@ impl Processes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(pid: u32, cgroup_id: u64) -> Task {
+        Task {
+            id: ProcessId { pid, start_ticks: 0 },
+            tid: pid,
+            ns_pid: pid,
+            uid: 0,
+            start_ns: 0,
+            cgroup_id,
+            comm: String::new(),
+        }
+    }
+
+    #[test]
+    fn of_too_many_cgroups_the_oldest_is_forgotten() {
+        let mut processes = Processes::default();
+        for id in 1..=MAX_PATHS as u64 + 1 {
+            processes.learn_path(id, &format!("/{id}"));
+        }
+        let mut cgroup = |pid, id| {
+            processes.meet(&task(pid, id), None);
+            processes.get(task(pid, id).id).unwrap().cgroup.clone()
+        };
+        assert_eq!(cgroup(1, 1), None);
+        assert_eq!(cgroup(2, 2).as_deref(), Some("/2"));
+        let newest = MAX_PATHS as u64 + 1;
+        assert_eq!(cgroup(3, newest), Some(format!("/{newest}")));
+    }
+
+    #[test]
+    fn the_last_processes_that_ended_keep_their_places_for_a_while() {
+        let mut processes = Processes::default();
+        let pids = 1..=MAX_ENDED as u32 + 1;
+        for pid in pids.clone() {
+            processes.meet(&task(pid, 0), None);
+            processes.set_place(task(pid, 0).id, Place::In(1, 2));
+        }
+        for pid in pids.clone() {
+            processes.end(task(pid, 0).id);
+        }
+        assert_eq!(processes.place(task(1, 0).id), None);
+        assert!(pids.skip(1).all(|pid| processes.place(task(pid, 0).id).is_some()));
+        assert_eq!(processes.table.len(), MAX_ENDED);
+    }
+}

@@ -62,6 +62,7 @@ fn catches_all(signals: SignalSet) -> bool {
 pub fn is_jvms(handler: Handler, signal: Signal) -> bool {
     let has_faults = handler.faults.0 & JVM_FAULTS.0 == JVM_FAULTS.0;
     has_faults
+        && !catches_all(handler.faults)
         && !handler.faults.intersects(handler.serves)
         && signal.set().intersects(JVM_SHUTDOWN)
 }
@@ -98,4 +99,29 @@ pub fn is_forwarder(before: SignalSet, after: SignalSet) -> bool {
 #[must_use]
 pub fn is_ruby(exe: &str) -> bool {
     exe.rsplit('/').next().unwrap_or_default().starts_with("ruby")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_set_aside_that_blocks_the_ordinary_signals_and_not_hup() {
+        let (none, all) = (SignalSet::EMPTY, SignalSet(!Signal::HUP.set().0));
+        assert!(is_forwarder(none, all));
+        assert!(!is_forwarder(all, all), "it is already");
+        assert!(!is_forwarder(none, SignalSet(u64::MAX)), "as for a fork");
+        assert!(!is_forwarder(none, SignalSet(all.0 >> 1)), "without the last");
+        let of = |count: u32| SignalSet(u64::MAX << (64 - count));
+        assert!(is_forwarder(none, of(SET_ASIDE)));
+        assert!(!is_forwarder(none, of(SET_ASIDE - 1)), "too few");
+    }
+
+    #[test]
+    fn a_virtual_machines_faults_are_few() {
+        let handler = |faults| Handler { serves: Signal::HUP.set(), faults };
+        assert!(is_jvms(handler(JVM_FAULTS), Signal::HUP));
+        let most = SignalSet(u64::MAX & !Signal::HUP.set().0);
+        assert!(!is_jvms(handler(most), Signal::HUP), "a catch-all has them");
+    }
 }

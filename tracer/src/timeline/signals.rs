@@ -10,7 +10,7 @@ use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 use super::{masks::Masks, runtimes};
 use crate::{
     model::{
-        disposition::Disposition,
+        disposition::{Disposition, Reaction},
         event::{Consumer, DispositionKind, Runtime},
         signal::Signal,
     },
@@ -194,6 +194,16 @@ struct Trial {
     otherwise: Runtime,
 }
 
+/// A handler that a signal has.
+#[derive(Clone, Copy, Debug)]
+struct Installed {
+    signal: Signal,
+    /// Since when.
+    at: u64,
+    /// When the signal came to it first, and the process lived on.
+    came: Option<u64>,
+}
+
 /// When a signal was sent to a process last, by others and by itself.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -213,10 +223,13 @@ pub struct ProcessSignals {
     /// What masks were set for a moment.
     pub masks: Masks,
     is_ruby: bool,
-    /// The runtime has set a thread aside that passes signals on.
-    forwards: bool,
+    /// When the runtime set a thread aside that passes signals on.
+    forwards: Option<u64>,
     /// The signals that a catch-all was seen to serve since the exec.
     served: SignalSet,
+    /// Those of them whose handler is still that one.
+    shown: SignalSet,
+    handlers: Vec<Installed>,
     /// The signals whose handler is known to be the program's wish.
     asked_for: SignalSet,
     /// The signals whose handler was seen to be a Java virtual machine's.
@@ -236,8 +249,10 @@ impl ProcessSignals {
             dropped: 0,
             masks: Masks::default(),
             is_ruby: false,
-            forwards: false,
+            forwards: None,
             served: SignalSet::EMPTY,
+            shown: SignalSet::EMPTY,
+            handlers: Vec::new(),
             asked_for: SignalSet::EMPTY,
             jvms: SignalSet::EMPTY,
             trials: Vec::new(),
@@ -277,18 +292,44 @@ impl ProcessSignals {
         // One that is told late takes its place after those that are known.
         let at = self.changes.last().map_or(at, |last| at.max(last.at));
         if self.changes.len() >= MAX_CHANGES {
-            let last_exec = self.changes.iter().rposition(|change| change.exec).unwrap_or(0);
-            // The program's first ones are kept: before them what other programs did, after
-            // them what it did over and over.
-            let (begin, end) = if last_exec > MAX_CHANGES / 2 {
-                (0, last_exec)
-            } else {
-                (last_exec, self.changes.len())
-            };
-            self.changes.remove(begin + (end - begin) / 2);
+            self.changes.remove(self.least_telling());
             self.dropped += 1;
         }
         self.changes.push(Change { at, now, exec });
+    }
+
+    /// The change that is dropped first: in the middle of what came before the last exec, or
+    /// else of what came after it. The first and the last exec stay, and what brought the first
+    /// handler for a signal since then.
+    fn least_telling(&self) -> usize {
+        let first_exec = self.changes.iter().position(|change| change.exec);
+        let last_exec = self.changes.iter().rposition(|change| change.exec);
+        let began = last_exec.unwrap_or(0);
+        let (begin, end) =
+            if began > MAX_CHANGES / 2 { (0, began) } else { (began, self.changes.len() - 1) };
+        let taken = |change: &Change| {
+            members(self.recorded)
+                .filter(|signal| change.now.of(*signal).reaction() == Reaction::Takes)
+                .fold(SignalSet::EMPTY, |set, signal| set.union(signal.set()))
+        };
+        let mut seen = SignalSet::EMPTY;
+        let brings_first = self.changes.iter().enumerate().map(|(index, change)| {
+            if index < began {
+                return false;
+            }
+            let new = without(taken(change), seen);
+            seen = seen.union(new);
+            new != SignalSet::EMPTY
+        });
+        let stays: Vec<bool> = brings_first
+            .enumerate()
+            .map(|(index, brings_first)| {
+                brings_first || Some(index) == first_exec || Some(index) == last_exec
+            })
+            .collect();
+        let middle = begin + (end - begin) / 2;
+        let free = (begin + 1..end).filter(|index| !stays[*index]);
+        free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 
     /// It was there when the capture began.
@@ -307,11 +348,14 @@ impl ProcessSignals {
     /// A child of it was started.
     #[must_use]
     pub fn child(&self, at: u64, state: &State) -> Self {
-        let mut now = self.now().with(state, self.recorded);
+        let mut now = self.at(at).with(state, self.recorded);
         // The child has the descriptors, but not the threads that wait.
         now.sigwait = SignalSet::EMPTY;
         let mut child = Self::unknown(self.recorded);
         child.is_ruby = self.is_ruby;
+        // And the handlers, with what is known of them.
+        (child.served, child.shown) = (self.served, self.shown);
+        (child.asked_for, child.jvms) = (self.asked_for, self.jvms);
         child.change(at, now, false);
         child
     }
@@ -319,7 +363,9 @@ impl ProcessSignals {
     /// It executes a program. That takes the handlers away, and with them whoever waited.
     pub fn exec(&mut self, at: u64, state: &State, exe: &str) {
         self.is_ruby = runtimes::is_ruby(exe);
-        self.forwards = false;
+        self.forwards = None;
+        self.shown = SignalSet::EMPTY;
+        self.handlers.clear();
         (self.served, self.asked_for, self.jvms) =
             (SignalSet::EMPTY, SignalSet::EMPTY, SignalSet::EMPTY);
         self.trials.clear();
@@ -343,6 +389,11 @@ impl ProcessSignals {
             trial.until = trial.until.min(at);
         }
         self.change(at, now, false);
+        self.shown = without(self.shown, signal.set());
+        self.handlers.retain(|installed| installed.signal != signal);
+        if now.caught.intersects(signal.set()) {
+            self.handlers.push(Installed { signal, at, came: None });
+        }
         self.met(handler)
     }
 
@@ -369,7 +420,7 @@ impl ProcessSignals {
         // program asks for it. And few signals on a handler when the catch-all was complete
         // already: then it is another.
         let others = self.served.intersects(set) && !runtimes::is_catch_all(handler);
-        if self.forwards || others {
+        if self.forwards.is_some() || others {
             self.asked_for = self.asked_for.union(set);
             return None;
         }
@@ -387,26 +438,60 @@ impl ProcessSignals {
         if !runtimes::is_catch_all(handler) {
             return Vec::new();
         }
-        let news = without(without(handler.serves, self.served), self.asked_for);
+        let news = without(without(handler.serves, self.shown), self.asked_for);
         self.served = self.served.union(handler.serves);
+        self.shown = self.shown.union(handler.serves);
         members(common(news, self.now().caught))
-            .filter_map(|signal| self.was_catch_all(signal))
+            .flat_map(|signal| self.was_catch_all(signal))
             .collect()
     }
 
-    /// The handler of a signal has been a catch-all since it was installed.
-    fn was_catch_all(&mut self, signal: Signal) -> Option<Amendment> {
-        let last_exec = self.changes.iter().rposition(|change| change.exec).unwrap_or(0);
-        let mut from = None;
-        for change in self.changes[last_exec..].iter_mut().rev() {
-            if !change.now.caught.intersects(signal.set()) || change.now.runtime(signal).is_some() {
-                break;
-            }
-            change.now.set_runtime(signal, Some(Runtime::CatchAll));
-            from = Some(change.at);
+    /// The handler of a signal has been a catch-all since it was installed. From when on the
+    /// runtime passes signals on, it may pass this one on; and it has, if one came.
+    fn was_catch_all(&mut self, signal: Signal) -> Vec<Amendment> {
+        if self.now().runtime(signal).is_some() {
+            return Vec::new();
         }
-        let runtime = Some(Runtime::CatchAll);
-        from.map(|from| Amendment { signal, from, until: u64::MAX, runtime })
+        let Installed { at: from, came, .. } = self.installed(signal);
+        let came_at = came.unwrap_or(u64::MAX);
+        let forwards = self.forwards.unwrap_or(u64::MAX).max(from);
+        let mut spans = vec![(from, forwards.min(came_at), Runtime::CatchAll)];
+        if forwards < came_at {
+            let passed_on = came.map_or(Some(Runtime::Forwarding), |_| None);
+            spans.extend(passed_on.map(|runtime| (forwards, u64::MAX, runtime)));
+        }
+        if let Some(at) = came {
+            let (from, until, otherwise) = (at.min(forwards), u64::MAX, Runtime::CatchAll);
+            self.try_out(Trial { signal, at, from, until, otherwise });
+        }
+        spans
+            .into_iter()
+            .filter(|(from, until, _)| from < until)
+            .map(|(from, until, runtime)| {
+                self.amend(Amendment { signal, from, until, runtime: Some(runtime) })
+            })
+            .collect()
+    }
+
+    /// The handler that a signal has now.
+    fn installed(&mut self, signal: Signal) -> Installed {
+        if let Some(known) = self.handlers.iter().find(|it| it.signal == signal) {
+            return *known;
+        }
+        let caught = |change: &&Change| change.now.caught.intersects(signal.set());
+        let first = self.changes.iter().rev().take_while(caught).last();
+        let installed = Installed { signal, at: first.map_or(0, |first| first.at), came: None };
+        self.handlers.push(installed);
+        installed
+    }
+
+    fn try_out(&mut self, trial: Trial) {
+        if self.trials.len() >= MAX_TRIALS {
+            // Of a handler that was set anew since, if there is one.
+            let over = self.trials.iter().position(|trial| trial.until < u64::MAX);
+            self.trials.remove(over.unwrap_or(0));
+        }
+        self.trials.push(trial);
     }
 
     /// A thread changes its mask from `before` to `after`. If that ends a moment, what was
@@ -426,7 +511,7 @@ impl ProcessSignals {
         }
         let mut now = self.now().with(state, self.recorded);
         if runtimes::is_forwarder(before, after) {
-            self.forwards = true;
+            self.forwards.get_or_insert(at);
             now.forwarding = now.forwarding.union(now.catch_all);
             now.catch_all = SignalSet::EMPTY;
         }
@@ -501,8 +586,18 @@ impl ProcessSignals {
             // `SA_RESETHAND`: the kernel takes the handler away as it calls it.
             now.caught = without(now.caught, signal.set());
             now.keep_runtimes_of_caught();
+            self.handlers.retain(|installed| installed.signal != signal);
+            self.shown = without(self.shown, signal.set());
             self.change(at, now, false);
             return None;
+        }
+        if !self.recorded.intersects(signal.set()) {
+            return None;
+        }
+        self.installed(signal);
+        let installed = self.handlers.iter_mut().find(|it| it.signal == signal);
+        if let Some(installed) = installed {
+            installed.came.get_or_insert(at);
         }
         // That of a runtime which sets it again for the program needs no such proof.
         let runtime = now.runtime(signal)?;
@@ -514,10 +609,7 @@ impl ProcessSignals {
             }
             Runtime::Forwarding => (self.since(signal, runtime), Runtime::CatchAll),
         };
-        if self.trials.len() >= MAX_TRIALS {
-            self.trials.remove(0);
-        }
-        self.trials.push(Trial { signal, at, from, until: u64::MAX, otherwise });
+        self.try_out(Trial { signal, at, from, until: u64::MAX, otherwise });
         if from == at {
             now.set_runtime(signal, None);
             self.change(at, now, false);
@@ -533,6 +625,20 @@ impl ProcessSignals {
 
     fn amend(&mut self, amendment: Amendment) -> Amendment {
         let Amendment { signal, from, until, runtime } = amendment;
+        // A handler that took another's place brought no change with it.
+        for boundary in [from, until] {
+            let after = self.changes.partition_point(|change| change.at < boundary);
+            let covers = self.changes.get(after).is_none_or(|next| next.at > boundary);
+            if boundary != u64::MAX
+                && covers
+                && after > 0
+                && self.changes.len() < MAX_CHANGES
+                && self.changes[after - 1].now.caught.intersects(signal.set())
+            {
+                let now = self.changes[after - 1].now;
+                self.changes.insert(after, Change { at: boundary, now, exec: false });
+            }
+        }
         for change in self.changes.iter_mut().filter(|it| it.at >= from && it.at < until) {
             if change.now.caught.intersects(signal.set()) {
                 change.now.set_runtime(signal, runtime);
@@ -547,10 +653,7 @@ impl ProcessSignals {
         let trials = std::mem::take(&mut self.trials);
         let failed = trials.into_iter().filter(|trial| match by {
             Some(by) => by == trial.signal && !self.outlived(*trial, at),
-            None => {
-                self.jvms.intersects(trial.signal.set())
-                    && Runtime::Jvm.exit_code(trial.signal) == Some(code)
-            }
+            None => trial.otherwise.exit_code(trial.signal) == Some(code),
         });
         let failed: Vec<Trial> = failed.collect();
         let amendment = |Trial { signal, from, until, otherwise, .. }| Amendment {
@@ -576,5 +679,86 @@ impl ProcessSignals {
     #[must_use]
     pub fn runtime_met(&self, signal: Signal, kind: DispositionKind) -> Option<Runtime> {
         self.now().runtime(signal).filter(|_| kind == DispositionKind::Handler)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HUP: SignalSet = SignalSet(1);
+    const NONE: State = State {
+        ignored: SignalSet::EMPTY,
+        caught: SignalSet::EMPTY,
+        blocked: SignalSet::EMPTY,
+        pending: SignalSet::EMPTY,
+        blocked_unknown: SignalSet::EMPTY,
+    };
+    const CAUGHT: State = State { caught: HUP, ..NONE };
+    /// Longer than a moment, ns.
+    const WHILE: u64 = 2_000_000;
+
+    fn executed() -> ProcessSignals {
+        let mut signals = ProcessSignals::unknown(HUP);
+        signals.exec(1, &NONE, "/bin/demo");
+        signals
+    }
+
+    /// Blocks HUP in its only thread and unblocks it, for longer than a moment, so often.
+    fn flip(signals: &mut ProcessSignals, from: u64, state: State, times: u64) {
+        for turn in 0..times {
+            let at = from + 2 * turn * WHILE;
+            let blocked = State { blocked: HUP, ..state };
+            signals.mask(at, 7, (SignalSet::EMPTY, HUP), &blocked);
+            signals.mask(at + WHILE, 7, (HUP, SignalSet::EMPTY), &state);
+        }
+    }
+
+    #[test]
+    fn the_first_handler_after_the_last_exec_is_kept_whatever_came_before_and_after() {
+        let mut signals = executed();
+        flip(&mut signals, 10, NONE, 50);
+        let handler = Handler { serves: HUP, faults: SignalSet::EMPTY };
+        signals.action(100_000_000_000, Signal::HUP, handler, &CAUGHT);
+        flip(&mut signals, 200_000_000_000, CAUGHT, 500);
+        assert_eq!(signals.changes().len(), MAX_CHANGES);
+        assert_eq!(signals.dropped(), 1 + 100 + 1 + 1_000 - MAX_CHANGES as u64);
+        let takes = |change: &&Change| change.now.of(Signal::HUP).reaction() == Reaction::Takes;
+        assert_eq!(signals.changes().iter().find(takes).unwrap().at, 100_000_000_000);
+        assert!(signals.changes()[0].exec);
+        assert!(signals.now().of(Signal::HUP).caught);
+    }
+
+    #[test]
+    fn the_first_and_the_last_of_any_number_of_execs_are_kept() {
+        let mut signals = executed();
+        flip(&mut signals, 10, NONE, 3);
+        for exec in 0..1_000 {
+            signals.exec(50_000_000 + exec, &NONE, "/bin/demo");
+        }
+        let execs: Vec<u64> =
+            signals.changes().iter().filter(|change| change.exec).map(|it| it.at).collect();
+        assert!(signals.changes().len() <= MAX_CHANGES);
+        assert_eq!((execs[0], *execs.last().unwrap()), (1, 50_000_999));
+    }
+
+    /// That of HUP came to its handler long ago, and then others again and again.
+    #[test]
+    fn a_trial_that_is_not_over_is_kept_before_those_that_are() {
+        let both = SignalSet(HUP.0 | Signal::TERM.set().0);
+        let mut signals = ProcessSignals::unknown(both);
+        let state = State { caught: both, ..NONE };
+        signals.exec(1, &NONE, "/bin/demo");
+        let handler = Handler { serves: SignalSet(u64::MAX >> 4), faults: SignalSet::EMPTY };
+        signals.action(2, Signal::HUP, handler, &state);
+        signals.delivered(10, Signal::HUP, false);
+        for turn in 0..100 {
+            signals.action(20 + 2 * turn, Signal::TERM, handler, &state);
+            signals.delivered(21 + 2 * turn, Signal::TERM, false);
+        }
+        assert_eq!(signals.trials.len(), MAX_TRIALS);
+        assert_eq!(signals.now().runtime(Signal::HUP), None);
+        signals.ended(1_000, Some(Signal::HUP), 0);
+        assert_eq!(signals.now().runtime(Signal::HUP), Some(Runtime::CatchAll));
     }
 }

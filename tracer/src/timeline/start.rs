@@ -31,16 +31,18 @@ use crate::{
 /// Main processes of one start, one after the other, that are kept; the first and the last
 /// ones always are.
 const MAX_MAINS: usize = 64;
-/// Processes besides the main one that systemd itself started.
+/// Processes besides the main one that systemd itself started; the last ones are kept.
 const MAX_CONTROLS: usize = 1_000;
-/// Changes of `NotifyAccess=` by messages.
+/// Changes of `NotifyAccess=` by messages; the first and the last ones are kept.
 const MAX_ACCESS: usize = 64;
 /// Processes of one start whose signals are followed at a time.
 const MAX_PROCESSES: usize = 16_384;
 /// Ended processes that are remembered, for what is sent to them while they are zombies.
 const MAX_ENDED: usize = 64;
-/// READY=1 from so many senders are remembered.
+/// READY=1 messages that are remembered; those of main processes besides.
 const MAX_READY: usize = 64;
+/// The first ones of one sender that are.
+const MAX_READY_OF_ONE: usize = 4;
 /// Changes of masks of one process that may turn out to be of a moment.
 const MAX_HELD: usize = 64;
 
@@ -96,6 +98,8 @@ pub struct Member {
     pub signals: ProcessSignals,
     /// When it sent its last notify message.
     last_message: Option<u64>,
+    /// When it last asked systemd to tell it that its messages were read.
+    last_barrier: Option<u64>,
     /// Changes of its masks that are no events yet.
     held: Vec<Held>,
     /// The processes it shares its handlers with.
@@ -133,6 +137,7 @@ impl Member {
             ended: None,
             signals: ProcessSignals::unknown(recorded),
             last_message: None,
+            last_barrier: None,
             held: Vec::new(),
             shares_with: Vec::new(),
         }
@@ -178,6 +183,9 @@ pub struct Start {
     ready: Vec<Claim>,
     /// Processes whose signals could not be followed.
     unfollowed: u64,
+    /// Every fact, in the order they were told.
+    #[cfg(test)]
+    pub learned: Vec<(u64, Fact)>,
 }
 
 impl Start {
@@ -203,6 +211,8 @@ impl Start {
             events: Events::default(),
             ready: Vec::new(),
             unfollowed: 0,
+            #[cfg(test)]
+            learned: Vec::new(),
         }
     }
 
@@ -266,6 +276,13 @@ impl Start {
         self.unfollowed + self.fates.unfollowed()
     }
 
+    /// Changes of `NotifyAccess=` by messages, with their times.
+    #[cfg(test)]
+    #[must_use]
+    pub fn access(&self) -> &[(u64, String)] {
+        &self.access
+    }
+
     /// The processes with signals whose fates are open.
     pub fn waiting(&self) -> impl Iterator<Item = ProcessId> {
         self.fates.waiting()
@@ -309,17 +326,19 @@ impl Start {
 
     /// Notes a process that systemd itself started beside the main one.
     pub fn add_control(&mut self, control: Known) {
-        if self.controls.len() < MAX_CONTROLS {
-            self.controls.push(control);
+        if self.controls.len() >= MAX_CONTROLS {
+            self.controls.remove(0);
         }
+        self.controls.push(control);
     }
 
     /// Notes that a message has changed who may speak.
     pub fn change_access(&mut self, at: u64, access: &str) {
-        if self.access.len() < MAX_ACCESS {
-            self.access.push((at, access.to_owned()));
-            self.revision += 1;
+        if self.access.len() >= MAX_ACCESS {
+            self.access.remove(MAX_ACCESS / 2);
         }
+        self.access.push((at, access.to_owned()));
+        self.revision += 1;
     }
 
     /// A process by its id in its own pid namespace.
@@ -339,6 +358,8 @@ impl Start {
 
     /// Takes the next fact.
     pub fn learn(&mut self, context: Context<'_>, at: u64, fact: Fact) {
+        #[cfg(test)]
+        self.learned.push((at, fact.clone()));
         self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
         self.last_at = self.last_at.max(at);
         if let Some(task) = fact_task(&fact) {
@@ -360,7 +381,6 @@ impl Start {
                 member.signals.exec(at, &state, &exe);
                 member.exe = Some(exe.as_str().into());
                 member.first_exec.get_or_insert(at);
-                member.shares_with.clear();
                 let now = member.signals.now();
                 self.let_go_of_masks(context, task.id, u64::MAX);
                 self.stop_sharing(task.id);
@@ -453,9 +473,10 @@ impl Start {
     /// The process, which is met now if it wasn't before.
     fn member_mut(&mut self, context: Context<'_>, task: &Task) -> &mut Member {
         if self.members.len() >= MAX_PROCESSES && !self.members.contains_key(&task.id) {
-            // The main ones are not among those that give way.
-            let mains: Vec<ProcessId> = self.mains.iter().map(|(_, main)| main.id).collect();
-            let victim = self.members.keys().find(|id| !mains.contains(id)).copied();
+            // The main ones are not among those that give way, and those that have ended go first.
+            let is_main = |id: &ProcessId| self.mains.iter().any(|(_, main)| main.id == *id);
+            let ended = self.ended.iter().find(|id| !is_main(id) && self.members.contains_key(id));
+            let victim = ended.or_else(|| self.members.keys().find(|id| !is_main(id))).copied();
             if let Some(victim) = victim {
                 self.members.remove(&victim);
                 self.unfollowed += 1;
@@ -577,7 +598,8 @@ impl Start {
         let class = Class { detail, sender: sender.clone(), ..self.class(Kind::Signal, id, at) };
         let record = Record::Signal { sent, fate_at: None };
         let place: Place = self.events.add(at, id, class, record, context.is_tight);
-        self.fates.sent(&mut self.events, at, generate, place, sender);
+        let to_main = self.mains.iter().any(|(_, main)| main.id == id);
+        self.fates.sent(&mut self.events, at, generate, place, sender, to_main);
         self.revision += 1;
     }
 
@@ -737,6 +759,11 @@ impl Start {
         if let Some(member) = self.members.get_mut(&id) {
             member.last_message = member.last_message.max(Some(at));
             claim.ended = member.ended.map(|end| end.at);
+            if claim.waited {
+                member.last_barrier = member.last_barrier.max(Some(at));
+            }
+            // Messages may be told in another order than they were sent in.
+            claim.waited |= member.last_barrier >= Some(at);
         }
         if message.is_barrier() {
             self.claims_of(id, |earlier| earlier.waited |= earlier.at <= at);
@@ -762,16 +789,25 @@ impl Start {
         self.revision += 1;
     }
 
-    /// Remembers a READY=1: the first one of each sender that could count.
+    /// Remembers a READY=1: the first ones of each sender.
     fn note_ready(&mut self, claim: &Claim) {
         let is_same = |earlier: &Claim| {
             (earlier.sender, earlier.claimed, earlier.errno == 0)
                 == (claim.sender, claim.claimed, claim.errno == 0)
         };
-        // The main process may change between two of one sender's.
-        let count = self.ready.iter().filter(|earlier| is_same(earlier)).count();
-        if count < 4 && self.ready.len() < MAX_READY {
-            self.ready.push(claim.clone());
+        // The main process may change between two of one sender's, and they may be told late.
+        let same = self.ready.iter().enumerate().filter(|(_, earlier)| is_same(earlier));
+        let last = same.clone().max_by_key(|(_, earlier)| earlier.at).map(|(index, _)| index);
+        let (count, is_main) =
+            (same.count(), self.mains.iter().any(|(_, main)| main.id == claim.sender));
+        match last {
+            Some(last) if count >= MAX_READY_OF_ONE => {
+                if claim.at < self.ready[last].at {
+                    self.ready[last] = claim.clone();
+                }
+            }
+            _ if is_main || self.ready.len() < MAX_READY => self.ready.push(claim.clone()),
+            _ => {}
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::story::{MS, Story, jvms, serving};
+use super::story::{MS, Story, jvms, serving, signals};
 use crate::{
     model::{
         document::OutcomeState,
         event::{Consumer, DispositionKind, Fate, Runtime},
-        signal::Signal,
+        signal::{DefaultAction, Signal},
     },
-    observation::{Fact, GenerateResult},
+    observation::{Fact, Generate, GenerateResult, Handler, State, Task},
 };
 
 const SENDER: u32 = 5;
@@ -257,4 +257,263 @@ fn a_signal_to_a_process_that_exits_by_itself_is_dropped_and_not_ignored() {
         .hup_with(40, 10, 10, |generate| generate.result = GenerateResult::Ignored)
         .exit(41, 10, 0);
     assert_eq!(fates(&story), [(Fate::Dropped, None)]);
+}
+
+#[test]
+fn a_thread_that_ignores_a_signal_too_late_does_not_undo_that_it_kills() {
+    let story = running()
+        .hup(60, SENDER, 10)
+        .action(61, 10, Signal::HUP, DispositionKind::Ignored, 0)
+        .killed(62, 10, Signal::HUP);
+    assert_eq!(fates(&story), [(Fate::Killed, None)]);
+}
+
+#[test]
+fn a_signal_read_from_a_signalfd_and_raised_again_killed() {
+    let story = running()
+        .mask(20, 10, true)
+        .consume(21, 10, Consumer::Signalfd)
+        .hup(60, SENDER, 10)
+        .hup_with(63, 10, 10, |generate| generate.to_thread = true)
+        .mask(64, 10, false)
+        .deliver(65, 10, DispositionKind::Default, false)
+        .killed(66, 10, Signal::HUP);
+    assert_eq!(fates(&story), [(Fate::Killed, Some(ns(53))), (Fate::Killed, Some(ns(55)))]);
+}
+
+#[test]
+fn of_two_signals_only_the_later_one_is_told_to_have_been_raised_again() {
+    let story = running()
+        .mask(20, 10, true)
+        .consume(21, 10, Consumer::Signalfd)
+        .hup(60, SENDER, 10)
+        .hup(61, SENDER, 10)
+        .hup_with(63, 10, 10, |generate| generate.to_thread = true)
+        .mask(64, 10, false)
+        .deliver(65, 10, DispositionKind::Default, false)
+        .killed(66, 10, Signal::HUP);
+    let fates: Vec<Fate> = fates(&story).into_iter().map(|(fate, _)| fate).collect();
+    assert_eq!(fates, [Fate::Handled, Fate::Killed, Fate::Killed]);
+}
+
+/// `trap 'clean up; exit 129' HUP; trap more EXIT` in bash: its handlers look a little like a
+/// virtual machine's, but the faults have far more signals beside them.
+#[test]
+fn a_shell_with_traps_that_exits_by_the_signals_number_handled_it() {
+    let faults = signals(&[2, 4, 5, 6, 7, 8, 11, 13, 14, 15, 24, 25, 31]);
+    let trap = || Handler { serves: Signal::HUP.set(), faults };
+    let told = running()
+        .action_with(20, 10, Signal::HUP, DispositionKind::Handler, trap())
+        .hup_with(60, SENDER, 10, |generate| generate.handler = trap())
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .exit(70, 10, 129)
+        .told();
+    assert_eq!((told.signals()[0].fate, told.signals()[0].runtime), (Fate::Handled, None));
+    assert_eq!(told.milestones.handler_ns, Some(ns(10)));
+}
+
+/// What happens after a signal was sent, 10 ms later, and what is then told of it: its fate,
+/// and whether that was at its sending (`None`), or so many ms after the exec.
+#[test]
+fn the_fate_follows_from_result_disposition_default_action_and_what_comes_later() {
+    use DispositionKind::{Blocked, Default, Handler, Ignored};
+    use GenerateResult as R;
+    type Later = fn(Story, Signal) -> Story;
+    fn nothing(story: Story, _: Signal) -> Story {
+        story
+    }
+    fn delivered(story: Story, signal: Signal, disposition: DispositionKind) -> Story {
+        let task = story.task(10);
+        let (once, unkillable) = (false, false);
+        story.fact(70, Fact::Deliver { task, signal, disposition, once, unkillable })
+    }
+    fn to_default(story: Story, signal: Signal) -> Story {
+        delivered(story, signal, Default)
+    }
+    fn to_default_of_init(story: Story, signal: Signal) -> Story {
+        let (task, disposition) = (story.task(10), Default);
+        let (once, unkillable) = (false, true);
+        story.fact(70, Fact::Deliver { task, signal, disposition, once, unkillable })
+    }
+    fn to_handler(story: Story, signal: Signal) -> Story {
+        delivered(story, signal, Handler)
+    }
+    fn to_nothing(story: Story, signal: Signal) -> Story {
+        delivered(story, signal, Ignored)
+    }
+    fn taken(story: Story, signal: Signal) -> Story {
+        let task = story.task(10);
+        story.fact(70, Fact::Taken { task, signal })
+    }
+    fn ignores(story: Story, signal: Signal) -> Story {
+        story.action(70, 10, signal, Ignored, 0)
+    }
+    fn thread_ends(story: Story, signal: Signal) -> Story {
+        let task = story.task(10);
+        story.fact(70, Fact::ThreadExit { task, pending: signal.set() })
+    }
+    fn dies_of_it(story: Story, signal: Signal) -> Story {
+        story.killed(70, 10, signal)
+    }
+    fn dies_of_kill(story: Story, _: Signal) -> Story {
+        story.killed(70, 10, Signal::KILL)
+    }
+    fn exits(story: Story, _: Signal) -> Story {
+        story.exit(70, 10, 0)
+    }
+    fn exits_with_it_pending(story: Story, signal: Signal) -> Story {
+        story.ended(70, 10, None, 0, signal.set())
+    }
+    fn seen_pending(story: Story, signal: Signal) -> Story {
+        let id = story.task(10).id;
+        let state = State { pending: signal.set(), ..State::default() };
+        story.fact(70, Fact::Left { id, state })
+    }
+    fn seen_gone(story: Story, _: Signal) -> Story {
+        let id = story.task(10).id;
+        story.fact(70, Fact::Left { id, state: State::default() })
+    }
+    fn default_and_dies_of_it(story: Story, signal: Signal) -> Story {
+        to_default(story, signal).killed(75, 10, signal)
+    }
+    fn default_and_dies_of_kill(story: Story, signal: Signal) -> Story {
+        to_default(story, signal).killed(75, 10, Signal::KILL)
+    }
+    const LATER: Option<i64> = Some(60);
+    #[rustfmt::skip]
+    let table: &[(&str, R, DispositionKind, Later, Fate, Option<i64>)] = &[
+        ("HUP",  R::Queued,         Default, nothing,                  Fate::Killed,    None),
+        ("HUP",  R::LostInfo,       Default, nothing,                  Fate::Killed,    None),
+        ("HUP",  R::Queued,         Default, dies_of_it,               Fate::Killed,    None),
+        ("HUP",  R::Queued,         Default, dies_of_kill,             Fate::Dropped,   LATER),
+        ("HUP",  R::Queued,         Default, exits,                    Fate::Dropped,   LATER),
+        ("HUP",  R::Queued,         Default, ignores,                  Fate::Killed,    None),
+        ("HUP",  R::Queued,         Default, seen_gone,                Fate::Killed,    None),
+        ("HUP",  R::AlreadyPending, Default, dies_of_it,               Fate::Coalesced, None),
+        ("HUP",  R::Overflow,       Handler, exits,                    Fate::Dropped,   None),
+        ("HUP",  R::Ignored,        Ignored, exits,                    Fate::Ignored,   None),
+        ("HUP",  R::Ignored,        Default, exits,                    Fate::Dropped,   None),
+        ("HUP",  R::Ignored,        Handler, exits,                    Fate::Dropped,   None),
+        ("CHLD", R::Ignored,        Default, exits,                    Fate::Ignored,   None),
+        ("CONT", R::Ignored,        Default, exits,                    Fate::Ignored,   None),
+        ("CONT", R::Queued,         Default, exits,                    Fate::Ignored,   None),
+        ("WINCH", R::LostInfo,      Default, nothing,                  Fate::Ignored,   None),
+        ("URG",  R::Queued,         Blocked, to_default,               Fate::Ignored,   LATER),
+        ("CONT", R::Queued,         Blocked, to_default,               Fate::Ignored,   LATER),
+        ("CONT", R::Queued,         Handler, to_handler,               Fate::Handled,   LATER),
+        ("TSTP", R::Queued,         Default, nothing,                  Fate::Pending,   None),
+        ("TSTP", R::Queued,         Default, to_default,               Fate::Stopped,   LATER),
+        ("QUIT", R::Queued,         Default, nothing,                  Fate::Pending,   None),
+        ("QUIT", R::Queued,         Default, dies_of_it,               Fate::Killed,    LATER),
+        ("QUIT", R::Queued,         Default, to_default,               Fate::Killed,    LATER),
+        ("QUIT", R::Queued,         Default, default_and_dies_of_it,   Fate::Killed,    LATER),
+        ("QUIT", R::Queued,         Default, default_and_dies_of_kill, Fate::Dropped,   Some(65)),
+        ("HUP",  R::Queued,         Handler, nothing,                  Fate::Pending,   None),
+        ("HUP",  R::LostInfo,       Handler, nothing,                  Fate::Pending,   None),
+        ("HUP",  R::LostInfo,       Handler, to_handler,               Fate::Handled,   LATER),
+        ("HUP",  R::Queued,         Handler, to_handler,               Fate::Handled,   LATER),
+        ("HUP",  R::Queued,         Handler, to_nothing,               Fate::Ignored,   LATER),
+        ("HUP",  R::Queued,         Handler, to_default_of_init,       Fate::Ignored,   LATER),
+        ("HUP",  R::Queued,         Handler, dies_of_it,               Fate::Handled,   None),
+        ("HUP",  R::Queued,         Handler, exits,                    Fate::Handled,   None),
+        ("HUP",  R::Queued,         Handler, exits_with_it_pending,    Fate::Pending,   None),
+        ("HUP",  R::Queued,         Blocked, nothing,                  Fate::Pending,   None),
+        ("HUP",  R::Queued,         Blocked, taken,                    Fate::Handled,   LATER),
+        ("HUP",  R::Queued,         Blocked, ignores,                  Fate::Dropped,   LATER),
+        ("HUP",  R::Queued,         Blocked, thread_ends,              Fate::Pending,   None),
+        ("HUP",  R::Queued,         Blocked, to_default,               Fate::Killed,    LATER),
+        ("HUP",  R::Queued,         Blocked, default_and_dies_of_it,   Fate::Killed,    LATER),
+        ("HUP",  R::Queued,         Blocked, default_and_dies_of_kill, Fate::Dropped,   Some(65)),
+        ("HUP",  R::Queued,         Blocked, to_default_of_init,       Fate::Ignored,   LATER),
+        ("HUP",  R::Queued,         Blocked, dies_of_kill,             Fate::Handled,   None),
+        ("HUP",  R::Queued,         Blocked, exits_with_it_pending,    Fate::Pending,   None),
+        ("HUP",  R::Queued,         Blocked, seen_pending,             Fate::Pending,   None),
+        ("HUP",  R::Queued,         Blocked, seen_gone,                Fate::Handled,   None),
+    ];
+    for (row, (name, result, disposition, later, fate, at)) in table.iter().enumerate() {
+        let signal: Signal = name.parse().unwrap();
+        let is_terminal = signal.default_action() == DefaultAction::Terminate;
+        let is_queued = matches!(result, R::Queued | R::LostInfo);
+        let condemned = *disposition == Default && is_terminal && is_queued;
+        let sent = running().recording(signal).hup_with(60, SENDER, 10, |generate| {
+            generate.signal = signal;
+            generate.result = *result;
+            generate.disposition = *disposition;
+            generate.dying_of = condemned.then_some(signal);
+        });
+        let found = fates(&later(sent, signal));
+        assert_eq!(found[0], (*fate, at.map(ns)), "row {row}: {name} {result:?} {disposition:?}");
+    }
+}
+
+#[test]
+fn a_thread_takes_its_own_signal_before_the_processs() {
+    let story = running()
+        .mask(20, 10, true)
+        .hup(60, SENDER, 10)
+        .hup_with(61, SENDER, 10, |generate| generate.to_thread = true)
+        .mask(69, 10, false)
+        .deliver(70, 10, DispositionKind::Handler, false);
+    assert_eq!(fates(&story), [(Fate::Pending, None), (Fate::Handled, Some(ns(60)))]);
+    let story = story.deliver(71, 10, DispositionKind::Handler, false);
+    assert_eq!(fates(&story)[0], (Fate::Handled, Some(ns(61))));
+}
+
+#[test]
+fn what_waited_for_a_thread_alone_goes_with_it() {
+    let to = |tid| {
+        let story = running().mask(20, 10, true);
+        let story = story.hup_with(60, SENDER, 10, |generate| {
+            generate.to_thread = true;
+            generate.target.tid = 77;
+        });
+        let task = Task { tid, ..story.task(10) };
+        let ended = Fact::ThreadExit { task, pending: Signal::HUP.set() };
+        fates(&story.fact(70, ended))[0]
+    };
+    assert_eq!(to(77), (Fate::Dropped, Some(ns(60))));
+    assert_eq!(to(78), (Fate::Pending, None));
+}
+
+/// Of a standard signal there is one in a queue; of the others there may be any number.
+#[test]
+fn a_second_real_time_signal_does_not_prove_that_the_first_was_taken() {
+    let sent = |signal: Signal| {
+        let change = |generate: &mut Generate| {
+            generate.signal = signal;
+            generate.disposition = DispositionKind::Blocked;
+            generate.dying_of = None;
+        };
+        let story = running().recording(signal);
+        fates(&story.hup_with(60, SENDER, 10, change).hup_with(61, SENDER, 10, change))[0].0
+    };
+    for (number, expected) in
+        [(1, Fate::Handled), (31, Fate::Handled), (32, Fate::Pending), (64, Fate::Pending)]
+    {
+        assert_eq!(sent(Signal::from_number(number).unwrap()), expected, "{number}");
+    }
+}
+
+#[test]
+fn a_handler_that_gives_up_raises_the_signal_again_within_100_ms() {
+    let raised = |after: u64| {
+        let story = running()
+            .handler(20, 10)
+            .hup_with(60, SENDER, 10, |generate| generate.handler = serving(1))
+            .deliver(60, 10, DispositionKind::Handler, false)
+            .action(61, 10, Signal::HUP, DispositionKind::Default, 0)
+            .hup_with(60 + after, 10, 10, |generate| generate.to_thread = true)
+            .killed(60 + after, 10, Signal::HUP);
+        fates(&story)[0].0
+    };
+    assert_eq!(raised(100), Fate::Killed);
+    assert_eq!(raised(101), Fate::Handled);
+}
+
+#[test]
+fn what_a_process_sends_itself_is_no_reload() {
+    let story = running().handler(20, 10).hup(30, 10, 10);
+    assert_eq!(story.told().milestones.first_reload_ns, None);
+    let told = story.hup(40, SENDER, 10).told();
+    assert_eq!(told.milestones.first_reload_ns, Some(ns(30)));
 }

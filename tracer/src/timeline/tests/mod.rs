@@ -1,10 +1,15 @@
 //! The builder as a whole: facts in, timelines out.
 
+mod agreement;
 mod attribution;
+mod bounds;
 mod counting;
 mod fates;
+mod lives;
 mod postures;
 mod properties;
 mod readiness;
+mod reference;
+mod replay;
 mod story;
 mod systemd;

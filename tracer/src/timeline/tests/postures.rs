@@ -236,3 +236,109 @@ fn what_a_runtime_that_was_found_running_does_is_unknown_until_it_has_done_it() 
     let kinds: Vec<ExposureKind> = exposure(&came.exit(60, 10, 129));
     assert_eq!(kinds, [ExposureKind::Fatal]);
 }
+
+#[test]
+fn a_handler_of_the_programs_that_a_catch_all_took_the_place_of_was_one_until_then() {
+    let last = Signal::from_number(64).unwrap();
+    let told = running()
+        .handler(20, 10)
+        .handler(40, 10)
+        .action(41, 10, last, DispositionKind::Handler, 60)
+        .told();
+    assert_eq!(
+        told.exposure,
+        [span(ExposureKind::Fatal, 0, 10), span(ExposureKind::Fatal, 30, 90)]
+    );
+}
+
+#[test]
+fn a_catch_all_that_shows_only_when_a_signal_comes_passes_on_from_the_set_aside_thread_on() {
+    let told = running()
+        .handler(20, 10)
+        .set_aside(30, 10)
+        .hup_with(50, 10, 10, |generate| generate.handler = serving(60))
+        .told();
+    assert_eq!(
+        told.exposure,
+        [span(ExposureKind::Fatal, 0, 20), span(ExposureKind::Unknown, 20, 90)]
+    );
+}
+
+#[test]
+fn a_signal_that_came_well_before_the_catch_all_showed_was_the_programs() {
+    let last = Signal::from_number(64).unwrap();
+    let came = running()
+        .handler(20, 10)
+        .hup_with(30, 10, 10, |generate| generate.handler = serving(1))
+        .deliver(31, 10, DispositionKind::Handler, false)
+        .action(40, 10, last, DispositionKind::Handler, 60);
+    assert_eq!(came.told().exposure, [span(ExposureKind::Fatal, 0, 21)]);
+    let told = came.killed(50, 10, Signal::HUP).told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 40)]);
+}
+
+#[test]
+fn a_child_has_its_parents_handlers_with_what_is_known_of_them() {
+    let last = Signal::from_number(64).unwrap();
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .handler(20, 10)
+        .action(21, 10, last, DispositionKind::Handler, 60)
+        .set_aside(30, 10)
+        .hup_with(40, 10, 10, |generate| generate.handler = serving(60))
+        .deliver(41, 10, DispositionKind::Handler, false)
+        .fork(50, 10, 11)
+        .exit(60, 10, 0)
+        .hup_with(70, 11, 11, |generate| generate.handler = serving(60))
+        .until(100)
+        .told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 29)]);
+}
+
+#[test]
+fn what_executes_a_program_shares_its_handlers_no_more() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(5, 10);
+    let story = story.share(10, 10, 11).exec(20, 11, "/bin/other");
+    let told = story.action(30, 11, Signal::HUP, DispositionKind::Ignored, 0).until(100).told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 4)]);
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .share(10, 10, 11)
+        .handler(20, 11)
+        .until(100)
+        .told();
+    assert_eq!(told.milestones.handler_ns, Some(19 * MS as i64), "set by the other");
+}
+
+#[test]
+fn a_child_has_a_signalfd_and_not_the_thread_that_waits() {
+    let child = |consumer| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").mask(5, 10, true);
+        let story = story.consume(6, 10, consumer).fork(20, 10, 11).exit(30, 10, 0);
+        let told = story.consume(50, 11, Consumer::Sigwait).until(100).told();
+        told.events.iter().filter(|event| matches!(event.what, What::Disposition { .. })).count()
+    };
+    // Of a signalfd's child, that it waits besides is news; of the other's, that it waits at all.
+    assert_eq!((child(Consumer::Signalfd), child(Consumer::Sigwait)), (2, 2));
+    let takes = |consumer| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").mask(5, 10, true);
+        let story = story.fork(6, 10, 12).consume(7, 10, consumer);
+        let story = story.fork(20, 10, 11).notify(30, 10, "MAINPID=11").mask(40, 11, false);
+        story.until(100).told().exposure.clone()
+    };
+    let fatal = |spans: &[Exposure]| {
+        spans.iter().filter(|span| span.kind == ExposureKind::Fatal).map(|it| it.from_ns).max()
+    };
+    // One that waits for it at the child does no harm until the mask is lifted.
+    assert_eq!(fatal(&takes(Consumer::Signalfd)), Some(39 * MS as i64));
+    assert_eq!(fatal(&takes(Consumer::Sigwait)), Some(29 * MS as i64 + 1));
+}
+
+#[test]
+fn a_mask_for_longer_than_a_moment_is_told() {
+    let masks = |until| {
+        let told = running().mask(20, 10, true).mask(until, 10, false).told();
+        told.events.iter().filter(|event| matches!(event.what, What::Mask { .. })).count()
+    };
+    assert_eq!((masks(21), masks(22)), (0, 2));
+}

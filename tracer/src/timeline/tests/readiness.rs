@@ -148,3 +148,15 @@ fn a_message_may_change_who_may_speak() {
     let refused = story.notify(35, 11, "NOTIFYACCESS=all").notify(40, 11, "READY=1");
     assert_eq!(messages(&refused)[1].accepted, Some(false));
 }
+
+/// systemd reads messages in their order, whatever the order they are told in.
+#[test]
+fn a_message_told_after_the_barrier_that_followed_it_was_waited_for() {
+    let story = Story::command().with_facts("notify", "all");
+    let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").fork(20, 10, 11);
+    let late = story.clone().notify(40, 11, "READY=1").observations.pop().unwrap();
+    let mut story = story.notify(41, 11, "BARRIER=1").exit(42, 11, 0).handler(100, 10);
+    story.observations.push(late);
+    let accepted: Vec<_> = messages(&story).iter().map(|message| message.accepted).collect();
+    assert_eq!(accepted, [Some(true), Some(true)]);
+}

@@ -148,10 +148,19 @@ impl Story {
     }
 
     pub fn fork(self, at: u64, parent: u32, pid: u32) -> Self {
+        self.forked(at, parent, pid, false)
+    }
+
+    /// The same, and the two have one table of handlers.
+    pub fn share(self, at: u64, parent: u32, pid: u32) -> Self {
+        self.forked(at, parent, pid, true)
+    }
+
+    fn forked(self, at: u64, parent: u32, pid: u32, shares_handlers: bool) -> Self {
         let story = self.born(at, parent, pid);
         let (parent, child) = (story.task(parent), story.task(pid));
         let state = story.processes[&pid].state;
-        story.fact(at, Fact::Fork { parent, child, shares_handlers: false, state })
+        story.fact(at, Fact::Fork { parent, child, shares_handlers, state })
     }
 
     pub fn exec(self, at: u64, pid: u32, exe: &str) -> Self {

@@ -1,6 +1,6 @@
 //! What systemd says stands beside what the kernel shows.
 
-use super::story::{DEMO, Story};
+use super::story::{DEMO, MS, Story};
 use crate::{
     model::{
         document::Activation,
@@ -9,6 +9,7 @@ use crate::{
         unit::{UnitFacts, UnitState},
     },
     observation::{Fact, UnitNews},
+    timeline::Builder,
 };
 
 /// News of `demo.service` in its start `invocation`.
@@ -141,4 +142,40 @@ fn ready_from_a_sender_that_is_gone_counts_if_systemd_came_up() {
     assert_eq!(accepted(&story), None);
     let up = told(story, 32, state("active", "running", "success", "a1"));
     assert_eq!(accepted(&up), Some(true));
+}
+
+#[test]
+fn the_control_group_that_systemd_forgets_when_the_unit_goes_down_is_remembered() {
+    let with = |control_group: Option<&str>| {
+        settings(UnitFacts {
+            control_group: control_group.map(str::to_owned),
+            restart: Some("no".to_owned()),
+            ..UnitFacts::default()
+        })
+    };
+    let story = told(Story::unit().start(0, 10, "/bin/demo", "a1"), 5, with(Some(DEMO)));
+    let story = told(story, 50, with(None));
+    let unit = story.told().services[0].unit.clone().unwrap();
+    assert_eq!((unit.control_group.as_deref(), unit.restart.as_deref()), (Some(DEMO), Some("no")));
+}
+
+#[test]
+fn how_far_a_start_has_come_is_looked_at_again_when_something_happens() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").handler(50, 10);
+    let story = told(story.notify(100, 10, "READY=1"), 150, state("active", "running", "", "a1"));
+    let story = story.exit(200, 10, 0);
+    let mut builder = Builder::new(story.setup());
+    let mut seen = Vec::new();
+    for observation in &story.observations {
+        builder.observe(observation.clone());
+        builder.advance(observation.at + 40 * MS);
+        let progress = builder.progress();
+        assert_eq!(progress, builder.progress());
+        seen.push((progress.handler, progress.ready, progress.exited));
+    }
+    seen.dedup();
+    assert_eq!(
+        seen,
+        [(false, false, false), (true, false, false), (true, true, false), (true, true, true),]
+    );
 }

@@ -1,0 +1,101 @@
+//! The fold says of every start what its facts say, all taken together.
+
+use proptest::prelude::*;
+
+use super::{
+    lives::{self, Turn},
+    reference::{self, Told, ToldSignal},
+    story::{BEGIN, Story},
+};
+use crate::{
+    model::{document::Activation, event::What, signal::Signal},
+    observation::Observation,
+    timeline::{Builder, activation},
+};
+
+/// After everything, `CLOCK_BOOTTIME` ns.
+const END: u64 = BEGIN + 100_000_000_000;
+
+fn said(activation: &Activation, reload: Signal) -> Told {
+    let mut signals = Vec::new();
+    let mut messages = Vec::new();
+    for event in &activation.events {
+        match &event.what {
+            What::Signal(sent) => signals.push(ToldSignal {
+                at_ns: event.at_ns,
+                signal: sent.signal,
+                fate: sent.fate,
+                fate_ns: sent.fate_ns,
+                runtime: sent.runtime.filter(|_| sent.signal == reload),
+            }),
+            What::Notify(message) => messages.push((event.at_ns, message.accepted)),
+            _ => {}
+        }
+    }
+    Told {
+        milestones: activation.milestones,
+        exposure: activation.exposure.clone(),
+        outcome: activation.outcome.clone(),
+        signals,
+        messages,
+    }
+}
+
+/// Builds the timelines, and compares each with the reference.
+fn compare(turns: &[Turn], is_unit: bool) -> Result<(), TestCaseError> {
+    let story = if is_unit { Story::unit() } else { Story::command() };
+    let setup = story.recording(Signal::TERM).setup();
+    let observations: Vec<Observation> = lives::observed(turns, is_unit);
+    let mut builder = Builder::new(setup);
+    for observation in &observations {
+        builder.observe(observation.clone());
+    }
+    builder.end();
+    let mut failed = None;
+    builder.visit(END, |start, frame, states| {
+        let told = activation::timeline(start, frame, states);
+        assert_eq!(told.omitted, 0, "a story below the bounds");
+        let (said, expected) = (said(&told, frame.signal), reference::tell(start, frame, states));
+        if said != expected && failed.is_none() {
+            let mut facts = start.learned.clone();
+            facts.sort_by_key(|(at, _)| *at);
+            let facts: Vec<String> =
+                facts.iter().map(|(at, fact)| format!("{} {fact:?}", at - BEGIN)).collect();
+            failed = Some(format!(
+                "{}\nmains {:?}\nthe fold: {said:#?}\nthe reference: {expected:#?}",
+                facts.join("\n"),
+                start.mains
+            ));
+        }
+    });
+    match failed {
+        Some(failed) => Err(TestCaseError::fail(failed)),
+        None => Ok(()),
+    }
+}
+
+/// A case takes long: half as many as of others.
+fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases.div_ceil(2), ..usual }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_fold_says_what_all_facts_together_say(
+        turns in lives::turns(false),
+        is_unit in any::<bool>(),
+    ) {
+        compare(&turns, is_unit)?;
+    }
+
+    #[test]
+    fn the_fold_says_what_those_facts_say_that_are_not_lost(
+        turns in lives::turns(true),
+        is_unit in any::<bool>(),
+    ) {
+        compare(&turns, is_unit)?;
+    }
+}

@@ -1,0 +1,849 @@
+//! What the timeline of a start has to say, told from all of its facts at once: plain, slow,
+//! and without bounds. The fold must say the same.
+
+use std::collections::BTreeMap;
+
+use tracer_common::signal::SignalSet;
+
+use crate::{
+    model::{
+        disposition::Disposition,
+        document::{Exposure, Milestones, Outcome, OutcomeState},
+        event::{Consumer, DispositionKind, Fate, Runtime},
+        signal::{DefaultAction, Signal},
+        unit::{UnitFacts, UnitState},
+    },
+    observation::{Datagram, Fact, Generate, GenerateResult, ProcessId, State, Task, fact_task},
+    timeline::{
+        activation::Frame,
+        admission::{self, Claim, Speakers},
+        exposure::{self, Turn},
+        masks::MOMENT_NS,
+        notify::{self, Meaning},
+        runtimes,
+        start::Start,
+    },
+};
+
+/// How soon a program that gives up on a signal sends it to itself again, ns.
+const RAISED_SOON_NS: u64 = 100_000_000;
+/// How long a process lives at most after a runtime has decided to die of a signal, ns.
+const DIES_SOON_NS: u64 = 1_000_000_000;
+
+/// What is told of a start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub milestones: Milestones,
+    pub exposure: Vec<Exposure>,
+    pub outcome: Outcome,
+    pub signals: Vec<ToldSignal>,
+    /// When each message was sent, and whether it is acted on.
+    pub messages: Vec<(i64, Option<bool>)>,
+}
+
+/// What is told of a signal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToldSignal {
+    pub at_ns: i64,
+    pub signal: Signal,
+    pub fate: Fate,
+    pub fate_ns: Option<i64>,
+    /// Of the reload signal: the runtime whose handler it met.
+    pub runtime: Option<Runtime>,
+}
+
+/// What a start's timeline must say.
+pub fn tell(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Told {
+    let mut facts = start.learned.clone();
+    facts.sort_by_key(|(at, _)| *at);
+    Reference { start, frame, states, zero: zero(start, &facts), facts }.tell()
+}
+
+/// Zero of the timeline: the first exec of a main process, else the start of the first one.
+fn zero(start: &Start, facts: &[(u64, Fact)]) -> u64 {
+    let is_main = |id: ProcessId| start.mains.iter().any(|(_, main)| main.id == id);
+    let exec = facts.iter().find_map(|(at, fact)| match fact {
+        Fact::Exec { task, .. } if is_main(task.id) => Some(*at),
+        _ => None,
+    });
+    let first = start.mains.first().map(|(_, main)| main.id);
+    let born = facts.iter().filter_map(|(_, fact)| fact_task(fact));
+    let born = born.filter(|task| Some(task.id) == first).map(|task| task.start_ns).next();
+    let exec = exec.filter(|_| start.joined_at.is_none());
+    exec.or(born).unwrap_or_else(|| facts.first().map_or(0, |(at, _)| *at))
+}
+
+struct Reference<'a> {
+    start: &'a Start,
+    frame: &'a Frame<'a>,
+    states: &'a [(u64, &'a UnitState)],
+    zero: u64,
+    facts: Vec<(u64, Fact)>,
+}
+
+/// What a process does on the reload signal from a time on.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    at: u64,
+    now: Disposition,
+    exec: bool,
+}
+
+impl Reference<'_> {
+    fn tell(&self) -> Told {
+        let lives = Lives::follow(self.frame.signal, &self.facts);
+        let turns = self.turns(&lives);
+        let messages = self.messages();
+        let ready =
+            messages.iter().filter(|(_, is_ready, accepted)| *is_ready && *accepted != Some(false));
+        let ready_ns = ready.map(|(at, ..)| self.at(*at)).min();
+        let end = self.start.main().and_then(|main| self.end_of(main));
+        let joined = self.start.joined_at;
+        let execs = || turns.iter().filter(|turn| turn.exec).map(|turn| turn.at_ns);
+        let (first_exec, last_exec) = (execs().min(), execs().max());
+        let found_with_handler =
+            joined.is_some() && turns.first().is_some_and(|turn| exposure::takes(turn.disposition));
+        let exit_ns = end.map(|(at, ..)| self.at(at));
+        let milestones = Milestones {
+            exec_ns: first_exec.filter(|_| joined.is_none()),
+            last_exec_ns: last_exec.filter(|_| first_exec != last_exec),
+            handler_ns: exposure::handler_at(&turns)
+                .filter(|_| !found_with_handler || last_exec.is_some()),
+            ready_ns,
+            first_reload_ns: self.first_reload_ns(end.map(|(at, ..)| at)),
+            exit_ns,
+        };
+        let is_notify = self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let announces = ready_ns.is_some() || (is_notify && joined.is_none());
+        let joined_ns = joined.map(|at| self.at(at));
+        let from = if joined.is_none() { first_exec } else { joined_ns }.unwrap_or(0);
+        let to = exit_ns.unwrap_or_else(|| self.at(self.frame.now));
+        Told {
+            milestones,
+            exposure: exposure::spans(&turns, ready_ns, announces, from, to),
+            outcome: match end {
+                None => Outcome { state: OutcomeState::Running, signal: None, code: None },
+                Some((_, Some(signal), _)) => {
+                    Outcome { state: OutcomeState::Killed, signal: Some(signal), code: None }
+                }
+                Some((_, None, code)) => {
+                    Outcome { state: OutcomeState::Exited, signal: None, code: Some(code) }
+                }
+            },
+            signals: self.signals(&lives),
+            messages: messages.iter().map(|(at, _, accepted)| (self.at(*at), *accepted)).collect(),
+        }
+    }
+
+    fn at(&self, at: u64) -> i64 {
+        let ns = i128::from(at) - i128::from(self.zero);
+        ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+
+    fn end_of(&self, id: ProcessId) -> Option<(u64, Option<Signal>, u8)> {
+        self.facts.iter().find_map(|(at, fact)| match fact {
+            Fact::Exit { task, signal, code, .. } if task.id == id => Some((*at, *signal, *code)),
+            _ => None,
+        })
+    }
+
+    /// What the main process does, through time. The next one brings what it does by then.
+    fn turns(&self, lives: &Lives) -> Vec<Turn> {
+        let mains = &self.start.mains;
+        let mut turns: Vec<Turn> = Vec::new();
+        for (index, (since, main)) in mains.iter().enumerate() {
+            let until = mains.get(index + 1).map(|(next, _)| *next);
+            let Some(changes) = lives.of.get(&main.id) else { continue };
+            let before = changes.iter().rev().find(|change| change.at <= *since);
+            let now = before.map(|change| change.now).unwrap_or_default();
+            let brought = (index > 0).then_some(Change { at: *since, now, exec: false });
+            let own = changes.iter().copied().filter(|change| {
+                (index == 0 || change.at >= *since) && until.is_none_or(|until| change.at < until)
+            });
+            for Change { at, now, exec } in brought.into_iter().chain(own) {
+                if exec || turns.last().is_none_or(|last| last.disposition != now) {
+                    turns.push(Turn { at_ns: self.at(at), disposition: now, exec });
+                }
+            }
+        }
+        turns
+    }
+
+    fn first_reload_ns(&self, end: Option<u64>) -> Option<i64> {
+        let first = self.facts.iter().find(|(at, fact)| {
+            matches!(fact, Fact::Generate(sent)
+                if sent.signal == self.frame.signal
+                    && !is_own(sent)
+                    && end.is_none_or(|end| *at <= end)
+                    && self.start.main_at(*at).is_some_and(|main| main.id == sent.target.id))
+        });
+        first.map(|(at, _)| self.at(*at))
+    }
+
+    fn signals(&self, lives: &Lives) -> Vec<ToldSignal> {
+        let fates = fates(&self.facts);
+        let mut told = Vec::new();
+        for (index, (at, fact)) in self.facts.iter().enumerate() {
+            let Fact::Generate(sent) = fact else { continue };
+            let (fate, fate_at) = fates[&index];
+            let is_met =
+                sent.signal == self.frame.signal && sent.disposition == DispositionKind::Handler;
+            let changes = lives.of.get(&sent.target.id).into_iter().flatten();
+            let met = changes.filter(|change| change.at <= *at).last();
+            told.push(ToldSignal {
+                at_ns: self.at(*at),
+                signal: sent.signal,
+                fate,
+                fate_ns: fate_at.map(|at| self.at(at)),
+                runtime: met.filter(|_| is_met).and_then(|change| change.now.runtime),
+            });
+        }
+        told
+    }
+
+    /// When each message was sent, whether it says READY=1, and whether it is acted on.
+    fn messages(&self) -> Vec<(u64, bool, Option<bool>)> {
+        let datagrams = self.facts.iter().filter_map(|(at, fact)| match fact {
+            Fact::Notify(datagram) => Some((*at, &**datagram)),
+            _ => None,
+        });
+        let judged = datagrams.clone().map(|(at, datagram)| {
+            let message = parsed(datagram);
+            let id = datagram.sender.id;
+            let mut claim = Claim::new(at, datagram, &message);
+            claim.ended = self.end_of(id).map(|(at, ..)| at);
+            claim.waited = datagrams.clone().any(|(later, other)| {
+                other.sender.id == id && later >= at && parsed(other).is_barrier()
+            });
+            let changed = self.start.access().iter().rev().find(|(since, _)| *since < at);
+            let speakers = Speakers {
+                main: self.start.main_at(at),
+                controls: &self.start.controls,
+                changed: changed.map(|(_, access)| access.as_str()),
+            };
+            let is_ready = notify::meaning(&message.assignments) == Some(Meaning::Ready);
+            let accepted = admission::judge(speakers, self.frame.facts, &claim).accepted;
+            let came_up = self.frame.facts.is_some_and(UnitFacts::is_notify)
+                && self
+                    .states
+                    .iter()
+                    .any(|(since, state)| *since >= at && state.active_state == "active");
+            (at, is_ready, accepted.or((is_ready && came_up).then_some(true)))
+        });
+        judged.collect()
+    }
+}
+
+fn parsed(datagram: &Datagram) -> notify::Message {
+    let payload = datagram.payload.as_deref();
+    payload.map(|payload| notify::parse(payload, datagram.length)).unwrap_or_default()
+}
+
+fn is_own(sent: &Generate) -> bool {
+    sent.sender.as_ref().is_some_and(|sender| sender.id == sent.target.id)
+}
+
+/// What every process does on the reload signal, through time.
+struct Lives {
+    of: BTreeMap<ProcessId, Vec<Change>>,
+}
+
+impl Lives {
+    fn follow(reload: Signal, facts: &[(u64, Fact)]) -> Self {
+        let mut lives = Self { of: BTreeMap::new() };
+        let moments = moments(facts);
+        let mut forwarders: Vec<ProcessId> = Vec::new();
+        let mut sharing: Vec<Vec<ProcessId>> = Vec::new();
+        // Whose handler was seen to be a catch-all since the exec, whose still is that, and whose
+        // is known to be the program's wish.
+        let (mut complete, mut shown, mut asked) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (at, fact)) in facts.iter().enumerate() {
+            let hindsight = Hindsight { reload, facts, index };
+            let was_complete = complete.clone();
+            match fact {
+                Fact::Fork { parent, child, .. } => {
+                    for known in [&mut complete, &mut shown, &mut asked] {
+                        if known.contains(&parent.id) {
+                            known.push(child.id);
+                        }
+                    }
+                }
+                Fact::Exec { task, .. } => {
+                    for known in [&mut complete, &mut shown, &mut asked] {
+                        known.retain(|id| *id != task.id);
+                    }
+                }
+                Fact::Disposition { task, signal, .. } if *signal == reload => {
+                    shown.retain(|id| *id != task.id);
+                }
+                _ => {}
+            }
+            let was_shown = shown.clone();
+            if let Some(id) = fact_task(fact).map(|task| task.id)
+                && hindsight.shows_catch_all(fact, id)
+            {
+                complete.push(id);
+                shown.push(id);
+            }
+            let (id, mut now, exec) = match fact {
+                Fact::Found { task, exe, state, .. } => {
+                    let mut now = with(Disposition::default(), state, reload);
+                    let is_runtimes = runtimes::is_runtimes(state.caught)
+                        || (exe.as_deref().is_some_and(runtimes::is_ruby)
+                            && runtimes::RUBYS.intersects(reload.set()));
+                    if now.caught && is_runtimes {
+                        now.runtime = hindsight.of_forwarder(task.id);
+                    }
+                    (task.id, now, false)
+                }
+                Fact::Fork { parent, child, state, shares_handlers } => {
+                    // It has what was known of its parent then.
+                    let known = Self::follow(reload, &facts[..index]).now(parent.id);
+                    let mut now = with(known, state, reload);
+                    if now.runtime == Some(Runtime::Forwarding) {
+                        now.runtime = hindsight.of_forwarder(child.id);
+                    }
+                    now.consumer = now.consumer.filter(|it| *it == Consumer::Signalfd);
+                    if *shares_handlers {
+                        match sharing.iter_mut().find(|group| group.contains(&parent.id)) {
+                            Some(group) => group.push(child.id),
+                            None => sharing.push(vec![parent.id, child.id]),
+                        }
+                    }
+                    (child.id, now, false)
+                }
+                Fact::Exec { task, state, .. } => {
+                    forwarders.retain(|id| *id != task.id);
+                    sharing.iter_mut().for_each(|group| group.retain(|id| *id != task.id));
+                    (task.id, with(Disposition::default(), state, reload), true)
+                }
+                Fact::Disposition { task, state, signal, handler, .. } => {
+                    let before = lives.now(task.id);
+                    let mut now = with(before, state, reload);
+                    if *signal == reload {
+                        let forwards = forwarders.contains(&task.id);
+                        let complete = was_complete.contains(&task.id);
+                        let (whose, is_asked) =
+                            hindsight.installer(task.id, before, *handler, forwards, complete);
+                        now.runtime = whose.filter(|_| now.caught);
+                        asked.retain(|id| *id != task.id);
+                        asked.extend(is_asked.then_some(task.id));
+                    }
+                    (task.id, now, false)
+                }
+                Fact::Mask { task, before, after, state } => {
+                    let mut now = with(lives.now(task.id), state, reload);
+                    if runtimes::is_forwarder(*before, *after) {
+                        forwarders.push(task.id);
+                        if now.runtime == Some(Runtime::CatchAll) && !hindsight.has_come(task.id) {
+                            now.runtime = hindsight.of_forwarder(task.id);
+                        }
+                    }
+                    (task.id, now, false)
+                }
+                Fact::Consume { task, consumer, set, state } => {
+                    let mut now = with(lives.now(task.id), state, reload);
+                    if set.intersects(reload.set()) {
+                        now.consumer = Some(*consumer);
+                    }
+                    (task.id, now, false)
+                }
+                Fact::Deliver {
+                    task, signal, disposition: DispositionKind::Handler, once, ..
+                } if *signal == reload && (*once || lives.of.contains_key(&task.id)) => {
+                    let mut now = lives.now(task.id);
+                    let is_sure = matches!(now.runtime, Some(Runtime::Jvm | Runtime::Ruby));
+                    if *once {
+                        (now.caught, now.runtime) = (false, None);
+                    } else if !is_sure && hindsight.is_survived(task.id, false) {
+                        now.runtime = None;
+                    }
+                    (task.id, now, false)
+                }
+                Fact::Exit { task, .. } => {
+                    sharing.iter_mut().for_each(|group| group.retain(|id| *id != task.id));
+                    continue;
+                }
+                _ => continue,
+            };
+            let is_known = was_shown.contains(&id) || asked.contains(&id);
+            let is_new = now.caught && now.runtime.is_none() && !lives.now(id).caught;
+            let is_new = is_new && !is_known;
+            if is_new && !matches!(fact, Fact::Disposition { signal, .. } if *signal == reload) {
+                now.runtime = hindsight.met(id, forwarders.contains(&id));
+            }
+            if !exec && let Some(blocked) = in_moment(&moments, id, *at) {
+                now.blocked = blocked.intersects(reload.set());
+            }
+            lives.of.entry(id).or_default().push(Change { at: *at, now, exec });
+            let is_shared =
+                matches!(fact, Fact::Disposition { .. } | Fact::Deliver { once: true, .. });
+            let group = sharing.iter().find(|group| group.contains(&id)).cloned();
+            let group: Vec<ProcessId> = group.filter(|_| is_shared).unwrap_or_default();
+            for other in group.into_iter().filter(|other| *other != id) {
+                let its = lives.now(other);
+                let now = Disposition { blocked: its.blocked, consumer: its.consumer, ..now };
+                lives.of.entry(other).or_default().push(Change { at: *at, now, exec: false });
+            }
+        }
+        lives
+    }
+
+    fn now(&self, id: ProcessId) -> Disposition {
+        self.of.get(&id).and_then(|of| of.last()).map(|last| last.now).unwrap_or_default()
+    }
+}
+
+/// A disposition with the kernel's word for what it knows.
+fn with(before: Disposition, state: &State, reload: Signal) -> Disposition {
+    let has = |set: SignalSet| set.intersects(reload.set());
+    Disposition {
+        ignored: has(state.ignored),
+        caught: has(state.caught),
+        blocked: has(state.blocked),
+        mask_unknown: has(state.blocked_unknown),
+        consumer: before.consumer,
+        runtime: before.runtime.filter(|_| has(state.caught)),
+    }
+}
+
+/// A mask that a thread has set for a moment.
+struct Moment {
+    id: ProcessId,
+    since: u64,
+    until: u64,
+    /// What the process blocked before.
+    blocked: SignalSet,
+}
+
+/// Masks that were set back soon, each as long as it can be said to be.
+fn moments(facts: &[(u64, Fact)]) -> Vec<Moment> {
+    let mut moments = Vec::new();
+    let mut open: BTreeMap<(ProcessId, u32), Vec<(u64, SignalSet, SignalSet)>> = BTreeMap::new();
+    let mut blocked: BTreeMap<ProcessId, SignalSet> = BTreeMap::new();
+    for (at, fact) in facts {
+        let (id, state) = match fact {
+            Fact::Found { task, state, .. }
+            | Fact::Exec { task, state, .. }
+            | Fact::Disposition { task, state, .. }
+            | Fact::Mask { task, state, .. }
+            | Fact::Consume { task, state, .. } => (task.id, state),
+            Fact::Fork { child, state, .. } => (child.id, state),
+            _ => continue,
+        };
+        if let Fact::Mask { task, before, after, .. } = fact {
+            let of_thread = open.entry((id, task.tid)).or_default();
+            of_thread.retain(|(since, ..)| at - since <= MOMENT_NS);
+            let begun = of_thread.iter().rposition(|(_, before, _)| before == after);
+            if let Some(begun) = begun {
+                let (since, _, blocked) = of_thread[begun];
+                moments.push(Moment { id, since, until: *at, blocked });
+                of_thread.truncate(begun);
+            } else if before != after {
+                let blocked = blocked.get(&id).copied().unwrap_or_default();
+                of_thread.push((*at, *before, blocked));
+            }
+        }
+        blocked.insert(id, state.blocked);
+    }
+    moments
+}
+
+/// What a process blocked before a moment that it is in.
+fn in_moment(moments: &[Moment], id: ProcessId, at: u64) -> Option<SignalSet> {
+    let of = moments.iter().filter(|it| it.id == id && it.since <= at && at < it.until);
+    of.max_by_key(|it| it.until).map(|moment| moment.blocked)
+}
+
+/// What all facts say of the runtime of a process at one of them.
+struct Hindsight<'a> {
+    reload: Signal,
+    facts: &'a [(u64, Fact)],
+    index: usize,
+}
+
+impl Hindsight<'_> {
+    /// The facts of the program that the process runs now, before this one.
+    fn earlier(&self, id: ProcessId) -> &[(u64, Fact)] {
+        let before = &self.facts[..self.index];
+        let began = before.iter().rposition(|(_, fact)| begins(fact, id));
+        &before[began.map_or(0, |began| began)..]
+    }
+
+    /// The facts of that program from this one on.
+    fn later(&self, id: ProcessId) -> &[(u64, Fact)] {
+        let after = &self.facts[self.index..];
+        let next = after.iter().skip(1).position(|(_, fact)| begins(fact, id));
+        &after[..next.map_or(after.len(), |next| next + 1)]
+    }
+
+    /// Whether the reload signal is seen to have a catch-all handler.
+    fn shows_catch_all(&self, fact: &Fact, id: ProcessId) -> bool {
+        let handler = match fact {
+            Fact::Disposition { task, handler, .. } if task.id == id => *handler,
+            Fact::Generate(sent) if sent.target.id == id => sent.handler,
+            _ => return false,
+        };
+        runtimes::is_catch_all(handler) && handler.serves.intersects(self.reload.set())
+    }
+
+    /// Whose the handler of the reload signal is that was set just now, and whether that is
+    /// known to be the program's wish.
+    fn installer(
+        &self,
+        id: ProcessId,
+        before: Disposition,
+        handler: crate::observation::Handler,
+        forwards: bool,
+        was_complete: bool,
+    ) -> (Option<Runtime>, bool) {
+        if !before.caught && runtimes::is_jvms_first(handler, self.reload) {
+            return (Some(Runtime::Jvm), false);
+        }
+        if self.runs_ruby(id) && runtimes::RUBYS.intersects(self.reload.set()) {
+            return ((!before.caught && !before.ignored).then_some(Runtime::Ruby), true);
+        }
+        if forwards || (was_complete && !runtimes::is_catch_all(handler)) {
+            return (None, true);
+        }
+        (self.met(id, false), false)
+    }
+
+    /// Whose the handler of the reload signal turns out to be, as long as it is there.
+    fn met(&self, id: ProcessId, forwards: bool) -> Option<Runtime> {
+        let is_there = |index: usize, fact: &Fact| match fact {
+            Fact::Disposition { task, state, signal, .. } if task.id == id => {
+                state.caught.intersects(self.reload.set()) && (index == 0 || *signal != self.reload)
+            }
+            Fact::Mask { task, state, .. } | Fact::Consume { task, state, .. } if task.id == id => {
+                state.caught.intersects(self.reload.set())
+            }
+            Fact::Deliver { task, signal, once: true, disposition, .. } => {
+                task.id != id || *signal != self.reload || *disposition != DispositionKind::Handler
+            }
+            _ => true,
+        };
+        let mut while_there = self.later(id).iter().enumerate();
+        let mut while_there =
+            while_there.by_ref().take_while(|(index, (_, fact))| is_there(*index, fact));
+        while_there.find(|(_, (_, fact))| self.shows_catch_all(fact, id))?;
+        if forwards { self.of_forwarder(id) } else { Some(Runtime::CatchAll) }
+    }
+
+    fn runs_ruby(&self, id: ProcessId) -> bool {
+        let program = self.facts[..self.index].iter().rev().find_map(|(_, fact)| match fact {
+            Fact::Exec { task, exe, .. } if task.id == id => Some(Some(exe.clone())),
+            Fact::Found { task, exe, .. } if task.id == id => Some(exe.clone()),
+            _ => None,
+        });
+        match program {
+            Some(exe) => exe.as_deref().is_some_and(runtimes::is_ruby),
+            None => {
+                // A child runs what its parent ran.
+                let born = self.facts[..self.index].iter().position(
+                    |(_, fact)| matches!(fact, Fact::Fork { child, .. } if child.id == id),
+                );
+                born.is_some_and(|index| {
+                    let Fact::Fork { parent, .. } = &self.facts[index].1 else { return false };
+                    Hindsight { index, ..*self }.runs_ruby(parent.id)
+                })
+            }
+        }
+    }
+
+    /// A runtime's handler that passes some signals on: the program's own if the reload signal
+    /// came and went well, deadly if not, else nobody knows.
+    fn of_forwarder(&self, id: ProcessId) -> Option<Runtime> {
+        let came = self.later(id).iter().position(|(_, fact)| {
+            matches!(fact, Fact::Deliver {
+                task, signal, disposition: DispositionKind::Handler, once: false, ..
+            } if task.id == id && *signal == self.reload)
+        });
+        let reset = self.later(id).iter().skip(1).position(|(_, fact)| {
+            matches!(fact, Fact::Disposition { task, signal, .. }
+                if task.id == id && *signal == self.reload)
+        });
+        let came = came.filter(|came| reset.is_none_or(|reset| *came < reset + 1));
+        let Some(came) = came else { return Some(Runtime::Forwarding) };
+        let came = Hindsight { index: self.index + came, ..*self };
+        if came.is_survived(id, true) {
+            None
+        } else if came.was_jvm(id) {
+            Some(Runtime::Jvm)
+        } else {
+            Some(Runtime::CatchAll)
+        }
+    }
+
+    /// Whether the reload signal has come to the handler that it has.
+    fn has_come(&self, id: ProcessId) -> bool {
+        let is_about = |of: &Task, signal: &Signal| of.id == id && *signal == self.reload;
+        let last = self.earlier(id).iter().rev().find_map(|(_, fact)| match fact {
+            Fact::Deliver { task, signal, .. } if is_about(task, signal) => Some(true),
+            Fact::Disposition { task, signal, .. } if is_about(task, signal) => Some(false),
+            _ => None,
+        });
+        last == Some(true)
+    }
+
+    fn was_jvm(&self, id: ProcessId) -> bool {
+        let earlier = self.earlier(id);
+        let born = earlier
+            .iter()
+            .position(|(_, fact)| matches!(fact, Fact::Fork { child, .. } if child.id == id));
+        // It has its parent's handlers.
+        let inherited = born.is_some_and(|place| {
+            let Fact::Fork { parent, .. } = &earlier[place].1 else { return false };
+            let index = self.index - earlier.len() + place;
+            Hindsight { index, ..*self }.was_jvm(parent.id)
+        });
+        inherited
+            || earlier.iter().any(|(_, fact)| match fact {
+                Fact::Disposition { task, handler, .. } => {
+                    task.id == id
+                        && handler.serves.intersects(self.reload.set())
+                        && runtimes::is_jvms(*handler, self.reload)
+                }
+                Fact::Generate(sent) => {
+                    sent.target.id == id
+                        && sent.handler.serves.intersects(self.reload.set())
+                        && runtimes::is_jvms(sent.handler, self.reload)
+                }
+                _ => false,
+            })
+    }
+
+    /// Whether the process did not die of the reload signal that has just come to its handler.
+    fn is_survived(&self, id: ProcessId, is_forwarder: bool) -> bool {
+        let came = self.facts[self.index].0;
+        let later = self.later(id);
+        let end = later.iter().enumerate().find_map(|(index, (at, fact))| match fact {
+            Fact::Exit { task, signal, code, .. } if task.id == id => {
+                Some((index, *at, *signal, *code))
+            }
+            _ => None,
+        });
+        let Some((index, died, by, code)) = end else { return true };
+        if by.is_none() {
+            return !(is_forwarder
+                && self.was_jvm(id)
+                && Runtime::Jvm.exit_code(self.reload) == Some(code));
+        }
+        if by != Some(self.reload) {
+            return true;
+        }
+        let sent = |own: bool| {
+            later[..index].iter().any(|(_, fact)| {
+                matches!(fact, Fact::Generate(sent)
+                    if sent.target.id == id && sent.signal == self.reload && is_own(sent) == own)
+            })
+        };
+        // A script that cleans up first may take its time: nothing else came meanwhile.
+        let cleaned_up = sent(true) && !sent(false);
+        !cleaned_up && died - came > DIES_SOON_NS
+    }
+}
+
+fn begins(fact: &Fact, id: ProcessId) -> bool {
+    matches!(fact, Fact::Exec { task, .. } if task.id == id)
+}
+
+/// A signal that waits in a queue.
+struct Waiting {
+    index: usize,
+    thread: Option<u32>,
+    signal: Signal,
+}
+
+/// What became of every signal, by the index of its fact, and when.
+fn fates(facts: &[(u64, Fact)]) -> BTreeMap<usize, (Fate, Option<u64>)> {
+    let mut fates = Fates::default();
+    for (index, (at, fact)) in facts.iter().enumerate() {
+        fates.learn(facts, index, *at, fact);
+    }
+    fates.blame_for_raised(facts);
+    fates.blame_for_shutdown(facts);
+    fates.told
+}
+
+#[derive(Default)]
+struct Fates {
+    told: BTreeMap<usize, (Fate, Option<u64>)>,
+    waiting: BTreeMap<ProcessId, Vec<Waiting>>,
+    /// What a process is dying of: decided, not yet over.
+    killing: BTreeMap<ProcessId, Vec<Waiting>>,
+}
+
+impl Fates {
+    fn learn(&mut self, facts: &[(u64, Fact)], index: usize, at: u64, fact: &Fact) {
+        match fact {
+            Fact::Generate(sent) => self.sent(index, sent),
+            Fact::Deliver { task, signal, disposition, unkillable, .. } => {
+                let Some(waiting) = self.take(task, *signal) else { return };
+                let action = signal.default_action();
+                let fate = match disposition {
+                    DispositionKind::Handler | DispositionKind::Blocked => Fate::Handled,
+                    DispositionKind::Ignored => Fate::Ignored,
+                    DispositionKind::Default if *unkillable => Fate::Ignored,
+                    DispositionKind::Default => match action {
+                        DefaultAction::Ignore | DefaultAction::Continue => Fate::Ignored,
+                        DefaultAction::Stop => Fate::Stopped,
+                        DefaultAction::Terminate | DefaultAction::Dump => Fate::Killed,
+                    },
+                };
+                self.told.insert(waiting.index, (fate, Some(at)));
+                if fate == Fate::Killed {
+                    self.killing.entry(task.id).or_default().push(waiting);
+                }
+            }
+            Fact::Taken { task, signal } => {
+                if let Some(waiting) = self.take(task, *signal) {
+                    self.told.insert(waiting.index, (Fate::Handled, Some(at)));
+                }
+            }
+            Fact::Disposition { task, signal, disposition: DispositionKind::Ignored, .. } => {
+                self.leave(task.id, |it| it.signal == *signal, (Fate::Dropped, Some(at)));
+            }
+            Fact::ThreadExit { task, pending } => {
+                let is_gone = |it: &Waiting| {
+                    it.thread == Some(task.tid) && pending.intersects(it.signal.set())
+                };
+                self.leave(task.id, is_gone, (Fate::Dropped, Some(at)));
+            }
+            Fact::Left { id, state } => {
+                let is_gone = |it: &Waiting| !state.pending.intersects(it.signal.set());
+                self.leave(*id, is_gone, (Fate::Handled, None));
+            }
+            Fact::Exit { task, signal: by, state, .. } => {
+                for dying in self.killing.remove(&task.id).unwrap_or_default() {
+                    if *by != Some(dying.signal) {
+                        self.told.insert(dying.index, (Fate::Dropped, Some(at)));
+                    }
+                }
+                for waiting in self.waiting.remove(&task.id).unwrap_or_default() {
+                    let Fact::Generate(sent) = &facts[waiting.index].1 else { continue };
+                    let is_default = sent.disposition == DispositionKind::Default;
+                    let fate = if state.pending.intersects(waiting.signal.set()) {
+                        (Fate::Pending, None)
+                    } else if is_default && *by == Some(waiting.signal) {
+                        (Fate::Killed, Some(at))
+                    } else {
+                        (Fate::Handled, None)
+                    };
+                    self.told.insert(waiting.index, fate);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn sent(&mut self, index: usize, sent: &Generate) {
+        let (id, signal) = (sent.target.id, sent.signal);
+        let is_default = sent.disposition == DispositionKind::Default;
+        let action = signal.default_action();
+        let is_harmless =
+            is_default && matches!(action, DefaultAction::Ignore | DefaultAction::Continue);
+        let is_condemned = is_default && sent.dying_of == Some(signal);
+        let fate = match sent.result {
+            GenerateResult::AlreadyPending => Fate::Coalesced,
+            GenerateResult::Overflow => Fate::Dropped,
+            GenerateResult::Ignored => {
+                if is_harmless || sent.disposition == DispositionKind::Ignored {
+                    Fate::Ignored
+                } else {
+                    Fate::Dropped
+                }
+            }
+            GenerateResult::Queued | GenerateResult::LostInfo => {
+                if is_harmless {
+                    Fate::Ignored
+                } else if is_condemned {
+                    Fate::Killed
+                } else {
+                    Fate::Pending
+                }
+            }
+        };
+        self.told.insert(index, (fate, None));
+        if !matches!(fate, Fate::Pending | Fate::Killed) {
+            return;
+        }
+        let thread = sent.to_thread.then_some(sent.target.tid);
+        // The kernel queues a second one of a standard signal only if the first is gone.
+        if signal.number() < 32 {
+            let is_gone = |it: &Waiting| it.signal == signal && it.thread == thread;
+            self.leave(id, is_gone, (Fate::Handled, None));
+        }
+        let queue = if fate == Fate::Killed { &mut self.killing } else { &mut self.waiting };
+        queue.entry(id).or_default().push(Waiting { index, thread, signal });
+    }
+
+    /// What a thread takes: first from its own queue, then from the process's.
+    fn take(&mut self, task: &Task, signal: Signal) -> Option<Waiting> {
+        let waiting = self.waiting.get_mut(&task.id)?;
+        let of = |thread| move |it: &Waiting| it.signal == signal && it.thread == thread;
+        let own = waiting.iter().position(of(Some(task.tid)));
+        let first = own.or_else(|| waiting.iter().position(of(None)))?;
+        Some(waiting.remove(first))
+    }
+
+    fn leave(
+        &mut self,
+        id: ProcessId,
+        is_gone: impl Fn(&Waiting) -> bool,
+        fate: (Fate, Option<u64>),
+    ) {
+        for gone in self.waiting.entry(id).or_default().extract_if(.., |it| is_gone(it)) {
+            self.told.insert(gone.index, fate);
+        }
+    }
+
+    /// A program that gives up on a signal sends it to itself: it was killed by the one
+    /// that came from elsewhere.
+    fn blame_for_raised(&mut self, facts: &[(u64, Fact)]) {
+        for killer in 0..facts.len() {
+            let (killed_at, Fact::Generate(raised)) = &facts[killer] else { continue };
+            if !is_own(raised) || self.told[&killer].0 != Fate::Killed {
+                continue;
+            }
+            let handled = |index: &usize| {
+                matches!(&facts[*index].1, Fact::Generate(earlier)
+                    if earlier.signal == raised.signal
+                        && earlier.target.id == raised.target.id
+                        && !is_own(earlier))
+                    && self.told[index].0 == Fate::Handled
+            };
+            let catch_all = |index: &usize| {
+                matches!(&facts[*index].1, Fact::Generate(earlier)
+                    if runtimes::is_catch_all(earlier.handler))
+            };
+            let last = (0..facts.len())
+                .rev()
+                .find(handled)
+                .filter(|last| *last < killer && killed_at - facts[*last].0 <= RAISED_SOON_NS);
+            let mut caught = (0..facts.len()).rev().filter(handled).filter(catch_all);
+            let first = last.or(caught.next().filter(|last| *last < killer));
+            if let Some(first) = first {
+                self.told.insert(first, (Fate::Killed, Some(*killed_at)));
+            }
+        }
+    }
+
+    /// A Java virtual machine exits with a code that says which signal shut it down.
+    fn blame_for_shutdown(&mut self, facts: &[(u64, Fact)]) {
+        for (exited_at, fact) in facts {
+            let Fact::Exit { task, signal: None, code, .. } = fact else { continue };
+            let first = facts.iter().enumerate().position(|(index, (at, fact))| {
+                matches!(fact, Fact::Generate(sent)
+                    if sent.target.id == task.id
+                        && at <= exited_at
+                        && runtimes::is_jvms(sent.handler, sent.signal)
+                        && Runtime::Jvm.exit_code(sent.signal) == Some(*code)
+                        && self.told[&index].0 == Fate::Handled)
+            });
+            if let Some(first) = first {
+                self.told.insert(first, (Fate::Killed, Some(*exited_at)));
+            }
+        }
+    }
+}
