@@ -304,9 +304,12 @@ impl ProcessSignals {
     fn least_telling(&self) -> usize {
         let first_exec = self.changes.iter().position(|change| change.exec);
         let last_exec = self.changes.iter().rposition(|change| change.exec);
-        let began = last_exec.unwrap_or(0);
-        let (begin, end) =
-            if began > MAX_CHANGES / 2 { (0, began) } else { (began, self.changes.len() - 1) };
+        let program = last_exec.unwrap_or(0);
+        let (begin, end) = if program > MAX_CHANGES / 2 {
+            (0, program)
+        } else {
+            (program, self.changes.len() - 1)
+        };
         let taken = |change: &Change| {
             members(self.recorded)
                 .filter(|signal| change.now.of(*signal).reaction() == Reaction::Takes)
@@ -314,7 +317,7 @@ impl ProcessSignals {
         };
         let mut seen = SignalSet::EMPTY;
         let brings_first = self.changes.iter().enumerate().map(|(index, change)| {
-            if index < began {
+            if index < program {
                 return false;
             }
             let new = without(taken(change), seen);
@@ -332,7 +335,7 @@ impl ProcessSignals {
         free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 
-    /// It was there when the capture began.
+    /// It was there when the capture program.
     pub fn found(&mut self, at: u64, state: &State, exe: Option<&str>) {
         self.is_ruby = exe.is_some_and(runtimes::is_ruby);
         let mut now = Dispositions::default().with(state, self.recorded);

@@ -315,6 +315,7 @@ fn a_shell_with_traps_that_exits_by_the_signals_number_handled_it() {
 /// What happens after a signal was sent, 10 ms later, and what is then told of it: its fate,
 /// and whether that was at its sending (`None`), or so many ms after the exec.
 #[test]
+#[allow(clippy::too_many_lines, reason = "it is one table")]
 fn the_fate_follows_from_result_disposition_default_action_and_what_comes_later() {
     use DispositionKind::{Blocked, Default, Handler, Ignored};
     use GenerateResult as R;
