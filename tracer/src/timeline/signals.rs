@@ -299,9 +299,12 @@ impl ProcessSignals {
     fn least_telling(&self) -> usize {
         let first_exec = self.changes.iter().position(|change| change.exec);
         let last_exec = self.changes.iter().rposition(|change| change.exec);
-        let began = last_exec.unwrap_or(0);
-        let (begin, end) =
-            if began > MAX_CHANGES / 2 { (0, began) } else { (began, self.changes.len() - 1) };
+        let program = last_exec.unwrap_or(0);
+        let (from, to) = if program > MAX_CHANGES / 2 {
+            (0, program)
+        } else {
+            (program, self.changes.len() - 1)
+        };
         let taken = |change: &Change| {
             members(self.recorded)
                 .filter(|signal| change.now.of(*signal).reaction() == Reaction::Takes)
@@ -309,7 +312,7 @@ impl ProcessSignals {
         };
         let mut seen = SignalSet::EMPTY;
         let brings_first = self.changes.iter().enumerate().map(|(index, change)| {
-            if index < began {
+            if index < program {
                 return false;
             }
             let new = without(taken(change), seen);
@@ -322,8 +325,8 @@ impl ProcessSignals {
                 brings_first || Some(index) == first_exec || Some(index) == last_exec
             })
             .collect();
-        let middle = begin + (end - begin) / 2;
-        let free = (begin + 1..end).filter(|index| !stays[*index]);
+        let middle = from + (to - from) / 2;
+        let free = (from + 1..to).filter(|index| !stays[*index]);
         free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 

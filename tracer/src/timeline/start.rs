@@ -799,11 +799,10 @@ impl Start {
         let (count, is_main) =
             (same.count(), self.mains.iter().any(|(_, main)| main.id == claim.sender));
         match last {
-            Some(last) if count >= MAX_READY_OF_ONE => {
-                if claim.at < self.ready[last].at {
-                    self.ready[last] = claim.clone();
-                }
+            Some(last) if count >= MAX_READY_OF_ONE && claim.at < self.ready[last].at => {
+                self.ready[last] = claim.clone();
             }
+            Some(_) if count >= MAX_READY_OF_ONE => {}
             _ if is_main || self.ready.len() < MAX_READY => self.ready.push(claim.clone()),
             _ => {}
         }
