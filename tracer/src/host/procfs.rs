@@ -216,7 +216,12 @@ struct Stat {
 
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
-        Self::parse(&bounded(format!("/proc/{pid}/stat"), MAX_FILE).ok()?)
+        let mut stat = Self::parse(&bounded(format!("/proc/{pid}/stat"), MAX_FILE).ok()?)?;
+        // In a time namespace it is set off before it is counted in ticks (`do_task_stat`), so
+        // the host's can be told to the tick where the offset is in whole ticks.
+        let ticks = clock::boot_offset_ns() / TICK_NS.cast_signed();
+        stat.start_ticks = stat.start_ticks.saturating_add_signed(-ticks);
+        Some(stat)
     }
 
     /// The name stands in parentheses and may have some itself, and spaces and line ends.

@@ -305,7 +305,7 @@ impl ProcessSignals {
         let first_exec = self.changes.iter().position(|change| change.exec);
         let last_exec = self.changes.iter().rposition(|change| change.exec);
         let program = last_exec.unwrap_or(0);
-        let (begin, end) = if program > MAX_CHANGES / 2 {
+        let (from, to) = if program > MAX_CHANGES / 2 {
             (0, program)
         } else {
             (program, self.changes.len() - 1)
@@ -330,8 +330,8 @@ impl ProcessSignals {
                 brings_first || Some(index) == first_exec || Some(index) == last_exec
             })
             .collect();
-        let middle = begin + (end - begin) / 2;
-        let free = (begin + 1..end).filter(|index| !stays[*index]);
+        let middle = from + (to - from) / 2;
+        let free = (from + 1..to).filter(|index| !stays[*index]);
         free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 

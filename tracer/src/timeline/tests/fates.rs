@@ -320,6 +320,7 @@ fn the_fate_follows_from_result_disposition_default_action_and_what_comes_later(
     use DispositionKind::{Blocked, Default, Handler, Ignored};
     use GenerateResult as R;
     type Later = fn(Story, Signal) -> Story;
+    type Row = (&'static str, R, DispositionKind, Later, Fate, Option<i64>);
     fn nothing(story: Story, _: Signal) -> Story {
         story
     }
@@ -382,7 +383,7 @@ fn the_fate_follows_from_result_disposition_default_action_and_what_comes_later(
     }
     const LATER: Option<i64> = Some(60);
     #[rustfmt::skip]
-    let table: &[(&str, R, DispositionKind, Later, Fate, Option<i64>)] = &[
+    let table: &[Row] = &[
         ("HUP",  R::Queued,         Default, nothing,                  Fate::Killed,    None),
         ("HUP",  R::LostInfo,       Default, nothing,                  Fate::Killed,    None),
         ("HUP",  R::Queued,         Default, dies_of_it,               Fate::Killed,    None),

@@ -390,6 +390,7 @@ impl Kernel {
         Handler { serves: same(signal), faults: same(SEGV) }
     }
 
+    #[allow(clippy::too_many_lines, reason = "an arm for each step")]
     fn step(&mut self, of: usize, step: &Step) {
         let alive: Vec<usize> =
             (0..self.processes.len()).filter(|index| self.processes[*index].alive).collect();

@@ -188,8 +188,8 @@ impl Reference<'_> {
             let (fate, fate_at) = fates[&index];
             let is_met =
                 sent.signal == self.frame.signal && sent.disposition == DispositionKind::Handler;
-            let changes = lives.of.get(&sent.target.id).into_iter().flatten();
-            let met = changes.filter(|change| change.at <= *at).last();
+            let mut changes = lives.of.get(&sent.target.id).into_iter().flatten();
+            let met = changes.rfind(|change| change.at <= *at);
             told.push(ToldSignal {
                 at_ns: self.at(*at),
                 signal: sent.signal,
@@ -249,6 +249,7 @@ struct Lives {
 }
 
 impl Lives {
+    #[allow(clippy::too_many_lines, reason = "an arm for each fact")]
     fn follow(reload: Signal, facts: &[(u64, Fact)]) -> Self {
         let mut lives = Self { of: BTreeMap::new() };
         let moments = moments(facts);
@@ -314,7 +315,9 @@ impl Lives {
                 }
                 Fact::Exec { task, state, .. } => {
                     forwarders.retain(|id| *id != task.id);
-                    sharing.iter_mut().for_each(|group| group.retain(|id| *id != task.id));
+                    for group in &mut sharing {
+                        group.retain(|id| *id != task.id);
+                    }
                     (task.id, with(Disposition::default(), state, reload), true)
                 }
                 Fact::Disposition { task, state, signal, handler, .. } => {
@@ -361,7 +364,9 @@ impl Lives {
                     (task.id, now, false)
                 }
                 Fact::Exit { task, .. } => {
-                    sharing.iter_mut().for_each(|group| group.retain(|id| *id != task.id));
+                    for group in &mut sharing {
+                        group.retain(|id| *id != task.id);
+                    }
                     continue;
                 }
                 _ => continue,
@@ -418,8 +423,10 @@ struct Moment {
 
 /// Masks that were set back soon, each as long as it can be said to be.
 fn moments(facts: &[(u64, Fact)]) -> Vec<Moment> {
+    // Of each thread: when its mask was changed, from what, and what the process blocked then.
+    type Open = Vec<(u64, SignalSet, SignalSet)>;
     let mut moments = Vec::new();
-    let mut open: BTreeMap<(ProcessId, u32), Vec<(u64, SignalSet, SignalSet)>> = BTreeMap::new();
+    let mut open: BTreeMap<(ProcessId, u32), Open> = BTreeMap::new();
     let mut blocked: BTreeMap<ProcessId, SignalSet> = BTreeMap::new();
     for (at, fact) in facts {
         let (id, state) = match fact {
@@ -536,19 +543,17 @@ impl Hindsight<'_> {
             Fact::Found { task, exe, .. } if task.id == id => Some(exe.clone()),
             _ => None,
         });
-        match program {
-            Some(exe) => exe.as_deref().is_some_and(runtimes::is_ruby),
-            None => {
-                // A child runs what its parent ran.
-                let born = self.facts[..self.index].iter().position(
-                    |(_, fact)| matches!(fact, Fact::Fork { child, .. } if child.id == id),
-                );
-                born.is_some_and(|index| {
-                    let Fact::Fork { parent, .. } = &self.facts[index].1 else { return false };
-                    Hindsight { index, ..*self }.runs_ruby(parent.id)
-                })
-            }
+        if let Some(exe) = program {
+            return exe.as_deref().is_some_and(runtimes::is_ruby);
         }
+        // A child runs what its parent ran.
+        let born = self.facts[..self.index]
+            .iter()
+            .position(|(_, fact)| matches!(fact, Fact::Fork { child, .. } if child.id == id));
+        born.is_some_and(|index| {
+            let Fact::Fork { parent, .. } = &self.facts[index].1 else { return false };
+            Hindsight { index, ..*self }.runs_ruby(parent.id)
+        })
     }
 
     /// A runtime's handler that passes some signals on: the program's own if the reload signal
