@@ -141,10 +141,15 @@ fn fork(record: &wire::Fork) -> Fact {
 
 fn exec(record: &wire::Exec) -> Fact {
     let has = |bit| record.environment & bit != 0;
+    let mut exe = text(&record.interp);
+    // fexecve(3) and systemd's executor: the name of the file says more than the descriptor.
+    if exe.starts_with("/proc/self/fd/") || exe.starts_with("/dev/fd/") {
+        exe = text(&record.file);
+    }
     Fact::Exec {
         task: task(&record.header.task),
         filename: text(&record.filename),
-        exe: text(&record.interp),
+        exe,
         environment: Environment {
             invocation_id: has(wire::ENV_INVOCATION_ID).then(|| text(&record.invocation_id)),
             notify_socket: has(wire::ENV_NOTIFY_SOCKET).then(|| text(&record.notify_socket)),

@@ -231,7 +231,12 @@ impl Attribution {
         }
         match place {
             Place::In(service, start) => self.put(setup, child.id, service, start),
-            Place::Waiting(_) => self.processes.set_place(child.id, place),
+            Place::Waiting(_) => {
+                if let Some(process) = self.processes.get_mut(child.id) {
+                    process.place = place;
+                    process.is_helper = true;
+                }
+            }
             Place::Outside => {}
         }
     }

@@ -13,6 +13,7 @@ mod attribution;
 mod builder;
 mod counting;
 mod events;
+mod executor;
 mod exposure;
 mod fate;
 mod masks;

@@ -25,6 +25,8 @@ pub struct Process {
     pub is_placed: bool,
     /// What it did before its place was known.
     pub waiting: Vec<(u64, Fact)>,
+    /// Forked by a process that had not yet executed what it was started for.
+    pub is_helper: bool,
     /// Its start, or that of its program, was seen.
     pub born: bool,
     /// Its exit was seen.
@@ -75,6 +77,7 @@ impl Processes {
             place: Place::Outside,
             is_placed: false,
             waiting: Vec::new(),
+            is_helper: false,
             born: false,
             ended: false,
         });

@@ -364,7 +364,8 @@ impl ProcessSignals {
     }
 
     /// It executes a program. That takes the handlers away, and with them whoever waited.
-    pub fn exec(&mut self, at: u64, state: &State, exe: &str) {
+    /// `is_own` says that it is the service's own program, and not systemd's on the way to it.
+    pub fn exec(&mut self, at: u64, state: &State, exe: &str, is_own: bool) {
         self.is_ruby = runtimes::is_ruby(exe);
         self.forwards = None;
         self.shown = SignalSet::EMPTY;
@@ -373,7 +374,7 @@ impl ProcessSignals {
             (SignalSet::EMPTY, SignalSet::EMPTY, SignalSet::EMPTY);
         self.trials.clear();
         self.sent.clear();
-        self.change(at, Dispositions::default().with(state, self.recorded), true);
+        self.change(at, Dispositions::default().with(state, self.recorded), is_own);
     }
 
     /// It sets what it does on a signal.
@@ -703,7 +704,7 @@ mod tests {
 
     fn executed() -> ProcessSignals {
         let mut signals = ProcessSignals::unknown(HUP);
-        signals.exec(1, &NONE, "/bin/demo");
+        signals.exec(1, &NONE, "/bin/demo", true);
         signals
     }
 
@@ -737,7 +738,7 @@ mod tests {
         let mut signals = executed();
         flip(&mut signals, 10, NONE, 3);
         for exec in 0..1_000 {
-            signals.exec(50_000_000 + exec, &NONE, "/bin/demo");
+            signals.exec(50_000_000 + exec, &NONE, "/bin/demo", true);
         }
         let execs: Vec<u64> =
             signals.changes().iter().filter(|change| change.exec).map(|it| it.at).collect();
@@ -751,7 +752,7 @@ mod tests {
         let both = SignalSet(HUP.0 | Signal::TERM.set().0);
         let mut signals = ProcessSignals::unknown(both);
         let state = State { caught: both, ..NONE };
-        signals.exec(1, &NONE, "/bin/demo");
+        signals.exec(1, &NONE, "/bin/demo", true);
         let handler = Handler { serves: SignalSet(u64::MAX >> 4), faults: SignalSet::EMPTY };
         signals.action(2, Signal::HUP, handler, &state);
         signals.delivered(10, Signal::HUP, false);

@@ -14,6 +14,7 @@ use tracer_common::signal::SignalSet;
 use super::{
     admission::{self, Admission, Claim, Known, Speakers},
     events::{Class, Events, Kind, Place, Record},
+    executor::is_executor,
     fate::{self, Fates},
     masks::MOMENT_NS,
     notify::{self, Meaning, Message},
@@ -378,9 +379,12 @@ impl Start {
             }
             Fact::Exec { task, exe, filename, state, .. } => {
                 let member = self.member_mut(context, &task);
-                member.signals.exec(at, &state, &exe);
+                let is_own = !is_executor(&exe);
+                member.signals.exec(at, &state, &exe, is_own);
                 member.exe = Some(exe.as_str().into());
-                member.first_exec.get_or_insert(at);
+                if is_own {
+                    member.first_exec.get_or_insert(at);
+                }
                 let now = member.signals.now();
                 self.let_go_of_masks(context, task.id, u64::MAX);
                 self.stop_sharing(task.id);

@@ -5,15 +5,12 @@ use crate::{
     model::document::ServiceKind,
     observation::{Environment, Fact, ProcessId, Task},
     timeline::{
+        executor::is_executor,
         processes::Place,
         scope::{Named, Scope},
         setup::Setup,
     },
 };
-
-/// What systemd (255 and later) executes first in every process it starts. It executes
-/// the service's own program, with the environment that tells what that is for.
-const EXECUTOR: &str = "systemd-executor";
 
 impl Attribution {
     /// Finds a process's service, and its start if that can be told by now.
@@ -28,15 +25,18 @@ impl Attribution {
         if !is_settled {
             self.find_service(setup, task, at, fact);
         }
+        let is_helper = self.processes.get(id).is_some_and(|process| process.is_helper);
         // The exec, or an end before it, tells the start.
         if let Some(Place::Waiting(service)) = self.processes.place(id) {
             match fact {
-                Fact::Exec { exe, .. } if exe.rsplit('/').next() == Some(EXECUTOR) => {}
+                Fact::Exec { exe, .. } if is_executor(exe) => {}
                 Fact::Exec { environment, .. } => {
                     self.place_in_start(setup, id, service, environment);
                 }
-                // systemd's own helpers do their work and end without an exec.
+                // systemd's own helpers do their work and end without an exec: by themselves, or
+                // killed by who forked them, which is about to become the service.
                 Fact::Exit { signal: None, .. } => self.put_outside(id),
+                Fact::Exit { .. } if is_helper => self.put_outside(id),
                 Fact::Exit { .. } => {
                     self.place_in_start(setup, id, service, &Environment::default());
                 }

@@ -135,6 +135,45 @@ fn systemds_executor_does_not_yet_tell_what_a_process_is_for() {
 }
 
 #[test]
+fn systemds_executor_is_no_program_of_the_service() {
+    let told = Story::unit()
+        .attach(0, 10, DEMO)
+        .mask(0, 10, true)
+        .exec(1, 10, "/usr/lib/systemd/systemd-executor")
+        .mask(5, 10, false)
+        .exec_in(6, 10, "/bin/demo", "a")
+        .handler(20, 10)
+        .told();
+    assert_eq!(told.milestones.exec_ns, Some(0));
+    assert_eq!(told.milestones.last_exec_ns, None);
+    assert_eq!(told.milestones.handler_ns, Some(14 * MS as i64));
+    assert_eq!(told.exposure.iter().map(|span| span.from_ns).collect::<Vec<_>>(), [0]);
+    let programs: Vec<i64> = told
+        .events
+        .iter()
+        .filter(|event| matches!(event.what, What::Exec { .. }))
+        .map(|event| event.at_ns / MS as i64)
+        .collect();
+    assert_eq!(programs, [-5, 0]);
+}
+
+#[test]
+fn what_systemd_forks_before_the_exec_is_no_start_however_it_ends() {
+    let executor = Story::unit()
+        .attach(0, 10, DEMO)
+        .exec(1, 10, "/usr/lib/systemd/systemd-executor")
+        .fork(2, 10, 11)
+        .fork(2, 10, 12)
+        .exit(3, 11, 0)
+        .killed(4, 12, Signal::KILL);
+    let told = executor.clone().exec_in(6, 10, "/bin/demo", "a").told();
+    assert_eq!(main_pid(&told), Some(10));
+    // But what systemd itself started is, even if it dies before its exec.
+    let died = executor.killed(6, 10, Signal::HUP).told();
+    assert_eq!((main_pid(&died), died.outcome.signal), (Some(10), Some(Signal::HUP)));
+}
+
+#[test]
 fn a_daemon_hands_over_to_what_it_left_running_with_the_handler_that_has_already() {
     let told = Story::unit()
         .start(0, 10, "/bin/demo", "a")
