@@ -288,6 +288,22 @@ pub(super) fn untimed_reloading(case: &Case) -> String {
     }
 }
 
+/// Whether systemd starts the service again after its end at `at`; `None` if that is unknown.
+pub(super) fn restarts(case: &Case, end: End, at: i64) -> Option<bool> {
+    let (service_type, facts) = settings(case)?;
+    predict(facts, end, stage(case, service_type, at))?.restarts
+}
+
+/// A reload was not answered at all.
+pub(super) fn unanswered_reload(case: &Case) -> String {
+    let verdict = "systemd waits for RELOADING=1 and then READY=1: systemctl reload hangs until \
+                   TimeoutStartSec= is over and then fails.";
+    match settings(case) {
+        Some(_) => verdict.to_owned(),
+        None => format!("{UNKNOWN}: under Type=notify-reload, {verdict}"),
+    }
+}
+
 /// RELOADING=1 was not followed by READY=1.
 pub(super) fn endless_reloading(case: &Case) -> String {
     let verdict = "the unit stays in state 'reloading' until TimeoutStartSec= is over; then the \

@@ -19,6 +19,24 @@ pub(super) fn handler_or_no_reload(signal: Signal) -> String {
     )
 }
 
+/// The reload ends the service.
+pub(super) fn stay_or_no_reload(signal: Signal) -> String {
+    format!(
+        "In the program: let the {signal} handler load the settings again and go on, and leave \
+         ending to TERM. Or take the reload out of the unit: [Service] ExecReload= (empty), and \
+         systemctl try-restart where systemctl reload was used."
+    )
+}
+
+/// The reload reaches processes that it is not meant for.
+pub(super) fn main_alone(signal: Signal) -> String {
+    format!(
+        "Signal the main process alone: ExecReload=/bin/kill -s {signal} $MAINPID, or systemctl \
+         kill --kill-whom=main -s {signal} UNIT. What must get it too needs a handler, or is to \
+         be started with {signal} ignored."
+    )
+}
+
 /// Reloads reach a service that is still starting.
 pub(super) fn wait_for_ready(sender: &str) -> String {
     format!(

@@ -13,8 +13,11 @@ mod ready_rejected;
 mod reload;
 mod reload_before_handler;
 mod reload_before_ready;
+mod reload_ends_service;
 mod reload_ignored;
+mod reload_kills_process;
 mod reload_never_handled;
+mod reload_unanswered;
 mod reloading_malformed;
 pub mod result;
 mod signal_stuck_pending;
@@ -44,11 +47,14 @@ pub struct Rule {
 }
 
 /// Every rule.
-pub static ALL: [Rule; 11] = [
+pub static ALL: [Rule; 14] = [
     reload_before_handler::RULE,
     reload_before_ready::RULE,
     reload_ignored::RULE,
     reload_never_handled::RULE,
+    reload_ends_service::RULE,
+    reload_kills_process::RULE,
+    reload_unanswered::RULE,
     ready_before_handler::RULE,
     ready_rejected::RULE,
     ready_missing::RULE,
@@ -126,6 +132,9 @@ mod tests {
                 "reload-before-ready",
                 "reload-ignored",
                 "reload-never-handled",
+                "reload-ends-service",
+                "reload-kills-process",
+                "reload-unanswered",
                 "ready-before-handler",
                 "ready-rejected",
                 "ready-missing",

@@ -386,7 +386,7 @@ mod tests {
             .exec(0)
             .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
             .to("worker")
-            .judged(&[]);
+            .judged(&["reload-kills-process"]);
         activation()
             .exec(0)
             .signal(50.ms(), Signal::HUP, Default, Killed, by("terminal"))

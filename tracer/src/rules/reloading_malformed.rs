@@ -8,7 +8,7 @@ use super::{
 use crate::model::document::Severity;
 
 /// How long a reload may take within a capture before its READY=1 is missed.
-const RELOAD_NS: i64 = 1_000_000_000;
+pub(super) const RELOAD_NS: i64 = 1_000_000_000;
 
 pub(super) const RULE: Rule = Rule {
     id: "reloading-malformed",
@@ -74,8 +74,9 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
             && matches!(told.state(), Some(Announced::Ready | Announced::Stopping))
     });
     let waited = end.saturating_sub(last.at_ns);
-    let is_over = case.activation.milestones.exit_ns.is_some() || case.stopping_ns().is_some();
-    (!answered && !is_over && waited >= RELOAD_NS).then(|| Finding {
+    // A stop ends the reload too. An end of its own does not make up for the answer.
+    let was_stopped = case.stopping_ns().is_some();
+    (!answered && !was_stopped && waited >= RELOAD_NS).then(|| Finding {
         at_ns: last.at_ns,
         events: vec![last.index],
         message: format!(
@@ -139,7 +140,7 @@ mod tests {
         reloading().judged(&[ID]);
         reloading().ends_at(1.s() + 900.ms(), EndedBy::Until).judged(&[]);
         reloading().notify(1.s() + 1, itself(), &[("STOPPING", "1")]).judged(&[]);
-        reloading().exit(3.s(), 0).judged(&[]);
+        reloading().exit(3.s(), 0).judged(&[ID]);
         reloading().signal(2.s(), Signal::TERM, Handler, Handled, by("systemd")).judged(&[]);
     }
 

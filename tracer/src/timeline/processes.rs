@@ -12,6 +12,7 @@ const MAX_ENDED: usize = 1_024;
 
 /// A process as far as its place is concerned.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Process {
     /// Its id in its own pid namespace.
     pub ns_pid: u32,
