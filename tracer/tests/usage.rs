@@ -50,7 +50,8 @@ fn an_unknown_user_unit_pid_or_cgroup_is_named() {
         (&["lint", "--root", "/no/such"], "cannot open /no/such"),
         (&["trace", "no-such-unit"], "no unit 'no-such-unit.service'"),
         (&["trace", "bad[glob"], "not a unit name or glob"),
-        (&["trace", "--pid", "4194305"], "no process 4194305"),
+        (&["trace", "--pid", "4194304"], "no process 4194304"),
+        (&["trace", "--pid", "4194305"], "4194305 is not in 1..=4194304"),
         (&["trace", "--cgroup", "/no/such"], "no cgroup /no/such"),
         (&["explain", "reload-before-handle"], "reload-before-handler"),
     ] {
@@ -103,7 +104,7 @@ fn explain_lists_every_alert_and_finding_and_prints_each_page() {
     assert_eq!(list.status.code(), Some(0));
     let list = String::from_utf8(list.stdout).unwrap();
     let lines = || list.lines().filter(|line| line.starts_with(' '));
-    assert_eq!(lines().count(), 11 + 9, "{list}");
+    assert_eq!(lines().count(), 14 + 9, "{list}");
     for line in lines() {
         let id = line.split_whitespace().next().unwrap();
         let page = sigready(&["explain", id]);

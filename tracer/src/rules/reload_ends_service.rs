@@ -30,7 +30,9 @@ fn finding(case: &Case) -> Option<Finding> {
         return None;
     }
     let exit = case.activation.milestones.exit_ns?;
-    let soon = if case.is_command() { AT_ONCE_NS } else { SOON_NS };
+    // A command that leaves processes behind has not just come to its end.
+    let left = case.has_descendants_at(exit);
+    let soon = if case.is_command() && !left { AT_ONCE_NS } else { SOON_NS };
     let reload = case
         .reloads_in_service()
         .filter(|reload| was_taken(case, reload))
@@ -50,7 +52,7 @@ fn finding(case: &Case) -> Option<Finding> {
         End::Code(code) => format!("exited with code {code}"),
         End::Signal { signal, .. } => format!("died of {signal}"),
     };
-    let left = if case.has_descendants_at(exit) {
+    let left = if left {
         " It left processes behind, which systemd does not take for the service."
     } else {
         ""

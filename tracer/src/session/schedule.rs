@@ -11,8 +11,9 @@ use crate::{
     timeline::notify,
 };
 
-/// How long the timeline goes on after the last one was sent, so that its fate is seen.
-const SETTLE: Duration = Duration::from_millis(500);
+/// How long the timeline goes on after the last one was sent, so that its fate is seen,
+/// and whether a reload was answered.
+const SETTLE: Duration = Duration::from_millis(1_500);
 
 /// A signal to send, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,15 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn it_settles_half_a_second_after_the_last_one() {
+    fn it_settles_a_second_and_a_half_after_the_last_one() {
         let start = Instant::now();
         let mut schedule = schedule(&[(Signal::HUP, Moment::Exec)]);
         assert!(schedule.is_settled(start), "what waits for a moment does not count");
         schedule.learn(&exec(PID), Duration::ZERO, start);
         assert!(!schedule.is_settled(start));
         assert_eq!(schedule.take_due(start), [Signal::HUP]);
-        assert!(!schedule.is_settled(start + 499 * MS));
-        assert!(schedule.is_settled(start + 500 * MS));
+        assert!(!schedule.is_settled(start + 1_499 * MS));
+        assert!(schedule.is_settled(start + 1_500 * MS));
     }
 
     #[test]

@@ -660,6 +660,26 @@ struct Waiting {
     signal: Signal,
 }
 
+/// Whether a process takes a signal by a signalfd, by what was said of it last.
+fn has_signalfd(before: &[(u64, Fact)], id: ProcessId, signal: Signal) -> bool {
+    for (index, (_, fact)) in before.iter().enumerate().rev() {
+        match fact {
+            Fact::Consume { task, consumer, set, .. }
+                if task.id == id && set.intersects(signal.set()) =>
+            {
+                return *consumer == Consumer::Signalfd;
+            }
+            Fact::Exec { task, .. } | Fact::Found { task, .. } if task.id == id => return false,
+            // A child has the descriptors of its parent.
+            Fact::Fork { parent, child, .. } if child.id == id => {
+                return has_signalfd(&before[..index], parent.id, signal);
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 /// What became of every signal, by the index of its fact, and when.
 fn fates(facts: &[(u64, Fact)]) -> BTreeMap<usize, (Fate, Option<u64>)> {
     let mut fates = Fates::default();
@@ -732,6 +752,10 @@ impl Fates {
                         (Fate::Pending, None)
                     } else if is_default && *by == Some(waiting.signal) {
                         (Fate::Killed, Some(at))
+                    } else if waiting.thread.is_some()
+                        && !has_signalfd(&facts[..index], task.id, waiting.signal)
+                    {
+                        (Fate::Dropped, Some(at))
                     } else {
                         (Fate::Handled, None)
                     };
