@@ -78,7 +78,8 @@ impl Drop for Killed {
 /// A trace that has begun.
 struct Tracing {
     process: Killed,
-    stderr: BufReader<ChildStderr>,
+    /// Kept open: it may still write there.
+    _stderr: BufReader<ChildStderr>,
     directory: TempDir,
 }
 
@@ -102,7 +103,7 @@ impl Tracing {
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
         assert!(line.contains("tracing"), "{line}");
-        Self { process: Killed(process), stderr, directory }
+        Self { process: Killed(process), _stderr: stderr, directory }
     }
 
     fn pid(&self) -> Pid {
