@@ -228,6 +228,8 @@ fn take(blocked: &Blocked, shared: &Shared) {
 /// Ends the process by the default action of a signal. The kernel lets go of the programs.
 fn end_by(number: i32) -> ! {
     temporary::remove_all();
+    // It may have been ignored when this process was started, as INT is in a shell's background.
+    set_handler(number, libc::SIG_DFL);
     let mut set = MaybeUninit::uninit();
     // SAFETY: plain system calls on a set that is made here.
     unsafe {
@@ -235,7 +237,7 @@ fn end_by(number: i32) -> ! {
         libc::sigaddset(set.as_mut_ptr(), number);
         libc::kill(libc::getpid(), number);
         libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
-        // Still here: it was ignored when this process was started.
+        // An init of a pid namespace is still here.
         libc::_exit(128 + number)
     }
 }
