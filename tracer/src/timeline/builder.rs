@@ -153,9 +153,8 @@ impl Builder {
                 State::Open(start) => all || start.revision != start.told,
                 State::Final(_) => false,
             };
-            let service = self.service(service, now, is_news);
-            if !service.activations.is_empty() {
-                news.push(service);
+            if service.starts().any(|(number, state)| is_news(number, state)) {
+                news.push(self.service(service, now, is_news));
             }
         }
         self.attribution.tell_all();
