@@ -21,11 +21,15 @@ const SERVICE: &str = r#"
 case $1 in
     ready) systemd-notify --ready ;;
     forked)
+        mkfifo "/run/$3.up"
+        exec 3<>"/run/$3.up"
         (
-            # The daemon; its parent, which systemd waits for, ends first.
-            while [ ! -e "/run/$3.up" ]; do sleep 0.1; done
+            # The daemon; its parent, which systemd waits for, ends first. It waits without a
+            # process of its own: a process that ends while systemd 252 looks for the main
+            # process counts as one more (pid_is_my_child), and then no main process is known.
+            read -r _ <&3
             # A shell has what is in the background ignore INT.
-            exec env --default-signal=INT sh /shared/service.sh plain "$2" "$3"
+            exec env --default-signal=INT sh /shared/service.sh plain "$2" "$3" 3<&-
         ) &
         echo $! > "/run/$3.pid"
         exit 0 ;;
@@ -90,7 +94,8 @@ const SCENARIO: &str = "
         for i in $(seq 300); do
             sleep 0.1
             for unit in $(list running); do
-                : > /run/${unit%.service}.up
+                up=/run/${unit%.service}.up
+                if [ -p $up ]; then echo 1<>$up; else : > $up; fi
             done
             [ $(ls /run/marks | wc -l) -ge $count ] || continue
             [ -z \"$(list running,start,start-post,stop-sigterm)\" ] && break
