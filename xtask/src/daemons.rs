@@ -14,6 +14,8 @@ pub struct Options {}
 pub fn run(_: &Options) -> Result<()> {
     process::need_root("tracing daemons in a container")?;
     process::run(
-        test::privileged(&["--test", "debian"])?.arg("--ignored").env("SIGREADY_UPDATE", "1"),
+        test::privileged(&["--test", "all"])?
+            .args(["--ignored", "debian::"])
+            .env("SIGREADY_UPDATE", "1"),
     )
 }

@@ -33,7 +33,7 @@ export SIGREADY_ROOT=/sigready/root SIGREADY_PROGRAMS=/sigready/programs CARGO_B
 cd /tmp
 for program in /sigready/tests/*; do
     echo "running $program"
-    "$program" --ignored --show-output --test-threads=1 $(echo "${filter-}" | tr , " ")
+    "$program" --ignored --show-output --test-threads=1 $(cat /sigready/left_out) $(echo "${filter-}" | tr , " ")
 done
 echo FINISHED
 # Let the line drain.

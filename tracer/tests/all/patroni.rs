@@ -2,14 +2,10 @@
 //! with Debian's unit, and the version whose makers mended the hole. systemd and Patroni's own
 //! tool are the witnesses.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
-use container::{ANSWERING, Container, Hierarchy};
 use serde_json::{Value, json};
-use traces::{Trace, alerts, events, hups};
+
+use crate::support::container::{ANSWERING, Container, Hierarchy};
+use crate::support::traces::{Trace, alerts, events, hups};
 
 /// What makes Debian's unit one for the mended version.
 const NOTIFY: &str = "\

@@ -1,11 +1,6 @@
 //! What is not ours may not stall, fill or fool a trace: a bus that is none, a root that never
 //! answers, a cgroup that a user gave a unit's name.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::{
     fs,
     io::{Read as _, Write as _},
@@ -22,8 +17,9 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
-use traces::{Trace, Traced};
 use zbus::Message;
+
+use crate::support::traces::{Trace, Traced};
 
 /// How long after its end by `--duration` a trace may take.
 const PATIENCE: Duration = Duration::from_secs(6);

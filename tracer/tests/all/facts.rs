@@ -1,18 +1,13 @@
 //! What the kernel side says of processes, as the observations that everything else is built
 //! from.
 
-mod support;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
@@ -28,19 +23,16 @@ use sigready::{
         stream::Stream,
     },
 };
-use support::Compiled;
 use tokio::runtime::Builder;
 
-/// The tests' children are each other's brothers.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+use crate::support::Compiled;
 
 /// What is reported while `work` is done.
 fn facts_of(reach: Reach, work: impl FnOnce(&mut Attached)) -> Vec<Fact> {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let hup = Signal::HUP.set();
     let backend = match () {
-        () if support::wants_fentry() => Wanted::Only(Backend::Fentry),
-        () if support::wants_tracepoint() => Wanted::Only(Backend::Tracepoint),
+        () if crate::support::wants_fentry() => Wanted::Only(Backend::Fentry),
+        () if crate::support::wants_tracepoint() => Wanted::Only(Backend::Tracepoint),
         () => Wanted::Auto,
     };
     let request = Request { signals: hup, dispositions: hup, reach, buffer: 1 << 22, backend };
@@ -56,8 +48,16 @@ fn facts_of(reach: Reach, work: impl FnOnce(&mut Attached)) -> Vec<Fact> {
 /// What is reported of a C program, which has to exit with 0.
 fn facts(source: &str) -> Vec<Fact> {
     let program = Compiled::new(source);
-    facts_of(Reach::ChildrenOf(std::process::id()), |_| {
-        let status = Command::new(program.path()).status().unwrap();
+    // A parent of its own: other tests have children too.
+    let mut parent = Command::new("/bin/sh")
+        .args(["-c", "read _; \"$0\"; exit $?"])
+        .arg(program.path())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    facts_of(Reach::ChildrenOf(parent.id()), |_| {
+        parent.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let status = parent.wait().unwrap();
         assert!(status.success(), "{status}");
     })
 }

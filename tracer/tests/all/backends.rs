@@ -1,13 +1,12 @@
 //! The two ways of seeing handlers and messages: they tell the same story, and one of
 //! them misses what the documentation says it misses.
 
-mod support;
-
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::{Value, json};
-use support::{Compiled, Ran, fentry_works, proved, run, sigready};
+
+use crate::support::{Compiled, Ran, fentry_works, proved, run, sigready};
 
 /// Everything a service can do on signals, and each way to send a message.
 const EVERYTHING: &str = r#"
@@ -183,7 +182,7 @@ fn the_best_backend_is_chosen_and_why_it_is_not_is_told() {
                 "{capture:#}"
             );
         }
-        if support::wants_fentry() {
+        if crate::support::wants_fentry() {
             for shows in ["blocked signals", "signalfd", "waiting for signals"] {
                 let what = format!("{shows}: of 32-bit programs too");
                 proved(&what, !fallbacks.contains(&shows));
@@ -319,7 +318,7 @@ fn a_member_that_only_messages_need_is_named_if_a_kernel_renamed_it_and_the_rest
     let notify = "trap : HUP; systemd-notify --ready; exit 0";
     let (status, stderr, report) = on_a_kernel_where("nr_segs", "nr_xxxx", notify);
     assert!(stderr.contains("'nr_segs' in struct iov_iter"), "{stderr}");
-    if support::wants_fentry() {
+    if crate::support::wants_fentry() {
         assert_eq!(status, Some(1), "asked for by name, it is refused: {stderr}");
         return;
     }

@@ -1,10 +1,9 @@
 //! Notify messages through every way a program may send them, compared with what the
 //! programs are known to send.
 
-mod support;
-
 use serde_json::Value;
-use support::{Compiled, Ran, python_notify, run};
+
+use crate::support::{Compiled, Ran, python_notify, run};
 
 fn message<'a>(ran: &'a Ran, key: &str) -> &'a Value {
     let messages = ran.events("notify");

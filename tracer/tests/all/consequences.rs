@@ -1,12 +1,8 @@
 //! What real systemd does when the main process of a service ends, against what sigready
 //! predicts, for every row of the matrix: the older systemd of the tests' root and a newer one.
 
-#[path = "support/container.rs"]
-mod container;
-
 use std::{collections::HashMap, fmt::Write as _, path::PathBuf, time::Duration};
 
-use container::{Container, Hierarchy, Results, newer_root, root};
 use sigready::{
     model::{
         signal::Signal,
@@ -14,6 +10,8 @@ use sigready::{
     },
     rules::result::{End, Stage, predict},
 };
+
+use crate::support::container::{Container, Hierarchy, Results, newer_root, root};
 
 /// Runs as a service: leaves a mark, gets to its stage, and ends.
 const SERVICE: &str = r#"

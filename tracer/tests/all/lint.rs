@@ -1,14 +1,12 @@
 //! `sigready lint` against real unit files, and what it says against what systemd says.
 
-#[path = "support/container.rs"]
-mod container;
-
 use std::{collections::HashMap, fs, process::Command};
 
 use assert_cmd::cargo::cargo_bin;
-use container::{Container, Hierarchy, newer_root, root};
 use serde_json::Value;
 use sigready::systemd::unit_files::{Found, UnitFiles};
+
+use crate::support::container::{Container, Hierarchy, newer_root, root};
 
 /// Runs it; gives its exit status, its findings, and what it said.
 fn lint(arguments: &[&str]) -> (Option<i32>, Value, String) {

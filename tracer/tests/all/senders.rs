@@ -1,10 +1,9 @@
 //! Who sent a signal to whom: other programs, other threads, the process itself, and
 //! processes that follow one another under one pid.
 
-mod support;
-
 use serde_json::Value;
-use support::{Compiled, PYTHON, Ran, file, python, run};
+
+use crate::support::{Compiled, PYTHON, Ran, file, python, run};
 
 fn main_pid(ran: &Ran) -> &Value {
     &ran.activation()["main_process"]["pid"]

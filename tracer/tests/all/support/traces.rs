@@ -1,5 +1,4 @@
 //! `sigready trace` on units in containers, and what its reports say.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
     fs,
@@ -16,7 +15,7 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::container::Container;
+use super::container::Container;
 
 /// How long it may take to attach.
 const PATIENCE: Duration = Duration::from_mins(1);

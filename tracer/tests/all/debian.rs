@@ -1,16 +1,12 @@
 //! Debian's own daemons with Debian's own units, each restarted and reloaded as early as an
 //! operator could: the table in docs/daemons.md is made of this.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
-use container::{ANSWERING, Container, Hierarchy};
 use serde_json::{Value, json};
-use traces::Trace;
+
+use crate::support::container::{ANSWERING, Container, Hierarchy};
+use crate::support::traces::Trace;
 
 /// Brings the committed table up to date instead of checking it.
 const UPDATE: &str = "SIGREADY_UPDATE";

@@ -1,12 +1,11 @@
 //! What a person at a terminal gets: colours where they are wanted, silence where it is
 //! asked for.
 
-mod support;
-
 use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
-use support::{file, sigready};
+
+use crate::support::{file, sigready};
 
 /// What `sigready run -- true` writes to a terminal.
 fn on_a_terminal(options: &str, environment: &[(&str, &str)]) -> String {

@@ -1,21 +1,17 @@
 //! Units whose systemd can't be asked: without a bus, refused by it, or hanging. What can't be
 //! known is said with its reason, and the trace goes on.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
-use container::{ANSWERING, Container, Hierarchy};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::Value;
-use traces::{Trace, Traced, hups};
+
+use crate::support::container::{ANSWERING, Container, Hierarchy};
+use crate::support::traces::{Trace, Traced, hups};
 
 const MUTE: &str = "\
 [Service]

@@ -1,7 +1,5 @@
 //! What a command inherits under `sigready run`, and what it does not: as under systemd.
 
-mod support;
-
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
@@ -10,7 +8,8 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use nix::libc;
-use support::{PYTHON, python_notify, run};
+
+use crate::support::{PYTHON, python_notify, run};
 
 /// A field of /proc/PID/status as the command printed it.
 fn field<'a>(status: &'a str, name: &str) -> &'a str {

@@ -1,14 +1,10 @@
 //! What language runtimes do on HUP while their programs have not asked for it, and after;
 //! systemd is the witness.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
-use container::{ANSWERING, Container, Hierarchy};
 use serde_json::{Value, json};
-use traces::{Trace, Traced, alerts, hups};
+
+use crate::support::container::{ANSWERING, Container, Hierarchy};
+use crate::support::traces::{Trace, Traced, alerts, hups};
 
 /// Runs until it is ended. Asks for HUP first if it is told to.
 const JAVA: &str = r#"

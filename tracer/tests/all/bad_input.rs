@@ -1,8 +1,6 @@
 //! What must not go wrong while tracing: hostile programs, no privileges, the tracer
 //! ended from outside, a disk that is full.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -17,7 +15,8 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use support::{PYTHON, file, python, python_notify, run};
+
+use crate::support::{PYTHON, file, python, python_notify, run};
 
 /// sigready as a user without any rights, from a place that user can reach.
 fn unprivileged(arguments: &[&str]) -> Output {
@@ -54,10 +53,10 @@ fn without_privileges_it_says_which_are_needed_and_starts_nothing() {
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn doctor_says_that_it_works_where_it_does() {
-    let output = support::sigready(&["doctor", "--format", "json"]);
+    let output = crate::support::sigready(&["doctor", "--format", "json"]);
     assert_eq!(output.status.code(), Some(0));
     let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let best = if support::fentry_works() { "fentry" } else { "tracepoint" };
+    let best = if crate::support::fentry_works() { "fentry" } else { "tracepoint" };
     assert_eq!(
         (findings["works"].as_bool(), findings["backend"].as_str()),
         (Some(true), Some(best))
@@ -182,7 +181,7 @@ fn names_and_texts_full_of_escapes_do_not_reach_the_terminal() {
     let message = json.events("notify")[0];
     assert_eq!(message["sender"]["comm"], "\u{1b}[31mred\n", "JSON has it as it was");
     assert_eq!(message["assignments"][0][1], "\u{1b}]0;owned\u{7}\u{1b}[2J");
-    let table = support::sigready(&["run", "--until", "exit", "--", PYTHON, "-c", program]);
+    let table = crate::support::sigready(&["run", "--until", "exit", "--", PYTHON, "-c", program]);
     let text = String::from_utf8(table.stderr).unwrap();
     assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text:?}");
     assert!(text.contains(r"\x1b[31mred"), "{text}");
@@ -191,7 +190,7 @@ fn names_and_texts_full_of_escapes_do_not_reach_the_terminal() {
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn the_commands_own_output_is_left_alone() {
-    let output = support::sigready(&[
+    let output = crate::support::sigready(&[
         "run",
         "--type",
         "simple",
@@ -209,7 +208,7 @@ fn the_commands_own_output_is_left_alone() {
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn colours_come_only_when_asked_for_or_on_a_terminal() {
     let run = |color: &str| {
-        let output = support::sigready(&[
+        let output = crate::support::sigready(&[
             "--color",
             color,
             "run",
@@ -398,7 +397,7 @@ fn a_full_disk_leaves_the_old_report_whole() {
 fn a_saved_report_prints_the_same_bytes_as_the_live_one() {
     let directory = tempfile::tempdir().unwrap();
     let saved = directory.path().join("saved.jsonl").to_string_lossy().into_owned();
-    let ran = support::sigready(&[
+    let ran = crate::support::sigready(&[
         "run",
         "--type",
         "simple",
@@ -411,10 +410,10 @@ fn a_saved_report_prints_the_same_bytes_as_the_live_one() {
         "9",
     ]);
     assert_eq!(ran.status.code(), Some(3));
-    let json = support::sigready(&["report", &saved, "--format", "json"]);
+    let json = crate::support::sigready(&["report", &saved, "--format", "json"]);
     assert_eq!(json.status.code(), Some(3), "a saved report has the same verdict");
     let again = file(directory.path(), "again.json", &json.stdout);
-    let jsonl = support::sigready(&["report", again.to_str().unwrap(), "--format", "jsonl"]);
+    let jsonl = crate::support::sigready(&["report", again.to_str().unwrap(), "--format", "jsonl"]);
     assert_eq!(jsonl.stdout, fs::read(&saved).unwrap());
 }
 

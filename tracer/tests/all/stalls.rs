@@ -1,7 +1,5 @@
 //! Nothing that others do keeps a trace from ending, or keeps anything attached.
 
-mod support;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -23,8 +21,9 @@ use nix::{
     unistd::{Pid, mkfifo},
 };
 use serde_json::Value;
-use support::{Compiled, run};
 use tempfile::TempDir;
+
+use crate::support::{Compiled, run};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,15 +1,10 @@
 //! Units whose settings make systemd fork helpers before the exec, and systemd's executor: one
 //! start each, of the process that systemd calls the main one.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::{fmt::Write as _, path::PathBuf};
 
-use container::{ANSWERING, Container, Hierarchy, newer_root, root};
-use traces::{Trace, alerts, events};
+use crate::support::container::{ANSWERING, Container, Hierarchy, newer_root, root};
+use crate::support::traces::{Trace, alerts, events};
 
 const PROGRAM: &str = "\
 import os, signal, socket

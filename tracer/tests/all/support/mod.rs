@@ -1,5 +1,7 @@
 //! What the tests of `sigready run` share.
-#![allow(dead_code, reason = "each test file uses its part")]
+
+pub mod container;
+pub mod traces;
 
 use std::{
     fs,

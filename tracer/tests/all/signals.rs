@@ -1,9 +1,7 @@
 //! What the kernel does with a signal in each state of its target, and what the
 //! timeline says of it.
 
-mod support;
-
-use support::{Compiled, python, run};
+use crate::support::{Compiled, python, run};
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]

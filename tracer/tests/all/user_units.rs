@@ -1,16 +1,12 @@
 //! A user's unit: their own systemd says what there is to know of it, where it can be asked.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::{path::Path, process::Command};
 
 use assert_cmd::cargo::cargo_bin;
-use container::{ANSWERING, Container, Hierarchy};
 use serde_json::{Value, json};
-use traces::{Trace, alerts, hups};
+
+use crate::support::container::{ANSWERING, Container, Hierarchy};
+use crate::support::traces::{Trace, alerts, hups};
 
 /// A user whose systemd runs, with a unit. Without logind, which would make the directory and
 /// start it at a login.

@@ -1,8 +1,6 @@
 //! Bad input that needs no privileges to be told: one sentence, the right exit status.
 
-mod support;
-
-use support::{file, sigready};
+use crate::support::{file, sigready};
 
 /// Exit status and stderr.
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {

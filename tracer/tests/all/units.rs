@@ -1,16 +1,12 @@
 //! Units under real systemd, traced from outside of their container, with systemd's
 //! own words as the witness.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::collections::HashSet;
 
-use container::{Container, Hierarchy};
 use serde_json::{Value, json};
-use traces::{Trace, Traced, events};
+
+use crate::support::container::{Container, Hierarchy};
+use crate::support::traces::{Trace, Traced, events};
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]

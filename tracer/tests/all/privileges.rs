@@ -1,7 +1,5 @@
 //! What sigready may do: with how little it works, and what it gives up once attached.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -12,7 +10,8 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
-use support::{proved, run};
+
+use crate::support::{proved, run};
 
 /// Numbers of capabilities (capabilities(7)).
 const CAP_NET_ADMIN: u32 = 12;

@@ -1,17 +1,13 @@
 //! `trace --restart` on a unit of a container, asked for from outside, with systemd as the
 //! witness of what was done to it.
 
-#[path = "support/container.rs"]
-mod container;
-#[path = "support/traces.rs"]
-mod traces;
-
 use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
-use container::{Container, Hierarchy};
 use serde_json::{Value, json};
-use traces::{Trace, alerts, hups};
+
+use crate::support::container::{Container, Hierarchy};
+use crate::support::traces::{Trace, alerts, hups};
 
 /// Keeps the container until it is told that the test is over.
 const KEEP: &str = "

@@ -1,0 +1,31 @@
+//! The tests of the program as a whole, and of the library where it meets the kernel.
+//!
+//! They are one program, so that they are linked once. Most of them need root, eBPF or
+//! real systemd in a container; those are marked `#[ignore]` and run by `cargo xtask test`.
+
+mod architecture;
+mod backends;
+mod bad_input;
+mod consequences;
+mod daemons;
+mod debian;
+mod facts;
+mod foreign_systemds;
+mod languages;
+mod late;
+mod lint;
+mod messages;
+mod patroni;
+mod privileges;
+mod restart;
+mod run_environment;
+mod sandboxed;
+mod senders;
+mod signals;
+mod stalls;
+mod support;
+mod terminal;
+mod unanswered;
+mod units;
+mod usage;
+mod user_units;
