@@ -3,7 +3,6 @@
 
 pub mod bus;
 pub mod commands;
-mod heard;
 mod limits;
 pub mod manager;
 pub mod opener;
@@ -12,6 +11,7 @@ mod private;
 pub mod properties;
 pub mod reload;
 pub mod root;
+mod service_states;
 pub mod thread;
 pub mod unit_files;
 pub mod user;

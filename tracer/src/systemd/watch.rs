@@ -20,11 +20,12 @@ use zbus::{Message, MessageStream};
 
 use super::{
     bus::{self, Bus},
-    heard::{Learned, Services},
     limits::Pace,
     manager::Manager,
     opener::UnitFile,
-    properties, thread,
+    properties,
+    service_states::{Learned, Services},
+    thread,
 };
 use crate::{
     host::clock,
@@ -50,7 +51,7 @@ const MAX_WATCHED: usize = 4_096;
 const MAX_REQUESTS: usize = 4_096;
 /// Observations that wait to be taken. Then the managers' tasks wait, and leave what their
 /// systemds say in the sockets.
-const MAX_TOLD: usize = 1_024;
+const MAX_NEWS: usize = 1_024;
 /// Observations of one systemd's units that are told at once: settings and states of all that
 /// are watched.
 const TOLD_AT_ONCE: usize = 4 * MAX_WATCHED;
@@ -70,8 +71,8 @@ enum Request {
 /// The watched managers.
 pub struct Watch {
     managers: HashMap<Manager, Sender<Request>>,
-    tell: Sender<Observation>,
-    told: Receiver<Observation>,
+    news_sender: Sender<Observation>,
+    news: Receiver<Observation>,
     /// What is to be told of units that nobody can be asked about.
     own: VecDeque<Observation>,
     /// The cgroups of units whose settings were asked for and neither they nor a reason why
@@ -81,9 +82,9 @@ pub struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        let (tell, told) = channel(MAX_TOLD);
+        let (news_sender, news) = channel(MAX_NEWS);
         let own = VecDeque::new();
-        Self { managers: HashMap::new(), tell, told, own, unanswered: BTreeSet::new() }
+        Self { managers: HashMap::new(), news_sender, news, own, unanswered: BTreeSet::new() }
     }
 }
 
@@ -131,11 +132,11 @@ impl Watch {
                 manager: manager.clone(),
                 watched: BTreeMap::new(),
                 order: VecDeque::new(),
-                heard: Services::default(),
+                services: Services::default(),
                 version: None,
                 has_come: false,
                 pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
-                tell: self.tell.clone(),
+                news_sender: self.news_sender.clone(),
             };
             thread::spawn(attendant.attend(requests))?;
             self.managers.insert(manager.clone(), ask);
@@ -148,7 +149,7 @@ impl Watch {
         if let Some(own) = self.own.pop_front() {
             return own;
         }
-        match self.told.recv().await {
+        match self.news.recv().await {
             Some(observation) => {
                 self.answered(&observation);
                 observation
@@ -180,7 +181,7 @@ impl Watch {
             loop {
                 tokio::select! {
                     biased;
-                    Some(observation) = self.told.recv() => {
+                    Some(observation) = self.news.recv() => {
                         if rest.len() < MAX_REST {
                             rest.push(observation);
                         } else {
@@ -194,7 +195,7 @@ impl Watch {
         if timeout(LAST_ANSWERS, collecting).await.is_err() {
             log::warn!("systemd did not answer within {} s", LAST_ANSWERS.as_secs());
         }
-        while let Ok(observation) = self.told.try_recv() {
+        while let Ok(observation) = self.news.try_recv() {
             rest.push(observation);
         }
         for observation in &rest {
@@ -242,13 +243,13 @@ struct Attendant {
     watched: BTreeMap<String, Watched>,
     /// Their objects, the one that has been watched longest first.
     order: VecDeque<String>,
-    heard: Services,
+    services: Services,
     /// systemd's version.
     version: Option<String>,
     /// It has come back to the bus, and knows nothing of who is to be told.
     has_come: bool,
     pace: Pace,
-    tell: Sender<Observation>,
+    news_sender: Sender<Observation>,
 }
 
 impl Attendant {
@@ -271,10 +272,10 @@ impl Attendant {
                 break;
             }
         }
-        if self.heard.forgotten() > 0 {
+        if self.services.forgotten() > 0 {
             log::warn!(
                 "a systemd told of more services than are remembered: {} were forgotten",
-                self.heard.forgotten()
+                self.services.forgotten()
             );
         }
     }
@@ -373,11 +374,11 @@ impl Attendant {
         answer
     }
 
-    /// Watches a unit from now on, and tells what was heard of it before. A unit that systemd
+    /// Watches a unit from now on, and tells what systemd said of it before. A unit that systemd
     /// has moved is watched in its new cgroup.
     async fn watch(&mut self, watched: Watched) -> String {
         let object = bus::object(&watched.name);
-        self.heard.watched(&object);
+        self.services.watched(&object);
         let is_same = |known: &Watched| known.cgroup == watched.cgroup;
         if !self.watched.get(&object).is_some_and(is_same) {
             self.order.retain(|other| *other != object);
@@ -388,7 +389,7 @@ impl Attendant {
             && let Some(longest) = self.order.pop_front()
         {
             self.watched.remove(&longest);
-            self.heard.forget(&longest);
+            self.services.forget(&longest);
             log::warn!("more than {MAX_WATCHED} units of one systemd: one is not watched any more");
             self.tell(loss(1)).await;
         }
@@ -438,7 +439,7 @@ impl Attendant {
             let problem = Some(format!("systemd keeps {name} in {elsewhere}, and not here"));
             self.watched.remove(object);
             self.order.retain(|watched| watched != object);
-            self.heard.forget(object);
+            self.services.forget(object);
             return self
                 .tell_unit(UnitNews { cgroup, problem, owner, ..UnitNews::default() })
                 .await;
@@ -446,7 +447,7 @@ impl Attendant {
         let facts = problem.is_none().then(facts);
         watched.has_facts |= facts.is_some();
         self.tell_unit(UnitNews { cgroup, facts, problem, ..UnitNews::default() }).await;
-        self.heard.watched(object).answer(unit, service);
+        self.services.watched(object).answer(unit, service);
         self.tell_states(object).await;
     }
 
@@ -458,11 +459,11 @@ impl Attendant {
             return;
         };
         if interface == bus::SERVICE {
-            self.heard.told(object).service_changed(changed);
+            self.services.announced(object).service_changed(changed);
         } else if interface == bus::UNIT
-            && let Some(heard) = self.heard.get(&object)
+            && let Some(states) = self.services.get(&object)
         {
-            heard.unit_changed(changed);
+            states.unit_changed(changed);
             self.tell_states(&object).await;
         }
     }
@@ -470,14 +471,14 @@ impl Attendant {
     /// Tells the states of a watched unit that have not been told yet.
     async fn tell_states(&mut self, object: &str) {
         let own_pids = self.manager.has_own_pids();
-        let (Some(watched), Some(heard)) = (self.watched.get(object), self.heard.get(object))
+        let (Some(watched), Some(states)) = (self.watched.get(object), self.services.get(object))
         else {
             return;
         };
         let (boot, monotonic) = (clock::boot_ns(), clock::monotonic_ns());
         let cgroup = watched.cgroup.clone();
-        let untold: Vec<Learned> = heard.untold().collect();
-        for Learned { since, invocation_id } in untold {
+        let unreported: Vec<Learned> = states.unreported().collect();
+        for Learned { since, invocation_id } in unreported {
             let ns = since.monotonic_us.saturating_mul(1_000);
             let at = boot.saturating_add(ns).saturating_sub(monotonic);
             let news = UnitNews {
@@ -523,7 +524,7 @@ impl Attendant {
         self.pace.wait().await;
         self.pace.take(1);
         // Nobody listens any more when the trace is over.
-        let _ = self.tell.send(observation).await;
+        let _ = self.news_sender.send(observation).await;
     }
 }
 

@@ -5,7 +5,7 @@ use tracer_common::signal::SignalSet;
 use super::{
     admission::{Admission, Claim},
     events::{Group, Kind, Record, Stored},
-    exposure::{self, Turn},
+    exposure::{self, Phase},
     notify::{self, Meaning},
     signals::Change,
     start::{End, Stage, Start},
@@ -44,7 +44,7 @@ pub fn timeline(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) 
 #[must_use]
 pub fn stage(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Stage {
     let timeline = Timeline { start, frame, states, zero: zero(start) };
-    let milestones = timeline.milestones(&timeline.turns());
+    let milestones = timeline.milestones(&timeline.phases());
     Stage {
         handler: milestones.handler_ns.is_some(),
         ready: milestones.ready_ns.is_some(),
@@ -72,8 +72,8 @@ impl Timeline<'_> {
 
     /// What the main process does on the reload signal, through time. One that is handed
     /// over to brings what it has set up by then.
-    fn turns(&self) -> Vec<Turn> {
-        let mut turns: Vec<Turn> = Vec::new();
+    fn phases(&self) -> Vec<Phase> {
+        let mut phases: Vec<Phase> = Vec::new();
         let mains = &self.start.mains;
         for (index, (since, main)) in mains.iter().enumerate() {
             let Some(member) = self.start.member(main.id) else {
@@ -91,26 +91,28 @@ impl Timeline<'_> {
                 (is_first || change.at >= since) && (change.at < until || until == u64::MAX)
             };
             for change in at_first.into_iter().chain(changes.filter(is_in)) {
-                let turn = Turn {
+                let phase = Phase {
                     at_ns: self.at(change.at),
                     disposition: change.now.of(self.frame.signal),
                     exec: change.exec,
                 };
-                if turns.last().is_none_or(|last| last.disposition != turn.disposition || turn.exec)
+                if phases
+                    .last()
+                    .is_none_or(|last| last.disposition != phase.disposition || phase.exec)
                 {
-                    turns.push(turn);
+                    phases.push(phase);
                 }
             }
         }
-        turns
+        phases
     }
 
-    fn milestones(&self, turns: &[Turn]) -> Milestones {
-        let execs = turns.iter().filter(|turn| turn.exec).map(|turn| turn.at_ns);
+    fn milestones(&self, phases: &[Phase]) -> Milestones {
+        let execs = phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs.clone().min(), execs.max());
         let joined = self.start.joined_at.is_some();
         let found_with_handler =
-            joined && turns.first().is_some_and(|turn| exposure::takes(turn.disposition));
+            joined && phases.first().is_some_and(|phase| exposure::takes(phase.disposition));
         Milestones {
             exec_ns: if joined { None } else { first_exec },
             last_exec_ns: last_exec.filter(|last| Some(*last) != first_exec),
@@ -118,7 +120,7 @@ impl Timeline<'_> {
             handler_ns: if found_with_handler && last_exec.is_none() {
                 None
             } else {
-                exposure::handler_at(turns)
+                exposure::handler_at(phases)
             },
             ready_ns: self.ready_ns(),
             first_reload_ns: None,
@@ -179,11 +181,11 @@ impl Timeline<'_> {
     }
 
     fn activation(&self) -> Activation {
-        let turns = self.turns();
+        let phases = self.phases();
         let stored = self.start.events().in_order();
         let milestones = Milestones {
             first_reload_ns: self.first_reload_ns(&stored),
-            ..self.milestones(&turns)
+            ..self.milestones(&phases)
         };
         let mut events: Vec<Event> =
             stored.iter().filter_map(|stored| self.event(stored.at, &stored.record)).collect();
@@ -195,7 +197,7 @@ impl Timeline<'_> {
         self.tell_states(&mut events);
         let left_out = self.left_out();
         let joined_ns = self.start.joined_at.map(|at| self.at(at));
-        let first_exec = turns.iter().find(|turn| turn.exec).map(|turn| turn.at_ns);
+        let first_exec = phases.iter().find(|phase| phase.exec).map(|phase| phase.at_ns);
         let seen_from = first_exec.filter(|_| joined_ns.is_none()).or(joined_ns);
         let end = milestones.exit_ns.unwrap_or_else(|| self.at(self.frame.now));
         let announces =
@@ -203,7 +205,7 @@ impl Timeline<'_> {
         // A service found running was announced before, if ever.
         let announces = announces && (joined_ns.is_none() || milestones.ready_ns.is_some());
         let from = seen_from.unwrap_or(0);
-        let exposure = exposure::spans(&turns, milestones.ready_ns, announces, from, end);
+        let exposure = exposure::spans(&phases, milestones.ready_ns, announces, from, end);
         let anchor = self.frame.anchor;
         let since = self.zero.cast_signed().saturating_sub(anchor.boot_ns.cast_signed());
         let since = jiff::SignedDuration::from_nanos(since);
@@ -317,7 +319,7 @@ impl Timeline<'_> {
                     found: false,
                 }
             }
-            Record::Turn { process, before, now, consumer, found } => {
+            Record::Change { process, before, now, consumer, found } => {
                 let now = now.of(reload);
                 if !found && before.of(reload) == now {
                     return None;
@@ -371,7 +373,7 @@ impl Timeline<'_> {
         let own = self.frame.signal.set().0;
         let is_shown = |group: &Group| match group.kind {
             Kind::Action => group.signals & (own | self.frame.shown.0) != 0,
-            Kind::Turn | Kind::Mask => group.signals & own != 0,
+            Kind::Change | Kind::Mask => group.signals & own != 0,
             _ => true,
         };
         let shown = self.start.events().left_out().filter(|(group, _)| is_shown(group));
@@ -379,7 +381,7 @@ impl Timeline<'_> {
             .map(|(group, count)| LeftOut {
                 kind: word(group.kind).to_owned(),
                 signal: match group.kind {
-                    Kind::Turn | Kind::Mask => Some(self.frame.signal),
+                    Kind::Change | Kind::Mask => Some(self.frame.signal),
                     _ => Signal::from_number(group.signals.trailing_zeros() + 1),
                 },
                 fate: group.fate.and_then(Fate::from_number),
@@ -397,7 +399,7 @@ fn word(kind: Kind) -> &'static str {
         Kind::Exec => "exec",
         Kind::Exit => "exit",
         Kind::Signal => "signal",
-        Kind::Action | Kind::Turn => "disposition",
+        Kind::Action | Kind::Change => "disposition",
         Kind::Mask => "mask",
         Kind::Notify => "notify",
         Kind::Cgroup => "cgroup",

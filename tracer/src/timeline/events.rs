@@ -59,7 +59,7 @@ pub enum Record {
         runtime: Option<Runtime>,
     },
     /// What a process does has changed without a sigaction, or was found so.
-    Turn {
+    Change {
         process: ProcessRef,
         before: Dispositions,
         now: Dispositions,
@@ -115,7 +115,7 @@ pub enum Kind {
     Exit,
     Signal,
     Action,
-    Turn,
+    Change,
     Mask,
     Notify,
     Cgroup,
@@ -269,7 +269,7 @@ impl Events {
             };
             match &mut stored.record {
                 Record::Exec { now, .. } => amend(now),
-                Record::Turn { before, now, .. } | Record::Mask { before, now, .. } => {
+                Record::Change { before, now, .. } | Record::Mask { before, now, .. } => {
                     // What it did before may be older.
                     if stored.at > from {
                         amend(before);
@@ -327,7 +327,7 @@ impl Stored {
                 sender: sent.sender.as_ref().map(|sender| sender.comm.as_str().into()),
             },
             Record::Action { signal, .. } => Group::of(kind, signal.set()),
-            Record::Turn { before, now, .. } | Record::Mask { before, now, .. } => {
+            Record::Change { before, now, .. } | Record::Mask { before, now, .. } => {
                 Group::of(kind, before.differ(now))
             }
             _ => Group::of(kind, SignalSet::EMPTY),

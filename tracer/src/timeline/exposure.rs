@@ -6,9 +6,9 @@ use crate::model::{
     document::{Exposure, ExposureKind},
 };
 
-/// A change of what the main process does on the reload signal.
+/// What the main process does on the reload signal, from one moment on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct Phase {
     /// When, ns on the activation's timeline.
     pub at_ns: i64,
     /// What it is from then on.
@@ -19,9 +19,9 @@ pub struct Turn {
 
 /// The first moment after the last exec from which the program took the signal.
 #[must_use]
-pub fn handler_at(turns: &[Turn]) -> Option<i64> {
-    let last_exec = turns.iter().rposition(|turn| turn.exec).unwrap_or(0);
-    turns.get(last_exec..)?.iter().find(|turn| takes(turn.disposition)).map(|turn| turn.at_ns)
+pub fn handler_at(phases: &[Phase]) -> Option<i64> {
+    let last_exec = phases.iter().rposition(|phase| phase.exec).unwrap_or(0);
+    phases.get(last_exec..)?.iter().find(|phase| takes(phase.disposition)).map(|phase| phase.at_ns)
 }
 
 /// Whether the program itself takes the signal.
@@ -35,7 +35,7 @@ pub fn takes(disposition: Disposition) -> bool {
 /// or has sent, READY=1.
 #[must_use]
 pub fn spans(
-    turns: &[Turn],
+    phases: &[Phase],
     ready_ns: Option<i64>,
     announces: bool,
     from_ns: i64,
@@ -52,13 +52,13 @@ pub fn spans(
             _ => spans.push(Exposure { kind, from_ns: from, to_ns: to }),
         }
     };
-    for (index, turn) in turns.iter().enumerate() {
-        let end = turns.get(index + 1).map_or(to_ns, |next| next.at_ns);
-        match harm(&turns[index..]) {
-            Some(kind) => push(Some(kind), turn.at_ns, end),
+    for (index, phase) in phases.iter().enumerate() {
+        let end = phases.get(index + 1).map_or(to_ns, |next| next.at_ns);
+        match harm(&phases[index..]) {
+            Some(kind) => push(Some(kind), phase.at_ns, end),
             None if announces => {
                 let until = ready_ns.unwrap_or(i64::MAX);
-                push(Some(ExposureKind::NotReady), turn.at_ns, end.min(until));
+                push(Some(ExposureKind::NotReady), phase.at_ns, end.min(until));
             }
             None => {}
         }
@@ -66,20 +66,20 @@ pub fn spans(
     spans
 }
 
-/// What the signal does at the first of these turns, whatever the service has announced.
+/// What the signal does at the first of these phases, whatever the service has announced.
 /// One that is blocked waits: what it does then, hindsight tells.
-fn harm(turns: &[Turn]) -> Option<ExposureKind> {
-    let [turn, later @ ..] = turns else {
+fn harm(phases: &[Phase]) -> Option<ExposureKind> {
+    let [phase, later @ ..] = phases else {
         return None;
     };
-    if !turn.disposition.blocked {
-        return harm_of(turn.disposition);
+    if !phase.disposition.blocked {
+        return harm_of(phase.disposition);
     }
-    if turn.disposition.mask_unknown {
+    if phase.disposition.mask_unknown {
         return Some(ExposureKind::Unknown);
     }
-    let mut before = turn.disposition;
-    for Turn { disposition, .. } in later {
+    let mut before = phase.disposition;
+    for Phase { disposition, .. } in later {
         // Somebody came to take it.
         if before.blocked && before.consumer.is_some() {
             return None;
@@ -122,13 +122,13 @@ mod tests {
     };
     const HANDLER: Disposition = Disposition { caught: true, ..DEFAULT };
 
-    fn turn(at_ns: i64, disposition: Disposition) -> Turn {
-        Turn { at_ns, disposition, exec: at_ns == 0 }
+    fn phase(at_ns: i64, disposition: Disposition) -> Phase {
+        Phase { at_ns, disposition, exec: at_ns == 0 }
     }
 
     #[test]
     fn fatal_lasts_until_the_handler_and_not_ready_from_there_to_ready() {
-        let spans = spans(&[turn(0, DEFAULT), turn(30, HANDLER)], Some(40), true, 0, 100);
+        let spans = spans(&[phase(0, DEFAULT), phase(30, HANDLER)], Some(40), true, 0, 100);
         assert_eq!(
             spans,
             [
@@ -140,28 +140,28 @@ mod tests {
 
     #[test]
     fn a_service_that_announces_nothing_is_safe_with_its_handler() {
-        let spans = spans(&[turn(0, DEFAULT), turn(30, HANDLER)], None, false, 0, 100);
+        let spans = spans(&[phase(0, DEFAULT), phase(30, HANDLER)], None, false, 0, 100);
         assert_eq!(spans.len(), 1);
     }
 
     #[test]
     fn a_runtimes_catch_all_is_as_fatal_as_none_at_all() {
         let catch_all = Disposition { runtime: Some(Runtime::CatchAll), ..HANDLER };
-        let turns = [turn(0, DEFAULT), turn(10, catch_all), turn(30, HANDLER)];
-        assert_eq!(handler_at(&turns), Some(30));
-        let spans = spans(&turns, None, false, 0, 100);
+        let phases = [phase(0, DEFAULT), phase(10, catch_all), phase(30, HANDLER)];
+        assert_eq!(handler_at(&phases), Some(30));
+        let spans = spans(&phases, None, false, 0, 100);
         assert_eq!(spans, [Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 30 }]);
     }
 
     #[test]
     fn an_exec_takes_the_handler_away_and_the_next_one_counts() {
-        let turns = [
-            turn(0, DEFAULT),
-            turn(5, HANDLER),
-            Turn { exec: true, ..turn(10, DEFAULT) },
-            turn(50, HANDLER),
+        let phases = [
+            phase(0, DEFAULT),
+            phase(5, HANDLER),
+            Phase { exec: true, ..phase(10, DEFAULT) },
+            phase(50, HANDLER),
         ];
-        assert_eq!(handler_at(&turns), Some(50));
+        assert_eq!(handler_at(&phases), Some(50));
     }
 
     const BLOCKED: Disposition = Disposition { blocked: true, ..DEFAULT };
@@ -169,15 +169,15 @@ mod tests {
 
     #[test]
     fn what_stays_blocked_is_not_fatal() {
-        assert_eq!(spans(&[turn(0, BLOCKED)], None, false, 0, 100), []);
-        assert_eq!(handler_at(&[turn(0, BLOCKED)]), None);
+        assert_eq!(spans(&[phase(0, BLOCKED)], None, false, 0, 100), []);
+        assert_eq!(handler_at(&[phase(0, BLOCKED)]), None);
     }
 
     #[test]
     fn what_waits_does_the_harm_that_it_does_when_it_is_let_through() {
         let through = |disposition| {
-            let turns = [turn(0, BLOCKED), turn(10, disposition)];
-            spans(&turns, None, false, 0, 20).first().map(|span| (span.kind, span.from_ns))
+            let phases = [phase(0, BLOCKED), phase(10, disposition)];
+            spans(&phases, None, false, 0, 20).first().map(|span| (span.kind, span.from_ns))
         };
         assert_eq!(through(DEFAULT), Some((ExposureKind::Fatal, 0)));
         assert_eq!(through(IGNORED), Some((ExposureKind::Lost, 0)));
@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn a_mask_set_for_a_while_leaves_an_ignored_signal_as_lost_as_before() {
         let blocked = Disposition { blocked: true, ..IGNORED };
-        let turns = [turn(0, IGNORED), turn(10, blocked), turn(15, IGNORED)];
+        let phases = [phase(0, IGNORED), phase(10, blocked), phase(15, IGNORED)];
         assert_eq!(
-            spans(&turns, Some(50), true, 0, 100),
+            spans(&phases, Some(50), true, 0, 100),
             [Exposure { kind: ExposureKind::Lost, from_ns: 0, to_ns: 100 }]
         );
     }
@@ -197,9 +197,9 @@ mod tests {
     #[test]
     fn what_waits_is_lost_if_the_program_ignores_it_before_it_handles_it() {
         let ignored = Disposition { blocked: true, ..IGNORED };
-        let turns = [turn(0, BLOCKED), turn(10, ignored), turn(20, HANDLER)];
+        let phases = [phase(0, BLOCKED), phase(10, ignored), phase(20, HANDLER)];
         assert_eq!(
-            spans(&turns, None, false, 0, 100),
+            spans(&phases, None, false, 0, 100),
             [Exposure { kind: ExposureKind::Lost, from_ns: 0, to_ns: 10 }]
         );
     }
@@ -207,9 +207,9 @@ mod tests {
     #[test]
     fn what_waits_for_somebody_who_takes_it_does_no_harm() {
         let awaited = Disposition { consumer: Some(Consumer::Sigwait), ..BLOCKED };
-        let turns = [turn(0, BLOCKED), turn(10, awaited), turn(20, DEFAULT)];
+        let phases = [phase(0, BLOCKED), phase(10, awaited), phase(20, DEFAULT)];
         assert_eq!(
-            spans(&turns, None, false, 0, 100),
+            spans(&phases, None, false, 0, 100),
             [Exposure { kind: ExposureKind::Fatal, from_ns: 20, to_ns: 100 }]
         );
     }
@@ -218,14 +218,14 @@ mod tests {
     fn where_not_every_mask_is_known_neither_is_what_a_signal_does() {
         let unsure = Disposition { mask_unknown: true, ..BLOCKED };
         assert_eq!(
-            spans(&[turn(0, unsure), turn(20, HANDLER)], None, false, 0, 100),
+            spans(&[phase(0, unsure), phase(20, HANDLER)], None, false, 0, 100),
             [Exposure { kind: ExposureKind::Unknown, from_ns: 0, to_ns: 20 }]
         );
     }
 
     #[test]
     fn spans_lie_between_the_exec_and_the_end() {
-        let spans = spans(&[turn(-5, DEFAULT)], None, false, 0, 100);
+        let spans = spans(&[phase(-5, DEFAULT)], None, false, 0, 100);
         assert_eq!(spans, [Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 100 }]);
     }
 }

@@ -372,7 +372,7 @@ impl Start {
                 member.signals.found(at, &state, exe.as_deref());
                 member.exe = exe.map(Arc::from);
                 let now = member.signals.now();
-                self.turn(context, at, &task, (Dispositions::default(), now), None, true);
+                self.change(context, at, &task, (Dispositions::default(), now), None, true);
             }
             Fact::Fork { parent, child, shares_handlers, state } => {
                 self.forked(context, at, &parent, &child, shares_handlers, &state);
@@ -435,7 +435,7 @@ impl Start {
                 let before = member.signals.now();
                 member.signals.consume(at, consumer, set, &state);
                 let now = member.signals.now();
-                self.turn(context, at, &task, (before, now), Some(consumer), false);
+                self.change(context, at, &task, (before, now), Some(consumer), false);
                 self.revision += 1;
             }
             Fact::Notify(datagram) => self.notified(context, at, *datagram),
@@ -495,7 +495,7 @@ impl Start {
         Class { kind, of, detail: 0, sender: None }
     }
 
-    fn turn(
+    fn change(
         &mut self,
         context: Context<'_>,
         at: u64,
@@ -507,8 +507,8 @@ impl Start {
         if before == now && !found {
             return;
         }
-        let record = Record::Turn { process: self.known(task), before, now, consumer, found };
-        let class = self.class(Kind::Turn, task.id, at);
+        let record = Record::Change { process: self.known(task), before, now, consumer, found };
+        let class = self.class(Kind::Change, task.id, at);
         self.events.add(at, task.id, class, record, context.is_tight);
     }
 
@@ -631,7 +631,7 @@ impl Start {
         let now = member.signals.now();
         if once {
             // The handler is gone with this delivery.
-            self.turn(context, at, task, (before, now), None, false);
+            self.change(context, at, task, (before, now), None, false);
             self.share(at, task.id);
         }
         self.amend(task.id, amendment);
@@ -654,7 +654,7 @@ impl Start {
             member.held.retain(|held| held.tid != task.tid || held.at < since);
         } else if before != now && before.blocked == now.blocked {
             // A runtime begins to pass signals on to the program.
-            self.turn(context, at, task, (before, now), None, false);
+            self.change(context, at, task, (before, now), None, false);
         } else if before != now {
             let held = Held { at, tid: task.tid, mask: restored, before, now };
             member.held.push(held);

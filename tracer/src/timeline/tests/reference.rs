@@ -17,7 +17,7 @@ use crate::{
     timeline::{
         activation::Frame,
         admission::{self, Claim, Speakers},
-        exposure::{self, Turn},
+        exposure::{self, Phase},
         masks::MOMENT_NS,
         notify::{self, Meaning},
         runtimes,
@@ -92,22 +92,22 @@ struct Change {
 impl Reference<'_> {
     fn tell(&self) -> Told {
         let lives = Lives::follow(self.frame.signal, &self.facts);
-        let turns = self.turns(&lives);
+        let phases = self.phases(&lives);
         let messages = self.messages();
         let ready =
             messages.iter().filter(|(_, is_ready, accepted)| *is_ready && *accepted != Some(false));
         let ready_ns = ready.map(|(at, ..)| self.at(*at)).min();
         let end = self.start.main().and_then(|main| self.end_of(main));
         let joined = self.start.joined_at;
-        let execs = || turns.iter().filter(|turn| turn.exec).map(|turn| turn.at_ns);
+        let execs = || phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs().min(), execs().max());
-        let found_with_handler =
-            joined.is_some() && turns.first().is_some_and(|turn| exposure::takes(turn.disposition));
+        let found_with_handler = joined.is_some()
+            && phases.first().is_some_and(|phase| exposure::takes(phase.disposition));
         let exit_ns = end.map(|(at, ..)| self.at(at));
         let milestones = Milestones {
             exec_ns: first_exec.filter(|_| joined.is_none()),
             last_exec_ns: last_exec.filter(|_| first_exec != last_exec),
-            handler_ns: exposure::handler_at(&turns)
+            handler_ns: exposure::handler_at(&phases)
                 .filter(|_| !found_with_handler || last_exec.is_some()),
             ready_ns,
             first_reload_ns: self.first_reload_ns(end.map(|(at, ..)| at)),
@@ -120,7 +120,7 @@ impl Reference<'_> {
         let to = exit_ns.unwrap_or_else(|| self.at(self.frame.now));
         Told {
             milestones,
-            exposure: exposure::spans(&turns, ready_ns, announces, from, to),
+            exposure: exposure::spans(&phases, ready_ns, announces, from, to),
             outcome: match end {
                 None => Outcome { state: OutcomeState::Running, signal: None, code: None },
                 Some((_, Some(signal), _)) => {
@@ -148,9 +148,9 @@ impl Reference<'_> {
     }
 
     /// What the main process does, through time. The next one brings what it does by then.
-    fn turns(&self, lives: &Lives) -> Vec<Turn> {
+    fn phases(&self, lives: &Lives) -> Vec<Phase> {
         let mains = &self.start.mains;
-        let mut turns: Vec<Turn> = Vec::new();
+        let mut phases: Vec<Phase> = Vec::new();
         for (index, (since, main)) in mains.iter().enumerate() {
             let until = mains.get(index + 1).map(|(next, _)| *next);
             let Some(changes) = lives.of.get(&main.id) else { continue };
@@ -161,12 +161,12 @@ impl Reference<'_> {
                 (index == 0 || change.at >= *since) && until.is_none_or(|until| change.at < until)
             });
             for Change { at, now, exec } in brought.into_iter().chain(own) {
-                if exec || turns.last().is_none_or(|last| last.disposition != now) {
-                    turns.push(Turn { at_ns: self.at(at), disposition: now, exec });
+                if exec || phases.last().is_none_or(|last| last.disposition != now) {
+                    phases.push(Phase { at_ns: self.at(at), disposition: now, exec });
                 }
             }
         }
-        turns
+        phases
     }
 
     fn first_reload_ns(&self, end: Option<u64>) -> Option<i64> {
@@ -516,7 +516,7 @@ impl Hindsight<'_> {
         (self.met(id, false), false)
     }
 
-    /// Whose the handler of the reload signal turns out to be, as long as it is there.
+    /// Whose the handler of the reload signal phases out to be, as long as it is there.
     fn met(&self, id: ProcessId, forwards: bool) -> Option<Runtime> {
         let is_there = |index: usize, fact: &Fact| match fact {
             Fact::Disposition { task, state, signal, .. } if task.id == id => {

@@ -7,8 +7,8 @@ use zbus::zvariant::Value;
 
 use super::properties::{self, Properties, Since};
 
-/// States of a service that are kept until they are told. The oldest give way.
-const MAX_UNTOLD: usize = 64;
+/// States of a service that are kept until they are reported. The oldest give way.
+const MAX_UNREPORTED: usize = 64;
 /// Services kept that nobody watches. The oldest give way.
 const MAX_UNWATCHED: usize = 1_024;
 /// The longest text that is kept of a property, bytes. Those of [`KEPT`] are words of systemd.
@@ -33,7 +33,7 @@ const KEPT: [&str; 11] = [
 /// The services that a systemd has told of, by their objects.
 #[derive(Default)]
 pub struct Services {
-    by_object: HashMap<String, Heard>,
+    by_object: HashMap<String, ServiceStates>,
     /// Those that nobody watches, the oldest first.
     unwatched: VecDeque<String>,
     /// How many were forgotten.
@@ -42,13 +42,13 @@ pub struct Services {
 
 impl Services {
     /// One that is watched: it is kept from now on.
-    pub fn watched(&mut self, object: &str) -> &mut Heard {
+    pub fn watched(&mut self, object: &str) -> &mut ServiceStates {
         self.unwatched.retain(|unwatched| unwatched != object);
         self.by_object.entry(object.to_owned()).or_default()
     }
 
     /// One that something is told of. It may be watched or not.
-    pub fn told(&mut self, object: String) -> &mut Heard {
+    pub fn announced(&mut self, object: String) -> &mut ServiceStates {
         if !self.by_object.contains_key(&object) {
             if self.unwatched.len() >= MAX_UNWATCHED
                 && let Some(oldest) = self.unwatched.pop_front()
@@ -62,7 +62,7 @@ impl Services {
     }
 
     /// One that has been told of.
-    pub fn get(&mut self, object: &str) -> Option<&mut Heard> {
+    pub fn get(&mut self, object: &str) -> Option<&mut ServiceStates> {
         self.by_object.get_mut(object)
     }
 
@@ -79,13 +79,13 @@ impl Services {
 
 /// A service as systemd has told of it.
 #[derive(Default)]
-pub struct Heard {
+pub struct ServiceStates {
     unit: Properties,
     service: Properties,
     /// `CLOCK_MONOTONIC` µs of the last state that was learned.
     learned_until: u64,
-    /// States that have been learned and not told, in order.
-    untold: VecDeque<Learned>,
+    /// States that have been learned and not reported, in order.
+    unreported: VecDeque<Learned>,
 }
 
 /// A state, and the start it is of.
@@ -97,7 +97,7 @@ pub struct Learned {
     pub invocation_id: Option<String>,
 }
 
-impl Heard {
+impl ServiceStates {
     /// Takes in what has changed of the service. systemd tells this first, and then of the
     /// unit (`bus_unit_send_change_signal` in src/core/dbus-unit.c).
     pub fn service_changed(&mut self, changed: Properties) {
@@ -130,16 +130,16 @@ impl Heard {
                 continue;
             }
             self.learned_until = since.monotonic_us;
-            if self.untold.len() >= MAX_UNTOLD {
-                self.untold.pop_front();
+            if self.unreported.len() >= MAX_UNREPORTED {
+                self.unreported.pop_front();
             }
-            self.untold.push_back(Learned { since, invocation_id: invocation_id.clone() });
+            self.unreported.push_back(Learned { since, invocation_id: invocation_id.clone() });
         }
     }
 
     /// The states that have not been told yet, in order; the last ones if there are many.
-    pub fn untold(&mut self) -> impl Iterator<Item = Learned> {
-        self.untold.drain(..)
+    pub fn unreported(&mut self) -> impl Iterator<Item = Learned> {
+        self.unreported.drain(..)
     }
 }
 
@@ -179,8 +179,8 @@ mod tests {
         ])
     }
 
-    fn untold(heard: &mut Heard) -> Vec<(u64, String, String)> {
-        let learned = heard.untold().map(|Learned { since, invocation_id }| {
+    fn unreported(states: &mut ServiceStates) -> Vec<(u64, String, String)> {
+        let learned = states.unreported().map(|Learned { since, invocation_id }| {
             (since.monotonic_us, since.state.active_state, invocation_id.unwrap_or_default())
         });
         learned.collect()
@@ -192,16 +192,16 @@ mod tests {
 
     #[test]
     fn starts_that_were_over_before_anybody_asked_keep_their_states() {
-        let mut heard = Heard::default();
+        let mut states = ServiceStates::default();
         for (at, id) in [(100, 1), (200, 2), (300, 3)] {
-            heard.service_changed(properties(vec![("Result", "exit-code".into())]));
-            heard.unit_changed(start(at, id, at, "activating"));
-            heard.unit_changed(start(at, id, at + 50, "failed"));
+            states.service_changed(properties(vec![("Result", "exit-code".into())]));
+            states.unit_changed(start(at, id, at, "activating"));
+            states.unit_changed(start(at, id, at + 50, "failed"));
         }
         // The answer tells of the last one alone.
-        heard.answer(start(300, 3, 350, "failed"), Properties::new());
+        states.answer(start(300, 3, 350, "failed"), Properties::new());
         assert_eq!(
-            untold(&mut heard),
+            unreported(&mut states),
             [
                 said(100, "activating", "01"),
                 said(150, "failed", "01"),
@@ -212,47 +212,47 @@ mod tests {
                 said(350, "failed", "03"),
             ]
         );
-        assert_eq!(untold(&mut heard), []);
+        assert_eq!(unreported(&mut states), []);
     }
 
     #[test]
     fn of_many_states_the_last_are_kept() {
-        let mut heard = Heard::default();
+        let mut states = ServiceStates::default();
         for at in 1..1_000 {
-            heard.unit_changed(start(at, 1, at, "activating"));
+            states.unit_changed(start(at, 1, at, "activating"));
         }
-        let kept = untold(&mut heard);
-        assert_eq!(kept.len(), MAX_UNTOLD);
+        let kept = unreported(&mut states);
+        assert_eq!(kept.len(), MAX_UNREPORTED);
         assert_eq!(kept.last(), Some(&said(999, "activating", "01")));
     }
 
     #[test]
     fn what_is_not_used_or_too_long_is_not_kept() {
-        let mut heard = Heard::default();
+        let mut states = ServiceStates::default();
         let long = "x".repeat(1 << 20);
-        heard.service_changed(properties(vec![
+        states.service_changed(properties(vec![
             ("Big", long.clone().into()),
             ("Result", long.into()),
             ("ExecStart", vec!["x"; 4_096].into()),
             ("MainPID", 7_u32.into()),
             ("NRestarts", Value::from((1, 2))),
         ]));
-        heard.unit_changed(properties(vec![
+        states.unit_changed(properties(vec![
             ("InvocationID", vec![1_u8; 4_096].into()),
             ("SubState", "running".into()),
         ]));
-        assert_eq!(heard.service.keys().collect::<Vec<_>>(), ["MainPID"]);
-        assert_eq!(heard.unit.keys().collect::<Vec<_>>(), ["SubState"]);
+        assert_eq!(states.service.keys().collect::<Vec<_>>(), ["MainPID"]);
+        assert_eq!(states.unit.keys().collect::<Vec<_>>(), ["SubState"]);
     }
 
     #[test]
     fn the_oldest_that_nobody_watches_give_way() {
         let mut services = Services::default();
-        services.told("watched late".to_owned());
+        services.announced("watched late".to_owned());
         services.watched("watched late");
         services.watched("watched");
         for number in 0..MAX_UNWATCHED + 3 {
-            services.told(number.to_string()).unit_changed(start(1, 1, 1, "active"));
+            services.announced(number.to_string()).unit_changed(start(1, 1, 1, "active"));
         }
         assert_eq!(services.by_object.len(), MAX_UNWATCHED + 2);
         assert_eq!(services.forgotten(), 3);
