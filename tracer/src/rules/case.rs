@@ -91,7 +91,53 @@ impl Phase {
     }
 }
 
+/// A state that systemd had the service in.
+#[derive(Clone, Copy)]
+pub(super) struct State<'a> {
+    pub at_ns: i64,
+    pub state: &'a str,
+    pub sub_state: Option<&'a str>,
+    /// `Result`, where it is not `success`.
+    pub result: Option<&'a str>,
+}
+
+impl State<'_> {
+    /// Whether systemd is to start it again.
+    pub fn is_again(&self) -> bool {
+        self.sub_state.is_some_and(|sub| sub.ends_with("auto-restart"))
+    }
+
+    /// Whether it is not up any more, and nothing of it is being stopped.
+    pub fn is_over(&self) -> bool {
+        self.is_again() || matches!(self.state, "inactive" | "failed")
+    }
+}
+
 impl<'a> Case<'a> {
+    /// systemd's states of it, in order of time.
+    pub(super) fn states(&self) -> impl Iterator<Item = State<'a>> + use<'a> {
+        self.events().filter_map(|(_, event)| match &event.what {
+            What::Systemd { state, sub_state, result } => Some(State {
+                at_ns: event.at_ns,
+                state,
+                sub_state: sub_state.as_deref(),
+                result: result.as_deref(),
+            }),
+            _ => None,
+        })
+    }
+
+    /// Whether systemd has given this as the result of the start.
+    pub(super) fn has_result(&self, result: &str) -> bool {
+        let last = self.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
+        last == Some(result) || self.states().any(|state| state.result == Some(result))
+    }
+
+    /// The one at `at`.
+    pub(super) fn state_at(&self, at: i64) -> Option<State<'a>> {
+        self.states().take_while(|state| state.at_ns <= at).last()
+    }
+
     /// The unit's settings, as far as they are known.
     pub(super) fn facts(&self) -> Option<&'a UnitFacts> {
         self.service.unit.as_ref()

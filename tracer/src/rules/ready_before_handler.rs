@@ -40,8 +40,9 @@ fn finding(case: &Case) -> Option<Finding> {
             text::when(case.activation, ready),
             order(handler, ready)
         ),
-        consequence: consequence::death(case, case.end_at(ready), ready),
-        mend: mend::handler_first(signal),
+        consequence: consequence::death(case, case.end_at(ready), ready)
+            + consequence::later_systemd(case),
+        mend: mend::handler_first(case),
     })
 }
 
