@@ -15,6 +15,9 @@ use crate::model::{
 /// enough for slow imports and JVMs; no signal of its own says it.
 const SETTLED_NS: i64 = 10_000_000_000;
 
+/// So long after it gave its handler back a program that goes away may be reloaded, ns.
+const GOING_NS: i64 = 200_000_000;
+
 /// What a rule judges: one activation, with its service and the capture around it.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
@@ -271,10 +274,17 @@ impl<'a> Case<'a> {
     /// Whether the reload signal would have killed the main process at `at`. A span
     /// ends before its last moment: what is mended at `at` is harmless at `at`.
     pub(super) fn is_fatal_at(&self, at: i64) -> bool {
-        self.activation
-            .exposure
-            .iter()
-            .any(|span| span.kind == ExposureKind::Fatal && span.from_ns <= at && at < span.to_ns)
+        self.is_exposed_at(ExposureKind::Fatal, at)
+    }
+
+    /// Whether the reload signal would have been lost at `at`.
+    pub(super) fn is_lost_at(&self, at: i64) -> bool {
+        self.is_exposed_at(ExposureKind::Lost, at)
+    }
+
+    fn is_exposed_at(&self, kind: ExposureKind, at: i64) -> bool {
+        let mut spans = self.activation.exposure.iter();
+        spans.any(|span| span.kind == kind && span.from_ns <= at && at < span.to_ns)
     }
 
     /// The last moment that was observed: the exit, else the end of the capture.
@@ -390,6 +400,7 @@ impl<'a> Case<'a> {
             }
             handled = phase.takes() || (handled && !phase.by_exec);
         }
-        gave_back
+        // What is reloaded later has not gone away by then.
+        gave_back.filter(|at| !self.reloads().any(|reload| reload.at_ns - at > GOING_NS))
     }
 }

@@ -131,11 +131,12 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
         return death_under_any_unit(end, ready);
     };
     let setting = facts.restart.as_deref();
-    let predicted = predict(facts, end, stage(case, service_type, at));
+    let stage = stage(case, service_type, at);
+    let predicted = predict(facts, end, stage);
     let stops = predicted
         .is_some_and(|it| it.result == ServiceResult::Success && it.decided_by != Decider::Remain);
     if let Some(failed) = failed_stop(case, at).filter(|_| stops) {
-        let predicted = predict_stop(facts, end, failed);
+        let predicted = predict_stop(facts, end, stage, failed);
         return format!(
             "systemd takes {end} as a clean exit of a Type={service_type} service and runs \
              ExecStop= or ExecStopPost=, which failed with {failed} (result '{}'): {}{}",
@@ -250,14 +251,25 @@ pub(super) fn later_systemd(case: &Case) -> &'static str {
 
 /// A service that has said STOPPING=1 goes on.
 pub(super) fn stopping_then_on(case: &Case, at: i64) -> String {
-    let ends = "systemd waits for the end, and after TimeoutStopSec= it kills the service (result \
-                'timeout')";
     let facts = settings(case).map(|(_, facts)| facts);
-    let is_running = case.state_at(at).is_some_and(|state| state.state == "active");
+    let state = case.state_at(at);
+    let is_starting = state.is_some_and(|state| state.state == "activating");
+    let ends = if is_starting {
+        "READY=1 is not taken any more, and the start fails when TimeoutStartSec= is over (result \
+         'timeout')"
+    } else {
+        "systemd waits for the end, and after TimeoutStopSec= it kills the service (result \
+         'timeout')"
+    };
+    // While it runs, and while systemd itself reloads it, the message has always been final
+    // (`service_enter_stop_by_notify`).
+    let is_running = state.is_some_and(|state| {
+        let by_systemd = state.sub_state.is_some_and(|sub| sub.starts_with("reload-"));
+        state.state == "active" || by_systemd
+    });
     match facts.and_then(UnitFacts::has_final_stopping) {
-        // While it runs the message has always been final (`service_enter_stop_by_notify`).
         _ if is_running => {
-            capitalised(&format!("STOPPING=1 is final and READY=1 does not take it back: {ends}."))
+            format!("STOPPING=1 is final and READY=1 does not take it back: {ends}.")
         }
         Some(true) => format!("STOPPING=1 is final from systemd 259 on: {ends}."),
         Some(false) => format!(

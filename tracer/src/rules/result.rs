@@ -175,8 +175,8 @@ pub fn predict(facts: &UnitFacts, end: End, stage: Stage) -> Option<Prediction> 
 /// The same where a command of ExecStop= or ExecStopPost=, which ran once the main process had
 /// ended well, ended so and failed.
 #[must_use]
-pub fn predict_stop(facts: &UnitFacts, end: End, stop: End) -> Prediction {
-    decide(facts, end, Stage::Started, stop.unclean_result())
+pub fn predict_stop(facts: &UnitFacts, end: End, stage: Stage, stop: End) -> Prediction {
+    decide(facts, end, stage, stop.unclean_result())
 }
 
 /// Whether a service with this result is started again (`service_shall_restart`).
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn a_stop_command_that_fails_makes_a_failure_of_a_clean_end() {
         let facts = UnitFacts { restart: Some("on-failure".to_owned()), ..unit("simple") };
-        let predicted = predict_stop(&facts, signal("HUP"), End::Code(2));
+        let predicted = predict_stop(&facts, signal("HUP"), Stage::Started, End::Code(2));
         assert_eq!((predicted.result.name(), predicted.restarts), ("exit-code", Some(true)));
     }
 

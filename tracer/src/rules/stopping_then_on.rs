@@ -5,7 +5,7 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::model::document::Severity;
+use crate::model::{document::Severity, signal::Signal};
 
 pub(super) const RULE: Rule = Rule {
     id: "stopping-then-on",
@@ -24,23 +24,36 @@ fn finding(case: &Case) -> Option<Finding> {
     if case.told_to_stop().is_some_and(|(_, at_ns, _)| at_ns <= stopping.at_ns) {
         return None;
     }
-    let ready = case
-        .messages()
-        .find(|told| told.index > stopping.index && is_own(told, Announced::Ready))?;
+    let (index, at_ns, how) = went_on(case, &stopping)?;
     Some(Finding {
         at_ns: stopping.at_ns,
-        events: vec![stopping.index, ready.index],
+        events: vec![stopping.index, index],
         message: format!(
-            "{} said STOPPING=1 {} and went on: READY=1 came {} later.",
+            "{} said STOPPING=1 {} and {how} {} later.",
             text::sender(&stopping.message.sender),
             text::when(case.activation, stopping.at_ns),
-            text::Span(ready.at_ns - stopping.at_ns)
+            text::Span(at_ns.saturating_sub(stopping.at_ns))
         ),
         consequence: consequence::stopping_then_on(case, stopping.at_ns),
         mend: "Say STOPPING=1 on the way out alone. What loads its settings again or executes \
                itself anew says \"RELOADING=1\\nMONOTONIC_USEC=N\" in one message, and READY=1 when \
                it is done."
             .to_owned(),
+    })
+}
+
+/// What shows that it did not end: READY=1, or that systemd had to kill it. The event, its time,
+/// and words for it.
+fn went_on(case: &Case, stopping: &Told) -> Option<(usize, i64, &'static str)> {
+    let ready = case
+        .messages()
+        .find(|told| told.index > stopping.index && is_own(told, Announced::Ready))
+        .map(|told| (told.index, told.at_ns, "went on: READY=1 came"));
+    ready.or_else(|| {
+        let mut kills = case.signals_from(stopping.index);
+        let (index, at_ns, _) = kills.find(|(_, _, sent)| sent.signal == Signal::KILL)?;
+        let is_late = case.has_result("timeout");
+        is_late.then_some((index, at_ns, "did not end: systemd killed it"))
     })
 }
 
@@ -86,6 +99,19 @@ mod tests {
             let running = in_state("active", version);
             assert!(running.contains("READY=1 does not take it back"), "{running}");
         }
+        let start = in_state("activating", "262");
+        assert!(start.contains("TimeoutStartSec="), "{start}");
+    }
+
+    #[test]
+    fn one_that_systemd_had_to_kill_did_not_end() {
+        let stopped = up().notify(1.s(), itself(), STOPPING);
+        let killed = stopped.signal(91.s(), Signal::KILL, Default, Killed, by("systemd"));
+        let killed = killed.ends_at(100.s(), crate::model::document::EndedBy::Until);
+        let alerts = killed.clone().systemd(92.s(), "failed", Some("failed"), "timeout");
+        let alerts = alerts.judged(&[ID]);
+        assert!(alerts[0].message.ends_with("did not end: systemd killed it 90.00 s later."));
+        killed.systemd(92.s(), "failed", Some("failed"), "signal").judged(&[]);
     }
 
     #[test]

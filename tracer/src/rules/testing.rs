@@ -181,8 +181,12 @@ impl Start {
         self
     }
 
-    pub fn fatal(mut self, from_ns: i64, to_ns: i64) -> Self {
-        self.activation.exposure.push(Exposure { kind: ExposureKind::Fatal, from_ns, to_ns });
+    pub fn fatal(self, from_ns: i64, to_ns: i64) -> Self {
+        self.exposed(ExposureKind::Fatal, from_ns, to_ns)
+    }
+
+    pub fn exposed(mut self, kind: ExposureKind, from_ns: i64, to_ns: i64) -> Self {
+        self.activation.exposure.push(Exposure { kind, from_ns, to_ns });
         self
     }
 

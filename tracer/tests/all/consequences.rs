@@ -8,7 +8,7 @@ use sigready::{
         signal::Signal,
         unit::{ExitStatuses, UnitFacts},
     },
-    rules::result::{End, Stage, predict},
+    rules::result::{Decider, End, ServiceResult, Stage, predict, predict_stop},
 };
 
 use crate::support::container::{Container, Hierarchy, Results, newer_root, newest_root, root};
@@ -205,6 +205,12 @@ impl Row {
             }
             _ => {}
         }
+        if facts.guess_main_pid == Some(false) {
+            set("GuessMainPID", "no");
+        }
+        for command in facts.exec_stop.iter().flatten() {
+            set("ExecStop", command);
+        }
         let dash = if facts.ignores_failure == Some(true) { "-" } else { "" };
         set(
             "ExecStart",
@@ -280,8 +286,32 @@ fn matrix() -> Vec<Row> {
             }
         }
     }
+    // It looks for none, and knows no main process.
+    for end in ENDS {
+        for (restart, remains) in [("always", false), ("on-failure", false), ("on-failure", true)] {
+            let mut row = Row::new("forking", Started, end, restart);
+            row.facts.pid_file = Some(String::new());
+            row.facts.guess_main_pid = Some(false);
+            row.facts.remain_after_exit = Some(remains);
+            rows.push(row);
+        }
+    }
+    // A stop command runs after a clean end, and fails.
+    for (service_type, stage) in kinds {
+        for end in ["HUP", "0", "1"] {
+            for restart in ["no", "on-failure"] {
+                let mut row = Row::new(service_type, stage, end, restart);
+                row.facts.exec_stop = Some(vec![STOP.to_owned()]);
+                rows.push(row);
+            }
+        }
+    }
     rows
 }
+
+/// A command that fails, and how it ends.
+const STOP: &str = "/bin/sh -c 'exit 3'";
+const STOP_ENDS: End = End::Code(3);
 
 /// A list for the settings that take one.
 fn statuses() -> ExitStatuses {
@@ -337,6 +367,12 @@ fn disagreements(rows: &[(String, Row)], results: &Results) -> Vec<String> {
             continue;
         };
         compared += 1;
+        let stops = row.facts.exec_stop.is_some() && predicted.result == ServiceResult::Success;
+        let predicted = if stops && predicted.decided_by != Decider::Remain {
+            predict_stop(&row.facts, end, row.stage, STOP_ENDS)
+        } else {
+            predicted
+        };
         let actual = (unit["Result"].as_str(), unit["SubState"].starts_with("auto-restart"));
         if actual != (predicted.result.name(), predicted.restarts == Some(true)) {
             wrong.push(format!("{predicted:?}, systemd {unit:?}: {}", row.describe()));
