@@ -9,15 +9,18 @@ use anyhow::Context as _;
 use sigready::{
     model::document::Document,
     report::{self, Format, Style},
+    timeline::Counting,
 };
 
 use super::{Verdict, fault::Fault, messages::Messages};
 use crate::cli::Output;
 
-/// Writes the report to `--output` or to `stream`, and gives the verdict on it.
+/// Writes the report to `--output` or to `stream`, and gives the verdict on it: on the services
+/// that count.
 pub fn write(
     document: &Document,
     options: &Output,
+    counting: &Counting,
     stream: impl IsTerminal + Write,
     messages: &Messages,
 ) -> Result<Verdict, Fault> {
@@ -30,7 +33,7 @@ pub fn write(
         }
         None => print(&report::render(document, format, messages.style(&stream)), stream)?,
     }
-    Ok(verdict(document, options))
+    Ok(verdict(document, options, counting))
 }
 
 /// Writes text to a stream.
@@ -51,10 +54,11 @@ fn by_name(path: Option<&Path>) -> Format {
     }
 }
 
-fn verdict(document: &Document, options: &Output) -> Verdict {
+fn verdict(document: &Document, options: &Output, counting: &Counting) -> Verdict {
     let counts = document
         .services
         .iter()
+        .filter(|service| counting.judges(service.owner))
         .flat_map(|service| &service.activations)
         .flat_map(|activation| &activation.alerts)
         .any(|alert| options.fail_on.includes(alert.severity));

@@ -43,6 +43,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
     let recorded = Recorded::of_units(&signals)?;
     let mut attached = attach(&recorded.request(wanted.reach()))?;
     wanted.list(&mut attached, &hierarchies)?;
+    let counting = wanted.counting(options, named.as_ref());
     // Of processes that are started from now on, everything is seen.
     let anchor = clock::anchor();
     in_event_loop(async {
@@ -51,7 +52,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             reload_signal: signals.reload(),
             units_choose: options.signals.signal.is_none(),
             fresh: options.wait || options.restart,
-            counting: wanted.counting(options, named.as_ref()),
+            counting: counting.clone(),
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: None,
@@ -82,7 +83,8 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         let ended_by = session.follow().await?;
         let (_, document) = session.end(ended_by, attached).await?;
         drop(line);
-        let verdict = output::write(&document, &options.output, stdout().lock(), messages)?;
+        let verdict = 
+            output::write(&document, &options.output, &counting, stdout().lock(), messages)?;
         if document.services.is_empty() && !options.all {
             return Err(Fault::Failed(anyhow::anyhow!(
                 "nothing was seen of {} in this time, so nothing can be said about it",
