@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use sigready::{
-    model::document::Document,
+    model::{document::Document, text::Outside},
     report::{self, Format, Style},
     timeline::Counting,
 };
@@ -33,7 +33,13 @@ pub fn write(
         }
         None => print(&report::render(document, format, messages.style(&stream)), stream)?,
     }
-    Ok(verdict(document, options, counting))
+    let verdict = verdict(document, options, counting);
+    let untested = &document.capture.untested;
+    if verdict == Verdict::Clean && !untested.is_empty() {
+        let why: Vec<String> = untested.iter().map(|why| Outside::new(why).to_string()).collect();
+        return Err(Fault::Failed(anyhow::anyhow!("not tested: {}", why.join("; "))));
+    }
+    Ok(verdict)
 }
 
 /// Writes text to a stream.

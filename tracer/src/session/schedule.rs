@@ -239,7 +239,7 @@ mod tests {
         let start = Instant::now();
         let mut schedule = schedule(&[
             (Signal::HUP, Moment::Ready, 2_000 * MS),
-            (Signal::USR1, Moment::Handler, 10 * MS),
+            (Signal::TERM, Moment::Handler, 10 * MS),
         ]);
         schedule.learn(&exec(PID), AT_ONCE, start);
         assert!(schedule.take_due(start + 10_000 * MS).is_empty(), "neither has come");
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(schedule.patience(1_000 * MS, start), 6 * MS);
         schedule.learn(&ready(), AT_ONCE, start);
         assert!(!schedule.is_settled(start));
-        assert_eq!(schedule.take_due(start + 1_999 * MS), [Signal::USR1]);
+        assert_eq!(schedule.take_due(start + 1_999 * MS), [Signal::TERM]);
         schedule.learn(&ready(), AT_ONCE, start + 1_000 * MS);
         assert_eq!(schedule.take_due(start + 2_000 * MS), [Signal::HUP], "of the first READY=1");
         assert!(!schedule.is_settled(start + 2_000 * MS));

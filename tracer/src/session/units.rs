@@ -120,11 +120,13 @@ fn depth(cgroup: &str) -> usize {
 }
 
 impl Subject for Units<'_> {
-    fn learn(&mut self, _: &Observation) {}
+    fn learn(&mut self, observation: &Observation) {
+        self.restart.learn(observation);
+    }
 
     fn act(&mut self, capture: &mut Capture, observer: &dyn Observer, now: Instant) -> Result<()> {
         if self.restart.waits() {
-            self.restart.act(capture.fresh_mains(), self.hierarchies, observer);
+            self.restart.act(self.hierarchies, observer);
         }
         self.seek(capture);
         self.look(now);
@@ -146,7 +148,7 @@ impl Subject for Units<'_> {
                 }
                 Ok(News::Observed(observations))
             }
-            done = self.restart.done() => done.map(|()| News::Done),
+            news = self.restart.news() => news.map(|()| News::Done),
         }
     }
 
@@ -168,12 +170,15 @@ impl Subject for Units<'_> {
     }
 
     async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
-        self.restart.end();
         self.seek(capture);
         std::mem::take(&mut self.watch).finish().await
     }
 
     fn session_ended(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn untested(&self) -> Vec<String> {
+        self.restart.untested()
     }
 }
