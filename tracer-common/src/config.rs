@@ -206,6 +206,9 @@ layout! {
     /// The first argument of a syscall, by its register on x86-64; on arm64 it is the first
     /// of all registers.
     pt_regs_first = "pt_regs"."di|regs",
+    /// Not a member: the number of the helper that gives the current thread, typed, from 5.11
+    /// on.
+    current_task_btf = "bpf_func_id"."BPF_FUNC_get_current_task_btf?",
     /// Not a member: the distance between two elements of `sighand_struct.action`.
     k_sigaction_size = "k_sigaction"."",
     /// Not a member: the distance between two elements of `pid.numbers`.

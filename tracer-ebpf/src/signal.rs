@@ -12,8 +12,8 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{
-        Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config,
-        offset, read,
+        Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED,
+        SIGNAL_UNKILLABLE, Task, Typed, config, offset, with_current,
     },
     scope,
 };
@@ -46,12 +46,12 @@ struct Sender {
 }
 
 #[inline(always)]
-fn sender(info: u64) -> Sender {
-    match info {
+fn sender(info: Address) -> Sender {
+    match info.get() {
         SEND_SIG_NOINFO => Sender { origin: Origin::User, code: 0, pid: 0, uid: u32::MAX },
         SEND_SIG_PRIV => Sender { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
-        info => {
-            let code: i32 = read(info + offset!(siginfo_code));
+        _ => {
+            let code: i32 = info.read(offset!(siginfo_code));
             match code {
                 1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
                     Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
@@ -60,8 +60,8 @@ fn sender(info: u64) -> Sender {
                 _ => Sender {
                     origin: Origin::User,
                     code,
-                    pid: read(info + offset!(siginfo_pid)),
-                    uid: read(info + offset!(siginfo_uid)),
+                    pid: info.read(offset!(siginfo_pid)),
+                    uid: info.read(offset!(siginfo_uid)),
                 },
             }
         }
@@ -71,7 +71,7 @@ fn sender(info: u64) -> Sender {
 /// A signal was generated for `target`, and the kernel has decided what to do with it:
 /// `complete_signal` has run, so a fatal one has marked the thread group already.
 #[inline(always)]
-pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result: u32) {
+pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bool, result: u32) {
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
@@ -79,7 +79,7 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
     // double the ways it has to follow.
     emit::large_record::<Generate>(Kind::Generate, |record| {
         record.flags = masks(signal, target, to_process);
-        record.header = emit::header(Kind::Generate, Task::current());
+        record.header = emit::header_of_current(Kind::Generate);
         record.target = target.describe();
         record.signal = signal;
         record.result = result;
@@ -103,7 +103,7 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
 
 /// What has been decided for the target's whole thread group.
 #[inline(always)]
-fn group(record: &mut Generate, target: Task) {
+fn group(record: &mut Generate, target: Task<Typed>) {
     let Some(signals) = target.signal() else {
         return;
     };
@@ -123,7 +123,7 @@ fn group(record: &mut Generate, target: Task) {
 /// Who of the target's threads could take the signal: all of them for one sent to the
 /// process, else only the thread it was sent to.
 #[inline(always)]
-fn masks(signal: u32, target: Task, to_process: bool) -> u32 {
+fn masks(signal: u32, target: Task<Typed>, to_process: bool) -> u32 {
     let bit = SignalSet::of(signal);
     let mut flags = 0;
     if to_process {
@@ -150,25 +150,24 @@ fn masks(signal: u32, target: Task, to_process: bool) -> u32 {
 /// The current thread took a signal out of its queue, and will now do what `action`
 /// (a `struct k_sigaction`) says.
 #[inline(always)]
-pub fn delivered(signal: u32, info: u64, action: u64) {
-    let task = Task::current();
+pub fn delivered(signal: u32, info: Typed, action: Typed) {
     if signal == SIGKILL || !config().signals.contains(signal) || !scope::covers_current() {
         return;
     }
     let action = Action::at(action);
     emit::record(Kind::Deliver, || Deliver {
-        header: emit::header(Kind::Deliver, task),
+        header: emit::header_of_current(Kind::Deliver),
         signal,
-        si_code: sender(info).code,
+        si_code: info.read(offset!(siginfo_code)),
         disposition: action.disposition(),
-        flags: unkillable(task),
+        flags: with_current!(|task| unkillable(task)),
         sa_flags: action.flags,
     });
 }
 
 /// `TARGET_UNKILLABLE` if no default action ends the process that `task` belongs to.
 #[inline(always)]
-fn unkillable(task: Task) -> u32 {
+fn unkillable(task: Task<impl Pointer>) -> u32 {
     let is_unkillable =
         task.signal().is_some_and(|signals| signals.flags() & SIGNAL_UNKILLABLE != 0);
     if is_unkillable { TARGET_UNKILLABLE } else { 0 }

@@ -20,7 +20,7 @@ use aya_ebpf::{
 };
 use tracer_common::pairs::{PAIRS, Turns};
 
-use crate::kernel::Task;
+use crate::kernel::with_current;
 
 /// By hook, on each CPU.
 #[map]
@@ -74,10 +74,16 @@ fn begin(turns: *mut Turns, role: Role) {
         let other_runs = ptr::read_volatile(&raw const (*turns).running[others]);
         ptr::write_volatile(&raw mut (*turns).running[mine], 1);
         if other_runs != 0 {
-            let began = 1 + Task::current().switches();
+            let began = 1 + switches();
             ptr::write_volatile(&raw mut (*turns).began[mine], began);
         }
     }
+}
+
+/// How often another thread has run in place of the current one.
+#[inline(always)]
+fn switches() -> u64 {
+    with_current!(|task| task.switches())
 }
 
 /// Notes that it has ended, and whether it was put aside while the other one was.
@@ -88,7 +94,7 @@ fn end(turns: *mut Turns, role: Role) {
     unsafe {
         let began = ptr::read_volatile(&raw const (*turns).began[mine]);
         if began != 0 {
-            if began != 1 + Task::current().switches() {
+            if began != 1 + switches() {
                 ptr::write_volatile(&raw mut (*turns).aside[mine], 1);
             }
             ptr::write_volatile(&raw mut (*turns).began[mine], 0);
