@@ -43,7 +43,7 @@ fn set_by(task: Task<impl Pointer>, signal: u32, role: Role) {
             disposition,
             sa_flags: action.flags,
             handler,
-            state: task.signal_state(config().dispositions),
+            state: task.signal_state(),
         }
     });
 }
@@ -64,7 +64,7 @@ fn masked_by(task: Task<impl Pointer>, before: SignalSet) {
         header: emit::header(Kind::Mask, task),
         before,
         after,
-        state: task.signal_state(config().dispositions),
+        state: task.signal_state(),
     });
 }
 
@@ -96,6 +96,6 @@ fn consume(way: u32, signal: u32, set: SignalSet) {
         way,
         signal,
         set,
-        state: task.signal_state(config().dispositions),
+        state: task.signal_state(),
     }));
 }

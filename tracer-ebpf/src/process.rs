@@ -114,7 +114,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, role: Role) {
         if parent.shares_handlers(child) {
             record.flags = SHARES_HANDLERS;
         }
-        record.state = child.signal_state(config().dispositions);
+        record.state = child.signal_state();
     });
 }
 
@@ -128,7 +128,7 @@ pub fn executed(task: Task<Typed>, bprm: Typed, role: Role) {
     scope::executed(task);
     emit::large_record::<Exec>(Kind::Exec, |record| {
         record.header = emit::header(Kind::Exec, task);
-        record.state = task.signal_state(config().dispositions);
+        record.state = task.signal_state();
         if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
             read_string(name, &mut record.filename);
         }
@@ -270,7 +270,7 @@ pub fn exited(task: Task<Typed>, role: Role) {
         header: emit::header(Kind::Exit, task),
         status,
         reserved: 0,
-        state: task.signal_state(config().dispositions),
+        state: task.signal_state(),
     });
 }
 

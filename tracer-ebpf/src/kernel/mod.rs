@@ -16,7 +16,7 @@ use aya_ebpf::{
     },
 };
 use tracer_common::{
-    config::{Config, Layout},
+    config::{Config, Layout, MAX_DISPOSITIONS},
     signal::SignalSet,
 };
 
@@ -41,6 +41,22 @@ pub static CONFIG: Global<Config> = Global::new(Config {
     loader: 0,
     reserved: 0,
 });
+
+/// The signals of [`Config::dispositions`] by number, and zeros: a verifier that does not know
+/// what is left of a set of bits knows these.
+#[unsafe(no_mangle)]
+pub static DISPOSITIONS: Global<[u64; MAX_DISPOSITIONS as usize]> =
+    Global::new([0; MAX_DISPOSITIONS as usize]);
+
+/// One of [`DISPOSITIONS`].
+#[inline(always)]
+pub fn disposition(index: u32) -> u64 {
+    // SAFETY: callers keep the index below the length, as the verifier makes sure; volatile as
+    // in `layout_word`.
+    unsafe {
+        ptr::read_volatile((&raw const DISPOSITIONS).cast::<u64>().wrapping_add(index as usize))
+    }
+}
 
 /// One offset of [`LAYOUT`], without copying the whole table to the 512-byte stack.
 macro_rules! offset {

@@ -20,7 +20,7 @@ use tracer_common::{
     signal::{MAX_SIGNAL, SignalSet},
 };
 
-use super::{Address, Cgroup, Pointer, Typed, nonzero, offset};
+use super::{Address, Cgroup, Pointer, Typed, config, disposition, nonzero, offset};
 
 /// `signal->flags`: the thread group is stopped.
 pub const SIGNAL_STOP_STOPPED: u32 = 0x1;
@@ -302,25 +302,24 @@ impl<P: Pointer> Task<P> {
         masks
     }
 
-    /// The state of the signals in `of`, for the whole process.
+    /// The state of the signals whose dispositions are recorded, for the whole process.
     #[inline(always)]
-    pub fn signal_state(self, of: SignalSet) -> SignalState {
+    pub fn signal_state(self) -> SignalState {
+        let of = config().dispositions;
         let mut state = SignalState::zeroed();
         if let Some(sighand) = self.0.follow(offset!(task_sighand)) {
             let actions = offset!(sighand_action) + offset!(k_sigaction_handler);
-            let mut rest = of.0;
-            for _ in 0..MAX_DISPOSITIONS {
+            for index in 0..MAX_DISPOSITIONS {
                 // The verifier knows the settings, and goes round no more often than needed.
-                if rest == 0 {
+                let signal = disposition(index);
+                if signal == 0 {
                     break;
                 }
-                let lowest = rest & rest.wrapping_neg();
-                rest ^= lowest;
-                let index = u64::from(lowest.trailing_zeros() & 63);
+                let (index, bit) = (signal - 1, 1 << ((signal - 1) & 63));
                 match sighand.read::<u64>(actions + index * offset!(k_sigaction_size)) {
                     SIG_DFL => {}
-                    SIG_IGN => state.ignored.0 |= lowest,
-                    _ => state.caught.0 |= lowest,
+                    SIG_IGN => state.ignored.0 |= bit,
+                    _ => state.caught.0 |= bit,
                 }
             }
         }
