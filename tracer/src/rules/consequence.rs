@@ -139,7 +139,7 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
         let predicted = predict_stop(facts, end, stage, failed);
         return format!(
             "systemd takes {end} as a clean exit of a Type={service_type} service and runs \
-             ExecStop= or ExecStopPost=, which failed with {failed} (result '{}'): {}{}",
+             ExecStop= or ExecStopPost=, which failed: {failed} (result '{}'): {}{}",
             predicted.result.name(),
             restart(setting, predicted),
             said(case, predicted, at)
@@ -191,7 +191,12 @@ fn failed_stop(case: &Case, at: i64) -> Option<End> {
     let mut commands = BTreeSet::new();
     case.events().filter(|(_, event)| between(event.at_ns)).find_map(|(_, event)| {
         match &event.what {
+            // systemd forks it into the service's cgroup, or moves it there.
             What::Fork { process, parent } if parent.comm == "systemd" => {
+                commands.insert(process.pid);
+                None
+            }
+            What::Cgroup { process: Some(process), .. } => {
                 commands.insert(process.pid);
                 None
             }
@@ -542,6 +547,49 @@ mod tests {
             "{}",
             alerts[0].consequence
         );
+    }
+
+    #[test]
+    fn a_stop_command_that_failed_decides_and_what_an_operator_does_later_does_not() {
+        use crate::model::event::ProcessRef;
+        let stop = || ProcessRef { pid: 4799, ..by("sh") };
+        let exit = |code| What::Exit {
+            process: stop(),
+            signal: None,
+            code: Some(code),
+            core_dumped: false,
+        };
+        let moved = What::Cgroup { process: Some(stop()), path: "/demo".to_owned() };
+        let forked = What::Fork { process: stop(), parent: by("systemd") };
+        for came in [moved, forked] {
+            let stopped = |code, result| {
+                activation()
+                    .unit("simple", "on-failure")
+                    .exec(0)
+                    .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+                    .event(7.ms(), came.clone())
+                    .event(8.ms(), exit(code))
+                    .systemd(9.ms(), "activating", Some("auto-restart"), result)
+            };
+            let alerts = stopped(2, "exit-code").judged(&["reload-before-handler"]);
+            assert_eq!(
+                alerts[0].consequence,
+                "systemd takes death by HUP as a clean exit of a Type=simple service and runs \
+                 ExecStop= or ExecStopPost=, which failed: an exit with code 2 (result \
+                 'exit-code'): Restart=on-failure restarts it. systemd says so itself: \
+                 Result=exit-code, and it restarts the unit."
+            );
+        }
+        let killed = |signal: &str| {
+            let signal = signal.parse().unwrap();
+            let start = activation().unit("simple", "on-failure").reloads_by(signal).exec(0);
+            let start = start.signal(5.ms(), signal, Default, Killed, by("kill"));
+            start.systemd(6.ms(), "activating", Some("auto-restart"), "signal")
+        };
+        // Somebody stops what was to be restarted.
+        let stopped = killed("USR1").systemd(5.s(), "inactive", Some("dead"), "success");
+        let alerts = stopped.judged(&["reload-before-handler"]);
+        assert!(!alerts[0].consequence.contains("But systemd"), "{}", alerts[0].consequence);
     }
 
     #[test]
