@@ -134,6 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn another_message_that_failed_is_not_its_ready() {
+        let alerts = activation()
+            .unit("notify", "no")
+            .exec(0)
+            .notify(20.ms(), itself(), &[("STATUS", "starting")])
+            .failed(111)
+            .exit(1.s(), 1)
+            .judged(&["notify-send-failed", ID]);
+        assert!(alerts[1].message.ends_with("had not said READY=1."), "{}", alerts[1].message);
+        assert_eq!(alerts[1].events, [2]);
+    }
+
+    #[test]
     fn it_is_silent_where_ready_is_not_due_or_may_have_come() {
         activation().unit("simple", "no").exec(0).exit(1.s(), 0).judged(&[]);
         activation().exec(0).exit(1.s(), 0).judged(&[]);

@@ -100,6 +100,20 @@ mod tests {
     }
 
     #[test]
+    fn what_processes_of_the_service_send_each_other_is_their_own_affair() {
+        hup(up().fork(2.s(), 4720), 30.s(), by("worker")).judged(&[]);
+        hup(up().fork(2.s(), 4713), 30.s(), by("systemctl")).judged(&[ID]);
+        hup(up(), 30.s(), itself()).judged(&[ID]);
+        let job_itself = ProcessRef { pid: 4712, ..by("job") };
+        hup(up(), 30.s(), job_itself).judged(&[]);
+    }
+
+    #[test]
+    fn a_job_whose_handler_lets_it_die_dies_by_its_own_decision() {
+        up().signal(30.s(), Signal::HUP, Handler, Killed, by("kill")).to("job").judged(&[]);
+    }
+
+    #[test]
     fn what_comes_as_the_service_goes_away_harms_nothing() {
         let start = up().signal(20.s(), Signal::TERM, Handler, Handled, by("systemd"));
         hup(start, 30.s(), by("systemd")).judged(&[]);

@@ -313,6 +313,60 @@ mod tests {
     }
 
     #[test]
+    fn what_remains_after_its_exit_may_still_become_ready_by_another_process() {
+        let told = |facts: &UnitFacts, stage| {
+            predict(facts, signal("HUP"), stage).map(|predicted| predicted.result)
+        };
+        let notify = |access: &str, remains| UnitFacts {
+            notify_access: Some(access.to_owned()),
+            remain_after_exit: Some(remains),
+            ..unit("notify")
+        };
+        assert_eq!(told(&notify("all", true), Stage::Starting), None);
+        assert_eq!(told(&notify("main", true), Stage::Starting), Some(ServiceResult::Protocol));
+        assert_eq!(told(&notify("all", false), Stage::Starting), Some(ServiceResult::Protocol));
+        assert_eq!(told(&notify("all", false), Stage::Unknown), None);
+        assert_eq!(told(&notify("all", true), Stage::Started), Some(ServiceResult::Success));
+    }
+
+    #[test]
+    fn a_bus_name_that_is_lost_first_keeps_what_remains_after_its_exit() {
+        let told = |name, remains| {
+            let facts = UnitFacts { remain_after_exit: Some(remains), ..unit("dbus") };
+            predict(&facts, signal(name), Stage::Started).map(|predicted| predicted.result)
+        };
+        assert_eq!(told("USR1", true), None);
+        assert_eq!(told("USR1", false), Some(ServiceResult::Signal));
+        assert_eq!(told("HUP", true), Some(ServiceResult::Success));
+    }
+
+    #[test]
+    fn before_a_forking_service_has_a_main_process_no_list_is_about_it() {
+        let hup = ExitStatuses { codes: vec![], signals: vec!["HUP".parse().unwrap()] };
+        let facts = UnitFacts {
+            pid_file: Some("/run/d.pid".to_owned()),
+            restart: Some("no".to_owned()),
+            restart_force_exit_status: Some(hup),
+            ..unit("forking")
+        };
+        let told = |stage| predict(&facts, signal("HUP"), stage).map(|it| it.restarts);
+        assert_eq!(told(Stage::Starting), Some(Some(false)));
+        assert_eq!(told(Stage::Started), Some(Some(true)));
+    }
+
+    #[test]
+    fn no_exit_status_makes_a_core_dump_clean() {
+        let quit = "QUIT".parse().unwrap();
+        let listed = ExitStatuses { codes: vec![], signals: vec![quit] };
+        let facts = UnitFacts { success_exit_status: Some(listed), ..unit("simple") };
+        let told = |core_dumped| {
+            let end = End::Signal { signal: quit, core_dumped };
+            predict(&facts, end, Stage::Started).map(|predicted| predicted.result)
+        };
+        assert_eq!(told(false), Some(ServiceResult::Success));
+        assert_eq!(told(true), Some(ServiceResult::CoreDump));
+    }
+
     fn where_systemd_knows_no_main_process_no_end_is_a_failure() {
         let facts = UnitFacts {
             pid_file: Some(String::new()),

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::judge;
+use super::{Case, judge};
 use crate::model::{
     document::{
         Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
@@ -165,6 +165,31 @@ impl Start {
     pub fn joined(mut self, ns: i64) -> Self {
         self.activation.joined_ns = Some(ns);
         self
+    }
+
+    /// It began so long after the zero of the capture's clock.
+    pub fn started(mut self, ns: i64) -> Self {
+        let later = SignedDuration::from_nanos(ns);
+        self.activation.started_at = WallTime(Timestamp::UNIX_EPOCH + later);
+        self
+    }
+
+    /// Another setting of the unit.
+    pub fn with(mut self, set: impl FnOnce(&mut UnitFacts)) -> Self {
+        set(self.facts.get_or_insert_default());
+        self
+    }
+
+    /// The main process starts another, or one of these does.
+    pub fn fork(self, at: i64, pid: u32) -> Self {
+        let process = ProcessRef { pid, ..by("worker") };
+        self.event(at, What::Fork { process, parent: itself() })
+    }
+
+    /// Another process than the main one ends.
+    pub fn exit_of(self, at: i64, pid: u32) -> Self {
+        let process = ProcessRef { pid, ..by("worker") };
+        self.event(at, What::Exit { process, signal: None, code: Some(0), core_dumped: false })
     }
 
     pub fn lost(mut self, count: u64) -> Self {
@@ -446,7 +471,15 @@ impl Start {
         }
     }
 
-    /// Judges it: the alerts must be these, in this order.
+    /// What is found by asking about it alone.
+    pub fn asked<T>(self, ask: impl FnOnce(&Case) -> T) -> T {
+        let document = self.document();
+        let service = &document.services[0];
+        let activation = &service.activations[0];
+        ask(&Case { capture: &document.capture, service, activation })
+    }
+
+    /// Judges it: the alerts must be these, in this order, and each in whole sentences.
     #[track_caller]
     pub fn judged(self, expected: &[&str]) -> Vec<Alert> {
         let mut document = self.document();
@@ -460,6 +493,11 @@ impl Start {
                 timeline.join("\n"),
                 start.alerts
             );
+        }
+        for alert in &start.alerts {
+            for text in [&alert.message, &alert.consequence, &alert.mend] {
+                assert!(text.contains(' ') && text.ends_with('.'), "no sentence: {text:?}");
+            }
         }
         start.alerts
     }

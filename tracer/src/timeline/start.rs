@@ -515,7 +515,7 @@ impl Start {
             }
             Fact::Disposition { task, signal, disposition, once, handler, state } => {
                 if disposition == DispositionKind::Ignored {
-                    self.fates.ignored(&mut self.events, at, task.id, signal);
+                    self.fates.thrown_out(&mut self.events, at, task.id, signal);
                 }
                 let member = self.member_mut(context, &task);
                 let amendments = member.signals.action(at, signal, handler, &state);

@@ -706,7 +706,7 @@ struct Fates {
 impl Fates {
     fn learn(&mut self, facts: &[(u64, Fact)], index: usize, at: u64, fact: &Fact) {
         match fact {
-            Fact::Generate(sent) => self.sent(index, sent),
+            Fact::Generate(sent) => self.sent(index, at, sent),
             Fact::Deliver { task, signal, disposition, unkillable, .. } => {
                 let Some(waiting) = self.take(task, *signal) else { return };
                 let action = signal.default_action();
@@ -770,8 +770,16 @@ impl Fates {
         }
     }
 
-    fn sent(&mut self, index: usize, sent: &Generate) {
+    fn sent(&mut self, index: usize, at: u64, sent: &Generate) {
         let (id, signal) = (sent.target.id, sent.signal);
+        if sent.dying_of.is_none() {
+            let stops = 19..=22;
+            let is_opposite = |it: &Waiting| match signal.number() {
+                18 => stops.contains(&it.signal.number()),
+                number => stops.contains(&number) && it.signal.number() == 18,
+            };
+            self.leave(id, is_opposite, (Fate::Dropped, Some(at)));
+        }
         let is_default = sent.disposition == DispositionKind::Default;
         let action = signal.default_action();
         let is_harmless =
