@@ -19,7 +19,7 @@ use bytemuck::Zeroable;
 use tracer_common::{
     config::{CgroupKey, Config, Layout, MAX_DISPOSITIONS},
     event::{
-        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, SignalState,
+        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, Parent, SignalState,
         Task as WireTask,
     },
     signal::{MAX_SIGNAL, SignalSet},
@@ -226,6 +226,24 @@ impl Task {
             Some(read(number + offset!(upid_nr)))
         })()
         .unwrap_or(0)
+    }
+
+    /// The process that started it, or took it on (`real_parent`).
+    #[inline(always)]
+    pub fn parent(self) -> Option<Self> {
+        read_pointer(self.0 + offset!(task_parent)).map(|parent| Self(parent).leader())
+    }
+
+    /// What a record says of it as a parent.
+    #[inline(always)]
+    pub fn describe_parent(self) -> Parent {
+        Parent {
+            pid: self.tgid(),
+            ns_pid: self.namespace_pid(),
+            start_ns: read(self.0 + offset!(task_start_boottime)),
+            cgroup_id: self.cgroup_id(),
+            comm: read(self.0 + offset!(task_comm)),
+        }
     }
 
     /// Whether the two have one table of actions.

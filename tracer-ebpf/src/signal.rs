@@ -1,8 +1,11 @@
 //! Signals: generated and delivered.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     event::{
-        BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
+        BLOCKED_UNKNOWN, COMMAND_LEN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
         TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED, TARGET_UNKILLABLE,
         TARGET_WAITING, TO_THREAD,
     },
@@ -13,7 +16,7 @@ use crate::{
     emit,
     kernel::{
         Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config,
-        offset, read,
+        offset, read, read_pointer,
     },
     scope,
 };
@@ -98,7 +101,52 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
         if target.is_traced() {
             record.flags |= TARGET_TRACED;
         }
+        if sender.origin as u32 == Origin::User as u32 {
+            came_from(record, Task::current(), target);
+        }
     });
+}
+
+/// Where the sender comes from. A program such as kill(1) is gone before anyone can ask: what
+/// it was started with is read while it is there.
+#[inline(always)]
+fn came_from(record: &mut Generate, sender: Task, target: Task) {
+    if sender.tgid() == target.tgid() {
+        return;
+    }
+    command(record, sender);
+    let mut child = sender.leader();
+    for parent in &mut record.parents {
+        let Some(task) = child.parent() else { return };
+        // The first process of all is a child of the idle task, which is its own.
+        if task.0 == child.0 {
+            return;
+        }
+        *parent = task.describe_parent();
+        child = task;
+    }
+}
+
+/// The arguments of the current process, where the memory that has them is resident.
+#[inline(always)]
+fn command(record: &mut Generate, sender: Task) {
+    let Some(mm) = read_pointer(sender.0 + offset!(task_mm)) else { return };
+    let begin: u64 = read(mm + offset!(mm_arg_start));
+    let end: u64 = read(mm + offset!(mm_arg_end));
+    record.command_length = end.saturating_sub(begin).min(u64::from(u32::MAX)) as u32;
+    let stored = record.command_length.min(COMMAND_LEN as u32);
+    // SAFETY: the helper checks the address and writes `stored` bytes at most, as many as there
+    // is room for.
+    let failed = unsafe {
+        bpf_probe_read_user(
+            record.command.as_mut_ptr().cast::<c_void>(),
+            stored,
+            begin as *const c_void,
+        )
+    };
+    if failed == 0 {
+        record.command_stored = stored;
+    }
 }
 
 /// What has been decided for the target's whole thread group.
