@@ -19,8 +19,8 @@ use bytemuck::Zeroable;
 use tracer_common::{
     config::{CgroupKey, Config, Layout, MAX_DISPOSITIONS},
     event::{
-        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, Parent, SignalState,
-        Task as WireTask,
+        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, Parent,
+        SignalState, Task as WireTask,
     },
     signal::{MAX_SIGNAL, SignalSet},
 };

@@ -5,9 +5,9 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     event::{
-        BLOCKED_UNKNOWN, COMMAND_LEN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
-        TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED, TARGET_UNKILLABLE,
-        TARGET_WAITING, TO_THREAD,
+        BLOCKED_UNKNOWN, COMMAND_LEN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate,
+        Kind, Origin, TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED,
+        TARGET_UNKILLABLE, TARGET_WAITING, TO_THREAD,
     },
     signal::SignalSet,
 };

@@ -84,7 +84,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         let ended_by = session.follow().await?;
         let (_, document) = session.end(ended_by, attached).await?;
         drop(line);
-        let verdict = 
+        let verdict =
             output::write(&document, &options.output, &counting, stdout().lock(), messages)?;
         if document.services.is_empty() && !options.all {
             return Err(Fault::Failed(anyhow::anyhow!(

@@ -129,7 +129,8 @@ fn names(arguments: &[u8], unit: &str) -> bool {
         words.filter_map(|word| str::from_utf8(word).ok()).filter(|word| !word.starts_with('-'));
     words.any(|word| VERBS.contains(&word))
         && words.any(|word| {
-            let whole = if word.contains('.') { word.to_owned() } else { format!("{word}.service") };
+            let whole =
+                if word.contains('.') { word.to_owned() } else { format!("{word}.service") };
             whole == unit
                 || Glob::new(&whole).is_ok_and(|glob| glob.compile_matcher().is_match(unit))
         })

@@ -235,7 +235,8 @@ impl Stream {
         let asked: Vec<_> = asked.into_iter().take(1).collect();
         // First: who asked by systemctl(1) is soon gone.
         let asker = self.askers.ask(&asked, LOOKUPS).into_iter().flatten().flatten().next();
-        let ids: BTreeSet<ProcessId> = sent.iter().flat_map(|generate| processes(generate)).collect();
+        let ids: BTreeSet<ProcessId> =
+            sent.iter().flat_map(|generate| processes(generate)).collect();
         let ids: Vec<ProcessId> = ids.into_iter().take(MAX_SENDERS).collect();
         let shown = self.shown_of.ask(&ids, LOOKUPS).into_iter().map(Option::flatten);
         let shown: BTreeMap<ProcessId, Shown> =

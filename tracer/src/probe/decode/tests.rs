@@ -156,7 +156,9 @@ fn where_a_sender_comes_from() {
         generated(sent).origin
     };
     assert_eq!(origin(0, 0, b"", 0), None, "the target itself");
-    let line = |length, stored, command: &'static [u8]| origin(length, stored, command, 0).unwrap().command;
+    let line = |length, stored, command: &'static [u8]| {
+        origin(length, stored, command, 0).unwrap().command
+    };
     assert_eq!(line(14, 14, b"kill\0-HUP\x00431\0").as_deref(), Some("kill -HUP 431"));
     assert_eq!(line(600, 4, b"kill").as_deref(), Some("kill…"), "there is more of it");
     assert_eq!(line(14, 0, b""), None, "it could not be read");

@@ -10,8 +10,8 @@ use crate::model::{
         OutcomeState, Owner, Service, ServiceKind, Severity, WallTime,
     },
     event::{
-        Consumer, DispositionKind, Event, Fate, NotifyMessage, ParentRef, ProcessRef, Runtime, Sender, SignalSent,
-        What,
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ParentRef, ProcessRef, Runtime,
+        Sender, SignalSent, What,
     },
     signal::Signal,
     unit::{ExitStatuses, FactsSource, UnitFacts},
@@ -71,9 +71,8 @@ fn sender() -> BoxedStrategy<Sender> {
     let bare = || (process(), option::of(text()), option::of(text()));
     let parent = (any::<u32>(), text(), option::of(text()))
         .prop_map(|(pid, comm, command)| ParentRef { pid, comm, command });
-    let asker = bare().prop_map(|(process, command, unit)| {
-        Box::new(Sender { command, unit, ..process.into() })
-    });
+    let asker = bare()
+        .prop_map(|(process, command, unit)| Box::new(Sender { command, unit, ..process.into() }));
     (bare(), vec(parent, 0..3), option::of(asker))
         .prop_map(|((process, command, unit), parents, asked_by)| Sender {
             process,
