@@ -11,6 +11,16 @@ pub(super) fn handler_first(signal: Signal) -> String {
     )
 }
 
+/// A thread lacks the mask.
+pub(super) fn mask_first(signal: Signal) -> String {
+    format!(
+        "In the program: block {signal} in the main thread before the first thread is started, by \
+         a library too: a thread begins with the mask of the one that starts it \
+         (pthread_sigmask(3)). The thread that lacks it: SigBlk in /proc/PID/task/*/status, and \
+         its name beside that."
+    )
+}
+
 /// The handler does not come at all.
 pub(super) fn handler_or_no_reload(signal: Signal) -> String {
     format!(
@@ -25,6 +35,32 @@ pub(super) fn stay_or_no_reload(signal: Signal) -> String {
         "In the program: let the {signal} handler load the settings again and go on, and leave \
          ending to TERM. Or take the reload out of the unit: [Service] ExecReload= (empty), and \
          systemctl try-restart where systemctl reload was used."
+    )
+}
+
+/// The handler crashes.
+pub(super) fn handler_that_notes(signal: Signal) -> String {
+    format!(
+        "In the program: let the {signal} handler only note that a reload is due, and do the work \
+         in the main loop: little may be called in a handler (signal-safety(7)). Keep the old \
+         settings where the new ones can't be loaded."
+    )
+}
+
+/// A successor takes over, and nobody says so.
+pub(super) fn name_successor(signal: Signal) -> String {
+    format!(
+        "In the program: name the successor before the old process ends, with \"MAINPID=PID\\n\
+         READY=1\" to NOTIFY_SOCKET ([Service] Type=notify), or in the file of PIDFile= \
+         (Type=forking). Or let {signal} load the settings again in the same process."
+    )
+}
+
+/// What the main process runs dies of the reload that it passes on.
+pub(super) fn handler_of_child(signal: Signal, child: &str) -> String {
+    format!(
+        "Give {child} a handler for {signal}, since what runs it passes the signal on; or reload \
+         it in another way."
     )
 }
 

@@ -13,6 +13,7 @@ mod ready_rejected;
 mod reload;
 mod reload_before_handler;
 mod reload_before_ready;
+mod reload_deferred;
 mod reload_ends_service;
 mod reload_ignored;
 mod reload_kills_process;
@@ -47,7 +48,7 @@ pub struct Rule {
 }
 
 /// Every rule.
-pub static ALL: [Rule; 14] = [
+pub static ALL: [Rule; 15] = [
     reload_before_handler::RULE,
     reload_before_ready::RULE,
     reload_ignored::RULE,
@@ -55,6 +56,7 @@ pub static ALL: [Rule; 14] = [
     reload_ends_service::RULE,
     reload_kills_process::RULE,
     reload_unanswered::RULE,
+    reload_deferred::RULE,
     ready_before_handler::RULE,
     ready_rejected::RULE,
     ready_missing::RULE,
@@ -135,6 +137,7 @@ mod tests {
                 "reload-ends-service",
                 "reload-kills-process",
                 "reload-unanswered",
+                "reload-deferred",
                 "ready-before-handler",
                 "ready-rejected",
                 "ready-missing",

@@ -60,6 +60,8 @@ fn message() -> impl Strategy<Value = NotifyMessage> {
             accepted,
             refusal: None,
             problem: None,
+            effect: None,
+            effect_ns: None,
         },
     )
 }
@@ -96,6 +98,8 @@ fn what() -> impl Strategy<Value = What> {
                     traced: false,
                     fate,
                     fate_ns,
+                    effect: None,
+                    effect_ns: None,
                 }))
             }),
         (process(), signal(), disposition(), runtime(), option::of(Just(Consumer::Sigwait)))

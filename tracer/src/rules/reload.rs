@@ -2,7 +2,7 @@
 
 use super::{case::Case, result::End};
 use crate::model::{
-    event::{DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
+    event::{DispositionKind, Effect, Fate, ProcessRef, Runtime, SignalSent, What},
     signal::Signal,
 };
 
@@ -50,6 +50,19 @@ impl<'a> Case<'a> {
     pub(super) fn reloads_in_service(&self) -> impl Iterator<Item = Reload<'a>> {
         let stopping = self.stopping_ns();
         self.reloads().filter(move |reload| stopping.is_none_or(|at| reload.at_ns <= at))
+    }
+
+    /// The reloads among the signals that had this effect on the service, whoever was the main
+    /// process then.
+    pub(super) fn with_effect(
+        &self,
+        is_wanted: impl Fn(Effect) -> bool,
+    ) -> impl Iterator<Item = Reload<'a>> {
+        self.events().filter_map(move |(index, event)| {
+            let What::Signal(sent) = &event.what else { return None };
+            let sender = sent.sender.as_ref().filter(|_| sent.effect.is_some_and(&is_wanted))?;
+            Some(Reload { index, at_ns: event.at_ns, sent, sender })
+        })
     }
 
     /// Whether this reload signal kills because the program has no handler.

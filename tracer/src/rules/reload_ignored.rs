@@ -35,7 +35,11 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
             text::sender(first.sender),
             text::when(case.activation, first.at_ns),
             text::main(case),
-            if is_immune(case, phase.map(|phase| phase.disposition)) {
+            // Nothing had asked to ignore it: it is the kernel that spares an init.
+            if phase
+                .is_none_or(|phase| phase.disposition != DispositionKind::Ignored || phase.spared)
+                && case.is_init()
+            {
                 ", as the init of a pid namespace does with a signal it has no handler for"
             } else {
                 ""
@@ -49,12 +53,6 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
              ignored from outside (nohup, trap '' HUP), start it without that."
         ),
     })
-}
-
-/// Whether nothing had asked to ignore it: it is the kernel that spares an init.
-fn is_immune(case: &Case, before: Option<DispositionKind>) -> bool {
-    case.main().is_some_and(|main| main.ns_pid == Some(1) || main.pid == 1)
-        && before != Some(DispositionKind::Ignored)
 }
 
 #[cfg(test)]

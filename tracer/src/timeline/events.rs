@@ -373,6 +373,8 @@ mod tests {
             traced: false,
             fate: Fate::Pending,
             fate_ns: None,
+            effect: None,
+            effect_ns: None,
         };
         let record = Record::Signal { sent, fate_at: None };
         let place = events.add(at, ID, class(Kind::Signal, 1, Some(sender)), record, false);

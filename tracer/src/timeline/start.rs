@@ -105,6 +105,8 @@ pub struct Member {
     held: Vec<Held>,
     /// The processes it shares its handlers with.
     shares_with: Vec<ProcessId>,
+    /// Its signals as /proc told them last, those that are not recorded too.
+    pub found: Option<State>,
 }
 
 /// A change of a mask that is an event unless it is taken back within a moment.
@@ -141,7 +143,15 @@ impl Member {
             last_barrier: None,
             held: Vec::new(),
             shares_with: Vec::new(),
+            found: None,
         }
+    }
+
+    /// Whether it ignores INT; `None` where nobody looked. What a shell starts in the background
+    /// does (POSIX, "Signals and Error Handling" in the Shell Command Language).
+    #[must_use]
+    pub fn ignores_interrupts(&self) -> Option<bool> {
+        self.found.map(|state| state.ignored.intersects(Signal::INT.set()))
     }
 
     /// Changes of its masks that are no events yet.
@@ -370,6 +380,7 @@ impl Start {
             Fact::Found { task, exe, state, .. } => {
                 let member = self.member_mut(context, &task);
                 member.signals.found(at, &state, exe.as_deref());
+                member.found = Some(state);
                 member.exe = exe.map(Arc::from);
                 let now = member.signals.now();
                 self.change(context, at, &task, (Dispositions::default(), now), None, true);
@@ -446,6 +457,9 @@ impl Start {
             }
             Fact::Left { id, state } => {
                 self.fates.looked_at(&mut self.events, id, state.pending);
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.found = Some(state);
+                }
                 self.revision += 1;
             }
             Fact::CgroupPath { .. }
@@ -596,6 +610,8 @@ impl Start {
             traced: generate.traced,
             fate: fate::at_sending(generate),
             fate_ns: None,
+            effect: None,
+            effect_ns: None,
         };
         let detail =
             signal.number() | (generate.disposition as u32) << 8 | u32::from(by_itself) << 16;

@@ -103,6 +103,8 @@ fn signal_sent() -> BoxedStrategy<What> {
                 traced,
                 fate,
                 fate_ns,
+                effect: None,
+                effect_ns: None,
             }))
         })
         .boxed()
@@ -128,6 +130,8 @@ fn notify() -> BoxedStrategy<What> {
                 accepted,
                 refusal: None,
                 problem,
+                effect: None,
+                effect_ns: None,
             }))
         })
         .boxed()

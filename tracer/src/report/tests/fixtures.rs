@@ -78,6 +78,8 @@ fn hup(
         traced: false,
         fate,
         fate_ns: None,
+        effect: None,
+        effect_ns: None,
     }
 }
 
@@ -95,6 +97,8 @@ fn notify(sender: ProcessRef, assignments: &[(&str, &str)]) -> NotifyMessage {
         accepted: Some(true),
         refusal: None,
         problem: None,
+        effect: None,
+        effect_ns: None,
     }
 }
 
@@ -118,6 +122,7 @@ pub fn document(services: Vec<Service>) -> Document {
             backend: "tracepoint".into(),
             fallbacks: Vec::new(),
             signal: Signal::HUP,
+            settle_ns: Some(5_000_000_000),
             started_at: wall("2026-01-01T00:00:00Z"),
             duration_ns: 2_000_000_000,
             ended_by: EndedBy::Timeout,

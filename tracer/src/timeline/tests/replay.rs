@@ -38,6 +38,7 @@ fn document(turns: &[lives::Turn], is_unit: bool) -> Document {
             backend: "fentry".to_owned(),
             fallbacks: Vec::new(),
             signal: Signal::HUP,
+            settle_ns: Some(builder.settle_ns()),
             started_at: WallTime("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap()),
             duration_ns: LASTED,
             ended_by: EndedBy::Interrupt,
