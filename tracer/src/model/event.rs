@@ -55,6 +55,10 @@ pub enum What {
         filename: Option<String>,
         /// What the reload signal would do now.
         disposition: DispositionKind,
+        /// It ignores INT, which the process that started it does not: so a shell starts a
+        /// command in the background.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        background: bool,
     },
     /// A process ended.
     Exit {
@@ -333,6 +337,9 @@ pub enum Refusal {
     Malformed,
     /// systemd, as `NotifyAccess=` does not admit its sender.
     NotifyAccess,
+    /// systemd (262 and later), as the main process of a `Type=notify-reload` service had no
+    /// handler for its reload signal at its first READY=1.
+    NoHandler,
 }
 
 impl NotifyMessage {

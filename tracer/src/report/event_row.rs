@@ -43,11 +43,13 @@ pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
         What::Fork { process: child, parent } => {
             (Some(child), format!("started by {}", process(parent)), Ink::Faint)
         }
-        What::Exec { process, exe, filename, disposition } => (
-            Some(process),
-            exec(exe.as_deref(), filename.as_deref(), *disposition, reload),
-            Ink::Plain,
-        ),
+        What::Exec { process, exe, filename, disposition, background } => {
+            let mut what = exec(exe.as_deref(), filename.as_deref(), *disposition, reload);
+            if *background {
+                what.push_str("; in the background");
+            }
+            (Some(process), what, Ink::Plain)
+        }
         What::Exit { process, signal, code, core_dumped } => {
             let bad = signal.is_some() || code.is_some_and(|code| code != 0);
             let ink = if bad && main == Some(process.pid) { Ink::Error } else { Ink::Plain };
@@ -193,6 +195,8 @@ fn signal(at: i64, sent: &SignalSent) -> String {
     let thread = sent.tid.map(|tid| format!(" to thread {tid}")).unwrap_or_default();
     let met = match (sent.disposition, sent.runtime) {
         (DispositionKind::Default, _) => "default action",
+        // The kernel spares an init that has no handler.
+        (DispositionKind::Ignored, _) if sent.target.ns_pid == Some(1) => "ignored by the init",
         (DispositionKind::Ignored, _) => "set to be ignored",
         (DispositionKind::Handler, Some(_)) => "language runtime's handler",
         (DispositionKind::Handler, None) => "handler",

@@ -7,6 +7,7 @@ mod case;
 mod consequence;
 mod mend;
 mod notify_send_failed;
+mod place;
 mod ready_before_handler;
 mod ready_missing;
 mod ready_rejected;
@@ -22,7 +23,10 @@ mod reload_unanswered;
 mod reloading_malformed;
 pub mod result;
 mod signal_stuck_pending;
+mod start_refused;
+mod stopping_then_on;
 mod text;
+mod watchdog_refused;
 
 #[cfg(test)]
 mod properties;
@@ -48,7 +52,7 @@ pub struct Rule {
 }
 
 /// Every rule.
-pub static ALL: [Rule; 15] = [
+pub static ALL: [Rule; 18] = [
     reload_before_handler::RULE,
     reload_before_ready::RULE,
     reload_ignored::RULE,
@@ -60,6 +64,9 @@ pub static ALL: [Rule; 15] = [
     ready_before_handler::RULE,
     ready_rejected::RULE,
     ready_missing::RULE,
+    start_refused::RULE,
+    stopping_then_on::RULE,
+    watchdog_refused::RULE,
     notify_send_failed::RULE,
     reloading_malformed::RULE,
     signal_stuck_pending::RULE,
@@ -141,6 +148,9 @@ mod tests {
                 "ready-before-handler",
                 "ready-rejected",
                 "ready-missing",
+                "start-refused",
+                "stopping-then-on",
+                "watchdog-refused",
                 "notify-send-failed",
                 "reloading-malformed",
                 "signal-stuck-pending",

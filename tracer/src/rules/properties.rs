@@ -72,7 +72,8 @@ fn what() -> impl Strategy<Value = What> {
             process,
             exe: None,
             filename: None,
-            disposition
+            disposition,
+            background: false
         }),
         (process(), option::of(signal()), any::<Option<u8>>()).prop_map(
             |(process, signal, code)| What::Exit { process, signal, code, core_dumped: false }

@@ -1,6 +1,6 @@
 //! Reload signals among the events, and which of them kill.
 
-use super::{case::Case, result::End};
+use super::{case::Case, consequence, result::End};
 use crate::model::{
     event::{DispositionKind, Effect, Fate, ProcessRef, Runtime, SignalSent, What},
     signal::Signal,
@@ -68,6 +68,10 @@ impl<'a> Case<'a> {
     /// Whether this reload signal kills because the program has no handler.
     pub(super) fn deadly(&self, reload: &Reload<'a>) -> Option<Deadly<'a>> {
         let sent = reload.sent;
+        // Another process took its place: that is how it reloads.
+        if sent.effect == Some(Effect::Replaced) {
+            return None;
+        }
         let (killed, reraised) = match (sent.disposition, sent.fate) {
             // A death through the program's own handler is its own decision.
             (DispositionKind::Handler, _) if sent.runtime.is_none() => return None,
@@ -115,6 +119,12 @@ impl<'a> Case<'a> {
         self.reloads()
             .filter_map(|reload| self.deadly(&reload))
             .find(|deadly| stopping.is_none_or(|stopping| deadly.reload.settled_ns() <= stopping))
+    }
+
+    /// Whether this end is how the service is meant to reload: its signal is there to end it, and
+    /// systemd starts it again.
+    pub(super) fn is_restart(&self, end: End, at: i64) -> bool {
+        self.is_meant_to_end() && consequence::restarts(self, end, at) == Some(true)
     }
 
     /// Whether a deadly reload came after the start, to a program that never had a

@@ -19,7 +19,7 @@ fn check(case: &Case) -> Vec<Finding> {
 
 fn finding(case: &Case) -> Option<Finding> {
     // A unit whose reload is not this signal may well end by it.
-    if case.is_unit() && !case.reloads_by_signal() {
+    if case.is_unit() && case.facts().is_some() && !case.reloads_by_signal() {
         return None;
     }
     let ends = |effect| matches!(effect, Effect::Ended | Effect::Crashed | Effect::Replaced);
@@ -40,6 +40,7 @@ fn finding(case: &Case) -> Option<Finding> {
         Some((_, to)) => format!("passed {signal} on to {}, which died of it,", text::process(to)),
         None => format!("took {signal}"),
     };
+    let meant = if case.is_meant_to_end() { ", as its reload has it" } else { "" };
     let successor = if reload.sent.effect == Some(Effect::Replaced) {
         " It left a successor behind, which systemd does not take for the service."
     } else {
@@ -53,7 +54,7 @@ fn finding(case: &Case) -> Option<Finding> {
         at_ns: reload.at_ns,
         events,
         message: format!(
-            "{} {took} from {} {} and {how} {} later.{successor}",
+            "{} {took} from {} {} and {how} {} later{meant}.{successor}",
             text::process(&reload.sent.target),
             text::sender(reload.sender),
             text::when(case.activation, reload.at_ns),
@@ -64,7 +65,7 @@ fn finding(case: &Case) -> Option<Finding> {
             (Some(Effect::Replaced), _) => mend::name_successor(signal),
             (Some(Effect::Crashed), _) => mend::handler_that_notes(signal),
             (_, Some((_, to))) => mend::handler_of_child(signal, &to.comm),
-            _ => mend::stay_or_no_reload(signal),
+            _ => mend::stay_or_no_reload(case),
         },
     })
 }
@@ -110,7 +111,10 @@ fn passed_on<'a>(case: &Case<'a>, reload: &Reload, exit: i64) -> Option<(usize, 
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{event::ProcessRef, signal::Signal},
+        model::{
+            event::{Fate, ProcessRef},
+            signal::Signal,
+        },
         rules::testing::*,
     };
 
@@ -153,6 +157,33 @@ mod tests {
     }
 
     #[test]
+    fn what_tells_nobody_to_end_is_no_other_cause() {
+        let usr1 = "USR1".parse().unwrap();
+        let after = |signal, fate, sender| {
+            taken(up("simple", "no")).signal(31.s(), signal, Handler, fate, sender).exit(32.s(), 0)
+        };
+        after(usr1, Handled, by("kill")).judged(&[ID]);
+        after(Signal::TERM, Fate::Ignored, by("kill")).judged(&[ID]);
+        after(Signal::TERM, Handled, itself()).judged(&[ID]);
+        after(Signal::TERM, Handled, by("kill")).judged(&[]);
+        // A signal of any kind that killed it did, and its own handler's raising does not count.
+        let killed =
+            |sender| taken(up("simple", "no")).signal(31.s(), usr1, Default, Killed, sender);
+        killed(by("kill")).judged(&[]);
+        killed(itself()).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_signal_that_ends_others_may_be_what_reloads_this_one() {
+        let start = activation().unit("simple", "no").reloads_by(Signal::INT);
+        let start = start.exec(0).handler(1.ms());
+        start
+            .signal(30.s(), Signal::INT, Handler, Handled, by("kill"))
+            .exit(31.s(), 0)
+            .judged(&[ID]);
+    }
+
+    #[test]
     fn a_command_ends_by_a_reload_within_the_settle_time() {
         let command = || taken(activation().command().exec(0).handler(1.ms()).ready(2.ms()));
         command().exit(36.s(), 0).judged(&[]);
@@ -170,7 +201,7 @@ mod tests {
     #[test]
     fn a_successor_that_systemd_is_not_told_of_goes_down_with_the_unit() {
         let child = || ProcessRef { pid: 4713, ..itself() };
-        let left = taken(up("simple", "on-failure")).fork(30.s() + 5.ms(), itself(), child());
+        let left = taken(up("simple", "on-failure")).forks(30.s() + 5.ms(), itself(), child());
         let alerts = left.clone().exit(30.s() + 300.ms(), 0).judged(&[ID]);
         assert!(alerts[0].message.contains("a successor"), "{}", alerts[0].message);
         assert!(alerts[0].mend.contains("MAINPID="), "{}", alerts[0].mend);
@@ -182,7 +213,7 @@ mod tests {
     fn an_init_that_passes_the_signal_on_ends_with_what_it_runs() {
         let child = by("sleep");
         let start = taken(activation().command().exec(0).handler(1.ms()).ready(2.ms()));
-        let start = start.fork(5.ms(), itself(), ProcessRef { pid: 4712, ..child });
+        let start = start.forks(5.ms(), itself(), ProcessRef { pid: 4712, ..child });
         let start =
             start.signal_to("sleep", 30.s() + 1.ms(), Signal::HUP, Default, Killed, itself());
         let alerts = start.exit(30.s() + 2.ms(), 129).judged(&[ID]);

@@ -4,6 +4,7 @@ use super::{Case, Finding, Rule, consequence, reload::Reload, text};
 use crate::model::{
     document::Severity,
     event::{DispositionKind, Fate},
+    signal::Signal,
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -47,12 +48,25 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
             text::and_more(lost.len())
         ),
         consequence: consequence::lost_reload(case),
-        mend: format!(
-            "In the program: install the {signal} handler at once, or block {signal} until the \
-             handler is in (sigprocmask), so that an early reload waits. Where {signal} is \
-             ignored from outside (nohup, trap '' HUP), start it without that."
-        ),
+        mend: mend(case, signal),
     })
+}
+
+fn mend(case: &Case, signal: Signal) -> String {
+    let first = format!(
+        "In the program: install the {signal} handler at once, or block {signal} until the handler \
+         is in (sigprocmask), so that an early reload waits."
+    );
+    if case.is_init() {
+        return format!(
+            "{first} Or run it below an init that passes signals on (docker run --init, tini -- \
+             COMMAND): there {signal} has its default action."
+        );
+    }
+    format!(
+        "{first} Where {signal} is ignored from outside (nohup, trap '' HUP), start it without \
+         that."
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The reload signal killed another process of the service than the main one.
 
-use super::{Case, Finding, Rule, mend, reload::Reload, text};
+use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
 use crate::model::{
     document::Severity,
     event::{Effect, Fate, ProcessRef, What},
@@ -33,7 +33,7 @@ fn finding(case: &Case) -> Option<Finding> {
             text::disposition(sent.disposition),
             text::and_more(killed.len())
         ),
-        consequence: consequence(case, first),
+        consequence: follows(case, first),
         mend: if started_by(case, &sent.target).is_some_and(|parent| parent.pid == sender.pid) {
             mend::handler_of_child(sent.signal, &sent.target.comm)
         } else {
@@ -70,7 +70,10 @@ fn started_by<'a>(case: &Case<'a>, child: &ProcessRef) -> Option<&'a ProcessRef>
 }
 
 /// What follows for the service: whether somebody starts the process again.
-fn consequence(case: &Case, lost: &Reload) -> String {
+fn follows(case: &Case, lost: &Reload) -> String {
+    if case.main().is_none() {
+        return consequence::death_before_main(case, lost.sent.signal);
+    }
     let died = lost.settled_ns();
     let parent = started_by(case, &lost.sent.target);
     let again = parent.and_then(|parent| {
@@ -118,6 +121,20 @@ mod tests {
         let alerts = hup(up(), 30.s(), by("systemctl")).judged(&[ID]);
         assert!(alerts[0].message.contains("killed job"), "{}", alerts[0].message);
         assert!(alerts[0].mend.contains("--kill-whom=main"), "{}", alerts[0].mend);
+    }
+
+    #[test]
+    fn what_processes_of_the_service_send_each_other_is_their_own_affair() {
+        hup(up().fork(2.s(), 4720), 30.s(), by("worker")).judged(&[]);
+        hup(up().fork(2.s(), 4713), 30.s(), by("systemctl")).judged(&[ID]);
+        hup(up(), 30.s(), itself()).judged(&[ID]);
+        let job_itself = ProcessRef { pid: 4712, ..by("job") };
+        hup(up(), 30.s(), job_itself).judged(&[]);
+    }
+
+    #[test]
+    fn a_job_whose_handler_lets_it_die_dies_by_its_own_decision() {
+        up().signal(30.s(), Signal::HUP, Handler, Killed, by("kill")).to("job").judged(&[]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn finding(case: &Case) -> Option<Finding> {
         .filter(|reload| was_taken_in_silence(case, reload))
         .collect();
     let first = unanswered.first()?;
-    let waited = case.end_ns().saturating_sub(first.settled_ns());
+    let waited = until(case).saturating_sub(first.settled_ns());
     Some(Finding {
         at_ns: first.at_ns,
         events: unanswered.iter().map(|reload| reload.index).collect(),
@@ -58,6 +58,11 @@ fn was_taken_in_silence(case: &Case, reload: &Reload) -> bool {
         told.counts() && told.index > reload.index && told.state() == Some(Announced::Reloading)
     };
     reload.sent.fate == Fate::Handled && !case.messages().any(said)
+}
+
+/// Until when an answer was to be expected: a stop takes the place of it.
+fn until(case: &Case) -> i64 {
+    case.stopping_ns().map_or(case.end_ns(), |stopping| stopping.min(case.end_ns()))
 }
 
 #[cfg(test)]
@@ -90,6 +95,15 @@ mod tests {
     fn one_that_is_answered_is_not() {
         let start = reloaded("notify-reload").notify(20.s() + 1.ms(), itself(), RELOADING);
         start.notify(21.s(), itself(), &[("READY", "1")]).judged(&[]);
+    }
+
+    #[test]
+    fn a_stop_long_after_does_not_make_up_for_it() {
+        let stopped = |at| {
+            reloaded("notify-reload").signal(at, Signal::TERM, Handler, Handled, by("systemd"))
+        };
+        stopped(25.s()).judged(&[ID]);
+        stopped(20.s() + 100.ms()).judged(&[]);
     }
 
     #[test]

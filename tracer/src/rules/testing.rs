@@ -1,11 +1,11 @@
 //! Small starts to try the rules on:
 //! `activation().exec(0).handler(300.ms()).signal(100.ms(), Signal::HUP, Default, Killed, by("kill"))`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::judge;
+use super::{Case, judge};
 use crate::model::{
     document::{
         Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
@@ -62,15 +62,16 @@ pub fn itself() -> ProcessRef {
     ProcessRef { pid: MAIN, ns_pid: None, comm: "python3".to_owned(), exe: None, uid: None }
 }
 
-/// A start with nothing in it, of a service whose settings are unknown, in a capture
+/// A start with nothing in it, of a unit whose settings are unknown, in a capture
 /// that ended a minute later.
 pub fn activation() -> Start {
     Start {
         facts: None,
-        kind: ServiceKind::Process,
+        kind: ServiceKind::Unit,
         end: 60.s(),
         ended_by: EndedBy::Interrupt,
         lost: 0,
+        signal: Signal::HUP,
         mains: vec![(i64::MIN, MAIN)],
         activation: Activation {
             main_process: Some(itself()),
@@ -98,6 +99,7 @@ pub struct Start {
     end: i64,
     ended_by: EndedBy,
     lost: u64,
+    signal: Signal,
     /// The main processes, each with when it became that.
     mains: Vec<(i64, u32)>,
     activation: Activation,
@@ -133,6 +135,18 @@ impl Start {
         self
     }
 
+    /// The release of systemd.
+    pub fn release(mut self, version: &str) -> Self {
+        self.facts.get_or_insert_default().systemd = Some(version.to_owned());
+        self
+    }
+
+    /// With `WatchdogSec=`.
+    pub fn watched(mut self, ns: i64) -> Self {
+        self.facts.get_or_insert_default().watchdog_ns = Some(ns.unsigned_abs());
+        self
+    }
+
     /// systemd says how it sees the service.
     pub fn systemd(mut self, at_ns: i64, state: &str, sub: Option<&str>, result: &str) -> Self {
         let (state, sub_state) = (state.to_owned(), sub.map(str::to_owned));
@@ -143,6 +157,24 @@ impl Start {
         let state = UnitState { active_state: state, sub_state, result, ..UnitState::default() };
         self.activation.systemd = Some(state);
         self
+    }
+
+    /// The capture's reload signal, where no unit has its own.
+    pub fn judged_by(mut self, signal: Signal) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// No unit of systemd, but a process that was named by its id.
+    pub fn alone(mut self) -> Self {
+        self.kind = ServiceKind::Process;
+        self
+    }
+
+    /// Another process executes a program; a shell has started it in the background or not.
+    pub fn runs(self, at: i64, process: ProcessRef, background: bool) -> Self {
+        let (exe, filename, disposition) = (process.exe.clone(), None, Default);
+        self.event(at, What::Exec { process, exe, filename, disposition, background })
     }
 
     /// The main process is the init of a pid namespace.
@@ -162,6 +194,31 @@ impl Start {
         self
     }
 
+    /// It began so long after the zero of the capture's clock.
+    pub fn started(mut self, ns: i64) -> Self {
+        let later = SignedDuration::from_nanos(ns);
+        self.activation.started_at = WallTime(Timestamp::UNIX_EPOCH + later);
+        self
+    }
+
+    /// Another setting of the unit.
+    pub fn with(mut self, set: impl FnOnce(&mut UnitFacts)) -> Self {
+        set(self.facts.get_or_insert_default());
+        self
+    }
+
+    /// The main process starts another, or one of these does.
+    pub fn fork(self, at: i64, pid: u32) -> Self {
+        let process = ProcessRef { pid, ..by("worker") };
+        self.event(at, What::Fork { process, parent: itself() })
+    }
+
+    /// Another process than the main one ends.
+    pub fn exit_of(self, at: i64, pid: u32) -> Self {
+        let process = ProcessRef { pid, ..by("worker") };
+        self.event(at, What::Exit { process, signal: None, code: Some(0), core_dumped: false })
+    }
+
     pub fn lost(mut self, count: u64) -> Self {
         self.lost = count;
         self
@@ -177,8 +234,12 @@ impl Start {
         self
     }
 
-    pub fn fatal(mut self, from_ns: i64, to_ns: i64) -> Self {
-        self.activation.exposure.push(Exposure { kind: ExposureKind::Fatal, from_ns, to_ns });
+    pub fn fatal(self, from_ns: i64, to_ns: i64) -> Self {
+        self.exposed(ExposureKind::Fatal, from_ns, to_ns)
+    }
+
+    pub fn exposed(mut self, kind: ExposureKind, from_ns: i64, to_ns: i64) -> Self {
+        self.activation.exposure.push(Exposure { kind, from_ns, to_ns });
         self
     }
 
@@ -200,7 +261,8 @@ impl Start {
             milestones.last_exec_ns = Some(at);
         }
         let process = itself();
-        self.event(at, What::Exec { process, exe: None, filename: None, disposition })
+        let (exe, filename, background) = (None, None, false);
+        self.event(at, What::Exec { process, exe, filename, disposition, background })
     }
 
     fn set(
@@ -225,7 +287,7 @@ impl Start {
     }
 
     fn reload_signal(&self) -> Signal {
-        self.facts.as_ref().and_then(|facts| facts.reload_signal).unwrap_or(Signal::HUP)
+        self.facts.as_ref().and_then(|facts| facts.reload_signal).unwrap_or(self.signal)
     }
 
     pub fn disposition(self, at: i64, disposition: DispositionKind) -> Self {
@@ -412,6 +474,14 @@ impl Start {
         self
     }
 
+    /// The last message is refused as the handler is missing.
+    pub fn without_handler(mut self) -> Self {
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::NoHandler));
+        self
+    }
+
     /// The last message was malformed.
     pub fn malformed(mut self) -> Self {
         let message = self.last_message();
@@ -447,7 +517,7 @@ impl Start {
     }
 
     /// A process forks another one.
-    pub fn fork(self, at: i64, parent: ProcessRef, process: ProcessRef) -> Self {
+    pub fn forks(self, at: i64, parent: ProcessRef, process: ProcessRef) -> Self {
         self.event(at, What::Fork { process, parent })
     }
 
@@ -474,14 +544,14 @@ impl Start {
     fn tell_effects(&mut self) {
         let signal = self.reload_signal();
         self.activation.events.sort_by_key(|event| event.at_ns);
+        let mains = self.activation.main_process.is_some().then_some(&*self.mains);
         let around = Around {
-            mains: &self.mains,
+            mains: mains.unwrap_or_default(),
             signal,
             facts: self.facts.as_ref(),
             ready_ns: self.activation.milestones.ready_ns,
             end_ns: self.end,
             settle_ns: SETTLE_NS.cast_signed(),
-            background: &BTreeSet::new(),
         };
         effect::tell(&mut self.activation.events, &around);
     }
@@ -497,7 +567,7 @@ impl Start {
                 arguments: Vec::new(),
                 backend: "tracepoint".to_owned(),
                 fallbacks: Vec::new(),
-                signal: Signal::HUP,
+                signal: self.signal,
                 settle_ns: Some(SETTLE_NS),
                 started_at: WallTime(Timestamp::UNIX_EPOCH - SignedDuration::from_secs(1)),
                 duration_ns: u64::try_from(self.end + 1.s()).unwrap(),
@@ -522,7 +592,15 @@ impl Start {
         }
     }
 
-    /// Judges it: the alerts must be these, in this order.
+    /// What is found by asking about it alone.
+    pub fn asked<T>(self, ask: impl FnOnce(&Case) -> T) -> T {
+        let document = self.document();
+        let service = &document.services[0];
+        let activation = &service.activations[0];
+        ask(&Case { capture: &document.capture, service, activation })
+    }
+
+    /// Judges it: the alerts must be these, in this order, and each in whole sentences.
     #[track_caller]
     pub fn judged(self, expected: &[&str]) -> Vec<Alert> {
         let mut document = self.document();
@@ -536,6 +614,11 @@ impl Start {
                 timeline.join("\n"),
                 start.alerts
             );
+        }
+        for alert in &start.alerts {
+            for text in [&alert.message, &alert.consequence, &alert.mend] {
+                assert!(text.contains(' ') && text.ends_with('.'), "no sentence: {text:?}");
+            }
         }
         start.alerts
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
     event::{DispositionKind, Effect, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
+    programs::{is_container_init, is_shell, is_supervisor},
     signal::Signal,
     unit::UnitFacts,
 };
@@ -17,31 +18,6 @@ use crate::model::{
 const TOGETHER_NS: i64 = 100_000_000;
 /// A trap that waits for the command in the foreground for longer is told as deferred.
 const DEFERRED_NS: i64 = 500_000_000;
-
-/// Programs that supervise others: what they send their children is meant for the service.
-const SUPERVISORS: [&str; 14] = [
-    "runsv",
-    "s6-supervise",
-    "supervise",
-    "perpd",
-    "supervisord",
-    "circusd",
-    "monit",
-    "tini",
-    "tini-static",
-    "dumb-init",
-    "catatonit",
-    "docker-init",
-    "init",
-    "systemd",
-];
-
-/// Shells: a trap of theirs waits for the command in the foreground (POSIX, "Signals and Error
-/// Handling" in the Shell Command Language).
-const SHELLS: [&str; 14] = [
-    "sh", "dash", "ash", "bash", "rbash", "busybox", "ksh", "ksh93", "mksh", "lksh", "yash",
-    "posh", "zsh", "zsh5",
-];
 
 /// What effects are told with besides the events.
 pub struct Around<'a> {
@@ -57,8 +33,6 @@ pub struct Around<'a> {
     pub end_ns: i64,
     /// The settle time.
     pub settle_ns: i64,
-    /// Children of shells that are known to be in the background.
-    pub background: &'a BTreeSet<u32>,
 }
 
 /// An effect, and when it showed.
@@ -184,7 +158,18 @@ impl<'a> Reloads<'a> {
     /// process sends itself ends the work of its own handler: neither is a reload.
     fn sender<'s>(&self, sent: &'s SignalSent) -> Option<&'s ProcessRef> {
         let sender = sent.sender.as_ref()?;
-        (sent.signal == self.around.signal && sender.pid != sent.target.pid).then_some(sender)
+        let is_reload = sent.signal == self.around.signal && sender.pid != sent.target.pid;
+        (is_reload && !self.is_stop(sent.signal, sender)).then_some(sender)
+    }
+
+    /// Whether systemd stops the unit by a signal that its reload sends too. It is a command of
+    /// ExecReload= that sends that, and systemd itself sends a ReloadSignal= alone.
+    fn is_stop(&self, signal: Signal, sender: &ProcessRef) -> bool {
+        let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
+        ends.contains(&signal)
+            && sender.comm == "systemd"
+            && self.around.facts.is_some()
+            && !self.is_notify_reload()
     }
 
     fn main_at(&self, at: i64) -> Option<u32> {
@@ -210,7 +195,8 @@ impl<'a> Reloads<'a> {
                 let asks = [Signal::TERM, Signal::INT, Signal::KILL].contains(&sent.signal);
                 let kills = sent.fate == Fate::Killed && sender.is_some();
                 self.is_main(sent.target.pid, event.at_ns)
-                    && sent.signal != self.around.signal
+                    && (sent.signal != self.around.signal
+                        || sent.sender.as_ref().is_some_and(|it| self.is_stop(sent.signal, it)))
                     && sender != Some(sent.target.pid)
                     && (asks || kills)
                     && !matches!(sent.fate, Fate::Ignored | Fate::Dropped)
@@ -230,7 +216,8 @@ impl<'a> Reloads<'a> {
         let supervises = || {
             let is_parent =
                 |child: &Child| child.pid == sent.target.pid && child.parent == sender.pid;
-            SUPERVISORS.contains(&sender.comm.as_str()) && self.children.iter().any(is_parent)
+            let looks_after = is_supervisor(&sender.comm) || is_container_init(&sender.comm);
+            looks_after && self.children.iter().any(is_parent)
         };
         sent.fate == Fate::Killed
             && (sent.disposition != DispositionKind::Handler || sent.runtime.is_some())
@@ -248,6 +235,8 @@ impl<'a> Reloads<'a> {
                 None => (Effect::Ended, Some(end.map_or(settled, |end| end.at))),
             },
             Fate::Handled => self.of_handled(index, at, sent, settled),
+            // Nothing came of it; and nothing answered it.
+            Fate::Ignored if !self.is_to_answer(at) => (Effect::Survived, None),
             Fate::Ignored => self.of_survivor(index, sent.target.pid, at, settled),
             Fate::Pending if self.is_to_answer(at) => {
                 self.of_survivor(index, sent.target.pid, at, settled)
@@ -362,9 +351,8 @@ impl<'a> Reloads<'a> {
     /// command in the foreground. `None` where it did not wait, or not for long.
     fn trap_waited(&self, sent: &SignalSent, settled: i64) -> Option<Wait> {
         let pid = sent.target.pid;
-        let exe = sent.target.exe.as_deref().unwrap_or(&sent.target.comm);
-        let name = exe.rsplit('/').next().unwrap_or(exe);
-        if sent.disposition != DispositionKind::Handler || !SHELLS.contains(&name) {
+        let program = sent.target.exe.as_deref().unwrap_or(&sent.target.comm);
+        if sent.disposition != DispositionKind::Handler || !is_shell(program) {
             return None;
         }
         // What the shell does first, if it is not the trap.
@@ -374,7 +362,7 @@ impl<'a> Reloads<'a> {
         let waited_for = self.children.iter().filter(|child| {
             child.parent == pid
                 && child.at <= settled
-                && !self.around.background.contains(&child.pid)
+                && self.is_in_foreground(child)
                 && self.end_of(child.pid, child.at).is_none_or(|end| end.at > settled)
         });
         let ends: Vec<Option<i64>> =
@@ -387,6 +375,15 @@ impl<'a> Reloads<'a> {
             _ => return None,
         };
         (until.saturating_sub(settled) >= DEFERRED_NS).then_some(wait)
+    }
+
+    /// Whether a child of a shell is a command in its foreground, by how it was executed.
+    fn is_in_foreground(&self, child: &Child) -> bool {
+        let after = self.events.iter().filter(|event| event.at_ns >= child.at);
+        { after }.find_map(|event| match &event.what {
+            What::Exec { process, background, .. } if process.pid == child.pid => Some(!background),
+            _ => None,
+        }) == Some(true)
     }
 
     /// Whether a reload at this time is to be answered by messages.

@@ -415,6 +415,28 @@ fn cgroup() {
 }
 
 #[test]
+fn every_record_begins_with_its_header() {
+    let record = header(&Bytes::record(8).0).unwrap();
+    let said = (record.kind, record.at_ns, record.task.pid, record.task.cgroup_id);
+    assert_eq!(said, (8, 5_000_000_007, 4711, 987_654));
+    assert!(header(&Bytes::record(8).0[..63]).is_none());
+}
+
+#[test]
+fn a_program_that_is_loaded_by_its_descriptor_goes_by_the_name_of_its_file() {
+    let loaded = |interp: &[u8]| {
+        let record = Bytes::record(1).state().u32(0).u32(0).text(b"", 32).text(b"", 112);
+        match record.text(b"3", 256).text(interp, 256).text(b"daemon", 64).read() {
+            Fact::Exec { exe, .. } => exe,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(loaded(b"/dev/fd/3"), "daemon");
+    assert_eq!(loaded(b"/proc/self/fd/3"), "daemon");
+    assert_eq!(loaded(b"/usr/dev/fd/3"), "/usr/dev/fd/3");
+}
+
+#[test]
 fn what_is_no_record_is_refused_with_its_kind_and_length() {
     let unknown = Bytes::record(11).text(b"", 900);
     let error = decode(&unknown.0, None).unwrap_err().to_string();

@@ -146,7 +146,8 @@ fn what() -> BoxedStrategy<What> {
                 process,
                 exe,
                 filename,
-                disposition
+                disposition,
+                background: false
             }
         ),
         (process(), option::of(signal()), option::of(any::<u8>()), any::<bool>()).prop_map(
@@ -315,6 +316,9 @@ fn service() -> BoxedStrategy<Service> {
             restart_force_exit_status: statuses.2,
             remain_after_exit: statuses.3,
             ignores_failure: rest.0,
+            guess_main_pid: None,
+            exec_stop: None,
+            watchdog_ns: None,
             kill_mode: rest.1,
             timeout_start_ns: rest.2,
             control_group: rest.3,

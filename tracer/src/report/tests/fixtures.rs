@@ -42,6 +42,7 @@ fn exec(process: &ProcessRef, exe: &str, filename: Option<&str>) -> What {
         exe: Some(exe.into()),
         filename: filename.map(Into::into),
         disposition: DispositionKind::Default,
+        background: false,
     }
 }
 
