@@ -20,7 +20,9 @@ use sigready::{
     timeline::{Builder, Counting, Scope, Setup},
 };
 
-use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress};
+use super::{
+    Verdict, fault::Fault, in_event_loop, messages::Messages, nanoseconds, output, progress,
+};
 use crate::cli::{Run, ServiceType, Until};
 
 /// Runs the command.
@@ -43,6 +45,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: Some(facts),
+            settle_ns: nanoseconds(options.settle),
             anchor,
         });
         let asked =

@@ -132,6 +132,9 @@ fn said(case: &Case, predicted: Prediction, at: i64) -> String {
 
 /// The reload signal brings this end of the main process about at `at`.
 pub(super) fn death(case: &Case, end: End, at: i64) -> String {
+    if let Some(place) = case.place() {
+        return place.death(end);
+    }
     let Some((service_type, facts)) = settings(case) else {
         let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();
         return death_under_any_unit(end, ready);

@@ -105,6 +105,10 @@ pub struct Member {
     held: Vec<Held>,
     /// The processes it shares its handlers with.
     shares_with: Vec<ProcessId>,
+    /// Its signals as /proc told them last, those that are not recorded too.
+    pub found: Option<State>,
+    /// Who started it, if that was seen.
+    parent: Option<ProcessId>,
 }
 
 /// A change of a mask that is an event unless it is taken back within a moment.
@@ -141,6 +145,8 @@ impl Member {
             last_barrier: None,
             held: Vec::new(),
             shares_with: Vec::new(),
+            found: None,
+            parent: None,
         }
     }
 
@@ -362,6 +368,7 @@ impl Start {
             Fact::Found { task, exe, state, .. } => {
                 let member = self.member_mut(context, &task);
                 member.signals.found(at, &state, exe.as_deref());
+                member.found = Some(state);
                 member.exe = exe.map(Arc::from);
                 let now = member.signals.now();
                 self.change(context, at, &task, (Dispositions::default(), now), None, true);
@@ -378,12 +385,16 @@ impl Start {
                     member.first_exec.get_or_insert(at);
                 }
                 let now = member.signals.now();
+                let parent = member.parent.and_then(|parent| self.members.get(&parent));
+                let interrupt = Signal::INT.set();
+                let background = now.ignored.intersects(interrupt)
+                    && parent.is_some_and(|it| !it.signals.now().ignored.intersects(interrupt));
                 self.let_go_of_masks(context, task.id, u64::MAX);
                 self.stop_sharing(task.id);
                 let process = self.known(&task);
                 let filename = (filename != exe).then_some(filename);
                 let class = self.class(Kind::Exec, task.id, at);
-                let record = Record::Exec { process, exe, filename, now };
+                let record = Record::Exec { process, exe, filename, now, background };
                 self.events.add(at, task.id, class, record, context.is_tight);
                 self.revision += 1;
             }
@@ -438,6 +449,9 @@ impl Start {
             }
             Fact::Left { id, state } => {
                 self.fates.looked_at(&mut self.events, id, state.pending);
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.found = Some(state);
+                }
                 self.revision += 1;
             }
             Fact::CgroupPath { .. }
@@ -521,6 +535,7 @@ impl Start {
         );
         let member = self.member_mut(context, child);
         member.signals = signals;
+        member.parent = Some(parent.id);
         if exe.is_some() {
             member.exe = exe;
         }
@@ -591,6 +606,8 @@ impl Start {
             traced: generate.traced,
             fate: fate::at_sending(generate),
             fate_ns: None,
+            effect: None,
+            effect_ns: None,
         };
         let detail =
             signal.number() | (generate.disposition as u32) << 8 | u32::from(by_itself) << 16;
