@@ -6,6 +6,7 @@ mod bounds;
 mod counting;
 mod fates;
 mod lives;
+mod main_process;
 mod postures;
 mod properties;
 mod readiness;
