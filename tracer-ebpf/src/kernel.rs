@@ -190,13 +190,15 @@ impl Task {
 
     /// Its cgroup in the unified hierarchy.
     #[inline(always)]
+    pub fn cgroup(self) -> Option<Cgroup> {
+        let set = read_pointer(self.0 + offset!(task_cgroups))?;
+        read_pointer(set + offset!(css_set_dfl_cgrp)).map(Cgroup)
+    }
+
+    /// The id of that; 0 if it can't be read.
+    #[inline(always)]
     pub fn cgroup_id(self) -> u64 {
-        (|| {
-            let set = read_pointer(self.0 + offset!(task_cgroups))?;
-            let cgroup = read_pointer(set + offset!(css_set_dfl_cgrp))?;
-            Some(Cgroup(cgroup).key().id)
-        })()
-        .unwrap_or(0)
+        self.cgroup().map_or(0, |cgroup| cgroup.key().id)
     }
 
     /// What a record says of it. The name is the process's, not the thread's.

@@ -15,8 +15,8 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{
-        Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config,
-        offset, read, read_pointer,
+        Action, Cgroup, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config,
+        offset, read, read_pointer, read_string,
     },
     scope,
 };
@@ -115,6 +115,14 @@ fn came_from(record: &mut Generate, sender: Task, target: Task) {
         return;
     }
     command(record, sender);
+    if let Some(cgroup) = sender.leader().cgroup() {
+        if let Some(name) = cgroup.name() {
+            read_string(name, &mut record.cgroup[0]);
+        }
+        if let Some(name) = cgroup.parent().and_then(Cgroup::name) {
+            read_string(name, &mut record.cgroup[1]);
+        }
+    }
     let mut child = sender.leader();
     for parent in &mut record.parents {
         let Some(task) = child.parent() else { return };

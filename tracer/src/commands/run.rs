@@ -20,12 +20,16 @@ use sigready::{
     timeline::{Builder, Counting, Scope, Setup},
 };
 
-use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress};
+use super::{
+    Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress,
+    unit_names::main_pattern,
+};
 use crate::cli::{Run, ServiceType, Until};
 
 /// Runs the command.
 pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
     let startable = Startable::check(&options.command, options.user.as_deref())?;
+    let main = main_pattern(options.main.as_deref())?;
     let facts = facts(options)?;
     let mut wanted = Wanted::from(&options.signals);
     wanted.signal = wanted.signal.or(facts.reload_signal);
@@ -43,6 +47,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: Some(facts),
+            main: main.clone(),
             anchor,
         });
         let asked =

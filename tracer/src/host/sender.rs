@@ -17,6 +17,8 @@ pub const CUT: char = '…';
 const LONGEST_COMMAND: usize = 512;
 /// How much is read of a command line, bytes.
 const MAX_COMMAND: u64 = 4_096;
+/// The most bytes that a name has (`TASK_COMM_LEN`), by far.
+const MAX_COMM: u64 = 64;
 /// How many parents of a process that asked are looked at: as many as the kernel side tells.
 const MAX_PARENTS: usize = tracer_common::event::PARENTS;
 /// What has systemd send signals to a service.
@@ -73,7 +75,7 @@ pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -
     let unit = unit_of(&path)?;
     let namespace = pid_namespace(systemd.pid)?;
     let mut askers = procfs::pids().into_iter().filter(|pid| {
-        procfs::name(*pid).as_deref() == Some("systemctl")
+        bounded(format!("/proc/{pid}/comm"), MAX_COMM).is_ok_and(|comm| comm == b"systemctl\n")
             && pid_namespace(*pid) == Some(namespace)
             && bounded(format!("/proc/{pid}/cmdline"), MAX_COMMAND)
                 .is_ok_and(|arguments| names(&arguments, unit))

@@ -67,6 +67,7 @@ pub fn activation() -> Start {
         ended_by: EndedBy::Interrupt,
         lost: 0,
         activation: Activation {
+            supervisor: None,
             main_process: Some(itself()),
             started_at: WallTime(Timestamp::UNIX_EPOCH),
             invocation_id: None,
@@ -406,6 +407,7 @@ impl Start {
                 losses: std::collections::BTreeMap::new(),
                 services_left_out: 0,
                 complete: self.lost == 0 && self.activation.joined_ns.is_none(),
+                main: None,
                 untested: Vec::new(),
             },
             services: vec![Service {

@@ -96,7 +96,7 @@ impl Capture {
             log::warn!("this kernel has no {missing}: {} can't be seen", missing.cost());
         }
         Ok(Self {
-            stream: Stream::open(attached, systemd_hierarchy)?,
+            stream: Stream::open(attached, systemd_hierarchy, builder.main_choice().is_some())?,
             record: Record {
                 asked,
                 host: host(),
@@ -113,6 +113,14 @@ impl Capture {
             all_pace: Pace::new(ALERTS_OF_ALL),
             has_news: false,
         })
+    }
+
+    /// Adds the processes that were found in /proc.
+    pub fn observe_found(&mut self, mut found: Vec<Observation>) {
+        if self.record.builder.main_choice().is_some() {
+            self.stream.add_commands(&mut found);
+        }
+        self.observe(found);
     }
 
     /// Adds what was found outside of the kernel's stream.
@@ -310,6 +318,7 @@ impl Record {
                 losses,
                 services_left_out: self.builder.services_left_out(),
                 complete: true,
+                main: self.builder.main_choice(),
                 untested: Vec::new(),
             },
             services: Vec::new(),

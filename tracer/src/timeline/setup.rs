@@ -2,7 +2,7 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::{counting::Counting, scope::Scope};
+use super::{choice::MainPattern, counting::Counting, scope::Scope};
 use crate::{
     model::{signal::Signal, unit::UnitFacts},
     observation::Anchor,
@@ -29,6 +29,8 @@ pub struct Setup {
     pub shown: SignalSet,
     /// The settings of the command under `run`.
     pub facts: Option<UnitFacts>,
+    /// Which process is the service, where that was said.
+    pub main: Option<MainPattern>,
     /// One instant on both clocks: everything is seen of processes started since then.
     pub anchor: Anchor,
 }

@@ -160,6 +160,10 @@ pub struct Start {
     /// The main process, and the ones it was before a hand-over: each with when it became
     /// that.
     pub mains: Vec<(u64, Known)>,
+    /// The main process that was said to be it.
+    pub chosen: Option<ProcessId>,
+    /// What the main process was before that.
+    pub supervisor: Option<ProcessId>,
     /// Processes that systemd itself started beside the main one, for ExecStartPost= and its
     /// like.
     pub controls: Vec<Known>,
@@ -197,6 +201,8 @@ impl Start {
         Self {
             invocation_id,
             mains: Vec::new(),
+            chosen: None,
+            supervisor: None,
             controls: Vec::new(),
             joined_at: None,
             alive: BTreeSet::new(),
@@ -304,6 +310,9 @@ impl Start {
 
     /// Makes a process the main one from `at` on, after those before it.
     pub fn hand_over(&mut self, at: u64, main: Known) {
+        if self.chosen.is_some() {
+            return;
+        }
         if self.mains.len() >= MAX_MAINS {
             let (_, gone) = self.mains.remove(MAX_MAINS / 2);
             self.forget(gone.id);
@@ -313,6 +322,15 @@ impl Start {
         self.mains.push((since, main));
         self.main_exited_well = None;
         self.revision += 1;
+    }
+
+    /// Makes a process the main one for good, if none was said to be it before.
+    pub fn choose_main(&mut self, since: u64, main: Known) {
+        if self.chosen.is_none() {
+            self.supervisor = self.main().filter(|before| *before != main.id);
+            self.set_main(since, main);
+            self.chosen = Some(main.id);
+        }
     }
 
     /// Makes a process the main one in place of all that were: those were not, but commands
@@ -399,6 +417,7 @@ impl Start {
             Fact::Exit { task, signal, code, core_dumped, state } => {
                 self.exited(context, at, &task, (signal, code, core_dumped), state.pending);
             }
+            Fact::CommandLine { .. } => {}
             Fact::ThreadExit { task, pending } => {
                 self.fates.thread_ended(&mut self.events, at, &task, pending);
             }

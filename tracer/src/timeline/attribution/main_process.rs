@@ -59,12 +59,27 @@ impl Attribution {
             begun.invocation_id.clone_from(&environment.invocation_id);
         }
         let is_vacant = begun.mains.is_empty() || begun.main_exited_well.is_some();
-        if is_vacant && !environment.control {
+        if is_vacant && !environment.control && begun.chosen.is_none() {
             begun.set_main(since, known);
         } else {
             begun.add_control(known);
         }
         self.put(setup, id, number, start);
+    }
+
+    /// A process is one that was said to be the service. The first of a start is its main process
+    /// to the end.
+    pub(super) fn choose_main(&mut self, id: ProcessId, service: u64, start: u64, at: u64) {
+        let known = self.known(id);
+        let Some(process) = self.processes.get_mut(id).filter(|process| !process.is_candidate)
+        else {
+            return;
+        };
+        process.is_candidate = true;
+        self.candidates += 1;
+        if let Some(start) = self.start_mut(service, start) {
+            start.choose_main(at, known);
+        }
     }
 
     /// Since when the facts of a waiting process count: its whole life.
