@@ -48,9 +48,16 @@ pub struct Shown {
 /// What /proc shows of this very process now; may wait for it (see [`procfs::snapshot`]).
 #[must_use]
 pub fn shown(id: ProcessId, hierarchies: &Hierarchies) -> Option<Shown> {
-    let shown = Shown { command: command(id.pid), cgroup: hierarchies.path_of(id.pid) };
+    let shown = Shown { command: command(id.pid), cgroup: path(id.pid, hierarchies) };
     // Read afterwards: had the pid been taken over before, this would show it.
     (procfs::id(id.pid) == Some(id)).then_some(shown)
+}
+
+/// The path of its cgroup in the hierarchy that shows its unit, if one does.
+fn path(pid: u32, hierarchies: &Hierarchies) -> Option<String> {
+    let mut paths = hierarchies.paths_of(pid);
+    let in_unit = paths.iter().position(|(_, path)| unit_of(path).is_some()).unwrap_or(0);
+    (in_unit < paths.len()).then(|| paths.swap_remove(in_unit).1)
 }
 
 fn command(pid: u32) -> Option<String> {
@@ -71,7 +78,7 @@ pub fn command_line(arguments: &[u8]) -> Option<String> {
 /// (see [`procfs::snapshot`]).
 #[must_use]
 pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -> Option<Asker> {
-    let path = hierarchies.path_of(target.pid)?;
+    let path = path(target.pid, hierarchies)?;
     let unit = unit_of(&path)?;
     let namespace = pid_namespace(systemd.pid)?;
     let mut askers = procfs::pids().into_iter().filter(|pid| {
@@ -84,7 +91,7 @@ pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -
     let status = procfs::brief(asker)?;
     let origin = Origin {
         command: command(asker),
-        cgroup: hierarchies.path_of(asker),
+        cgroup: path(asker, hierarchies),
         parents: parents(status.parent, hierarchies),
         asked_by: None,
     };
@@ -111,7 +118,7 @@ fn parents(nearest: u32, hierarchies: &Hierarchies) -> Vec<Parent> {
             cgroup_id: 0,
             comm: brief.comm,
             command: command(next),
-            cgroup: hierarchies.path_of(next),
+            cgroup: path(next, hierarchies),
         });
         next = brief.parent;
     }

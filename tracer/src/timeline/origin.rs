@@ -18,7 +18,7 @@ fn told(process: ProcessRef, cgroup_id: u64, origin: &Origin) -> Sender {
     // A parent that is still there tells the path of the cgroup that both were in.
     let beside = || {
         let same = |parent: &&Parent| cgroup_id != 0 && parent.cgroup_id == cgroup_id;
-        origin.parents.iter().find(same)?.cgroup.as_deref()
+        origin.parents.iter().filter(same).find_map(|parent| parent.cgroup.as_deref())
     };
     let cgroup = origin.cgroup.as_deref().or_else(beside);
     let unit = cgroup.and_then(unit_of);
