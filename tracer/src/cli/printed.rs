@@ -49,7 +49,14 @@ fn words(line: &str) -> Vec<String> {
 
 /// The commands of a page: lines of code, with what goes on after a `\`, and code in the text.
 fn of_page(text: &str) -> Vec<Vec<String>> {
-    let whole = text.replace("\\\n", " ");
+    let mut whole = String::new();
+    for line in text.lines() {
+        match line.strip_suffix('\\') {
+            Some(line) => whole.extend([line.trim_end(), " "]),
+            None if whole.ends_with(' ') => whole.extend([line.trim_start(), "\n"]),
+            None => whole.extend([line, "\n"]),
+        }
+    }
     let code = whole.lines().filter_map(|line| {
         let line = line.trim_start();
         let line = line.strip_prefix("$ ").unwrap_or(line);
@@ -125,9 +132,8 @@ fn every_command_in_a_sentence_of_the_program_is_taken() {
     for source in sources.iter().filter(|path| !path.ends_with("cli/printed.rs")) {
         let text = fs::read_to_string(source).unwrap();
         for words in of_source(&text) {
-            let options = words.iter().take_while(|word| **word != "--").rposition(|word| {
-                word.starts_with("--")
-            });
+            let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+            let options = words[..end].iter().rposition(|word| word.starts_with("--"));
             let Some(last) = options.filter(|_| is_subcommand(&words[1])) else { continue };
             count += 1;
             // Prose may go on behind it: one of the beginnings that have all options is it.

@@ -38,7 +38,8 @@ pub(super) fn send(text: &str) -> Result<Send, String> {
         .split_once('@')
         .ok_or("say SIGNAL@WHEN, such as HUP@50ms, HUP@exec, HUP@handler+10ms or HUP@ready")?;
     let signal = signal.parse().map_err(|error: UnknownSignal| error.to_string())?;
-    let (word, after) = when.split_once('+').map_or((when, None), |(word, time)| (word, Some(time)));
+    let (word, after) =
+        when.split_once('+').map_or((when, None), |(word, time)| (word, Some(time)));
     let moment = match word {
         "exec" => Moment::Exec,
         "handler" => Moment::Handler,
@@ -78,9 +79,21 @@ mod tests {
     #[test]
     fn a_send_that_says_neither_time_nor_moment_is_refused_with_what_to_write() {
         for text in [
-            "HUP", "HUP@", "HUP@soon", "HUP@-5s", "NOPE@1s", "@1s", "RTMIN+4294967295@1s",
-            "HUP@ready+", "HUP@ready+soon", "HUP@ready-5s", "HUP@ready+-5s", "HUP@+1s", "HUP@1s+1s",
-            "HUP@readyish+1s", "HUP@ready+1s+1s",
+            "HUP",
+            "HUP@",
+            "HUP@soon",
+            "HUP@-5s",
+            "NOPE@1s",
+            "@1s",
+            "RTMIN+4294967295@1s",
+            "HUP@ready+",
+            "HUP@ready+soon",
+            "HUP@ready-5s",
+            "HUP@ready+-5s",
+            "HUP@+1s",
+            "HUP@1s+1s",
+            "HUP@readyish+1s",
+            "HUP@ready+1s+1s",
         ] {
             assert!(send(text).is_err(), "{text}");
         }

@@ -49,6 +49,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
     let counting = wanted.counting(options, named.as_ref());
     // Of processes that are started from now on, everything is seen.
     let anchor = clock::anchor();
+    let blocked = Blocked::now()?;
     in_event_loop(async {
         let builder = Builder::new(Setup {
             scope: wanted.scope(options),
@@ -66,7 +67,6 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             Asked { command: "trace", arguments: wanted.arguments(), signal: signals.reload() };
         let systemd = hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut capture = Capture::begin(asked, builder, &mut attached, anchor, systemd)?;
-        let blocked = Blocked::now()?;
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
         let interrupts = Interrupts::start(blocked)?;
@@ -87,7 +87,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         let ended_by = session.follow().await?;
         let (_, document) = session.end(ended_by, attached).await?;
         drop(line);
-        let verdict = 
+        let verdict =
             output::write(&document, &options.output, &counting, stdout().lock(), messages)?;
         if document.services.is_empty() && !options.all {
             return Err(Fault::Failed(anyhow::anyhow!(

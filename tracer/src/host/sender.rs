@@ -78,8 +78,8 @@ pub fn command_line(arguments: &[u8]) -> Option<String> {
 /// (see [`procfs::snapshot`]).
 #[must_use]
 pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -> Option<Asker> {
-    let path = path(target.pid, hierarchies)?;
-    let unit = unit_of(&path)?;
+    let of_target = path(target.pid, hierarchies)?;
+    let unit = unit_of(&of_target)?;
     let namespace = pid_namespace(systemd.pid)?;
     let mut askers = procfs::pids().into_iter().filter(|pid| {
         bounded(format!("/proc/{pid}/comm"), MAX_COMM).is_ok_and(|comm| comm == b"systemctl\n")
@@ -138,7 +138,8 @@ fn names(arguments: &[u8], unit: &str) -> bool {
         words.filter_map(|word| str::from_utf8(word).ok()).filter(|word| !word.starts_with('-'));
     words.any(|word| VERBS.contains(&word))
         && words.any(|word| {
-            let whole = if word.contains('.') { word.to_owned() } else { format!("{word}.service") };
+            let whole =
+                if word.contains('.') { word.to_owned() } else { format!("{word}.service") };
             whole == unit
                 || Glob::new(&whole).is_ok_and(|glob| glob.compile_matcher().is_match(unit))
         })

@@ -4,8 +4,8 @@ use super::{escape, paint::Ink, text, time};
 use crate::model::{
     document::Activation,
     event::{
-        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, Sender, SignalSent,
-        What,
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, Sender,
+        SignalSent, What,
     },
     signal::Signal,
 };

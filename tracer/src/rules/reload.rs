@@ -2,7 +2,7 @@
 
 use super::{case::Case, result::End};
 use crate::model::{
-    event::{DispositionKind, Fate, Sender, Runtime, SignalSent},
+    event::{DispositionKind, Fate, Runtime, Sender, SignalSent},
     signal::Signal,
 };
 

@@ -78,6 +78,18 @@ mod tests {
     const ID: &str = "reload-before-ready";
 
     #[test]
+    fn without_ready_it_is_early_unless_the_program_ended_well() {
+        let reloaded = || {
+            let start = activation().unit("notify", "no").exec(0).handler(10.ms());
+            start.signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+        };
+        let alerts = reloaded().judged(&[ID]);
+        assert!(alerts[0].message.ends_with("and READY=1 never came."), "{}", alerts[0].message);
+        reloaded().exit(2.s(), 1).judged(&[ID, "ready-missing"]);
+        reloaded().exit(2.s(), 0).judged(&["ready-missing"]);
+    }
+
+    #[test]
     fn a_handled_reload_before_ready_is_a_warning() {
         let alerts = activation()
             .unit("notify", "no")

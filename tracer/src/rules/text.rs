@@ -98,7 +98,25 @@ pub(super) fn and_more(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::ParentRef;
+    use crate::{model::event::ParentRef, rules::testing::*};
+
+    #[test]
+    fn a_moment_is_told_from_the_exec_before_it() {
+        let told = |start: Start, at| start.asked(|case| when(case.activation, at));
+        let twice = || activation().exec(1.s()).exec(3.s());
+        assert_eq!(told(twice(), 4.s()), "1.00 s after its last exec");
+        assert_eq!(told(twice(), 3.s()), "0 ns after its last exec");
+        assert_eq!(told(twice(), 2.s()), "1.00 s after its exec");
+        assert_eq!(told(twice(), 1.s()), "0 ns after its exec");
+        assert_eq!(told(twice(), 0), "1.00 s before its exec");
+        assert_eq!(told(activation(), 5.s()), "5.00 s after its start");
+    }
+
+    #[test]
+    fn one_alone_has_no_more_like_it() {
+        assert_eq!([0, 1].map(and_more), ["", ""]);
+        assert_eq!(and_more(3), " (and 2 more like it)");
+    }
 
     #[test]
     fn a_sender_is_told_with_its_command_its_unit_and_who_started_it() {

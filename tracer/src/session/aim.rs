@@ -168,8 +168,7 @@ mod tests {
 
     fn fork(parent: u32, child: u32) -> Observation {
         let (parent, child) = (task(parent), task(child));
-        let fact =
-            Fact::Fork { parent, child, shares_handlers: false, state: State::default() };
+        let fact = Fact::Fork { parent, child, shares_handlers: false, state: State::default() };
         Observation { at: 9, fact }
     }
 

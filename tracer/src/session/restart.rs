@@ -217,9 +217,11 @@ impl Restart {
                 self.units.join(", ")
             ));
         }
-        untested.extend(self.aim.units().map(|unit| {
-            format!("{unit} had no new main process: its reload signal was not sent")
-        }));
+        untested.extend(
+            self.aim.units().map(|unit| {
+                format!("{unit} had no new main process: its reload signal was not sent")
+            }),
+        );
         untested
     }
 }
@@ -378,7 +380,8 @@ mod tests {
         let own = procfs::id(std::process::id()).unwrap();
         let hierarchies = Hierarchies::find().unwrap();
         let path = hierarchies.path_of(own.pid).unwrap();
-        let below = |system: &str| keeps(&Manager::below("/x".into()), Some(system), own, &hierarchies);
+        let below =
+            |system: &str| keeps(&Manager::below("/x".into()), Some(system), own, &hierarchies);
         assert!(below(""), "every path is below the root");
         assert!(!below("/no/such"));
         assert!(!below(&path), "its own cgroup is not below itself");

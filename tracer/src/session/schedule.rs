@@ -182,8 +182,11 @@ mod tests {
     }
 
     fn schedule(sends: &[(Signal, Moment, Duration)]) -> Schedule {
-        let send =
-            |(signal, moment, after): &(_, _, _)| Send { signal: *signal, moment: *moment, after: *after };
+        let send = |(signal, moment, after): &(_, _, _)| Send {
+            signal: *signal,
+            moment: *moment,
+            after: *after,
+        };
         Schedule::new(&sends.iter().map(send).collect::<Vec<_>>(), PID, Signal::HUP)
     }
 

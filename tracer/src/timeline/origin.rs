@@ -84,7 +84,8 @@ mod tests {
             cgroup_id: 7,
             comm: "kill".to_owned(),
         };
-        let process = ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
+        let process =
+            ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
         let origin = Origin {
             command: Some("kill -HUP 431".to_owned()),
             cgroup: cgroup.map(str::to_owned),
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_told() {
-        let process = ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
+        let process =
+            ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
         let told = kill(None, Vec::new());
         assert_eq!((told.unit, told.parents), (None, Vec::new()));
         let bare: Sender = process.into();

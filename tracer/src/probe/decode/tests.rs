@@ -156,7 +156,9 @@ fn where_a_sender_comes_from() {
         generated(sent).origin
     };
     assert_eq!(origin(0, 0, b"", 0), None, "the target itself");
-    let line = |length, stored, command: &'static [u8]| origin(length, stored, command, 0).unwrap().command;
+    let line = |length, stored, command: &'static [u8]| {
+        origin(length, stored, command, 0).unwrap().command
+    };
     assert_eq!(line(14, 14, b"kill\0-HUP\x00431\0").as_deref(), Some("kill -HUP 431"));
     assert_eq!(line(600, 4, b"kill").as_deref(), Some("kill…"), "there is more of it");
     assert_eq!(line(14, 0, b""), None, "it could not be read");
@@ -465,6 +467,28 @@ fn cgroup() {
         let expected = Fact::CgroupAttach { task: task(4711), hierarchy, tracks_units, path };
         assert_eq!(with(1, hierarchy), expected);
     }
+}
+
+#[test]
+fn every_record_begins_with_its_header() {
+    let record = header(&Bytes::record(8).0).unwrap();
+    let said = (record.kind, record.at_ns, record.task.pid, record.task.cgroup_id);
+    assert_eq!(said, (8, 5_000_000_007, 4711, 987_654));
+    assert!(header(&Bytes::record(8).0[..63]).is_none());
+}
+
+#[test]
+fn a_program_that_is_loaded_by_its_descriptor_goes_by_the_name_of_its_file() {
+    let loaded = |interp: &[u8]| {
+        let record = Bytes::record(1).state().u32(0).u32(0).text(b"", 32).text(b"", 112);
+        match record.text(b"3", 256).text(interp, 256).text(b"daemon", 64).read() {
+            Fact::Exec { exe, .. } => exe,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(loaded(b"/dev/fd/3"), "daemon");
+    assert_eq!(loaded(b"/proc/self/fd/3"), "daemon");
+    assert_eq!(loaded(b"/usr/dev/fd/3"), "/usr/dev/fd/3");
 }
 
 #[test]
