@@ -15,8 +15,8 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{
-        Action, Address, Cgroup, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
-        Task, Typed, config, offset, read_string, with_current,
+        Action, Address, Cgroup, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED,
+        SIGNAL_UNKILLABLE, Task, Typed, config, offset, read_string, with_current,
     },
     scope,
 };

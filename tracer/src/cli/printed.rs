@@ -111,9 +111,8 @@ fn every_command_on_a_page_is_taken_and_what_it_explains_is_there() {
                 continue;
             }
             count += 1;
-            let parsed = parse(&words).unwrap_or_else(|error| {
-                panic!("{}: {}\n{error}", page.display(), words.join(" "))
-            });
+            let parsed = parse(&words)
+                .unwrap_or_else(|error| panic!("{}: {}\n{error}", page.display(), words.join(" ")));
             if let Command::Explain(_) = parsed.command
                 && let Some(id) = words.get(2).filter(|id| *id != "ID")
             {
@@ -146,9 +145,14 @@ fn every_command_in_a_sentence_of_the_program_is_taken() {
 
 #[test]
 fn commands_are_read_from_pages_and_sources() {
-    let page = "text\n\n    $ sudo sigready trace 'a b' \\\n  --all   # why\nsay `sigready doctor`\n";
-    assert_eq!(of_page(page), [vec!["sigready", "trace", "a b", "--all"], vec!["sigready", "doctor"]]);
-    let source = "    // sigready nonsense\n    \"run sigready trace --restart UNIT has \\\n     more\"";
+    let page =
+        "text\n\n    $ sudo sigready trace 'a b' \\\n  --all   # why\nsay `sigready doctor`\n";
+    assert_eq!(
+        of_page(page),
+        [vec!["sigready", "trace", "a b", "--all"], vec!["sigready", "doctor"]]
+    );
+    let source =
+        "    // sigready nonsense\n    \"run sigready trace --restart UNIT has \\\n     more\"";
     let read = of_source(source);
     assert_eq!(read, [["sigready", "trace", "--restart", "UNIT", "has", "more"]]);
 }

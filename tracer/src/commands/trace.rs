@@ -27,7 +27,11 @@ use sigready::{
 
 use self::wanted::Wanted;
 use super::{
-    Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress,
+    Verdict,
+    fault::Fault,
+    in_event_loop,
+    messages::Messages,
+    output, progress,
     unit_names::{self, main_pattern},
 };
 use crate::cli::Trace;
@@ -160,7 +164,8 @@ fn below(root: &Path, waits: bool, hierarchies: &Hierarchies) -> Result<Manager,
         return Ok(named);
     }
     let others = Manager::running(hierarchies);
-    let mut others = others.iter().filter(|it| it.has_own_pids()).filter_map(Manager::root).peekable();
+    let mut others =
+        others.iter().filter(|it| it.has_own_pids()).filter_map(Manager::root).peekable();
     let advice = if others.peek().is_none() {
         "none runs in a container here".to_owned()
     } else {

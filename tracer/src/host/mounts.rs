@@ -19,9 +19,9 @@ pub fn lower_of_root(process: &Path) -> Vec<PathBuf> {
 }
 
 fn lower_of(mounts: &[u8]) -> Vec<PathBuf> {
-    let root = mounts.split(|byte| *byte == b'\n').filter(|line| {
-        line.split(|byte| *byte == b' ').nth(4) == Some(b"/")
-    });
+    let root = mounts
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.split(|byte| *byte == b' ').nth(4) == Some(b"/"));
     // The last one lies over those before it.
     let Some(line) = root.last() else {
         return Vec::new();

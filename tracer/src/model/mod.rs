@@ -5,5 +5,6 @@ pub mod disposition;
 pub mod document;
 pub mod event;
 pub mod signal;
+pub mod span;
 pub mod text;
 pub mod unit;

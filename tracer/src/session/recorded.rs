@@ -89,9 +89,7 @@ impl Recorded {
     ) -> Result<Self, BadRequest> {
         let mut recorded = Self::asked(wanted)?;
         if wanted.signal.is_none() {
-            let fits = |more: SignalSet| {
-                more.union(TELLTALES).0.count_ones() <= MAX_DISPOSITIONS
-            };
+            let fits = |more: SignalSet| more.union(TELLTALES).0.count_ones() <= MAX_DISPOSITIONS;
             for signal in theirs {
                 let more = recorded.dispositions.union(signal.set());
                 if fits(more) {
@@ -153,7 +151,8 @@ mod tests {
     #[test]
     fn a_units_own_real_time_signal_is_recorded_before_those_that_any_may_have() {
         let real_time = Signal::from_number(36).unwrap();
-        let recorded = |record: &[u32]| Recorded::of_units(&wanted(None, record), [real_time]).unwrap();
+        let recorded =
+            |record: &[u32]| Recorded::of_units(&wanted(None, record), [real_time]).unwrap();
         let plain = recorded(&[]);
         assert!(plain.dispositions.intersects(real_time.set()));
         assert!(plain.sent.intersects(real_time.set()));

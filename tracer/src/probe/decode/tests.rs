@@ -167,7 +167,10 @@ fn where_a_sender_comes_from() {
         let sent = |it: &mut Sent| (it.cgroup, it.parents) = ((own, above), 1);
         generated(sent).origin.unwrap().cgroup
     };
-    assert_eq!(cgroup(b"cron.service\0", b"system.slice").as_deref(), Some("system.slice/cron.service"));
+    assert_eq!(
+        cgroup(b"cron.service\0", b"system.slice").as_deref(),
+        Some("system.slice/cron.service")
+    );
     assert_eq!(cgroup(b"a.service", b"").as_deref(), Some("/a.service"));
     assert_eq!(cgroup(b"", b""), None, "the root, as of every process in v1 hierarchies");
     let parents = origin(0, 0, b"", 8).unwrap().parents;

@@ -53,10 +53,8 @@ fn the_first_process_that_fits_is_judged_as_the_main_process() {
 #[test]
 fn a_command_line_tells_which_of_two_that_run_one_program() {
     let story = supervised();
-    let line = |pid: u32, line: &str| Fact::CommandLine {
-        task: story.task(pid),
-        line: line.to_owned(),
-    };
+    let line =
+        |pid: u32, line: &str| Fact::CommandLine { task: story.task(pid), line: line.to_owned() };
     let lines = [line(11, "server --job"), line(12, "server --web")];
     let lines = lines.into_iter().fold(story.clone(), |story, line| story.fact(33, line));
     let (told, matches) = told(&lines, "server --web");
