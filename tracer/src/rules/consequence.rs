@@ -80,7 +80,9 @@ fn listed(words: &[&str]) -> String {
 fn settings<'a>(case: &Case<'a>) -> Option<(&'a str, &'a UnitFacts)> {
     let facts = case.facts()?;
     let service_type = facts.service_type.as_deref()?;
-    (!case.is_command() || facts.restart.is_some()).then_some((service_type, facts))
+    // systemd watches the supervisor, and not what that started.
+    let is_watched = case.activation.supervisor.is_none();
+    (is_watched && (!case.is_command() || facts.restart.is_some())).then_some((service_type, facts))
 }
 
 /// How far the start was at `at`.

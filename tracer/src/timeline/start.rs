@@ -165,6 +165,10 @@ pub struct Start {
     /// The main process, and the ones it was before a hand-over: each with when it became
     /// that.
     pub mains: Vec<(u64, Known)>,
+    /// The main process that was said to be it.
+    pub chosen: Option<ProcessId>,
+    /// What the main process was before that.
+    pub supervisor: Option<ProcessId>,
     /// Processes that systemd itself started beside the main one, for ExecStartPost= and its
     /// like.
     pub controls: Vec<Known>,
@@ -213,6 +217,8 @@ impl Start {
         Self {
             invocation_id,
             mains: Vec::new(),
+            chosen: None,
+            supervisor: None,
             controls: Vec::new(),
             joined_at: None,
             alive: BTreeSet::new(),
@@ -401,6 +407,7 @@ impl Start {
             Fact::Exit { task, signal, code, core_dumped, state } => {
                 self.exited(context, at, &task, (signal, code, core_dumped), state.pending);
             }
+            Fact::CommandLine { .. } => {}
             Fact::ThreadExit { task, pending } => {
                 self.fates.thread_ended(&mut self.events, at, &task, pending);
             }

@@ -3,6 +3,7 @@
 mod agreement;
 mod attribution;
 mod bounds;
+mod choice;
 mod counting;
 mod effects;
 mod fates;
