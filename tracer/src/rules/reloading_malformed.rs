@@ -38,7 +38,7 @@ fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
         events: wrong.iter().map(|told| told.index).collect(),
         message: format!(
             "RELOADING=1 from {} {} has {}{}.",
-            text::sender(&first.message.sender),
+            text::teller(&first.message.sender),
             text::when(case.activation, first.at_ns),
             problem(first)?,
             text::and_more(wrong.len())
@@ -90,7 +90,7 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
         events: vec![last.index],
         message: format!(
             "RELOADING=1 from {} {} was not followed by READY=1 in the {} that were left to see.",
-            text::sender(&last.message.sender),
+            text::teller(&last.message.sender),
             text::when(case.activation, last.at_ns),
             text::Span(waited)
         ),
@@ -152,7 +152,7 @@ mod tests {
         reloading().exit(3.s(), 0).judged(&[ID]);
         let stopped = |at| reloading().signal(at, Signal::TERM, Handler, Handled, by("systemd"));
         stopped(1.s() + 900.ms()).judged(&[]);
-        stopped(5.s()).judged(&[ID]);
+        stopped(7.s()).judged(&[ID]);
     }
 
     #[test]

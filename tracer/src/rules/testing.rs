@@ -333,7 +333,7 @@ impl Start {
     ) -> Self {
         let sent = SignalSent {
             signal,
-            sender: Some(sender),
+            sender: Some(sender.into()),
             target: self.activation.main_process.clone().unwrap_or_else(itself),
             tid: None,
             si_code: 0,
@@ -362,7 +362,7 @@ impl Start {
     ) -> Self {
         let sent = SignalSent {
             signal,
-            sender: Some(sender),
+            sender: Some(sender.into()),
             target: ProcessRef { pid: 4712, ..by(comm) },
             tid: None,
             si_code: 0,
@@ -577,6 +577,7 @@ impl Start {
                 losses: BTreeMap::new(),
                 services_left_out: 0,
                 complete: self.lost == 0 && self.activation.joined_ns.is_none(),
+                untested: Vec::new(),
             },
             services: vec![Service {
                 name: "patroni.service".to_owned(),

@@ -19,6 +19,7 @@ mod exposure;
 mod fate;
 mod masks;
 pub mod notify;
+mod origin;
 mod processes;
 mod runtimes;
 pub mod scope;
@@ -27,8 +28,9 @@ mod signals;
 mod start;
 
 pub use self::{
-    builder::{Builder, FreshMain, Progress},
+    builder::{Builder, Progress},
     counting::{Counting, counted},
+    executor::is_executor,
     scope::{Scope, Selector},
     setup::Setup,
 };
