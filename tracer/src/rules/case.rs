@@ -18,6 +18,9 @@ const SETTLED_NS: i64 = 10_000_000_000;
 /// So long after it gave its handler back a program that goes away may be reloaded, ns.
 const GOING_NS: i64 = 200_000_000;
 
+/// How near to a reload signal systemd's state says that it is its own, ns.
+const RELOADING_NS: i64 = 500_000_000;
+
 /// What a rule judges: one activation, with its service and the capture around it.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
@@ -434,8 +437,15 @@ impl<'a> Case<'a> {
             }
             handled = phase.takes() || (handled && !phase.by_exec);
         }
-        // What is reloaded later has not gone away by then.
-        gave_back.filter(|at| !self.reloads().any(|reload| reload.at_ns - at > GOING_NS))
+        // What systemd reloads later has not gone away by then.
+        let is_reloaded = |at: i64| {
+            let mut states = self.states().filter(|state| state.state == "reloading");
+            states.any(|state| state.at_ns.saturating_sub(at).saturating_abs() < RELOADING_NS)
+        };
+        let mut reloads = self.reloads();
+        gave_back.filter(|gave| {
+            !reloads.any(|it| it.at_ns.saturating_sub(*gave) > GOING_NS && is_reloaded(it.at_ns))
+        })
     }
 }
 

@@ -400,6 +400,17 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_given_back_is_no_end_where_systemd_reloads_the_service_later() {
+        let up = activation().unit("notify-reload", "no").exec(0).handler(10.ms()).ready(20.ms());
+        let gone = up.disposition(2.s(), Default);
+        let state = |start: Start| start.systemd(3.s() + 2.ms(), "reloading", Some("x"), "success");
+        let reloaded =
+            |start: Start| start.signal(3.s(), Signal::HUP, Default, Killed, by("systemd"));
+        state(reloaded(gone.clone())).judged(&[ID]);
+        reloaded(gone).judged(&[]);
+    }
+
+    #[test]
     fn a_handler_taken_back_for_a_while_only_leaves_a_gap() {
         activation()
             .unit("notify", "no")

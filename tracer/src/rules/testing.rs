@@ -151,8 +151,9 @@ impl Start {
     pub fn systemd(mut self, at_ns: i64, state: &str, sub: Option<&str>, result: &str) -> Self {
         let (state, sub_state) = (state.to_owned(), sub.map(str::to_owned));
         let result = Some(result.to_owned());
+        let told = result.clone().filter(|result| result != "success" && sub_state.is_some());
         let what =
-            What::Systemd { state: state.clone(), sub_state: sub_state.clone(), result: None };
+            What::Systemd { state: state.clone(), sub_state: sub_state.clone(), result: told };
         self.activation.events.push(Event { at_ns, what });
         let state = UnitState { active_state: state, sub_state, result, ..UnitState::default() };
         self.activation.systemd = Some(state);
