@@ -276,6 +276,53 @@ mod tests {
     }
 
     #[test]
+    fn the_cgroup_that_a_manager_keeps_is_where_its_scope_is() {
+        let (_root, hierarchies) =
+            hierarchy(&[("", 1), ("a.slice/box", std::process::id()), ("a.slice/empty", 0)]);
+        assert_eq!(Manager::host().cgroup(&hierarchies).as_deref(), Some(""));
+        assert_eq!(own().cgroup(&hierarchies).as_deref(), Some("/a.slice/box"));
+        assert_eq!(Manager::of_user(4_000_000_000).cgroup(&hierarchies), None);
+        let to_be = |manager: Manager| manager.cgroup_to_be();
+        let path = "/user.slice/user-7.slice/user@7.service".to_owned();
+        assert_eq!(to_be(Manager::of_user(7)), Some(path));
+        assert_eq!((to_be(Manager::host()), to_be(Manager::below("/x".into()))), (None, None));
+    }
+
+    #[test]
+    fn two_managers_are_one_by_their_root_and_user() {
+        let at = |root: &str, user| Manager::Root { root: root.into(), user, own_pids: true };
+        assert!(at("/x", None).is_same(&at("/x", None)));
+        assert!(!at("/x", None).is_same(&at("/x", Some(7))));
+        assert!(!at("/x", None).is_same(&at("/y", None)));
+        let address = |text: &str| Manager::Address(text.to_owned());
+        assert!(address("a").is_same(&address("a")) && !address("a").is_same(&address("b")));
+        assert!(!address("a").is_same(&at("/x", None)));
+    }
+
+    #[test]
+    fn the_managers_that_run_are_those_whose_cgroup_nobody_claims() {
+        let uid = nix::unistd::Uid::effective().as_raw();
+        let of_user = format!("user.slice/user-{uid}.slice/user@{uid}.service");
+        let in_a_unit = format!("a.service/user@{uid}.service");
+        let pid = std::process::id();
+        let (_root, hierarchies) = hierarchy(&[("", 1), (&of_user, pid), (&in_a_unit, pid)]);
+        let mut running = Manager::running(&hierarchies);
+        running.sort_by_key(|manager| !manager.is_host());
+        assert_eq!(running, [Manager::host(), own()]);
+    }
+
+    #[test]
+    fn a_managers_user_and_sockets_are_those_it_was_named_by() {
+        let address = Manager::Address("unix:path=/x".to_owned());
+        assert_eq!(Manager::of_user(7).user(), Some(7));
+        assert_eq!((Manager::host().user(), address.user()), (None, None));
+        assert!(address.has_own_pids() && address.may_listen(7) && address.may_run());
+        let paths = |user| Manager::sockets(user).map(|path| path.display().to_string());
+        assert_eq!(paths(None), ["run/dbus/system_bus_socket", "run/systemd/private"]);
+        assert_eq!(paths(Some(7)), ["run/user/7/bus", "run/user/7/systemd/private"]);
+    }
+
+    #[test]
     fn whoever_listens_in_a_managers_place_is_not_asked() {
         let user = Manager::of_user(7);
         assert!(user.may_listen(7) && !user.may_listen(0) && !user.may_listen(8));

@@ -3,6 +3,7 @@
 mod agreement;
 mod attribution;
 mod bounds;
+mod building;
 mod counting;
 mod fates;
 mod lives;
