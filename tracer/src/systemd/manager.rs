@@ -72,26 +72,35 @@ impl Manager {
     /// The one that keeps a cgroup: whose own scope is beside it, or the nearest above.
     #[must_use]
     pub fn of(cgroup: &str, hierarchies: &Hierarchies) -> Option<Self> {
-        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
-        let roots: Vec<&PathBuf> = hierarchies.unified.iter().chain(systemd).collect();
         let relative = Path::new(cgroup.trim_start_matches('/'));
         // The unit's own cgroup is never a manager's.
-        relative.ancestors().skip(1).find_map(|above| {
-            roots.iter().find_map(|root| {
-                let procs = root.join(above).join(INIT_SCOPE).join("cgroup.procs");
-                let pid = fs::read_to_string(procs).ok()?.lines().next()?.parse().ok()?;
-                Self::process(pid)
-            })
+        relative.ancestors().skip(1).find_map(|above| Self::beside(above, hierarchies))
+    }
+
+    /// The one whose own scope is in a cgroup, relative to the hierarchies' roots.
+    fn beside(cgroup: &Path, hierarchies: &Hierarchies) -> Option<Self> {
+        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
+        let mut roots = hierarchies.unified.iter().chain(systemd);
+        roots.find_map(|root| {
+            let procs = root.join(cgroup).join(INIT_SCOPE).join("cgroup.procs");
+            let pid = fs::read_to_string(procs).ok()?.lines().next()?.parse().ok()?;
+            Self::process(pid)
         })
+    }
+
+    /// The one that this cgroup is the own scope of, and the cgroup that it keeps.
+    fn with_scope(scope: &str, hierarchies: &Hierarchies) -> Option<(Self, String)> {
+        let above = scope.strip_suffix(INIT_SCOPE)?.strip_suffix('/')?;
+        let manager = Self::beside(Path::new(above.trim_start_matches('/')), hierarchies)?;
+        Some((manager, above.to_owned()))
     }
 
     /// The cgroup that it keeps, if it runs.
     #[must_use]
     pub fn cgroup(&self, hierarchies: &Hierarchies) -> Option<String> {
         hierarchies.scan().into_iter().find_map(|cgroup| {
-            let above = cgroup.path.strip_suffix(INIT_SCOPE)?.trim_end_matches('/');
-            let other = Self::of(&cgroup.path, hierarchies)?;
-            self.is_same(&other).then(|| above.to_owned())
+            let (other, above) = Self::with_scope(&cgroup.path, hierarchies)?;
+            self.is_same(&other).then_some(above)
         })
     }
 
@@ -121,14 +130,15 @@ impl Manager {
     /// Those of the host, of containers that root runs and of the host's users that run now.
     #[must_use]
     pub fn running(hierarchies: &Hierarchies) -> Vec<Self> {
-        let scan = hierarchies.scan();
-        let scopes = scan.iter().filter(|cgroup| cgroup.path.ends_with("/init.scope"));
         let is_claimed = |cgroup: &Cgroup| {
             matches!(whose(&levels(&cgroup.path, hierarchies), 0), Owner::Claimed { .. })
         };
-        scopes
-            .filter(|scope| !is_claimed(scope))
-            .filter_map(|scope| Self::of(&scope.path, hierarchies))
+        hierarchies
+            .scan()
+            .iter()
+            .filter_map(|cgroup| Some((cgroup, Self::with_scope(&cgroup.path, hierarchies)?.0)))
+            .filter(|(cgroup, _)| !is_claimed(cgroup))
+            .map(|(_, manager)| manager)
             .collect()
     }
 
@@ -277,8 +287,9 @@ mod tests {
 
     #[test]
     fn the_cgroup_that_a_manager_keeps_is_where_its_scope_is() {
+        let pid = std::process::id();
         let (_root, hierarchies) =
-            hierarchy(&[("", 1), ("a.slice/box", std::process::id()), ("a.slice/empty", 0)]);
+            hierarchy(&[("", 1), ("a.slice/box", pid), ("a.slice/empty", 0)]);
         assert_eq!(Manager::host().cgroup(&hierarchies).as_deref(), Some(""));
         assert_eq!(own().cgroup(&hierarchies).as_deref(), Some("/a.slice/box"));
         assert_eq!(Manager::of_user(4_000_000_000).cgroup(&hierarchies), None);

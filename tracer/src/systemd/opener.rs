@@ -333,11 +333,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(directory.path(), &link).unwrap();
-        let same = |one: &Path, other: &Path| {
-            match asked(&["same".as_ref(), one.as_ref(), other.as_ref()]) {
-                Ok(Answer::Json(json)) => serde_json::from_slice::<bool>(&json).unwrap(),
-                _ => panic!("no answer"),
-            }
+        let same = |one: &Path, other: &Path| match asked(&[
+            "same".as_ref(),
+            one.as_ref(),
+            other.as_ref(),
+        ]) {
+            Ok(Answer::Json(json)) => serde_json::from_slice::<bool>(&json).unwrap(),
+            _ => panic!("no answer"),
         };
         assert!(same(directory.path(), &link));
         assert!(!same(directory.path(), Path::new("/")));

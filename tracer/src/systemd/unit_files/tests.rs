@@ -208,7 +208,8 @@ fn a_chain_of_aliases_is_followed_so_far() {
         let root = system(&[("etc/systemd/system/a0.service", "[Service]\nExecStart=/bin/a\n")]);
         let etc = root.path().join("etc/systemd/system");
         for link in 1..=length {
-            symlink(format!("a{}.service", link - 1), etc.join(format!("a{link}.service"))).unwrap();
+            symlink(format!("a{}.service", link - 1), etc.join(format!("a{link}.service")))
+                .unwrap();
         }
         read(&root, &format!("a{length}.service")) != Found::Nothing
     };
