@@ -11,13 +11,13 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{Room, Task, config},
+    pairs::Program,
     scope,
-    understudy::Role,
 };
 
 /// The current process, which is in scope, has set its action for `signal`, a recorded one.
 #[inline(always)]
-pub fn set(signal: u32, role: Role) {
+pub fn set(signal: u32, program: Program) {
     let task = Task::current();
     let Some(action) = task.action(signal) else {
         return emit::lost(Kind::Disposition);
@@ -25,9 +25,9 @@ pub fn set(signal: u32, role: Role) {
     emit::record(Kind::Disposition, || {
         let disposition = action.disposition();
         let handler = if disposition == DISPOSITION_HANDLER {
-            let room = match role {
-                Role::Lead => Room::Lead,
-                Role::Understudy => Room::Understudy,
+            let room = match program {
+                Program::First => Room::First,
+                Program::Second => Room::Second,
             };
             task.handler(action.handler, room)
         } else {

@@ -1,7 +1,7 @@
 //! The `fentry` backend's way in: the kernel functions that every caller of a concern
 //! comes through, 32-bit programs and io_uring among them.
 //!
-//! Each hook but the rare ones has two programs (see `understudy`): both entries remember the
+//! Each hook but the rare ones has two programs (see `pairs`): both entries remember the
 //! same, and what the first exit recalls is gone when the second one comes.
 //!
 //! What a function is given lies in kernel memory. User memory is read at the exit, as
@@ -18,8 +18,8 @@ use crate::{
     entered::{self, Entry, forget, recall, remember},
     kernel::{Task, config, offset, read, read_pointer, read_user},
     notify::{self, Message, Payload, Space},
+    pairs::Program,
     scope,
-    understudy::Role,
 };
 
 /// `how` of `sigprocmask`.
@@ -37,20 +37,20 @@ fn returned(context: &FExitContext, arguments: usize) -> i32 {
 
 /// `do_sigaction`, entering.
 #[inline(always)]
-pub fn enter_sigaction(context: &FEntryContext, role: Role) {
+pub fn enter_sigaction(context: &FEntryContext, program: Program) {
     let signal = context.arg::<u64>(0) & 0xffff_ffff;
     if context.arg::<u64>(1) != 0 && config().dispositions.contains(signal as u32) {
-        remember(Call::Sigaction, role, [signal, 0, 0, 0, 0]);
+        remember(Call::Sigaction, program, [signal, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigaction(context: &FExitContext, role: Role) {
+pub fn exit_sigaction(context: &FExitContext, program: Program) {
     entered::count(Call::Sigaction);
     if let Some(entered) = recall(Call::Sigaction) {
         if returned(context, 3) == 0 {
-            disposition::set(entered.arguments[0] as u32, role);
+            disposition::set(entered.arguments[0] as u32, program);
         }
         forget();
     }
@@ -58,8 +58,8 @@ pub fn exit_sigaction(context: &FExitContext, role: Role) {
 
 /// `rt_sigprocmask`, entering. What it does is told from the mask before and after.
 #[inline(always)]
-pub fn enter_rt_sigprocmask(role: Role) {
-    remember(Call::Sigprocmask, role, [Task::current().mask().0, 0, 0, 0, 0]);
+pub fn enter_rt_sigprocmask(program: Program) {
+    remember(Call::Sigprocmask, program, [Task::current().mask().0, 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -70,7 +70,7 @@ pub fn exit_rt_sigprocmask(context: &FExitContext) {
 
 /// `sigprocmask`, entering: goes on only if the mask of a recorded signal changes.
 #[inline(always)]
-pub fn enter_sigprocmask(context: &FEntryContext, role: Role) {
+pub fn enter_sigprocmask(context: &FEntryContext, program: Program) {
     let set: u64 = read(context.arg::<u64>(1));
     let before = Task::current().mask();
     let changed = match context.arg::<u64>(0) & 0xffff_ffff {
@@ -79,7 +79,7 @@ pub fn enter_sigprocmask(context: &FEntryContext, role: Role) {
         _ => set ^ before.0,
     };
     if SignalSet(changed).intersects(config().dispositions) {
-        remember(Call::Sigprocmask, role, [before.0, 0, 0, 0, 0]);
+        remember(Call::Sigprocmask, program, [before.0, 0, 0, 0, 0]);
     }
 }
 
@@ -104,7 +104,7 @@ fn masked(result: i32) {
 /// `do_signalfd4`, entering. It changes the set it is given.
 #[inline(always)]
 pub fn enter_signalfd(context: &FEntryContext) {
-    remember(Call::Signalfd, Role::Lead, [read(context.arg::<u64>(1)), 0, 0, 0, 0]);
+    remember(Call::Signalfd, Program::First, [read(context.arg::<u64>(1)), 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -158,11 +158,11 @@ fn waited(result: i32) {
 /// `unix_dgram_sendmsg`, entering: goes on for messages of processes in scope to sockets
 /// that may be a notify socket.
 #[inline(always)]
-pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
+pub fn enter_sendmsg(context: &FEntryContext, program: Program) {
     if !scope::covers_current() {
         return;
     }
-    let Some(send) = entered::new_send(Entry::Function, role) else {
+    let Some(send) = entered::new_send(Entry::Function, program) else {
         return;
     };
     let address = &mut send.destination;
@@ -185,7 +185,7 @@ pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
     }
     let [way, base, length] = payload(msg + offset!(msghdr_iter), context.arg::<u64>(2));
     send.arguments = [way, base, length, 0, 0];
-    entered::remember_send(role, send);
+    entered::remember_send(program, send);
 }
 
 /// Ways a payload lies in memory.
@@ -213,12 +213,12 @@ fn payload(iter: u64, length: u64) -> [u64; 3] {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sendmsg(context: &FExitContext, role: Role) {
+pub fn exit_sendmsg(context: &FExitContext, program: Program) {
     entered::count(Call::Send);
     let Some(entered) = recall(Call::Send) else {
         return;
     };
-    let Some(address) = entered::destination(entered, role) else {
+    let Some(address) = entered::destination(entered, program) else {
         return;
     };
     let msg = context.arg::<u64>(1);
@@ -235,6 +235,6 @@ pub fn exit_sendmsg(context: &FExitContext, role: Role) {
         control: read(msg + offset!(msghdr_control)),
         control_length: read(msg + offset!(msghdr_controllen)),
     };
-    notify::sent(&message, address, role);
+    notify::sent(&message, address, program);
     forget();
 }

@@ -97,9 +97,9 @@ static ACTIONS: PerCpuArray<Actions> = PerCpuArray::with_max_entries(3, 0);
 #[derive(Clone, Copy)]
 pub enum Room {
     /// The first program at the exit of setting an action.
-    Lead,
+    First,
     /// The second one.
-    Understudy,
+    Second,
     /// The program at the sending of a signal.
     Generate,
 }

@@ -17,11 +17,11 @@ mod entered;
 mod function;
 mod kernel;
 mod notify;
+mod pairs;
 mod process;
 mod scope;
 mod signal;
 mod syscall;
-mod understudy;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, tracepoint},
@@ -33,7 +33,7 @@ use tracer_common::pairs::place;
 
 use crate::{
     kernel::{Cgroup, Task},
-    understudy::{Role, perform},
+    pairs::{Program, run},
 };
 
 /// Lets the kernel call GPL-only helpers.
@@ -47,23 +47,23 @@ fn pointer(context: &BtfTracePointContext, n: usize) -> u64 {
     context.arg::<u64>(n)
 }
 
-/// A program for each [`Role`] on a hook.
+/// Both programs ([`Program`]) of a hook.
 macro_rules! twice {
     ($($(#[$doc:meta])* $kind:ident($hook:literal) $first:ident, $second:ident =>
-        |$context:ident: $type:ty, $role:ident| $work:expr;)*) => {$(
+        |$context:ident: $type:ty, $program:ident| $work:expr;)*) => {$(
         $(#[$doc])*
         #[$kind(function = $hook)]
         fn $first($context: $type) -> i32 {
-            let $role = Role::Lead;
-            perform(const { place(stringify!($first)).unwrap() }, $role, || $work);
+            let $program = Program::First;
+            run(const { place(stringify!($first)).unwrap() }, $program, || $work);
             0
         }
 
-        /// Where the first one was passed over.
+        /// Where the first one missed the event.
         #[$kind(function = $hook)]
         fn $second($context: $type) -> i32 {
-            let $role = Role::Understudy;
-            perform(const { place(stringify!($first)).unwrap() }, $role, || $work);
+            let $program = Program::Second;
+            run(const { place(stringify!($first)).unwrap() }, $program, || $work);
             0
         }
     )*};
@@ -72,46 +72,46 @@ macro_rules! twice {
 twice! {
     /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
     btf_tracepoint("sched_process_fork") sched_process_fork, sched_process_fork_again =>
-        |context: BtfTracePointContext, role| {
-            process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)), role);
+        |context: BtfTracePointContext, program| {
+            process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)), program);
         };
     /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
     btf_tracepoint("sched_process_exec") sched_process_exec, sched_process_exec_again =>
-        |context: BtfTracePointContext, role| {
-            process::executed(Task(pointer(&context, 0)), pointer(&context, 2), role);
+        |context: BtfTracePointContext, program| {
+            process::executed(Task(pointer(&context, 0)), pointer(&context, 2), program);
         };
     /// `sched_process_exit(struct task_struct *p)`; `bool group_dead` follows from 6.16 on.
     btf_tracepoint("sched_process_exit") sched_process_exit, sched_process_exit_again =>
-        |context: BtfTracePointContext, role| process::exited(Task(pointer(&context, 0)), role);
+        |context: BtfTracePointContext, program| process::exited(Task(pointer(&context, 0)), program);
     /// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
     fentry("do_sigaction") enter_do_sigaction, enter_do_sigaction_again =>
-        |context: FEntryContext, role| function::enter_sigaction(&context, role);
+        |context: FEntryContext, program| function::enter_sigaction(&context, program);
     /// Its end.
     fexit("do_sigaction") exit_do_sigaction, exit_do_sigaction_again =>
-        |context: FExitContext, role| function::exit_sigaction(&context, role);
+        |context: FExitContext, program| function::exit_sigaction(&context, program);
     /// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
     fentry("sigprocmask") enter_sigprocmask, enter_sigprocmask_again =>
-        |context: FEntryContext, role| function::enter_sigprocmask(&context, role);
+        |context: FEntryContext, program| function::enter_sigprocmask(&context, program);
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
-        |context: FExitContext, role| function::exit_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_sigprocmask(&context);
     /// What `rt_sigprocmask` comes through where the compiler has built `sigprocmask` into it:
     /// `long __x64_sys_rt_sigprocmask(const struct pt_regs *regs)`, by its name on x86-64.
     fentry("__x64_sys_rt_sigprocmask") enter_rt_sigprocmask, enter_rt_sigprocmask_again =>
-        |_context: FEntryContext, role| function::enter_rt_sigprocmask(role);
+        |_context: FEntryContext, program| function::enter_rt_sigprocmask(program);
     /// Its end.
     fexit("__x64_sys_rt_sigprocmask") exit_rt_sigprocmask, exit_rt_sigprocmask_again =>
-        |context: FExitContext, role| function::exit_rt_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_rt_sigprocmask(&context);
     /// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
     fentry("unix_dgram_sendmsg") enter_unix_dgram_sendmsg, enter_unix_dgram_sendmsg_again =>
-        |context: FEntryContext, role| function::enter_sendmsg(&context, role);
+        |context: FEntryContext, program| function::enter_sendmsg(&context, program);
     /// Its end.
     fexit("unix_dgram_sendmsg") exit_unix_dgram_sendmsg, exit_unix_dgram_sendmsg_again =>
-        |context: FExitContext, role| function::exit_sendmsg(&context, role);
+        |context: FExitContext, program| function::exit_sendmsg(&context, program);
 }
 
 // The kernel sends and delivers signals with interrupts off, and works on cgroups one at a
-// time: these are never passed over.
+// time: these miss nothing.
 
 /// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`
 #[btf_tracepoint(function = "signal_generate")]
@@ -211,15 +211,15 @@ macro_rules! syscalls {
         #[tracepoint]
         fn $first(context: TracePointContext) -> u32 {
             let place = const { place(stringify!($first)).unwrap() };
-            perform(place, Role::Lead, || syscall::$handler(&context, Role::Lead));
+            run(place, Program::First, || syscall::$handler(&context, Program::First));
             0
         }
 
-        /// Where the first one was passed over.
+        /// Where the first one missed the event.
         #[tracepoint]
         fn $second(context: TracePointContext) -> u32 {
             let place = const { place(stringify!($first)).unwrap() };
-            perform(place, Role::Understudy, || syscall::$handler(&context, Role::Understudy));
+            run(place, Program::Second, || syscall::$handler(&context, Program::Second));
             0
         }
     )*};

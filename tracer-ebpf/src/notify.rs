@@ -2,7 +2,7 @@
 //!
 //! Which of them go to a notify socket is told in user space, where the
 //! environments of the senders are known; here only the sockets of the journal
-//! and syslog are passed over, for they are busy.
+//! and syslog are left out, for they are busy.
 
 use core::{ffi::c_void, hint::black_box, ptr};
 
@@ -20,7 +20,7 @@ use tracer_common::event::{
 use crate::{
     emit,
     kernel::{Task, offset, read, read_pointer, read_user},
-    understudy::Role,
+    pairs::Program,
 };
 
 /// Pieces of a message that are put together; more than any notify library uses.
@@ -52,7 +52,7 @@ pub struct Scratch {
     slack: [u8; PAYLOAD_LEN],
 }
 
-/// One for each [`Role`].
+/// One for each [`Program`].
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
@@ -194,14 +194,14 @@ pub fn may_be_notify_socket(address: &Address) -> bool {
 
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
-pub fn sent(message: &Message, address: &Address, role: Role) {
+pub fn sent(message: &Message, address: &Address, program: Program) {
     if !may_be_notify_socket(address) {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(role as u32) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(program as u32) else {
         return emit::lost(Kind::Notify);
     };
-    // SAFETY: a per-CPU value that only the exit's program of this role uses, which the kernel
+    // SAFETY: a per-CPU value that only one of the exit's programs uses, which the kernel
     // doesn't run twice at a time on a CPU.
     let record = unsafe { &mut (*scratch).record };
     record.header = Header { at_ns: message.at_ns, ..emit::header(Kind::Notify, Task::current()) };

@@ -13,7 +13,7 @@ use sigready::{
     probe::attach::{Reach, attach},
     session::{
         Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer as _, Recorded,
-        Schedule, Session, Startable, Wanted, drop_unneeded,
+        Schedule, Session, Startable, Stopped, Wanted, drop_unneeded,
     },
     timeline::{Builder, Counting, Scope, Setup},
 };
@@ -72,11 +72,15 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         let verdict = output::write(&document, &options.output, stderr(), messages);
         if command.is_running() {
             let pid = command.pid();
-            if command.stop().await? {
-                messages
-                    .note(format_args!("process {pid} did not stop on TERM within 5 s: killed"));
-            } else {
-                messages.note(format_args!("the trace is over: stopped process {pid} with TERM"));
+            match command.stop().await? {
+                Stopped::ByTerm => messages
+                    .note(format_args!("the trace is over: stopped process {pid} with TERM")),
+                Stopped::ByKill => messages
+                    .note(format_args!("process {pid} did not stop on TERM within 5 s: killed")),
+                Stopped::Not => messages.note(format_args!(
+                    "process {pid} was killed and is still there: it waits for a file system or a \
+                     device, and ends when that answers"
+                )),
             }
         }
         name_survivors(&command, ended_by, &document, messages);

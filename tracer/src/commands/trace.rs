@@ -45,6 +45,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
     wanted.list(&mut attached, &hierarchies)?;
     // Of processes that are started from now on, everything is seen.
     let anchor = clock::anchor();
+    let blocked = Blocked::now()?;
     in_event_loop(async {
         let builder = Builder::new(Setup {
             scope: wanted.scope(options),
@@ -61,7 +62,6 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             Asked { command: "trace", arguments: wanted.arguments(), signal: signals.reload() };
         let systemd = hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut capture = Capture::begin(asked, builder, &mut attached, anchor, systemd)?;
-        let blocked = Blocked::now()?;
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
         let interrupts = Interrupts::start(blocked)?;

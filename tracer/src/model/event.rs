@@ -294,6 +294,9 @@ pub enum Refusal {
     Malformed,
     /// systemd, as `NotifyAccess=` does not admit its sender.
     NotifyAccess,
+    /// systemd (262 and later), as the main process of a `Type=notify-reload` service had no
+    /// handler for its reload signal at its first READY=1.
+    NoHandler,
 }
 
 impl NotifyMessage {

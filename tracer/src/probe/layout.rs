@@ -38,14 +38,14 @@ const FEATURES: [(&str, &str); 32] = [
     ("pid.", "the ids of processes in their own namespace"),
     ("upid.", "the ids of processes in their own namespace"),
     ("task_struct.ptrace", "whether a process is being debugged"),
-    ("task_struct.nvcsw", PASSED_OVER),
-    ("task_struct.nivcsw", PASSED_OVER),
+    ("task_struct.nvcsw", MISSED),
+    ("task_struct.nivcsw", MISSED),
     ("task_struct.real_blocked", "that a thread waits for a signal"),
 ];
 
 const FENTRY_MESSAGES: &str = "notify messages, where they are read from kernel functions";
 
-const PASSED_OVER: &str = "whether an event was passed over while programs were put aside";
+const MISSED: &str = "whether an event was missed while programs were preempted";
 
 /// A member the running kernel's BTF doesn't have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

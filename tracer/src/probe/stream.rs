@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracer_common::{
     event::Kind,
-    pairs::{Turns, place},
+    pairs::{Running, place},
 };
 
 use super::{
@@ -60,7 +60,7 @@ pub struct Stream {
     /// When the counters were read.
     counted: Instant,
     /// Of the hooks with two programs, by CPU.
-    turns: PerCpuArray<MapData, [u64; size_of::<Turns>() / 8]>,
+    running: PerCpuArray<MapData, [u64; size_of::<Running>() / 8]>,
     /// By the hook they are on.
     programs: BTreeMap<String, Vec<OwnedFd>>,
     /// What the kernel side has to say about itself: only when something is wrong.
@@ -78,7 +78,7 @@ impl Stream {
         let ebpf = &mut attached.ebpf;
         let ring = ebpf.take_map("EVENTS").context("the eBPF object has no map 'EVENTS'")?;
         let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
-        let turns = ebpf.take_map("TURNS").context("the eBPF object has no map 'TURNS'")?;
+        let running = ebpf.take_map("RUNNING").context("the eBPF object has no map 'RUNNING'")?;
         let ring = RingBuf::try_from(ring)?;
         let messages = EbpfLogger::init(ebpf)
             .inspect_err(|error| log::debug!("no messages from the kernel side: {error}"))
@@ -92,7 +92,7 @@ impl Stream {
             lost: PerCpuArray::try_from(lost)?,
             losses: Losses::default(),
             counted: Instant::now(),
-            turns: PerCpuArray::try_from(turns)?,
+            running: PerCpuArray::try_from(running)?,
             programs: loaded(ebpf)?,
             messages,
             systemd_hierarchy,
@@ -202,16 +202,16 @@ impl Stream {
         }
     }
 
-    /// How many events at most the kernel passed over because a program was running already
-    /// when it was to run again on the same processor (`recursion_misses`, from 5.12 on):
-    /// as many as every program on the hook missed, if ever all of them were put aside at one
-    /// time. For the end of a capture: it has to be asked for program by program.
+    /// How many events were missed at most. The kernel skips a program that would run within
+    /// itself on a CPU, and counts that (`recursion_misses`, from 5.12 on): an event is missed
+    /// if every program on its hook missed it, for which all of them have to be preempted at
+    /// one time. For the end of a capture: it has to be asked for program by program.
     #[must_use]
     pub fn skipped(&self) -> Vec<Observation> {
         let of_hook = |(first, programs): (&String, &Vec<OwnedFd>)| {
             let missed: Vec<u64> = programs.iter().filter_map(recursion_misses).collect();
             if missed.iter().any(|missed| *missed > 0) {
-                log::info!("the kernel passed over programs at {first}: {missed:?}");
+                log::info!("programs at {first} missed events: {missed:?}");
             }
             let is_covered = missed.len() > 1 && !self.may_miss(first);
             let count = missed.into_iter().min().filter(|_| !is_covered)?;
@@ -222,12 +222,12 @@ impl Stream {
         self.programs.iter().filter_map(of_hook).collect()
     }
 
-    /// Whether both programs on a hook were ever put aside at one time on a processor, as far
-    /// as is known.
+    /// Whether both programs on a hook were ever preempted at one time on a CPU, as far as is
+    /// known.
     fn may_miss(&self, first: &str) -> bool {
-        let turns = place(first).and_then(|place| self.turns.get(&place, 0).ok());
-        turns.is_none_or(|by_cpu| {
-            by_cpu.iter().any(|turns| bytemuck::cast_ref::<_, Turns>(turns).may_have_missed())
+        let running = place(first).and_then(|place| self.running.get(&place, 0).ok());
+        running.is_none_or(|by_cpu| {
+            by_cpu.iter().any(|it| bytemuck::cast_ref::<_, Running>(it).may_have_missed())
         })
     }
 

@@ -15,6 +15,9 @@ use crate::model::{
 /// enough for slow imports and JVMs; no signal of its own says it.
 const SETTLED_NS: i64 = 10_000_000_000;
 
+/// So long after it gave its handler back a program that goes away may be reloaded, ns.
+const GOING_NS: i64 = 200_000_000;
+
 /// What a rule judges: one activation, with its service and the capture around it.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
@@ -91,7 +94,53 @@ impl Phase {
     }
 }
 
+/// A state that systemd had the service in.
+#[derive(Clone, Copy)]
+pub(super) struct State<'a> {
+    pub at_ns: i64,
+    pub state: &'a str,
+    pub sub_state: Option<&'a str>,
+    /// `Result`, where it is not `success`.
+    pub result: Option<&'a str>,
+}
+
+impl State<'_> {
+    /// Whether systemd is to start it again.
+    pub fn is_again(&self) -> bool {
+        self.sub_state.is_some_and(|sub| sub.ends_with("auto-restart"))
+    }
+
+    /// Whether it is not up any more, and nothing of it is being stopped.
+    pub fn is_over(&self) -> bool {
+        self.is_again() || matches!(self.state, "inactive" | "failed")
+    }
+}
+
 impl<'a> Case<'a> {
+    /// systemd's states of it, in order of time.
+    pub(super) fn states(&self) -> impl Iterator<Item = State<'a>> + use<'a> {
+        self.events().filter_map(|(_, event)| match &event.what {
+            What::Systemd { state, sub_state, result } => Some(State {
+                at_ns: event.at_ns,
+                state,
+                sub_state: sub_state.as_deref(),
+                result: result.as_deref(),
+            }),
+            _ => None,
+        })
+    }
+
+    /// Whether systemd has given this as the result of the start.
+    pub(super) fn has_result(&self, result: &str) -> bool {
+        let last = self.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
+        last == Some(result) || self.states().any(|state| state.result == Some(result))
+    }
+
+    /// The one at `at`.
+    pub(super) fn state_at(&self, at: i64) -> Option<State<'a>> {
+        self.states().take_while(|state| state.at_ns <= at).last()
+    }
+
     /// The unit's settings, as far as they are known.
     pub(super) fn facts(&self) -> Option<&'a UnitFacts> {
         self.service.unit.as_ref()
@@ -225,10 +274,17 @@ impl<'a> Case<'a> {
     /// Whether the reload signal would have killed the main process at `at`. A span
     /// ends before its last moment: what is mended at `at` is harmless at `at`.
     pub(super) fn is_fatal_at(&self, at: i64) -> bool {
-        self.activation
-            .exposure
-            .iter()
-            .any(|span| span.kind == ExposureKind::Fatal && span.from_ns <= at && at < span.to_ns)
+        self.is_exposed_at(ExposureKind::Fatal, at)
+    }
+
+    /// Whether the reload signal would have been lost at `at`.
+    pub(super) fn is_lost_at(&self, at: i64) -> bool {
+        self.is_exposed_at(ExposureKind::Lost, at)
+    }
+
+    fn is_exposed_at(&self, kind: ExposureKind, at: i64) -> bool {
+        let mut spans = self.activation.exposure.iter();
+        spans.any(|span| span.kind == kind && span.from_ns <= at && at < span.to_ns)
     }
 
     /// The last moment that was observed: the exit, else the end of the capture.
@@ -344,7 +400,8 @@ impl<'a> Case<'a> {
             }
             handled = phase.takes() || (handled && !phase.by_exec);
         }
-        gave_back
+        // What is reloaded later has not gone away by then.
+        gave_back.filter(|at| !self.reloads().any(|reload| reload.at_ns - at > GOING_NS))
     }
 }
 

@@ -1,6 +1,8 @@
 //! READY=1 was due and did not come.
 
-use super::{Case, Finding, Rule, case::Announced, consequence, ready_rejected, text};
+use super::{
+    Case, Finding, Rule, case::Announced, consequence, ready_rejected, start_refused, text,
+};
 use crate::model::document::{EndedBy, Severity};
 
 pub(super) const RULE: Rule = Rule {
@@ -12,8 +14,9 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(case: &Case) -> Vec<Finding> {
     let due = case.awaits_ready() && case.activation.milestones.ready_ns.is_none();
-    let explained =
-        case.deadly_reload().is_some() || ready_rejected::refused(case).next().is_some();
+    let explained = case.deadly_reload().is_some()
+        || ready_rejected::refused(case).next().is_some()
+        || start_refused::refused(case).is_some();
     if !due || explained {
         return Vec::new();
     }

@@ -59,7 +59,7 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
             }
         ),
         consequence: consequence::death(case, deadly.end, settled),
-        mend: mend::handler_first(signal),
+        mend: mend::handler_first(case),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Case, Finding, Rule, mend, text};
+use super::{Case, Finding, Rule, consequence, mend, text};
 use crate::model::{
     document::Severity,
     event::{DispositionKind, Fate, SignalSent, What},
@@ -35,11 +35,15 @@ fn finding(case: &Case) -> Option<Finding> {
             text::disposition(first.disposition),
             text::and_more(killed.len())
         ),
-        consequence: format!(
-            "The service goes on without it: systemd looks after the main process alone, which \
-             is {}.",
-            text::main(case)
-        ),
+        consequence: if case.main().is_none() {
+            consequence::death_before_main(case, first.signal)
+        } else {
+            format!(
+                "The service goes on without it: systemd looks after the main process alone, \
+                 which is {}.",
+                text::main(case)
+            )
+        },
         mend: mend::main_alone(first.signal),
     })
 }

@@ -125,6 +125,18 @@ impl Start {
         self
     }
 
+    /// The release of systemd.
+    pub fn release(mut self, version: &str) -> Self {
+        self.facts.get_or_insert_default().systemd = Some(version.to_owned());
+        self
+    }
+
+    /// With `WatchdogSec=`.
+    pub fn watched(mut self, ns: i64) -> Self {
+        self.facts.get_or_insert_default().watchdog_ns = Some(ns.unsigned_abs());
+        self
+    }
+
     /// systemd says how it sees the service.
     pub fn systemd(mut self, at_ns: i64, state: &str, sub: Option<&str>, result: &str) -> Self {
         let (state, sub_state) = (state.to_owned(), sub.map(str::to_owned));
@@ -194,8 +206,12 @@ impl Start {
         self
     }
 
-    pub fn fatal(mut self, from_ns: i64, to_ns: i64) -> Self {
-        self.activation.exposure.push(Exposure { kind: ExposureKind::Fatal, from_ns, to_ns });
+    pub fn fatal(self, from_ns: i64, to_ns: i64) -> Self {
+        self.exposed(ExposureKind::Fatal, from_ns, to_ns)
+    }
+
+    pub fn exposed(mut self, kind: ExposureKind, from_ns: i64, to_ns: i64) -> Self {
+        self.activation.exposure.push(Exposure { kind, from_ns, to_ns });
         self
     }
 
@@ -375,6 +391,14 @@ impl Start {
         let message = self.last_message();
         (message.accepted, message.refusal) =
             (Some(false), Some(crate::model::event::Refusal::NotifyAccess));
+        self
+    }
+
+    /// The last message is refused as the handler is missing.
+    pub fn without_handler(mut self) -> Self {
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::NoHandler));
         self
     }
 

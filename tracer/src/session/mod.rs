@@ -24,7 +24,7 @@ use std::fmt::{self, Display};
 
 pub use self::{
     capture::{Asked, Capture},
-    child::{Child, Startable},
+    child::{Child, Startable, Stopped},
     command::Command,
     deadline::Deadline,
     ending::{Ending, Until},

@@ -7,6 +7,7 @@ mod building;
 mod counting;
 mod fates;
 mod lives;
+mod main_process;
 mod postures;
 mod properties;
 mod readiness;
