@@ -14,7 +14,7 @@ use bytemuck::Pod;
 use tracer_common::event::{Header, KINDS, Kind};
 
 use crate::{
-    kernel::{Task, now},
+    kernel::{Pointer, Task, now, with_current},
     scope,
 };
 
@@ -43,8 +43,14 @@ fn wakes(kind: Kind) -> u64 {
 
 /// The start of a record about `task`, now.
 #[inline(always)]
-pub fn header(kind: Kind, task: Task) -> Header {
+pub fn header(kind: Kind, task: Task<impl Pointer>) -> Header {
     Header { kind: kind as u32, reserved: 0, at_ns: now(), task: task.describe() }
+}
+
+/// The start of a record about the thread that runs this program, now.
+#[inline(always)]
+pub fn header_of_current(kind: Kind) -> Header {
+    with_current!(|task| header(kind, task))
 }
 
 /// Room for a record. The kernel also refuses where it does not get the lock of the ring

@@ -32,7 +32,7 @@ use aya_log_ebpf::warn;
 use tracer_common::pairs::place;
 
 use crate::{
-    kernel::{Cgroup, Task},
+    kernel::{Address, Cgroup, Task, Typed},
     pairs::{Program, run},
 };
 
@@ -41,10 +41,16 @@ use crate::{
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// The pointer that is argument `n`.
+/// The pointer to a structure that is argument `n`.
 #[inline(always)]
-fn pointer(context: &BtfTracePointContext, n: usize) -> u64 {
-    context.arg::<u64>(n)
+fn pointer(context: &BtfTracePointContext, n: usize) -> Typed {
+    Typed::new(context.arg::<u64>(n))
+}
+
+/// The pointer to text, or to what only looks like a structure, that is argument `n`.
+#[inline(always)]
+fn address(context: &BtfTracePointContext, n: usize) -> Address {
+    Address::new(context.arg::<u64>(n))
 }
 
 /// Both programs ([`Program`]) of a hook.
@@ -118,7 +124,8 @@ twice! {
 fn signal_generate(context: BtfTracePointContext) -> i32 {
     signal::generated(
         context.arg::<u32>(0),
-        pointer(&context, 1),
+        // It may be a number in place of a pointer.
+        address(&context, 1),
         Task(pointer(&context, 2)),
         context.arg::<u32>(3) != 0,
         context.arg::<u32>(4),
@@ -136,7 +143,7 @@ fn signal_deliver(context: BtfTracePointContext) -> i32 {
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_mkdir")]
 fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
-    if cgroup::made(Cgroup(pointer(&context, 0)), pointer(&context, 1)).is_err() {
+    if cgroup::made(Cgroup(pointer(&context, 0)), address(&context, 1)).is_err() {
         warn!(&context, "too many cgroups to follow: what happens in a new one is not seen");
     }
     0
@@ -145,7 +152,7 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
 /// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_rmdir")]
 fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
-    cgroup::removed(Cgroup(pointer(&context, 0)), pointer(&context, 1));
+    cgroup::removed(Cgroup(pointer(&context, 0)), address(&context, 1));
     0
 }
 
@@ -154,7 +161,7 @@ fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
 fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
     cgroup::attached(
         Cgroup(pointer(&context, 0)),
-        pointer(&context, 1),
+        address(&context, 1),
         Task(pointer(&context, 2)),
     );
     0

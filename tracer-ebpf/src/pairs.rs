@@ -22,7 +22,7 @@ use aya_ebpf::{
 };
 use tracer_common::pairs::{PAIRS, Running};
 
-use crate::kernel::Task;
+use crate::kernel::with_current;
 
 /// By hook, on each CPU.
 #[map]
@@ -76,10 +76,16 @@ fn begin(running: *mut Running, program: Program) {
         let other_runs = ptr::read_volatile(&raw const (*running).runs[others]);
         ptr::write_volatile(&raw mut (*running).runs[mine], 1);
         if other_runs != 0 {
-            let began = 1 + Task::current().switches();
+            let began = 1 + switches();
             ptr::write_volatile(&raw mut (*running).began[mine], began);
         }
     }
+}
+
+/// How often another thread has run in place of the current one.
+#[inline(always)]
+fn switches() -> u64 {
+    with_current!(|task| task.switches())
 }
 
 /// Notes that it has ended, and whether it was preempted while the other one was.
@@ -90,7 +96,7 @@ fn end(running: *mut Running, program: Program) {
     unsafe {
         let began = ptr::read_volatile(&raw const (*running).began[mine]);
         if began != 0 {
-            if began != 1 + Task::current().switches() {
+            if began != 1 + switches() {
                 ptr::write_volatile(&raw mut (*running).preempted[mine], 1);
             }
             ptr::write_volatile(&raw mut (*running).began[mine], 0);

@@ -10,7 +10,7 @@ use tracer_common::{config::Call, event::Kind, signal::SignalSet};
 use crate::{
     disposition, emit,
     entered::{self, Entered, Entry, forget, recall, remember},
-    kernel::{Task, config, read_user},
+    kernel::{config, read_user, with_current},
     notify::{self, Message, Payload, Space},
     pairs::Program,
     scope,
@@ -60,7 +60,7 @@ pub fn exit_sigaction(context: &TracePointContext, program: Program) {
 #[inline(always)]
 pub fn enter_sigprocmask(context: &TracePointContext, program: Program) {
     if argument(context, 1) != 0 {
-        remember(Call::Sigprocmask, program, [Task::current().mask().0, 0, 0, 0, 0]);
+        remember(Call::Sigprocmask, program, [with_current!(|task| task.mask()).0, 0, 0, 0, 0]);
     }
 }
 

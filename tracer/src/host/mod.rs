@@ -7,4 +7,5 @@ pub mod clock;
 pub mod namespaces;
 pub mod procfs;
 pub mod read;
+pub mod sender;
 pub mod temporary;

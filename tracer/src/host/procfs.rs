@@ -170,6 +170,30 @@ pub fn kind(id: u32) -> Kind {
     }
 }
 
+/// A process in brief.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// The process.
+    pub id: ProcessId,
+    /// Its id in its own pid namespace.
+    pub ns_pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Real user id.
+    pub uid: u32,
+    /// Its parent's pid.
+    pub parent: u32,
+}
+
+/// A process in brief; may wait for it (see [`snapshot`]). `None` if it is gone.
+#[must_use]
+pub fn brief(pid: u32) -> Option<Brief> {
+    let (stat, status) = (Stat::of(pid)?, Status::of(pid)?);
+    let id = ProcessId { pid, start_ticks: stat.start_ticks };
+    let (ns_pid, uid, parent) = (status.ns_pid, status.uid, stat.parent);
+    has_started_at(id).then_some(Brief { id, ns_pid, comm: stat.comm, uid, parent })
+}
+
 /// The children of a process.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
@@ -184,7 +208,9 @@ fn has_started_at(id: ProcessId) -> bool {
     Stat::of(id.pid).is_some_and(|stat| stat.start_ticks == id.start_ticks)
 }
 
-fn pids() -> Vec<u32> {
+/// The processes that are there now.
+#[must_use]
+pub fn pids() -> Vec<u32> {
     numbers_in("/proc")
 }
 

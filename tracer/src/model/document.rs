@@ -90,6 +90,9 @@ pub struct Capture {
     /// Whether nothing is missing: no losses, nothing left out and no service that was joined
     /// late.
     pub complete: bool,
+    /// What was to be tested and was not, and why: a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untested: Vec<String>,
 }
 
 /// A kernel function that could not be hooked.

@@ -11,7 +11,7 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, ProgramInfo, TracePoint},
 };
 use tracer_common::{
-    config::{Call, Config, SCOPE_ALL, SCOPE_LISTED},
+    config::{Call, Config, SCOPE_ALL, SCOPE_LISTED, numbers},
     signal::SignalSet,
 };
 
@@ -169,8 +169,10 @@ fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
         loader: std::process::id(),
         reserved: 0,
     };
+    let dispositions = numbers(request.dispositions);
     EbpfLoader::new()
         .override_global("LAYOUT", offsets, true)
+        .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .map_max_entries("EVENTS", request.buffer)
         .load(OBJECT)

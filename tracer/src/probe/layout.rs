@@ -8,7 +8,7 @@ use tracer_common::config::{ABSENT, Layout};
 use super::btf::Btf;
 
 /// What a missing member costs, by the beginning of its name. The first that fits counts.
-const FEATURES: [(&str, &str); 32] = [
+const FEATURES: [(&str, &str); 34] = [
     ("unix_", "where a connected socket's notify messages go"),
     ("fdtable", "where a connected socket's notify messages go"),
     ("files_struct", "where a connected socket's notify messages go"),
@@ -22,6 +22,8 @@ const FEATURES: [(&str, &str); 32] = [
     ("iov_iter", FENTRY_MESSAGES),
     ("iter_type", FENTRY_MESSAGES),
     ("pt_regs", "waiting for signals, where it is read from a syscall's entry"),
+    ("mm_struct.arg", "the command lines of senders"),
+    ("task_struct.real_parent", "the parents of senders"),
     ("mm_struct", "systemd's variables in a process's environment"),
     ("task_struct.mm", "systemd's variables in a process's environment"),
     ("linux_binprm", "the file names of programs"),

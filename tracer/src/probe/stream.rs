@@ -33,9 +33,11 @@ use super::{
 use crate::{
     host::{
         bounded::{Bounded, Patience},
+        cgroups::Hierarchies,
         clock, procfs,
+        sender::{self, CUT, Shown},
     },
-    observation::{Fact, Observation, ProcessId},
+    observation::{Asker, Fact, Generate, Observation, ProcessId},
 };
 
 /// How often the loss counters are read. While a process is in bpf(2) for a map, the kernel
@@ -51,6 +53,11 @@ const OVERTAKING_NS: u64 = 1_000_000;
 /// How long the look-ups of programs in /proc may take: each, and all of one go.
 const LOOKUPS: Patience =
     Patience { each: Duration::from_millis(20), all: Duration::from_millis(40) };
+
+/// The most processes that are looked at in one go, of those that signals come from.
+const MAX_SENDERS: usize = 256;
+/// How far above a process that sends for a systemd that may be: a shell, and what runs that.
+const MAX_BELOW_SYSTEMD: usize = 3;
 
 /// Reads records, and counts the ones that were lost.
 pub struct Stream {
@@ -70,6 +77,10 @@ pub struct Stream {
     longest: Duration,
     /// The programs that processes run.
     programs_of: Bounded<ProcessId, Option<String>>,
+    /// What processes show of themselves.
+    shown_of: Bounded<ProcessId, Option<Shown>>,
+    /// Who had a systemd (the first) send a signal (to the second).
+    askers: Bounded<(ProcessId, ProcessId), Option<Asker>>,
 }
 
 impl Stream {
@@ -87,6 +98,8 @@ impl Stream {
         // the AsyncFd owns, is dropped.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("cannot wait for the eBPF ring buffer")?;
+        let hierarchies = Hierarchies::find()?;
+        let of_askers = hierarchies.clone();
         Ok(Self {
             ring,
             lost: PerCpuArray::try_from(lost)?,
@@ -101,6 +114,10 @@ impl Stream {
                 Reach::Listed | Reach::ChildrenOf(_) => Duration::MAX,
             },
             programs_of: Bounded::new("sigready-exe", procfs::exe),
+            shown_of: Bounded::new("sigready-sender", move |id| sender::shown(id, &hierarchies)),
+            askers: Bounded::new("sigready-asker", move |(systemd, target)| {
+                sender::asker(systemd, target, &of_askers)
+            }),
         })
     }
 
@@ -146,6 +163,7 @@ impl Stream {
             debug_assert!(observations.len() < most);
         }
         self.look_up(&mut observations, &records);
+        self.look_for_senders(&mut observations);
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -202,6 +220,53 @@ impl Stream {
         }
     }
 
+    /// Adds what /proc tells of senders that are still there: their cgroups, what was cut off
+    /// their command lines, and who had a systemd send.
+    fn look_for_senders(&mut self, observations: &mut [Observation]) {
+        let sent = observations.iter_mut().filter_map(|observation| match &mut observation.fact {
+            Fact::Generate(generate) if generate.origin.is_some() => Some(&mut **generate),
+            _ => None,
+        });
+        let mut sent: Vec<&mut Generate> = sent.collect();
+        if sent.is_empty() {
+            return;
+        }
+        let asked = sent.iter().filter_map(|generate| for_whom(generate)).collect::<BTreeSet<_>>();
+        let asked: Vec<_> = asked.into_iter().take(1).collect();
+        // First: who asked by systemctl(1) is soon gone.
+        let asker = self.askers.ask(&asked, LOOKUPS).into_iter().flatten().flatten().next();
+        let ids: BTreeSet<ProcessId> =
+            sent.iter().flat_map(|generate| processes(generate)).collect();
+        let ids: Vec<ProcessId> = ids.into_iter().take(MAX_SENDERS).collect();
+        let shown = self.shown_of.ask(&ids, LOOKUPS).into_iter().map(Option::flatten);
+        let shown: BTreeMap<ProcessId, Shown> =
+            ids.into_iter().zip(shown).filter_map(|(id, shown)| Some((id, shown?))).collect();
+        for generate in &mut sent {
+            let is_asked = for_whom(generate).is_some_and(|it| asked.contains(&it));
+            let sender = generate.sender.as_ref().and_then(|sender| shown.get(&sender.id));
+            let Some(origin) = &mut generate.origin else { continue };
+            if let Some(sender) = sender {
+                let whole = origin.command.as_ref().is_some_and(|line| !line.ends_with(CUT));
+                // What it was as it sent counts: it may have gone on to another program.
+                let same = origin.command.as_ref().is_none_or(|line| {
+                    let begin = line.trim_end_matches(CUT);
+                    sender.command.as_ref().is_some_and(|whole| whole.starts_with(begin))
+                });
+                if !whole && same {
+                    origin.command.clone_from(&sender.command);
+                }
+                origin.cgroup.clone_from(&sender.cgroup);
+            }
+            for parent in &mut origin.parents {
+                if let Some(Shown { command, cgroup }) = shown.get(&parent.id) {
+                    parent.command.clone_from(command);
+                    parent.cgroup.clone_from(cgroup);
+                }
+            }
+            origin.asked_by = asker.clone().filter(|_| is_asked).map(Box::new);
+        }
+    }
+
     /// How many events were missed at most. The kernel skips a program that would run within
     /// itself on a CPU, and counts that (`recursion_misses`, from 5.12 on): an event is missed
     /// if every program on its hook missed it, for which all of them have to be preempted at
@@ -243,6 +308,24 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// The processes that a signal comes from.
+fn processes(generate: &Generate) -> impl Iterator<Item = ProcessId> {
+    let parents = generate.origin.iter().flat_map(|origin| &origin.parents);
+    generate.sender.iter().map(|sender| sender.id).chain(parents.map(|parent| parent.id))
+}
+
+/// The systemd that sent a signal, itself or by a command of the target's unit, and the target.
+fn for_whom(generate: &Generate) -> Option<(ProcessId, ProcessId)> {
+    let sender = generate.sender.as_ref()?;
+    let is_systemd = |comm: &str, ns_pid: u32| comm == "systemd" || ns_pid == 1;
+    if is_systemd(&sender.comm, sender.ns_pid) {
+        return Some((sender.id, generate.target.id));
+    }
+    let mut parents = generate.origin.as_ref()?.parents.iter().take(MAX_BELOW_SYSTEMD);
+    let systemd = parents.find(|parent| is_systemd(&parent.comm, parent.ns_pid))?;
+    (sender.cgroup_id == generate.target.cgroup_id).then_some((systemd.id, generate.target.id))
 }
 
 /// The programs that are in the kernel, by the hook they are on.

@@ -2,7 +2,7 @@
 
 use super::{case::Case, result::End};
 use crate::model::{
-    event::{DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
+    event::{DispositionKind, Fate, Runtime, Sender, SignalSent},
     signal::Signal,
 };
 
@@ -12,7 +12,7 @@ pub(super) struct Reload<'a> {
     pub index: usize,
     pub at_ns: i64,
     pub sent: &'a SignalSent,
-    pub sender: &'a ProcessRef,
+    pub sender: &'a Sender,
 }
 
 impl Reload<'_> {

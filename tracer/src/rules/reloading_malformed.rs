@@ -38,7 +38,7 @@ fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
         events: wrong.iter().map(|told| told.index).collect(),
         message: format!(
             "RELOADING=1 from {} {} has {}{}.",
-            text::sender(&first.message.sender),
+            text::teller(&first.message.sender),
             text::when(case.activation, first.at_ns),
             problem(first)?,
             text::and_more(wrong.len())
@@ -80,7 +80,7 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
         events: vec![last.index],
         message: format!(
             "RELOADING=1 from {} {} was not followed by READY=1 in the {} that were left to see.",
-            text::sender(&last.message.sender),
+            text::teller(&last.message.sender),
             text::when(case.activation, last.at_ns),
             text::Span(waited)
         ),

@@ -36,7 +36,7 @@ fn finding(case: &Case) -> Option<Finding> {
         message: format!(
             "READY=1 from {} {}, {when}: systemd looks for the handler of {signal} then, found \
              none, and refused the start.",
-            text::sender(&told.message.sender),
+            text::teller(&told.message.sender),
             text::when(case.activation, told.at_ns),
         ),
         consequence: consequence::refused_start(case),

@@ -30,7 +30,7 @@ fn finding(case: &Case) -> Option<Finding> {
         events: vec![stopping.index, index],
         message: format!(
             "{} said STOPPING=1 {} and {how} {} later.",
-            text::sender(&stopping.message.sender),
+            text::teller(&stopping.message.sender),
             text::when(case.activation, stopping.at_ns),
             text::Span(at_ns.saturating_sub(stopping.at_ns))
         ),

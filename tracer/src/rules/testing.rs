@@ -294,7 +294,7 @@ impl Start {
     ) -> Self {
         let sent = SignalSent {
             signal,
-            sender: Some(sender),
+            sender: Some(sender.into()),
             target: itself(),
             tid: None,
             si_code: 0,
@@ -455,6 +455,7 @@ impl Start {
                 losses: std::collections::BTreeMap::new(),
                 services_left_out: 0,
                 complete: self.lost == 0 && self.activation.joined_ns.is_none(),
+                untested: Vec::new(),
             },
             services: vec![Service {
                 name: "patroni.service".to_owned(),

@@ -32,7 +32,7 @@ fn finding(case: &Case) -> Option<Finding> {
     let what = match (refused.first(), heard) {
         (Some(first), None) => format!(
             "WATCHDOG=1 from {} was refused {}: NotifyAccess={} does not admit it{}",
-            text::sender(&first.message.sender),
+            text::teller(&first.message.sender),
             text::when(case.activation, first.at_ns),
             case.facts().and_then(|facts| facts.notify_access.as_deref()).unwrap_or("main"),
             text::and_more(refused.len())

@@ -26,7 +26,7 @@ use crate::{
     observation::{Anchor, Observation, ProcessId},
     probe::{attach::Attached, backend::Backend, stream::Stream},
     rules,
-    timeline::{Builder, FreshMain, Progress, counted},
+    timeline::{Builder, Progress, counted},
 };
 
 /// The most records that are taken from the ring at one go: some milliseconds' work on a busy
@@ -176,13 +176,6 @@ impl Capture {
         self.progress
     }
 
-    /// The main processes of units whose starts began during the capture, with the signal
-    /// that a reload sends each.
-    #[must_use]
-    pub fn fresh_mains(&self) -> Vec<FreshMain> {
-        self.record.builder.fresh_mains()
-    }
-
     /// The units seen since the last call: name and cgroup of each.
     pub fn new_units(&mut self) -> Vec<(String, String)> {
         let (units, services) = self.record.builder.units_after(self.services);
@@ -321,6 +314,7 @@ impl Record {
                 losses,
                 services_left_out: self.builder.services_left_out(),
                 complete: true,
+                untested: Vec::new(),
             },
             services: Vec::new(),
         }

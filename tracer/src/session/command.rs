@@ -133,6 +133,10 @@ impl Subject for Command {
         Vec::new()
     }
 
+    fn untested(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn session_ended(&mut self) -> Result<()> {
         self.child.send(Signal::TERM)
     }

@@ -56,6 +56,8 @@ pub trait Subject {
     fn forward(&mut self, signal: Signal, observer: &dyn Observer) -> Result<()>;
     /// Asks for what is still to be known at the end.
     fn last_news(&mut self, capture: &mut Capture) -> impl Future<Output = Vec<Observation>>;
+    /// What was to be tested and was not, and why: a sentence each.
+    fn untested(&self) -> Vec<String>;
     /// Nothing more is captured.
     fn session_ended(&mut self) -> Result<()>;
 }
@@ -191,7 +193,8 @@ impl<'a, S: Subject> Session<'a, S> {
                 let _ = detached.send(());
             })
             .context("cannot start a thread that detaches the programs")?;
-        let document = record.document(ended_by, at);
+        let mut document = record.document(ended_by, at);
+        document.capture.untested = self.subject.untested();
         // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
         // No program runs any more when the kernel takes longer to let go of them.
         if let Err(RecvTimeoutError::Timeout) = is_detached.recv_timeout(DETACHING) {

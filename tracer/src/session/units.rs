@@ -156,7 +156,9 @@ fn depth(cgroup: &str) -> usize {
 }
 
 impl Subject for Units<'_> {
-    fn learn(&mut self, _: &Observation) {}
+    fn learn(&mut self, observation: &Observation) {
+        self.restart.learn(observation);
+    }
 
     async fn act(
         &mut self,
@@ -165,7 +167,7 @@ impl Subject for Units<'_> {
         now: Instant,
     ) -> Result<()> {
         if self.restart.waits() {
-            self.restart.act(capture.fresh_mains(), self.hierarchies, observer);
+            self.restart.act(self.hierarchies, observer);
         }
         self.seek(capture, now + SEEKING);
         self.look(now).await;
@@ -193,7 +195,7 @@ impl Subject for Units<'_> {
                 }
                 Ok(News::Observed(observations))
             }
-            done = self.restart.done() => done.map(|()| News::Done),
+            news = self.restart.news() => news.map(|()| News::Done),
         }
     }
 
@@ -215,7 +217,6 @@ impl Subject for Units<'_> {
     }
 
     async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
-        self.restart.end();
         self.seek(capture, Instant::now() + LAST_SEEKING);
         for (_, cgroup) in self.new.drain(..) {
             let problem = Some("the trace ended before its systemd could be asked".to_owned());
@@ -226,5 +227,9 @@ impl Subject for Units<'_> {
 
     fn session_ended(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn untested(&self) -> Vec<String> {
+        self.restart.untested()
     }
 }

@@ -18,6 +18,7 @@ use super::{
     fate::{self, Fates},
     masks::MOMENT_NS,
     notify::{self, Meaning, Message},
+    origin,
     signals::{Amendment, Dispositions, ProcessSignals},
 };
 use crate::{
@@ -691,7 +692,10 @@ impl Start {
         let sender: Option<Arc<str>> = generate.sender.as_ref().map(|it| it.comm.as_str().into());
         let sent = SignalSent {
             signal,
-            sender: generate.sender.as_ref().map(|task| self.sender(task)),
+            sender: generate
+                .sender
+                .as_ref()
+                .map(|task| origin::sender(self.sender(task), task, generate.origin.as_deref())),
             target: self.known(&generate.target),
             tid: generate.to_thread.then_some(generate.target.tid),
             si_code: generate.si_code,

@@ -88,6 +88,7 @@ fn generate() -> impl Strategy<Value = Fact> {
         |((sender, target, signal, to_thread), result, disposition, handler, dying_of)| {
             Fact::Generate(Box::new(Generate {
                 sender,
+                origin: None,
                 target,
                 signal,
                 result,

@@ -314,6 +314,7 @@ impl Story {
         let ignored = disposition == DispositionKind::Ignored;
         let mut generate = Generate {
             sender: Some(self.task(sender)),
+            origin: None,
             target: self.task(pid),
             signal: Signal::HUP,
             result: if ignored { GenerateResult::Ignored } else { GenerateResult::Queued },
