@@ -360,8 +360,8 @@ mod tests {
         for leave in [&term as &dyn Fn(_) -> _, &stopping, &unheard, &reset] {
             let up = activation().unit("notify", "no").exec(0).handler(10.ms()).ready(20.ms());
             leave(up)
-                .disposition(3.s(), Default)
-                .signal(4.s(), Signal::HUP, Default, Killed, by("kill"))
+                .disposition(2.s() + 50.ms(), Default)
+                .signal(2.s() + 100.ms(), Signal::HUP, Default, Killed, by("kill"))
                 .judged(&[]);
         }
     }

@@ -186,7 +186,7 @@ fn the_target_is_told_apart() {
         ("/usr/bin/systemctl kill --signal HUP a", Target::Unit),
         ("/usr/bin/systemctl --quiet kill -s HUP a.service", Target::Unit),
         ("/usr/bin/systemctl kill -s HUP $UNIT", Target::Unknown("$UNIT".to_owned())),
-        ("/usr/bin/systemctl kill -s HUP --kill-whom=$A a", Target::Unknown("$A".to_owned())),
+        ("/usr/bin/systemctl kill -s HUP --kill-whom=${A} a", Target::Unknown("$A".to_owned())),
     ] {
         assert_eq!(sent(line), [(Some(Signal::HUP), target)], "{line}");
     }

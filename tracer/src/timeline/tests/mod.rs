@@ -13,5 +13,5 @@ mod properties;
 mod readiness;
 mod reference;
 mod replay;
-mod story;
+pub(super) mod story;
 mod systemd;

@@ -33,7 +33,7 @@ fn how_a_script_comes_to_each_of_its_commands() {
         ("a && b\nc", "a b? c."),
         ("a; b && c", "a b c!"),
         ("a && b && c", "a b? c!."),
-        ("a && b || c", "a b? c?"),
+        ("a && b || c", "a b? c?."),
         ("a & b", "a& b"),
         ("a; b &", "a b&"),
         ("a | b", "a& b&"),
