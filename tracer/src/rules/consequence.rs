@@ -469,7 +469,7 @@ pub(super) fn holes(case: &Case) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::*;
+    use crate::{model::event::ProcessRef, rules::testing::*};
 
     #[test]
     fn an_unknown_restart_setting_is_answered_with_those_that_would() {

@@ -203,6 +203,7 @@ fn a_schedule_that_begins_with_a_time_sends_term() {
         assert_eq!(sent(line), [(term, Target::PidFile)], "{line}");
     }
     assert_eq!(sent("/usr/bin/systemctl kill a"), [(term, Target::Unit)]);
+    assert_eq!(sent("/bin/kill -- -${MAINPID}"), [(term, Target::Group)]);
     assert_eq!(sent("/usr/bin/killall relayd"), [(term, Target::Named("relayd".to_owned()))]);
 }
 

@@ -109,6 +109,12 @@ fn a_child_that_is_moved_to_another_unit_begins_a_start_of_that() {
 }
 
 #[test]
+fn a_command_that_ends_before_any_program_was_executed_is_told() {
+    let told = Story::command().fork(0, STARTER, 10).exit(5, 10, 127).told();
+    assert_eq!((main_pid(&told), told.outcome.code), (Some(10), Some(127)));
+}
+
+#[test]
 fn a_daemons_command_stays_the_main_process_of_run() {
     let told = Story::command()
         .fork(0, STARTER, 10)

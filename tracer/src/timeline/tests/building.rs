@@ -247,25 +247,6 @@ fn states_of_a_start_that_is_final_are_told_no_more_and_no_second_time() {
 }
 
 #[test]
-fn the_main_processes_of_new_starts_are_told_once_the_settings_are_known() {
-    let usr2: Signal = "USR2".parse().unwrap();
-    let facts = UnitFacts { reload_signal: Some(usr2), ..UnitFacts::default() };
-    let known = |story: Story| story.fact(5, news(|it| it.facts = Some(facts.clone())));
-    let mains = |story: &Story| -> Vec<(String, u32, Signal)> {
-        let mains = built(story).fresh_mains();
-        mains.into_iter().map(|it| (it.unit.name, it.process.pid, it.reload_signal)).collect()
-    };
-    assert_eq!(mains(&running()), []);
-    let told = |signal| [("demo.service".to_owned(), 10, signal)];
-    assert_eq!(mains(&known(running().recording(usr2))), told(usr2));
-    // Settings that can't be had are known not to be.
-    let problem = news(|it| it.problem = Some("no bus".to_owned()));
-    assert_eq!(mains(&running().fact(5, problem)), told(Signal::HUP));
-    let old = Story::unit().found(10, STARTER, DEMO, &[]);
-    assert_eq!(mains(&known(old)), []);
-}
-
-#[test]
 fn units_are_told_by_their_numbers_and_commands_are_none() {
     let story =
         running().attach(7, 20, "/system.slice/demo2.service").exec_in(8, 20, "/bin/demo", "b");

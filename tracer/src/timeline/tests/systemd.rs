@@ -59,7 +59,9 @@ fn states_belong_to_the_start_with_their_invocation_id() {
 
 #[test]
 fn a_start_that_died_before_its_exec_has_the_states_of_its_time() {
-    let died = Story::unit().attach(100, 10, DEMO).killed(110, 10, Signal::HUP);
+    let path = "/other".to_owned();
+    let later = Fact::CgroupPath { hierarchy: 0, id: 7, path };
+    let died = Story::unit().attach(100, 10, DEMO).killed(110, 10, Signal::HUP).fact(200, later);
     let seen = |story: &Story| states(&story.told().starts()[0]);
     let at = |at: u64| told(died.clone(), at, state("failed", "failed", "signal", "a1"));
     assert_eq!(seen(&at(111)), ["failed"]);
@@ -67,10 +69,10 @@ fn a_start_that_died_before_its_exec_has_the_states_of_its_time() {
     assert_eq!(seen(&at(60)), ["failed"]);
     assert_eq!(seen(&at(40)), [""; 0]);
     // They are another start's whose id is known, or that came later.
-    let next = at(111).start(120, 11, "/bin/demo", "a1");
+    let next = at(111).start(300, 11, "/bin/demo", "a1");
     assert_eq!(seen(&next), [""; 0]);
-    let later = told(died.clone(), 300, state("failed", "failed", "signal", "a2"));
-    assert_eq!(seen(&later.start(200, 11, "/bin/demo", "b")), [""; 0]);
+    let later = died.clone().start(300, 11, "/bin/demo", "b");
+    assert_eq!(seen(&told(later, 400, state("failed", "failed", "signal", "a2"))), [""; 0]);
 }
 
 #[test]
