@@ -210,3 +210,31 @@ impl Attribution {
 fn is_arrival(fact: &Fact) -> bool {
     matches!(fact, Fact::Exec { .. } | Fact::Fork { .. } | Fact::CgroupAttach { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{event::DispositionKind, signal::Signal},
+        timeline::tests::story::{DEMO, Story},
+    };
+
+    #[test]
+    fn facts_wait_no_longer_than_it_is_unknown_where_their_process_belongs() {
+        let waiting = |story: Story| {
+            let (mut attribution, setup) = (Attribution::default(), story.setup());
+            story.observations.iter().for_each(|it| attribution.learn(&setup, it.clone()));
+            attribution.waiting
+        };
+        let attached = || {
+            let story = Story::unit().attach(0, 10, DEMO);
+            story.action(1, 10, Signal::HUP, DispositionKind::Default, 0)
+        };
+        assert_eq!(waiting(attached()), 2);
+        assert_eq!(waiting(attached().exec_in(2, 10, "/bin/demo", "a")), 0);
+        assert_eq!(waiting(attached().exit(2, 10, 0)), 0, "it was a helper");
+        assert_eq!(waiting(attached().killed(2, 10, Signal::HUP)), 0);
+        let again = attached().exit(2, 10, 0).attach(3, 11, DEMO);
+        assert_eq!(waiting(again), 1);
+    }
+}

@@ -3,6 +3,7 @@
 mod agreement;
 mod attribution;
 mod bounds;
+mod building;
 mod choice;
 mod counting;
 mod effects;
@@ -15,5 +16,5 @@ mod properties;
 mod readiness;
 mod reference;
 mod replay;
-mod story;
+pub(super) mod story;
 mod systemd;
