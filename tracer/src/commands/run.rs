@@ -21,7 +21,7 @@ use sigready::{
 };
 
 use super::{
-    Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress,
+    Verdict, fault::Fault, in_event_loop, messages::Messages, nanoseconds, output, progress,
     unit_names::main_pattern,
 };
 use crate::cli::{Run, ServiceType, Until};
@@ -48,14 +48,14 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             shown: recorded.shown,
             facts: Some(facts),
             main: main.clone(),
+            settle_ns: nanoseconds(options.settle),
             anchor,
         });
         let asked =
             Asked { command: "run", arguments: arguments(options), signal: wanted.reload() };
         let capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
-        let line = progress::Line::start(messages, " (Ctrl-C ends)");
         // Before the command can be running: an interrupt must find someone to stop it.
-        let held = Held::now();
+        let held = Held::now(options.timeout)?;
         let socket = match options.service_type {
             ServiceType::Simple => None,
             _ => Some(NotifySocket::bind()?),
@@ -64,6 +64,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
         let interrupts = Interrupts::start(held.block()?)?;
+        let line = progress::Line::start(messages, " (Ctrl-C ends)");
         socket.as_ref().map(NotifySocket::take_messages).transpose()?;
         if !options.send.is_empty() {
             line.note(&format_args!(

@@ -31,7 +31,7 @@ use super::{
     fault::Fault,
     in_event_loop,
     messages::Messages,
-    output, progress,
+    nanoseconds, output, progress,
     unit_names::{self, main_pattern},
 };
 use crate::cli::Trace;
@@ -65,6 +65,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             shown: recorded.shown,
             facts: None,
             main: main.clone(),
+            settle_ns: nanoseconds(options.settle),
             anchor,
         });
         let asked =

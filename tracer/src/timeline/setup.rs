@@ -31,6 +31,9 @@ pub struct Setup {
     pub facts: Option<UnitFacts>,
     /// Which process is the service, where that was said.
     pub main: Option<MainPattern>,
+    /// How long after a reload the service must still be there for that to be told as survived,
+    /// ns.
+    pub settle_ns: u64,
     /// One instant on both clocks: everything is seen of processes started since then.
     pub anchor: Anchor,
 }
