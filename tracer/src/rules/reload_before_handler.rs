@@ -167,7 +167,7 @@ mod tests {
             .signal(50.ms(), Signal::HUP, Default, Pending, by("kill"))
             .handler(50.ms())
             .judged(&[ID]);
-        assert!(alerts[0].message.ends_with("The handler came 0 ns too late."));
+        assert!(alerts[0].message.ends_with("The handler came 0 ms too late."));
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
             .signal(1.s() + 6.ms(), Signal::HUP, Default, Killed, by("kill"))
             .judged(&[ID]);
         assert!(alerts[0].message.contains("an exec had reset"), "{}", alerts[0].message);
-        assert!(alerts[0].message.contains("1.0 ms after its last exec"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("1.00 ms after its last exec"), "{}", alerts[0].message);
     }
 
     #[test]

@@ -95,9 +95,9 @@ mod tests {
         let told = |start: Start, at| start.asked(|case| when(case.activation, at));
         let twice = || activation().exec(1.s()).exec(3.s());
         assert_eq!(told(twice(), 4.s()), "1.00 s after its last exec");
-        assert_eq!(told(twice(), 3.s()), "0 ns after its last exec");
+        assert_eq!(told(twice(), 3.s()), "0 ms after its last exec");
         assert_eq!(told(twice(), 2.s()), "1.00 s after its exec");
-        assert_eq!(told(twice(), 1.s()), "0 ns after its exec");
+        assert_eq!(told(twice(), 1.s()), "0 ms after its exec");
         assert_eq!(told(twice(), 0), "1.00 s before its exec");
         assert_eq!(told(activation(), 5.s()), "5.00 s after its start");
     }

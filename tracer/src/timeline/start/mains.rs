@@ -64,6 +64,9 @@ impl Start {
     /// What was left running is no main process: its service does not put itself into the
     /// background.
     pub fn drop_guesses(&mut self) {
+        if self.chosen.is_some() {
+            return;
+        }
         let guessed = std::mem::take(&mut self.guessed);
         if guessed.is_empty() {
             return;
@@ -77,7 +80,8 @@ impl Start {
     pub fn came_up(&mut self, at: u64) {
         let at = self.came_up.map_or(at, |known| known.min(at));
         self.came_up = Some(at);
-        while let [(since, main)] = self.mains.as_slice()
+        while self.chosen.is_none()
+            && let [(since, main)] = self.mains.as_slice()
             && *since > at
             && let Some(before) = self.replaced.pop()
         {
@@ -97,6 +101,9 @@ impl Start {
 
     /// It ended before systemd had started its main process: what ran were commands before that.
     pub fn had_no_main(&mut self) {
+        if self.chosen.is_some() {
+            return;
+        }
         for (_, before) in std::mem::take(&mut self.mains) {
             self.add_control(before);
         }
