@@ -143,24 +143,28 @@ impl Capture {
     /// Takes in what has come, until `limit` at most; `learn` is shown each first. Tells
     /// whether there is more.
     pub fn take(&mut self, limit: Instant, mut learn: impl FnMut(&Observation)) -> Result<bool> {
-        if self.taken.is_empty() {
-            let now = clock::boot_ns();
-            let batch = self.stream.take(BATCH)?;
-            let is_all = batch.len() < BATCH;
-            for observation in &batch {
-                learn(observation);
+        loop {
+            if self.taken.is_empty() {
+                let now = clock::boot_ns();
+                let batch = self.stream.take(BATCH)?;
+                let is_all = batch.len() < BATCH;
+                for observation in &batch {
+                    learn(observation);
+                }
+                self.taken.extend(batch);
+                self.take_up(limit);
+                self.record.judge_final();
+                if is_all && self.taken.is_empty() {
+                    self.record.builder.advance(now);
+                    return Ok(false);
+                }
+            } else {
+                self.take_up(limit);
             }
-            self.taken.extend(batch);
-            self.take_up(limit);
-            self.record.judge_final();
-            if is_all && self.taken.is_empty() {
-                self.record.builder.advance(now);
-                return Ok(false);
+            if Instant::now() >= limit {
+                return Ok(true);
             }
-            return Ok(true);
         }
-        self.take_up(limit);
-        Ok(true)
     }
 
     /// Has the builder take what waits for it, until `limit`; one at least.
