@@ -59,6 +59,13 @@ impl Disposition {
         reaction(self.kind(), self.consumer.is_some(), self.runtime)
     }
 
+    /// The same of the init of a pid namespace: no default action ends it
+    /// (`SIGNAL_UNKILLABLE`; `sig_task_ignored()` in kernel/signal.c).
+    #[must_use]
+    pub fn of_init(self) -> Self {
+        Self { ignored: self.ignored || !self.caught, ..self }
+    }
+
     /// The same, disposition apart from the mask: what comes of one that is let through.
     #[must_use]
     pub fn unblocked(self) -> Self {

@@ -18,6 +18,9 @@ const SETTLED_NS: i64 = 10_000_000_000;
 /// So long after it gave its handler back a program that goes away may be reloaded, ns.
 const GOING_NS: i64 = 200_000_000;
 
+/// How near to a reload signal systemd's state says that it is its own, ns.
+const RELOADING_NS: i64 = 500_000_000;
+
 /// What a rule judges: one activation, with its service and the capture around it.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
@@ -67,6 +70,7 @@ pub(super) enum Announced {
 
 /// What the main process does with the reload signal from some moment on.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Phase {
     pub index: usize,
     pub at_ns: i64,
@@ -74,6 +78,10 @@ pub(super) struct Phase {
     pub runtime: Option<Runtime>,
     /// Whether a signalfd or sigwait takes it.
     pub consumed: bool,
+    /// A signalfd or sigwait is there for it, whether or not every thread blocks it.
+    pub has_consumer: bool,
+    /// It is the init of a pid namespace that does so by default.
+    pub spared: bool,
     /// Whether an exec brought it about.
     pub by_exec: bool,
 }
@@ -151,6 +159,18 @@ impl<'a> Case<'a> {
         self.service.kind == ServiceKind::Command
     }
 
+    /// Whether the reload is there to end the program: its signal is one of those by which
+    /// systemd or people end programs.
+    pub(super) fn is_meant_to_end(&self) -> bool {
+        let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
+        self.reloads_by_signal() && ends.contains(&self.reload_signal())
+    }
+
+    /// Whether it is a unit of systemd.
+    pub(super) fn is_unit(&self) -> bool {
+        self.service.kind == ServiceKind::Unit
+    }
+
     /// Whether the service announces its readiness.
     pub(super) fn is_notify(&self) -> bool {
         self.facts().is_some_and(UnitFacts::is_notify)
@@ -169,6 +189,11 @@ impl<'a> Case<'a> {
 
     pub(super) fn main(&self) -> Option<&'a ProcessRef> {
         self.activation.main_process.as_ref()
+    }
+
+    /// Whether the main process is the init of a pid namespace, which no default action ends.
+    pub(super) fn is_init(&self) -> bool {
+        self.main().is_some_and(|main| main.ns_pid == Some(1) || main.pid == 1)
     }
 
     pub(super) fn is_main(&self, process: &ProcessRef) -> bool {
@@ -247,7 +272,19 @@ impl<'a> Case<'a> {
             };
             let (runtime, has_consumer) = owner;
             let consumed = has_consumer && disposition == DispositionKind::Blocked;
-            Some(Phase { index, at_ns: event.at_ns, disposition, runtime, consumed, by_exec })
+            let spared = disposition == DispositionKind::Default && self.is_init();
+            let disposition = if spared { DispositionKind::Ignored } else { disposition };
+            let at_ns = event.at_ns;
+            Some(Phase {
+                index,
+                at_ns,
+                disposition,
+                runtime,
+                consumed,
+                has_consumer,
+                spared,
+                by_exec,
+            })
         })
     }
 
@@ -400,8 +437,15 @@ impl<'a> Case<'a> {
             }
             handled = phase.takes() || (handled && !phase.by_exec);
         }
-        // What is reloaded later has not gone away by then.
-        gave_back.filter(|at| !self.reloads().any(|reload| reload.at_ns - at > GOING_NS))
+        // What systemd reloads later has not gone away by then.
+        let is_reloaded = |at: i64| {
+            let mut states = self.states().filter(|state| state.state == "reloading");
+            states.any(|state| state.at_ns.saturating_sub(at).saturating_abs() < RELOADING_NS)
+        };
+        let mut reloads = self.reloads();
+        gave_back.filter(|gave| {
+            !reloads.any(|it| it.at_ns.saturating_sub(*gave) > GOING_NS && is_reloaded(it.at_ns))
+        })
     }
 }
 
@@ -428,8 +472,13 @@ mod tests {
             once: false,
             found: false,
         };
-        let exec =
-            What::Exec { process: by("worker"), exe: None, filename: None, disposition: Default };
+        let exec = What::Exec {
+            process: by("worker"),
+            exe: None,
+            filename: None,
+            disposition: Default,
+            background: false,
+        };
         let start = activation()
             .exec(0)
             .event(1, mask_of(itself(), other))
