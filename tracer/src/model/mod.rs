@@ -6,5 +6,6 @@ pub mod document;
 pub mod event;
 pub mod programs;
 pub mod signal;
+pub mod span;
 pub mod text;
 pub mod unit;

@@ -389,12 +389,12 @@ mod tests {
         let stopping =
             |start: Start| start.notify(2.s(), itself(), &[("STOPPING", "1"), ("READY", "1")]);
         let unheard = |start: Start| stopping(start).refused();
-        let reset = |start: Start| start.disposition(2.s(), Default);
+        let reset = |start: Start| start.disposition(4.s() - 100.ms(), Default);
         for leave in [&term as &dyn Fn(_) -> _, &stopping, &unheard, &reset] {
             let up = activation().unit("notify", "no").exec(0).handler(10.ms()).ready(20.ms());
             leave(up)
-                .disposition(2.s() + 50.ms(), Default)
-                .signal(2.s() + 100.ms(), Signal::HUP, Default, Killed, by("kill"))
+                .disposition(4.s() - 50.ms(), Default)
+                .signal(4.s(), Signal::HUP, Default, Killed, by("kill"))
                 .judged(&[]);
         }
     }

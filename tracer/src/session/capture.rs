@@ -99,7 +99,7 @@ impl Capture {
             log::warn!("this kernel has no {missing}: {} can't be seen", missing.cost());
         }
         Ok(Self {
-            stream: Stream::open(attached, systemd_hierarchy)?,
+            stream: Stream::open(attached, systemd_hierarchy, builder.main_choice().is_some())?,
             record: Record {
                 asked,
                 host: host(),
@@ -117,6 +117,14 @@ impl Capture {
             has_news: false,
             looks: Bounded::new("sigready-proc", procfs::left),
         })
+    }
+
+    /// Adds the processes that were found in /proc.
+    pub fn observe_found(&mut self, mut found: Vec<Observation>) {
+        if self.record.builder.main_choice().is_some() {
+            self.stream.add_commands(&mut found);
+        }
+        self.observe(found);
     }
 
     /// Adds what was found outside of the kernel's stream.
@@ -315,6 +323,7 @@ impl Record {
                 losses,
                 services_left_out: self.builder.services_left_out(),
                 complete: true,
+                main: self.builder.main_choice(),
                 untested: Vec::new(),
             },
             services: Vec::new(),

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     host::{
         cgroups::{Cgroup, Hierarchies},
+        mounts,
         read::bounded,
     },
     model::document::Owner,
@@ -144,6 +145,62 @@ impl Manager {
             .filter(|(cgroup, _)| !is_claimed(cgroup))
             .map(|(_, manager)| manager)
             .collect()
+    }
+
+    /// The system's that run with this directory as their root or, if there is none, with a file
+    /// system laid over it (as systemd-nspawn's --volatile=overlay does), reached through their
+    /// processes: what those have mounted, their sockets' directory for one, is not below the
+    /// directory. Of the second kind none that an unprivileged user made.
+    #[must_use]
+    pub fn running_in(root: &Path, hierarchies: &Hierarchies) -> Vec<Self> {
+        let named = Self::below(root.to_owned());
+        let of_containers = |managers: Vec<Self>| {
+            let is_it = |it: &Self| it.has_own_pids() && it.user().is_none();
+            managers.into_iter().filter(is_it).collect::<Vec<_>>()
+        };
+        let scan = hierarchies.scan();
+        let scopes = scan.iter().filter(|cgroup| cgroup.path.ends_with("/init.scope"));
+        let all = scopes.filter_map(|scope| Self::of(&scope.path, hierarchies)).collect();
+        let mut running = of_containers(all);
+        running.retain(|manager| manager.is_same(&named));
+        if running.is_empty() {
+            running = of_containers(Self::running(hierarchies));
+            running.retain(|manager| manager.lies_over(root));
+        }
+        running.dedup();
+        running
+    }
+
+    /// Whether its root is an overlay with this directory below.
+    fn lies_over(&self, directory: &Path) -> bool {
+        let Self::Root { root, .. } = self else {
+            return false;
+        };
+        let (Some(process), Ok(directory)) = (root.parent(), directory.canonicalize()) else {
+            return false;
+        };
+        mounts::lower_of_root(process).iter().any(|lower| *lower == directory)
+    }
+
+    /// Its root directory, where it is known by that.
+    #[must_use]
+    pub fn root(&self) -> Option<&Path> {
+        match self {
+            Self::Root { root, .. } => Some(root),
+            Self::Address(_) => None,
+        }
+    }
+
+    /// Whether one of its sockets can be connected to.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        let Self::Root { root, user, .. } = self else {
+            return true;
+        };
+        let connects = |socket: &PathBuf| {
+            opener::wait_for(async { opener::connect(root, *user, socket).await.map(drop) }).is_ok()
+        };
+        Self::sockets(*user).iter().any(connects)
     }
 
     /// Whether it may run still: not a container's whose root is gone with its processes.

@@ -14,6 +14,9 @@ const MAX_REPLACED: usize = 64;
 impl Start {
     /// Makes a process the main one from `at` on, after those before it.
     pub fn hand_over(&mut self, at: u64, main: Known) {
+        if self.chosen.is_some() {
+            return;
+        }
         if self.mains.len() >= MAX_MAINS {
             let (_, gone) = self.mains.remove(MAX_MAINS / 2);
             self.forget(gone.id);
@@ -105,6 +108,15 @@ impl Start {
         let ended = self.main().and_then(|main| self.member(main)).and_then(|main| main.ended);
         self.main_exited_well = ended.map(|end| end.signal.is_none() && end.code == 0);
         self.revision += 1;
+    }
+
+    /// Makes a process the main one for good, if none was said to be it before.
+    pub fn choose_main(&mut self, since: u64, main: Known) {
+        if self.chosen.is_none() {
+            self.supervisor = self.main().filter(|before| *before != main.id);
+            self.set_main(since, main);
+            self.chosen = Some(main.id);
+        }
     }
 
     /// Makes a process the main one in place of all that were: those were not, but commands

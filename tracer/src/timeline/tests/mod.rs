@@ -4,6 +4,7 @@ mod agreement;
 mod attribution;
 mod bounds;
 mod building;
+mod choice;
 mod counting;
 mod effects;
 mod fates;
