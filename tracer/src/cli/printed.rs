@@ -73,12 +73,10 @@ fn of_source(text: &str) -> Vec<Vec<String>> {
     let mut joined = String::new();
     // A string that goes on in the next line.
     for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        match line.trim_end().strip_suffix('\\') {
-            Some(line) => joined.push_str(line.trim_start()),
-            None => {
-                joined.push_str(line.trim_start());
-                joined.push('\n');
-            }
+        let line = line.trim();
+        joined.push_str(line.strip_suffix('\\').unwrap_or(line));
+        if !line.ends_with('\\') {
+            joined.push('\n');
         }
     }
     let commands = joined.match_indices("sigready ").map(|(at, _)| {

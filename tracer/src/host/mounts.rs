@@ -19,11 +19,11 @@ pub fn lower_of_root(process: &Path) -> Vec<PathBuf> {
 }
 
 fn lower_of(mounts: &[u8]) -> Vec<PathBuf> {
-    let root = mounts
+    let mut root = mounts
         .split(|byte| *byte == b'\n')
         .filter(|line| line.split(|byte| *byte == b' ').nth(4) == Some(b"/"));
     // The last one lies over those before it.
-    let Some(line) = root.last() else {
+    let Some(line) = root.next_back() else {
         return Vec::new();
     };
     let mut fields = line.split(|byte| *byte == b' ').skip_while(|field| *field != b"-").skip(1);

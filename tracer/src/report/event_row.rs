@@ -186,15 +186,15 @@ pub fn fate(fate: Fate) -> &'static str {
 /// Who sent a signal: `kill[812], uid 0, 'kill -HUP 431', of logrotate.service, started by
 /// sh[811] 'sh /etc/cron.daily/log' < run-parts[790] < cron[500]`
 fn sender(sender: &Sender) -> String {
-    let mut text = process(sender);
+    let mut parts = vec![process(sender)];
     if let Some(uid) = sender.uid {
-        text += &format!(", uid {uid}");
+        parts.push(format!("uid {uid}"));
     }
     if let Some(command) = &sender.command {
-        text += &format!(", '{}'", quote(command));
+        parts.push(format!("'{}'", quote(command)));
     }
     if let Some(unit) = &sender.unit {
-        text += &format!(", of {}", quote(unit));
+        parts.push(format!("of {}", quote(unit)));
     }
     // What the nearest was started with says what for; of those above it the names are enough.
     let parents = sender.parents.iter().enumerate().map(|(number, parent)| {
@@ -206,12 +206,12 @@ fn sender(sender: &Sender) -> String {
     });
     let parents = parents.collect::<Vec<_>>().join(" < ");
     if !parents.is_empty() {
-        text += &format!(", started by {parents}");
+        parts.push(format!("started by {parents}"));
     }
     if let Some(asker) = &sender.asked_by {
-        text += &format!(", asked for by {}", self::sender(asker));
+        parts.push(format!("asked for by {}", self::sender(asker)));
     }
-    text
+    parts.join(", ")
 }
 
 fn signal(at: i64, sent: &SignalSent) -> String {

@@ -24,7 +24,7 @@ use crate::model::{
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record<'a> {
     /// The first: what wrote it, where and how.
-    Capture(CaptureRecord<'a>),
+    Capture(Box<CaptureRecord<'a>>),
     /// A service; its activations follow.
     Service(Box<ServiceRecord<'a>>),
     /// A start of the last service; its events and alerts follow.
@@ -177,12 +177,12 @@ pub fn render(document: &Document) -> String {
     let mut lines = Lines::default();
     // Taken apart without `..`: a field that is added can't be forgotten here.
     let Document { schema, tool, host, capture, services } = document;
-    lines.push(&Record::Capture(CaptureRecord {
+    lines.push(&Record::Capture(Box::new(CaptureRecord {
         schema: Cow::Borrowed(schema),
         tool: Cow::Borrowed(tool),
         host: Cow::Borrowed(host),
         capture: Cow::Borrowed(capture),
-    }));
+    })));
     let mut counts = Counts { services: services.len(), ..Counts::default() };
     for (service, body) in services.iter().enumerate() {
         lines.service(service, body);

@@ -450,6 +450,10 @@ impl<'a> Case<'a> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a method of a case is not general enough over its lifetime"
+)]
 mod tests {
     use super::*;
     use crate::rules::testing::*;

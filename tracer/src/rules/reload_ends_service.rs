@@ -194,7 +194,7 @@ mod tests {
     fn a_crash_in_the_handler_is_told_though_the_service_is_started_again() {
         let abort = "ABRT".parse().unwrap();
         let alerts = taken(up("simple", "always")).dies(30.s() + 2.ms(), abort).judged(&[ID]);
-        assert!(alerts[0].message.contains("died of ABRT 2.0 ms later"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("died of ABRT 2.00 ms later"), "{}", alerts[0].message);
         assert!(alerts[0].mend.contains("note"), "{}", alerts[0].mend);
     }
 

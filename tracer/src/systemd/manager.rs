@@ -179,7 +179,7 @@ impl Manager {
         let (Some(process), Ok(directory)) = (root.parent(), directory.canonicalize()) else {
             return false;
         };
-        mounts::lower_of_root(process).iter().any(|lower| *lower == directory)
+        mounts::lower_of_root(process).contains(&directory)
     }
 
     /// Its root directory, where it is known by that.

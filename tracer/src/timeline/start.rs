@@ -388,7 +388,6 @@ impl Start {
             Fact::Exit { task, signal, code, core_dumped, state } => {
                 self.exited(context, at, &task, (signal, code, core_dumped), state.pending);
             }
-            Fact::CommandLine { .. } => {}
             Fact::ThreadExit { task, pending } => {
                 self.fates.thread_ended(&mut self.events, at, &task, pending);
             }
@@ -442,7 +441,8 @@ impl Start {
                 }
                 self.revision += 1;
             }
-            Fact::CgroupPath { .. }
+            Fact::CommandLine { .. }
+            | Fact::CgroupPath { .. }
             | Fact::CgroupGone { .. }
             | Fact::Unit(_)
             | Fact::Loss { .. } => {}

@@ -17,7 +17,9 @@ const S: u64 = 1_000 * MS;
 
 fn fed(setup: Setup, observations: &[Observation]) -> Builder {
     let mut builder = Builder::new(setup);
-    observations.iter().for_each(|it| builder.observe(it.clone()));
+    for observation in observations {
+        builder.observe(observation.clone());
+    }
     builder
 }
 
@@ -118,7 +120,9 @@ fn every_kind_of_fact_of_a_start_is_news() {
             let mut builder = fed(story.setup(), before);
             builder.advance(BEGIN + 700 * MS);
             let _ = builder.news(BEGIN + S, false);
-            last.iter().for_each(|it| builder.observe(it.clone()));
+            for observation in last {
+                builder.observe(observation.clone());
+            }
             builder.advance(BEGIN + 2 * S);
             let is_news = !builder.news(BEGIN + 2 * S, false).is_empty();
             assert_eq!(is_news, news, "{kind}, {told} facts");
