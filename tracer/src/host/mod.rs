@@ -6,5 +6,6 @@ pub mod cgroups;
 pub mod clock;
 pub mod namespaces;
 pub mod procfs;
+pub mod program;
 pub mod read;
 pub mod temporary;

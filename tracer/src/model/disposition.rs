@@ -1,6 +1,9 @@
 //! What a process does on a signal: the one table that everybody asks.
 
-use super::event::{Consumer, DispositionKind, Runtime};
+use super::{
+    event::{Consumer, DispositionKind},
+    runtime::{Effect, Runtime},
+};
 
 /// What a process does on a signal, from every point of view that matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Disposition {
     pub consumer: Option<Consumer>,
     /// The language runtime that the handler is of, if it is not the program's own.
     pub runtime: Option<Runtime>,
+    /// What that runtime's handler does with the signal.
+    pub effect: Option<Effect>,
 }
 
 /// What comes of a signal whose default action is fatal.
@@ -56,7 +61,7 @@ impl Disposition {
         if self.blocked && self.mask_unknown {
             return Reaction::Unknown;
         }
-        reaction(self.kind(), self.consumer.is_some(), self.runtime)
+        reaction(self.kind(), self.consumer.is_some(), self.effect)
     }
 
     /// The same, disposition apart from the mask: what comes of one that is let through.
@@ -67,17 +72,19 @@ impl Disposition {
 }
 
 /// What comes of a signal whose default action is fatal, at a process that would do `kind`,
-/// where `consumed` says that a signalfd or a sigwait is there for blocked ones.
+/// where `consumed` says that a signalfd or a sigwait is there for blocked ones, and `effect`
+/// what the handler does if it is a runtime's own.
 #[must_use]
-pub fn reaction(kind: DispositionKind, consumed: bool, runtime: Option<Runtime>) -> Reaction {
-    match (kind, runtime) {
+pub fn reaction(kind: DispositionKind, consumed: bool, effect: Option<Effect>) -> Reaction {
+    match (kind, effect) {
         (DispositionKind::Blocked, _) if consumed => Reaction::Takes,
         (DispositionKind::Blocked, _) => Reaction::Waits,
         (DispositionKind::Ignored, _) => Reaction::Loses,
         (DispositionKind::Default, _) => Reaction::Dies,
         (DispositionKind::Handler, None) => Reaction::Takes,
-        (DispositionKind::Handler, Some(runtime)) if runtime.kills() => Reaction::Dies,
-        (DispositionKind::Handler, Some(_)) => Reaction::Unknown,
+        (DispositionKind::Handler, Some(Effect::Dies | Effect::Exits(_))) => Reaction::Dies,
+        (DispositionKind::Handler, Some(Effect::Spares)) => Reaction::Loses,
+        (DispositionKind::Handler, Some(Effect::Unknown)) => Reaction::Unknown,
     }
 }
 
@@ -88,21 +95,21 @@ mod tests {
     #[test]
     fn every_way_to_meet_a_signal_has_its_reaction() {
         use DispositionKind::{Blocked, Default, Handler, Ignored};
-        for (kind, consumed, runtime, expected) in [
+        for (kind, consumed, effect, expected) in [
             (Default, false, None, Reaction::Dies),
             (Default, true, None, Reaction::Dies),
             (Ignored, false, None, Reaction::Loses),
             (Ignored, true, None, Reaction::Loses),
             (Blocked, false, None, Reaction::Waits),
-            (Blocked, false, Some(Runtime::CatchAll), Reaction::Waits),
+            (Blocked, false, Some(Effect::Dies), Reaction::Waits),
             (Blocked, true, None, Reaction::Takes),
             (Handler, false, None, Reaction::Takes),
-            (Handler, false, Some(Runtime::CatchAll), Reaction::Dies),
-            (Handler, false, Some(Runtime::Jvm), Reaction::Dies),
-            (Handler, false, Some(Runtime::Ruby), Reaction::Dies),
-            (Handler, false, Some(Runtime::Forwarding), Reaction::Unknown),
+            (Handler, false, Some(Effect::Dies), Reaction::Dies),
+            (Handler, false, Some(Effect::Exits(129)), Reaction::Dies),
+            (Handler, false, Some(Effect::Spares), Reaction::Loses),
+            (Handler, false, Some(Effect::Unknown), Reaction::Unknown),
         ] {
-            assert_eq!(reaction(kind, consumed, runtime), expected, "{kind:?} {runtime:?}");
+            assert_eq!(reaction(kind, consumed, effect), expected, "{kind:?} {effect:?}");
         }
     }
 }

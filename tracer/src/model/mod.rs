@@ -4,6 +4,7 @@
 pub mod disposition;
 pub mod document;
 pub mod event;
+pub mod runtime;
 pub mod signal;
 pub mod text;
 pub mod unit;

@@ -3,10 +3,8 @@
 use super::{escape, paint::Ink, text, time};
 use crate::model::{
     document::Activation,
-    event::{
-        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-        What,
-    },
+    event::{Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
+    runtime::{Effect, Runtime},
     signal::Signal,
 };
 
@@ -151,13 +149,8 @@ fn disposition_set(
         Some(Consumer::Signalfd) => return format!("{signal} is taken by a signalfd"),
         Some(Consumer::Sigwait) => return format!("{signal} is waited for (sigwait)"),
         None => match runtime {
-            Some(Runtime::CatchAll) => ": the language runtime's, which still dies of it",
-            Some(Runtime::Forwarding) => {
-                ": the language runtime's, which passes some signals on to the program"
-            }
-            Some(Runtime::Ruby) => ": Ruby's own, which dies of it",
-            Some(Runtime::Jvm) => ": the Java virtual machine's, which shuts down on it",
-            None => "",
+            Some(runtime) => whose(runtime, signal),
+            None => String::new(),
         },
     };
     match disposition {
@@ -166,6 +159,28 @@ fn disposition_set(
         DispositionKind::Ignored => format!("{signal} set to be ignored"),
         DispositionKind::Blocked => format!("{signal} blocked in every thread"),
     }
+}
+
+/// Whose a handler is that a runtime has set, and what that does.
+fn whose(runtime: Runtime, signal: Signal) -> String {
+    let whose = match runtime {
+        Runtime::CatchAll => "the language runtime's, told from the handler alone".to_owned(),
+        Runtime::Forwarding => {
+            return ": the language runtime's, which passes some signals on to the program"
+                .to_owned();
+        }
+        Runtime::Unlisted => {
+            return ": the interpreter's or the script's, which can't be told apart".to_owned();
+        }
+        _ => format!("{}'s own", runtime.name()),
+    };
+    let effect = match runtime.effect(signal) {
+        Some(Effect::Dies) => ", which still dies of it".to_owned(),
+        Some(Effect::Exits(code)) => format!(", which ends the program with code {code}"),
+        Some(Effect::Spares) => ", which keeps it from the program".to_owned(),
+        Some(Effect::Unknown) | None => String::new(),
+    };
+    format!(": {whose}{effect}")
 }
 
 /// What became of a signal, in a word or two.

@@ -137,7 +137,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Environment, ProcessId, State, Task};
+    use crate::observation::{Environment, ProcessId, Program, State, Task};
 
     const MS: Duration = Duration::from_millis(1);
     const PID: u32 = 7;
@@ -159,6 +159,7 @@ mod tests {
             task: task(pid),
             filename: "/x".to_owned(),
             exe: "/x".to_owned(),
+            program: Program::Unread,
             environment: Environment::default(),
             state: State::default(),
         };

@@ -71,7 +71,8 @@ fn what_a_new_process_does_before_its_move_is_told_is_no_sign_that_it_was_there_
     let (signal, state) = (Signal::HUP, State::default());
     let disposition = DispositionKind::Default;
     let (once, handler) = (false, Handler::default());
-    let set = Fact::Disposition { task, signal, disposition, once, handler, state };
+    let loaded = None;
+    let set = Fact::Disposition { task, signal, disposition, once, handler, loaded, state };
     assert!(old.fact(6, set).told().joined_ns.is_some());
 }
 
