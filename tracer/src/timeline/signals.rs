@@ -98,18 +98,17 @@ impl Dispositions {
     /// Says whose handler a signal has.
     pub fn set_runtime(&mut self, signal: Signal, runtime: Option<Runtime>) {
         let set = signal.set();
-        let own = self.known.unwrap_or(Runtime::CatchAll);
-        for (which, whose) in [
-            (&mut self.own, own),
-            (&mut self.forwarding, Runtime::Forwarding),
-            (&mut self.jvm, Runtime::Jvm),
-        ] {
-            let is_it = runtime == Some(whose) && !(whose == Runtime::Jvm && own == Runtime::Jvm);
+        for which in [&mut self.own, &mut self.forwarding, &mut self.jvm] {
             *which = without(*which, set);
-            if is_it {
-                *which = which.union(set);
-            }
         }
+        let own = self.known.unwrap_or(Runtime::CatchAll);
+        let which = match runtime {
+            None => return,
+            Some(runtime) if runtime == own => &mut self.own,
+            Some(Runtime::Jvm) => &mut self.jvm,
+            Some(_) => &mut self.forwarding,
+        };
+        *which = which.union(set);
     }
 
     fn consume(&mut self, consumer: Consumer, set: SignalSet) {
