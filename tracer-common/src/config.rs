@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::signal::SignalSet;
+use crate::signal::{MAX_SIGNAL, SignalSet};
 
 /// Report every process.
 pub const SCOPE_ALL: u32 = 0;
@@ -12,6 +12,16 @@ pub const SCOPE_LISTED: u32 = 1;
 /// How many signals [`Config::dispositions`] may hold: each costs the kernel side a
 /// look at every recorded event.
 pub const MAX_DISPOSITIONS: u32 = 9;
+
+/// The signals of [`Config::dispositions`] by number, in order, with zeros behind. Those that
+/// are too many are left out.
+#[must_use]
+pub fn numbers(signals: SignalSet) -> [u64; MAX_DISPOSITIONS as usize] {
+    let mut numbers = [0; MAX_DISPOSITIONS as usize];
+    let signals = (1..=u64::from(MAX_SIGNAL)).filter(|signal| signals.contains(*signal as u32));
+    numbers.iter_mut().zip(signals).for_each(|(number, signal)| *number = signal);
+    numbers
+}
 
 /// Read-only settings of one capture.
 #[repr(C)]
@@ -125,6 +135,7 @@ layout! {
     task_pid = "task_struct"."pid",
     task_comm = "task_struct"."comm",
     task_group_leader = "task_struct"."group_leader",
+    task_parent = "task_struct"."real_parent",
     task_start_boottime = "task_struct"."start_boottime",
     task_cred = "task_struct"."real_cred",
     task_cgroups = "task_struct"."cgroups",
@@ -165,6 +176,8 @@ layout! {
     pid_level = "pid"."level",
     pid_numbers = "pid"."numbers",
     upid_nr = "upid"."nr",
+    mm_arg_start = "mm_struct"."arg_start",
+    mm_arg_end = "mm_struct"."arg_end",
     mm_env_start = "mm_struct"."env_start",
     mm_env_end = "mm_struct"."env_end",
     bprm_filename = "linux_binprm"."filename",
@@ -206,6 +219,9 @@ layout! {
     /// The first argument of a syscall, by its register on x86-64; on arm64 it is the first
     /// of all registers.
     pt_regs_first = "pt_regs"."di|regs",
+    /// Not a member: the number of the helper that gives the current thread, typed, from 5.11
+    /// on.
+    current_task_btf = "bpf_func_id"."BPF_FUNC_get_current_task_btf?",
     /// Not a member: the distance between two elements of `sighand_struct.action`.
     k_sigaction_size = "k_sigaction"."",
     /// Not a member: the distance between two elements of `pid.numbers`.
@@ -231,6 +247,16 @@ mod tests {
         assert_eq!((in_hierarchy(0), in_hierarchy(1), in_hierarchy(62)), (1, 2, 1 << 62));
         assert_eq!(in_hierarchy(63), in_hierarchy(0));
         assert!((0..200).all(|hierarchy| in_hierarchy(hierarchy) & LISTED == 0));
+    }
+
+    #[test]
+    fn a_set_of_signals_is_told_by_its_numbers_as_far_as_there_is_room() {
+        let set = |signals: &[u32]| {
+            signals.iter().fold(SignalSet::EMPTY, |set, signal| set.union(SignalSet::of(*signal)))
+        };
+        assert_eq!(numbers(SignalSet::EMPTY), [0; 9]);
+        assert_eq!(numbers(set(&[64, 1, 15])), [1, 15, 64, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(numbers(SignalSet(u64::MAX)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]

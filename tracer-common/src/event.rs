@@ -14,6 +14,10 @@ pub const COMM_LEN: usize = 16;
 pub const PATH_LEN: usize = 256;
 /// Bytes of `sun_path` (`UNIX_PATH_MAX`).
 pub const ADDRESS_LEN: usize = 108;
+/// Bytes kept of a sender's command line.
+pub const COMMAND_LEN: usize = 256;
+/// How many parents of a sender are told.
+pub const PARENTS: usize = 8;
 /// The most a notify message can hold: systemd drops what is longer than `PIPE_BUF`.
 pub const PAYLOAD_LEN: usize = 4096;
 
@@ -269,10 +273,26 @@ pub const TARGET_WAITING: u32 = 1 << 6;
 /// until it goes on.
 pub const TARGET_STOPPED: u32 = 1 << 7;
 
+/// A process that a sender comes from, as the kernel had it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Parent {
+    /// Thread group id; 0 where there are no more parents.
+    pub pid: u32,
+    /// The same in its own pid namespace.
+    pub ns_pid: u32,
+    /// `start_boottime`: with `pid` it identifies the process.
+    pub start_ns: u64,
+    /// Id of its cgroup in the unified hierarchy.
+    pub cgroup_id: u64,
+    /// Its name; may hold any bytes.
+    pub comm: [u8; COMM_LEN],
+}
+
 /// A signal was generated. `header.task` is the current task: the sender when
 /// `origin` is [`Origin::User`], else whoever happened to run.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Generate {
     /// Kind, time, current task.
     pub header: Header,
@@ -300,6 +320,15 @@ pub struct Generate {
     pub reserved: u32,
     /// The handler it met.
     pub handler: Handler,
+    /// Bytes of the sender's command line, `mm->arg_end - mm->arg_start`; 0 where `parents` and
+    /// `command` are not told, as the kernel or the target itself sent it.
+    pub command_length: u32,
+    /// Bytes of it in `command`; 0 if it could not be read.
+    pub command_stored: u32,
+    /// The sender's arguments, each with a zero byte after it.
+    pub command: [u8; COMMAND_LEN],
+    /// Whom the sender comes from, the nearest first.
+    pub parents: [Parent; PARENTS],
 }
 
 /// A thread took a signal out of its queue (`get_signal`).

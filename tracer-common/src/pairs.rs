@@ -1,28 +1,28 @@
-//! Hooks with two programs, of which the second one does the work where the kernel passed
-//! the first one over.
+//! Hooks with two programs, of which the second one does the work where the first one missed
+//! the event: the kernel skips a program that would run within itself.
 
 use bytemuck::{Pod, Zeroable};
 
-/// Which of a hook's two programs are running on a processor. Each has its own words, which
-/// no other program writes, so that being put aside anywhere does no harm.
+/// Which of a hook's two programs are running on a CPU. Each has its own words, which no other
+/// program writes, so that a preemption anywhere does no harm.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-pub struct Turns {
+pub struct Running {
     /// 1 for a program that is running.
-    pub running: [u64; 2],
-    /// For a program that began while the other one was put aside: how often its own thread
+    pub runs: [u64; 2],
+    /// For a program that began while the other one was preempted: how often its own thread
     /// had been switched away from when it began, and 1. Else 0.
     pub began: [u64; 2],
-    /// 1 for a program that was put aside while the other one was, too.
-    pub aside: [u64; 2],
+    /// 1 for a program that was preempted while the other one was, too.
+    pub preempted: [u64; 2],
 }
 
-impl Turns {
-    /// Whether both programs were ever put aside at one time: only then may an event have
-    /// been passed over by both.
+impl Running {
+    /// Whether both programs were ever preempted at one time: only then may both have missed
+    /// an event.
     #[must_use]
     pub fn may_have_missed(&self) -> bool {
-        self.began.iter().chain(&self.aside).any(|word| *word != 0)
+        self.began.iter().chain(&self.preempted).any(|word| *word != 0)
     }
 }
 
@@ -84,12 +84,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_two_that_were_put_aside_at_one_time_may_have_missed_an_event() {
-        let both_run = Turns { running: [1, 1], ..Turns::default() };
+    fn only_two_that_were_preempted_at_one_time_may_have_missed_an_event() {
+        let both_run = Running { runs: [1, 1], ..Running::default() };
         assert!(!both_run.may_have_missed());
-        let second_was_put_aside = Turns { aside: [0, 1], ..Turns::default() };
-        assert!(second_was_put_aside.may_have_missed());
-        let second_is_not_back_yet = Turns { began: [0, 7], ..both_run };
+        let second_was_preempted = Running { preempted: [0, 1], ..Running::default() };
+        assert!(second_was_preempted.may_have_missed());
+        let second_is_not_back_yet = Running { began: [0, 7], ..both_run };
         assert!(second_is_not_back_yet.may_have_missed());
     }
 

@@ -4,41 +4,45 @@ use tracer_common::event::{CGROUP_ATTACH, CGROUP_MKDIR, CGROUP_RMDIR, Cgroup as 
 
 use crate::{
     emit,
-    kernel::{Cgroup, Task, read_string},
+    kernel::{Address, Cgroup, Pointer, Task, Typed, read_string},
     scope::{self, ScopeFull},
 };
 
 /// A cgroup was made at `path` (a kernel string, from the root of its hierarchy).
 /// Fails if it is in scope but there is no room to remember that.
 #[inline(always)]
-pub fn made(cgroup: Cgroup, path: u64) -> Result<(), ScopeFull> {
+pub fn made(cgroup: Cgroup<Typed>, path: Address) -> Result<(), ScopeFull> {
     if scope::made(cgroup)? {
-        report(CGROUP_MKDIR, cgroup, path, Task::current());
+        report(CGROUP_MKDIR, cgroup, path, None::<Task<Typed>>);
     }
     Ok(())
 }
 
 /// A cgroup was removed.
 #[inline(always)]
-pub fn removed(cgroup: Cgroup, path: u64) {
+pub fn removed(cgroup: Cgroup<Typed>, path: Address) {
     if scope::removed(cgroup) {
-        report(CGROUP_RMDIR, cgroup, path, Task::current());
+        report(CGROUP_RMDIR, cgroup, path, None::<Task<Typed>>);
     }
 }
 
 /// `task` was moved into a cgroup.
 #[inline(always)]
-pub fn attached(cgroup: Cgroup, path: u64, task: Task) {
+pub fn attached(cgroup: Cgroup<Typed>, path: Address, task: Task<Typed>) {
     if scope::attached(cgroup, task) {
-        report(CGROUP_ATTACH, cgroup, path, task);
+        report(CGROUP_ATTACH, cgroup, path, Some(task));
     }
 }
 
+/// About `task`, or else the current one.
 #[inline(always)]
-fn report(action: u32, cgroup: Cgroup, path: u64, task: Task) {
+fn report(action: u32, cgroup: Cgroup<Typed>, path: Address, task: Option<Task<impl Pointer>>) {
     emit::large_record::<Record>(Kind::Cgroup, |record| {
         let key = cgroup.key();
-        record.header = emit::header(Kind::Cgroup, task);
+        record.header = match task {
+            Some(task) => emit::header(Kind::Cgroup, task),
+            None => emit::header_of_current(Kind::Cgroup),
+        };
         record.action = action;
         record.hierarchy = key.hierarchy as u32;
         record.id = key.id;

@@ -10,24 +10,28 @@ use tracer_common::{
 
 use crate::{
     emit,
-    kernel::{Room, Task, config},
+    kernel::{Pointer, Room, Task, config, with_current},
+    pairs::Program,
     scope,
-    understudy::Role,
 };
 
 /// The current process, which is in scope, has set its action for `signal`, a recorded one.
 #[inline(always)]
-pub fn set(signal: u32, role: Role) {
-    let task = Task::current();
+pub fn set(signal: u32, program: Program) {
+    with_current!(|task| set_by(task, signal, program));
+}
+
+#[inline(always)]
+fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
     let Some(action) = task.action(signal) else {
         return emit::lost(Kind::Disposition);
     };
     emit::record(Kind::Disposition, || {
         let disposition = action.disposition();
         let handler = if disposition == DISPOSITION_HANDLER {
-            let room = match role {
-                Role::Lead => Room::Lead,
-                Role::Understudy => Room::Understudy,
+            let room = match program {
+                Program::First => Room::First,
+                Program::Second => Room::Second,
             };
             task.handler(action.handler, room)
         } else {
@@ -39,7 +43,7 @@ pub fn set(signal: u32, role: Role) {
             disposition,
             sa_flags: action.flags,
             handler,
-            state: task.signal_state(config().dispositions),
+            state: task.signal_state(),
         }
     });
 }
@@ -47,7 +51,11 @@ pub fn set(signal: u32, role: Role) {
 /// The mask of the current thread, which is in scope, was `before`; report it if a recorded signal changed.
 #[inline(always)]
 pub fn masked(before: SignalSet) {
-    let task = Task::current();
+    with_current!(|task| masked_by(task, before));
+}
+
+#[inline(always)]
+fn masked_by(task: Task<impl Pointer>, before: SignalSet) {
     let after = task.mask();
     if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) {
         return;
@@ -56,7 +64,7 @@ pub fn masked(before: SignalSet) {
         header: emit::header(Kind::Mask, task),
         before,
         after,
-        state: task.signal_state(config().dispositions),
+        state: task.signal_state(),
     });
 }
 
@@ -80,15 +88,14 @@ pub fn taken(signal: u32) {
 
 #[inline(always)]
 fn consume(way: u32, signal: u32, set: SignalSet) {
-    let task = Task::current();
     if !set.intersects(config().dispositions) || !scope::covers_current() {
         return;
     }
-    emit::record(Kind::Consume, || Consume {
+    with_current!(|task| emit::record(Kind::Consume, || Consume {
         header: emit::header(Kind::Consume, task),
         way,
         signal,
         set,
-        state: task.signal_state(config().dispositions),
-    });
+        state: task.signal_state(),
+    }));
 }

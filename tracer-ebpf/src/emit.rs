@@ -8,13 +8,13 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     macros::map,
-    maps::{PerCpuArray, RingBuf},
+    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
 };
 use bytemuck::Pod;
 use tracer_common::event::{Header, KINDS, Kind};
 
 use crate::{
-    kernel::{Task, now},
+    kernel::{Pointer, Task, now, with_current},
     scope,
 };
 
@@ -43,14 +43,27 @@ fn wakes(kind: Kind) -> u64 {
 
 /// The start of a record about `task`, now.
 #[inline(always)]
-pub fn header(kind: Kind, task: Task) -> Header {
+pub fn header(kind: Kind, task: Task<impl Pointer>) -> Header {
     Header { kind: kind as u32, reserved: 0, at_ns: now(), task: task.describe() }
+}
+
+/// The start of a record about the thread that runs this program, now.
+#[inline(always)]
+pub fn header_of_current(kind: Kind) -> Header {
+    with_current!(|task| header(kind, task))
+}
+
+/// Room for a record. The kernel also refuses where it does not get the lock of the ring
+/// (`__bpf_ringbuf_reserve`), so it is tried twice.
+#[inline(always)]
+fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+    EVENTS.reserve::<T>(0).or_else(|| EVENTS.reserve::<T>(0))
 }
 
 /// Sends a record, which is made in place.
 #[inline(always)]
 pub fn record<T: 'static>(kind: Kind, make: impl FnOnce() -> T) {
-    match EVENTS.reserve::<T>(0) {
+    match reserve::<T>() {
         Some(mut entry) => {
             entry.write(make());
             entry.submit(wakes(kind));
@@ -62,7 +75,7 @@ pub fn record<T: 'static>(kind: Kind, make: impl FnOnce() -> T) {
 /// Sends a record too large to be made on the stack: `fill` gets it zeroed.
 #[inline(always)]
 pub fn large_record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) {
-    match EVENTS.reserve::<T>(0) {
+    match reserve::<T>() {
         Some(mut entry) => {
             // SAFETY: the memory is reserved for a `T`, and zeros are a valid `Pod`.
             let record = unsafe {

@@ -13,8 +13,8 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{config, now},
+    pairs::Program,
     scope,
-    understudy::Role,
 };
 
 /// A call between entry and exit.
@@ -60,12 +60,12 @@ pub enum Entry {
 /// How many there are.
 const ENTRIES: u32 = 6;
 
-/// Room for a call that is too large for the stack: one for each entry and each [`Role`]. A
+/// Room for a call that is too large for the stack: one for each entry and each [`Program`]. A
 /// program may be preempted by another one, though never by itself.
 #[map]
 static ENTERING: PerCpuArray<Entered> = PerCpuArray::with_max_entries(2 * ENTRIES, 0);
 
-/// Room for the address of a message at the exit: one for each [`Role`].
+/// Room for the address of a message at the exit: one for each [`Program`].
 #[map]
 static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2, 0);
 
@@ -88,19 +88,22 @@ pub fn count(call: Call) {
 
 /// Remembers a call being entered, if its thread is in scope.
 #[inline(always)]
-pub fn remember(call: Call, role: Role, arguments: [u64; 5]) {
+pub fn remember(call: Call, program: Program, arguments: [u64; 5]) {
     if !scope::covers_current() {
         return;
     }
     let destination = Address { path: [0; ADDRESS_LEN], length: 0 };
-    insert(call, role, &Entered { at_ns: now(), call: call as u64, arguments, destination });
+    insert(call, program, &Entered { at_ns: now(), call: call as u64, arguments, destination });
 }
 
-/// Where there is no room for a call, what it would have shown is lost: counted by the lead
-/// alone, as both programs of a hook come here.
+/// Where there is no room for a call, what it would have shown is lost: counted by the first
+/// program alone, as both of a hook come here. The kernel also refuses where it does not get the
+/// lock of the map's bucket (`htab_lock_bucket`), so it is tried twice.
 #[inline(always)]
-fn insert(call: Call, role: Role, entered: &Entered) {
-    if ENTERED.insert(bpf_get_current_pid_tgid(), entered, 0).is_err() && role == Role::Lead {
+fn insert(call: Call, program: Program, entered: &Entered) {
+    let thread = bpf_get_current_pid_tgid();
+    let is_refused = || ENTERED.insert(thread, entered, 0).is_err();
+    if is_refused() && is_refused() && program == Program::First {
         emit::lost(kind(call));
     }
 }
@@ -131,9 +134,9 @@ pub fn forget() {
 
 /// Room for a send being entered, without an address yet.
 #[inline(always)]
-pub fn new_send(entry: Entry, role: Role) -> Option<&'static mut Entered> {
-    let entering = ENTERING.get_ptr_mut(2 * entry as u32 + role as u32)?;
-    // SAFETY: a per-CPU value that only this entry's program of this role uses.
+pub fn new_send(entry: Entry, program: Program) -> Option<&'static mut Entered> {
+    let entering = ENTERING.get_ptr_mut(2 * entry as u32 + program as u32)?;
+    // SAFETY: a per-CPU value that only one of this entry's programs uses.
     let entering = unsafe { &mut *entering };
     entering.at_ns = now();
     entering.call = Call::Send as u64;
@@ -143,15 +146,15 @@ pub fn new_send(entry: Entry, role: Role) -> Option<&'static mut Entered> {
 
 /// Remembers a send being entered.
 #[inline(always)]
-pub fn remember_send(role: Role, send: &Entered) {
-    insert(Call::Send, role, send);
+pub fn remember_send(program: Program, send: &Entered) {
+    insert(Call::Send, program, send);
 }
 
 /// Room for the address of the send being left, with what was remembered of it.
 #[inline(always)]
-pub fn destination(of: &Entered, role: Role) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(role as u32)?;
-    // SAFETY: a per-CPU value that only the exit's program of this role uses.
+pub fn destination(of: &Entered, program: Program) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(program as u32)?;
+    // SAFETY: a per-CPU value that only one of the exit's programs uses.
     let address = unsafe { &mut *address };
     *address = of.destination;
     Some(address)

@@ -1,7 +1,7 @@
 //! The `fentry` backend's way in: the kernel functions that every caller of a concern
 //! comes through, 32-bit programs and io_uring among them.
 //!
-//! Each hook but the rare ones has two programs (see `understudy`): both entries remember the
+//! Each hook but the rare ones has two programs (see `pairs`): both entries remember the
 //! same, and what the first exit recalls is gone when the second one comes.
 //!
 //! What a function is given lies in kernel memory. User memory is read at the exit, as
@@ -16,10 +16,10 @@ use tracer_common::{
 use crate::{
     disposition,
     entered::{self, Entry, forget, recall, remember},
-    kernel::{Task, config, offset, read, read_pointer, read_user},
+    kernel::{Address, Pointer, Typed, config, offset, read_user, with_current},
     notify::{self, Message, Payload, Space},
+    pairs::Program,
     scope,
-    understudy::Role,
 };
 
 /// `how` of `sigprocmask`.
@@ -27,6 +27,12 @@ const SIG_BLOCK: u64 = 0;
 const SIG_UNBLOCK: u64 = 1;
 /// Bit of `iov_iter.type` (up to 5.13) that tells the direction, not the kind.
 const DIRECTION: u8 = 1;
+
+/// The pointer that is argument `n`: to a set of signals, or to registers.
+#[inline(always)]
+fn address(context: &FEntryContext, n: usize) -> Address {
+    Address::new(context.arg::<u64>(n))
+}
 
 /// What the function being left returns: an `int`, in a word whose upper half is undefined.
 #[inline(always)]
@@ -37,20 +43,20 @@ fn returned(context: &FExitContext, arguments: usize) -> i32 {
 
 /// `do_sigaction`, entering.
 #[inline(always)]
-pub fn enter_sigaction(context: &FEntryContext, role: Role) {
+pub fn enter_sigaction(context: &FEntryContext, program: Program) {
     let signal = context.arg::<u64>(0) & 0xffff_ffff;
     if context.arg::<u64>(1) != 0 && config().dispositions.contains(signal as u32) {
-        remember(Call::Sigaction, role, [signal, 0, 0, 0, 0]);
+        remember(Call::Sigaction, program, [signal, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigaction(context: &FExitContext, role: Role) {
+pub fn exit_sigaction(context: &FExitContext, program: Program) {
     entered::count(Call::Sigaction);
     if let Some(entered) = recall(Call::Sigaction) {
         if returned(context, 3) == 0 {
-            disposition::set(entered.arguments[0] as u32, role);
+            disposition::set(entered.arguments[0] as u32, program);
         }
         forget();
     }
@@ -58,8 +64,8 @@ pub fn exit_sigaction(context: &FExitContext, role: Role) {
 
 /// `rt_sigprocmask`, entering. What it does is told from the mask before and after.
 #[inline(always)]
-pub fn enter_rt_sigprocmask(role: Role) {
-    remember(Call::Sigprocmask, role, [Task::current().mask().0, 0, 0, 0, 0]);
+pub fn enter_rt_sigprocmask(program: Program) {
+    remember(Call::Sigprocmask, program, [with_current!(|task| task.mask()).0, 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -70,16 +76,16 @@ pub fn exit_rt_sigprocmask(context: &FExitContext) {
 
 /// `sigprocmask`, entering: goes on only if the mask of a recorded signal changes.
 #[inline(always)]
-pub fn enter_sigprocmask(context: &FEntryContext, role: Role) {
-    let set: u64 = read(context.arg::<u64>(1));
-    let before = Task::current().mask();
+pub fn enter_sigprocmask(context: &FEntryContext, program: Program) {
+    let set: u64 = address(context, 1).read(0);
+    let before = with_current!(|task| task.mask());
     let changed = match context.arg::<u64>(0) & 0xffff_ffff {
         SIG_BLOCK => set & !before.0,
         SIG_UNBLOCK => set & before.0,
         _ => set ^ before.0,
     };
     if SignalSet(changed).intersects(config().dispositions) {
-        remember(Call::Sigprocmask, role, [before.0, 0, 0, 0, 0]);
+        remember(Call::Sigprocmask, program, [before.0, 0, 0, 0, 0]);
     }
 }
 
@@ -104,7 +110,7 @@ fn masked(result: i32) {
 /// `do_signalfd4`, entering. It changes the set it is given.
 #[inline(always)]
 pub fn enter_signalfd(context: &FEntryContext) {
-    remember(Call::Signalfd, Role::Lead, [read(context.arg::<u64>(1)), 0, 0, 0, 0]);
+    remember(Call::Signalfd, Program::First, [address(context, 1).read(0), 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -122,7 +128,7 @@ pub fn exit_signalfd(context: &FExitContext) {
 /// `do_sigtimedwait`, entering.
 #[inline(always)]
 pub fn enter_sigtimedwait(context: &FEntryContext) {
-    disposition::waiting(SignalSet(read(context.arg::<u64>(0))));
+    disposition::waiting(SignalSet(address(context, 0).read(0)));
 }
 
 /// The same, leaving.
@@ -134,7 +140,7 @@ pub fn exit_sigtimedwait(context: &FExitContext) {
 /// `rt_sigtimedwait`, entering: its first argument is where the set is.
 #[inline(always)]
 pub fn enter_rt_sigtimedwait(context: &FEntryContext) {
-    let set: u64 = read(context.arg::<u64>(0) + offset!(pt_regs_first));
+    let set: u64 = address(context, 0).read(offset!(pt_regs_first));
     if let Some(set) = read_user(set) {
         disposition::waiting(SignalSet(set));
     }
@@ -158,34 +164,36 @@ fn waited(result: i32) {
 /// `unix_dgram_sendmsg`, entering: goes on for messages of processes in scope to sockets
 /// that may be a notify socket.
 #[inline(always)]
-pub fn enter_sendmsg(context: &FEntryContext, role: Role) {
+pub fn enter_sendmsg(context: &FEntryContext, program: Program) {
     if !scope::covers_current() {
         return;
     }
-    let Some(send) = entered::new_send(Entry::Function, role) else {
+    let Some(send) = entered::new_send(Entry::Function, program) else {
         return;
     };
     let address = &mut send.destination;
-    let msg = context.arg::<u64>(1);
-    let name_length: u32 = read(msg + offset!(msghdr_namelen));
+    let msg = Typed::new(context.arg::<u64>(1));
+    let name_length: u32 = msg.read(offset!(msghdr_namelen));
     // SOCK_SEQPACKET sockets send through the same function.
-    if notify::peer_of(context.arg::<u64>(0), address).is_none() {
+    if notify::peer_of(Typed::new(context.arg::<u64>(0)), address).is_none() {
         return;
     }
     if name_length != 0 {
-        let Some(name) = read_pointer(msg + offset!(msghdr_name)) else {
+        let Some(name) = msg.follow_address(offset!(msghdr_name)) else {
             return;
         };
-        if notify::given_address(Space::Kernel, name, u64::from(name_length), address).is_none() {
+        if notify::given_address(Space::Kernel, name.get(), u64::from(name_length), address)
+            .is_none()
+        {
             return;
         }
     }
     if !notify::may_be_notify_socket(address) {
         return;
     }
-    let [way, base, length] = payload(msg + offset!(msghdr_iter), context.arg::<u64>(2));
+    let [way, base, length] = payload(msg.member(offset!(msghdr_iter)), context.arg::<u64>(2));
     send.arguments = [way, base, length, 0, 0];
-    entered::remember_send(role, send);
+    entered::remember_send(program, send);
 }
 
 /// Ways a payload lies in memory.
@@ -195,33 +203,33 @@ const UNREADABLE: u64 = 2;
 
 /// Where the bytes lie that a `struct iov_iter` is to deliver, before any are taken.
 #[inline(always)]
-fn payload(iter: u64, length: u64) -> [u64; 3] {
-    let mut kind: u8 = read(iter + offset!(iter_type));
+fn payload(iter: Address, length: u64) -> [u64; 3] {
+    let mut kind: u8 = (iter + offset!(iter_type)).read_all();
     if offset!(iter_pure_type) == ABSENT {
         kind &= !DIRECTION;
     }
-    let start: u64 = read(iter + offset!(iter_offset));
+    let start: u64 = iter.read(offset!(iter_offset));
     let kind = u64::from(kind);
     if offset!(iter_is_ubuf) != ABSENT && kind == offset!(iter_is_ubuf) {
-        return [FLAT, read::<u64>(iter + offset!(iter_ubuf)) + start, length];
+        return [FLAT, iter.read::<u64>(offset!(iter_ubuf)) + start, length];
     }
     if kind != offset!(iter_is_iovec) || start != 0 {
         return [UNREADABLE, 0, length];
     }
-    [PIECES, read(iter + offset!(iter_iov)), read(iter + offset!(iter_nr_segs))]
+    [PIECES, iter.read(offset!(iter_iov)), iter.read(offset!(iter_nr_segs))]
 }
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sendmsg(context: &FExitContext, role: Role) {
+pub fn exit_sendmsg(context: &FExitContext, program: Program) {
     entered::count(Call::Send);
     let Some(entered) = recall(Call::Send) else {
         return;
     };
-    let Some(address) = entered::destination(entered, role) else {
+    let Some(address) = entered::destination(entered, program) else {
         return;
     };
-    let msg = context.arg::<u64>(1);
+    let msg = Typed::new(context.arg::<u64>(1));
     let [way, base, length, ..] = entered.arguments;
     let message = Message {
         at_ns: entered.at_ns,
@@ -232,9 +240,9 @@ pub fn exit_sendmsg(context: &FExitContext, role: Role) {
             _ => Payload::Unreadable(length),
         },
         control_space: Space::Kernel,
-        control: read(msg + offset!(msghdr_control)),
-        control_length: read(msg + offset!(msghdr_controllen)),
+        control: msg.read(offset!(msghdr_control)),
+        control_length: msg.read(offset!(msghdr_controllen)),
     };
-    notify::sent(&message, address, role);
+    notify::sent(&message, address, program);
     forget();
 }

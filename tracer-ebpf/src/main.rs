@@ -17,11 +17,11 @@ mod entered;
 mod function;
 mod kernel;
 mod notify;
+mod pairs;
 mod process;
 mod scope;
 mod signal;
 mod syscall;
-mod understudy;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fentry, fexit, tracepoint},
@@ -32,8 +32,8 @@ use aya_log_ebpf::warn;
 use tracer_common::pairs::place;
 
 use crate::{
-    kernel::{Cgroup, Task},
-    understudy::{Role, perform},
+    kernel::{Address, Cgroup, Task, Typed},
+    pairs::{Program, run},
 };
 
 /// Lets the kernel call GPL-only helpers.
@@ -41,29 +41,35 @@ use crate::{
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// The pointer that is argument `n`.
+/// The pointer to a structure that is argument `n`.
 #[inline(always)]
-fn pointer(context: &BtfTracePointContext, n: usize) -> u64 {
-    context.arg::<u64>(n)
+fn pointer(context: &BtfTracePointContext, n: usize) -> Typed {
+    Typed::new(context.arg::<u64>(n))
 }
 
-/// A program for each [`Role`] on a hook.
+/// The pointer to text, or to what only looks like a structure, that is argument `n`.
+#[inline(always)]
+fn address(context: &BtfTracePointContext, n: usize) -> Address {
+    Address::new(context.arg::<u64>(n))
+}
+
+/// Both programs ([`Program`]) of a hook.
 macro_rules! twice {
     ($($(#[$doc:meta])* $kind:ident($hook:literal) $first:ident, $second:ident =>
-        |$context:ident: $type:ty, $role:ident| $work:expr;)*) => {$(
+        |$context:ident: $type:ty, $program:ident| $work:expr;)*) => {$(
         $(#[$doc])*
         #[$kind(function = $hook)]
         fn $first($context: $type) -> i32 {
-            let $role = Role::Lead;
-            perform(const { place(stringify!($first)).unwrap() }, $role, || $work);
+            let $program = Program::First;
+            run(const { place(stringify!($first)).unwrap() }, $program, || $work);
             0
         }
 
-        /// Where the first one was passed over.
+        /// Where the first one missed the event.
         #[$kind(function = $hook)]
         fn $second($context: $type) -> i32 {
-            let $role = Role::Understudy;
-            perform(const { place(stringify!($first)).unwrap() }, $role, || $work);
+            let $program = Program::Second;
+            run(const { place(stringify!($first)).unwrap() }, $program, || $work);
             0
         }
     )*};
@@ -72,53 +78,54 @@ macro_rules! twice {
 twice! {
     /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
     btf_tracepoint("sched_process_fork") sched_process_fork, sched_process_fork_again =>
-        |context: BtfTracePointContext, role| {
-            process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)), role);
+        |context: BtfTracePointContext, program| {
+            process::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)), program);
         };
     /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
     btf_tracepoint("sched_process_exec") sched_process_exec, sched_process_exec_again =>
-        |context: BtfTracePointContext, role| {
-            process::executed(Task(pointer(&context, 0)), pointer(&context, 2), role);
+        |context: BtfTracePointContext, program| {
+            process::executed(Task(pointer(&context, 0)), pointer(&context, 2), program);
         };
     /// `sched_process_exit(struct task_struct *p)`; `bool group_dead` follows from 6.16 on.
     btf_tracepoint("sched_process_exit") sched_process_exit, sched_process_exit_again =>
-        |context: BtfTracePointContext, role| process::exited(Task(pointer(&context, 0)), role);
+        |context: BtfTracePointContext, program| process::exited(Task(pointer(&context, 0)), program);
     /// `do_sigaction(int sig, struct k_sigaction *act, struct k_sigaction *oact)`
     fentry("do_sigaction") enter_do_sigaction, enter_do_sigaction_again =>
-        |context: FEntryContext, role| function::enter_sigaction(&context, role);
+        |context: FEntryContext, program| function::enter_sigaction(&context, program);
     /// Its end.
     fexit("do_sigaction") exit_do_sigaction, exit_do_sigaction_again =>
-        |context: FExitContext, role| function::exit_sigaction(&context, role);
+        |context: FExitContext, program| function::exit_sigaction(&context, program);
     /// `sigprocmask(int how, sigset_t *set, sigset_t *oldset)`
     fentry("sigprocmask") enter_sigprocmask, enter_sigprocmask_again =>
-        |context: FEntryContext, role| function::enter_sigprocmask(&context, role);
+        |context: FEntryContext, program| function::enter_sigprocmask(&context, program);
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
-        |context: FExitContext, role| function::exit_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_sigprocmask(&context);
     /// What `rt_sigprocmask` comes through where the compiler has built `sigprocmask` into it:
     /// `long __x64_sys_rt_sigprocmask(const struct pt_regs *regs)`, by its name on x86-64.
     fentry("__x64_sys_rt_sigprocmask") enter_rt_sigprocmask, enter_rt_sigprocmask_again =>
-        |_context: FEntryContext, role| function::enter_rt_sigprocmask(role);
+        |_context: FEntryContext, program| function::enter_rt_sigprocmask(program);
     /// Its end.
     fexit("__x64_sys_rt_sigprocmask") exit_rt_sigprocmask, exit_rt_sigprocmask_again =>
-        |context: FExitContext, role| function::exit_rt_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_rt_sigprocmask(&context);
     /// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
     fentry("unix_dgram_sendmsg") enter_unix_dgram_sendmsg, enter_unix_dgram_sendmsg_again =>
-        |context: FEntryContext, role| function::enter_sendmsg(&context, role);
+        |context: FEntryContext, program| function::enter_sendmsg(&context, program);
     /// Its end.
     fexit("unix_dgram_sendmsg") exit_unix_dgram_sendmsg, exit_unix_dgram_sendmsg_again =>
-        |context: FExitContext, role| function::exit_sendmsg(&context, role);
+        |context: FExitContext, program| function::exit_sendmsg(&context, program);
 }
 
 // The kernel sends and delivers signals with interrupts off, and works on cgroups one at a
-// time: these are never passed over.
+// time: these miss nothing.
 
 /// `signal_generate(int sig, struct kernel_siginfo *info, struct task_struct *task, int group, int result)`
 #[btf_tracepoint(function = "signal_generate")]
 fn signal_generate(context: BtfTracePointContext) -> i32 {
     signal::generated(
         context.arg::<u32>(0),
-        pointer(&context, 1),
+        // It may be a number in place of a pointer.
+        address(&context, 1),
         Task(pointer(&context, 2)),
         context.arg::<u32>(3) != 0,
         context.arg::<u32>(4),
@@ -136,7 +143,7 @@ fn signal_deliver(context: BtfTracePointContext) -> i32 {
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_mkdir")]
 fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
-    if cgroup::made(Cgroup(pointer(&context, 0)), pointer(&context, 1)).is_err() {
+    if cgroup::made(Cgroup(pointer(&context, 0)), address(&context, 1)).is_err() {
         warn!(&context, "too many cgroups to follow: what happens in a new one is not seen");
     }
     0
@@ -145,7 +152,7 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
 /// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_rmdir")]
 fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
-    cgroup::removed(Cgroup(pointer(&context, 0)), pointer(&context, 1));
+    cgroup::removed(Cgroup(pointer(&context, 0)), address(&context, 1));
     0
 }
 
@@ -154,7 +161,7 @@ fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
 fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
     cgroup::attached(
         Cgroup(pointer(&context, 0)),
-        pointer(&context, 1),
+        address(&context, 1),
         Task(pointer(&context, 2)),
     );
     0
@@ -211,15 +218,15 @@ macro_rules! syscalls {
         #[tracepoint]
         fn $first(context: TracePointContext) -> u32 {
             let place = const { place(stringify!($first)).unwrap() };
-            perform(place, Role::Lead, || syscall::$handler(&context, Role::Lead));
+            run(place, Program::First, || syscall::$handler(&context, Program::First));
             0
         }
 
-        /// Where the first one was passed over.
+        /// Where the first one missed the event.
         #[tracepoint]
         fn $second(context: TracePointContext) -> u32 {
             let place = const { place(stringify!($first)).unwrap() };
-            perform(place, Role::Understudy, || syscall::$handler(&context, Role::Understudy));
+            run(place, Program::Second, || syscall::$handler(&context, Program::Second));
             0
         }
     )*};

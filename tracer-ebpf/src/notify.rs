@@ -2,7 +2,7 @@
 //!
 //! Which of them go to a notify socket is told in user space, where the
 //! environments of the senders are known; here only the sockets of the journal
-//! and syslog are passed over, for they are busy.
+//! and syslog are left out, for they are busy.
 
 use core::{ffi::c_void, hint::black_box, ptr};
 
@@ -13,14 +13,14 @@ use aya_ebpf::{
 };
 use bytemuck::Zeroable;
 use tracer_common::event::{
-    ADDRESS_LEN, Address, HAS_CREDENTIALS, Header, Kind, Notify, PAYLOAD_LEN, PAYLOAD_TRUNCATED,
-    PAYLOAD_UNREADABLE,
+    ADDRESS_LEN, Address as Destination, HAS_CREDENTIALS, Header, Kind, Notify, PAYLOAD_LEN,
+    PAYLOAD_TRUNCATED, PAYLOAD_UNREADABLE,
 };
 
 use crate::{
     emit,
-    kernel::{Task, offset, read, read_pointer, read_user},
-    understudy::Role,
+    kernel::{Address, Pointer, Task, offset, read_user, with_current},
+    pairs::Program,
 };
 
 /// Pieces of a message that are put together; more than any notify library uses.
@@ -52,7 +52,7 @@ pub struct Scratch {
     slack: [u8; PAYLOAD_LEN],
 }
 
-/// One for each [`Role`].
+/// One for each [`Program`].
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
@@ -71,7 +71,7 @@ impl Space {
     fn read<T: Zeroable>(self, address: u64) -> Option<T> {
         match self {
             Self::User => read_user(address),
-            Self::Kernel => Some(read(address)),
+            Self::Kernel => Some(Address::new(address).read_all()),
         }
     }
 }
@@ -105,32 +105,37 @@ pub struct Message {
 
 /// The `struct socket` behind a file descriptor of the current process.
 #[inline(always)]
-pub fn socket_of(fd: u64) -> Option<u64> {
-    let files = read_pointer(Task::current().0 + offset!(task_files))?;
-    let table = read_pointer(files + offset!(files_fdt))?;
-    let limit: u32 = read(table + offset!(fdtable_max_fds));
+pub fn socket_of(fd: u64) -> Option<Address> {
+    with_current!(|task| socket_of_task(task, fd))
+}
+
+#[inline(always)]
+fn socket_of_task(task: Task<impl Pointer>, fd: u64) -> Option<Address> {
+    let table = task.0.follow(offset!(task_files))?.follow(offset!(files_fdt))?;
+    let limit: u32 = table.read(offset!(fdtable_max_fds));
     if fd >= u64::from(limit) {
         return None;
     }
-    let file = read_pointer(read_pointer(table + offset!(fdtable_fd))? + fd * 8)?;
-    let mode: u16 = read(read_pointer(file + offset!(file_inode))? + offset!(inode_mode));
+    let file = (table.follow_address(offset!(fdtable_fd))? + fd * 8).follow(0)?;
+    let mode: u16 = file.follow(offset!(file_inode))?.read(offset!(inode_mode));
     if mode & S_IFMT != S_IFSOCK {
         return None;
     }
-    read_pointer(file + offset!(file_private_data))
+    file.follow(offset!(file_private_data))
 }
 
 /// The connected peer's address if `socket` is an AF_UNIX datagram socket: `None` if it
 /// is anything else; `into` stays as it is without a peer.
 #[inline(always)]
-pub fn peer_of(socket: u64, into: &mut Address) -> Option<()> {
-    let kind: u16 = read(socket + offset!(socket_type));
-    let sock = read_pointer(socket + offset!(socket_sk))?;
-    let family: u16 = read(sock + offset!(sock_family));
+pub fn peer_of(socket: impl Pointer, into: &mut Destination) -> Option<()> {
+    let kind: u16 = socket.read(offset!(socket_type));
+    // Also what a `struct unix_sock` begins with, whose type the pointer does not tell.
+    let sock = socket.follow_address(offset!(socket_sk))?;
+    let family: u16 = sock.read(offset!(sock_family));
     if kind != SOCK_DGRAM || family != AF_UNIX {
         return None;
     }
-    if let Some(peer) = read_pointer(sock + offset!(unix_sock_peer)) {
+    if let Some(peer) = sock.follow(offset!(unix_sock_peer)) {
         bound_address(peer, into);
     }
     Some(())
@@ -138,17 +143,17 @@ pub fn peer_of(socket: u64, into: &mut Address) -> Option<()> {
 
 /// The address a `struct unix_sock` is bound to.
 #[inline(always)]
-fn bound_address(sock: u64, into: &mut Address) -> Option<()> {
-    let address = read_pointer(sock + offset!(unix_sock_addr))?;
-    let length: u32 = read(address + offset!(unix_address_len));
-    into.path = read(address + offset!(unix_address_name) + u64::from(FAMILY_LEN));
+fn bound_address(sock: Address, into: &mut Destination) -> Option<()> {
+    let address = sock.follow(offset!(unix_sock_addr))?;
+    let length: u32 = address.read(offset!(unix_address_len));
+    into.path = (address + offset!(unix_address_name) + u64::from(FAMILY_LEN)).read_all();
     into.length = length.saturating_sub(FAMILY_LEN).min(ADDRESS_LEN as u32);
     Some(())
 }
 
 /// The address a sender gave: a `struct sockaddr_un`.
 #[inline(always)]
-pub fn given_address(space: Space, name: u64, length: u64, into: &mut Address) -> Option<()> {
+pub fn given_address(space: Space, name: u64, length: u64, into: &mut Destination) -> Option<()> {
     let family: u16 = space.read(name)?;
     if family != AF_UNIX || length <= u64::from(FAMILY_LEN) {
         return None;
@@ -185,7 +190,7 @@ fn copy_user(to: *mut u8, length: u64, from: u64) -> Option<()> {
 
 /// Whether there is an address, and it is not one of the sockets for logs.
 #[inline(always)]
-pub fn may_be_notify_socket(address: &Address) -> bool {
+pub fn may_be_notify_socket(address: &Destination) -> bool {
     let path = ptr::from_ref(address).cast::<[u64; 2]>();
     // SAFETY: an address is aligned to words and begins with its path, longer than two.
     let [first, second] = unsafe { path.read() };
@@ -194,17 +199,17 @@ pub fn may_be_notify_socket(address: &Address) -> bool {
 
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
-pub fn sent(message: &Message, address: &Address, role: Role) {
+pub fn sent(message: &Message, address: &Destination, program: Program) {
     if !may_be_notify_socket(address) {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(role as u32) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(program as u32) else {
         return emit::lost(Kind::Notify);
     };
-    // SAFETY: a per-CPU value that only the exit's program of this role uses, which the kernel
+    // SAFETY: a per-CPU value that only one of the exit's programs uses, which the kernel
     // doesn't run twice at a time on a CPU.
     let record = unsafe { &mut (*scratch).record };
-    record.header = Header { at_ns: message.at_ns, ..emit::header(Kind::Notify, Task::current()) };
+    record.header = Header { at_ns: message.at_ns, ..emit::header_of_current(Kind::Notify) };
     record.result = message.result as i32;
     record.flags = 0;
     record.reserved = 0;

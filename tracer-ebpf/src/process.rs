@@ -19,9 +19,11 @@ use tracer_common::{
 
 use crate::{
     emit, entered,
-    kernel::{SIGNAL_GROUP_EXIT, Task, config, nonzero, offset, read, read_pointer, read_string},
+    kernel::{
+        Address, Pointer, SIGNAL_GROUP_EXIT, Task, Typed, config, nonzero, offset, read_string,
+    },
+    pairs::Program,
     scope,
-    understudy::Role,
 };
 
 /// Environment strings looked at, in pieces of [`PIECE`] bytes.
@@ -91,20 +93,20 @@ impl Piece {
     }
 }
 
-/// That of the process that execs on this CPU: one for each [`Role`].
+/// That of the process that execs on this CPU: one for each [`Program`].
 #[map]
 static ENVIRONMENT: PerCpuArray<Piece> = PerCpuArray::with_max_entries(2, 0);
 
-/// A task was forked; threads are passed over.
+/// A task was forked; threads are left out.
 #[inline(always)]
-pub fn forked(parent: Task, child: Task, role: Role) {
-    if role.is_taken() {
+pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
+    if program.is_taken() {
         return;
     }
     if child.tgid() != child.tid() || !scope::fork(parent, child) {
         return;
     }
-    role.take();
+    program.take();
     // In place: two tasks and a state are too much for the stack.
     emit::large_record::<Fork>(Kind::Fork, |record| {
         record.header = emit::header(Kind::Fork, parent);
@@ -112,59 +114,57 @@ pub fn forked(parent: Task, child: Task, role: Role) {
         if parent.shares_handlers(child) {
             record.flags = SHARES_HANDLERS;
         }
-        record.state = child.signal_state(config().dispositions);
+        record.state = child.signal_state();
     });
 }
 
 /// A process replaced its program; `bprm` is its `struct linux_binprm`.
 #[inline(always)]
-pub fn executed(task: Task, bprm: u64, role: Role) {
-    if role.is_taken() || !scope::covers(task) {
+pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
+    if program.is_taken() || !scope::covers(task) {
         return;
     }
-    role.take();
+    program.take();
     scope::executed(task);
     emit::large_record::<Exec>(Kind::Exec, |record| {
         record.header = emit::header(Kind::Exec, task);
-        record.state = task.signal_state(config().dispositions);
-        if let Some(name) = read_pointer(bprm + offset!(bprm_filename)) {
+        record.state = task.signal_state();
+        if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
             read_string(name, &mut record.filename);
         }
-        if let Some(name) = read_pointer(bprm + offset!(bprm_interp)) {
+        if let Some(name) = bprm.follow_address(offset!(bprm_interp)) {
             read_string(name, &mut record.interp);
         }
         if let Some(name) = file_name(bprm) {
             read_string(name, &mut record.file);
         }
-        environment(task, record, role);
+        environment(task, record, program);
     });
 }
 
-/// Address of the name of the file that `bprm` loaded.
+/// Where the name of the file is that `bprm` loaded.
 #[inline(always)]
-fn file_name(bprm: u64) -> Option<u64> {
-    let file = read_pointer(bprm + offset!(bprm_file))?;
-    let dentry = read_pointer(file + offset!(file_dentry))?;
-    read_pointer(dentry + offset!(dentry_name))
+fn file_name(bprm: Typed) -> Option<Address> {
+    let dentry = bprm.follow(offset!(bprm_file))?.follow(offset!(file_dentry))?;
+    dentry.follow_address(offset!(dentry_name))
 }
 
 /// Looks for systemd's variables in the new program's environment. It has just
 /// been written (`copy_strings`), so all of it can be read.
 #[inline(always)]
-fn environment(task: Task, record: &mut Exec, role: Role) {
-    if read_variables(task, record, role).is_none() {
+fn environment(task: Task<Typed>, record: &mut Exec, program: Program) {
+    if read_variables(task, record, program).is_none() {
         record.environment |= ENV_INCOMPLETE;
     }
 }
 
 /// `None` if there is more than was read.
 #[inline(always)]
-fn read_variables(task: Task, record: &mut Exec, role: Role) -> Option<()> {
-    let mm = read_pointer(task.0 + offset!(task_mm))?;
-    let begin: u64 = read(mm + offset!(mm_env_start));
-    let end: u64 = read(mm + offset!(mm_env_end));
+fn read_variables(task: Task<Typed>, record: &mut Exec, program: Program) -> Option<()> {
+    let mm = task.0.follow(offset!(task_mm))?;
+    let (begin, end) = (mm.read(offset!(mm_env_start)), mm.read(offset!(mm_env_end)));
     let mut found = [0; VARIABLES.len()];
-    let complete = find_variables(begin, end, role, &mut found);
+    let complete = find_variables(begin, end, program, &mut found);
     for (variable, at) in VARIABLES.iter().zip(found) {
         if at != 0 {
             note_variable(variable, at, record)?;
@@ -178,12 +178,12 @@ fn read_variables(task: Task, record: &mut Exec, role: Role) -> Option<()> {
 fn find_variables(
     begin: u64,
     end: u64,
-    role: Role,
+    program: Program,
     found: &mut [u64; VARIABLES.len()],
 ) -> Option<()> {
     // SAFETY: a per-CPU value of this program alone, which the kernel doesn't run twice at a
     // time on a CPU.
-    let piece = unsafe { &mut *ENVIRONMENT.get_ptr_mut(role as u32)? };
+    let piece = unsafe { &mut *ENVIRONMENT.get_ptr_mut(program as u32)? };
     let mut at = begin;
     // 1 where a string begins: one longer than a piece goes on in the next one.
     let mut starts = 1;
@@ -238,8 +238,8 @@ fn note_variable(variable: &Variable, at: u64, record: &mut Exec) -> Option<()> 
 /// `do_exit` counts `signal->live` down before the tracepoint, so the last thread
 /// finds 0. (Two that exit at once may both: user space takes the first.)
 #[inline(always)]
-pub fn exited(task: Task, role: Role) {
-    if role.is_taken() {
+pub fn exited(task: Task<Typed>, program: Program) {
+    if program.is_taken() {
         return;
     }
     // What it never came back from.
@@ -251,36 +251,33 @@ pub fn exited(task: Task, role: Role) {
     if signals.live() != 0 {
         // Of a group that exits as one, the last thread tells.
         if !is_dying {
-            thread_exited(task, role);
+            thread_exited(task, program);
         }
         return;
     }
     if !scope::covers(task) {
         return;
     }
-    role.take();
+    program.take();
     scope::exit(task);
     // As wait(2) computes it (`wait_task_zombie`).
-    let status = if is_dying {
-        signals.group_exit_code()
-    } else {
-        read(task.leader().0 + offset!(task_exit_code))
-    };
+    let status =
+        if is_dying { signals.group_exit_code() } else { task.leader().map_or(0, Task::exit_code) };
     emit::record(Kind::Exit, || Exit {
         header: emit::header(Kind::Exit, task),
         status,
         reserved: 0,
-        state: task.signal_state(config().dispositions),
+        state: task.signal_state(),
     });
 }
 
 #[inline(always)]
-fn thread_exited(task: Task, role: Role) {
+fn thread_exited(task: Task<Typed>, program: Program) {
     let pending = SignalSet(task.pending().0 & config().signals.0);
     if pending == SignalSet::EMPTY || !scope::covers(task) {
         return;
     }
-    role.take();
+    program.take();
     emit::record(Kind::ThreadExit, || ThreadExit {
         header: emit::header(Kind::ThreadExit, task),
         pending,

@@ -18,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    kernel::{Cgroup, Task, config, read},
+    kernel::{Cgroup, Task, Typed, config},
 };
 
 /// Thread groups in scope, and why: [`LISTED`] and the bits of hierarchies.
@@ -65,7 +65,7 @@ fn lists_cgroup(key: CgroupKey) -> bool {
 
 /// Whether what happens to `task` is reported.
 #[inline(always)]
-pub fn covers(task: Task) -> bool {
+pub fn covers(task: Task<Typed>) -> bool {
     everything()
         || lists_process(task.tgid())
         || lists_cgroup(CgroupKey { id: task.cgroup_id(), hierarchy: 0 })
@@ -86,7 +86,7 @@ pub fn covers_current() -> bool {
 /// hierarchy, where it may have been given another one (`CLONE_INTO_CGROUP`). Whether it is
 /// reported.
 #[inline(always)]
-pub fn fork(parent: Task, child: Task) -> bool {
+pub fn fork(parent: Task<Typed>, child: Task<Typed>) -> bool {
     if everything() {
         return true;
     }
@@ -106,7 +106,7 @@ pub fn fork(parent: Task, child: Task) -> bool {
 
 /// A process that is in scope executes a program: it is kept from here on at the latest.
 #[inline(always)]
-pub fn executed(task: Task) {
+pub fn executed(task: Task<Typed>) {
     if everything() || lists_process(task.tgid()) {
         return;
     }
@@ -115,7 +115,7 @@ pub fn executed(task: Task) {
 
 /// A process is gone; its id may come again as another's.
 #[inline(always)]
-pub fn exit(task: Task) {
+pub fn exit(task: Task<Typed>) {
     let _ = SCOPE_PROCESSES.remove(task.tgid());
 }
 
@@ -124,7 +124,7 @@ pub struct ScopeFull;
 
 /// A cgroup was made. Whether it is reported.
 #[inline(always)]
-pub fn made(cgroup: Cgroup) -> Result<bool, ScopeFull> {
+pub fn made(cgroup: Cgroup<Typed>) -> Result<bool, ScopeFull> {
     if everything() {
         return Ok(true);
     }
@@ -141,7 +141,7 @@ pub fn made(cgroup: Cgroup) -> Result<bool, ScopeFull> {
 
 /// A cgroup was removed. Whether that is reported.
 #[inline(always)]
-pub fn removed(cgroup: Cgroup) -> bool {
+pub fn removed(cgroup: Cgroup<Typed>) -> bool {
     everything() || SCOPE_CGROUPS.remove(cgroup.key()).is_ok()
 }
 
@@ -149,7 +149,7 @@ pub fn removed(cgroup: Cgroup) -> bool {
 /// scope, and as it leaves. In a v1 hierarchy the map of processes alone tells: the place in
 /// the unified one says nothing.
 #[inline(always)]
-pub fn attached(cgroup: Cgroup, task: Task) -> bool {
+pub fn attached(cgroup: Cgroup<Typed>, task: Task<Typed>) -> bool {
     if everything() {
         return true;
     }
@@ -180,13 +180,13 @@ fn put(process: u32, why: u64) {
 }
 
 #[inline(always)]
-fn has_listed_name(cgroup: Cgroup) -> bool {
+fn has_listed_name(cgroup: Cgroup<Typed>) -> bool {
     let Some(name) = cgroup.name() else {
         return false;
     };
     let mut hash = FNV_OFFSET;
     for index in 0..NAME_LEN {
-        match read::<u8>(name + index as u64) {
+        match (name + index as u64).read_all::<u8>() {
             0 => break,
             byte => hash = name_hash_step(hash, byte),
         }

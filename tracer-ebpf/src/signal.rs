@@ -1,10 +1,13 @@
 //! Signals: generated and delivered.
 
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     event::{
-        BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
-        TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED, TARGET_UNKILLABLE,
-        TARGET_WAITING, TO_THREAD,
+        BLOCKED_UNKNOWN, COMMAND_LEN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate,
+        Kind, Origin, TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED,
+        TARGET_UNKILLABLE, TARGET_WAITING, TO_THREAD,
     },
     signal::SignalSet,
 };
@@ -12,8 +15,8 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{
-        Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task, config,
-        offset, read,
+        Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
+        Task, Typed, config, offset, with_current,
     },
     scope,
 };
@@ -46,12 +49,12 @@ struct Sender {
 }
 
 #[inline(always)]
-fn sender(info: u64) -> Sender {
-    match info {
+fn sender(info: Address) -> Sender {
+    match info.get() {
         SEND_SIG_NOINFO => Sender { origin: Origin::User, code: 0, pid: 0, uid: u32::MAX },
         SEND_SIG_PRIV => Sender { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
-        info => {
-            let code: i32 = read(info + offset!(siginfo_code));
+        _ => {
+            let code: i32 = info.read(offset!(siginfo_code));
             match code {
                 1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
                     Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
@@ -60,8 +63,8 @@ fn sender(info: u64) -> Sender {
                 _ => Sender {
                     origin: Origin::User,
                     code,
-                    pid: read(info + offset!(siginfo_pid)),
-                    uid: read(info + offset!(siginfo_uid)),
+                    pid: info.read(offset!(siginfo_pid)),
+                    uid: info.read(offset!(siginfo_uid)),
                 },
             }
         }
@@ -71,7 +74,7 @@ fn sender(info: u64) -> Sender {
 /// A signal was generated for `target`, and the kernel has decided what to do with it:
 /// `complete_signal` has run, so a fatal one has marked the thread group already.
 #[inline(always)]
-pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result: u32) {
+pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bool, result: u32) {
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
@@ -79,13 +82,16 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
     // double the ways it has to follow.
     emit::large_record::<Generate>(Kind::Generate, |record| {
         record.flags = masks(signal, target, to_process);
-        record.header = emit::header(Kind::Generate, Task::current());
+        record.header = emit::header_of_current(Kind::Generate);
         record.target = target.describe();
         record.signal = signal;
         record.result = result;
         let sender = sender(info);
         record.si_code = sender.code;
         record.origin = sender.origin as u32;
+        if sender.origin as u32 == Origin::User as u32 {
+            with_current!(|task| came_from(record, task, target));
+        }
         record.si_pid = sender.pid;
         record.si_uid = sender.uid;
         if let Some(action) = target.action(signal) {
@@ -101,9 +107,51 @@ pub fn generated(signal: u32, info: u64, target: Task, to_process: bool, result:
     });
 }
 
+/// Where the sender comes from. A program such as kill(1) is gone before anyone can ask: what
+/// it was started with is read while it is there.
+#[inline(always)]
+fn came_from<P: Pointer>(record: &mut Generate, sender: Task<P>, target: Task<Typed>) {
+    if sender.tgid() == target.tgid() {
+        return;
+    }
+    command(record, sender);
+    let mut child = sender;
+    for parent in &mut record.parents {
+        let Some(task) = child.parent() else { return };
+        *parent = task.describe_parent();
+        // The first process of all is a child of the idle task.
+        if parent.pid == 0 {
+            return;
+        }
+        child = task;
+    }
+}
+
+/// The arguments of the current process, where the memory that has them is resident.
+#[inline(always)]
+fn command(record: &mut Generate, sender: Task<impl Pointer>) {
+    let Some(mm) = sender.0.follow(offset!(task_mm)) else { return };
+    let begin: u64 = mm.read(offset!(mm_arg_start));
+    let end: u64 = mm.read(offset!(mm_arg_end));
+    record.command_length = end.saturating_sub(begin).min(u64::from(u32::MAX)) as u32;
+    let stored = record.command_length.min(COMMAND_LEN as u32);
+    // SAFETY: the helper checks the address and writes `stored` bytes at most, as many as there
+    // is room for.
+    let failed = unsafe {
+        bpf_probe_read_user(
+            record.command.as_mut_ptr().cast::<c_void>(),
+            stored,
+            begin as *const c_void,
+        )
+    };
+    if failed == 0 {
+        record.command_stored = stored;
+    }
+}
+
 /// What has been decided for the target's whole thread group.
 #[inline(always)]
-fn group(record: &mut Generate, target: Task) {
+fn group(record: &mut Generate, target: Task<Typed>) {
     let Some(signals) = target.signal() else {
         return;
     };
@@ -123,7 +171,7 @@ fn group(record: &mut Generate, target: Task) {
 /// Who of the target's threads could take the signal: all of them for one sent to the
 /// process, else only the thread it was sent to.
 #[inline(always)]
-fn masks(signal: u32, target: Task, to_process: bool) -> u32 {
+fn masks(signal: u32, target: Task<Typed>, to_process: bool) -> u32 {
     let bit = SignalSet::of(signal);
     let mut flags = 0;
     if to_process {
@@ -150,25 +198,24 @@ fn masks(signal: u32, target: Task, to_process: bool) -> u32 {
 /// The current thread took a signal out of its queue, and will now do what `action`
 /// (a `struct k_sigaction`) says.
 #[inline(always)]
-pub fn delivered(signal: u32, info: u64, action: u64) {
-    let task = Task::current();
+pub fn delivered(signal: u32, info: Typed, action: Typed) {
     if signal == SIGKILL || !config().signals.contains(signal) || !scope::covers_current() {
         return;
     }
     let action = Action::at(action);
     emit::record(Kind::Deliver, || Deliver {
-        header: emit::header(Kind::Deliver, task),
+        header: emit::header_of_current(Kind::Deliver),
         signal,
-        si_code: sender(info).code,
+        si_code: info.read(offset!(siginfo_code)),
         disposition: action.disposition(),
-        flags: unkillable(task),
+        flags: with_current!(|task| unkillable(task)),
         sa_flags: action.flags,
     });
 }
 
 /// `TARGET_UNKILLABLE` if no default action ends the process that `task` belongs to.
 #[inline(always)]
-fn unkillable(task: Task) -> u32 {
+fn unkillable(task: Task<impl Pointer>) -> u32 {
     let is_unkillable =
         task.signal().is_some_and(|signals| signals.flags() & SIGNAL_UNKILLABLE != 0);
     if is_unkillable { TARGET_UNKILLABLE } else { 0 }

@@ -10,10 +10,10 @@ use tracer_common::{config::Call, event::Kind, signal::SignalSet};
 use crate::{
     disposition, emit,
     entered::{self, Entered, Entry, forget, recall, remember},
-    kernel::{Task, config, read_user},
+    kernel::{config, read_user, with_current},
     notify::{self, Message, Payload, Space},
+    pairs::Program,
     scope,
-    understudy::Role,
 };
 
 /// Messages of one `sendmmsg` that are reported.
@@ -38,19 +38,19 @@ fn returned(context: &TracePointContext) -> i64 {
 
 /// `rt_sigaction(signal, new, old, size)`
 #[inline(always)]
-pub fn enter_sigaction(context: &TracePointContext, role: Role) {
+pub fn enter_sigaction(context: &TracePointContext, program: Program) {
     let (signal, new) = (argument(context, 0), argument(context, 1));
     if new != 0 && config().dispositions.contains(signal as u32) {
-        remember(Call::Sigaction, role, [signal, 0, 0, 0, 0]);
+        remember(Call::Sigaction, program, [signal, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigaction(context: &TracePointContext, role: Role) {
+pub fn exit_sigaction(context: &TracePointContext, program: Program) {
     if let Some(entered) = recall(Call::Sigaction) {
         if returned(context) == 0 {
-            disposition::set(entered.arguments[0] as u32, role);
+            disposition::set(entered.arguments[0] as u32, program);
         }
         forget();
     }
@@ -58,15 +58,15 @@ pub fn exit_sigaction(context: &TracePointContext, role: Role) {
 
 /// `rt_sigprocmask(how, new, old, size)`
 #[inline(always)]
-pub fn enter_sigprocmask(context: &TracePointContext, role: Role) {
+pub fn enter_sigprocmask(context: &TracePointContext, program: Program) {
     if argument(context, 1) != 0 {
-        remember(Call::Sigprocmask, role, [Task::current().mask().0, 0, 0, 0, 0]);
+        remember(Call::Sigprocmask, program, [with_current!(|task| task.mask()).0, 0, 0, 0, 0]);
     }
 }
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigprocmask(context: &TracePointContext, _: Role) {
+pub fn exit_sigprocmask(context: &TracePointContext, _: Program) {
     if let Some(entered) = recall(Call::Sigprocmask) {
         if returned(context) == 0 {
             disposition::masked(SignalSet(entered.arguments[0]));
@@ -78,7 +78,7 @@ pub fn exit_sigprocmask(context: &TracePointContext, _: Role) {
 /// `signalfd4(fd, set, size, flags)` and `signalfd(fd, set, size)`
 #[inline(always)]
 pub fn enter_signalfd(context: &TracePointContext) {
-    remember(Call::Signalfd, Role::Lead, [argument(context, 1), 0, 0, 0, 0]);
+    remember(Call::Signalfd, Program::First, [argument(context, 1), 0, 0, 0, 0]);
 }
 
 /// The same, leaving.
@@ -118,13 +118,13 @@ pub fn exit_sigtimedwait(context: &TracePointContext) {
 fn enter_send(
     context: &TracePointContext,
     entry: Entry,
-    role: Role,
+    program: Program,
     arguments: impl FnOnce() -> [u64; 4],
 ) {
     if !scope::covers_current() {
         return;
     }
-    let Some(send) = entered::new_send(entry, role) else {
+    let Some(send) = entered::new_send(entry, program) else {
         return;
     };
     let Some(socket) = notify::socket_of(argument(context, 0)) else {
@@ -135,55 +135,55 @@ fn enter_send(
     }
     let [first, second, third, fourth] = arguments();
     send.arguments = [first, second, third, fourth, entry as u64];
-    entered::remember_send(role, send);
+    entered::remember_send(program, send);
 }
 
 /// `write(fd, buffer, length)`
 #[inline(always)]
-pub fn enter_write(context: &TracePointContext, role: Role) {
+pub fn enter_write(context: &TracePointContext, program: Program) {
     let arguments = || [argument(context, 1), argument(context, 2), 0, 0];
-    enter_send(context, Entry::Write, role, arguments);
+    enter_send(context, Entry::Write, program, arguments);
 }
 
 /// `sendto(fd, buffer, length, flags, name, name_length)`
 #[inline(always)]
-pub fn enter_sendto(context: &TracePointContext, role: Role) {
+pub fn enter_sendto(context: &TracePointContext, program: Program) {
     let arguments =
         || [argument(context, 1), argument(context, 2), argument(context, 4), argument(context, 5)];
-    enter_send(context, Entry::Sendto, role, arguments);
+    enter_send(context, Entry::Sendto, program, arguments);
 }
 
 /// `writev(fd, pieces, count)`
 #[inline(always)]
-pub fn enter_writev(context: &TracePointContext, role: Role) {
+pub fn enter_writev(context: &TracePointContext, program: Program) {
     let arguments = || [argument(context, 1), argument(context, 2), 0, 0];
-    enter_send(context, Entry::Writev, role, arguments);
+    enter_send(context, Entry::Writev, program, arguments);
 }
 
 /// `sendmsg(fd, message, flags)`
 #[inline(always)]
-pub fn enter_sendmsg(context: &TracePointContext, role: Role) {
-    enter_send(context, Entry::Sendmsg, role, || [argument(context, 1), 0, 0, 0]);
+pub fn enter_sendmsg(context: &TracePointContext, program: Program) {
+    enter_send(context, Entry::Sendmsg, program, || [argument(context, 1), 0, 0, 0]);
 }
 
 /// `sendmmsg(fd, messages, count, flags)`
 #[inline(always)]
-pub fn enter_sendmmsg(context: &TracePointContext, role: Role) {
-    enter_send(context, Entry::Sendmmsg, role, || [argument(context, 1), 0, 0, 0]);
+pub fn enter_sendmmsg(context: &TracePointContext, program: Program) {
+    enter_send(context, Entry::Sendmmsg, program, || [argument(context, 1), 0, 0, 0]);
 }
 
 /// Leaving any of them.
 #[inline(always)]
-pub fn exit_send(context: &TracePointContext, role: Role) {
+pub fn exit_send(context: &TracePointContext, program: Program) {
     let Some(send) = recall(Call::Send) else {
         return;
     };
     let Entered { at_ns, arguments: [first, second, third, fourth, entry], .. } = *send;
     let result = returned(context);
     if entry == Entry::Sendmsg as u64 {
-        sent_msghdr(send, first, result, role);
+        sent_msghdr(send, first, result, program);
     } else if entry == Entry::Sendmmsg as u64 {
-        sent_msghdrs(send, first, result, role);
+        sent_msghdrs(send, first, result, program);
     } else {
         let payload = if entry == Entry::Writev as u64 {
             Payload::Pieces(Space::User, first, second)
@@ -198,20 +198,20 @@ pub fn exit_send(context: &TracePointContext, role: Role) {
             control: 0,
             control_length: 0,
         };
-        sent(send, &message, third, fourth, role);
+        sent(send, &message, third, fourth, program);
     }
     forget();
 }
 
 /// `sendmmsg` returns how many were sent, or the error of the first.
 #[inline(always)]
-fn sent_msghdrs(send: &Entered, messages: u64, result: i64, role: Role) {
+fn sent_msghdrs(send: &Entered, messages: u64, result: i64, program: Program) {
     let count = if result < 0 { 1 } else { result as u64 };
     for index in 0..MAX_MESSAGES {
         if index >= count {
             break;
         }
-        sent_msghdr(send, messages + index * MMSGHDR_LEN, result.min(0), role);
+        sent_msghdr(send, messages + index * MMSGHDR_LEN, result.min(0), program);
     }
     if count > MAX_MESSAGES {
         emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
@@ -220,7 +220,7 @@ fn sent_msghdrs(send: &Entered, messages: u64, result: i64, role: Role) {
 
 /// A `struct msghdr` in user memory was sent.
 #[inline(always)]
-fn sent_msghdr(send: &Entered, msghdr: u64, result: i64, role: Role) {
+fn sent_msghdr(send: &Entered, msghdr: u64, result: i64, program: Program) {
     // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen
     let Some([name, name_length, pieces, count, control, control_length]) =
         read_user::<[u64; 6]>(msghdr)
@@ -236,16 +236,16 @@ fn sent_msghdr(send: &Entered, msghdr: u64, result: i64, role: Role) {
         control_length,
     };
     // `msg_namelen` is 32 bits wide; the rest of the word is padding.
-    sent(send, &message, name, name_length & 0xffff_ffff, role);
+    sent(send, &message, name, name_length & 0xffff_ffff, program);
 }
 
 /// A message was sent to the address given with it, else to the connected peer.
 #[inline(always)]
-fn sent(send: &Entered, message: &Message, name: u64, name_length: u64, role: Role) {
-    let Some(address) = entered::destination(send, role) else {
+fn sent(send: &Entered, message: &Message, name: u64, name_length: u64, program: Program) {
+    let Some(address) = entered::destination(send, program) else {
         return;
     };
     if name == 0 || notify::given_address(Space::User, name, name_length, address).is_some() {
-        notify::sent(message, address, role);
+        notify::sent(message, address, program);
     }
 }

@@ -298,6 +298,8 @@ pub struct Environment {
 pub struct Generate {
     /// Who sent it; `None` if the kernel made it.
     pub sender: Option<Task>,
+    /// Where the sender comes from; `None` where the target itself sent it.
+    pub origin: Option<Box<Origin>>,
     /// Whom it was sent to.
     pub target: Task,
     /// The signal.
@@ -322,6 +324,59 @@ pub struct Generate {
     /// The signal that the target's thread group is dying of, right after this one
     /// was generated (`group_exit_code & 0x7f`).
     pub dying_of: Option<Signal>,
+}
+
+/// Where the sender of a signal comes from, at the moment of sending as far as that was told by
+/// the kernel side, and right afterwards as far as it is read in /proc.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its arguments, with spaces between them.
+    pub command: Option<String>,
+    /// Its cgroup's path, from the hierarchy's root.
+    pub cgroup: Option<String>,
+    /// The processes that it comes from, the nearest first; not all the way up.
+    pub parents: Vec<Parent>,
+    /// The process that had a systemd send it, where one was found that had.
+    pub asked_by: Option<Box<Asker>>,
+}
+
+/// The unit that a cgroup is of: the innermost service or scope in its path. A login is a scope
+/// too.
+#[must_use]
+pub fn unit_of(cgroup: &str) -> Option<&str> {
+    cgroup.rsplit('/').find(|name| name.ends_with(".service") || name.ends_with(".scope"))
+}
+
+/// A process that a sender comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// The process.
+    pub id: ProcessId,
+    /// Its id in its own pid namespace.
+    pub ns_pid: u32,
+    /// Its cgroup in the unified hierarchy; 0 where it is not known.
+    pub cgroup_id: u64,
+    /// Its name.
+    pub comm: String,
+    /// Its arguments, with spaces between them.
+    pub command: Option<String>,
+    /// Its cgroup's path, from the hierarchy's root.
+    pub cgroup: Option<String>,
+}
+
+/// A process that had a systemd send a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The process.
+    pub id: ProcessId,
+    /// Its id in its own pid namespace.
+    pub ns_pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Real user id.
+    pub uid: u32,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// `TRACE_SIGNAL_*` (include/trace/events/signal.h).

@@ -6,9 +6,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
+    thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use sha2::{Digest as _, Sha256};
 
@@ -29,6 +30,14 @@ pub struct Recipe {
 pub const DAEMONS: Recipe = Recipe { suite: "bookworm", packages: &PACKAGES };
 /// systemd 257, and what a unit of the tests calls.
 pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal"] };
+/// The same with systemd 262.
+pub const NEWEST: Recipe = Recipe { suite: "forky", packages: &["python3-minimal"] };
+/// All of them.
+pub const ALL: [&Recipe; 3] = [&DAEMONS, &NEWER, &NEWEST];
+
+/// debootstrap's script for every release since 2004: an older debootstrap lacks the name of
+/// a newer release, which is a link to it.
+const SCRIPT: &str = "/usr/share/debootstrap/scripts/sid";
 
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
@@ -97,10 +106,25 @@ const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 /// Runs the command.
 pub fn run(_: &Options) -> Result<()> {
-    for recipe in [&DAEMONS, &NEWER] {
-        println!("{}", prepare(recipe)?.display());
+    for root in prepare_all(ALL)? {
+        println!("{}", root.display());
     }
     Ok(())
+}
+
+/// The paths of roots. Those that aren't there are built side by side: most of that time is
+/// one processor's, or the network's.
+pub fn prepare_all<const N: usize>(recipes: [&Recipe; N]) -> Result<[PathBuf; N]> {
+    let prepared: Vec<Result<PathBuf>> = thread::scope(|scope| {
+        let builds = recipes.map(|recipe| scope.spawn(|| prepare(recipe)));
+        let join = |build: thread::ScopedJoinHandle<'_, _>| match build.join() {
+            Ok(root) => root,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        builds.into_iter().map(join).collect()
+    });
+    let roots: Vec<PathBuf> = prepared.into_iter().collect::<Result<_>>()?;
+    roots.try_into().map_err(|_| anyhow!("not every root was built"))
 }
 
 /// A root's path, built if it isn't there.
@@ -145,7 +169,7 @@ fn build(recipe: &Recipe, root: &Path) -> Result<()> {
                 recipe.suite,
             ])
             .arg(root)
-            .arg(apt::archive()?),
+            .args([&apt::archive()?, SCRIPT]),
     )?;
     let policy = root.join("usr/sbin/policy-rc.d");
     fs::write(&policy, POLICY)?;

@@ -101,13 +101,15 @@ fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
 /// cargo's tests of sigready with what the privileged ones need, up to their own options.
 pub fn privileged(options: &[&str]) -> Result<Command> {
     apt::install(&PACKAGES, "testing on this kernel")?;
+    let [daemons, newer, newest] = root::prepare_all(root::ALL)?;
     let mut command = workspace::cargo();
     command
         .args(["test", "--locked", "--package", "sigready"])
         .args(options)
         .arg("--")
-        .env("SIGREADY_ROOT", root::prepare(&root::DAEMONS)?)
-        .env("SIGREADY_NEWER_ROOT", root::prepare(&root::NEWER)?)
+        .env("SIGREADY_ROOT", daemons)
+        .env("SIGREADY_NEWER_ROOT", newer)
+        .env("SIGREADY_NEWEST_ROOT", newest)
         .env("SIGREADY_PROGRAMS", workspace::programs()?);
     Ok(command)
 }

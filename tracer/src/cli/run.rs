@@ -20,6 +20,7 @@ the trace ends first, the command is sent SIGTERM.
 Examples:
   sigready run -- gunicorn app:app
   sigready run --until exit --send HUP@50ms -- python3 service.py
+  sigready run --restart on-failure --send HUP@ready+2s -- ./server --fg
   sigready run --format json --output out.json --user postgres -- ./server --fg
   sigready run --type simple --until exit --timeout 10s -- cron -f";
 
@@ -32,14 +33,23 @@ pub struct Run {
     /// End after this long at the latest: 500ms, 90s, 5m; 0 for never.
     #[arg(long, default_value = "90s", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
-    /// Send SIGNAL to the command at WHEN: a time after its exec (50ms), or at 'exec',
-    /// 'handler' (installed for the reload signal) or 'ready' (repeatable).
+    /// Send SIGNAL to the command at WHEN: a time after its exec (50ms), or 'exec', 'handler'
+    /// (installed for the reload signal) or 'ready', or a time after one of these (ready+2s)
+    /// (repeatable).
     #[arg(long, value_name = "SIGNAL@WHEN", value_parser = send)]
     pub send: Vec<Send>,
     /// How systemd would start it: a 'notify' service has to send READY=1 and ends the
     /// trace with it; a 'simple' one has no notify socket and is traced until it exits.
     #[arg(long = "type", value_enum, default_value_t = ServiceType::Notify, value_name = "TYPE")]
     pub service_type: ServiceType,
+    /// What systemd would do after its end, as in the unit setting of that name: what follows
+    /// from an alert depends on it. The command is not started again here.
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub restart: Option<RestartPolicy>,
+    /// What its unit's ExecReload= runs: 'kill -HUP $MAINPID', or '' for none. The signal that
+    /// it sends is the reload signal, unless --signal names another. It is not run here.
+    #[arg(long, value_name = "COMMAND")]
+    pub exec_reload: Option<String>,
     /// Whose notify messages count, as in the unit setting of that name.
     #[arg(long, value_enum, default_value_t = NotifyAccess::Main, value_name = "WHO")]
     pub notify_access: NotifyAccess,
@@ -76,6 +86,42 @@ impl ServiceType {
             Self::Simple => "simple",
             Self::Notify => "notify",
             Self::NotifyReload => "notify-reload",
+        }
+    }
+}
+
+/// What systemd does after a service's end (systemd.service(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(clippy::enum_variant_names, reason = "they are systemd's words")]
+pub enum RestartPolicy {
+    /// Nothing.
+    No,
+    /// Starts it again after a clean end.
+    OnSuccess,
+    /// After an unclean exit code or signal, a time-out, or the watchdog's.
+    OnFailure,
+    /// After an unclean signal, a time-out, or the watchdog's.
+    OnAbnormal,
+    /// After the watchdog's time-out.
+    OnWatchdog,
+    /// After an unclean signal.
+    OnAbort,
+    /// Whatever the end was.
+    Always,
+}
+
+impl RestartPolicy {
+    /// systemd's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::OnSuccess => "on-success",
+            Self::OnFailure => "on-failure",
+            Self::OnAbnormal => "on-abnormal",
+            Self::OnWatchdog => "on-watchdog",
+            Self::OnAbort => "on-abort",
+            Self::Always => "always",
         }
     }
 }

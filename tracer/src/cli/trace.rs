@@ -56,7 +56,7 @@ pub struct Trace {
     /// After --restart, reload them while they start: through systemd, as in 'systemctl
     /// restart && systemctl reload', or by the signal itself, as a script with kill does.
     #[arg(long, value_enum, value_name = "HOW", requires = "restart",
-        num_args = 0..=1, default_missing_value = "systemd")]
+        num_args = 0..=1, require_equals = true, default_missing_value = "systemd")]
     pub reload_during_start: Option<Reload>,
     /// Let any unit of that name count for --until, a user's too, and one that is only called
     /// so. By default it is the host's that counts, and one in a container that root runs where
@@ -92,7 +92,7 @@ pub struct Trace {
 pub enum Reload {
     /// `systemctl reload`, once the restart is done in systemd's eyes.
     Systemd,
-    /// The reload signal to the main process, once it is there.
+    /// The reload signal to the main process, right after its exec.
     Kill,
 }
 

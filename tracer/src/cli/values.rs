@@ -31,19 +31,30 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is not a time: write 50ms, 10s, 2m or '1m 30s'"))
 }
 
-/// A signal to send, and when.
+/// A signal to send, and when: a time after the exec, or a moment, with or without a time after
+/// that.
 pub(super) fn send(text: &str) -> Result<Send, String> {
     let (signal, when) = text
         .split_once('@')
-        .ok_or("say SIGNAL@WHEN, such as HUP@50ms, HUP@exec, HUP@handler or HUP@ready")?;
+        .ok_or("say SIGNAL@WHEN, such as HUP@50ms, HUP@exec, HUP@handler+10ms or HUP@ready")?;
     let signal = signal.parse().map_err(|error: UnknownSignal| error.to_string())?;
-    let when = match when {
+    let (word, after) =
+        when.split_once('+').map_or((when, None), |(word, time)| (word, Some(time)));
+    let moment = match word {
         "exec" => Moment::Exec,
         "handler" => Moment::Handler,
         "ready" => Moment::Ready,
-        time => Moment::After(duration(time)?),
+        time if after.is_none() => {
+            return Ok(Send { signal, moment: Moment::Exec, after: duration(time)? });
+        }
+        word => {
+            return Err(format!(
+                "'{word}' is no moment of a start: a time counts from exec, handler or ready, as \
+                 in HUP@ready+2s"
+            ));
+        }
     };
-    Ok(Send { signal, when })
+    Ok(Send { signal, moment, after: after.map(duration).transpose()?.unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -52,17 +63,41 @@ mod tests {
 
     #[test]
     fn a_send_is_a_signal_at_a_moment() {
-        let at = |text| send(text).unwrap().when;
-        assert_eq!(at("HUP@50ms"), Moment::After(Duration::from_millis(50)));
-        assert_eq!(at("usr1@ready"), Moment::Ready);
+        let at = |text| {
+            let send = send(text).unwrap();
+            (send.moment, send.after)
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(at("HUP@50ms"), (Moment::Exec, ms(50)));
+        assert_eq!(at("HUP@exec"), (Moment::Exec, Duration::ZERO));
+        assert_eq!(at("usr1@ready"), (Moment::Ready, Duration::ZERO));
+        assert_eq!(at("HUP@ready+2s"), (Moment::Ready, ms(2_000)));
+        assert_eq!(at("HUP@handler+10ms"), (Moment::Handler, ms(10)));
+        assert_eq!(at("HUP@exec+0"), (Moment::Exec, Duration::ZERO));
     }
 
     #[test]
     fn a_send_that_says_neither_time_nor_moment_is_refused_with_what_to_write() {
-        for text in ["HUP", "HUP@", "HUP@soon", "HUP@-5s", "NOPE@1s", "@1s", "RTMIN+4294967295@1s"]
-        {
+        for text in [
+            "HUP",
+            "HUP@",
+            "HUP@soon",
+            "HUP@-5s",
+            "NOPE@1s",
+            "@1s",
+            "RTMIN+4294967295@1s",
+            "HUP@ready+",
+            "HUP@ready+soon",
+            "HUP@ready-5s",
+            "HUP@ready+-5s",
+            "HUP@+1s",
+            "HUP@1s+1s",
+            "HUP@readyish+1s",
+            "HUP@ready+1s+1s",
+        ] {
             assert!(send(text).is_err(), "{text}");
         }
+        assert!(send("HUP@redy+1s").unwrap_err().contains("HUP@ready+2s"));
         assert!(send("HUP@soon").unwrap_err().contains("50ms"));
     }
 

@@ -3,14 +3,15 @@
 use std::{
     env,
     fmt::Display,
-    io::{IsTerminal, Write as _, stderr},
+    io::{self, IsTerminal, Write as _},
 };
 
+use env_logger::Target;
 use log::{Level, LevelFilter};
 use nix::sys::resource::{Resource, getrlimit};
 use sigready::report::{Style, escape};
 
-use super::fault::Fault;
+use super::{fault::Fault, stderr};
 use crate::cli::{self, Color};
 
 /// Narrowest width a report is laid out for.
@@ -43,8 +44,9 @@ impl Messages {
                 } else {
                     text.lines().collect()
                 };
-                lines.into_iter().try_for_each(|line| writeln!(out, "{}", shown(line)))
+                lines.into_iter().try_for_each(|text| out.write_all(line(text).as_bytes()))
             })
+            .target(Target::Pipe(Box::new(stderr::Messages)))
             .init();
         Self { quiet: options.quiet, color: options.color }
     }
@@ -53,7 +55,7 @@ impl Messages {
     /// does not keep the work from being done.
     pub fn note(&self, sentence: impl Display) {
         if !self.quiet {
-            let _ = writeln!(stderr(), "{}", shown(&sentence.to_string()));
+            let _ = stderr::Messages.write_all(line(&sentence.to_string()).as_bytes());
         }
     }
 
@@ -64,12 +66,12 @@ impl Messages {
             Fault::Usage(sentence) => sentence.clone(),
             Fault::Closed => return,
         };
-        let _ = writeln!(stderr(), "{}", shown(&sentence));
+        let _ = stderr::Messages.write_all(line(&sentence).as_bytes());
     }
 
     /// Whether a progress line is welcome.
     pub fn shows_progress(&self) -> bool {
-        !self.quiet && stderr().is_terminal()
+        !self.quiet && io::stderr().is_terminal()
     }
 
     /// How to lay out a report for this stream.
@@ -92,14 +94,14 @@ impl Messages {
 
 /// A line as it goes to stderr: every one of them goes through here. What came from outside is
 /// made harmless for a terminal.
-fn shown(text: &str) -> String {
-    format!("sigready: {}", escape(text))
+fn line(text: &str) -> String {
+    format!("sigready: {}\n", escape(text))
 }
 
 /// The limit that an error comes from, if it is that of open files.
 fn limit(error: &anyhow::Error) -> String {
     let is_limit = error.chain().any(|cause| {
-        let number = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let number = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
         let errno = cause.downcast_ref::<nix::errno::Errno>();
         number == Some(nix::libc::EMFILE) || errno == Some(&nix::errno::Errno::EMFILE)
     });
@@ -117,16 +119,16 @@ mod tests {
 
     #[test]
     fn what_is_said_is_harmless_for_a_terminal() {
-        assert_eq!(shown("\x1b[2J\n"), "sigready: \\x1b[2J\\n");
+        assert_eq!(line("\x1b[2J\n"), "sigready: \\x1b[2J\\n\n");
     }
 
     #[test]
     fn too_many_open_files_are_told_with_their_limit() {
         use anyhow::Context as _;
-        let refused = || std::io::Error::from_raw_os_error(nix::libc::EMFILE);
+        let refused = || io::Error::from_raw_os_error(nix::libc::EMFILE);
         let error = anyhow::Error::new(refused()).context("cannot open it");
         assert!(limit(&error).contains("ulimit -n"), "{}", limit(&error));
-        let other = Err::<(), _>(std::io::Error::other("x")).context("cannot open it");
+        let other = Err::<(), _>(io::Error::other("x")).context("cannot open it");
         assert_eq!(limit(&other.unwrap_err()), "");
     }
 }

@@ -10,6 +10,7 @@ mod progress;
 mod regular_file;
 mod report;
 mod run;
+mod stderr;
 mod trace;
 mod unit_names;
 

@@ -7,17 +7,20 @@ use std::{
 
 use anyhow::Context as _;
 use sigready::{
-    model::document::Document,
+    model::{document::Document, text::Outside},
     report::{self, Format, Style},
+    timeline::Counting,
 };
 
 use super::{Verdict, fault::Fault, messages::Messages};
 use crate::cli::Output;
 
-/// Writes the report to `--output` or to `stream`, and gives the verdict on it.
+/// Writes the report to `--output` or to `stream`, and gives the verdict on it: on the services
+/// that count.
 pub fn write(
     document: &Document,
     options: &Output,
+    counting: &Counting,
     stream: impl IsTerminal + Write,
     messages: &Messages,
 ) -> Result<Verdict, Fault> {
@@ -30,7 +33,13 @@ pub fn write(
         }
         None => print(&report::render(document, format, messages.style(&stream)), stream)?,
     }
-    Ok(verdict(document, options))
+    let verdict = verdict(document, options, counting);
+    let untested = &document.capture.untested;
+    if verdict == Verdict::Clean && !untested.is_empty() {
+        let why: Vec<String> = untested.iter().map(|why| Outside::new(why).to_string()).collect();
+        return Err(Fault::Failed(anyhow::anyhow!("not tested: {}", why.join("; "))));
+    }
+    Ok(verdict)
 }
 
 /// Writes text to a stream.
@@ -51,10 +60,11 @@ fn by_name(path: Option<&Path>) -> Format {
     }
 }
 
-fn verdict(document: &Document, options: &Output) -> Verdict {
+fn verdict(document: &Document, options: &Output, counting: &Counting) -> Verdict {
     let counts = document
         .services
         .iter()
+        .filter(|service| counting.judges(service.owner))
         .flat_map(|service| &service.activations)
         .flat_map(|activation| &activation.alerts)
         .any(|alert| options.fail_on.includes(alert.severity));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sigready::report::read;
+use sigready::{model::document::Document, report::read, timeline::Counting};
 
 use super::{Verdict, fault::Fault, messages::Messages, output, regular_file};
 use crate::cli::Report;
@@ -19,7 +19,14 @@ pub fn run(options: &Report, messages: &Messages) -> Result<Verdict, Fault> {
     let bytes = bytes(&options.file)?;
     let document = read(&bytes)
         .map_err(|error| Fault::usage(format_args!("{}: {error}", options.file.display())))?;
-    output::write(&document, &options.output, stdout().lock(), messages)
+    // As it was live.
+    let counting = if is_named(&document) { Counting::OfSystem } else { Counting::All };
+    output::write(&document, &options.output, &counting, stdout().lock(), messages)
+}
+
+/// Whether it is of units that were asked for by name.
+fn is_named(document: &Document) -> bool {
+    document.capture.arguments.iter().any(|argument| argument.ends_with(".service"))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {

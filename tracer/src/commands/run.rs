@@ -8,13 +8,15 @@ use sigready::{
     model::{
         document::{Document, EndedBy},
         signal::Signal,
+        text::Outside,
         unit::{FactsSource, UnitFacts},
     },
     probe::attach::{Reach, attach},
     session::{
         Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer as _, Recorded,
-        Schedule, Session, Startable, Wanted, drop_unneeded,
+        Schedule, Session, Startable, Stopped, Wanted, drop_unneeded,
     },
+    systemd::reload,
     timeline::{Builder, Counting, Scope, Setup},
 };
 
@@ -24,7 +26,9 @@ use crate::cli::{Run, ServiceType, Until};
 /// Runs the command.
 pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
     let startable = Startable::check(&options.command, options.user.as_deref())?;
-    let wanted = Wanted::from(&options.signals);
+    let facts = facts(options)?;
+    let mut wanted = Wanted::from(&options.signals);
+    wanted.signal = wanted.signal.or(facts.reload_signal);
     let recorded = Recorded::asked(&wanted)?;
     // Before the first thread: attaching may use one with mounts of its own.
     let mut attached = attach(&recorded.request(Reach::ChildrenOf(std::process::id())))?;
@@ -38,7 +42,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             counting: Counting::All,
             recorded: recorded.dispositions,
             shown: recorded.shown,
-            facts: Some(facts(options)),
+            facts: Some(facts),
             anchor,
         });
         let asked =
@@ -69,14 +73,18 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         let ended_by = session.follow().await?;
         let (mut command, document) = session.end(ended_by, attached).await?;
         drop(line);
-        let verdict = output::write(&document, &options.output, stderr(), messages);
+        let verdict = output::write(&document, &options.output, &Counting::All, stderr(), messages);
         if command.is_running() {
             let pid = command.pid();
-            if command.stop().await? {
-                messages
-                    .note(format_args!("process {pid} did not stop on TERM within 5 s: killed"));
-            } else {
-                messages.note(format_args!("the trace is over: stopped process {pid} with TERM"));
+            match command.stop().await? {
+                Stopped::ByTerm => messages
+                    .note(format_args!("the trace is over: stopped process {pid} with TERM")),
+                Stopped::ByKill => messages
+                    .note(format_args!("process {pid} did not stop on TERM within 5 s: killed")),
+                Stopped::Not => messages.note(format_args!(
+                    "process {pid} was killed and is still there: it waits for a file system or a \
+                     device, and ends when that answers"
+                )),
             }
         }
         name_survivors(&command, ended_by, &document, messages);
@@ -126,17 +134,30 @@ fn arguments(options: &Run) -> Vec<String> {
     options.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
-fn facts(options: &Run) -> UnitFacts {
+/// The unit that the command line stands for.
+fn facts(options: &Run) -> Result<UnitFacts, Fault> {
     let access = match options.service_type {
         ServiceType::Simple => "none",
         _ => options.notify_access.name(),
     };
-    UnitFacts {
+    let reload = options.exec_reload.as_deref().map(|value| {
+        reload::setting(value).ok_or_else(|| {
+            Fault::usage(format_args!(
+                "--exec-reload '{}' is no command line that systemd takes (systemd.service(5))",
+                Outside::new(value)
+            ))
+        })
+    });
+    let (exec_reload, reload_signal) = reload.transpose()?.unzip();
+    Ok(UnitFacts {
         service_type: Some(options.service_type.name().to_owned()),
         notify_access: Some(access.to_owned()),
+        restart: options.restart.map(|policy| policy.name().to_owned()),
+        exec_reload,
+        reload_signal: reload_signal.flatten(),
         source: Some(FactsSource::CommandLine),
         ..UnitFacts::default()
-    }
+    })
 }
 
 fn join(signals: impl Iterator<Item = Signal>) -> String {

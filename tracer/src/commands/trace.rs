@@ -14,6 +14,7 @@ use sigready::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
     },
+    model::signal::Signal,
     observation::{Fact, Observation},
     probe::attach::attach,
     session::{
@@ -38,20 +39,22 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
     let hierarchies = Hierarchies::find()?;
     let named = named(options)?;
     let wanted = Wanted::resolve(options, named.as_ref(), &hierarchies, messages)?;
-    let mut restart = restart(options, named.as_ref(), &wanted)?;
     let signals = session::Wanted::from(&options.signals);
+    let mut restart = restart(options, named.as_ref(), &wanted, signals.signal)?;
     let recorded = Recorded::of_units(&signals)?;
     let mut attached = attach(&recorded.request(wanted.reach()))?;
     wanted.list(&mut attached, &hierarchies)?;
+    let counting = wanted.counting(options, named.as_ref());
     // Of processes that are started from now on, everything is seen.
     let anchor = clock::anchor();
+    let blocked = Blocked::now()?;
     in_event_loop(async {
         let builder = Builder::new(Setup {
             scope: wanted.scope(options),
             reload_signal: signals.reload(),
             units_choose: options.signals.signal.is_none(),
             fresh: options.wait || options.restart,
-            counting: wanted.counting(options, named.as_ref()),
+            counting: counting.clone(),
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: None,
@@ -61,7 +64,6 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             Asked { command: "trace", arguments: wanted.arguments(), signal: signals.reload() };
         let systemd = hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut capture = Capture::begin(asked, builder, &mut attached, anchor, systemd)?;
-        let blocked = Blocked::now()?;
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
         let interrupts = Interrupts::start(blocked)?;
@@ -82,7 +84,8 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         let ended_by = session.follow().await?;
         let (_, document) = session.end(ended_by, attached).await?;
         drop(line);
-        let verdict = output::write(&document, &options.output, stdout().lock(), messages)?;
+        let verdict =
+            output::write(&document, &options.output, &counting, stdout().lock(), messages)?;
         if document.services.is_empty() && !options.all {
             return Err(Fault::Failed(anyhow::anyhow!(
                 "nothing was seen of {} in this time, so nothing can be said about it",
@@ -102,7 +105,12 @@ fn ending(options: &Trace) -> (Ending, bool) {
 }
 
 /// What is to be restarted.
-fn restart(options: &Trace, named: Option<&Manager>, wanted: &Wanted) -> Result<Restart, Fault> {
+fn restart(
+    options: &Trace,
+    named: Option<&Manager>,
+    wanted: &Wanted,
+    signal: Option<Signal>,
+) -> Result<Restart, Fault> {
     let units = match wanted.exact() {
         _ if !options.restart => &[],
         Some(units) => units,
@@ -115,7 +123,7 @@ fn restart(options: &Trace, named: Option<&Manager>, wanted: &Wanted) -> Result<
     };
     let manager = named.cloned().unwrap_or_else(Manager::host);
     let reload = options.reload_during_start.map(session::Reload::from);
-    Ok(Restart::new(manager, units.to_vec(), reload))
+    Ok(Restart::new(manager, wanted.system(), units.to_vec(), reload, signal))
 }
 
 /// The systemd that was named, if one was. The host's own is meant by default, and with it

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -29,6 +29,20 @@ pub struct Bounded<Q, A> {
     worker: Option<Worker<Q, A>>,
     /// One more than there are threads.
     threads: Arc<()>,
+    stuck: Arc<Stuck<Q>>,
+}
+
+/// The questions that threads hang in. Nobody hangs in one of them twice.
+struct Stuck<Q>(Mutex<Vec<Q>>);
+
+impl<Q: PartialEq> Stuck<Q> {
+    fn questions(&self) -> MutexGuard<'_, Vec<Q>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self, question: &Q) {
+        self.questions().retain(|other| other != question);
+    }
 }
 
 struct Worker<Q, A> {
@@ -36,11 +50,12 @@ struct Worker<Q, A> {
     answers: Receiver<A>,
 }
 
-impl<Q: Clone + Send + 'static, A: Send + 'static> Bounded<Q, A> {
+impl<Q: Clone + PartialEq + Send + 'static, A: Send + 'static> Bounded<Q, A> {
     /// Answers by `answer`. The thread is started with the first question and has the
     /// privileges that its caller has then.
     pub fn new(name: &'static str, answer: impl Fn(Q) -> A + Send + Sync + 'static) -> Self {
-        Self { name, answer: Arc::new(answer), worker: None, threads: Arc::new(()) }
+        let stuck = Arc::new(Stuck(Mutex::new(Vec::new())));
+        Self { name, answer: Arc::new(answer), worker: None, threads: Arc::new(()), stuck }
     }
 
     /// Asks, and gives an answer for each question, `None` where it did not come in time.
@@ -48,9 +63,13 @@ impl<Q: Clone + Send + 'static, A: Send + 'static> Bounded<Q, A> {
         let limit = Instant::now() + patience.all;
         let mut answers = Vec::with_capacity(questions.len());
         while answers.len() < questions.len() && Instant::now() < limit {
+            let question = &questions[answers.len()];
+            if self.stuck.questions().contains(question) {
+                answers.push(None);
+                continue;
+            }
             let Some(worker) = self.worker() else { break };
-            let question = questions[answers.len()].clone();
-            if worker.questions.send(question).is_err() {
+            if worker.questions.send(question.clone()).is_err() {
                 self.worker = None;
                 break;
             }
@@ -58,6 +77,7 @@ impl<Q: Clone + Send + 'static, A: Send + 'static> Bounded<Q, A> {
             match worker.answers.recv_timeout(wait) {
                 Ok(answer) => answers.push(Some(answer)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    self.stuck.questions().push(question.clone());
                     // Its answer, should it come, is to this question and to no other.
                     self.worker = None;
                     answers.push(None);
@@ -73,12 +93,17 @@ impl<Q: Clone + Send + 'static, A: Send + 'static> Bounded<Q, A> {
             let (questions, asked) = channel();
             let (answered, answers) = channel();
             let (answer, alive) = (Arc::clone(&self.answer), Arc::clone(&self.threads));
+            let stuck = Arc::clone(&self.stuck);
             let work = move || {
+                let mut last = None;
                 for question in asked {
+                    last = Some(Q::clone(&question));
                     if answered.send(answer(question)).is_err() {
                         break;
                     }
                 }
+                // Nobody waits for it any more: it may have hung in the last one.
+                last.inspect(|last| stuck.remove(last));
                 drop(alive);
             };
             thread::Builder::new().name(self.name.to_owned()).spawn(work).ok()?;
@@ -113,15 +138,35 @@ mod tests {
 
     #[test]
     fn no_more_threads_hang_than_are_allowed_and_then_nobody_waits() {
-        let mut doubling = doubling();
+        let mut never = Bounded::new("test", |_: usize| thread::sleep(Duration::from_hours(1)));
         let patience = Patience { each: MS, all: Duration::from_mins(1) };
-        let answers = doubling.ask(&[0; 10 * MAX_STUCK], patience);
+        let questions: Vec<usize> = (0..10 * MAX_STUCK).collect();
+        let answers = never.ask(&questions, patience);
         assert_eq!(answers.iter().flatten().count(), 0);
-        assert_eq!(Arc::strong_count(&doubling.threads), MAX_STUCK + 1);
+        assert_eq!(Arc::strong_count(&never.threads), MAX_STUCK + 1);
         let began = Instant::now();
         let slow = Patience { each: Duration::from_mins(1), ..patience };
-        assert_eq!(doubling.ask(&[1], slow), [None]);
+        assert_eq!(never.ask(&[10 * MAX_STUCK], slow), [None]);
         assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_question_hangs_one_thread_and_is_asked_again_once_that_is_back() {
+        let (answer, answers) = channel();
+        let answers = Mutex::new(answers);
+        let mut waiting = Bounded::new("test", move |_: u64| answers.lock().unwrap().recv());
+        let patience = Patience { each: 10 * MS, all: Duration::from_mins(1) };
+        for _ in 0..3 {
+            assert_eq!(waiting.ask(&[7; 10], patience), [None; 10]);
+        }
+        assert_eq!(Arc::strong_count(&waiting.threads), 2);
+        answer.send(1).unwrap();
+        while Arc::strong_count(&waiting.threads) > 1 {
+            thread::yield_now();
+        }
+        answer.send(2).unwrap();
+        let long = Patience { each: Duration::from_mins(1), ..patience };
+        assert_eq!(waiting.ask(&[7], long), [Some(Ok(2))]);
     }
 
     #[test]

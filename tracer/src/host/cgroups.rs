@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 
 use super::read::bounded;
 
-/// How deep, and how many cgroups, a scan goes: more than any real host has.
-const MAX_CGROUPS: usize = 65_536;
+/// How many cgroups a scan finds: more than any real host has.
+const MAX_CGROUPS: usize = 262_144;
 /// How much is read of `mountinfo`: some hundred thousand mounts.
 const MAX_MOUNTS: u64 = 1 << 26;
 /// How much is read of a process's `cgroup`: a line of a path for each hierarchy.
@@ -61,15 +61,24 @@ impl Hierarchies {
         })
     }
 
-    /// The cgroups that are there now, parents before children.
+    /// The cgroups that are there now, parents before children. Those beyond the bound are left
+    /// out, with a warning.
     #[must_use]
     pub fn scan(&self) -> Vec<Cgroup> {
+        let found = self.scan_most(MAX_CGROUPS);
+        if found.len() >= MAX_CGROUPS {
+            log::warn!("there are more than {MAX_CGROUPS} cgroups: the others are not looked at");
+        }
+        found
+    }
+
+    fn scan_most(&self, most: usize) -> Vec<Cgroup> {
         let mut found = Vec::new();
         let systemd = self.systemd.iter().map(|(root, id)| (root.as_path(), *id));
         for (root, hierarchy) in self.unified.iter().map(|root| (root.as_path(), 0)).chain(systemd)
         {
             // What can't be read is gone again, or is the reader's to report.
-            let _ = walk(root, root, hierarchy, &mut found);
+            let _ = walk(root, root, hierarchy, most, &mut found);
         }
         found
     }
@@ -154,8 +163,14 @@ fn groups_in(bytes: &[u8]) -> impl Iterator<Item = Group<'_>> {
     })
 }
 
-fn walk(root: &Path, directory: &Path, hierarchy: u32, found: &mut Vec<Cgroup>) -> io::Result<()> {
-    if found.len() >= MAX_CGROUPS {
+fn walk(
+    root: &Path,
+    directory: &Path,
+    hierarchy: u32,
+    most: usize,
+    found: &mut Vec<Cgroup>,
+) -> io::Result<()> {
+    if found.len() >= most {
         return Ok(());
     }
     let inside = directory.strip_prefix(root).unwrap_or(directory);
@@ -167,7 +182,7 @@ fn walk(root: &Path, directory: &Path, hierarchy: u32, found: &mut Vec<Cgroup>) 
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            let _ = walk(root, &entry.path(), hierarchy, found);
+            let _ = walk(root, &entry.path(), hierarchy, most, found);
         }
     }
     Ok(())
@@ -198,6 +213,27 @@ mod tests {
         let expected: [(u32, &[u8], &[u8]); 3] =
             [(4, b"cpu,cpuacct", b"/a"), (1, b"name=systemd", b"/b:c"), (0, b"", b"/d\xff")];
         assert_eq!(groups, expected);
+    }
+
+    #[test]
+    fn a_scan_finds_so_many_cgroups_and_no_more() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["a/b/c", "d\n\x1b[2J", "e"] {
+            fs::create_dir_all(root.path().join(name)).unwrap();
+        }
+        let hierarchies = Hierarchies { unified: Some(root.path().to_owned()), systemd: None };
+        let paths = |most| {
+            let found = hierarchies.scan_most(most).into_iter();
+            found.map(|cgroup| cgroup.path).collect::<Vec<_>>()
+        };
+        let all = paths(100);
+        assert_eq!(all.len(), 6, "{all:?}");
+        for path in ["/", "/a", "/a/b", "/a/b/c", "/d\n\x1b[2J", "/e"] {
+            assert!(all.iter().any(|found| found == path), "{path:?}");
+        }
+        for most in 0..6 {
+            assert_eq!(paths(most), all[..most]);
+        }
     }
 
     #[test]

@@ -8,4 +8,5 @@ pub mod namespaces;
 pub mod procfs;
 pub mod program;
 pub mod read;
+pub mod sender;
 pub mod temporary;

@@ -3,7 +3,12 @@
 //! Names, paths and environments are bytes that their process chose: what is not UTF-8 in
 //! them is replaced, as in the kernel side's records. Every file is read to a limit.
 
-use std::{fs, path::Path, str, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    str,
+    time::{Duration, Instant},
+};
 
 use tracer_common::signal::SignalSet;
 
@@ -28,10 +33,12 @@ const MAX_ENVIRONMENT: u64 = 1 << 20;
 
 /// How long reading of one process may take, and of all.
 const READING: Patience =
-    Patience { each: Duration::from_millis(20), all: Duration::from_hours(1) };
+    Patience { each: Duration::from_millis(20), all: Duration::from_secs(10) };
+/// How long it may take to find those that wait.
+const SORTING: Duration = Duration::from_millis(100);
 
-/// Every process that is there, as observations of this moment, the oldest first: so
-/// parents come before their children. One that can't be read in time is left out.
+/// Every process that is there and no zombie, as observations of this moment, the oldest
+/// first: so parents come before their children. One that can't be read in time is left out.
 ///
 /// Who reads `stat` of a process, or opens its environment, waits for it to finish its exec
 /// (`exec_update_lock`), in which it can have files closed by a file system of its own that
@@ -63,9 +70,12 @@ fn read_programs(facts: &mut [(ProcessId, Fact)]) {
 }
 
 /// Puts those last that wait for a device or a file system, and may never be read: they cost
-/// the others nothing.
+/// the others nothing. Where there are too many to look at in time, the rest stays as it is.
 pub fn waiting_last<T>(processes: &mut [T], pid_of: impl Fn(&T) -> u32) {
-    let waits = |pid: u32| Status::of(pid).is_some_and(|status| status.state == b'D');
+    let limit = Instant::now() + SORTING;
+    let waits = |pid: u32| {
+        Instant::now() < limit && Status::of(pid).is_some_and(|status| status.state == b'D')
+    };
     processes.sort_by_cached_key(|process| waits(pid_of(process)));
 }
 
@@ -174,6 +184,30 @@ pub fn kind(id: u32) -> Kind {
     }
 }
 
+/// A process in brief.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// The process.
+    pub id: ProcessId,
+    /// Its id in its own pid namespace.
+    pub ns_pid: u32,
+    /// Its name.
+    pub comm: String,
+    /// Real user id.
+    pub uid: u32,
+    /// Its parent's pid.
+    pub parent: u32,
+}
+
+/// A process in brief; may wait for it (see [`snapshot`]). `None` if it is gone.
+#[must_use]
+pub fn brief(pid: u32) -> Option<Brief> {
+    let (stat, status) = (Stat::of(pid)?, Status::of(pid)?);
+    let id = ProcessId { pid, start_ticks: stat.start_ticks };
+    let (ns_pid, uid, parent) = (status.ns_pid, status.uid, stat.parent);
+    has_started_at(id).then_some(Brief { id, ns_pid, comm: stat.comm, uid, parent })
+}
+
 /// The children of a process.
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
@@ -188,7 +222,9 @@ fn has_started_at(id: ProcessId) -> bool {
     Stat::of(id.pid).is_some_and(|stat| stat.start_ticks == id.start_ticks)
 }
 
-fn pids() -> Vec<u32> {
+/// The processes that are there now.
+#[must_use]
+pub fn pids() -> Vec<u32> {
     numbers_in("/proc")
 }
 
@@ -335,7 +371,8 @@ impl Status {
 
 fn found(pid: u32, hierarchies: &Hierarchies) -> Option<(ProcessId, Fact)> {
     let stat = Stat::of(pid)?;
-    if stat.parent == KTHREADD || pid == KTHREADD {
+    // A zombie's end was before: whoever waits for it would wait for ever.
+    if stat.parent == KTHREADD || pid == KTHREADD || stat.is_zombie() {
         return None;
     }
     let id = ProcessId { pid, start_ticks: stat.start_ticks };
@@ -483,11 +520,13 @@ mod tests {
         assert!(exe(id).is_some() && exe(other).is_none());
         assert!(left(id).is_some() && left(other).is_none());
         assert_eq!(name(id.pid).as_deref(), Some("sleep"));
+        assert!(found(id.pid, &Hierarchies::default()).is_some());
         child.kill().unwrap();
         while Stat::of(id.pid).unwrap().state != b'Z' {
             thread::yield_now();
         }
         assert!(!is_there(id) && name(id.pid).is_none());
+        assert!(found(id.pid, &Hierarchies::default()).is_none());
         child.wait().unwrap();
         assert!(left(id).is_none() && exe(id).is_none());
     }

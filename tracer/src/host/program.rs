@@ -64,15 +64,16 @@ const NAMES: [(&[u8], Runtime); 20] = [
     (b"luaL_openlibs\0", Runtime::Lua),
     (b"perl_run\0", Runtime::Perl),
 ];
-/// What shells say of themselves, or hold for their scripts. dash has nothing that others have
+/// What shells say of themselves, or hold for their scripts. Other programs may hold the same,
+/// so that it counts only in a program of one of these names. dash has nothing that others have
 /// not, and so comes last.
-const CONSTANTS: [(&[u8], Runtime); 6] = [
-    (b"@(#)MIRBSD KSH R", Runtime::Mksh),
-    (b"@(#)$Id: Version AJM 93", Runtime::Ksh),
-    (b"BusyBox v", Runtime::Busybox),
-    (b"__fish_print_help", Runtime::Fish),
-    (b"$YASH_", Runtime::Yash),
-    (b"PS4=+ \0", Runtime::Dash),
+const CONSTANTS: [(&[u8], &[&str], Runtime); 6] = [
+    (b"@(#)MIRBSD KSH R", &["mksh", "lksh", "ksh", "sh"], Runtime::Mksh),
+    (b"@(#)$Id: Version AJM 93", &["ksh", "rksh", "shcomp", "sh"], Runtime::Ksh),
+    (b"BusyBox v", &["busybox", "static-sh", "ash", "sh"], Runtime::Busybox),
+    (b"__fish_print_help", &["fish"], Runtime::Fish),
+    (b"$YASH_", &["yash", "sh"], Runtime::Yash),
+    (b"PS4=+ \0", &["dash", "ash", "sh"], Runtime::Dash),
 ];
 /// Virtual machines that programs load as they run.
 const LOADED: [(&[u8], Runtime); 3] = [
@@ -213,8 +214,11 @@ impl<'a> Evidence<'a> {
         }
         let has = |haystack: &[u8], text: &[u8]| memchr::memmem::find(haystack, text).is_some();
         let names = NAMES.iter().filter(|(text, _)| has(self.names, text));
-        let constants = CONSTANTS.iter().filter(|(text, _)| has(self.constants, text));
-        let found = names.chain(constants).next().map(|(_, runtime)| *runtime);
+        let names = names.map(|(_, runtime)| *runtime);
+        let constants = CONSTANTS.iter().filter(|(text, of, _)| {
+            of.iter().any(|it| name.starts_with(it)) && has(self.constants, text)
+        });
+        let found = names.chain(constants.map(|(_, _, runtime)| *runtime)).next();
         Some(match found {
             // PHP's process manager has handlers of its own, and so has what embeds Lua.
             Some(Runtime::Php) if name.starts_with("php-fpm") => Program::Plain,

@@ -90,6 +90,9 @@ pub struct Capture {
     /// Whether nothing is missing: no losses, nothing left out and no service that was joined
     /// late.
     pub complete: bool,
+    /// What was to be tested and was not, and why: a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untested: Vec<String>,
 }
 
 /// A kernel function that could not be hooked.
@@ -282,9 +285,11 @@ pub struct Milestones {
     /// The main process's last exec, where it is not the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exec_ns: Option<i64>,
-    /// The main process was first able to take the reload signal and stayed so.
+    /// The program was first able to take the reload signal. What executed it may have had a
+    /// handler of its own; one that executes itself anew once it was up keeps its first.
     pub handler_ns: Option<i64>,
-    /// The first READY=1 that was not refused.
+    /// The first READY=1 that was not refused; where none was seen, when systemd had a service
+    /// as up that was to say it.
     pub ready_ns: Option<i64>,
     /// The first reload signal sent to the main process.
     pub first_reload_ns: Option<i64>,

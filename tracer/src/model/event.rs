@@ -24,6 +24,56 @@ pub struct ProcessRef {
     pub uid: Option<u32>,
 }
 
+/// Who sent a signal, and where that comes from, as it was when it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Sender {
+    /// The process, with its uid.
+    #[serde(flatten)]
+    pub process: ProcessRef,
+    /// Its command line: its arguments with spaces between them, `…` where there is more; null
+    /// where it is unknown.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// The unit it ran in: a service, or the scope of a login; null where it is in none or that
+    /// is unknown.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// The processes that it comes from, the nearest first, up to the one that its unit or login
+    /// was started with, as far as eight of them go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<ParentRef>,
+    /// The process that had a systemd send it, where exactly one was found that had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<Box<Sender>>,
+}
+
+impl From<ProcessRef> for Sender {
+    /// One of which nothing more is known.
+    fn from(process: ProcessRef) -> Self {
+        Self { process, command: None, unit: None, parents: Vec::new(), asked_by: None }
+    }
+}
+
+impl std::ops::Deref for Sender {
+    type Target = ProcessRef;
+
+    fn deref(&self) -> &ProcessRef {
+        &self.process
+    }
+}
+
+/// A process that a sender comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ParentRef {
+    /// Thread group id in the initial pid namespace.
+    pub pid: u32,
+    /// Its name; bytes that are not UTF-8 are replaced.
+    pub comm: String,
+    /// Its command line, as of a [`Sender`].
+    #[serde(default)]
+    pub command: Option<String>,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
@@ -162,7 +212,7 @@ pub struct SignalSent {
     /// The signal.
     pub signal: Signal,
     /// Who sent it; null if the kernel made it.
-    pub sender: Option<ProcessRef>,
+    pub sender: Option<Sender>,
     /// The process it was sent to.
     pub target: ProcessRef,
     /// The thread, if it was sent to one thread and not to the process.
@@ -260,6 +310,9 @@ pub enum Refusal {
     Malformed,
     /// systemd, as `NotifyAccess=` does not admit its sender.
     NotifyAccess,
+    /// systemd (262 and later), as the main process of a `Type=notify-reload` service had no
+    /// handler for its reload signal at its first READY=1.
+    NoHandler,
 }
 
 impl NotifyMessage {

@@ -231,9 +231,9 @@ pub const ROWS: [Row; 22] = {
             told: Told::ByNothing,
             handles: &[
                 (S::HUP, Exits(129)),
-                (S::INT, Exits(130)),
-                (S::QUIT, Spares),
-                (S::TERM, Exits(143)),
+                (S::INT, Dies),
+                (S::QUIT, Exits(131)),
+                (S::TERM, Dies),
                 (S::ALRM, Spares),
                 (S::CHLD, Spares),
                 (S::WINCH, Spares),
@@ -294,13 +294,13 @@ pub const ROWS: [Row; 22] = {
             runtime: Runtime::Dash,
             name: "dash",
             told: Told::ByNothing,
-            handles: &[(S::INT, Unknown), (S::CHLD, Spares)],
+            handles: &[(S::INT, Dies), (S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Busybox,
             name: "BusyBox",
             told: Told::ByNothing,
-            handles: &[(S::INT, Unknown), (S::CHLD, Spares)],
+            handles: &[(S::INT, Dies), (S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Ksh,
@@ -318,7 +318,7 @@ pub const ROWS: [Row; 22] = {
             runtime: Runtime::Fish,
             name: "fish",
             told: Told::ByNothing,
-            handles: &[(S::INT, Unknown), (S::CHLD, Spares)],
+            handles: &[(S::INT, Exits(0)), (S::CHLD, Spares)],
         },
     ]
 };
@@ -384,5 +384,82 @@ impl Runtime {
     #[must_use]
     pub fn spares(self, signal: Signal) -> bool {
         self.effect(signal) == Some(Effect::Spares)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fmt::Write as _, fs, path::Path};
+
+    use super::*;
+
+    /// The table as the page shows it.
+    fn page() -> String {
+        let mut text = String::from(
+            "| runtime | ends the program by the signal | ends it with an exit code | keeps from it | can't be told | the program's handler shows by |\n|---|---|---|---|---|---|\n",
+        );
+        for row in &ROWS {
+            let of = |is_it: &dyn Fn(Effect) -> bool| {
+                let handles = row.handles.iter().filter(|(_, effect)| is_it(*effect));
+                let names = handles.map(|(signal, effect)| match effect {
+                    Effect::Exits(code) => format!("{signal} {code}"),
+                    _ => signal.to_string(),
+                });
+                let names: Vec<String> = names.collect();
+                if names.is_empty() { "–".to_owned() } else { names.join(", ") }
+            };
+            let told = match row.told {
+                Told::BySecond { even_ignored: true } => "its being set again",
+                Told::BySecond { even_ignored: false } => {
+                    "its being set again, or set where the signal was ignored at the start"
+                }
+                Told::ByShared => "its being shared by few signals",
+                Told::ByForwarder => "a thread that takes signals for it, and by living on",
+                Told::ByNothing => "living on",
+            };
+            writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {told} |",
+                row.name,
+                of(&|effect| effect == Effect::Dies),
+                of(&|effect| matches!(effect, Effect::Exits(_))),
+                of(&|effect| effect == Effect::Spares),
+                of(&|effect| effect == Effect::Unknown),
+            )
+            .unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_page_shows_the_table() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/runtimes.md");
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once("<!-- rows -->\n").unwrap();
+        let (rows, after) = rest.split_once("<!-- end of rows -->\n").unwrap();
+        let expected = page();
+        if env::var_os("SIGREADY_UPDATE").is_some() {
+            let text = format!("{before}<!-- rows -->\n{expected}<!-- end of rows -->\n{after}");
+            fs::write(&path, text).unwrap();
+        } else {
+            assert_eq!(rows, expected, "update it with SIGREADY_UPDATE=1");
+        }
+    }
+
+    #[test]
+    fn gos_runtime_dies_of_few_signals_and_spares_the_program_on_the_rest() {
+        assert!(Runtime::Go.kills(Signal::HUP) && Runtime::Go.kills(Signal::TERM));
+        assert!(Runtime::Go.spares(Signal::USR1) && Runtime::Go.spares(Signal::USR2));
+        // One that could not be read may be Go or bash, which differ there.
+        assert!(Runtime::CatchAll.kills(Signal::HUP));
+        assert_eq!(Runtime::CatchAll.effect(Signal::USR1), Some(Effect::Unknown));
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_not_known() {
+        for runtime in [Runtime::Unlisted, Runtime::Forwarding, Runtime::Dotnet] {
+            assert_eq!(runtime.effect(Signal::HUP), Some(Effect::Unknown));
+        }
+        assert_eq!(Runtime::Perl.effect(Signal::HUP), None, "it has no handler of its own");
     }
 }

@@ -93,6 +93,20 @@ impl Signal {
         }
     }
 
+    /// What the kernel throws out of every queue of a process as this is sent to it, whatever
+    /// the process does on it: a stop and SIGCONT do that to each other (`prepare_signal` in
+    /// kernel/signal.c).
+    pub fn thrown_out(self) -> impl Iterator<Item = Self> {
+        let is_opposite = move |other: &Self| {
+            matches!(
+                (self.default_action(), other.default_action()),
+                (DefaultAction::Stop, DefaultAction::Continue)
+                    | (DefaultAction::Continue, DefaultAction::Stop)
+            )
+        };
+        (1..=MAX_SIGNAL).filter_map(Self::from_number).filter(is_opposite)
+    }
+
     /// The set of this signal alone.
     #[must_use]
     pub fn set(self) -> SignalSet {
@@ -232,6 +246,19 @@ mod tests {
         assert_eq!(of(DefaultAction::Stop), [19, 20, 21, 22]);
         assert_eq!(of(DefaultAction::Dump), [3, 4, 5, 6, 7, 8, 11, 24, 25, 31]);
         assert_eq!(of(DefaultAction::Terminate).len(), 64 - 3 - 1 - 4 - 10);
+    }
+
+    #[test]
+    fn a_stop_and_cont_throw_each_other_out_and_nothing_else_does() {
+        for signal in (1..=MAX_SIGNAL).filter_map(Signal::from_number) {
+            let thrown_out: Vec<_> = signal.thrown_out().map(Signal::number).collect();
+            let expected: &[u32] = match signal.number() {
+                18 => &[19, 20, 21, 22],
+                19..=22 => &[18],
+                _ => &[],
+            };
+            assert_eq!(thrown_out, expected, "{signal}");
+        }
     }
 
     #[test]

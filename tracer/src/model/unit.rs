@@ -43,6 +43,16 @@ pub struct UnitFacts {
     /// where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<String>,
+    /// `GuessMainPID=`: whether systemd looks for the main process of a daemon that has no
+    /// `PIDFile=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guess_main_pid: Option<bool>,
+    /// `ExecStop=`, one command line each; empty where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec_stop: Option<Vec<String>>,
+    /// `WatchdogSec=` as it is in force, ns; 0 for no watchdog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog_ns: Option<u64>,
     /// `KillMode=`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_mode: Option<String>,
@@ -72,9 +82,37 @@ impl UnitFacts {
     /// `None` if its version is unknown.
     #[must_use]
     pub fn takes_notify_access(&self) -> Option<bool> {
+        Some(self.systemd_major()? >= 254)
+    }
+
+    /// Whether its systemd refuses the start of a `Type=notify-reload` service that has no
+    /// handler for its reload signal at its first READY=1 (since 262; NEWS); `None` if its
+    /// version is unknown.
+    #[must_use]
+    pub fn needs_handler_at_ready(&self) -> Option<bool> {
+        Some(self.systemd_major()? >= 262)
+    }
+
+    /// Whether its systemd takes STOPPING=1 as final (since 259); `None` if its version is
+    /// unknown.
+    #[must_use]
+    pub fn has_final_stopping(&self) -> Option<bool> {
+        Some(self.systemd_major()? >= 259)
+    }
+
+    /// The number that systemd's releases have.
+    fn systemd_major(&self) -> Option<u32> {
         let version = self.systemd.as_deref()?;
-        let major = version.split(|c: char| !c.is_ascii_digit()).next()?;
-        Some(major.parse::<u32>().ok()? >= 254)
+        version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    /// Whether its systemd knows no main process of it: a daemon that puts itself into the
+    /// background, which nothing tells of.
+    #[must_use]
+    pub fn has_no_main(&self) -> bool {
+        self.service_type.as_deref() == Some("forking")
+            && self.guess_main_pid == Some(false)
+            && self.pid_file.as_deref() == Some("")
     }
 }
 

@@ -11,7 +11,7 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, ProgramInfo, TracePoint},
 };
 use tracer_common::{
-    config::{Call, Config, SCOPE_ALL, SCOPE_LISTED},
+    config::{Call, Config, SCOPE_ALL, SCOPE_LISTED, numbers},
     signal::SignalSet,
 };
 
@@ -28,7 +28,7 @@ use crate::model::document::Fallback;
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
 
 /// The function through which kernels call programs at a syscall's tracepoint that can be
-/// preempted there, and passed over while they are (`kernel/trace/bpf_trace.c`, seen in 7.2).
+/// preempted there, and miss events while they are (`kernel/trace/bpf_trace.c`, seen in 7.2).
 /// Without it they run with preemption off, and a second program would be cost alone.
 const PREEMPTIBLE_AT_SYSCALLS: &str = "trace_call_bpf_faultable";
 
@@ -62,10 +62,14 @@ pub enum Reach {
     ChildrenOf(u32),
 }
 
+/// Keeps a program attached, and in the kernel, until it is dropped.
+type Link = Box<dyn Send>;
+
 /// The attached kernel side.
 pub struct Attached {
-    /// aya's handle; the programs stay attached as long as it lives.
+    /// aya's handle: maps and programs.
     pub ebpf: Ebpf,
+    links: Vec<Link>,
     /// Which processes it reports.
     pub reach: Reach,
     /// Which backend it is: `Fentry` if any concern comes in through its function.
@@ -77,22 +81,18 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Takes everything out of the kernel. Programs are detached side by side: each waits for
-    /// a grace period of the kernel's, which they can share.
-    pub fn detach(mut self) {
-        // One that was never loaded refuses.
-        let unload = |program: &mut Program| match program {
-            Program::BtfTracePoint(program) => program.unload(),
-            Program::FEntry(program) => program.unload(),
-            Program::FExit(program) => program.unload(),
-            Program::TracePoint(program) => program.unload(),
-            // There is no other kind, and what is left goes with this.
-            _ => Ok(()),
-        };
+    /// Takes everything out of the kernel. A program is detached as soon as its link begins to
+    /// be closed. Closing one waits for grace periods of the kernel's, those of syscalls for one
+    /// after the other (`perf_trace_event_unreg` under `event_mutex`): a second together, and
+    /// longer on a busy machine. So they are closed side by side.
+    pub fn detach(self) {
+        let Self { ebpf, links, .. } = self;
+        // The links alone keep the programs now, so nothing of them is open afterwards.
+        drop(ebpf);
         thread::scope(|scope| {
-            for (_, program) in self.ebpf.programs_mut() {
-                // Where no thread can be started, they go with this, one after the other.
-                let _ = thread::Builder::new().spawn_scoped(scope, move || unload(program).is_ok());
+            for link in links {
+                // Where no thread can be started, it goes here.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
             }
         });
     }
@@ -120,10 +120,12 @@ pub fn attach(request: &Request) -> Result<Attached> {
         program.load(first(name), &btf).map_err(|error| refusal::of_program(name, error))?;
         verified(name, &program.info());
     }
+    let mut links = Vec::new();
     let mut fallbacks = Vec::new();
     let mut by_syscalls = Vec::new();
     for concern in &CONCERNS {
-        let refused = match by_functions(&mut ebpf, &btf, concern, request.backend, &missing)? {
+        let hooked = by_functions(&mut ebpf, &mut links, &btf, concern, request.backend, &missing)?;
+        let refused = match hooked {
             Hooked::First => continue,
             Hooked::Other(refused) => refused,
             Hooked::None(refused) => {
@@ -142,18 +144,20 @@ pub fn attach(request: &Request) -> Result<Attached> {
         fallbacks.push(refused);
     }
     if !by_syscalls.is_empty() {
-        tracefs::with(|| attach_syscalls(&mut ebpf, &by_syscalls, can_be_preempted))?;
+        let attaching = || attach_syscalls(&mut ebpf, &mut links, &by_syscalls, can_be_preempted);
+        tracefs::with(attaching)?;
     }
     for name in TRACEPOINTS {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program.attach().map_err(|error| refusal::of_program(name, error))?;
+        let attached = program.attach().and_then(|id| program.take_link(id));
+        links.push(Box::new(attached.map_err(|error| refusal::of_program(name, error))?));
     }
     let backend =
         if by_syscalls.len() == CONCERNS.len() { Backend::Tracepoint } else { Backend::Fentry };
     if request.backend == Wanted::Only(Backend::Tracepoint) {
         fallbacks.clear();
     }
-    Ok(Attached { ebpf, reach: request.reach, backend, fallbacks, missing })
+    Ok(Attached { ebpf, links, reach: request.reach, backend, fallbacks, missing })
 }
 
 fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
@@ -165,8 +169,10 @@ fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
         loader: std::process::id(),
         reserved: 0,
     };
+    let dispositions = numbers(request.dispositions);
     EbpfLoader::new()
         .override_global("LAYOUT", offsets, true)
+        .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .map_max_entries("EVENTS", request.buffer)
         .load(OBJECT)
@@ -183,6 +189,7 @@ enum Hooked {
 /// Hooks the first of a concern's kernel functions that can be.
 fn by_functions(
     ebpf: &mut Ebpf,
+    links: &mut Vec<Link>,
     btf: &AyaBtf,
     concern: &Concern,
     wanted: Wanted,
@@ -193,7 +200,7 @@ fn by_functions(
         let reason = if wanted == Wanted::Only(Backend::Tracepoint) {
             Err("not wanted".to_owned())
         } else {
-            by_function(ebpf, btf, function, concern.call, missing)?
+            by_function(ebpf, links, btf, function, concern.call, missing)?
         };
         match (reason, &refused) {
             (Ok(()), None) => return Ok(Hooked::First),
@@ -220,6 +227,7 @@ fn by_functions(
 /// Hooks a kernel function, or says why not.
 fn by_function(
     ebpf: &mut Ebpf,
+    links: &mut Vec<Link>,
     btf: &AyaBtf,
     function: &Function,
     call: Call,
@@ -228,14 +236,17 @@ fn by_function(
     if let Some(missing) = missing.iter().find(|it| function.needs.contains(&it.structure)) {
         return Ok(Err(format!("this kernel's BTF has no {missing}")));
     }
-    if let Err(error) = hook_function(ebpf, btf, function)? {
-        unhook_function(ebpf, function)?;
+    let before = links.len();
+    if let Err(error) = hook_function(ebpf, links, btf, function)? {
+        links.truncate(before);
+        unload_function(ebpf, function)?;
         let reason = refusal::in_short(&error);
         log::debug!("{:#}", refusal::of_program(&function.symbol(), error));
         return Ok(Err(reason));
     }
     if !trial::is_called(ebpf, call)? {
-        unhook_function(ebpf, function)?;
+        links.truncate(before);
+        unload_function(ebpf, function)?;
         return Ok(Err("the kernel's compiler has built it into its callers".to_owned()));
     }
     Ok(Ok(()))
@@ -243,6 +254,7 @@ fn by_function(
 
 fn hook_function(
     ebpf: &mut Ebpf,
+    links: &mut Vec<Link>,
     btf: &AyaBtf,
     function: &Function,
 ) -> Result<Result<(), ProgramError>> {
@@ -252,23 +264,25 @@ fn hook_function(
         let exit: &mut FExit = program(ebpf, name)?;
         let hooked = exit.load(&symbol, btf).and_then(|()| exit.attach());
         verified(name, &exit.info());
-        if let Err(error) = hooked {
-            return Ok(Err(error));
+        match hooked.and_then(|id| exit.take_link(id)) {
+            Ok(link) => links.push(Box::new(link)),
+            Err(error) => return Ok(Err(error)),
         }
     }
     for name in function.entry {
         let entry: &mut FEntry = program(ebpf, name)?;
         let hooked = entry.load(&symbol, btf).and_then(|()| entry.attach());
         verified(name, &entry.info());
-        if let Err(error) = hooked {
-            return Ok(Err(error));
+        match hooked.and_then(|id| entry.take_link(id)) {
+            Ok(link) => links.push(Box::new(link)),
+            Err(error) => return Ok(Err(error)),
         }
     }
     Ok(Ok(()))
 }
 
-/// Takes the hooks of a function out again, as far as they are there.
-fn unhook_function(ebpf: &mut Ebpf, function: &Function) -> Result<()> {
+/// Takes the programs of a function, which are not attached, out again as far as they are there.
+fn unload_function(ebpf: &mut Ebpf, function: &Function) -> Result<()> {
     for name in function.entry {
         let entry: &mut FEntry = program(ebpf, name)?;
         let _ = entry.unload();
@@ -280,14 +294,20 @@ fn unhook_function(ebpf: &mut Ebpf, function: &Function) -> Result<()> {
     Ok(())
 }
 
-fn attach_syscalls(ebpf: &mut Ebpf, concerns: &[&Concern], can_be_preempted: bool) -> Result<()> {
+fn attach_syscalls(
+    ebpf: &mut Ebpf,
+    links: &mut Vec<Link>,
+    concerns: &[&Concern],
+    can_be_preempted: bool,
+) -> Result<()> {
     for concern in concerns {
         for syscall in concern.syscalls {
             let exit = (concern.exit, format!("sys_exit_{}", syscall.name));
             let entry = (syscall.entry, format!("sys_enter_{}", syscall.name));
             for (programs, tracepoint) in [exit, entry] {
                 for name in programs.iter().filter(|it| can_be_preempted || !is_second(it)) {
-                    attach_syscall(ebpf, name, &tracepoint, syscall.is_everywhere)?;
+                    let is_everywhere = syscall.is_everywhere;
+                    links.extend(attach_syscall(ebpf, name, &tracepoint, is_everywhere)?);
                 }
             }
         }
@@ -295,21 +315,24 @@ fn attach_syscalls(ebpf: &mut Ebpf, concerns: &[&Concern], can_be_preempted: boo
     Ok(())
 }
 
+/// Gives nothing for a syscall that this architecture does not have.
 fn attach_syscall(
     ebpf: &mut Ebpf,
     name: &str,
     tracepoint: &str,
     is_everywhere: bool,
-) -> Result<()> {
+) -> Result<Option<Link>> {
     let program: &mut TracePoint = program(ebpf, name)?;
     // Those of an exit are attached to several tracepoints.
     if program.fd().is_err() {
         program.load().map_err(|error| refusal::of_program(name, error))?;
         verified(name, &program.info());
     }
-    match program.attach("syscalls", tracepoint) {
-        Err(ProgramError::TracePointError(_)) if !is_everywhere => Ok(()),
-        attached => attached.map(drop).map_err(|error| refusal::of_program(tracepoint, error)),
+    let attached = program.attach("syscalls", tracepoint);
+    match attached.and_then(|id| program.take_link(id)) {
+        Ok(link) => Ok(Some(Box::new(link))),
+        Err(ProgramError::TracePointError(_)) if !is_everywhere => Ok(None),
+        Err(error) => Err(refusal::of_program(tracepoint, error)),
     }
 }
 

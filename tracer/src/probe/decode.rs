@@ -7,13 +7,14 @@ use tracer_common::{
 };
 
 use crate::{
+    host::sender::{CUT, command_line},
     model::{
         event::{Consumer, DispositionKind},
         signal::Signal,
     },
     observation::{
-        Datagram, Environment, Fact, Generate, GenerateResult, Observation, ProcessId, Program,
-        TICK_NS, Task,
+        Datagram, Environment, Fact, Generate, GenerateResult, Observation, Origin, Parent,
+        ProcessId, Program, TICK_NS, Task,
     },
 };
 
@@ -198,6 +199,7 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
     };
     Some(Fact::Generate(Box::new(Generate {
         sender: (record.origin == wire::Origin::User as u32).then(|| task(&record.header.task)),
+        origin: origin(record),
         target: task(&record.target),
         signal: Signal::from_number(record.signal)?,
         result: match record.result {
@@ -220,6 +222,34 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
             None
         },
     })))
+}
+
+/// What was read of the sender as it sent. Nothing of the target itself.
+fn origin(record: &wire::Generate) -> Option<Box<Origin>> {
+    let parents: Vec<Parent> =
+        record.parents.iter().take_while(|parent| parent.pid != 0).map(parent).collect();
+    if parents.is_empty() && record.command_length == 0 {
+        return None;
+    }
+    let stored = (record.command_stored as usize).min(wire::COMMAND_LEN);
+    let mut command = command_line(&record.command[..stored]);
+    if let Some(command) = &mut command
+        && record.command_length as usize > stored
+    {
+        command.push(CUT);
+    }
+    Some(Box::new(Origin { command, parents, ..Origin::default() }))
+}
+
+fn parent(parent: &wire::Parent) -> Parent {
+    Parent {
+        id: ProcessId { pid: parent.pid, start_ticks: parent.start_ns / TICK_NS },
+        ns_pid: parent.ns_pid,
+        cgroup_id: parent.cgroup_id,
+        comm: text(&parent.comm),
+        command: None,
+        cgroup: None,
+    }
 }
 
 /// What the kernel did not do shows that every thread blocks a signal: had any one let it

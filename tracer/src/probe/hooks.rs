@@ -2,8 +2,8 @@
 
 use tracer_common::config::Call;
 
-/// What is added to the name of a hook's second program, which does the work where the
-/// kernel passed the first one over (see the kernel side's `understudy`).
+/// What is added to the name of a hook's second program, which does the work where the first
+/// one missed the event (see the kernel side's `pairs`).
 const AGAIN: &str = "_again";
 
 /// The programs every backend has, by the name of their tracepoint or with [`AGAIN`] added
@@ -231,7 +231,9 @@ mod tests {
         let name = first(programs[0]);
         match programs {
             [only] => assert_eq!(*only, name),
-            [lead, again] => assert_eq!((*lead, *again), (name, format!("{name}_again").as_str())),
+            [first, again] => {
+                assert_eq!((*first, *again), (name, format!("{name}_again").as_str()))
+            }
             more => panic!("{more:?}"),
         }
         name.to_owned()

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracer_common::{
     event::Kind,
-    pairs::{Turns, place},
+    pairs::{Running, place},
     signal::SignalSet,
 };
 
@@ -34,10 +34,12 @@ use super::{
 use crate::{
     host::{
         bounded::{Bounded, Patience},
+        cgroups::Hierarchies,
         clock, procfs, program,
+        sender::{self, CUT, Shown},
     },
     model::runtime::Runtime,
-    observation::{Fact, Observation, ProcessId, Program},
+    observation::{Asker, Fact, Generate, Observation, ProcessId, Program},
 };
 
 /// How often the loss counters are read. While a process is in bpf(2) for a map, the kernel
@@ -57,6 +59,10 @@ const LOOKUPS: Patience =
 /// How long it may take to read what programs are, which can be megabytes from a disk.
 const READS: Patience =
     Patience { each: Duration::from_millis(100), all: Duration::from_millis(200) };
+/// The most processes that are looked at in one go, of those that signals come from.
+const MAX_SENDERS: usize = 256;
+/// How far above a process that sends for a systemd that may be: a shell, and what runs that.
+const MAX_BELOW_SYSTEMD: usize = 3;
 
 /// Reads records, and counts the ones that were lost.
 pub struct Stream {
@@ -66,7 +72,7 @@ pub struct Stream {
     /// When the counters were read.
     counted: Instant,
     /// Of the hooks with two programs, by CPU.
-    turns: PerCpuArray<MapData, [u64; size_of::<Turns>() / 8]>,
+    running: PerCpuArray<MapData, [u64; size_of::<Running>() / 8]>,
     /// By the hook they are on.
     programs: BTreeMap<String, Vec<OwnedFd>>,
     /// What the kernel side has to say about itself: only when something is wrong.
@@ -80,6 +86,10 @@ pub struct Stream {
     executables: Bounded<ProcessId, Option<program::Read>>,
     /// The virtual machines that they have loaded.
     loaded: Bounded<ProcessId, Option<Runtime>>,
+    /// What processes show of themselves.
+    shown_of: Bounded<ProcessId, Option<Shown>>,
+    /// Who had a systemd (the first) send a signal (to the second).
+    askers: Bounded<(ProcessId, ProcessId), Option<Asker>>,
 }
 
 impl Stream {
@@ -88,7 +98,7 @@ impl Stream {
         let ebpf = &mut attached.ebpf;
         let ring = ebpf.take_map("EVENTS").context("the eBPF object has no map 'EVENTS'")?;
         let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
-        let turns = ebpf.take_map("TURNS").context("the eBPF object has no map 'TURNS'")?;
+        let running = ebpf.take_map("RUNNING").context("the eBPF object has no map 'RUNNING'")?;
         let ring = RingBuf::try_from(ring)?;
         let messages = EbpfLogger::init(ebpf)
             .inspect_err(|error| log::debug!("no messages from the kernel side: {error}"))
@@ -98,12 +108,14 @@ impl Stream {
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("cannot wait for the eBPF ring buffer")?;
         let reader = program::Reader::default();
+        let hierarchies = Hierarchies::find()?;
+        let of_askers = hierarchies.clone();
         Ok(Self {
             ring,
             lost: PerCpuArray::try_from(lost)?,
             losses: Losses::default(),
             counted: Instant::now(),
-            turns: PerCpuArray::try_from(turns)?,
+            running: PerCpuArray::try_from(running)?,
             programs: loaded(ebpf)?,
             messages,
             systemd_hierarchy,
@@ -114,6 +126,10 @@ impl Stream {
             programs_of: Bounded::new("sigready-exe", procfs::exe),
             executables: Bounded::new("sigready-program", move |id| reader.read(id)),
             loaded: Bounded::new("sigready-maps", program::loaded),
+            shown_of: Bounded::new("sigready-sender", move |id| sender::shown(id, &hierarchies)),
+            askers: Bounded::new("sigready-asker", move |(systemd, target)| {
+                sender::asker(systemd, target, &of_askers)
+            }),
         })
     }
 
@@ -159,6 +175,7 @@ impl Stream {
             debug_assert!(observations.len() < most);
         }
         self.look_up(&mut observations, &records);
+        self.look_for_senders(&mut observations);
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -238,16 +255,63 @@ impl Stream {
         }
     }
 
-    /// How many events at most the kernel passed over because a program was running already
-    /// when it was to run again on the same processor (`recursion_misses`, from 5.12 on):
-    /// as many as every program on the hook missed, if ever all of them were put aside at one
-    /// time. For the end of a capture: it has to be asked for program by program.
+    /// Adds what /proc tells of senders that are still there: their cgroups, what was cut off
+    /// their command lines, and who had a systemd send.
+    fn look_for_senders(&mut self, observations: &mut [Observation]) {
+        let sent = observations.iter_mut().filter_map(|observation| match &mut observation.fact {
+            Fact::Generate(generate) if generate.origin.is_some() => Some(&mut **generate),
+            _ => None,
+        });
+        let mut sent: Vec<&mut Generate> = sent.collect();
+        if sent.is_empty() {
+            return;
+        }
+        let asked = sent.iter().filter_map(|generate| for_whom(generate)).collect::<BTreeSet<_>>();
+        let asked: Vec<_> = asked.into_iter().take(1).collect();
+        // First: who asked by systemctl(1) is soon gone.
+        let asker = self.askers.ask(&asked, LOOKUPS).into_iter().flatten().flatten().next();
+        let ids: BTreeSet<ProcessId> =
+            sent.iter().flat_map(|generate| processes(generate)).collect();
+        let ids: Vec<ProcessId> = ids.into_iter().take(MAX_SENDERS).collect();
+        let shown = self.shown_of.ask(&ids, LOOKUPS).into_iter().map(Option::flatten);
+        let shown: BTreeMap<ProcessId, Shown> =
+            ids.into_iter().zip(shown).filter_map(|(id, shown)| Some((id, shown?))).collect();
+        for generate in &mut sent {
+            let is_asked = for_whom(generate).is_some_and(|it| asked.contains(&it));
+            let sender = generate.sender.as_ref().and_then(|sender| shown.get(&sender.id));
+            let Some(origin) = &mut generate.origin else { continue };
+            if let Some(sender) = sender {
+                let whole = origin.command.as_ref().is_some_and(|line| !line.ends_with(CUT));
+                // What it was as it sent counts: it may have gone on to another program.
+                let same = origin.command.as_ref().is_none_or(|line| {
+                    let begin = line.trim_end_matches(CUT);
+                    sender.command.as_ref().is_some_and(|whole| whole.starts_with(begin))
+                });
+                if !whole && same {
+                    origin.command.clone_from(&sender.command);
+                }
+                origin.cgroup.clone_from(&sender.cgroup);
+            }
+            for parent in &mut origin.parents {
+                if let Some(Shown { command, cgroup }) = shown.get(&parent.id) {
+                    parent.command.clone_from(command);
+                    parent.cgroup.clone_from(cgroup);
+                }
+            }
+            origin.asked_by = asker.clone().filter(|_| is_asked).map(Box::new);
+        }
+    }
+
+    /// How many events were missed at most. The kernel skips a program that would run within
+    /// itself on a CPU, and counts that (`recursion_misses`, from 5.12 on): an event is missed
+    /// if every program on its hook missed it, for which all of them have to be preempted at
+    /// one time. For the end of a capture: it has to be asked for program by program.
     #[must_use]
     pub fn skipped(&self) -> Vec<Observation> {
         let of_hook = |(first, programs): (&String, &Vec<OwnedFd>)| {
             let missed: Vec<u64> = programs.iter().filter_map(recursion_misses).collect();
             if missed.iter().any(|missed| *missed > 0) {
-                log::info!("the kernel passed over programs at {first}: {missed:?}");
+                log::info!("programs at {first} missed events: {missed:?}");
             }
             let is_covered = missed.len() > 1 && !self.may_miss(first);
             let count = missed.into_iter().min().filter(|_| !is_covered)?;
@@ -258,12 +322,12 @@ impl Stream {
         self.programs.iter().filter_map(of_hook).collect()
     }
 
-    /// Whether both programs on a hook were ever put aside at one time on a processor, as far
-    /// as is known.
+    /// Whether both programs on a hook were ever preempted at one time on a CPU, as far as is
+    /// known.
     fn may_miss(&self, first: &str) -> bool {
-        let turns = place(first).and_then(|place| self.turns.get(&place, 0).ok());
-        turns.is_none_or(|by_cpu| {
-            by_cpu.iter().any(|turns| bytemuck::cast_ref::<_, Turns>(turns).may_have_missed())
+        let running = place(first).and_then(|place| self.running.get(&place, 0).ok());
+        running.is_none_or(|by_cpu| {
+            by_cpu.iter().any(|it| bytemuck::cast_ref::<_, Running>(it).may_have_missed())
         })
     }
 
@@ -296,6 +360,24 @@ fn answers<A: Send + 'static>(
     }
     let found = reader.ask(&wanted, patience).into_iter().map(Option::flatten);
     wanted.into_iter().zip(found).filter_map(|(id, found)| Some((id, found?))).collect()
+}
+
+/// The processes that a signal comes from.
+fn processes(generate: &Generate) -> impl Iterator<Item = ProcessId> {
+    let parents = generate.origin.iter().flat_map(|origin| &origin.parents);
+    generate.sender.iter().map(|sender| sender.id).chain(parents.map(|parent| parent.id))
+}
+
+/// The systemd that sent a signal, itself or by a command of the target's unit, and the target.
+fn for_whom(generate: &Generate) -> Option<(ProcessId, ProcessId)> {
+    let sender = generate.sender.as_ref()?;
+    let is_systemd = |comm: &str, ns_pid: u32| comm == "systemd" || ns_pid == 1;
+    if is_systemd(&sender.comm, sender.ns_pid) {
+        return Some((sender.id, generate.target.id));
+    }
+    let mut parents = generate.origin.as_ref()?.parents.iter().take(MAX_BELOW_SYSTEMD);
+    let systemd = parents.find(|parent| is_systemd(&parent.comm, parent.ns_pid))?;
+    (sender.cgroup_id == generate.target.cgroup_id).then_some((systemd.id, generate.target.id))
 }
 
 /// The programs that are in the kernel, by the hook they are on.

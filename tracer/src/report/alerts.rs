@@ -130,6 +130,10 @@ fn no_alerts(view: View) -> (String, Ink) {
     if waits {
         unseen.push("the capture ended before READY=1".to_owned());
     }
+    if !capture.untested.is_empty() {
+        let why: Vec<_> = capture.untested.iter().map(|why| escape::text(why)).collect();
+        return (format!("Not tested: {}.", why.join("; ")), Ink::Warning);
+    }
     if !unseen.is_empty() {
         let why = unseen.join("; ");
         return (format!("No rule fired, but not all was seen: {why}."), Ink::Warning);

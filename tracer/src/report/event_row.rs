@@ -3,7 +3,9 @@
 use super::{escape, paint::Ink, text, time};
 use crate::model::{
     document::Activation,
-    event::{Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
+    event::{
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Sender, SignalSent, What,
+    },
     runtime::{Effect, Runtime},
     signal::Signal,
 };
@@ -196,13 +198,41 @@ pub fn fate(fate: Fate) -> &'static str {
     }
 }
 
+/// Who sent a signal: `kill[812], uid 0, 'kill -HUP 431', of logrotate.service, started by
+/// sh[811] 'sh /etc/cron.daily/log' < run-parts[790] < cron[500]`
+fn sender(sender: &Sender) -> String {
+    let mut text = process(sender);
+    if let Some(uid) = sender.uid {
+        text += &format!(", uid {uid}");
+    }
+    if let Some(command) = &sender.command {
+        text += &format!(", '{}'", quote(command));
+    }
+    if let Some(unit) = &sender.unit {
+        text += &format!(", of {}", quote(unit));
+    }
+    // What the nearest was started with says what for; of those above it the names are enough.
+    let parents = sender.parents.iter().enumerate().map(|(number, parent)| {
+        let name = format!("{}[{}]", text::clip(&escape::text(&parent.comm), NAME), parent.pid);
+        match &parent.command {
+            Some(command) if number == 0 => format!("{name} '{}'", quote(command)),
+            _ => name,
+        }
+    });
+    let parents = parents.collect::<Vec<_>>().join(" < ");
+    if !parents.is_empty() {
+        text += &format!(", started by {parents}");
+    }
+    if let Some(asker) = &sender.asked_by {
+        text += &format!(", asked for by {}", self::sender(asker));
+    }
+    text
+}
+
 fn signal(at: i64, sent: &SignalSent) -> String {
     let name = sent.signal;
     let from = match &sent.sender {
-        Some(sender) => {
-            let uid = sender.uid.map(|uid| format!(", uid {uid}")).unwrap_or_default();
-            format!("{}{uid}", process(sender))
-        }
+        Some(sender) => self::sender(sender),
         None => "the kernel".to_owned(),
     };
     let thread = sent.tid.map(|tid| format!(" to thread {tid}")).unwrap_or_default();

@@ -26,7 +26,7 @@ pub enum Record<'a> {
     /// The first: what wrote it, where and how.
     Capture(CaptureRecord<'a>),
     /// A service; its activations follow.
-    Service(ServiceRecord<'a>),
+    Service(Box<ServiceRecord<'a>>),
     /// A start of the last service; its events and alerts follow.
     Activation(Box<ActivationRecord<'a>>),
     /// An event of the last activation.
@@ -220,7 +220,7 @@ impl Lines {
             starts_left_out,
             activations: _,
         } = body;
-        self.push(&Record::Service(ServiceRecord {
+        self.push(&Record::Service(Box::new(ServiceRecord {
             service,
             name: Cow::Borrowed(name),
             kind: *kind,
@@ -230,7 +230,7 @@ impl Lines {
             owner: *owner,
             signal: *signal,
             starts_left_out: Some(*starts_left_out).filter(|count| *count > 0),
-        }));
+        })));
     }
 
     fn activation(&mut self, service: usize, activation: usize, body: &Activation) {

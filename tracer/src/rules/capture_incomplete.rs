@@ -106,6 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_is_told_by_its_kind() {
+        let mut document = activation().exec(0).lost(4).document();
+        document.capture.losses = [("signal".to_owned(), 3), ("notify".to_owned(), 1)].into();
+        judge(&mut document);
+        assert_eq!(
+            document.services[0].activations[0].alerts[0].message,
+            "This timeline may have holes: 4 events were lost (notify 1, signal 3)."
+        );
+    }
+
+    #[test]
     fn a_whole_capture_is_silent() {
         activation().exec(0).judged(&[]);
     }

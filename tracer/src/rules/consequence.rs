@@ -1,17 +1,20 @@
 //! What systemd makes of it under the unit's settings, in words.
 
+use std::collections::BTreeSet;
+
 use super::{
     case::Case,
-    result::{Decider, End, Prediction, ServiceResult, Stage, predict},
+    result::{Decider, End, Prediction, ServiceResult, Stage, predict, predict_stop},
     text,
 };
-use crate::model::{document::OutcomeState, event::What, unit::UnitFacts};
+use crate::model::{document::OutcomeState, event::What, signal::Signal, unit::UnitFacts};
 
 /// What begins every consequence that can't be told for sure.
 const UNKNOWN: &str = "The unit's settings are unknown";
 
 /// The values of Restart= that ever restart for one of our reasons.
-const RESTARTS: [&str; 5] = ["always", "on-success", "on-failure", "on-abnormal", "on-abort"];
+const RESTARTS: [&str; 6] =
+    ["always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"];
 
 /// `Restart=on-failure does not restart it.`, or what does or would.
 fn restart(setting: Option<&str>, predicted: Prediction) -> String {
@@ -23,6 +26,12 @@ fn restart(setting: Option<&str>, predicted: Prediction) -> String {
         },
         Decider::Prevent => "RestartPreventExitStatus=".to_owned(),
         Decider::Force => "RestartForceExitStatus=".to_owned(),
+        Decider::NoMain => {
+            return format!(
+                "systemd knows no main process of it (GuessMainPID=no, no PIDFile=) and sees only \
+                 that nothing of the service is left. {down}"
+            );
+        }
         Decider::Remain => {
             return "RemainAfterExit=yes keeps the unit 'active (exited)': nothing restarts it, \
                     and nothing reports a failure."
@@ -89,20 +98,24 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
 
 /// What systemd itself says it did about the end of the main process at `at`.
 fn said(case: &Case, predicted: Prediction, at: i64) -> String {
-    let result = case.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
-    let over = case.events().filter_map(|(_, event)| match &event.what {
-        What::Systemd { state, sub_state, .. } if event.at_ns >= at => {
-            let again = sub_state.as_deref() == Some("auto-restart");
-            let over = again || matches!(state.as_str(), "inactive" | "failed");
-            over.then_some((again, state))
-        }
-        _ => None,
-    });
-    // Before it starts a service again, it has been inactive for a moment.
-    let (Some(result), Some((again, state))) = (result, over.max_by_key(|(again, _)| *again))
-    else {
+    // What comes later is of somebody else's doing: an operator's stop.
+    let mut states = case.states().skip_while(|state| state.at_ns < at || !state.is_over());
+    let Some(over) = states.next() else {
         return String::new();
     };
+    // Before it starts a service again, it has been inactive for a moment.
+    let next = states.next();
+    let again = over.is_again() || next.is_some_and(|next| next.is_again());
+    let last = case.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
+    // Of a state of which only the time is known, the result is that of the last one.
+    let known = || over.sub_state.map(|_| "success");
+    let Some(result) = over.result.or_else(known).or(last) else {
+        return String::new();
+    };
+    let state = over.state;
+    if predicted.decided_by == Decider::Remain {
+        return String::new();
+    }
     let then = if again { "it restarts the unit" } else { &format!("the unit is {state}") };
     if result == predicted.result.name() {
         format!(" systemd says so itself: Result={result}, and {then}.")
@@ -118,7 +131,21 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
         return death_under_any_unit(end, ready);
     };
     let setting = facts.restart.as_deref();
-    match (predict(facts, end, stage(case, service_type, at)), service_type) {
+    let stage = stage(case, service_type, at);
+    let predicted = predict(facts, end, stage);
+    let stops = predicted
+        .is_some_and(|it| it.result == ServiceResult::Success && it.decided_by != Decider::Remain);
+    if let Some(failed) = failed_stop(case, at).filter(|_| stops) {
+        let predicted = predict_stop(facts, end, stage, failed);
+        return format!(
+            "systemd takes {end} as a clean exit of a Type={service_type} service and runs \
+             ExecStop= or ExecStopPost=, which failed with {failed} (result '{}'): {}{}",
+            predicted.result.name(),
+            restart(setting, predicted),
+            said(case, predicted, at)
+        );
+    }
+    match (predicted, service_type) {
         (Some(predicted), _) => {
             let verdict = match predicted.result {
                 ServiceResult::Success => {
@@ -154,6 +181,113 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
         ),
         (None, _) => death_under_any_unit(end, case.is_ready_at(at)),
     }
+}
+
+/// How a command failed that systemd ran once the main process had ended at `at`, before it
+/// called the service over.
+fn failed_stop(case: &Case, at: i64) -> Option<End> {
+    let over = case.states().find(|state| state.at_ns >= at && state.is_over())?.at_ns;
+    let between = |at_ns: i64| (at..=over).contains(&at_ns);
+    let mut commands = BTreeSet::new();
+    case.events().filter(|(_, event)| between(event.at_ns)).find_map(|(_, event)| {
+        match &event.what {
+            What::Fork { process, parent } if parent.comm == "systemd" => {
+                commands.insert(process.pid);
+                None
+            }
+            What::Exit { process, signal, code, core_dumped }
+                if commands.contains(&process.pid) =>
+            {
+                match (signal, code) {
+                    (Some(signal), _) => {
+                        Some(End::Signal { signal: *signal, core_dumped: *core_dumped })
+                    }
+                    (None, Some(0) | None) => None,
+                    (None, Some(code)) => Some(End::Code(*code)),
+                }
+            }
+            _ => None,
+        }
+    })
+}
+
+/// The reload signal killed a command that runs before the main process.
+pub(super) fn death_before_main(case: &Case, signal: Signal) -> String {
+    let end = End::Signal { signal, core_dumped: false };
+    let result = end.unclean_result();
+    let verdict = format!(
+        "systemd takes {end} of a command of ExecCondition= or ExecStartPre= as a failed start \
+         (result '{}')",
+        result.name()
+    );
+    match settings(case) {
+        Some((_, facts)) => {
+            format!("{verdict}: {}", restart_after(facts.restart.as_deref(), result))
+        }
+        None => format!("{UNKNOWN}: {verdict}."),
+    }
+}
+
+/// systemd refused READY=1 for want of a handler.
+pub(super) fn refused_start(case: &Case) -> String {
+    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
+    format!(
+        "systemd refuses the start and ends the service with TERM (result 'protocol'): {}",
+        restart_after(setting, ServiceResult::Protocol)
+    )
+}
+
+/// What another release of systemd makes of a READY=1 without a handler; empty where this one
+/// does it or it is all the same.
+pub(super) fn later_systemd(case: &Case) -> &'static str {
+    match settings(case) {
+        Some(("notify-reload", facts)) if facts.needs_handler_at_ready() != Some(true) => {
+            " From systemd 262 on this start fails: READY=1 is refused without a handler (result \
+             'protocol')."
+        }
+        _ => "",
+    }
+}
+
+/// A service that has said STOPPING=1 goes on.
+pub(super) fn stopping_then_on(case: &Case, at: i64) -> String {
+    let facts = settings(case).map(|(_, facts)| facts);
+    let state = case.state_at(at);
+    let is_starting = state.is_some_and(|state| state.state == "activating");
+    let ends = if is_starting {
+        "READY=1 is not taken any more, and the start fails when TimeoutStartSec= is over (result \
+         'timeout')"
+    } else {
+        "systemd waits for the end, and after TimeoutStopSec= it kills the service (result \
+         'timeout')"
+    };
+    // While it runs, and while systemd itself reloads it, the message has always been final
+    // (`service_enter_stop_by_notify`).
+    let is_running = state.is_some_and(|state| {
+        let by_systemd = state.sub_state.is_some_and(|sub| sub.starts_with("reload-"));
+        state.state == "active" || by_systemd
+    });
+    match facts.and_then(UnitFacts::has_final_stopping) {
+        _ if is_running => {
+            format!("STOPPING=1 is final and READY=1 does not take it back: {ends}.")
+        }
+        Some(true) => format!("STOPPING=1 is final from systemd 259 on: {ends}."),
+        Some(false) => format!(
+            "this systemd lets READY=1 take STOPPING=1 back during a start or an ExecReload=. From \
+             systemd 259 on it is final: {ends}."
+        ),
+        None => format!("{UNKNOWN}: from systemd 259 on STOPPING=1 is final: {ends}."),
+    }
+}
+
+/// The watchdog is not heard.
+pub(super) fn watchdog(case: &Case) -> String {
+    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
+    format!(
+        "after WatchdogSec= without WATCHDOG=1 systemd ends the service with ABRT (result \
+         'watchdog'): {}",
+        restart_after(setting, ServiceResult::Watchdog)
+    )
 }
 
 fn death_under_any_unit(end: End, ready: bool) -> String {
@@ -335,7 +469,7 @@ pub(super) fn holes(case: &Case) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::signal::Signal, rules::testing::*};
+    use crate::rules::testing::*;
 
     #[test]
     fn an_unknown_restart_setting_is_answered_with_those_that_would() {
@@ -349,14 +483,12 @@ mod tests {
         );
     }
 
+    const HUP: End = End::Signal { signal: Signal::HUP, core_dumped: false };
+
     #[test]
     fn a_forking_service_has_two_processes_that_can_die() {
-        let mut document = activation().unit("forking", "on-failure").document();
-        let service = document.services.remove(0);
-        let (capture, activation) = (&document.capture, &service.activations[0]);
-        let case = Case { capture, service: &service, activation };
         assert_eq!(
-            death(&case, End::Signal { signal: Signal::HUP, core_dumped: false }, 0),
+            activation().unit("forking", "on-failure").asked(|case| death(case, HUP, 0)),
             "systemd takes death by HUP of the daemon of a Type=forking service as a clean exit \
              (result 'success'), of its ExecStart= process too, but as a failed start if a \
              PIDFile= is due (result 'protocol'). For the daemon: Restart=on-failure does not \
@@ -365,13 +497,109 @@ mod tests {
     }
 
     #[test]
+    fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
+        let starting = |pid_file: &str| {
+            activation()
+                .unit("forking", "on-failure")
+                .with(|facts| facts.pid_file = Some(pid_file.to_owned()))
+                .systemd(0, "activating", Some("start"), "success")
+                .exec(0)
+        };
+        let told = starting("/run/d.pid").asked(|case| death(case, HUP, 1.s()));
+        assert_eq!(
+            told,
+            "systemd takes death by HUP before its PIDFile= was there as a failed start of a \
+             Type=forking service (result 'protocol'): Restart=on-failure restarts it."
+        );
+        let told = starting("").asked(|case| death(case, HUP, 1.s()));
+        assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
+        // A daemon that was left behind may come up all the same.
+        let told = starting("").fork(500.ms(), 4712).asked(|case| death(case, HUP, 1.s()));
+        assert!(told.contains("of the daemon of a Type=forking service"), "{told}");
+        let active = starting("/run/d.pid").systemd(900.ms(), "active", None, "success");
+        let told = active.asked(|case| death(case, HUP, 1.s()));
+        assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
+    }
+
+    #[test]
+    fn the_end_of_a_start_that_may_still_become_ready_waits_for_the_time_out() {
+        let told = activation()
+            .unit("notify", "on-failure")
+            .admits("all")
+            .with(|facts| facts.remain_after_exit = Some(true))
+            .exec(0)
+            .asked(|case| death(case, HUP, 1.s()));
+        assert_eq!(
+            told,
+            "systemd takes death by HUP before READY=1 as no end of the start: with \
+             RemainAfterExit=yes another process may still say it. It waits until \
+             TimeoutStartSec= is over (result 'timeout'): Restart=on-failure restarts it."
+        );
+    }
+
+    #[test]
+    fn an_end_is_told_for_any_unit_where_the_settings_are_unknown() {
+        let told = |start: Start, end| start.exec(0).asked(|case| death(case, end, 1.s()));
+        assert_eq!(
+            told(activation(), HUP),
+            "The unit's settings are unknown: systemd takes death by HUP of a Type=simple service \
+             as a clean exit (result 'success'), and Restart=on-failure does not restart it. As \
+             Type=notify its start fails before READY=1 (result 'protocol'), and \
+             Restart=on-failure restarts it."
+        );
+        let after = "The unit's settings are unknown: systemd takes death by HUP after the start \
+                     as a clean exit (result 'success'); Restart=on-failure does not restart it.";
+        assert_eq!(told(activation().ready(1.s()), HUP), after);
+        assert_eq!(told(activation().joined(0), HUP), after);
+        assert_eq!(
+            told(activation(), End::Code(1)),
+            "The unit's settings are unknown: systemd takes an exit with code 1 as a failure \
+             (result 'exit-code'); Restart=on-failure restarts it."
+        );
+        let of_tomorrow = activation().unit("of-tomorrow", "no");
+        assert!(told(of_tomorrow, HUP).starts_with("The unit's settings are unknown: "));
+    }
+
+    #[test]
+    fn what_a_command_was_told_counts_with_a_restart_setting_alone() {
+        let told = |start: Start| start.exec(0).asked(|case| death(case, HUP, 1.s()));
+        assert!(told(activation().command()).starts_with("The unit's settings are unknown: "));
+        let told = told(activation().command().with(|facts| facts.restart = Some("no".to_owned())));
+        assert!(told.ends_with("Restart=no does not restart it."), "{told}");
+    }
+
+    #[test]
+    fn each_consequence_is_told_for_the_unit_and_for_an_unknown_one() {
+        type Consequence = fn(&Case) -> String;
+        let asked = |what: Consequence, service_type: Option<&str>| match service_type {
+            Some(service_type) => activation().unit(service_type, "no").asked(what),
+            None => activation().asked(what),
+        };
+        let cases: [(Consequence, &str, &str); 8] = [
+            (lost_reload, "notify-reload", "systemctl reload waits for RELOADING=1"),
+            (lost_reload, "simple", "done once ExecReload= has returned"),
+            (reload_in_start, "notify", "into the start while a Type=notify unit is activating"),
+            (reload_in_start, "notify-reload", "while a Type=notify-reload unit is activating"),
+            (reload_in_start, "simple", "counts a Type=simple unit as started without waiting"),
+            (unanswered_reload, "notify-reload", "hangs until TimeoutStartSec= is over"),
+            (endless_reloading, "notify-reload", "The unit stays in state 'reloading'"),
+            (untimed_reloading, "notify-reload", "does not count it as the answer"),
+        ];
+        for (what, service_type, text) in cases {
+            let told = asked(what, Some(service_type));
+            assert!(told.contains(text) && !told.contains(UNKNOWN), "{told}");
+            let told = asked(what, None);
+            assert!(told.starts_with(UNKNOWN) && told.contains(':'), "{told}");
+        }
+        let told = asked(reload_in_start, None);
+        assert!(told.contains("only Type=notify makes systemctl reload wait"), "{told}");
+    }
+
+    #[test]
     fn the_wait_for_ready_is_as_long_as_the_unit_sets_it() {
         let waits = |limit| {
-            let mut document = activation().unit("notify", "no").exec(0).document();
-            let mut service = document.services.remove(0);
-            service.unit.as_mut().unwrap().timeout_start_ns = limit;
-            let (capture, activation) = (&document.capture, &service.activations[0]);
-            let told = never_ready(&Case { capture, service: &service, activation });
+            let start = activation().unit("notify", "no").exec(0);
+            let told = start.with(|facts| facts.timeout_start_ns = limit).asked(never_ready);
             let (_, rest) = told.split_once("is over (").unwrap();
             rest.split_once(')').unwrap().0.to_owned()
         };
@@ -407,6 +635,42 @@ mod tests {
             ),
             "{}",
             alerts[0].consequence
+        );
+    }
+
+    #[test]
+    fn what_systemd_said_before_the_death_is_not_about_it() {
+        let alerts = activation()
+            .unit("simple", "always")
+            .systemd(0, "inactive", None, "success")
+            .exec(1.ms())
+            .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&["reload-before-handler"]);
+        assert!(
+            alerts[0].consequence.ends_with("Restart=always restarts it."),
+            "{}",
+            alerts[0].consequence
+        );
+    }
+
+    #[test]
+    fn a_start_that_ended_before_ready_is_told_by_how_it_ended() {
+        let usr1 = "USR1".parse().unwrap();
+        let start = |start: Start| start.exec(0);
+        let notify = || start(activation().unit("notify", "on-abort"));
+        let told = notify().signal(1.s(), usr1, Default, Killed, by("kill")).asked(never_ready);
+        assert_eq!(
+            told,
+            "The start of a Type=notify service fails when it ends before READY=1 (result \
+             'signal'): Restart=on-abort restarts it."
+        );
+        let told = notify().exit(1.s(), 7).asked(never_ready);
+        assert!(told.contains("(result 'exit-code'): Restart=on-abort does not"), "{told}");
+        assert_eq!(
+            start(activation().command()).exit(1.s(), 0).asked(never_ready),
+            "The unit's settings are unknown: as Type=notify, the start of a Type=notify service \
+             fails when it ends before READY=1 (result 'protocol'): Restart= is unknown; always, \
+             on-failure and on-abnormal would restart it."
         );
     }
 

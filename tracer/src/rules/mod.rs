@@ -21,7 +21,10 @@ mod reload_unanswered;
 mod reloading_malformed;
 pub mod result;
 mod signal_stuck_pending;
+mod start_refused;
+mod stopping_then_on;
 mod text;
+mod watchdog_refused;
 
 #[cfg(test)]
 mod properties;
@@ -47,7 +50,7 @@ pub struct Rule {
 }
 
 /// Every rule.
-pub static ALL: [Rule; 14] = [
+pub static ALL: [Rule; 17] = [
     reload_before_handler::RULE,
     reload_before_ready::RULE,
     reload_ignored::RULE,
@@ -58,6 +61,9 @@ pub static ALL: [Rule; 14] = [
     ready_before_handler::RULE,
     ready_rejected::RULE,
     ready_missing::RULE,
+    start_refused::RULE,
+    stopping_then_on::RULE,
+    watchdog_refused::RULE,
     notify_send_failed::RULE,
     reloading_malformed::RULE,
     signal_stuck_pending::RULE,
@@ -138,6 +144,9 @@ mod tests {
                 "ready-before-handler",
                 "ready-rejected",
                 "ready-missing",
+                "start-refused",
+                "stopping-then-on",
+                "watchdog-refused",
                 "notify-send-failed",
                 "reloading-malformed",
                 "signal-stuck-pending",

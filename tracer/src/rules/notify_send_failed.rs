@@ -49,7 +49,7 @@ fn finding(case: &Case, failed: &[Told]) -> Option<Finding> {
         message: format!(
             "{} from {} to {} could not be sent {}: {}{}.",
             if keys.is_empty() { "A message".to_owned() } else { keys.join(", ") },
-            text::sender(&message.sender),
+            text::teller(&message.sender),
             message.destination,
             text::when(case.activation, worst.at_ns),
             reason(message.result),

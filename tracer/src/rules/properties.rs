@@ -87,7 +87,7 @@ fn what() -> impl Strategy<Value = What> {
             .prop_map(|(signal, sender, target, disposition, runtime, fate, fate_ns)| {
                 What::Signal(Box::new(SignalSent {
                     signal,
-                    sender,
+                    sender: sender.map(Into::into),
                     target,
                     tid: None,
                     si_code: 0,

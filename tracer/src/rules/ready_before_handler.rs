@@ -17,7 +17,12 @@ fn check(case: &Case) -> Vec<Finding> {
 fn finding(case: &Case) -> Option<Finding> {
     let ready = case.activation.milestones.ready_ns?;
     let is_leaving = case.stopping_ns().is_some_and(|stopping| stopping < ready);
-    if !case.is_fatal_at(ready) || case.may_be_passed_on_from(ready) || is_leaving {
+    // systemd reloads a Type=notify-reload service as soon as it is ready: what is ignored until
+    // later loses that.
+    let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
+    let is_lost = service_type == Some("notify-reload") && case.is_lost_at(ready);
+    let is_exposed = case.is_fatal_at(ready) || is_lost;
+    if !is_exposed || case.may_be_passed_on_from(ready) || is_leaving {
         return None;
     }
     let handler = case.phases().find(|phase| phase.takes() && phase.at_ns > ready);
@@ -35,13 +40,18 @@ fn finding(case: &Case) -> Option<Finding> {
             .flatten()
             .collect(),
         message: format!(
-            "{} said READY=1 {}, {}: until then {signal} would have killed it.",
+            "{} said READY=1 {}, {}: until then {signal} would have {}.",
             told.map_or_else(|| text::main(case), |told| text::process(&told.message.sender)),
             text::when(case.activation, ready),
-            order(handler, ready)
+            order(handler, ready),
+            if is_lost { "been lost" } else { "killed it" }
         ),
-        consequence: consequence::death(case, case.end_at(ready), ready),
-        mend: mend::handler_first(signal),
+        consequence: if is_lost {
+            consequence::lost_reload(case)
+        } else {
+            consequence::death(case, case.end_at(ready), ready)
+        } + consequence::later_systemd(case),
+        mend: mend::handler_first(case),
     })
 }
 
@@ -83,6 +93,37 @@ mod tests {
              until then HUP would have killed it."
         );
         assert!(alerts[0].consequence.contains("(result 'success')"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_notify_reload_service_is_told_what_a_later_systemd_makes_of_it() {
+        let late = |service_type, version| {
+            let start = activation().unit(service_type, "no").release(version);
+            start.exec(0).ready(20.ms()).handler(32.ms()).fatal(0, 32.ms()).judged(&[ID])
+        };
+        let told = late("notify-reload", "257.9").remove(0).consequence;
+        assert!(
+            told.ends_with(
+                "From systemd 262 on this start fails: READY=1 is refused without \
+                                a handler (result 'protocol')."
+            ),
+            "{told}"
+        );
+        assert!(!late("notify", "257.9")[0].consequence.contains("262"));
+        assert!(!late("notify-reload", "262").remove(0).consequence.contains("From systemd"));
+    }
+
+    #[test]
+    fn what_ignores_the_reload_of_notify_reload_at_ready_loses_it() {
+        let ignored = |service_type| {
+            let start = activation().unit(service_type, "no").exec(0);
+            let start = start.disposition(1.ms(), Ignored).ready(20.ms()).handler(32.ms());
+            let kind = crate::model::document::ExposureKind::Lost;
+            start.exposed(kind, 1.ms(), 32.ms())
+        };
+        let told = ignored("notify-reload").judged(&[ID]).remove(0);
+        assert!(told.message.ends_with("until then HUP would have been lost."), "{}", told.message);
+        ignored("notify").judged(&[]);
     }
 
     #[test]

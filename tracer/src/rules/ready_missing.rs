@@ -1,6 +1,8 @@
 //! READY=1 was due and did not come.
 
-use super::{Case, Finding, Rule, case::Announced, consequence, ready_rejected, text};
+use super::{
+    Case, Finding, Rule, case::Announced, consequence, ready_rejected, start_refused, text,
+};
 use crate::model::document::{EndedBy, Severity};
 
 pub(super) const RULE: Rule = Rule {
@@ -12,8 +14,9 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(case: &Case) -> Vec<Finding> {
     let due = case.awaits_ready() && case.activation.milestones.ready_ns.is_none();
-    let explained =
-        case.deadly_reload().is_some() || ready_rejected::refused(case).next().is_some();
+    let explained = case.deadly_reload().is_some()
+        || ready_rejected::refused(case).next().is_some()
+        || start_refused::refused(case).is_some();
     if !due || explained {
         return Vec::new();
     }
@@ -128,6 +131,19 @@ mod tests {
             .judged(&["notify-send-failed", ID]);
         assert_eq!(alerts[1].events, [1, 2]);
         assert!(alerts[1].consequence.contains("'exit-code'"), "{}", alerts[1].consequence);
+    }
+
+    #[test]
+    fn another_message_that_failed_is_not_its_ready() {
+        let alerts = activation()
+            .unit("notify", "no")
+            .exec(0)
+            .notify(20.ms(), itself(), &[("STATUS", "starting")])
+            .failed(111)
+            .exit(1.s(), 1)
+            .judged(&["notify-send-failed", ID]);
+        assert!(alerts[1].message.ends_with("had not said READY=1."), "{}", alerts[1].message);
+        assert_eq!(alerts[1].events, [2]);
     }
 
     #[test]

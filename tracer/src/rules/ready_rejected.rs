@@ -42,7 +42,7 @@ fn finding(case: &Case, refused: &[Told]) -> Option<Finding> {
         message: format!(
             "READY=1 from {} was refused {}: NotifyAccess={} does not admit it, the main process \
              is {}{}.",
-            text::sender(&first.message.sender),
+            text::teller(&first.message.sender),
             text::when(case.activation, first.at_ns),
             access.unwrap_or(""),
             text::main(case),

@@ -2,7 +2,7 @@
 
 use super::{case::Case, result::End};
 use crate::model::{
-    event::{DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
+    event::{DispositionKind, Fate, Runtime, Sender, SignalSent},
     signal::Signal,
 };
 
@@ -12,7 +12,7 @@ pub(super) struct Reload<'a> {
     pub index: usize,
     pub at_ns: i64,
     pub sent: &'a SignalSent,
-    pub sender: &'a ProcessRef,
+    pub sender: &'a Sender,
 }
 
 impl Reload<'_> {
@@ -60,7 +60,9 @@ impl<'a> Case<'a> {
             (DispositionKind::Handler, _) if sent.runtime.is_none() => return None,
             (DispositionKind::Handler, Fate::Killed) => (true, self.reraised(reload)),
             // It shuts down, or will have once its hooks have run.
-            (DispositionKind::Handler, Fate::Handled) if sent.runtime == Some(Runtime::Jvm) => {
+            (DispositionKind::Handler, Fate::Handled)
+                if sent.runtime.is_some_and(|it| it.exit_code(sent.signal).is_some()) =>
+            {
                 (self.activation.milestones.exit_ns.is_some(), None)
             }
             (DispositionKind::Handler, _) => (true, Some(self.reraised(reload)?)),

@@ -25,7 +25,7 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
     let reload = &deadly.reload;
     let signal = reload.sent.signal;
     let settled = reload.settled_ns();
-    let handler = case.phases().find(|phase| phase.takes() && phase.at_ns > reload.at_ns);
+    let handler = case.phases().find(|phase| phase.takes() && phase.index > reload.index);
 
     let mut events: Vec<usize> = case
         .phases()
@@ -59,7 +59,7 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
             }
         ),
         consequence: consequence::death(case, deadly.end, settled),
-        mend: mend::handler_first(signal),
+        mend: mend::handler_first(case),
     }
 }
 
@@ -67,10 +67,10 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
 fn what_it_met(case: &Case, deadly: &Deadly) -> String {
     let reload = &deadly.reload;
     match reload.sent.runtime {
-        Some(Runtime::Jvm) => {
+        Some(runtime) if runtime.exit_code(reload.sent.signal).is_some() => {
             return format!(
-                "only the Java virtual machine's own handler was there, which shuts the program \
-                 down ({})",
+                "only {}'s own handler was there, which shuts the program down ({})",
+                runtime.name(),
                 deadly.end
             );
         }
@@ -136,6 +136,16 @@ mod tests {
         );
         assert_eq!(alerts[0].events, [0, 1, 2], "exec, signal, exit");
         assert_eq!(alerts[0].at_ns, 50.ms());
+    }
+
+    #[test]
+    fn a_handler_of_the_same_moment_comes_too_late_if_it_comes_after() {
+        let alerts = activation()
+            .exec(0)
+            .signal(50.ms(), Signal::HUP, Default, Pending, by("kill"))
+            .handler(50.ms())
+            .judged(&[ID]);
+        assert!(alerts[0].message.ends_with("The handler came 0 ns too late."));
     }
 
     #[test]

@@ -26,7 +26,9 @@ fn is_early(case: &Case, reload: &Reload) -> bool {
     case.awaits_ready()
         && ready.is_none_or(|ready| reload.settled_ns() < ready)
         && reload.sent.fate == Fate::Handled
-        && !reload.sent.runtime.is_some_and(|runtime| runtime.kills(reload.sent.signal))
+        && !reload.sent.runtime.is_some_and(|runtime| {
+            runtime.kills(reload.sent.signal) || runtime.spares(reload.sent.signal)
+        })
         && case.deadly(reload).is_none()
         && !left_in_order(case)
 }
@@ -76,6 +78,18 @@ mod tests {
     };
 
     const ID: &str = "reload-before-ready";
+
+    #[test]
+    fn without_ready_it_is_early_unless_the_program_ended_well() {
+        let reloaded = || {
+            let start = activation().unit("notify", "no").exec(0).handler(10.ms());
+            start.signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
+        };
+        let alerts = reloaded().judged(&[ID]);
+        assert!(alerts[0].message.ends_with("and READY=1 never came."), "{}", alerts[0].message);
+        reloaded().exit(2.s(), 1).judged(&[ID, "ready-missing"]);
+        reloaded().exit(2.s(), 0).judged(&["ready-missing"]);
+    }
 
     #[test]
     fn a_handled_reload_before_ready_is_a_warning() {

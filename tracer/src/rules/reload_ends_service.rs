@@ -102,7 +102,10 @@ fn has_other_cause(case: &Case, reload: &Reload, exit: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::{model::signal::Signal, rules::testing::*};
+    use crate::{
+        model::{event::Fate, signal::Signal},
+        rules::testing::*,
+    };
 
     const ID: &str = "reload-ends-service";
 
@@ -140,6 +143,33 @@ mod tests {
             .signal(31.s(), Signal::TERM, Handler, Handled, by("systemd"))
             .exit(32.s(), 0)
             .judged(&[]);
+    }
+
+    #[test]
+    fn what_tells_nobody_to_end_is_no_other_cause() {
+        let usr1 = "USR1".parse().unwrap();
+        let after = |signal, fate, sender| {
+            taken(up("simple", "no")).signal(31.s(), signal, Handler, fate, sender).exit(32.s(), 0)
+        };
+        after(usr1, Handled, by("kill")).judged(&[ID]);
+        after(Signal::TERM, Fate::Ignored, by("kill")).judged(&[ID]);
+        after(Signal::TERM, Handled, itself()).judged(&[ID]);
+        after(Signal::TERM, Handled, by("kill")).judged(&[]);
+        // A signal of any kind that killed it did, and its own handler's raising does not count.
+        let killed =
+            |sender| taken(up("simple", "no")).signal(31.s(), usr1, Default, Killed, sender);
+        killed(by("kill")).judged(&[]);
+        killed(itself()).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_signal_that_ends_others_may_be_what_reloads_this_one() {
+        let start = activation().unit("simple", "no").reloads_by(Signal::INT);
+        let start = start.exec(0).handler(1.ms());
+        start
+            .signal(30.s(), Signal::INT, Handler, Handled, by("kill"))
+            .exit(31.s(), 0)
+            .judged(&[ID]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
 use crate::model::{
     document::Severity,
-    event::{DispositionKind, Fate},
+    event::{DispositionKind, Fate, SignalSent},
+    runtime::Runtime,
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -15,8 +16,17 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(case: &Case) -> Vec<Finding> {
     let lost: Vec<Reload> =
-        case.reloads_in_service().filter(|reload| reload.sent.fate == Fate::Ignored).collect();
+        case.reloads_in_service().filter(|reload| is_lost(reload.sent)).collect();
     finding(case, &lost).into_iter().collect()
+}
+
+fn is_lost(sent: &SignalSent) -> bool {
+    sent.fate == Fate::Ignored || keeper(sent).is_some()
+}
+
+/// The runtime whose own handler took the signal and kept it from the program.
+fn keeper(sent: &SignalSent) -> Option<Runtime> {
+    sent.runtime.filter(|it| sent.fate == Fate::Handled && it.spares(sent.signal))
 }
 
 fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
@@ -31,11 +41,19 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
             .chain(lost.iter().map(|reload| reload.index))
             .collect(),
         message: format!(
-            "{signal} from {} was lost {}: {} ignored it{}{}.",
+            "{signal} from {} was lost {}: {} {}{}{}.",
             text::sender(first.sender),
             text::when(case.activation, first.at_ns),
             text::main(case),
-            if is_immune(case, phase.map(|phase| phase.disposition)) {
+            match keeper(first.sent) {
+                Some(runtime) => format!(
+                    "did not see it, as {}'s own handler took it and the program has none",
+                    runtime.name()
+                ),
+                None => "ignored it".to_owned(),
+            },
+            if keeper(first.sent).is_none() && is_immune(case, phase.map(|phase| phase.disposition))
+            {
                 ", as the init of a pid namespace does with a signal it has no handler for"
             } else {
                 ""
@@ -60,7 +78,7 @@ fn is_immune(case: &Case, before: Option<DispositionKind>) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{event::Fate, signal::Signal},
+        model::{event::Fate, runtime::Runtime, signal::Signal},
         rules::testing::*,
     };
 
@@ -77,6 +95,20 @@ mod tests {
             .judged(&[ID]);
         assert_eq!(alerts[0].events, [1, 2]);
         assert!(alerts[0].consequence.contains("old configuration"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_reload_that_a_runtime_keeps_for_itself_is_lost_too() {
+        let alerts = activation()
+            .unit("simple", "no")
+            .reloads_by(Signal::USR1)
+            .exec(0)
+            .handler_of(1.ms(), Runtime::Node)
+            .signal(2.s(), Signal::USR1, Handler, Handled, by("kill"))
+            .by_handler_of(Runtime::Node)
+            .judged(&[ID]);
+        let message = &alerts[0].message;
+        assert!(message.contains("Node.js's own handler took it"), "{message}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Case, Finding, Rule, mend, text};
+use super::{Case, Finding, Rule, consequence, mend, text};
 use crate::model::{
     document::Severity,
     event::{DispositionKind, Fate, SignalSent, What},
@@ -35,11 +35,15 @@ fn finding(case: &Case) -> Option<Finding> {
             text::disposition(first.disposition),
             text::and_more(killed.len())
         ),
-        consequence: format!(
-            "The service goes on without it: systemd looks after the main process alone, which \
-             is {}.",
-            text::main(case)
-        ),
+        consequence: if case.main().is_none() {
+            consequence::death_before_main(case, first.signal)
+        } else {
+            format!(
+                "The service goes on without it: systemd looks after the main process alone, \
+                 which is {}.",
+                text::main(case)
+            )
+        },
         mend: mend::main_alone(first.signal),
     })
 }
@@ -93,6 +97,20 @@ mod tests {
         let alerts = hup(up(), 30.s(), by("systemctl")).judged(&[ID]);
         assert!(alerts[0].message.contains("killed job"), "{}", alerts[0].message);
         assert!(alerts[0].mend.contains("--kill-whom=main"), "{}", alerts[0].mend);
+    }
+
+    #[test]
+    fn what_processes_of_the_service_send_each_other_is_their_own_affair() {
+        hup(up().fork(2.s(), 4720), 30.s(), by("worker")).judged(&[]);
+        hup(up().fork(2.s(), 4713), 30.s(), by("systemctl")).judged(&[ID]);
+        hup(up(), 30.s(), itself()).judged(&[ID]);
+        let job_itself = ProcessRef { pid: 4712, ..by("job") };
+        hup(up(), 30.s(), job_itself).judged(&[]);
+    }
+
+    #[test]
+    fn a_job_whose_handler_lets_it_die_dies_by_its_own_decision() {
+        up().signal(30.s(), Signal::HUP, Handler, Killed, by("kill")).to("job").judged(&[]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn finding(case: &Case) -> Option<Finding> {
     let unanswered: Vec<Reload> =
         case.reloads_in_service().filter(|reload| is_unanswered(case, reload)).collect();
     let first = unanswered.first()?;
-    let waited = case.end_ns().saturating_sub(first.settled_ns());
+    let waited = until(case).saturating_sub(first.settled_ns());
     Some(Finding {
         at_ns: first.at_ns,
         events: unanswered.iter().map(|reload| reload.index).collect(),
@@ -59,8 +59,12 @@ fn is_unanswered(case: &Case, reload: &Reload) -> bool {
         && case.deadly(reload).is_none()
         && case.is_ready_at(reload.at_ns)
         && !answered
-        && case.stopping_ns().is_none()
-        && case.end_ns().saturating_sub(taken) >= RELOAD_NS
+        && until(case).saturating_sub(taken) >= RELOAD_NS
+}
+
+/// Until when an answer was to be expected: a stop takes the place of it.
+fn until(case: &Case) -> i64 {
+    case.stopping_ns().map_or(case.end_ns(), |stopping| stopping.min(case.end_ns()))
 }
 
 #[cfg(test)]
@@ -93,6 +97,15 @@ mod tests {
     fn one_that_is_answered_is_not() {
         let start = reloaded("notify-reload").notify(20.s() + 1.ms(), itself(), RELOADING);
         start.notify(21.s(), itself(), &[("READY", "1")]).judged(&[]);
+    }
+
+    #[test]
+    fn a_stop_long_after_does_not_make_up_for_it() {
+        let stopped = |at| {
+            reloaded("notify-reload").signal(at, Signal::TERM, Handler, Handled, by("systemd"))
+        };
+        stopped(25.s()).judged(&[ID]);
+        stopped(20.s() + 100.ms()).judged(&[]);
     }
 
     #[test]

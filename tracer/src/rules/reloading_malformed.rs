@@ -38,7 +38,7 @@ fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
         events: wrong.iter().map(|told| told.index).collect(),
         message: format!(
             "RELOADING=1 from {} {} has {}{}.",
-            text::sender(&first.message.sender),
+            text::teller(&first.message.sender),
             text::when(case.activation, first.at_ns),
             problem(first)?,
             text::and_more(wrong.len())
@@ -67,21 +67,20 @@ fn problem(told: &Told) -> Option<String> {
 /// The last RELOADING=1 is still unanswered long after.
 fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
     let last = reloading.last()?;
-    let end = case.end_ns();
+    // A stop ends the reload too. An end of its own does not make up for the answer.
+    let end = case.stopping_ns().map_or(case.end_ns(), |stopping| stopping.min(case.end_ns()));
     let answered = case.messages().any(|told| {
         told.index > last.index
             && told.counts()
             && matches!(told.state(), Some(Announced::Ready | Announced::Stopping))
     });
     let waited = end.saturating_sub(last.at_ns);
-    // A stop ends the reload too. An end of its own does not make up for the answer.
-    let was_stopped = case.stopping_ns().is_some();
-    (!answered && !was_stopped && waited >= RELOAD_NS).then(|| Finding {
+    (!answered && waited >= RELOAD_NS).then(|| Finding {
         at_ns: last.at_ns,
         events: vec![last.index],
         message: format!(
             "RELOADING=1 from {} {} was not followed by READY=1 in the {} that were left to see.",
-            text::sender(&last.message.sender),
+            text::teller(&last.message.sender),
             text::when(case.activation, last.at_ns),
             text::Span(waited)
         ),
@@ -141,7 +140,9 @@ mod tests {
         reloading().ends_at(1.s() + 900.ms(), EndedBy::Until).judged(&[]);
         reloading().notify(1.s() + 1, itself(), &[("STOPPING", "1")]).judged(&[]);
         reloading().exit(3.s(), 0).judged(&[ID]);
-        reloading().signal(2.s(), Signal::TERM, Handler, Handled, by("systemd")).judged(&[]);
+        let stopped = |at| reloading().signal(at, Signal::TERM, Handler, Handled, by("systemd"));
+        stopped(1.s() + 900.ms()).judged(&[]);
+        stopped(5.s()).judged(&[ID]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum ServiceResult {
     Protocol,
     /// `timeout`
     Timeout,
+    /// `watchdog`
+    Watchdog,
 }
 
 impl ServiceResult {
@@ -38,6 +40,7 @@ impl ServiceResult {
             Self::CoreDump => "core-dump",
             Self::Protocol => "protocol",
             Self::Timeout => "timeout",
+            Self::Watchdog => "watchdog",
         }
     }
 
@@ -46,7 +49,8 @@ impl ServiceResult {
     #[must_use]
     pub fn restarts(self, setting: &str) -> Option<bool> {
         Some(match setting {
-            "no" | "on-watchdog" => false,
+            "no" => false,
+            "on-watchdog" => self == Self::Watchdog,
             "always" => true,
             "on-success" => self == Self::Success,
             "on-failure" => self != Self::Success,
@@ -149,6 +153,8 @@ pub enum Decider {
     Force,
     /// `RemainAfterExit=`: to systemd it has not ended.
     Remain,
+    /// That systemd knows no main process: it sees that nothing of the service is left.
+    NoMain,
 }
 
 /// What systemd does when the main process of a unit with these settings ends; `None` if
@@ -156,8 +162,28 @@ pub enum Decider {
 #[must_use]
 pub fn predict(facts: &UnitFacts, end: End, stage: Stage) -> Option<Prediction> {
     let result = result(facts, end, stage)?;
+    let predicted = decide(facts, end, stage, result);
+    let is_unknown_to_systemd = facts.has_no_main() && stage != Stage::Starting;
+    Some(match predicted.decided_by {
+        Decider::Restart if is_unknown_to_systemd => {
+            Prediction { decided_by: Decider::NoMain, ..predicted }
+        }
+        _ => predicted,
+    })
+}
+
+/// The same where a command of ExecStop= or ExecStopPost=, which ran once the main process had
+/// ended well, ended so and failed.
+#[must_use]
+pub fn predict_stop(facts: &UnitFacts, end: End, stage: Stage, stop: End) -> Prediction {
+    decide(facts, end, stage, stop.unclean_result())
+}
+
+/// Whether a service with this result is started again (`service_shall_restart`).
+fn decide(facts: &UnitFacts, end: End, stage: Stage, result: ServiceResult) -> Prediction {
     // The lists are about the main process, and until ExecStart= has returned there is none.
-    let has_main = facts.service_type.as_deref() != Some("forking") || stage != Stage::Starting;
+    let is_forking = facts.service_type.as_deref() == Some("forking");
+    let has_main = !facts.has_no_main() && (!is_forking || stage != Stage::Starting);
     let prevent = facts.restart_prevent_exit_status.as_ref().filter(|_| has_main);
     let force = facts.restart_force_exit_status.as_ref().filter(|_| has_main);
     let remains = result == ServiceResult::Success && facts.remain_after_exit == Some(true);
@@ -171,7 +197,7 @@ pub fn predict(facts: &UnitFacts, end: End, stage: Stage) -> Option<Prediction> 
         let setting = facts.restart.as_deref();
         (setting.and_then(|setting| result.restarts(setting)), Decider::Restart)
     };
-    Some(Prediction { result, restarts, decided_by })
+    Prediction { result, restarts, decided_by }
 }
 
 fn result(facts: &UnitFacts, end: End, stage: Stage) -> Option<ServiceResult> {
@@ -182,6 +208,10 @@ fn result(facts: &UnitFacts, end: End, stage: Stage) -> Option<ServiceResult> {
         clean || facts.ignores_failure == Some(true)
     };
     let of = |daemon| if is_clean(daemon) { ServiceResult::Success } else { end.unclean_result() };
+    // systemd does not see the end, but that nothing of the service is left.
+    if facts.has_no_main() && stage == Stage::Started {
+        return Some(ServiceResult::Success);
+    }
     Some(match facts.service_type.as_deref()? {
         // It has never been up, so it can't have ended well.
         "notify" | "notify-reload" if is_clean(true) && stage != Stage::Started => {
@@ -283,6 +313,85 @@ mod tests {
     }
 
     #[test]
+    fn what_remains_after_its_exit_may_still_become_ready_by_another_process() {
+        let told = |facts: &UnitFacts, stage| {
+            predict(facts, signal("HUP"), stage).map(|predicted| predicted.result)
+        };
+        let notify = |access: &str, remains| UnitFacts {
+            notify_access: Some(access.to_owned()),
+            remain_after_exit: Some(remains),
+            ..unit("notify")
+        };
+        assert_eq!(told(&notify("all", true), Stage::Starting), None);
+        assert_eq!(told(&notify("main", true), Stage::Starting), Some(ServiceResult::Protocol));
+        assert_eq!(told(&notify("all", false), Stage::Starting), Some(ServiceResult::Protocol));
+        assert_eq!(told(&notify("all", false), Stage::Unknown), None);
+        assert_eq!(told(&notify("all", true), Stage::Started), Some(ServiceResult::Success));
+    }
+
+    #[test]
+    fn a_bus_name_that_is_lost_first_keeps_what_remains_after_its_exit() {
+        let told = |name, remains| {
+            let facts = UnitFacts { remain_after_exit: Some(remains), ..unit("dbus") };
+            predict(&facts, signal(name), Stage::Started).map(|predicted| predicted.result)
+        };
+        assert_eq!(told("USR1", true), None);
+        assert_eq!(told("USR1", false), Some(ServiceResult::Signal));
+        assert_eq!(told("HUP", true), Some(ServiceResult::Success));
+    }
+
+    #[test]
+    fn before_a_forking_service_has_a_main_process_no_list_is_about_it() {
+        let hup = ExitStatuses { codes: vec![], signals: vec!["HUP".parse().unwrap()] };
+        let facts = UnitFacts {
+            pid_file: Some("/run/d.pid".to_owned()),
+            restart: Some("no".to_owned()),
+            restart_force_exit_status: Some(hup),
+            ..unit("forking")
+        };
+        let told = |stage| predict(&facts, signal("HUP"), stage).map(|it| it.restarts);
+        assert_eq!(told(Stage::Starting), Some(Some(false)));
+        assert_eq!(told(Stage::Started), Some(Some(true)));
+    }
+
+    #[test]
+    fn no_exit_status_makes_a_core_dump_clean() {
+        let quit = "QUIT".parse().unwrap();
+        let listed = ExitStatuses { codes: vec![], signals: vec![quit] };
+        let facts = UnitFacts { success_exit_status: Some(listed), ..unit("simple") };
+        let told = |core_dumped| {
+            let end = End::Signal { signal: quit, core_dumped };
+            predict(&facts, end, Stage::Started).map(|predicted| predicted.result)
+        };
+        assert_eq!(told(false), Some(ServiceResult::Success));
+        assert_eq!(told(true), Some(ServiceResult::CoreDump));
+    }
+
+    fn where_systemd_knows_no_main_process_no_end_is_a_failure() {
+        let facts = UnitFacts {
+            pid_file: Some(String::new()),
+            guess_main_pid: Some(false),
+            restart: Some("on-failure".to_owned()),
+            ..unit("forking")
+        };
+        for end in [signal("HUP"), signal("USR1"), End::Code(129)] {
+            let predicted = predict(&facts, end, Stage::Started).unwrap();
+            let told = (predicted.result.name(), predicted.restarts, predicted.decided_by);
+            assert_eq!(told, ("success", Some(false), Decider::NoMain), "{end}");
+        }
+        let remains = UnitFacts { remain_after_exit: Some(true), ..facts };
+        let predicted = predict(&remains, signal("USR1"), Stage::Started).unwrap();
+        assert_eq!(predicted.decided_by, Decider::Remain);
+    }
+
+    #[test]
+    fn a_stop_command_that_fails_makes_a_failure_of_a_clean_end() {
+        let facts = UnitFacts { restart: Some("on-failure".to_owned()), ..unit("simple") };
+        let predicted = predict_stop(&facts, signal("HUP"), Stage::Started, End::Code(2));
+        assert_eq!((predicted.result.name(), predicted.restarts), ("exit-code", Some(true)));
+    }
+
+    #[test]
     fn listed_exit_statuses_are_clean_ends_prevent_and_force() {
         let hup: Signal = "HUP".parse().unwrap();
         let list = |codes: &[u8], signals: &[Signal]| {
@@ -321,6 +430,7 @@ mod tests {
             (R::CoreDump, [false, true, false, true,  true,  true,  false]),
             (R::Protocol, [false, true, false, true,  true,  false, false]),
             (R::Timeout,  [false, true, false, true,  true,  false, false]),
+            (R::Watchdog, [false, true, false, true,  true,  false, true]),
         ];
         for (result, row) in matrix {
             for (setting, expected) in settings.into_iter().zip(row) {

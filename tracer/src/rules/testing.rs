@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::judge;
+use super::{Case, judge};
 use crate::model::{
     document::{
         Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
@@ -125,6 +125,18 @@ impl Start {
         self
     }
 
+    /// The release of systemd.
+    pub fn release(mut self, version: &str) -> Self {
+        self.facts.get_or_insert_default().systemd = Some(version.to_owned());
+        self
+    }
+
+    /// With `WatchdogSec=`.
+    pub fn watched(mut self, ns: i64) -> Self {
+        self.facts.get_or_insert_default().watchdog_ns = Some(ns.unsigned_abs());
+        self
+    }
+
     /// systemd says how it sees the service.
     pub fn systemd(mut self, at_ns: i64, state: &str, sub: Option<&str>, result: &str) -> Self {
         let (state, sub_state) = (state.to_owned(), sub.map(str::to_owned));
@@ -154,6 +166,31 @@ impl Start {
         self
     }
 
+    /// It began so long after the zero of the capture's clock.
+    pub fn started(mut self, ns: i64) -> Self {
+        let later = SignedDuration::from_nanos(ns);
+        self.activation.started_at = WallTime(Timestamp::UNIX_EPOCH + later);
+        self
+    }
+
+    /// Another setting of the unit.
+    pub fn with(mut self, set: impl FnOnce(&mut UnitFacts)) -> Self {
+        set(self.facts.get_or_insert_default());
+        self
+    }
+
+    /// The main process starts another, or one of these does.
+    pub fn fork(self, at: i64, pid: u32) -> Self {
+        let process = ProcessRef { pid, ..by("worker") };
+        self.event(at, What::Fork { process, parent: itself() })
+    }
+
+    /// Another process than the main one ends.
+    pub fn exit_of(self, at: i64, pid: u32) -> Self {
+        let process = ProcessRef { pid, ..by("worker") };
+        self.event(at, What::Exit { process, signal: None, code: Some(0), core_dumped: false })
+    }
+
     pub fn lost(mut self, count: u64) -> Self {
         self.lost = count;
         self
@@ -169,8 +206,12 @@ impl Start {
         self
     }
 
-    pub fn fatal(mut self, from_ns: i64, to_ns: i64) -> Self {
-        self.activation.exposure.push(Exposure { kind: ExposureKind::Fatal, from_ns, to_ns });
+    pub fn fatal(self, from_ns: i64, to_ns: i64) -> Self {
+        self.exposed(ExposureKind::Fatal, from_ns, to_ns)
+    }
+
+    pub fn exposed(mut self, kind: ExposureKind, from_ns: i64, to_ns: i64) -> Self {
+        self.activation.exposure.push(Exposure { kind, from_ns, to_ns });
         self
     }
 
@@ -253,7 +294,7 @@ impl Start {
     ) -> Self {
         let sent = SignalSent {
             signal,
-            sender: Some(sender),
+            sender: Some(sender.into()),
             target: itself(),
             tid: None,
             si_code: 0,
@@ -353,6 +394,14 @@ impl Start {
         self
     }
 
+    /// The last message is refused as the handler is missing.
+    pub fn without_handler(mut self) -> Self {
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::NoHandler));
+        self
+    }
+
     /// The last message was malformed.
     pub fn malformed(mut self) -> Self {
         let message = self.last_message();
@@ -406,6 +455,7 @@ impl Start {
                 losses: std::collections::BTreeMap::new(),
                 services_left_out: 0,
                 complete: self.lost == 0 && self.activation.joined_ns.is_none(),
+                untested: Vec::new(),
             },
             services: vec![Service {
                 name: "patroni.service".to_owned(),
@@ -421,7 +471,15 @@ impl Start {
         }
     }
 
-    /// Judges it: the alerts must be these, in this order.
+    /// What is found by asking about it alone.
+    pub fn asked<T>(self, ask: impl FnOnce(&Case) -> T) -> T {
+        let document = self.document();
+        let service = &document.services[0];
+        let activation = &service.activations[0];
+        ask(&Case { capture: &document.capture, service, activation })
+    }
+
+    /// Judges it: the alerts must be these, in this order, and each in whole sentences.
     #[track_caller]
     pub fn judged(self, expected: &[&str]) -> Vec<Alert> {
         let mut document = self.document();
@@ -435,6 +493,11 @@ impl Start {
                 timeline.join("\n"),
                 start.alerts
             );
+        }
+        for alert in &start.alerts {
+            for text in [&alert.message, &alert.consequence, &alert.mend] {
+                assert!(text.contains(' ') && text.ends_with('.'), "no sentence: {text:?}");
+            }
         }
         start.alerts
     }

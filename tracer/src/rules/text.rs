@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::model::{
     document::Activation,
-    event::{DispositionKind, ProcessRef},
+    event::{DispositionKind, ProcessRef, Sender},
+    text::clipped,
 };
 
 use super::case::Case;
@@ -31,8 +32,31 @@ pub(super) fn process(process: &ProcessRef) -> String {
     format!("{} (pid {})", process.comm, process.pid)
 }
 
-/// `kill (pid 4720, /usr/bin/kill)`
-pub(super) fn sender(process: &ProcessRef) -> String {
+/// The most characters of a command line that are shown.
+const COMMAND: usize = 100;
+
+/// `kill (pid 812, 'kill -HUP 431') of logrotate.service, started by 'sh /etc/cron.daily/log'`
+pub(super) fn sender(sender: &Sender) -> String {
+    let quoted = |command: &str| format!("'{}'", clipped(command, COMMAND));
+    let mut text = match &sender.command {
+        Some(command) => format!("{} (pid {}, {})", sender.comm, sender.pid, quoted(command)),
+        None => teller(sender),
+    };
+    if let Some(unit) = &sender.unit {
+        text += &format!(" of {unit}");
+    }
+    if let Some(parent) = sender.parents.first() {
+        let by = parent.command.as_deref().map_or_else(|| parent.comm.clone(), quoted);
+        text += &format!(", started by {by}");
+    }
+    if let Some(asker) = &sender.asked_by {
+        text += &format!(", asked for by {}", self::sender(asker));
+    }
+    text
+}
+
+/// Who sent a message: `python3 (pid 4720, /usr/bin/python3)`
+pub(super) fn teller(process: &ProcessRef) -> String {
     match &process.exe {
         Some(exe) => format!("{} (pid {}, {exe})", process.comm, process.pid),
         None => self::process(process),
@@ -74,6 +98,64 @@ pub(super) fn and_more(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{model::event::ParentRef, rules::testing::*};
+
+    #[test]
+    fn a_moment_is_told_from_the_exec_before_it() {
+        let told = |start: Start, at| start.asked(|case| when(case.activation, at));
+        let twice = || activation().exec(1.s()).exec(3.s());
+        assert_eq!(told(twice(), 4.s()), "1.00 s after its last exec");
+        assert_eq!(told(twice(), 3.s()), "0 ns after its last exec");
+        assert_eq!(told(twice(), 2.s()), "1.00 s after its exec");
+        assert_eq!(told(twice(), 1.s()), "0 ns after its exec");
+        assert_eq!(told(twice(), 0), "1.00 s before its exec");
+        assert_eq!(told(activation(), 5.s()), "5.00 s after its start");
+    }
+
+    #[test]
+    fn one_alone_has_no_more_like_it() {
+        assert_eq!([0, 1].map(and_more), ["", ""]);
+        assert_eq!(and_more(3), " (and 2 more like it)");
+    }
+
+    #[test]
+    fn a_sender_is_told_with_its_command_its_unit_and_who_started_it() {
+        let process = |comm: &str| ProcessRef {
+            pid: 812,
+            ns_pid: None,
+            comm: comm.to_owned(),
+            exe: Some("/usr/bin/kill".to_owned()),
+            uid: Some(0),
+        };
+        let bare = Sender::from(process("kill"));
+        assert_eq!(sender(&bare), "kill (pid 812, /usr/bin/kill)");
+        let parent = |command: Option<&str>| ParentRef {
+            pid: 7,
+            comm: "logrotate".to_owned(),
+            command: command.map(str::to_owned),
+        };
+        let known = Sender {
+            command: Some("kill -HUP 431".to_owned()),
+            unit: Some("logrotate.service".to_owned()),
+            parents: vec![parent(Some("sh /etc/cron.daily/log")), parent(None)],
+            ..bare
+        };
+        assert_eq!(
+            sender(&known),
+            "kill (pid 812, 'kill -HUP 431') of logrotate.service, started by \
+             'sh /etc/cron.daily/log'"
+        );
+        let asked = Sender { asked_by: Some(Box::new(known)), ..process("systemd").into() };
+        let asked = Sender { parents: vec![parent(None)], ..asked };
+        assert!(
+            sender(&asked).starts_with(
+                "systemd (pid 812, /usr/bin/kill), started by logrotate, asked for by kill (pid 812, \
+                 'kill"
+            ),
+            "{}",
+            sender(&asked)
+        );
+    }
 
     #[test]
     fn a_span_is_shown_in_the_unit_that_suits_it() {

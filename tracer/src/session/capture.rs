@@ -23,14 +23,15 @@ use crate::{
         },
         signal::Signal,
     },
-    observation::{Anchor, Observation},
+    observation::{Anchor, Observation, ProcessId},
     probe::{attach::Attached, backend::Backend, stream::Stream},
     rules,
-    timeline::{Builder, FreshMain, Progress, counted},
+    timeline::{Builder, Progress, counted},
 };
 
-/// The most records that are taken from the ring at one go.
-const BATCH: usize = 4096;
+/// The most records that are taken from the ring at one go: some milliseconds' work on a busy
+/// machine, as time is looked at in between.
+const BATCH: usize = 512;
 /// How long the ring may take to be emptied at the end. What is left then is counted.
 const LAST_RECORDS: Duration = Duration::from_millis(600);
 /// How long the processes that still run may take to be looked at, at the end.
@@ -81,6 +82,8 @@ pub struct Capture {
     all_pace: Pace,
     /// Whether there is anything new since alerts were looked for.
     has_news: bool,
+    /// How processes stand.
+    looks: Bounded<ProcessId, Option<Observation>>,
 }
 
 impl Capture {
@@ -112,6 +115,7 @@ impl Capture {
             alerts_pace: Pace::new(ALERTS),
             all_pace: Pace::new(ALERTS_OF_ALL),
             has_news: false,
+            looks: Bounded::new("sigready-proc", procfs::left),
         })
     }
 
@@ -172,13 +176,6 @@ impl Capture {
         self.progress
     }
 
-    /// The main processes of units whose starts began during the capture, with the signal
-    /// that a reload sends each.
-    #[must_use]
-    pub fn fresh_mains(&self) -> Vec<FreshMain> {
-        self.record.builder.fresh_mains()
-    }
-
     /// The units seen since the last call: name and cgroup of each.
     pub fn new_units(&mut self) -> Vec<(String, String)> {
         let (units, services) = self.record.builder.units_after(self.services);
@@ -200,7 +197,7 @@ impl Capture {
         // What became of signals that wait shows in /proc.
         let mut awaited = self.record.builder.awaited();
         awaited.truncate(MAX_LOOKS);
-        let looked = Bounded::new("sigready-proc", procfs::left).ask(&awaited, LOOK);
+        let looked = self.looks.ask(&awaited, LOOK);
         for observation in looked.into_iter().flatten().flatten() {
             self.record.builder.observe(observation);
         }
@@ -221,7 +218,7 @@ impl Capture {
         self.record.builder.end();
         let mut live = self.record.builder.live();
         procfs::waiting_last(&mut live, |id| id.pid);
-        let left = Bounded::new("sigready-proc", procfs::left).ask(&live, LAST_LOOK);
+        let left = self.looks.ask(&live, LAST_LOOK);
         self.observe(left.into_iter().flatten().flatten());
         // What happened until /proc was read.
         self.rest(&mut learn)?;
@@ -317,6 +314,7 @@ impl Record {
                 losses,
                 services_left_out: self.builder.services_left_out(),
                 complete: true,
+                untested: Vec::new(),
             },
             services: Vec::new(),
         }

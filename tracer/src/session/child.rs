@@ -29,6 +29,8 @@ use crate::model::signal::Signal;
 
 /// How long a command is given between SIGTERM and SIGKILL.
 const STOP_TIME: Duration = Duration::from_secs(5);
+/// How long it may take to end by SIGKILL.
+const KILL_TIME: Duration = Duration::from_secs(2);
 /// systemd's PATH for services (systemd.exec(5), "Environment Variables in Spawned
 /// Processes"), with /sbin and /bin, as it has on systems where those are directories of
 /// their own.
@@ -212,6 +214,17 @@ fn find_program(name: &OsStr) -> Result<PathBuf, BadRequest> {
         })
 }
 
+/// How a command was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It ended by SIGTERM, or by itself.
+    ByTerm,
+    /// It did not in time, and was killed.
+    ByKill,
+    /// It is still there.
+    Not,
+}
+
 /// The running command.
 pub struct Child {
     pid: Pid,
@@ -251,13 +264,16 @@ impl Child {
     }
 
     /// Waits for its end after it was sent SIGTERM, and kills it if that takes longer than
-    /// some seconds. Tells whether it had to be killed.
-    pub async fn stop(&mut self) -> Result<bool> {
+    /// some seconds. One that waits for a file system or a device may not end by that either.
+    pub async fn stop(&mut self) -> Result<Stopped> {
         if let Ok(ended) = timeout(STOP_TIME, self.wait()).await {
-            return ended.map(|_| false);
+            return ended.map(|_| Stopped::ByTerm);
         }
         self.send(Signal::KILL)?;
-        self.wait().await.map(|_| true)
+        match timeout(KILL_TIME, self.wait()).await {
+            Ok(ended) => ended.map(|_| Stopped::ByKill),
+            Err(_) => Ok(Stopped::Not),
+        }
     }
 }
 

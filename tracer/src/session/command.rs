@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::{
     Observer,
     capture::Capture,
-    child::Child,
+    child::{Child, Stopped},
     notify_socket::NotifySocket,
     schedule::Schedule,
     turns::{News, Subject},
@@ -30,15 +30,33 @@ pub struct Command {
     #[allow(dead_code, reason = "messages are taken for as long as it is there")]
     socket: Option<NotifySocket>,
     schedule: Schedule,
-    /// Processes it started, and theirs.
-    descendants: BTreeSet<u32>,
+    descendants: Descendants,
+}
+
+/// The processes that a command started, and theirs, as far as they run. Of more than can be
+/// remembered, the newest are not.
+#[derive(Default)]
+struct Descendants(BTreeSet<u32>);
+
+impl Descendants {
+    fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Fork { child, .. } if self.0.len() < MAX_DESCENDANTS => {
+                self.0.insert(child.id.pid);
+            }
+            Fact::Exit { task, .. } => {
+                self.0.remove(&task.id.pid);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl Command {
     /// A command that was started.
     #[must_use]
     pub fn new(child: Child, socket: Option<NotifySocket>, schedule: Schedule) -> Self {
-        Self { child, socket, schedule, descendants: BTreeSet::new() }
+        Self { child, socket, schedule, descendants: Descendants::default() }
     }
 
     /// Whether it has not been waited for.
@@ -47,9 +65,8 @@ impl Command {
         !self.child.has_ended()
     }
 
-    /// Waits for its end once the session is over, and makes it end. Tells whether it had to
-    /// be killed.
-    pub async fn stop(&mut self) -> Result<bool> {
+    /// Waits for its end once the session is over, and makes it end. Tells how.
+    pub async fn stop(&mut self) -> Result<Stopped> {
         self.child.stop().await
     }
 
@@ -63,6 +80,7 @@ impl Command {
     #[must_use]
     pub fn left_running(&self, known: &[u32]) -> Vec<String> {
         self.descendants
+            .0
             .iter()
             .filter(|pid| !known.contains(pid))
             .filter_map(|pid| procfs::name(*pid).map(|name| format!("{name} (pid {pid})")))
@@ -74,18 +92,10 @@ impl Subject for Command {
     fn learn(&mut self, observation: &Observation) {
         let age = Duration::from_nanos(clock::boot_ns().saturating_sub(observation.at));
         self.schedule.learn(observation, age, Instant::now());
-        match &observation.fact {
-            Fact::Fork { child, .. } if self.descendants.len() < MAX_DESCENDANTS => {
-                self.descendants.insert(child.id.pid);
-            }
-            Fact::Exit { task, .. } => {
-                self.descendants.remove(&task.id.pid);
-            }
-            _ => {}
-        }
+        self.descendants.learn(&observation.fact);
     }
 
-    fn act(&mut self, _: &mut Capture, _: &dyn Observer, now: Instant) -> Result<()> {
+    async fn act(&mut self, _: &mut Capture, _: &dyn Observer, now: Instant) -> Result<()> {
         for signal in self.schedule.take_due(now) {
             self.child.send(signal)?;
         }
@@ -123,7 +133,49 @@ impl Subject for Command {
         Vec::new()
     }
 
+    fn untested(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn session_ended(&mut self) -> Result<()> {
         self.child.send(Signal::TERM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{ProcessId, State, Task};
+
+    fn task(pid: u32) -> Task {
+        Task {
+            id: ProcessId { pid, start_ticks: 1 },
+            tid: pid,
+            ns_pid: pid,
+            uid: 0,
+            start_ns: 0,
+            cgroup_id: 0,
+            comm: String::new(),
+        }
+    }
+
+    #[test]
+    fn so_many_descendants_are_remembered_and_those_that_end_make_room() {
+        let fork = |pid| {
+            let state = State::default();
+            Fact::Fork { parent: task(1), child: task(pid), shares_handlers: false, state }
+        };
+        let mut descendants = Descendants::default();
+        let most = u32::try_from(MAX_DESCENDANTS).unwrap();
+        for pid in 0..most + 10 {
+            descendants.learn(&fork(pid));
+        }
+        assert_eq!(descendants.0.len(), MAX_DESCENDANTS);
+        assert!(!descendants.0.contains(&most));
+        let state = State::default();
+        let ended = Fact::Exit { task: task(3), signal: None, code: 0, core_dumped: false, state };
+        descendants.learn(&ended);
+        descendants.learn(&fork(most));
+        assert!(descendants.0.contains(&most) && !descendants.0.contains(&3));
     }
 }

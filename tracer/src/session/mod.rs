@@ -2,9 +2,10 @@
 //! what they watch: a command of their own, or the units of the host. They begin alike and
 //! share one loop.
 //!
-//! What decides is pure: [`Schedule`], [`Ending`], [`Deadline`] and [`Restart::due`] take the
-//! time as a parameter, and kill(2) is passed in. Nothing here knows of command-line options.
+//! What decides is pure: [`Schedule`], [`Ending`], [`Deadline`] and `Aim` take the time
+//! as a parameter, and kill(2) is passed in. Nothing here knows of command-line options.
 
+mod aim;
 mod capture;
 mod child;
 mod command;
@@ -24,7 +25,7 @@ use std::fmt::{self, Display};
 
 pub use self::{
     capture::{Asked, Capture},
-    child::{Child, Startable},
+    child::{Child, Startable, Stopped},
     command::Command,
     deadline::Deadline,
     ending::{Ending, Until},

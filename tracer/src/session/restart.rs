@@ -1,58 +1,112 @@
 //! What a trace does to the units it watches, if it was told to and not otherwise: have
 //! systemd restart them, and reload them while they start.
 
-use std::{collections::HashMap, future::pending, time::Duration};
+use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use nix::{errno::Errno, libc};
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{
+        Notify,
+        mpsc::{Receiver, Sender, channel},
+    },
+    task::JoinHandle,
+    time::timeout,
+};
 
-use super::Observer;
+use super::{
+    Observer,
+    aim::{Aim, Due},
+};
 use crate::{
     host::{
         bounded::{Bounded, Patience},
         cgroups::Hierarchies,
-        procfs,
+        clock, procfs,
     },
     model::{signal::Signal, text::Outside},
-    observation::ProcessId,
+    observation::{Observation, ProcessId},
     systemd::{
-        bus::{Bus, Jobs, UNIT, object},
+        bus::{Bus, Jobs, SERVICE, UNIT, object},
         manager::Manager,
-        properties::{can_reload, unmet_conditions},
+        properties::{can_reload, facts, unmet_conditions},
         thread,
     },
-    timeline::{FreshMain, scope::Named},
 };
 
 /// How long a look at a process may take.
 const LOOK: Patience = Patience { each: Duration::from_millis(50), all: Duration::from_millis(50) };
+
+/// How soon systemd is asked again which main process a unit has, where nothing happens.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// Answers of systemd that wait to be taken. It is not asked while there is no room.
+const MAX_ANSWERS: usize = 64;
 
 /// How a unit is reloaded while it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
     /// `systemctl reload`, once the restart is done in systemd's eyes.
     Systemd,
-    /// The reload signal to the main process, once it is there.
+    /// The reload signal to the main process, right after its exec.
     Kill,
 }
 
 /// What is to be done.
 pub struct Restart {
     manager: Manager,
+    /// The cgroup that it keeps, if that is known.
+    system: Option<String>,
     /// To be restarted.
     units: Vec<String>,
     reload: Option<Reload>,
-    /// To be sent their reload signal once they have a main process.
-    unsent: Vec<String>,
-    running: Option<JoinHandle<Result<()>>>,
+    /// The reload signal that was named, if one was.
+    signal: Option<Signal>,
+    /// At the units that are to be sent their reload signal once they have a main process.
+    aim: Aim,
+    /// What systemd is asked for. Gives what was not tested, and why.
+    running: Option<JoinHandle<Result<Vec<String>>>>,
+    asking: Option<Asking>,
+    /// What was not tested, and why: a sentence each.
+    untested: Vec<String>,
+}
+
+/// The answers to which main processes the units have.
+struct Asking {
+    /// Has it asked at once.
+    look: Arc<Notify>,
+    answers: Receiver<Answer>,
+}
+
+/// What systemd says of a unit that is restarted.
+enum Answer {
+    /// The signal that it reloads by.
+    ReloadsBy { unit: String, signal: Signal },
+    /// Its main process, 0 for none.
+    Main { unit: String, pid: u32 },
 }
 
 impl Restart {
-    /// Of these units, by this manager; of none, nothing is done.
+    /// Of these units, by this manager, which keeps the cgroup `system`; of none, nothing is
+    /// done. `signal` is the reload signal, if one was named.
     #[must_use]
-    pub fn new(manager: Manager, units: Vec<String>, reload: Option<Reload>) -> Self {
-        Self { manager, units, reload, unsent: Vec::new(), running: None }
+    pub fn new(
+        manager: Manager,
+        system: Option<&str>,
+        units: Vec<String>,
+        reload: Option<Reload>,
+        signal: Option<Signal>,
+    ) -> Self {
+        Self {
+            manager,
+            system: system.map(str::to_owned),
+            units,
+            reload,
+            signal,
+            aim: Aim::default(),
+            running: None,
+            asking: None,
+            untested: Vec::new(),
+        }
     }
 
     /// Says what will be done, and sets out to do it.
@@ -66,16 +120,20 @@ impl Restart {
             Some(Reload::Systemd) => observer.note(&format_args!(
                 "asking systemd to restart {names}, and to reload as soon as that is done"
             )),
-            Some(Reload::Kill) => {
-                observer.note(&format_args!(
-                    "asking systemd to restart {names}; each new main process will be sent its \
-                     reload signal at once"
-                ));
-                self.unsent.clone_from(&self.units);
-            }
+            Some(Reload::Kill) => observer.note(&format_args!(
+                "asking systemd to restart {names}; each new main process will be sent its reload \
+                 signal at once"
+            )),
         }
+        let teller = (self.reload == Some(Reload::Kill)).then(|| {
+            self.aim = Aim::new(&self.units, self.signal.unwrap_or(Signal::HUP));
+            let (teller, answers) = channel(MAX_ANSWERS);
+            let look = Arc::new(Notify::new());
+            self.asking = Some(Asking { look: Arc::clone(&look), answers });
+            (teller, look)
+        });
         let by_systemd = self.reload == Some(Reload::Systemd);
-        let work = work(self.manager.clone(), self.units.clone(), by_systemd);
+        let work = work(self.manager.clone(), self.units.clone(), by_systemd, teller);
         self.running = Some(thread::spawn(work).context("cannot speak to systemd")?);
         Ok(())
     }
@@ -83,63 +141,106 @@ impl Restart {
     /// Whether a main process is waited for.
     #[must_use]
     pub fn waits(&self) -> bool {
-        !self.unsent.is_empty()
+        self.asking.is_some()
     }
 
-    /// The end of what systemd was asked for. Never, if that was nothing.
-    pub async fn done(&mut self) -> Result<()> {
-        let Some(running) = &mut self.running else {
-            return pending().await;
+    /// Is shown what the kernel side tells.
+    pub fn learn(&mut self, observation: &Observation) {
+        if let Some(asking) = &self.asking
+            && self.aim.learn(observation)
+        {
+            asking.look.notify_one();
+        }
+    }
+
+    /// Waits for what systemd says. Never comes back, if there is nothing to be said. Can be
+    /// dropped and called again.
+    pub async fn news(&mut self) -> Result<()> {
+        let Self { running, asking, aim, .. } = self;
+        let done = async {
+            match running {
+                Some(running) => running.await.context("the request to systemd was lost"),
+                None => pending().await,
+            }
         };
-        let done = running.await.context("the request to systemd was lost");
-        self.running = None;
-        done?
+        let answer = async {
+            match asking {
+                Some(asking) => asking.answers.recv().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            done = done => {
+                self.running = None;
+                self.untested.extend(done??);
+            }
+            answer = answer => match answer {
+                Some(Answer::ReloadsBy { unit, signal }) if self.signal.is_none() => {
+                    aim.reloads_by(&unit, signal);
+                }
+                Some(Answer::Main { unit, pid }) => aim.has_main(&unit, pid),
+                Some(Answer::ReloadsBy { .. }) => {}
+                // The connection is gone: what waits still is told of at the end.
+                None => self.asking = None,
+            },
+        }
+        Ok(())
     }
 
-    /// Says what could not be done.
-    pub fn end(&self) {
-        for unit in &self.unsent {
-            log::warn!("{unit} had no new main process: its reload signal was not sent");
+    /// Sends what is due.
+    pub fn act(&mut self, hierarchies: &Hierarchies, observer: &dyn Observer) {
+        let (manager, system) = (&self.manager, self.system.as_deref());
+        let is_of = |process: ProcessId| keeps(manager, system, process, hierarchies);
+        for due in self.aim.take_due(manager.has_own_pids(), is_of) {
+            let Due { unit, process, signal, .. } = &due;
+            match send(*process, *signal) {
+                Ok(()) => observer.note(&format_args!(
+                    "sent {signal} to process {} of {unit}, {:.1} ms after its exec",
+                    process.pid,
+                    due.age(clock::boot_ns()).as_secs_f64() * 1e3
+                )),
+                Err(error) => self.untested.push(format!("{unit}: {error:#}")),
+            }
+        }
+        if self.aim.units().next().is_none() {
+            self.asking = None;
         }
     }
 
-    /// Sends what is due, now that there are these main processes.
-    pub fn act(
-        &mut self,
-        mains: Vec<FreshMain>,
-        hierarchies: &Hierarchies,
-        observer: &dyn Observer,
-    ) {
-        for (name, process, signal) in self.due(mains, |path| Manager::of(path, hierarchies)) {
-            match send(process, signal) {
-                Ok(()) => observer
-                    .note(&format_args!("sent {signal} to process {} of {name}", process.pid)),
-                Err(error) => log::warn!("{error:#}"),
-            }
+    /// What was to be tested and was not, and why: a sentence each.
+    #[must_use]
+    pub fn untested(&self) -> Vec<String> {
+        let mut untested = self.untested.clone();
+        if self.running.is_some() && self.reload == Some(Reload::Systemd) {
+            untested.push(format!(
+                "the trace ended before systemd's restart of {} did: no reload was asked for",
+                self.units.join(", ")
+            ));
         }
+        untested.extend(
+            self.aim.units().map(|unit| {
+                format!("{unit} had no new main process: its reload signal was not sent")
+            }),
+        );
+        untested
     }
+}
 
-    /// Takes what is to be sent to these main processes. `manager_of` tells whose a cgroup is.
-    pub fn due(
-        &mut self,
-        mains: Vec<FreshMain>,
-        manager_of: impl Fn(&str) -> Option<Manager>,
-    ) -> Vec<(String, ProcessId, Signal)> {
-        let host = Manager::host();
-        let mut due = Vec::new();
-        for FreshMain { unit: Named { name, path, .. }, process, reload_signal } in mains {
-            if !self.unsent.contains(&name) {
-                continue;
-            }
-            // A container or a user may have one of that name, which was not restarted. Where
-            // theirs is meant, no other is traced.
-            if self.manager == host && manager_of(&path).as_ref() != Some(&host) {
-                continue;
-            }
-            self.unsent.retain(|unit| *unit != name);
-            due.push((name, process, reload_signal));
-        }
-        due
+/// Whether a process is of the units of this manager. A container or a user may have one of the
+/// same name, which was not restarted.
+fn keeps(
+    manager: &Manager,
+    system: Option<&str>,
+    process: ProcessId,
+    hierarchies: &Hierarchies,
+) -> bool {
+    let Some(path) = hierarchies.path_of(process.pid) else {
+        return false;
+    };
+    match system {
+        Some(system) => path.strip_prefix(system).is_some_and(|rest| rest.starts_with('/')),
+        None if manager.is_host() => Manager::of(&path, hierarchies).as_ref() == Some(manager),
+        None => true,
     }
 }
 
@@ -157,12 +258,29 @@ fn send(id: ProcessId, signal: Signal) -> Result<()> {
     Errno::result(sent).map(drop).with_context(context)
 }
 
-/// Restarts all units at once, and reloads each when its restart is done.
-async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> {
-    let bus = Bus::connect(&manager).await.context(
-        "systemd can't be asked for a restart (units of a container need --root, a user's --user)",
-    )?;
+/// Restarts all units at once, and reloads each when its restart is done. Tells `teller` which
+/// main processes they have. Gives what was not reloaded, and why.
+async fn work(
+    manager: Manager,
+    units: Vec<String>,
+    reload: bool,
+    teller: Option<(Sender<Answer>, Arc<Notify>)>,
+) -> Result<Vec<String>> {
+    const REACH: &str =
+        "systemd can't be asked for a restart (units of a container need --root, a user's --user)";
+    let bus = Bus::connect(&manager).await.context(REACH)?;
     let mut ends = Jobs::of(&bus).await?;
+    if let Some((teller, look)) = teller {
+        // A connection of its own: nothing that systemd says by itself is in the way.
+        let own = Bus::connect(&manager).await.context(REACH)?;
+        for unit in &units {
+            if let Some(signal) = reload_signal(&own, unit).await {
+                let _ = teller.send(Answer::ReloadsBy { unit: unit.clone(), signal }).await;
+            }
+        }
+        tokio::spawn(ask_for_mains(own, units.clone(), teller, look));
+    }
+    let mut untested = Vec::new();
     let mut restarts = HashMap::new();
     for unit in units {
         if let Err(error) = bus.keep(&unit).await {
@@ -170,6 +288,11 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
         }
         // Asked now: afterwards it would delay the reload.
         let reloads = reload && can_be_reloaded(&bus, &unit).await;
+        if reload && !reloads {
+            untested.push(format!(
+                "{unit} will not be reloaded: systemd has no reload for it, as it has no ExecReload="
+            ));
+        }
         let job = bus.start_job("RestartUnit", &unit).await;
         let job = job.with_context(|| format!("systemd would not restart {unit}"))?;
         restarts.insert(job, (unit, reloads));
@@ -181,7 +304,7 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
         };
         // A unit that is down can't be reloaded.
         if reloads && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
-            log::warn!("systemd would not reload {unit}: {error:#}");
+            untested.push(format!("systemd would not reload {unit}: {error:#}"));
         }
         if result != Outside::new("done") {
             log::warn!("systemd's restart of {unit} ended with '{result}'");
@@ -191,61 +314,78 @@ async fn work(manager: Manager, units: Vec<String>, reload: bool) -> Result<()> 
             log::warn!("systemd did not start {unit}: not met is {unmet}");
         }
     }
-    Ok(())
+    Ok(untested)
 }
 
-/// Whether a unit has a reload, as far as systemd says; if not, that is told.
+/// Asks again and again which main processes the units have, and at once when it is told to,
+/// until nobody wants to know.
+async fn ask_for_mains(bus: Bus, units: Vec<String>, teller: Sender<Answer>, look: Arc<Notify>) {
+    loop {
+        for unit in &units {
+            match bus.main_pid(unit).await {
+                Ok(pid) => {
+                    let answer = Answer::Main { unit: unit.clone(), pid };
+                    if teller.send(answer).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => log::debug!("systemd does not tell {unit}'s MainPID: {error:#}"),
+            }
+        }
+        if teller.is_closed() {
+            return;
+        }
+        let _ = timeout(ASK_AGAIN, look.notified()).await;
+    }
+}
+
+/// The signal that a unit reloads by, as far as systemd says.
+async fn reload_signal(bus: &Bus, unit: &str) -> Option<Signal> {
+    bus.load(unit).await.ok()?;
+    facts(&bus.properties(&object(unit), SERVICE).await.ok()?).reload_signal
+}
+
+/// Whether a unit has a reload, as far as systemd says.
 async fn can_be_reloaded(bus: &Bus, unit: &str) -> bool {
     let properties = async {
         bus.load(unit).await?;
         bus.properties(&object(unit), UNIT).await
     };
-    let can = properties.await.ok().and_then(|properties| can_reload(&properties));
-    if can == Some(false) {
-        log::warn!(
-            "{unit} will not be reloaded: systemd has no reload for it, as it has no ExecReload="
-        );
-    }
-    can != Some(false)
+    properties.await.ok().and_then(|properties| can_reload(&properties)) != Some(false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::document::ServiceKind;
 
-    fn main_of(name: &str, path: &str, pid: u32) -> FreshMain {
-        FreshMain {
-            unit: Named { name: name.to_owned(), path: path.to_owned(), kind: ServiceKind::Unit },
-            process: ProcessId { pid, start_ticks: 1 },
-            reload_signal: Signal::HUP,
-        }
-    }
-
-    fn waiting() -> Restart {
+    fn restart(reload: Reload) -> Restart {
         let units = vec!["a.service".to_owned(), "b.service".to_owned()];
-        let mut restart = Restart::new(Manager::host(), units.clone(), Some(Reload::Kill));
-        restart.unsent = units;
-        restart
+        Restart::new(Manager::host(), None, units, Some(reload), None)
     }
 
     #[test]
-    fn each_unit_gets_its_signal_once() {
-        let mut restart = waiting();
-        let host = |_: &str| Some(Manager::host());
-        let due = restart.due(vec![main_of("a.service", "/a", 1)], host);
-        assert_eq!(due.len(), 1);
-        assert!(restart.waits(), "b.service");
-        let due = restart.due(vec![main_of("a.service", "/a", 2)], host);
-        assert!(due.is_empty(), "a second start is not meant");
+    fn what_was_not_sent_is_told_by_the_unit() {
+        let mut restart = restart(Reload::Kill);
+        assert_eq!(restart.untested(), [""; 0], "it has not begun");
+        restart.aim = Aim::new(&restart.units, Signal::HUP);
+        let untested = restart.untested();
+        assert_eq!(untested.len(), 2);
+        assert!(untested[0].starts_with("a.service had no new main process"), "{untested:?}");
+        restart.untested.push("a.service: it has ended already".to_owned());
+        assert_eq!(restart.untested().len(), 3);
     }
 
     #[test]
-    fn a_unit_of_that_name_in_a_container_is_left_alone() {
-        let mut restart = waiting();
-        let box_of = |_: &str| Some(Manager::below("/var/lib/machines/box".into()));
-        assert!(restart.due(vec![main_of("a.service", "/box/a", 1)], box_of).is_empty());
-        assert!(restart.due(vec![main_of("c.service", "/c", 1)], |_| None).is_empty());
-        assert!(restart.waits());
+    fn a_process_is_its_managers_by_its_cgroup() {
+        let own = procfs::id(std::process::id()).unwrap();
+        let hierarchies = Hierarchies::find().unwrap();
+        let path = hierarchies.path_of(own.pid).unwrap();
+        let below =
+            |system: &str| keeps(&Manager::below("/x".into()), Some(system), own, &hierarchies);
+        assert!(below(""), "every path is below the root");
+        assert!(!below("/no/such"));
+        assert!(!below(&path), "its own cgroup is not below itself");
+        let gone = ProcessId { pid: 99_999_999, start_ticks: 1 };
+        assert!(!keeps(&Manager::host(), None, gone, &hierarchies));
     }
 }

@@ -20,20 +20,20 @@ const SETTLE: Duration = Duration::from_millis(1_500);
 pub struct Send {
     /// The signal.
     pub signal: Signal,
-    /// When.
-    pub when: Moment,
+    /// The moment it counts from.
+    pub moment: Moment,
+    /// How long after it.
+    pub after: Duration,
 }
 
 /// A moment of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// This long after the exec.
-    After(Duration),
-    /// At the exec.
+    /// The exec.
     Exec,
-    /// When there is a handler for the reload signal.
+    /// There is a handler for the reload signal.
     Handler,
-    /// When READY=1 was sent.
+    /// READY=1 was sent.
     Ready,
 }
 
@@ -67,43 +67,34 @@ impl Schedule {
         match &observation.fact {
             Fact::Exec { task, .. } if task.id.pid == self.pid && !self.execed => {
                 self.execed = true;
-                self.came(Moment::Exec, now);
-                self.clock_starts(age, now);
+                self.came(Moment::Exec, age, now);
             }
             Fact::Disposition { task, signal, disposition: DispositionKind::Handler, .. }
                 if task.id.pid == self.pid && *signal == self.reload_signal && self.execed =>
             {
-                self.came(Moment::Handler, now);
+                self.came(Moment::Handler, age, now);
             }
             Fact::Consume {
                 task, set, consumer: Consumer::Signalfd | Consumer::Sigwait, ..
             } if task.id.pid == self.pid && set.intersects(self.reload_signal.set()) => {
-                self.came(Moment::Handler, now);
+                self.came(Moment::Handler, age, now);
             }
             Fact::Notify(datagram)
                 if datagram.errno == 0
                     && datagram.payload.as_deref().is_some_and(notify::says_ready) =>
             {
-                self.came(Moment::Ready, now);
+                self.came(Moment::Ready, age, now);
             }
             _ => {}
         }
     }
 
-    fn came(&mut self, moment: Moment, now: Instant) {
-        let due = self.waiting.extract_if(.., |send| send.when == moment);
-        self.due.extend(due.map(|send| (now, send.signal)));
-    }
-
-    /// The exec was `age` ago. What is due later than the clock can tell is never due.
-    fn clock_starts(&mut self, age: Duration, now: Instant) {
-        let due = &mut self.due;
-        self.waiting.retain(|send| {
-            let Moment::After(span) = send.when else { return true };
-            let at = now.checked_add(span.saturating_sub(age));
-            due.extend(at.map(|at| (at, send.signal)));
-            at.is_none()
-        });
+    /// A moment came, `age` ago. What is due later than the clock can tell is never due.
+    fn came(&mut self, moment: Moment, age: Duration, now: Instant) {
+        for send in self.waiting.extract_if(.., |send| send.moment == moment) {
+            let at = now.checked_add(send.after.saturating_sub(age));
+            self.due.extend(at.map(|at| (at, send.signal)));
+        }
     }
 
     /// The signals to send now, in the order of their times.
@@ -127,7 +118,7 @@ impl Schedule {
     /// moment that has not come don't count.
     #[must_use]
     pub fn is_settled(&self, now: Instant) -> bool {
-        let moments_left = self.waiting.iter().any(|send| send.when == Moment::Ready);
+        let moments_left = self.waiting.iter().any(|send| send.moment == Moment::Ready);
         self.due.is_empty()
             && !moments_left
             && self.last_sent.is_none_or(|sent| now >= sent + SETTLE)
@@ -137,7 +128,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Environment, ProcessId, Program, State, Task};
+    use crate::observation::{Datagram, Environment, Handler, ProcessId, Program, State, Task};
 
     const MS: Duration = Duration::from_millis(1);
     const PID: u32 = 7;
@@ -166,16 +157,47 @@ mod tests {
         Observation { at: 0, fact }
     }
 
-    fn schedule(sends: &[(Signal, Moment)]) -> Schedule {
-        let sends: Vec<_> =
-            sends.iter().map(|(signal, when)| Send { signal: *signal, when: *when }).collect();
-        Schedule::new(&sends, PID, Signal::HUP)
+    fn handler() -> Observation {
+        let fact = Fact::Disposition {
+            task: task(PID),
+            signal: Signal::HUP,
+            disposition: DispositionKind::Handler,
+            once: false,
+            handler: Handler::default(),
+            loaded: None,
+            state: State::default(),
+        };
+        Observation { at: 0, fact }
     }
+
+    fn ready() -> Observation {
+        let fact = Fact::Notify(Box::new(Datagram {
+            sender: task(PID + 1),
+            exe: None,
+            claimed_pid: None,
+            destination: "/run/x".to_owned(),
+            payload: Some(b"READY=1".to_vec()),
+            length: 7,
+            errno: 0,
+        }));
+        Observation { at: 0, fact }
+    }
+
+    fn schedule(sends: &[(Signal, Moment, Duration)]) -> Schedule {
+        let send = |(signal, moment, after): &(_, _, _)| Send {
+            signal: *signal,
+            moment: *moment,
+            after: *after,
+        };
+        Schedule::new(&sends.iter().map(send).collect::<Vec<_>>(), PID, Signal::HUP)
+    }
+
+    const AT_ONCE: Duration = Duration::ZERO;
 
     #[test]
     fn a_time_counts_from_the_exec_and_not_from_when_the_exec_was_heard_of() {
         let start = Instant::now();
-        let mut schedule = schedule(&[(Signal::HUP, Moment::After(50 * MS))]);
+        let mut schedule = schedule(&[(Signal::HUP, Moment::Exec, 50 * MS)]);
         assert_eq!(schedule.patience(1000 * MS, start), 1000 * MS);
         schedule.learn(&exec(PID + 1), Duration::ZERO, start);
         assert!(schedule.take_due(start + 1000 * MS).is_empty(), "another's exec");
@@ -190,9 +212,9 @@ mod tests {
     fn signals_are_sent_in_the_order_of_their_times() {
         let start = Instant::now();
         let mut schedule = schedule(&[
-            (Signal::TERM, Moment::After(20 * MS)),
-            (Signal::INT, Moment::Exec),
-            (Signal::HUP, Moment::After(10 * MS)),
+            (Signal::TERM, Moment::Exec, 20 * MS),
+            (Signal::INT, Moment::Exec, AT_ONCE),
+            (Signal::HUP, Moment::Exec, 10 * MS),
         ]);
         schedule.learn(&exec(PID), Duration::ZERO, start);
         let all = schedule.take_due(start + 30 * MS);
@@ -202,7 +224,7 @@ mod tests {
     #[test]
     fn it_settles_a_second_and_a_half_after_the_last_one() {
         let start = Instant::now();
-        let mut schedule = schedule(&[(Signal::HUP, Moment::Exec)]);
+        let mut schedule = schedule(&[(Signal::HUP, Moment::Exec, AT_ONCE)]);
         assert!(schedule.is_settled(start), "what waits for a moment does not count");
         schedule.learn(&exec(PID), Duration::ZERO, start);
         assert!(!schedule.is_settled(start));
@@ -213,14 +235,34 @@ mod tests {
 
     #[test]
     fn what_waits_for_ready_keeps_until_ready_from_ending_before_it() {
-        let schedule = schedule(&[(Signal::HUP, Moment::Ready)]);
+        let schedule = schedule(&[(Signal::HUP, Moment::Ready, AT_ONCE)]);
         assert!(!schedule.is_settled(Instant::now()));
+    }
+
+    #[test]
+    fn a_time_after_a_moment_counts_from_it_and_keeps_until_ready_from_ending_before() {
+        let start = Instant::now();
+        let mut schedule = schedule(&[
+            (Signal::HUP, Moment::Ready, 2_000 * MS),
+            (Signal::TERM, Moment::Handler, 10 * MS),
+        ]);
+        schedule.learn(&exec(PID), AT_ONCE, start);
+        assert!(schedule.take_due(start + 10_000 * MS).is_empty(), "neither has come");
+        schedule.learn(&handler(), 4 * MS, start);
+        assert_eq!(schedule.patience(1_000 * MS, start), 6 * MS);
+        schedule.learn(&ready(), AT_ONCE, start);
+        assert!(!schedule.is_settled(start));
+        assert_eq!(schedule.take_due(start + 1_999 * MS), [Signal::TERM]);
+        schedule.learn(&ready(), AT_ONCE, start + 1_000 * MS);
+        assert_eq!(schedule.take_due(start + 2_000 * MS), [Signal::HUP], "of the first READY=1");
+        assert!(!schedule.is_settled(start + 2_000 * MS));
+        assert!(schedule.is_settled(start + 3_500 * MS));
     }
 
     #[test]
     fn a_time_that_no_clock_reaches_never_comes() {
         let start = Instant::now();
-        let mut schedule = schedule(&[(Signal::HUP, Moment::After(Duration::MAX))]);
+        let mut schedule = schedule(&[(Signal::HUP, Moment::Exec, Duration::MAX)]);
         schedule.learn(&exec(PID), Duration::ZERO, start);
         assert!(schedule.take_due(start + 1_000_000 * MS).is_empty());
         assert_eq!(schedule.patience(MS, start), MS);

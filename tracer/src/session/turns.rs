@@ -3,6 +3,7 @@
 //! command's end and systemd's news are looked at in every turn.
 
 use std::{
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -29,13 +30,20 @@ use crate::{
 const TICK: Duration = Duration::from_millis(50);
 /// The longest a turn takes in what has happened.
 const TURN: Duration = Duration::from_millis(20);
+/// The longest the report waits for the kernel to let go of the programs.
+const DETACHING: Duration = Duration::from_secs(1);
 
 /// What is traced: a command, or what there is on the host.
 pub trait Subject {
     /// Is shown each observation of the kernel side, before anything is made of it.
     fn learn(&mut self, observation: &Observation);
     /// Does what is due.
-    fn act(&mut self, capture: &mut Capture, observer: &dyn Observer, now: Instant) -> Result<()>;
+    fn act(
+        &mut self,
+        capture: &mut Capture,
+        observer: &dyn Observer,
+        now: Instant,
+    ) -> impl Future<Output = Result<()>>;
     /// How long until something is due, `longest` at most.
     fn patience(&self, longest: Duration, now: Instant) -> Duration;
     /// Waits for what the kernel side does not tell. Can be dropped and called again.
@@ -48,6 +56,8 @@ pub trait Subject {
     fn forward(&mut self, signal: Signal, observer: &dyn Observer) -> Result<()>;
     /// Asks for what is still to be known at the end.
     fn last_news(&mut self, capture: &mut Capture) -> impl Future<Output = Vec<Observation>>;
+    /// What was to be tested and was not, and why: a sentence each.
+    fn untested(&self) -> Vec<String>;
     /// Nothing more is captured.
     fn session_ended(&mut self) -> Result<()>;
 }
@@ -98,7 +108,7 @@ impl<'a, S: Subject> Session<'a, S> {
     pub async fn follow(&mut self) -> Result<EndedBy> {
         loop {
             let now = Instant::now();
-            self.subject.act(&mut self.capture, self.observer, now)?;
+            self.subject.act(&mut self.capture, self.observer, now).await?;
             let woken = self.wait(now).await?;
             self.take()?;
             match woken {
@@ -175,14 +185,20 @@ impl<'a, S: Subject> Session<'a, S> {
         self.capture.observe(answers);
         let (record, at) = self.capture.end(|observation| self.subject.learn(observation))?;
         self.subject.session_ended()?;
-        let detaching = thread::Builder::new()
+        let (detached, is_detached) = mpsc::channel();
+        thread::Builder::new()
             .name("sigready-detach".to_owned())
-            .spawn(move || attached.detach())
+            .spawn(move || {
+                attached.detach();
+                let _ = detached.send(());
+            })
             .context("cannot start a thread that detaches the programs")?;
-        let document = record.document(ended_by, at);
+        let mut document = record.document(ended_by, at);
+        document.capture.untested = self.subject.untested();
         // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
-        if detaching.join().is_err() {
-            log::warn!("the programs could not be detached one by one: they go with the process");
+        // No program runs any more when the kernel takes longer to let go of them.
+        if let Err(RecvTimeoutError::Timeout) = is_detached.recv_timeout(DETACHING) {
+            log::info!("the kernel has not let go of the programs yet: this process waits for it");
         }
         Ok((self.subject, document))
     }

@@ -163,6 +163,14 @@ impl Bus {
         Ok(answer.body().deserialize().map_err(Failure::from)?)
     }
 
+    /// The main process of a unit that is loaded, as systemd's own pids go; 0 for none.
+    pub async fn main_pid(&self, unit: &str) -> Result<u32> {
+        let object = object(unit);
+        let answer = self.call(SYSTEMD, &object, PROPERTIES, "Get", &(SERVICE, "MainPID")).await?;
+        let pid: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
+        Ok(pid.try_into()?)
+    }
+
     /// systemd's version.
     pub async fn version(&self) -> Result<String> {
         let answer = self.call(SYSTEMD, ROOT, PROPERTIES, "Get", &(MANAGER, "Version")).await?;

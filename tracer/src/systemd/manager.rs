@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    str,
 };
 
 use procfs::process::Process;
@@ -14,12 +15,17 @@ use super::{
     user::runtime_directory,
 };
 use crate::{
-    host::cgroups::{Cgroup, Hierarchies},
+    host::{
+        cgroups::{Cgroup, Hierarchies},
+        read::bounded,
+    },
     model::document::Owner,
 };
 
 /// Where every systemd keeps itself, below the cgroup it manages.
 pub(super) const INIT_SCOPE: &str = "init.scope";
+/// How much is read of a list of processes: more than the digits of a pid.
+const MAX_PID: u64 = 16;
 
 /// A systemd, and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,9 +84,7 @@ impl Manager {
         // The unit's own cgroup is never a manager's.
         relative.ancestors().skip(1).find_map(|above| {
             roots.iter().find_map(|root| {
-                let procs = root.join(above).join(INIT_SCOPE).join("cgroup.procs");
-                let pid = fs::read_to_string(procs).ok()?.lines().next()?.parse().ok()?;
-                Self::process(pid)
+                Self::process(first_process(&root.join(above).join(INIT_SCOPE))?.cast_signed())
             })
         })
     }
@@ -216,6 +220,12 @@ impl Manager {
             }
         }
     }
+}
+
+/// The first of the processes in a cgroup, by its directory.
+pub(super) fn first_process(directory: &Path) -> Option<u32> {
+    let list = bounded(directory.join("cgroup.procs"), MAX_PID).ok()?;
+    str::from_utf8(list.split(|byte| *byte == b'\n').next()?).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{
 
 use procfs::process::Process;
 
-use super::manager::INIT_SCOPE;
+use super::manager::{INIT_SCOPE, first_process};
 use crate::{
     host::{cgroups::Hierarchies, namespaces},
     model::document::Owner,
@@ -133,8 +133,7 @@ pub fn levels(cgroup: &str, hierarchies: &Hierarchies) -> Vec<Level> {
 }
 
 fn keeper(directory: &Path) -> Option<Keeper> {
-    let procs = fs::read_to_string(directory.join(INIT_SCOPE).join("cgroup.procs")).ok()?;
-    let pid: u32 = procs.lines().next()?.parse().ok()?;
+    let pid = first_process(&directory.join(INIT_SCOPE))?;
     let status = Process::new(pid.cast_signed()).ok()?.status().ok()?;
     let inner = status.nspid?.last().copied()?;
     Some(Keeper {

@@ -52,6 +52,11 @@ pub fn facts(service: &Properties) -> UnitFacts {
         restart_force_exit_status: statuses(service, "RestartForceExitStatus"),
         remain_after_exit: flag(service, "RemainAfterExit"),
         pid_file: any_text(service, "PIDFile"),
+        guess_main_pid: flag(service, "GuessMainPID"),
+        exec_stop: commands(service, "ExecStop").as_deref().map(lines),
+        // It counts in µs, and has 0 or all ones for none.
+        watchdog_ns: number(service, "WatchdogUSec")
+            .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
         kill_mode: text(service, "KillMode"),
         control_group: text(service, "ControlGroup"),
         // It counts in µs, and has all ones for no limit.

@@ -13,12 +13,15 @@ use super::{
 use crate::{
     model::{
         document::{Activation, LeftOut, Milestones, Outcome, OutcomeState, WallTime},
-        event::{Event, Fate, NotifyMessage, What},
+        event::{Event, Fate, NotifyMessage, Refusal, What},
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
     observation::{Anchor, ProcessId},
 };
+
+/// How long after a message systemd has read it for sure, unless it is held up, ns.
+const READ_BY_NS: u64 = 100_000_000;
 
 /// What a timeline is told with besides the start.
 pub struct Frame<'a> {
@@ -44,7 +47,8 @@ pub fn timeline(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) 
 #[must_use]
 pub fn stage(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Stage {
     let timeline = Timeline { start, frame, states, zero: zero(start) };
-    let milestones = timeline.milestones(&timeline.phases());
+    let first_reload_ns = timeline.first_reload_ns(&start.events().in_order());
+    let milestones = timeline.milestones(&timeline.phases(), first_reload_ns);
     Stage {
         handler: milestones.handler_ns.is_some(),
         ready: milestones.ready_ns.is_some(),
@@ -107,10 +111,11 @@ impl Timeline<'_> {
         phases
     }
 
-    fn milestones(&self, phases: &[Phase]) -> Milestones {
+    fn milestones(&self, phases: &[Phase], first_reload_ns: Option<i64>) -> Milestones {
         let execs = phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs.clone().min(), execs.max());
         let joined = self.start.joined_at.is_some();
+        let ready_ns = self.ready_ns();
         let found_with_handler =
             joined && phases.first().is_some_and(|phase| exposure::takes(phase.disposition));
         Milestones {
@@ -120,10 +125,11 @@ impl Timeline<'_> {
             handler_ns: if found_with_handler && last_exec.is_none() {
                 None
             } else {
-                exposure::handler_at(phases)
+                let up = [ready_ns, first_reload_ns].into_iter().flatten().min();
+                exposure::handler_at(phases, up)
             },
-            ready_ns: self.ready_ns(),
-            first_reload_ns: None,
+            ready_ns,
+            first_reload_ns,
             exit_ns: self.end().map(|end| self.at(end.at)),
         }
     }
@@ -133,7 +139,8 @@ impl Timeline<'_> {
         self.start.main().and_then(|main| self.start.member(main)).and_then(|main| main.ended)
     }
 
-    /// The first READY=1 that was not refused.
+    /// The first READY=1 that was not refused. Where systemd had the service as up and none was
+    /// seen, one came from elsewhere by then: from outside of the unit.
     fn ready_ns(&self) -> Option<i64> {
         let kept = self.start.events().iter().filter_map(|stored| match &stored.record {
             Record::Notify { assignments, claim, .. }
@@ -145,7 +152,15 @@ impl Timeline<'_> {
         });
         let claims = self.start.ready().iter().chain(kept);
         let counts = claims.filter(|claim| self.admission(claim, true).accepted != Some(false));
-        counts.map(|claim| self.at(claim.at)).min()
+        counts.map(|claim| self.at(claim.at)).min().or_else(|| self.came_up_ns())
+    }
+
+    /// When systemd had a service as up that was to say READY=1.
+    fn came_up_ns(&self) -> Option<i64> {
+        let waits = self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let mut states = self.states.iter().filter(|_| waits && self.start.joined_at.is_none());
+        let up = states.find(|(_, state)| state.active_state == "active");
+        up.map(|(at, _)| self.at(*at))
     }
 
     /// What becomes of a message, which is READY=1 or not.
@@ -154,7 +169,53 @@ impl Timeline<'_> {
         if is_ready && admission.accepted.is_none() && self.came_up_after(claim.at) {
             return Admission { accepted: Some(true), ..Admission::default() };
         }
+        if is_ready && admission.accepted == Some(true) && self.lacks_handler(claim) {
+            return Admission {
+                accepted: Some(false),
+                refusal: Some(Refusal::NoHandler),
+                problem: Some(format!(
+                    "the main process had no handler for {}, which systemd 262 and later asks for",
+                    self.frame.signal
+                )),
+            };
+        }
         admission
+    }
+
+    /// Whether systemd looked for the handler of the reload signal at this READY=1, and found
+    /// none (`service_check_reload_signal_handler`, since 262: the signal must be caught or
+    /// blocked). It looks when it reads the message: its own word counts where it is known.
+    fn lacks_handler(&self, claim: &Claim) -> bool {
+        let (signal, facts) = (self.frame.signal, self.frame.facts);
+        let looks = facts.is_some_and(|facts| {
+            facts.service_type.as_deref() == Some("notify-reload")
+                && facts.reload_signal == Some(signal)
+                && facts.needs_handler_at_ready() == Some(true)
+        });
+        if !looks || self.start.joined_at.is_some() || self.came_up_after(claim.at) {
+            return false;
+        }
+        let earlier = self.start.ready().iter().any(|earlier| {
+            earlier.at < claim.at && self.start.admission(facts, earlier).accepted != Some(false)
+        });
+        let main = self.start.main_at(claim.at).and_then(|main| self.start.member(main.id));
+        let has_handler = |at| {
+            main.is_none_or(|main| {
+                let now = main.signals.at(at).of(signal);
+                now.caught || now.blocked
+            })
+        };
+        let was_read_by = claim.at.saturating_add(READ_BY_NS);
+        !earlier
+            && !has_handler(claim.at)
+            && (self.is_down_after(claim.at) || !has_handler(was_read_by))
+    }
+
+    /// Whether systemd has said that it ends or has ended the service after `at`.
+    fn is_down_after(&self, at: u64) -> bool {
+        let mut states = self.states.iter();
+        let down = ["deactivating", "failed", "inactive"];
+        states.any(|(since, state)| *since >= at && down.contains(&state.active_state.as_str()))
     }
 
     /// Whether systemd has said that a service that was to say READY=1 came up after `at`.
@@ -183,10 +244,7 @@ impl Timeline<'_> {
     fn activation(&self) -> Activation {
         let phases = self.phases();
         let stored = self.start.events().in_order();
-        let milestones = Milestones {
-            first_reload_ns: self.first_reload_ns(&stored),
-            ..self.milestones(&phases)
-        };
+        let milestones = self.milestones(&phases, self.first_reload_ns(&stored));
         let mut events: Vec<Event> =
             stored.iter().filter_map(|stored| self.event(stored.at, &stored.record)).collect();
         for (id, member) in self.start.members() {

@@ -93,11 +93,11 @@ impl Attribution {
     /// Takes the next fact.
     pub fn learn(&mut self, setup: &Setup, observation: Observation) {
         let Observation { at, fact } = observation;
-        let fact = match fact {
+        let mut fact = match fact {
             Fact::Unit(news) => return self.learn_unit(at, *news),
             fact => fact,
         };
-        match &fact {
+        match &mut fact {
             Fact::CgroupPath { hierarchy, path, id } => {
                 if *hierarchy == 0 {
                     self.processes.learn_path(*id, path);
@@ -150,6 +150,10 @@ impl Attribution {
                     }
                     process.is_placed = false;
                 }
+            }
+            Fact::Generate(generate) => {
+                self.meet(&generate.target, None);
+                self.processes.find_cgroups(generate);
             }
             Fact::Exec { task, .. } => {
                 self.meet(task, None);

@@ -6,7 +6,6 @@ use super::{
     activation::{self, Frame},
     attribution::{Attribution, Service as Attributed, State, Verdict},
     counting::Counting,
-    scope::Named,
     setup::Setup,
     start::Stage,
 };
@@ -47,17 +46,6 @@ pub struct Progress {
     pub events: u64,
     /// Events lost.
     pub lost: u64,
-}
-
-/// A main process whose start was seen.
-#[derive(Clone, Debug)]
-pub struct FreshMain {
-    /// Its unit.
-    pub unit: Named,
-    /// The process.
-    pub process: ProcessId,
-    /// What a reload sends it.
-    pub reload_signal: Signal,
 }
 
 /// Builds timelines from observations.
@@ -355,29 +343,6 @@ impl Builder {
         let Attributed { named, known, .. } = service;
         let runs_on_host = of_host.contains(named.name.as_str());
         self.setup.counting.includes(&named.name, named.kind, known.owner, runs_on_host)
-    }
-
-    /// The main processes of units whose last start began during the capture; once what
-    /// there is to know of their settings is known.
-    #[must_use]
-    pub fn fresh_mains(&self) -> Vec<FreshMain> {
-        let of_host = self.of_host();
-        let units = self.attribution.services().map(|(_, service)| service);
-        units
-            .filter(|service| self.counts(service, &of_host))
-            .filter_map(|service| {
-                let known = service.known.facts.is_some() || service.known.problem.is_some();
-                let State::Open(last) = service.last().filter(|_| known)?.1 else {
-                    return None;
-                };
-                let main = last.main().filter(|_| last.joined_at.is_none())?;
-                Some(FreshMain {
-                    unit: service.named.clone(),
-                    process: main,
-                    reload_signal: self.signal(service),
-                })
-            })
-            .collect()
     }
 
     /// The units seen so far, from the service with this number on: name and cgroup of each.

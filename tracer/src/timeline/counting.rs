@@ -50,6 +50,15 @@ impl Counting {
     }
 }
 
+impl Counting {
+    /// Whether the alerts of a service count for the exit status: not of one that is only
+    /// claimed to be the unit that was asked for.
+    #[must_use]
+    pub fn judges(&self, owner: Option<Owner>) -> bool {
+        *self == Self::All || !matches!(owner, Some(Owner::Claimed { .. }))
+    }
+}
+
 /// Those of the services that count.
 pub fn counted<'a>(
     counting: &'a Counting,

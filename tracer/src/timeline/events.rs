@@ -364,7 +364,7 @@ mod tests {
     fn hup(events: &mut Events, at: u64, sender: &str) -> (Place, Group) {
         let sent = SignalSent {
             signal: Signal::HUP,
-            sender: Some(ProcessRef { comm: sender.to_owned(), ..process() }),
+            sender: Some(ProcessRef { comm: sender.to_owned(), ..process() }.into()),
             target: process(),
             tid: None,
             si_code: 0,

@@ -17,10 +17,12 @@ pub struct Phase {
     pub exec: bool,
 }
 
-/// The first moment after the last exec from which the program took the signal.
+/// The first moment from which the program took the signal. What executed it may have had a
+/// handler of its own; an exec after `up_ns`, when the service was up, is the program's own anew.
 #[must_use]
-pub fn handler_at(phases: &[Phase]) -> Option<i64> {
-    let last_exec = phases.iter().rposition(|phase| phase.exec).unwrap_or(0);
+pub fn handler_at(phases: &[Phase], up_ns: Option<i64>) -> Option<i64> {
+    let is_start = |phase: &Phase| phase.exec && up_ns.is_none_or(|up| phase.at_ns <= up);
+    let last_exec = phases.iter().rposition(is_start).unwrap_or(0);
     phases.get(last_exec..)?.iter().find(|phase| takes(phase.disposition)).map(|phase| phase.at_ns)
 }
 
@@ -149,7 +151,7 @@ mod tests {
     fn a_runtimes_catch_all_is_as_fatal_as_none_at_all() {
         let catch_all = Disposition { effect: Some(Effect::Dies), ..HANDLER };
         let phases = [phase(0, DEFAULT), phase(10, catch_all), phase(30, HANDLER)];
-        assert_eq!(handler_at(&phases), Some(30));
+        assert_eq!(handler_at(&phases, None), Some(30));
         let spans = spans(&phases, None, false, 0, 100);
         assert_eq!(spans, [Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 30 }]);
     }
@@ -162,7 +164,7 @@ mod tests {
             Phase { exec: true, ..phase(10, DEFAULT) },
             phase(50, HANDLER),
         ];
-        assert_eq!(handler_at(&phases), Some(50));
+        assert_eq!(handler_at(&phases, None), Some(50));
     }
 
     const BLOCKED: Disposition = Disposition { blocked: true, ..DEFAULT };
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn what_stays_blocked_is_not_fatal() {
         assert_eq!(spans(&[phase(0, BLOCKED)], None, false, 0, 100), []);
-        assert_eq!(handler_at(&[phase(0, BLOCKED)]), None);
+        assert_eq!(handler_at(&[phase(0, BLOCKED)], None), None);
     }
 
     #[test]

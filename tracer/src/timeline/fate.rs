@@ -143,11 +143,18 @@ impl Fates {
         to_main: bool,
         (program, whose): (Program, Option<Runtime>),
     ) {
+        let (id, signal) = (generate.target.id, generate.signal);
+        // A process that is ending takes nothing any more, and keeps what it has
+        // (`prepare_signal`).
+        if generate.dying_of.is_none() {
+            for other in signal.thrown_out() {
+                self.thrown_out(events, at, id, other);
+            }
+        }
         let fate = at_sending(generate);
         if !matches!(fate, Fate::Pending | Fate::Killed) {
             return;
         }
-        let (id, signal) = (generate.target.id, generate.signal);
         let thread = generate.to_thread.then_some(generate.target.tid);
         // A second one is put into the same queue only if the first is not there any more.
         if signal.number() <= LAST_STANDARD {
@@ -249,9 +256,10 @@ impl Fates {
         }
     }
 
-    /// POSIX: setting SIG_IGN throws away what is pending (`do_sigaction`). What kills has been
-    /// decided: a thread on another CPU may set it before it ends.
-    pub fn ignored(&mut self, events: &mut Events, at: u64, id: ProcessId, signal: Signal) {
+    /// The kernel throws out what is pending: as SIG_IGN is set (`do_sigaction`), or as the
+    /// opposite signal is sent ([`Signal::thrown_out`]). What kills has been decided: a thread
+    /// on another CPU may set SIG_IGN before it ends.
+    pub fn thrown_out(&mut self, events: &mut Events, at: u64, id: ProcessId, signal: Signal) {
         for mut open in self.take_waiting(id, signal, |_| true) {
             open.sent.settle(events, Fate::Dropped, Some(at));
         }

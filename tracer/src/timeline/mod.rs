@@ -18,6 +18,7 @@ mod exposure;
 mod fate;
 mod masks;
 pub mod notify;
+mod origin;
 mod processes;
 mod runtimes;
 pub mod scope;
@@ -26,8 +27,9 @@ mod signals;
 mod start;
 
 pub use self::{
-    builder::{Builder, FreshMain, Progress},
+    builder::{Builder, Progress},
     counting::{Counting, counted},
+    executor::is_executor,
     scope::{Scope, Selector},
     setup::Setup,
 };

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::observation::{Fact, ProcessId, Task};
+use crate::observation::{Fact, Generate, ProcessId, Task};
 
 /// Paths of cgroups that are kept. The one with the smallest id, the oldest, goes first.
 const MAX_PATHS: usize = 65_536;
@@ -64,6 +64,21 @@ impl Processes {
         self.paths.insert(id, path.to_owned());
         if self.paths.len() > MAX_PATHS {
             self.paths.pop_first();
+        }
+    }
+
+    /// Fills in the cgroups that a signal's sender and its parents were in, where /proc did not
+    /// tell them any more.
+    pub fn find_cgroups(&self, generate: &mut Generate) {
+        let (Some(sender), Some(origin)) = (&generate.sender, &mut generate.origin) else {
+            return;
+        };
+        let path = |id: u64| self.paths.get(&id).filter(|path| *path != "/").cloned();
+        if origin.cgroup.is_none() {
+            origin.cgroup = path(sender.cgroup_id);
+        }
+        for parent in origin.parents.iter_mut().filter(|parent| parent.cgroup.is_none()) {
+            parent.cgroup = path(parent.cgroup_id);
         }
     }
 

@@ -18,6 +18,7 @@ use super::{
     fate::{self, Fates},
     masks::MOMENT_NS,
     notify::{self, Meaning, Message},
+    origin,
     signals::{Amendment, Dispositions, ProcessSignals},
 };
 use crate::{
@@ -46,6 +47,9 @@ const MAX_READY: usize = 64;
 const MAX_READY_OF_ONE: usize = 4;
 /// Changes of masks of one process that may turn out to be of a moment.
 const MAX_HELD: usize = 64;
+/// Main processes that another took the place of, for want of a word of systemd; the last
+/// ones are kept.
+const MAX_REPLACED: usize = 64;
 
 /// What every start is folded with.
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +172,17 @@ pub struct Start {
     pub alive: BTreeSet<ProcessId>,
     /// Whether the main process has exited, and well.
     pub main_exited_well: Option<bool>,
+    /// Those of the main processes that are taken for that as the one before, when it ended,
+    /// left them running.
+    guessed: Vec<ProcessId>,
+    /// The last main process, where systemd has called it that without saying since when.
+    since_unknown: Option<ProcessId>,
+    /// What came in place of main processes that had ended, newest last: each with those before.
+    replaced: Vec<(u64, Known)>,
+    /// Since when systemd has it as up, `CLOCK_BOOTTIME` ns.
+    came_up: Option<u64>,
+    /// The main process was sent a signal by another that tells it to end.
+    pub told_to_stop: bool,
     /// Goes up with each change.
     pub revision: u64,
     /// The revision that was told last.
@@ -200,6 +215,11 @@ impl Start {
             joined_at: None,
             alive: BTreeSet::new(),
             main_exited_well: None,
+            guessed: Vec::new(),
+            since_unknown: None,
+            replaced: Vec::new(),
+            came_up: None,
+            told_to_stop: false,
             revision: 1,
             told: 0,
             stage: None,
@@ -311,17 +331,102 @@ impl Start {
         let since = self.mains.last().map_or(at, |(since, _)| at.max(*since));
         self.mains.push((since, main));
         self.main_exited_well = None;
+        self.told_to_stop = false;
+        self.since_unknown = None;
+        self.guessed.retain(|guessed| *guessed != main.id);
+        self.revision += 1;
+    }
+
+    /// The same where the one before has ended and left it running: a daemon, or what is to end
+    /// with the service.
+    pub fn guess(&mut self, at: u64, main: Known) {
+        // The daemon is the service from its birth on: a handler of its own counts from when it
+        // was set, and not from the end of what started the daemon.
+        let born = self.members.get(&main.id).map_or(at, |member| member.start_ns);
+        self.hand_over(born.min(at), main);
+        self.guessed.push(main.id);
+    }
+
+    /// The same where systemd says so, under the time of an older state.
+    pub fn hand_over_by_then(&mut self, at: u64, main: Known) {
+        let born = self.members.get(&main.id).map_or(at, |member| member.start_ns);
+        self.hand_over(at.max(born), main);
+        self.since_unknown = Some(main.id);
+    }
+
+    /// The main process named by a message sent at `at` became that by it, and not before.
+    pub fn was_handed_over(&mut self, at: u64, main: ProcessId) {
+        if self.since_unknown == Some(main)
+            && let [.., (before, _), (since, _)] = self.mains.as_mut_slice()
+        {
+            *since = at.max(*before);
+            self.since_unknown = None;
+            self.revision += 1;
+        }
+    }
+
+    /// What was left running is no main process: its service does not put itself into the
+    /// background.
+    pub fn drop_guesses(&mut self) {
+        let guessed = std::mem::take(&mut self.guessed);
+        if guessed.is_empty() {
+            return;
+        }
+        self.mains.retain(|(_, main)| !guessed.contains(&main.id));
+        self.look_at_main();
+    }
+
+    /// systemd has it as up since `at`. What has come into it by itself since then is no main
+    /// process: a command of ExecReload= or ExecStop=.
+    pub fn came_up(&mut self, at: u64) {
+        let at = self.came_up.map_or(at, |known| known.min(at));
+        self.came_up = Some(at);
+        while let [(since, main)] = self.mains.as_slice()
+            && *since > at
+            && let Some(before) = self.replaced.pop()
+        {
+            let later = *main;
+            self.controls.retain(|control| *control != before.1);
+            self.mains = vec![before];
+            self.add_control(later);
+            self.look_at_main();
+        }
+    }
+
+    /// Whether systemd had it as up before `at`.
+    #[must_use]
+    pub fn is_up_at(&self, at: u64) -> bool {
+        self.came_up.is_some_and(|since| since < at)
+    }
+
+    /// It ended before systemd had started its main process: what ran were commands before that.
+    pub fn had_no_main(&mut self) {
+        for (_, before) in std::mem::take(&mut self.mains) {
+            self.add_control(before);
+        }
+        self.revision += 1;
+    }
+
+    /// Notes whether what is the main process now has ended.
+    fn look_at_main(&mut self) {
+        let ended = self.main().and_then(|main| self.member(main)).and_then(|main| main.ended);
+        self.main_exited_well = ended.map(|end| end.signal.is_none() && end.code == 0);
         self.revision += 1;
     }
 
     /// Makes a process the main one in place of all that were: those were not, but commands
     /// before it such as ExecStartPre=.
     pub fn set_main(&mut self, since: u64, main: Known) {
-        for (_, before) in std::mem::take(&mut self.mains) {
-            self.add_control(before);
+        for before in std::mem::take(&mut self.mains) {
+            self.add_control(before.1);
+            if self.replaced.len() >= MAX_REPLACED {
+                self.replaced.remove(0);
+            }
+            self.replaced.push(before);
         }
         self.mains.push((since, main));
         self.main_exited_well = None;
+        self.told_to_stop = false;
         self.revision += 1;
     }
 
@@ -411,7 +516,7 @@ impl Start {
             }
             Fact::Disposition { task, signal, disposition, once, handler, loaded, state } => {
                 if disposition == DispositionKind::Ignored {
-                    self.fates.ignored(&mut self.events, at, task.id, signal);
+                    self.fates.thrown_out(&mut self.events, at, task.id, signal);
                 }
                 let member = self.member_mut(context, &task);
                 let amendments = member.signals.action(at, signal, handler, loaded, &state);
@@ -589,7 +694,10 @@ impl Start {
         let sender: Option<Arc<str>> = generate.sender.as_ref().map(|it| it.comm.as_str().into());
         let sent = SignalSent {
             signal,
-            sender: generate.sender.as_ref().map(|task| self.sender(task)),
+            sender: generate
+                .sender
+                .as_ref()
+                .map(|task| origin::sender(self.sender(task), task, generate.origin.as_deref())),
             target: self.known(&generate.target),
             tid: generate.to_thread.then_some(generate.target.tid),
             si_code: generate.si_code,
@@ -605,6 +713,8 @@ impl Start {
         let record = Record::Signal { sent, fate_at: None };
         let place: Place = self.events.add(at, id, class, record, context.is_tight);
         let to_main = self.mains.iter().any(|(_, main)| main.id == id);
+        let asks = [Signal::TERM, Signal::INT].contains(&signal) && !by_itself;
+        self.told_to_stop |= asks && self.main() == Some(id);
         self.fates.sent(&mut self.events, at, generate, place, sender, to_main, whose);
         self.revision += 1;
     }
@@ -732,7 +842,8 @@ impl Start {
 
     /// Forgets an ended process that is no main one.
     fn forget(&mut self, id: ProcessId) {
-        let is_main = self.mains.iter().any(|(_, main)| main.id == id);
+        let mut mains = self.mains.iter().chain(&self.replaced);
+        let is_main = mains.any(|(_, main)| main.id == id);
         if !is_main && self.members.get(&id).is_some_and(|member| member.ended.is_some()) {
             self.members.remove(&id);
         }

@@ -1,13 +1,13 @@
 //! `trace --restart` on a unit of a container, asked for from outside, with systemd as the
 //! witness of what was done to it.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use assert_cmd::cargo::cargo_bin;
 use serde_json::{Value, json};
 
-use crate::support::container::{Container, Hierarchy};
-use crate::support::traces::{Trace, alerts, hups};
+use crate::support::container::{Container, Hierarchy, newer_root, root};
+use crate::support::traces::{Trace, Traced, alerts, hups};
 
 /// Keeps the container until it is told that the test is over.
 const KEEP: &str = "
@@ -183,4 +183,92 @@ fn a_restart_of_what_is_not_a_named_unit_is_refused() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("--restart needs the names of units"), "{said}");
     }
+}
+
+/// Restarts a unit with a signal to its new main process. Gives its HUPs.
+fn aimed_at(root: PathBuf, unit: &str, prepare: &str) -> (Traced, Vec<(i64, String)>) {
+    let unit_file = format!("{unit}\n");
+    let files = [("aim.service", unit_file.as_str()), ("prepare.sh", prepare)];
+    let container = Container::boot_in(
+        root,
+        Hierarchy::Unified,
+        &format!(
+            "cp /shared/aim.service /run/systemd/system/\nsystemctl daemon-reload\n\
+             systemctl start aim\n{KEEP} aim > /shared/state"
+        ),
+        &files,
+    );
+    container.wait_for("up");
+    let how = ["aim", "--restart", "--reload-during-start=kill", "--duration", "5s"];
+    let traced = Trace::start_in(&container, &how).wait();
+    container.over();
+    let starts = traced.activations("aim.service");
+    let last = starts.last().unwrap();
+    let exec = last["milestones"]["exec_ns"].as_i64().unwrap();
+    let main = &last["main_process"]["pid"];
+    let sent = hups(last).into_iter().map(|hup| {
+        assert_eq!(&hup["target"]["pid"], main, "{last:#}");
+        let after = hup["at_ns"].as_i64().unwrap() - exec;
+        (after, hup["fate"].as_str().unwrap().to_owned())
+    });
+    let sent = sent.collect();
+    (traced, sent)
+}
+
+const PREPARES: &str = "\
+[Service]
+ExecStartPre=/bin/sh /shared/prepare.sh
+ExecStart=/bin/sleep 60
+ExecReload=/bin/kill -HUP $MAINPID
+";
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn the_reload_by_kill_hits_the_main_process_right_after_its_exec_and_no_command_before_it() {
+    for root in [root(), newer_root()] {
+        // It would take HUP for itself.
+        let (traced, sent) = aimed_at(root, PREPARES, "for i in 1 2 3 4 5; do sleep 0.1; done\n");
+        let [(after, fate)] = &sent[..] else { panic!("{sent:?}\n{:#}", traced.report) };
+        assert_eq!(fate, "killed", "{}", traced.said);
+        assert!((0..20_000_000).contains(after), "{after} ns after its exec: {}", traced.said);
+        assert!(traced.said.contains(" ms after its exec"), "{}", traced.said);
+        assert_eq!(traced.status, Some(3));
+    }
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn of_a_daemon_in_the_background_the_reload_by_kill_hits_the_daemon_and_not_its_starter() {
+    const FORKS: &str = "\
+[Service]
+Type=forking
+PIDFile=/run/aim.pid
+ExecStart=/bin/sh /shared/prepare.sh
+ExecReload=/bin/kill -HUP $MAINPID
+";
+    const STARTER: &str = "(exec sleep 60) &\necho $! > /run/aim.pid\nsleep 0.3\n";
+    let (traced, sent) = aimed_at(root(), FORKS, STARTER);
+    let [(_, fate)] = &sent[..] else { panic!("{sent:?}\n{:#}", traced.report) };
+    assert_eq!(fate, "killed", "{}", traced.said);
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn where_the_main_process_never_comes_it_is_said_that_nothing_was_tested() {
+    let container = Container::boot(
+        Hierarchy::Unified,
+        &format!(
+            "cp /shared/aim.service /run/systemd/system/\nsystemctl daemon-reload\n\
+             {KEEP} aim > /shared/state"
+        ),
+        &[("aim.service", PREPARES), ("prepare.sh", "exit 1\n")],
+    );
+    container.wait_for("up");
+    let how = ["aim", "--restart", "--reload-during-start=kill", "--duration", "2s"];
+    let traced = Trace::start_in(&container, &how).wait();
+    container.over();
+    assert_eq!(traced.status, Some(1), "{}", traced.said);
+    let untested = "aim.service had no new main process: its reload signal was not sent";
+    assert!(traced.said.contains(&format!("not tested: {untested}")), "{}", traced.said);
+    assert_eq!(traced.report["capture"]["untested"], json!([untested]));
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
-use crate::support::container::{ANSWERING, Container, Hierarchy, newer_root, root};
+use crate::support::container::{ANSWERING, Container, Hierarchy, newer_root, newest_root, root};
 use crate::support::traces::{Trace, alerts, events};
 
 const PROGRAM: &str = "\
@@ -85,4 +85,10 @@ fn under_systemd_252_each_sandboxed_unit_has_one_start() {
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn under_systemd_257_each_sandboxed_unit_has_one_start() {
     each_has_one_start(newer_root());
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn under_systemd_262_each_sandboxed_unit_has_one_start() {
+    each_has_one_start(newest_root());
 }

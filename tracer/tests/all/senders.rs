@@ -3,7 +3,12 @@
 
 use serde_json::Value;
 
-use crate::support::{Compiled, PYTHON, Ran, file, python, run};
+use crate::support::{
+    Compiled, PYTHON, Ran,
+    container::{ANSWERING, Container, Hierarchy},
+    file, python, run,
+    traces::{Trace, hups},
+};
 
 fn main_pid(ran: &Ran) -> &Value {
     &ran.activation()["main_process"]["pid"]
@@ -348,4 +353,111 @@ fn whoever_sends_through_a_pidfd_or_to_a_thread_is_named() {
     assert_eq!(code_from_itself(&pidfd), Some(0), "SI_USER");
     let thread = after("", "syscall(SYS_tgkill, getpid(), gettid(), SIGHUP);");
     assert_eq!(code_from_itself(&thread), Some(-6), "SI_TKILL");
+}
+
+/// Handles HUP, once it runs.
+const WEB: &str = "\
+import signal, time
+signal.signal(signal.SIGHUP, lambda *a: None)
+open('/run/web-handles', 'w').close()
+while True:
+    time.sleep(1)
+";
+const WEB_UNIT: &str = "\
+[Service]
+ExecStart=/usr/bin/python3 /shared/web.py
+ExecReload=/bin/kill -HUP $MAINPID
+";
+/// What logrotate does: a script of a timer's unit that finds a process and signals it.
+const ROTATE: &str = "\
+kill_it() { /bin/kill -HUP \"$1\"; }
+kill_it \"$(systemctl show -p MainPID --value web)\"
+true
+";
+const ROTATE_UNIT: &str = "\
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /shared/rotate.sh --daily
+";
+
+fn told_of_senders(hierarchy: Hierarchy) {
+    let files = [
+        ("web.py", WEB),
+        ("web.service", WEB_UNIT),
+        ("rotate.sh", ROTATE),
+        ("rotate.service", ROTATE_UNIT),
+    ];
+    let container = Container::boot(hierarchy, ANSWERING, &files);
+    container.wait_for("up");
+    container.ask(
+        "cp /shared/web.service /shared/rotate.service /run/systemd/system/
+         systemctl daemon-reload
+         systemctl start web
+         while [ ! -e /run/web-handles ]; do sleep 0.1; done",
+    );
+    let trace = Trace::start_in(&container, &["web"]);
+    container.ask("systemctl start rotate");
+    container.ask("systemctl reload web; true");
+    container.ask("systemctl kill -s HUP web; true");
+    let traced = trace.end();
+    container.over();
+    let start = &traced.activations("web.service")[0];
+    let hups = hups(start);
+    assert_eq!(hups.len(), 3, "{start:#}");
+    let pid = start["main_process"]["ns_pid"].as_u64().unwrap();
+    let kill = format!("/bin/kill -HUP {pid}");
+
+    let by_script = &hups[0]["sender"];
+    assert_eq!(by_script["comm"], "kill", "{by_script:#}");
+    assert_eq!(by_script["command"], kill.as_str(), "{by_script:#}");
+    assert_eq!(by_script["unit"], "rotate.service", "{by_script:#}");
+    let parents = by_script["parents"].as_array().unwrap();
+    assert_eq!(parents.len(), 1, "{by_script:#}");
+    assert_eq!(parents[0]["comm"], "sh");
+    assert_eq!(parents[0]["command"], "/bin/sh /shared/rotate.sh --daily");
+    assert_eq!(by_script["asked_by"], Value::Null, "no systemd sent it");
+
+    let by_reload = &hups[1]["sender"];
+    assert_eq!((&by_reload["comm"], &by_reload["unit"]), (&"kill".into(), &"web.service".into()));
+    assert_eq!(by_reload["command"], kill.as_str(), "{by_reload:#}");
+    let asker = &by_reload["asked_by"];
+    assert_eq!(asker["command"], "systemctl reload web", "{by_reload:#}");
+    assert_eq!(asker["unit"], "scenario.service", "{by_reload:#}");
+
+    let by_systemd = &hups[2]["sender"];
+    assert_eq!(by_systemd["comm"], "systemd", "{by_systemd:#}");
+    assert_eq!(by_systemd["unit"], "init.scope", "{by_systemd:#}");
+    // Who asked is gone as soon as it is done: it is named, or it is not.
+    if let Some(asker) = by_systemd["asked_by"].as_object() {
+        assert_eq!(asker["command"], "systemctl kill -s HUP web");
+    }
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_sender_is_told_with_its_command_its_unit_who_started_it_and_who_asked() {
+    told_of_senders(Hierarchy::Unified);
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn in_a_v1_hierarchy_too_as_long_as_a_process_of_the_unit_is_there() {
+    told_of_senders(Hierarchy::V1);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_hostile_command_line_is_told_escaped_and_cut() {
+    let ran = python(
+        "import os, signal\n\
+         signal.signal(signal.SIGHUP, lambda *a: None)\n\
+         target = str(os.getpid())\n\
+         if os.fork() == 0:\n    \
+             os.execv('/bin/sh', ['\\x1b[31m' + 'x' * 5000, '-c', 'kill -HUP ' + target])\n\
+         os.wait()",
+        &[],
+    );
+    let command = ran.hups()[0]["sender"]["command"].as_str().unwrap();
+    assert!(command.starts_with("\u{1b}[31mxxx") && command.ends_with('…'), "{command:?}");
+    assert!(command.chars().count() <= 512, "{command:?}");
 }

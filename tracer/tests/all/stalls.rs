@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::process::CommandExt as _,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
     thread,
@@ -13,12 +13,13 @@ use std::{
 use assert_cmd::cargo::cargo_bin;
 use jiff::Timestamp;
 use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
     libc,
     sys::{
         signal::{Signal, kill},
         stat::Mode,
     },
-    unistd::{Pid, mkfifo},
+    unistd::{Pid, mkfifo, pipe2, write},
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,19 +112,24 @@ impl Tracing {
 
     /// Its exit status, or nothing if a signal ended it.
     fn wait(&mut self) -> Option<i32> {
-        let limit = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.process.0.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(Instant::now() < limit, "it does not end");
-            thread::sleep(Duration::from_millis(10));
-        }
+        ended(&mut self.process.0)
     }
 
     fn report(&self) -> Value {
         let report = fs::read(self.directory.path().join("o.json")).unwrap();
         serde_json::from_slice(&report).unwrap()
+    }
+}
+
+/// The exit status of a process that is to end, or nothing if a signal ended it.
+fn ended(process: &mut Child) -> Option<i32> {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(Instant::now() < limit, "it does not end");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -229,6 +235,32 @@ fn a_report_that_nobody_reads_keeps_nothing_attached_and_can_be_ended() {
         kill(trace.pid(), signal).unwrap();
         assert_eq!(trace.wait(), None, "the signal ends it");
     }
+}
+
+/// A pipe that is full, and that nobody reads.
+fn full_pipe() -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+    while write(&writer, &[b'x'; 4_096]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    (reader, writer)
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn messages_that_nobody_reads_do_not_keep_a_trace_from_ending() {
+    let (reader, writer) = full_pipe();
+    let directory = tempfile::tempdir().unwrap();
+    let own = std::process::id().to_string();
+    let mut command = Command::new(cargo_bin("sigready"));
+    command.args(["-vv", "trace", "--pid", &own, "--duration", "200ms", "--output"]);
+    command.arg(directory.path().join("o.json"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
+    let mut process = Killed(command.spawn().unwrap());
+    let status = ended(&mut process.0);
+    assert!(matches!(status, Some(0 | 3)), "{status:?}");
+    let report = fs::read(directory.path().join("o.json")).unwrap();
+    serde_json::from_slice::<Value>(&report).unwrap();
+    drop(reader);
 }
 
 #[test]

@@ -148,6 +148,37 @@ fn exit() {
 }
 
 #[test]
+fn where_a_sender_comes_from() {
+    let origin = |length, stored, command, parents| {
+        let sent = |it: &mut Sent| {
+            it.command = (length, stored, command);
+            it.parents = parents;
+        };
+        generated(sent).origin
+    };
+    assert_eq!(origin(0, 0, b"", 0), None, "the target itself");
+    let line = |length, stored, command: &'static [u8]| {
+        origin(length, stored, command, 0).unwrap().command
+    };
+    assert_eq!(line(14, 14, b"kill\0-HUP\x00431\0").as_deref(), Some("kill -HUP 431"));
+    assert_eq!(line(600, 4, b"kill").as_deref(), Some("kill…"), "there is more of it");
+    assert_eq!(line(14, 0, b""), None, "it could not be read");
+    assert_eq!(line(600, 600, b"kill").as_deref(), Some("kill…"), "no more than there is room for");
+    let parents = origin(0, 0, b"", 8).unwrap().parents;
+    let pids: Vec<u32> = parents.iter().map(|parent| parent.id.pid).collect();
+    assert_eq!(pids, [1, 2, 3, 4, 5, 6, 7, 8]);
+    let expected = Parent {
+        id: ProcessId { pid: 1, start_ticks: 2 },
+        ns_pid: 7,
+        cgroup_id: 99,
+        comm: "sh".to_owned(),
+        command: None,
+        cgroup: None,
+    };
+    assert_eq!(parents[0], expected);
+}
+
+#[test]
 fn thread_exit() {
     let expected = Fact::ThreadExit { task: task(4711), pending: SignalSet(0x8000_0000_0000_0001) };
     assert_eq!(Bytes::record(10).u64(0x8000_0000_0000_0001).read(), expected);
@@ -163,6 +194,8 @@ struct Sent {
     disposition: u32,
     flags: u32,
     group_exit_code: u32,
+    command: (u32, u32, &'static [u8]),
+    parents: u32,
 }
 
 fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
@@ -174,9 +207,11 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         disposition: 0,
         flags: 0,
         group_exit_code: 0,
+        command: (0, 0, b""),
+        parents: 0,
     };
     change(&mut sent);
-    let record = Bytes::record(3)
+    let mut record = Bytes::record(3)
         .task(4720)
         .u32(sent.signal)
         .u32(sent.result)
@@ -189,7 +224,15 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         .u32(sent.group_exit_code)
         .u32(0)
         .u64(0x101)
-        .u64(0x400);
+        .u64(0x400)
+        .u32(sent.command.0)
+        .u32(sent.command.1)
+        .text(sent.command.2, 256);
+    for number in 1..=sent.parents {
+        record = record.u32(number).u32(7).u64(20_000_000).u64(99).text(b"sh", 16);
+    }
+    let rest = 40 * (8 - sent.parents as usize);
+    let record = record.text(b"", rest);
     match record.read() {
         Fact::Generate(generate) => *generate,
         other => panic!("{other:?}"),
@@ -199,6 +242,7 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
 fn plain() -> Generate {
     Generate {
         sender: Some(task(4711)),
+        origin: None,
         target: task(4720),
         signal: Signal::HUP,
         result: GenerateResult::Queued,
@@ -414,6 +458,28 @@ fn cgroup() {
         let expected = Fact::CgroupAttach { task: task(4711), hierarchy, tracks_units, path };
         assert_eq!(with(1, hierarchy), expected);
     }
+}
+
+#[test]
+fn every_record_begins_with_its_header() {
+    let record = header(&Bytes::record(8).0).unwrap();
+    let said = (record.kind, record.at_ns, record.task.pid, record.task.cgroup_id);
+    assert_eq!(said, (8, 5_000_000_007, 4711, 987_654));
+    assert!(header(&Bytes::record(8).0[..63]).is_none());
+}
+
+#[test]
+fn a_program_that_is_loaded_by_its_descriptor_goes_by_the_name_of_its_file() {
+    let loaded = |interp: &[u8]| {
+        let record = Bytes::record(1).state().u32(0).u32(0).text(b"", 32).text(b"", 112);
+        match record.text(b"3", 256).text(interp, 256).text(b"daemon", 64).read() {
+            Fact::Exec { exe, .. } => exe,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(loaded(b"/dev/fd/3"), "daemon");
+    assert_eq!(loaded(b"/proc/self/fd/3"), "daemon");
+    assert_eq!(loaded(b"/usr/dev/fd/3"), "/usr/dev/fd/3");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::model::{
         OutcomeState, Owner, Service, ServiceKind, Severity, WallTime,
     },
     event::{
-        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-        What,
+        Consumer, DispositionKind, Event, Fate, NotifyMessage, ParentRef, ProcessRef, Runtime,
+        Sender, SignalSent, What,
     },
     signal::Signal,
     unit::{ExitStatuses, FactsSource, UnitFacts},
@@ -67,6 +67,23 @@ fn process() -> BoxedStrategy<ProcessRef> {
         .boxed()
 }
 
+fn sender() -> BoxedStrategy<Sender> {
+    let bare = || (process(), option::of(text()), option::of(text()));
+    let parent = (any::<u32>(), text(), option::of(text()))
+        .prop_map(|(pid, comm, command)| ParentRef { pid, comm, command });
+    let asker = bare()
+        .prop_map(|(process, command, unit)| Box::new(Sender { command, unit, ..process.into() }));
+    (bare(), vec(parent, 0..3), option::of(asker))
+        .prop_map(|((process, command, unit), parents, asked_by)| Sender {
+            process,
+            command,
+            unit,
+            parents,
+            asked_by,
+        })
+        .boxed()
+}
+
 fn disposition() -> BoxedStrategy<DispositionKind> {
     use DispositionKind::{Blocked, Default, Handler, Ignored};
     prop_oneof![Just(Default), Just(Ignored), Just(Handler), Just(Blocked)].boxed()
@@ -87,7 +104,7 @@ fn fate() -> BoxedStrategy<Fate> {
 
 fn signal_sent() -> BoxedStrategy<What> {
     (
-        (signal(), option::of(process()), process(), option::of(any::<u32>()), any::<i32>()),
+        (signal(), option::of(sender()), process(), option::of(any::<u32>()), any::<i32>()),
         (disposition(), any::<bool>(), any::<bool>(), fate(), option::of(time())),
     )
         .prop_map(|((signal, sender, target, tid, si_code), rest)| {
@@ -311,6 +328,9 @@ fn service() -> BoxedStrategy<Service> {
             restart_force_exit_status: statuses.2,
             remain_after_exit: statuses.3,
             ignores_failure: rest.0,
+            guess_main_pid: None,
+            exec_stop: None,
+            watchdog_ns: None,
             kill_mode: rest.1,
             timeout_start_ns: rest.2,
             control_group: rest.3,

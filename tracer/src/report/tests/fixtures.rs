@@ -69,7 +69,7 @@ fn hup(
 ) -> SignalSent {
     SignalSent {
         signal: Signal::HUP,
-        sender: Some(sender),
+        sender: Some(sender.into()),
         target: target.clone(),
         tid: None,
         si_code: 0,
@@ -126,6 +126,7 @@ pub fn document(services: Vec<Service>) -> Document {
             losses: [].into(),
             services_left_out: 0,
             complete: true,
+            untested: Vec::new(),
         },
         services,
     }

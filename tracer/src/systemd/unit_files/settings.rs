@@ -126,6 +126,7 @@ impl Settings {
             let reload = commands::reload(&reload, unit, &mut Budget::default());
             reload.to_service().map(|(_, signal)| signal)
         };
+        let list = |name| commands::commands(self.list(name), |word| specifiers.expand(word));
         let lines = |commands: &[Command]| commands.iter().map(|it| it.argv.join(" ")).collect();
         let statuses = |name: &str| Some(statuses(self.list(name)));
         UnitFacts {
@@ -142,6 +143,11 @@ impl Settings {
             pid_file: Some(
                 self.one("PIDFile").map_or_else(String::new, |it| specifiers.expand(it)),
             ),
+            guess_main_pid: Some(
+                self.one("GuessMainPID").is_none_or(|_| self.flag("GuessMainPID")),
+            ),
+            exec_stop: Some(lines(&list("ExecStop"))),
+            watchdog_ns: Some(self.one("WatchdogSec").and_then(span).unwrap_or(0)),
             kill_mode: Some(self.one("KillMode").unwrap_or("control-group").to_owned()),
             // Made when it is started.
             control_group: None,

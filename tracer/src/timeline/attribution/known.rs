@@ -9,7 +9,7 @@ use crate::{
         unit::{UnitFacts, UnitState},
     },
     observation::{ProcessId, UnitNews},
-    timeline::admission::Known as Process,
+    timeline::{admission::Known as Process, start::Start},
 };
 
 /// States kept of one service; the oldest go first.
@@ -43,7 +43,34 @@ impl Known {
             self.states.retain(|state| state.invocation_id.as_deref() != invocation_id);
         }
     }
+
+    /// Whether the service may put itself into the background, as far as is known.
+    #[must_use]
+    pub fn may_fork(&self) -> bool {
+        let service_type = self.facts.as_ref().and_then(|facts| facts.service_type.as_deref());
+        service_type.is_none_or(|service_type| service_type == "forking")
+    }
+
+    /// Whether systemd has said of a start that it went no further than its ExecCondition= and
+    /// ExecStartPre=, and is over.
+    fn ended_before_main(&self, invocation_id: &str) -> bool {
+        let mut states = self
+            .states
+            .iter()
+            .filter(|state| state.invocation_id.as_deref() == Some(invocation_id))
+            .filter_map(|state| state.state.sub_state.as_deref())
+            .skip_while(|sub_state| !BEFORE_MAIN.contains(sub_state))
+            .skip_while(|sub_state| BEFORE_MAIN.contains(sub_state));
+        states.next().is_some_and(|next| !WITH_MAIN.contains(&next))
+    }
 }
+
+/// What a service is in, in systemd's words, before its main process is started.
+const BEFORE_MAIN: [&str; 2] = ["condition", "start-pre"];
+/// The same once it was started.
+const WITH_MAIN: [&str; 4] = ["start", "start-post", "running", "exited"];
+/// The same once it is up: what comes into the service by itself from then on is no main process.
+const UP: [&str; 3] = ["active", "reloading", "refreshing"];
 
 impl Attribution {
     /// Takes what was learned of a unit. It is asked for once a process of it was seen,
@@ -56,11 +83,7 @@ impl Attribution {
             return;
         };
         // How far a start has come may look different now.
-        for (_, state) in service.starts_mut() {
-            if let super::State::Open(start) = state {
-                start.revision += 1;
-            }
-        }
+        service.open_starts().for_each(|start| start.revision += 1);
         // What is only claimed once stays so.
         if !matches!(service.known.owner, Some(Owner::Claimed { .. })) {
             service.known.owner = news.owner.or(service.known.owner);
@@ -71,6 +94,9 @@ impl Attribution {
             facts.control_group = facts.control_group.or(before);
             service.known.facts = Some(facts);
             service.known.problem = news.problem;
+            if !service.known.may_fork() {
+                service.open_starts().for_each(Start::drop_guesses);
+            }
         } else if service.known.facts.is_none() && news.problem.is_some() {
             service.known.problem = news.problem;
         }
@@ -97,7 +123,24 @@ impl Attribution {
         if states.len() >= MAX_STATES {
             states.pop_front();
         }
-        states.push_back(State { at, invocation_id: news.invocation_id, state });
+        // A Type=idle service is 'active' before its main process is there.
+        let is_past = |sub: &str| !BEFORE_MAIN.contains(&sub) && sub != "start";
+        let is_up = UP.contains(&state.active_state.as_str())
+            && state.sub_state.as_deref().is_some_and(is_past);
+        states.push_back(State { at, invocation_id: news.invocation_id.clone(), state });
+        let Some(id) = news.invocation_id else {
+            return;
+        };
+        let had_no_main = service.known.ended_before_main(&id);
+        let its = |start: &&mut Start| start.invocation_id.as_ref() == Some(&id);
+        if let Some(start) = service.open_starts().find(its) {
+            if is_up {
+                start.came_up(at);
+            }
+            if had_no_main {
+                start.had_no_main();
+            }
+        }
     }
 
     /// systemd's MainPID is the main process, whatever it looked like from here.
@@ -112,27 +155,30 @@ impl Attribution {
         let Some(service) = self.services.get_mut(&service) else {
             return;
         };
-        let start = service.starts_mut().rev().find_map(|(_, state)| match state {
-            super::State::Open(start)
-                if invocation_id.is_some() && start.invocation_id.as_deref() == invocation_id =>
-            {
-                Some(start)
-            }
-            _ => None,
-        });
-        let Some(start) = start else { return };
+        let its = |start: &&mut Start| {
+            invocation_id.is_some() && start.invocation_id.as_deref() == invocation_id
+        };
+        let Some(start) = service.open_starts().filter(its).last() else { return };
         let ns_pid = |id: ProcessId| self.processes.get(id).map_or(0, |process| process.ns_pid);
         let is_it = |id: &&ProcessId| {
             if own_pids { ns_pid(**id) == main_pid } else { id.pid == main_pid }
         };
         let main = start.alive.iter().find(is_it).copied();
         if let Some(id) = main.filter(|main| start.main() != Some(*main)) {
-            start.hand_over(at, Process { id, ns_pid: ns_pid(id) });
+            start.hand_over_by_then(at, Process { id, ns_pid: ns_pid(id) });
         }
     }
 }
 
 impl Service {
+    /// Its starts that something may still become of, oldest first.
+    fn open_starts(&mut self) -> impl Iterator<Item = &mut Start> {
+        self.starts_mut().filter_map(|(_, state)| match state {
+            super::State::Open(start) => Some(&mut **start),
+            super::State::Final(_) => None,
+        })
+    }
+
     /// systemd's states of one of its starts, with their times, in order.
     #[must_use]
     pub fn states(&self, number: u64) -> Vec<(u64, &UnitState)> {

@@ -59,7 +59,9 @@ impl Attribution {
             begun.invocation_id.clone_from(&environment.invocation_id);
         }
         let is_vacant = begun.mains.is_empty() || begun.main_exited_well.is_some();
-        if is_vacant && !environment.control {
+        // A oneshot that remains may run more once it is up, which is not told that it is.
+        let is_late = !begun.mains.is_empty() && begun.is_up_at(since);
+        if is_vacant && !is_late && !environment.control {
             begun.set_main(since, known);
         } else {
             begun.add_control(known);
@@ -117,16 +119,24 @@ impl Attribution {
         if pid.is_none() && access.is_none() {
             return;
         }
-        let facts = of.known.facts.as_ref().or(setup.facts.as_ref());
+        let facts = of.known.facts.as_ref().or(setup.facts.as_ref()).cloned();
         let Some(begun) = of.open(start) else {
             return;
         };
         let claim = Claim::new(at, datagram, &message);
-        if begun.admission(facts, &claim).accepted == Some(false) {
+        let named = pid.and_then(|pid| self.named(begun, datagram, pid));
+        // The message itself is judged by who was the main process before it, also where systemd
+        // has told already who became that.
+        if let (Some(named), Some(begun)) = (named, self.start_mut(service, start)) {
+            begun.was_handed_over(at.saturating_add(1), named);
+        }
+        let Some(begun) = self.services.get(&service).and_then(|of| of.open(start)) else {
+            return;
+        };
+        if begun.admission(facts.as_ref(), &claim).accepted == Some(false) {
             return;
         }
-        let successor = pid.and_then(|pid| self.named(begun, datagram, pid));
-        let successor = successor
+        let successor = named
             .filter(|successor| begun.main() != Some(*successor))
             .map(|successor| self.known(successor));
         let Some(begun) = self.start_mut(service, start) else {
@@ -136,7 +146,6 @@ impl Attribution {
             begun.change_access(at, access);
         }
         if let Some(successor) = successor {
-            // The message itself is judged by who was the main process before it.
             begun.hand_over(at.saturating_add(1), successor);
         }
     }
@@ -154,10 +163,11 @@ impl Attribution {
         if in_ours { by_ours.or(by_own) } else { by_own.or(by_ours) }.copied()
     }
 
-    /// A process of a start ended. If it was the main one, and well, and of a unit, what
-    /// it left running is the service: it put itself into the background.
+    /// A process of a start ended. If it was the main one, and well, of its own accord, and of a
+    /// unit that may put itself into the background, what it left running is the service.
     pub(super) fn ended(&mut self, id: ProcessId, service: u64, start: u64, at: u64, well: bool) {
         let is_tree = self.is_tree(service);
+        let may_fork = self.services.get(&service).is_some_and(|of| of.known.may_fork());
         let Some(begun) = self.start_mut(service, start) else {
             return;
         };
@@ -166,7 +176,7 @@ impl Attribution {
             return;
         }
         begun.main_exited_well = Some(well);
-        if !well || is_tree {
+        if !well || is_tree || !may_fork || begun.told_to_stop {
             return;
         }
         let orphan = |successor: &&ProcessId| {
@@ -186,7 +196,7 @@ impl Attribution {
             .min_by_key(|successor| (successor.start_ticks, successor.pid));
         let successor = successor.map(|successor| self.known(*successor));
         if let (Some(successor), Some(begun)) = (successor, self.start_mut(service, start)) {
-            begun.hand_over(at, successor);
+            begun.guess(at, successor);
         }
     }
 }

@@ -72,6 +72,8 @@ impl Attribution {
             }
             // It was asked for as what it is, and not as a part of its unit.
             (Place::In(tree, _), _) if self.is_tree(tree) => None,
+            // systemd's main process stays that, wherever it is moved.
+            (Place::In(of, start), _) if self.is_main(of, start, id) => None,
             _ => named,
         };
         let service = service.and_then(|named| self.service(named));
@@ -108,11 +110,16 @@ impl Attribution {
     fn move_out(&mut self, id: ProcessId) {
         if let Some(Place::In(service, start)) = self.processes.place(id)
             && !self.is_tree(service)
-            && self.start_mut(service, start).is_none_or(|start| start.main() != Some(id))
+            && !self.is_main(service, start, id)
         {
             self.leave(id);
             self.processes.set_place(id, Place::Outside);
         }
+    }
+
+    fn is_main(&self, service: u64, start: u64, id: ProcessId) -> bool {
+        let start = self.services.get(&service).and_then(|service| service.open(start));
+        start.is_some_and(|start| start.main() == Some(id))
     }
 
     /// A process comes into a service. A new one was started during the capture.

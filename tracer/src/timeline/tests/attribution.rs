@@ -185,9 +185,9 @@ fn a_daemon_hands_over_to_what_it_left_running_with_the_handler_that_has_already
         .told();
     assert_eq!(main_pid(&told), Some(11));
     assert_eq!(told.outcome.state, OutcomeState::Running);
-    assert_eq!(told.milestones.handler_ns, Some(29 * MS as i64), "from the hand-over on");
+    assert_eq!(told.milestones.handler_ns, Some(19 * MS as i64), "from when it was set on");
     assert_eq!(told.exposure.len(), 1);
-    assert_eq!(told.exposure[0].to_ns, 29 * MS as i64);
+    assert_eq!(told.exposure[0].to_ns, 19 * MS as i64);
 }
 
 #[test]

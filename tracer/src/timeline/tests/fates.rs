@@ -135,6 +135,35 @@ fn setting_sig_ign_throws_away_what_is_pending() {
 }
 
 #[test]
+fn a_stop_that_waits_is_thrown_out_by_cont_and_cont_by_a_stop() {
+    let signal = |number| Signal::from_number(number).unwrap();
+    let (cont, tstp, ttou) = (signal(18), signal(20), signal(22));
+    let sent = |story: Story, at, number| {
+        story.hup_with(at, SENDER, 10, |generate| {
+            (generate.signal, generate.dying_of) = (number, None);
+            generate.disposition = DispositionKind::Blocked;
+        })
+    };
+    let stops = sent(sent(running(), 60, tstp), 61, ttou);
+    let continued = sent(stops.clone(), 70, cont);
+    let dropped = (Fate::Dropped, Some(ns(60)));
+    assert_eq!(fates(&continued), [dropped, dropped, (Fate::Pending, None)]);
+    let stopped = sent(continued, 80, tstp);
+    assert_eq!(fates(&stopped)[2..], [(Fate::Dropped, Some(ns(70))), (Fate::Pending, None)]);
+    // Whatever the process does on the other one, and not if it is ending.
+    let ignored = stops.clone().hup_with(70, SENDER, 10, |generate| {
+        (generate.signal, generate.result) = (cont, GenerateResult::Ignored);
+        generate.dying_of = None;
+    });
+    assert_eq!(fates(&ignored)[..2], [dropped, dropped]);
+    let ending = stops.hup_with(70, SENDER, 10, |generate| {
+        (generate.signal, generate.result) = (cont, GenerateResult::Ignored);
+        generate.dying_of = Some(Signal::KILL);
+    });
+    assert_eq!(fates(&ending)[..2], [(Fate::Pending, None), (Fate::Pending, None)]);
+}
+
+#[test]
 fn a_signal_for_one_thread_does_not_prove_that_one_for_the_process_was_taken() {
     let story = running()
         .mask(20, 10, true)

@@ -700,6 +700,7 @@ impl Kernel {
             && action == DefaultAction::Terminate;
         let generate = Generate {
             sender: sender.map(|sender| self.task(sender, 0)),
+            origin: None,
             target: self.task(of, thread.unwrap_or(0)),
             signal: number(signal),
             result,

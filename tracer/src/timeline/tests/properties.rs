@@ -44,7 +44,9 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 fn signal() -> impl Strategy<Value = Signal> {
-    prop_oneof![4 => Just(Signal::HUP), 1 => Just(Signal::TERM)]
+    let other = |number| Signal::from_number(number).expect("a signal's number");
+    let (cont, tstp) = (Just(other(18)), Just(other(20)));
+    prop_oneof![8 => Just(Signal::HUP), 2 => Just(Signal::TERM), 1 => cont, 1 => tstp]
 }
 
 fn disposition() -> impl Strategy<Value = DispositionKind> {
@@ -87,6 +89,7 @@ fn generate() -> impl Strategy<Value = Fact> {
         |((sender, target, signal, to_thread), result, disposition, handler, dying_of)| {
             Fact::Generate(Box::new(Generate {
                 sender,
+                origin: None,
                 target,
                 signal,
                 result,

@@ -98,24 +98,28 @@ impl Reference<'_> {
         let messages = self.messages();
         let ready =
             messages.iter().filter(|(_, is_ready, accepted)| *is_ready && *accepted != Some(false));
-        let ready_ns = ready.map(|(at, ..)| self.at(*at)).min();
-        let end = self.start.main().and_then(|main| self.end_of(main));
         let joined = self.start.joined_at;
+        let is_notify = self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let up = self.states.iter().find(|(_, state)| state.active_state == "active");
+        let up = up.filter(|_| is_notify && joined.is_none());
+        let ready_ns = ready.map(|(at, ..)| self.at(*at)).min().or(up.map(|(at, _)| self.at(*at)));
+        let end = self.start.main().and_then(|main| self.end_of(main));
         let execs = || phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs().min(), execs().max());
         let found_with_handler = joined.is_some()
             && phases.first().is_some_and(|phase| exposure::takes(phase.disposition));
         let exit_ns = end.map(|(at, ..)| self.at(at));
+        let first_reload_ns = self.first_reload_ns(end.map(|(at, ..)| at));
+        let up_ns = [ready_ns, first_reload_ns].into_iter().flatten().min();
         let milestones = Milestones {
             exec_ns: first_exec.filter(|_| joined.is_none()),
             last_exec_ns: last_exec.filter(|_| first_exec != last_exec),
-            handler_ns: exposure::handler_at(&phases)
+            handler_ns: exposure::handler_at(&phases, up_ns)
                 .filter(|_| !found_with_handler || last_exec.is_some()),
             ready_ns,
-            first_reload_ns: self.first_reload_ns(end.map(|(at, ..)| at)),
+            first_reload_ns,
             exit_ns,
         };
-        let is_notify = self.frame.facts.is_some_and(UnitFacts::is_notify);
         let announces = ready_ns.is_some() || (is_notify && joined.is_none());
         let joined_ns = joined.map(|at| self.at(at));
         let from = if joined.is_none() { first_exec } else { joined_ns }.unwrap_or(0);
@@ -769,7 +773,7 @@ struct Fates {
 impl Fates {
     fn learn(&mut self, facts: &[(u64, Fact)], index: usize, at: u64, fact: &Fact) {
         match fact {
-            Fact::Generate(sent) => self.sent(index, sent),
+            Fact::Generate(sent) => self.sent(index, at, sent),
             Fact::Deliver { task, signal, disposition, unkillable, .. } => {
                 let Some(waiting) = self.take(task, *signal) else { return };
                 let action = signal.default_action();
@@ -833,8 +837,16 @@ impl Fates {
         }
     }
 
-    fn sent(&mut self, index: usize, sent: &Generate) {
+    fn sent(&mut self, index: usize, at: u64, sent: &Generate) {
         let (id, signal) = (sent.target.id, sent.signal);
+        if sent.dying_of.is_none() {
+            let stops = 19..=22;
+            let is_opposite = |it: &Waiting| match signal.number() {
+                18 => stops.contains(&it.signal.number()),
+                number => stops.contains(&number) && it.signal.number() == 18,
+            };
+            self.leave(id, is_opposite, (Fate::Dropped, Some(at)));
+        }
         let is_default = sent.disposition == DispositionKind::Default;
         let action = signal.default_action();
         let is_harmless =

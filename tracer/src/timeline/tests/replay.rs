@@ -46,6 +46,7 @@ fn document(turns: &[lives::Turn], is_unit: bool) -> Document {
             losses: builder.losses(),
             services_left_out: builder.services_left_out(),
             complete: true,
+            untested: Vec::new(),
         },
         services: builder.services(BEGIN + LASTED),
     }

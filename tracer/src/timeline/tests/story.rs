@@ -282,6 +282,16 @@ impl Story {
         self.fact(at, Fact::Disposition { task, signal, disposition, once, handler, loaded, state })
     }
 
+    /// The last handler was set by a process that has loaded this virtual machine.
+    pub fn having_loaded(mut self, runtime: Runtime) -> Self {
+        let last = self.observations.last_mut().expect("a handler was set");
+        let Fact::Disposition { loaded, .. } = &mut last.fact else {
+            panic!("no handler was set: {last:?}");
+        };
+        *loaded = Some(runtime);
+        self
+    }
+
     /// Blocks HUP in the only thread, or unblocks it.
     pub fn mask(mut self, at: u64, pid: u32, blocked: bool) -> Self {
         let set = |on: bool| if on { Signal::HUP.set() } else { SignalSet::EMPTY };
@@ -331,6 +341,7 @@ impl Story {
         let ignored = disposition == DispositionKind::Ignored;
         let mut generate = Generate {
             sender: Some(self.task(sender)),
+            origin: None,
             target: self.task(pid),
             signal: Signal::HUP,
             result: if ignored { GenerateResult::Ignored } else { GenerateResult::Queued },

@@ -58,6 +58,12 @@ pub fn newer_root() -> PathBuf {
     named_by("SIGREADY_NEWER_ROOT")
 }
 
+/// The one with the newest systemd.
+#[allow(dead_code, reason = "each test file uses its part")]
+pub fn newest_root() -> PathBuf {
+    named_by("SIGREADY_NEWEST_ROOT")
+}
+
 fn named_by(variable: &str) -> PathBuf {
     let Some(root) = std::env::var_os(variable) else {
         panic!("{variable} names a container root: run the tests with cargo xtask test");

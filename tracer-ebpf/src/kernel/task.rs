@@ -1,0 +1,434 @@
+//! `struct task_struct`, and what the threads of a process share.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_task,
+        generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
+    },
+    macros::map,
+    maps::PerCpuArray,
+};
+use bytemuck::Zeroable as _;
+use tracer_common::{
+    config::MAX_DISPOSITIONS,
+    event::{
+        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, Parent,
+        SignalState, Task as WireTask,
+    },
+    signal::{MAX_SIGNAL, SignalSet},
+};
+
+use super::{Address, Cgroup, Pointer, Typed, config, disposition, nonzero, offset};
+
+/// `signal->flags`: the thread group is stopped.
+pub const SIGNAL_STOP_STOPPED: u32 = 0x1;
+/// `signal->flags`: the thread group is exiting (include/linux/sched/signal.h).
+pub const SIGNAL_GROUP_EXIT: u32 = 0x4;
+/// `signal->flags`: an init that ignores signals without a handler.
+pub const SIGNAL_UNKILLABLE: u32 = 0x40;
+/// `sa_handler`: do what the kernel does by default.
+const SIG_DFL: u64 = 0;
+/// `sa_handler`: ignore the signal.
+const SIG_IGN: u64 = 1;
+/// A fault of memory, the same number on every architecture this runs on.
+const SIGSEGV: u32 = 11;
+/// `task->flags`: the thread is exiting (include/linux/sched.h).
+const PF_EXITING: u32 = 0x4;
+/// Threads whose masks are looked at before "blocked in every thread" is called unknown.
+const MAX_THREADS: usize = 64;
+
+/// The most that a `struct k_sigaction` has: `sa_handler`, `sa_flags`, `sa_restorer` and
+/// `sa_mask`, of a word each.
+const MAX_ACTION_LEN: u64 = 32;
+
+/// A process's actions.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Actions([u8; (MAX_SIGNAL as u64 * MAX_ACTION_LEN) as usize]);
+
+/// Room for those, which is too large for the stack: one for each [`Room`].
+#[map]
+static ACTIONS: PerCpuArray<Actions> = PerCpuArray::with_max_entries(3, 0);
+
+/// Whose room it is. A program may be preempted by another one, though never by itself.
+#[derive(Clone, Copy)]
+pub enum Room {
+    /// The first program at the exit of setting an action.
+    First,
+    /// The second one.
+    Second,
+    /// The program at the sending of a signal.
+    Generate,
+}
+
+/// A `struct task_struct`: one thread.
+#[derive(Clone, Copy)]
+pub struct Task<P>(pub P);
+
+/// Gives the thread that runs this program to `$work`, as a typed pointer where the kernel has
+/// the helper for that (from 5.11 on). The verifier sees one of the two ways alone.
+macro_rules! with_current {
+    (|$task:ident| $work:expr) => {
+        if $crate::kernel::offset!(current_task_btf) == tracer_common::config::ABSENT {
+            let $task = $crate::kernel::Task::current_address();
+            $work
+        } else {
+            let $task = $crate::kernel::Task::current_typed();
+            $work
+        }
+    };
+}
+pub(crate) use with_current;
+
+impl Task<Address> {
+    /// The thread that runs this program: see [`with_current`].
+    #[inline(always)]
+    pub fn current_address() -> Self {
+        // SAFETY: a helper without arguments.
+        Self(Address::new(unsafe { bpf_get_current_task() }))
+    }
+}
+
+impl Task<Typed> {
+    /// The thread that runs this program: see [`with_current`].
+    #[inline(always)]
+    pub fn current_typed() -> Self {
+        // SAFETY: a helper without arguments.
+        Self(Typed::new(unsafe { bpf_get_current_task_btf() } as u64))
+    }
+}
+
+impl<P: Pointer> Task<P> {
+    /// How often another thread has run in its place (`__schedule` counts what the thread
+    /// did itself, and where it was preempted, apart).
+    #[inline(always)]
+    pub fn switches(self) -> u64 {
+        self.0.read::<u64>(offset!(task_nvcsw)) + self.0.read::<u64>(offset!(task_nivcsw))
+    }
+
+    /// Its thread group id.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        self.0.read(offset!(task_tgid))
+    }
+
+    /// Its thread id.
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        self.0.read(offset!(task_pid))
+    }
+
+    /// The first thread of its thread group.
+    #[inline(always)]
+    pub fn leader(self) -> Option<Self> {
+        self.0.follow(offset!(task_group_leader)).map(Self)
+    }
+
+    /// Its exit status, as wait(2) gives it.
+    #[inline(always)]
+    pub fn exit_code(self) -> u32 {
+        self.0.read(offset!(task_exit_code))
+    }
+
+    /// Its cgroup's id in the unified hierarchy.
+    #[inline(always)]
+    pub fn cgroup_id(self) -> u64 {
+        (|| {
+            let set = self.0.follow(offset!(task_cgroups))?;
+            Some(Cgroup(set.follow(offset!(css_set_dfl_cgrp))?).id())
+        })()
+        .unwrap_or(0)
+    }
+
+    /// What a record says of it. The name is the process's, not the thread's.
+    #[inline(always)]
+    pub fn describe(self) -> WireTask {
+        let mut task = WireTask::zeroed();
+        task.pid = self.tgid();
+        task.tid = self.tid();
+        task.uid =
+            self.0.follow(offset!(task_cred)).map_or(u32::MAX, |cred| cred.read(offset!(cred_uid)));
+        task.cgroup_id = self.cgroup_id();
+        if let Some(leader) = self.leader() {
+            task.ns_pid = leader.namespace_pid(task.pid);
+            task.start_ns = leader.0.read(offset!(task_start_boottime));
+            task.comm = leader.0.member(offset!(task_comm)).read_all();
+        }
+        task
+    }
+
+    /// The first thread of the process that started it, or took it on (`real_parent`).
+    #[inline(always)]
+    pub fn parent(self) -> Option<Self> {
+        Self(self.0.follow(offset!(task_parent))?).leader()
+    }
+
+    /// What a record says of a process as a parent.
+    #[inline(always)]
+    pub fn describe_parent(self) -> Parent {
+        let pid = self.tgid();
+        Parent {
+            pid,
+            ns_pid: self.namespace_pid(pid),
+            start_ns: self.0.read(offset!(task_start_boottime)),
+            cgroup_id: self.cgroup_id(),
+            comm: self.0.member(offset!(task_comm)).read_all(),
+        }
+    }
+
+    /// `task_pid_vnr`: its id in the innermost pid namespace it lives in; `global` is that in
+    /// the outermost.
+    #[inline(always)]
+    fn namespace_pid(self, global: u32) -> u32 {
+        let level: u32 =
+            self.0.follow(offset!(task_thread_pid)).map_or(0, |pid| pid.read(offset!(pid_level)));
+        if level == 0 {
+            return global;
+        }
+        self.0.follow_address(offset!(task_thread_pid)).map_or(0, |pid| {
+            let numbers = pid + offset!(pid_numbers);
+            (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
+        })
+    }
+
+    /// Whether the two have one table of actions.
+    #[inline(always)]
+    pub fn shares_handlers(self, other: Self) -> bool {
+        let [own, others]: [u64; 2] = [self, other].map(|task| task.0.read(offset!(task_sighand)));
+        own == others
+    }
+
+    /// The signals that wait for this thread alone.
+    #[inline(always)]
+    pub fn pending(self) -> SignalSet {
+        SignalSet(self.0.read(offset!(task_pending)))
+    }
+
+    /// Its `signal_struct`.
+    #[inline(always)]
+    pub fn signal(self) -> Option<Signals<P>> {
+        self.0.follow(offset!(task_signal)).map(Signals)
+    }
+
+    /// The action for `signal`.
+    #[inline(always)]
+    pub fn action(self, signal: u32) -> Option<Action> {
+        if signal == 0 || signal > MAX_SIGNAL {
+            return None;
+        }
+        let sighand = self.0.follow_address(offset!(task_sighand))?;
+        let index = u64::from(signal - 1) * offset!(k_sigaction_size);
+        Some(Action::at(sighand + offset!(sighand_action) + index))
+    }
+
+    /// Which signals have `address` as their handler, and which have SIGSEGV's. The actions
+    /// are read at one go, as a helper's call costs more than all that it copies.
+    #[inline(always)]
+    pub fn handler(self, address: u64, room: Room) -> Handler {
+        let mut handler = Handler::default();
+        let size = offset!(k_sigaction_size);
+        let Some(sighand) = self.0.follow(offset!(task_sighand)) else {
+            return handler;
+        };
+        let Some(actions) = ACTIONS.get_ptr_mut(room as u32).filter(|_| size <= MAX_ACTION_LEN)
+        else {
+            return handler;
+        };
+        // SAFETY: `size` keeps what is copied within `actions`, and the helper leaves zeros
+        // where it can't read.
+        unsafe {
+            bpf_probe_read_kernel(
+                actions.cast::<c_void>(),
+                MAX_SIGNAL * size as u32,
+                sighand.member(offset!(sighand_action)).get() as *const c_void,
+            );
+        }
+        let at = |index: u32| {
+            let offset = u64::from(index) * size + offset!(k_sigaction_handler);
+            // SAFETY: within the action of a signal, as the verifier, which knows the offsets,
+            // makes sure; aligned as in the kernel.
+            unsafe { actions.cast::<u64>().byte_add(offset as usize).read() }
+        };
+        let fault = at(SIGSEGV - 1);
+        for index in 0..MAX_SIGNAL {
+            let other = at(index);
+            handler.serves.0 |= (nonzero(other ^ address) ^ 1) << index;
+            handler.faults.0 |= (nonzero(other ^ fault) ^ 1) << index;
+        }
+        if fault <= SIG_IGN {
+            handler.faults = SignalSet::EMPTY;
+        }
+        handler
+    }
+
+    /// Its own mask (`blocked`).
+    #[inline(always)]
+    pub fn mask(self) -> SignalSet {
+        SignalSet(self.0.read(offset!(task_blocked)))
+    }
+
+    /// What it blocked before `sigtimedwait` let the awaited signals through (`real_blocked`).
+    #[inline(always)]
+    pub fn real_mask(self) -> SignalSet {
+        SignalSet(self.0.read(offset!(task_real_blocked)))
+    }
+
+    /// Whether ptrace is attached to it.
+    #[inline(always)]
+    pub fn is_traced(self) -> bool {
+        self.0.read::<u32>(offset!(task_ptrace)) != 0
+    }
+
+    /// All ones for a thread that is exiting, which takes no signal, else 0. Without a
+    /// branch: the verifier would follow both ways for every thread.
+    #[inline(always)]
+    fn exiting(self) -> u64 {
+        let flags: u32 = self.0.read(offset!(task_flags));
+        nonzero(u64::from(flags & PF_EXITING)).wrapping_neg()
+    }
+
+    /// Which of `of` every live thread of its group blocks, and which a thread awaits.
+    #[inline(always)]
+    pub fn group_masks(self, of: SignalSet) -> GroupMasks {
+        let mut masks = GroupMasks { blocked: of, awaited: SignalSet::EMPTY, unknown: false };
+        let live = self.signal().map_or(0, Signals::live);
+        if live == 0 {
+            // The last thread has exited: what it blocked is all there is to tell.
+            masks.blocked.0 &= self.mask().0;
+            return masks;
+        }
+        if live == 1 && self.exiting() == 0 {
+            // It is the only one.
+            masks.add(self);
+            return masks;
+        }
+        let Some(signals) = self.0.follow_address(offset!(task_signal)) else {
+            return masks;
+        };
+        let head = signals + offset!(signal_thread_head);
+        let mut node = Address::new(head.read(0));
+        for _ in 0..MAX_THREADS {
+            // Once one thread takes every signal asked for, the answer is known.
+            if node == head || node.get() == 0 || masks.blocked == SignalSet::EMPTY {
+                return masks;
+            }
+            masks.add(Task(node - offset!(task_thread_node)));
+            node = Address::new(node.read(0));
+        }
+        masks.unknown = true;
+        masks
+    }
+
+    /// The state of the signals whose dispositions are recorded, for the whole process.
+    #[inline(always)]
+    pub fn signal_state(self) -> SignalState {
+        let of = config().dispositions;
+        let mut state = SignalState::zeroed();
+        if let Some(sighand) = self.0.follow(offset!(task_sighand)) {
+            let actions = offset!(sighand_action) + offset!(k_sigaction_handler);
+            for index in 0..MAX_DISPOSITIONS {
+                // The verifier knows the settings, and goes round no more often than needed.
+                let signal = disposition(index);
+                if signal == 0 {
+                    break;
+                }
+                let (index, bit) = (signal - 1, 1 << ((signal - 1) & 63));
+                match sighand.read::<u64>(actions + index * offset!(k_sigaction_size)) {
+                    SIG_DFL => {}
+                    SIG_IGN => state.ignored.0 |= bit,
+                    _ => state.caught.0 |= bit,
+                }
+            }
+        }
+        let masks = self.group_masks(of);
+        state.blocked = masks.blocked;
+        if masks.unknown {
+            state.blocked_unknown = masks.blocked;
+        }
+        let shared = self.signal().map_or(0, |signals| signals.pending().0);
+        state.pending = SignalSet((self.pending().0 | shared) & of.0);
+        state
+    }
+}
+
+/// See [`Task::group_masks`].
+pub struct GroupMasks {
+    /// Blocked by every thread.
+    pub blocked: SignalSet,
+    /// Let through by a thread in `sigtimedwait` for that call alone.
+    pub awaited: SignalSet,
+    /// There were more threads than were looked at.
+    pub unknown: bool,
+}
+
+impl GroupMasks {
+    #[inline(always)]
+    fn add<P: Pointer>(&mut self, thread: Task<P>) {
+        let (own, real) = (thread.mask().0, thread.real_mask().0);
+        let exiting = thread.exiting();
+        self.blocked.0 &= own | real | exiting;
+        self.awaited.0 |= real & !own & !exiting;
+    }
+}
+
+/// A `struct signal_struct`: what the threads of a group share.
+#[derive(Clone, Copy)]
+pub struct Signals<P>(pub P);
+
+impl<P: Pointer> Signals<P> {
+    /// `SIGNAL_*` flags.
+    #[inline(always)]
+    pub fn flags(self) -> u32 {
+        self.0.read(offset!(signal_flags))
+    }
+
+    /// The exit status of a group that is exiting as one.
+    #[inline(always)]
+    pub fn group_exit_code(self) -> u32 {
+        self.0.read(offset!(signal_group_exit_code))
+    }
+
+    /// How many threads have not come to their end.
+    #[inline(always)]
+    pub fn live(self) -> u32 {
+        self.0.read(offset!(signal_live))
+    }
+
+    /// The signals that wait for the process.
+    #[inline(always)]
+    pub fn pending(self) -> SignalSet {
+        SignalSet(self.0.read(offset!(signal_shared_pending)))
+    }
+}
+
+/// What a process does on a signal (`struct k_sigaction`).
+#[derive(Clone, Copy)]
+pub struct Action {
+    /// `sa_handler`: 0 default, 1 ignore, else an address.
+    pub handler: u64,
+    /// `sa_flags`
+    pub flags: u64,
+}
+
+impl Action {
+    /// Reads one.
+    #[inline(always)]
+    pub fn at(action: impl Pointer) -> Self {
+        Self {
+            handler: action.read(offset!(k_sigaction_handler)),
+            flags: action.read(offset!(k_sigaction_flags)),
+        }
+    }
+
+    /// `DISPOSITION_*`
+    #[inline(always)]
+    pub fn disposition(self) -> u32 {
+        match self.handler {
+            SIG_DFL => DISPOSITION_DEFAULT,
+            SIG_IGN => DISPOSITION_IGNORED,
+            _ => DISPOSITION_HANDLER,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Which process is the new main process of a unit that is being restarted, and when it runs its
+//! program: then its reload signal is sent. Which one it is systemd alone knows: ExecStartPre=
+//! and a starter look the same from outside. That it runs the kernel side tells.
+
+use std::{collections::HashMap, time::Duration};
+
+use crate::{
+    model::signal::Signal,
+    observation::{Fact, Observation, ProcessId},
+    timeline::is_executor,
+};
+
+/// Processes of the units that are remembered: more than start at a time.
+const MAX_RUNNING: usize = 4_096;
+
+/// The units whose new main processes are waited for, and the processes that run.
+#[derive(Debug, Default)]
+pub struct Aim {
+    targets: Vec<Target>,
+    /// Those that have begun to run a program of their unit since the restart was asked for.
+    running: HashMap<ProcessId, Running>,
+}
+
+#[derive(Debug)]
+struct Target {
+    unit: String,
+    signal: Signal,
+    /// What systemd said last, as its own pids go.
+    main_pid: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    /// Its id in its own pid namespace.
+    ns_pid: u32,
+    /// Since when, `CLOCK_BOOTTIME` ns.
+    since: u64,
+}
+
+/// A signal that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The unit.
+    pub unit: String,
+    /// Its new main process.
+    pub process: ProcessId,
+    /// The signal.
+    pub signal: Signal,
+    /// Since when it runs its program, `CLOCK_BOOTTIME` ns.
+    pub since: u64,
+}
+
+impl Aim {
+    /// At these units, with the signal for each.
+    pub fn new(units: &[String], signal: Signal) -> Self {
+        let target = |unit: &String| Target { unit: unit.clone(), signal, main_pid: None };
+        Self { targets: units.iter().map(target).collect(), running: HashMap::new() }
+    }
+
+    /// The units that still wait.
+    pub fn units(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().map(|target| target.unit.as_str())
+    }
+
+    /// Takes an observation. Tells whether the main process may be another now.
+    pub fn learn(&mut self, observation: &Observation) -> bool {
+        let (id, ns_pid) = match &observation.fact {
+            // systemd's own program executes the unit's.
+            Fact::Exec { exe, .. } if is_executor(exe) => return true,
+            Fact::Exec { task, .. } => (task.id, task.ns_pid),
+            // A daemon that puts itself into the background.
+            Fact::Fork { parent, child, .. } if self.running.contains_key(&parent.id) => {
+                (child.id, child.ns_pid)
+            }
+            Fact::Fork { .. } | Fact::CgroupAttach { .. } => return true,
+            Fact::Exit { task, .. } => {
+                self.running.remove(&task.id);
+                return true;
+            }
+            _ => return false,
+        };
+        if self.running.len() < MAX_RUNNING {
+            self.running.insert(id, Running { ns_pid, since: observation.at });
+        }
+        true
+    }
+
+    /// systemd said which signal a unit reloads by.
+    pub fn reloads_by(&mut self, unit: &str, signal: Signal) {
+        for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
+            target.signal = signal;
+        }
+    }
+
+    /// systemd said which main process a unit has, 0 for none.
+    pub fn has_main(&mut self, unit: &str, pid: u32) {
+        for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
+            target.main_pid = Some(pid).filter(|pid| *pid != 0);
+        }
+    }
+
+    /// Takes the signals that are due. Whether a process is of the systemd that was asked only
+    /// `is_of` can tell: others may have units of that name, and the same pid in a namespace of
+    /// theirs.
+    pub fn take_due(&mut self, own_pids: bool, is_of: impl Fn(ProcessId) -> bool) -> Vec<Due> {
+        let running = &self.running;
+        let mut due = Vec::new();
+        self.targets.retain(|target| {
+            let is_it = |id: &ProcessId, it: &Running| {
+                let pid = if own_pids { it.ns_pid } else { id.pid };
+                target.main_pid == Some(pid) && is_of(*id)
+            };
+            let Some((process, it)) = running.iter().find(|(id, it)| is_it(id, it)) else {
+                return true;
+            };
+            due.push(Due {
+                unit: target.unit.clone(),
+                process: *process,
+                signal: target.signal,
+                since: it.since,
+            });
+            false
+        });
+        due
+    }
+}
+
+impl Due {
+    /// How long its program has run at `now` (`CLOCK_BOOTTIME` ns).
+    pub fn age(&self, now: u64) -> Duration {
+        Duration::from_nanos(now.saturating_sub(self.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{Environment, Program, State, Task};
+
+    const UNIT: &str = "a.service";
+
+    fn task(pid: u32) -> Task {
+        Task {
+            id: id(pid),
+            tid: pid,
+            ns_pid: pid - 100,
+            uid: 0,
+            start_ns: 0,
+            cgroup_id: 0,
+            comm: "x".to_owned(),
+        }
+    }
+
+    fn id(pid: u32) -> ProcessId {
+        ProcessId { pid, start_ticks: 1 }
+    }
+
+    fn exec(pid: u32, exe: &str) -> Observation {
+        let fact = Fact::Exec {
+            task: task(pid),
+            filename: exe.to_owned(),
+            exe: exe.to_owned(),
+            program: Program::Unread,
+            environment: Environment::default(),
+            state: State::default(),
+        };
+        Observation { at: 7, fact }
+    }
+
+    fn fork(parent: u32, child: u32) -> Observation {
+        let (parent, child) = (task(parent), task(child));
+        let fact = Fact::Fork { parent, child, shares_handlers: false, state: State::default() };
+        Observation { at: 9, fact }
+    }
+
+    fn aim() -> Aim {
+        Aim::new(&[UNIT.to_owned(), "b.service".to_owned()], Signal::HUP)
+    }
+
+    fn due(aim: &mut Aim) -> Vec<(u32, Signal)> {
+        let due = aim.take_due(false, |_| true);
+        due.into_iter().map(|due| (due.process.pid, due.signal)).collect()
+    }
+
+    #[test]
+    fn a_main_process_is_due_with_its_exec_and_once() {
+        let mut aim = aim();
+        aim.has_main(UNIT, 200);
+        assert!(due(&mut aim).is_empty(), "it has not executed its program");
+        assert!(aim.learn(&exec(200, "/bin/a")));
+        assert_eq!(due(&mut aim), [(200, Signal::HUP)]);
+        aim.learn(&exec(201, "/bin/a"));
+        aim.has_main(UNIT, 201);
+        assert!(due(&mut aim).is_empty(), "a second start is not meant");
+        assert_eq!(aim.units().collect::<Vec<_>>(), ["b.service"]);
+    }
+
+    #[test]
+    fn what_runs_before_the_main_process_is_not_aimed_at() {
+        let mut aim = aim();
+        // ExecStartPre=, of which systemd says that it is no main process.
+        aim.learn(&exec(200, "/bin/prepare"));
+        aim.has_main(UNIT, 0);
+        assert!(due(&mut aim).is_empty());
+        // systemd's own program in the main process.
+        aim.has_main(UNIT, 202);
+        assert!(aim.learn(&exec(202, "/usr/lib/systemd/systemd-executor")));
+        assert!(due(&mut aim).is_empty());
+        aim.learn(&exec(202, "/bin/a"));
+        assert_eq!(due(&mut aim), [(202, Signal::HUP)]);
+    }
+
+    #[test]
+    fn a_daemon_that_its_starter_left_is_due_once_systemd_knows_it() {
+        let mut aim = aim();
+        aim.learn(&exec(200, "/bin/a"));
+        aim.learn(&fork(200, 203));
+        aim.has_main(UNIT, 0);
+        assert!(due(&mut aim).is_empty());
+        aim.has_main(UNIT, 203);
+        assert_eq!(due(&mut aim), [(203, Signal::HUP)]);
+    }
+
+    #[test]
+    fn a_process_of_another_systemd_is_left_alone() {
+        let mut aim = aim();
+        aim.reloads_by(UNIT, Signal::TERM);
+        aim.has_main(UNIT, 100);
+        aim.learn(&exec(200, "/bin/a"));
+        aim.learn(&exec(1_200, "/bin/a"));
+        assert!(aim.take_due(false, |_| true).is_empty(), "its pids are not the host's");
+        assert!(aim.take_due(true, |_| false).is_empty());
+        let due = aim.take_due(true, |process| process == id(200));
+        assert_eq!((due[0].process, due[0].signal), (id(200), Signal::TERM));
+        assert_eq!(due[0].age(1_000_007), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn of_too_many_processes_the_first_are_remembered() {
+        let mut aim = aim();
+        for pid in 0..2 * MAX_RUNNING as u32 {
+            aim.learn(&exec(1_000 + pid, "/bin/a"));
+        }
+        assert_eq!(aim.running.len(), MAX_RUNNING);
+    }
+}

@@ -1,0 +1,148 @@
+//! Where the sender of a signal comes from: its unit, and its parents up to the process that the
+//! unit or the login was started with.
+
+use crate::{
+    model::event::{ParentRef, ProcessRef, Sender},
+    observation::{Asker, Origin, Parent, Task, unit_of},
+};
+
+/// The sender of a signal as it is told. `task` is its thread as the kernel side had it.
+pub(super) fn sender(process: ProcessRef, task: &Task, origin: Option<&Origin>) -> Sender {
+    match origin {
+        None => process.into(),
+        Some(origin) => told(process, task.cgroup_id, origin),
+    }
+}
+
+fn told(process: ProcessRef, cgroup_id: u64, origin: &Origin) -> Sender {
+    // A parent that is still there tells the path of the cgroup that both were in.
+    let beside = || {
+        let same = |parent: &&Parent| cgroup_id != 0 && parent.cgroup_id == cgroup_id;
+        origin.parents.iter().find(same)?.cgroup.as_deref()
+    };
+    let cgroup = origin.cgroup.as_deref().or_else(beside);
+    let unit = cgroup.and_then(unit_of);
+    let parents = origin.parents.iter().take_while(|parent| {
+        let its = parent.cgroup.as_deref().map(unit_of);
+        // An init, of the host or of a container, starts what it is asked to.
+        let is_init = parent.ns_pid == 1 || parent.id.pid == 1;
+        !is_init && its.is_none_or(|its| unit.is_none() || its == unit)
+    });
+    let parent = |parent: &Parent| ParentRef {
+        pid: parent.id.pid,
+        comm: parent.comm.clone(),
+        command: parent.command.clone(),
+    };
+    Sender {
+        process,
+        command: origin.command.clone(),
+        unit: unit.map(str::to_owned),
+        parents: parents.map(parent).collect(),
+        asked_by: origin.asked_by.as_deref().map(|asker| Box::new(asked(asker))),
+    }
+}
+
+fn asked(asker: &Asker) -> Sender {
+    let process = ProcessRef {
+        pid: asker.id.pid,
+        ns_pid: (asker.ns_pid != 0 && asker.ns_pid != asker.id.pid).then_some(asker.ns_pid),
+        comm: asker.comm.clone(),
+        exe: None,
+        uid: (asker.uid != u32::MAX).then_some(asker.uid),
+    };
+    told(process, 0, &asker.origin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::ProcessId;
+
+    const CRON: &str = "/system.slice/cron.service";
+
+    fn parent(pid: u32, comm: &str, cgroup_id: u64, cgroup: Option<&str>) -> Parent {
+        Parent {
+            id: ProcessId { pid, start_ticks: 1 },
+            ns_pid: pid,
+            cgroup_id,
+            comm: comm.to_owned(),
+            command: Some(format!("{comm} -x")),
+            cgroup: cgroup.map(str::to_owned),
+        }
+    }
+
+    fn kill(cgroup: Option<&str>, parents: Vec<Parent>) -> Sender {
+        let task = Task {
+            id: ProcessId { pid: 9, start_ticks: 1 },
+            tid: 9,
+            ns_pid: 9,
+            uid: 0,
+            start_ns: 0,
+            cgroup_id: 7,
+            comm: "kill".to_owned(),
+        };
+        let process =
+            ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
+        let origin = Origin {
+            command: Some("kill -HUP 431".to_owned()),
+            cgroup: cgroup.map(str::to_owned),
+            parents,
+            asked_by: None,
+        };
+        sender(process, &task, Some(&origin))
+    }
+
+    fn names(sender: &Sender) -> Vec<&str> {
+        sender.parents.iter().map(|parent| parent.comm.as_str()).collect()
+    }
+
+    #[test]
+    fn the_parents_go_up_to_the_first_process_of_the_unit() {
+        let told = kill(
+            Some(CRON),
+            vec![
+                parent(8, "sh", 7, Some(CRON)),
+                parent(5, "cron", 7, Some(CRON)),
+                parent(1, "systemd", 1, Some("/init.scope")),
+            ],
+        );
+        assert_eq!(told.unit.as_deref(), Some("cron.service"));
+        assert_eq!(names(&told), ["sh", "cron"]);
+        assert_eq!(told.parents[0].command.as_deref(), Some("sh -x"));
+    }
+
+    #[test]
+    fn a_parent_in_the_same_cgroup_tells_the_unit_of_a_sender_that_is_gone() {
+        let told = kill(None, vec![parent(8, "sh", 3, None), parent(5, "cron", 7, Some(CRON))]);
+        assert_eq!(told.unit.as_deref(), Some("cron.service"));
+        assert_eq!(names(&told), ["sh", "cron"], "one whose unit is unknown may be of it");
+    }
+
+    #[test]
+    fn a_login_is_a_unit_too_and_who_is_above_it_is_another() {
+        let session = "/user.slice/user-7.slice/session-3.scope";
+        let sshd = "/system.slice/ssh.service";
+        let shell = parent(8, "bash", 7, Some(session));
+        let told = kill(Some(session), vec![shell, parent(5, "sshd", 2, Some(sshd))]);
+        assert_eq!(told.unit.as_deref(), Some("session-3.scope"));
+        assert_eq!(names(&told), ["bash"]);
+    }
+
+    #[test]
+    fn without_units_they_go_up_to_the_init() {
+        let mut init = parent(40, "init", 0, Some("/"));
+        init.ns_pid = 1;
+        let told = kill(Some("/"), vec![parent(8, "sh", 0, Some("/")), init]);
+        assert_eq!((told.unit.as_deref(), names(&told)), (None, vec!["sh"]));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let process =
+            ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
+        let told = kill(None, Vec::new());
+        assert_eq!((told.unit, told.parents), (None, Vec::new()));
+        let bare: Sender = process.into();
+        assert_eq!((bare.command, bare.asked_by), (None, None));
+    }
+}

@@ -1,0 +1,204 @@
+//! Which process is the main one, at every moment: what systemd says and what the unit is.
+
+use super::story::{DEMO, MS, STARTER, Story, Told};
+use crate::{
+    model::{
+        event::{Refusal, What},
+        signal::Signal,
+        unit::{UnitFacts, UnitState},
+    },
+    observation::{Fact, UnitNews},
+};
+
+fn news(at: u64, story: Story, news: UnitNews) -> Story {
+    story.fact(at, Fact::Unit(Box::new(news)))
+}
+
+/// systemd's state of `demo.service` in its start `a`.
+fn state(at: u64, story: Story, active: &str, sub: &str, main_pid: Option<u32>) -> Story {
+    let state = UnitState {
+        active_state: active.to_owned(),
+        sub_state: Some(sub.to_owned()),
+        result: Some("success".to_owned()),
+        main_pid,
+        restarts: None,
+    };
+    let (cgroup, invocation_id) = (DEMO.to_owned(), Some("a".to_owned()));
+    let (state, own_pids) = (Some(state), false);
+    news(at, story, UnitNews { cgroup, state, invocation_id, own_pids, ..UnitNews::default() })
+}
+
+fn settings(at: u64, story: Story, service_type: &str) -> Story {
+    let facts = UnitFacts {
+        service_type: Some(service_type.to_owned()),
+        notify_access: Some("main".to_owned()),
+        reload_signal: Some(Signal::HUP),
+        systemd: Some("262.1".to_owned()),
+        ..UnitFacts::default()
+    };
+    let cgroup = DEMO.to_owned();
+    news(at, story, UnitNews { cgroup, facts: Some(facts), ..UnitNews::default() })
+}
+
+fn main_pid(told: &Told) -> Option<u32> {
+    told.main_process.as_ref().map(|main| main.pid)
+}
+
+/// A main process with a helper, which outlives it.
+fn helped(story: Story) -> Story {
+    story.start(0, 10, "/bin/demo", "a").handler(5, 10).fork(20, 10, 11)
+}
+
+#[test]
+fn a_helper_that_outlives_the_main_process_is_no_heir_of_it() {
+    for service_type in ["simple", "exec", "notify", "notify-reload", "dbus", "oneshot"] {
+        let before = settings(2, helped(Story::unit()), service_type).exit(50, 10, 0);
+        assert_eq!(main_pid(&before.told()), Some(10), "{service_type}");
+        // What the unit is may only be known afterwards.
+        let after = settings(90, helped(Story::unit()).exit(50, 10, 0), service_type);
+        let told = after.told();
+        assert_eq!(main_pid(&told), Some(10), "{service_type}");
+        assert_eq!(told.milestones.exit_ns, Some(49 * MS as i64));
+    }
+}
+
+#[test]
+fn a_daemon_is_the_main_process_until_it_is_told_to_stop() {
+    let up = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking");
+    let up = up.fork(20, 10, 11).exit(30, 10, 0).fork(40, 11, 12);
+    assert_eq!(main_pid(&up.clone().told()), Some(11));
+    let stopped = up.hup_with(50, STARTER, 11, |sent| sent.signal = Signal::TERM);
+    assert_eq!(main_pid(&stopped.exit(60, 11, 0).told()), Some(11));
+}
+
+#[test]
+fn a_daemons_handler_counts_from_when_it_was_set() {
+    let told = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking")
+        .fork(20, 10, 11)
+        .handler(25, 11)
+        .exit(40, 10, 0)
+        .told();
+    assert_eq!(main_pid(&told), Some(11));
+    assert_eq!(told.milestones.handler_ns, Some(24 * MS as i64));
+    assert_eq!(told.exposure[0].to_ns, 24 * MS as i64);
+}
+
+#[test]
+fn what_a_oneshot_runs_once_it_is_up_is_no_main_process() {
+    let once = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "oneshot");
+    let once = once.exit(10, 10, 0);
+    let early = state(12, once.clone(), "active", "exited", None);
+    let early = early.start(50, 11, "/bin/reload", "a").exit(60, 11, 0);
+    assert_eq!(main_pid(&early.told()), Some(10));
+    // systemd's word may come after what happened then.
+    let late = once.start(50, 11, "/bin/reload", "a").exit(60, 11, 0);
+    let late = late.start(70, 12, "/bin/reload", "a").exit(80, 12, 0);
+    assert_eq!(main_pid(&late.clone().told()), Some(12));
+    let told = state(12, late, "active", "exited", None).told();
+    assert_eq!(main_pid(&told), Some(10));
+    assert_eq!(told.milestones.exit_ns, Some(9 * MS as i64));
+}
+
+#[test]
+fn several_commands_of_a_oneshot_come_before_it_is_up() {
+    let story = settings(2, Story::unit().start(0, 10, "/bin/one", "a"), "oneshot").exit(10, 10, 0);
+    let story = story.start(20, 11, "/bin/two", "a").exit(30, 11, 0);
+    assert_eq!(main_pid(&state(32, story, "active", "exited", None).told()), Some(11));
+}
+
+#[test]
+fn a_start_that_ends_at_exec_start_pre_had_no_main_process() {
+    let story = settings(2, Story::unit().start(0, 10, "/bin/prepare", "a"), "simple");
+    let story = state(1, story, "activating", "start-pre", None).hup(20, STARTER, 10);
+    let story = story.killed(21, 10, Signal::HUP);
+    let failed = state(22, story, "failed", "failed", None);
+    assert_eq!(main_pid(&failed.told()), None);
+    // It went on.
+    let story = settings(2, Story::unit().start(0, 10, "/bin/prepare", "a"), "simple");
+    let story = state(1, story, "activating", "start-pre", None).exit(20, 10, 0);
+    let story = story.start(30, 11, "/bin/demo", "a");
+    let story = state(31, story, "active", "running", Some(11)).killed(40, 11, Signal::HUP);
+    assert_eq!(main_pid(&state(41, story, "inactive", "dead", None).told()), Some(11));
+}
+
+#[test]
+fn an_idle_service_is_active_before_its_main_process() {
+    let story = settings(2, Story::unit().start(0, 10, "/bin/prepare", "a"), "idle");
+    let story = state(1, story, "active", "start-pre", None).exit(20, 10, 0);
+    assert_eq!(main_pid(&story.start(30, 11, "/bin/demo", "a").told()), Some(11));
+}
+
+#[test]
+fn a_hand_over_is_judged_by_who_was_the_main_process_before_it() {
+    let story = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "notify");
+    let story = story.notify(10, 10, "READY=1").fork(100, 10, 11);
+    // The state is as old as READY=1, and its main process newer than the message.
+    let story = state(11, story, "active", "running", Some(11));
+    let story = story.notify(150, 10, "MAINPID=11").notify(160, 11, "STATUS=on");
+    let told = story.told();
+    let accepted = told.events.iter().filter_map(|event| match &event.what {
+        What::Notify(message) => Some(message.accepted),
+        _ => None,
+    });
+    let accepted: Vec<_> = accepted.collect();
+    assert_eq!(accepted, [Some(true); 3]);
+    assert_eq!(main_pid(&told), Some(11));
+}
+
+#[test]
+fn systemds_main_process_stays_that_in_another_units_cgroup() {
+    let story = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "simple");
+    let told =
+        story.attach(20, 10, "/system.slice/demo2.service").killed(30, 10, Signal::HUP).told();
+    assert_eq!((told.services.len(), main_pid(&told)), (1, Some(10)));
+    assert_eq!(told.milestones.exit_ns, Some(29 * MS as i64));
+}
+
+#[test]
+fn a_notify_service_that_is_up_was_ready_whoever_said_so() {
+    let story = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "notify");
+    let up = state(50, story.clone(), "active", "running", None);
+    assert_eq!(up.told().milestones.ready_ns, Some(49 * MS as i64));
+    assert_eq!(story.told().milestones.ready_ns, None);
+}
+
+#[test]
+fn a_program_that_executes_itself_anew_keeps_its_first_handler() {
+    let story = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "notify");
+    let story = story.handler(20, 10).notify(30, 10, "READY=1").hup(100, STARTER, 10);
+    let story = story.exec(110, 10, "/bin/demo").handler(150, 10);
+    let told = story.told();
+    assert_eq!(told.milestones.handler_ns, Some(19 * MS as i64));
+    // The new window is an exposure of its own.
+    let last = told.exposure.last().unwrap();
+    assert_eq!((last.from_ns, last.to_ns), (109 * MS as i64, 149 * MS as i64));
+}
+
+#[test]
+fn systemd_262_refuses_a_ready_without_a_handler() {
+    let start =
+        |service_type| settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), service_type);
+    let refusal = |story: Story| {
+        let told = story.told();
+        let messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => Some(message.refusal),
+            _ => None,
+        });
+        let refusals: Vec<_> = messages.collect();
+        (refusals, told.milestones.ready_ns.is_some())
+    };
+    let late = |service_type| start(service_type).notify(20, 10, "READY=1").handler(500, 10);
+    assert_eq!(refusal(late("notify-reload")), (vec![Some(Refusal::NoHandler)], false));
+    assert_eq!(refusal(late("notify")), (vec![None], true));
+    // It came up all the same: systemd had read the message later.
+    let up = state(25, late("notify-reload"), "active", "running", None);
+    assert_eq!(refusal(up), (vec![None], true));
+    let ready = |story: Story| refusal(story.notify(20, 10, "READY=1"));
+    assert_eq!(ready(start("notify-reload").handler(10, 10)), (vec![None], true));
+    assert_eq!(ready(start("notify-reload").mask(10, 10, true)), (vec![None], true));
+    // A handler so soon after may have been in time. systemd's word tells.
+    let soon = start("notify-reload").notify(20, 10, "READY=1").handler(30, 10);
+    assert_eq!(refusal(soon.clone()), (vec![None], true));
+    let ended = state(25, soon, "deactivating", "stop-sigterm", None);
+    assert_eq!(refusal(ended), (vec![Some(Refusal::NoHandler)], false));
+}
