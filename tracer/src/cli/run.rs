@@ -7,7 +7,7 @@ use sigready::session::Send;
 
 use super::{
     capture::{Output, Signals, Until},
-    values::{duration, send},
+    values::{duration, send, settle},
 };
 
 /// Shown below the options.
@@ -38,6 +38,10 @@ pub struct Run {
     /// (repeatable).
     #[arg(long, value_name = "SIGNAL@WHEN", value_parser = send)]
     pub send: Vec<Send>,
+    /// How long after a reload the command must still be there to have survived it; an end
+    /// within this time is the reload's.
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = settle)]
+    pub settle: Duration,
     /// How systemd would start it: a 'notify' service has to send READY=1 and ends the
     /// trace with it; a 'simple' one has no notify socket and is traced until it exits.
     #[arg(long = "type", value_enum, default_value_t = ServiceType::Notify, value_name = "TYPE")]

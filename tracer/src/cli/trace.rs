@@ -7,7 +7,7 @@ use sigready::session;
 
 use super::{
     capture::{Output, Signals, Until},
-    values::duration,
+    values::{duration, settle},
 };
 
 /// Shown below the options.
@@ -81,6 +81,10 @@ pub struct Trace {
     /// End after this long: 500ms, 90s, 5m.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
+    /// How long after a reload a service must still be there to have survived it; an end
+    /// within this time is the reload's, if nothing else brought it about.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = settle)]
+    pub settle: Duration,
     #[command(flatten)]
     pub signals: Signals,
     #[command(flatten)]

@@ -31,6 +31,13 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("'{text}' is not a time: write 50ms, 10s, 2m or '1m 30s'"))
 }
 
+/// How long a service has to be there after a reload.
+pub(super) fn settle(text: &str) -> Result<Duration, String> {
+    let span = duration(text)?;
+    let allowed = Duration::from_millis(1)..=Duration::from_hours(1);
+    if allowed.contains(&span) { Ok(span) } else { Err("it must be from 1ms to 1h".to_owned()) }
+}
+
 /// A signal to send, and when: a time after the exec, or a moment, with or without a time after
 /// that.
 pub(super) fn send(text: &str) -> Result<Send, String> {
@@ -106,6 +113,14 @@ mod tests {
         assert_eq!(buffer("4096"), Ok(4096));
         for text in ["0", "2", "5000", "-4", "many", "2097152"] {
             assert!(buffer(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_settle_time_is_from_a_millisecond_to_an_hour() {
+        assert_eq!(settle("2s"), Ok(Duration::from_secs(2)));
+        for text in ["0", "0s", "61m", "9223372036854775807s", "soon", "-1s"] {
+            assert!(settle(text).is_err(), "{text}");
         }
     }
 

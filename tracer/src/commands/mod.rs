@@ -14,7 +14,7 @@ mod stderr;
 mod trace;
 mod unit_names;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 
@@ -52,6 +52,11 @@ pub fn main(cli: &Cli) -> ExitCode {
             ExitCode::from(fault.status())
         }
     }
+}
+
+/// A time span in ns, as timelines count.
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Runs a session in an event loop of its own. What still runs beside it at its end, such as a

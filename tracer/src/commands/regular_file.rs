@@ -25,12 +25,16 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Fault> {
     // Nor does it wait for a FIFO that was put there just now.
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
     let file = file.map_err(|error| cannot(&error))?;
-    if !file.metadata().map_err(|error| cannot(&error))?.is_file() {
+    let about = file.metadata().map_err(|error| cannot(&error))?;
+    if !about.is_file() {
         return Err(cannot(&not_regular));
     }
     let mut bytes = Vec::new();
-    let length = file.take(max + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
-    if length as u64 > max {
+    // One that is being written may have grown since.
+    if about.len() <= max {
+        file.take(max + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    }
+    if about.len().max(bytes.len() as u64) > max {
         return Err(cannot(&format_args!("it has more than {max} bytes")));
     }
     Ok(bytes)

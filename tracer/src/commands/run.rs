@@ -20,7 +20,9 @@ use sigready::{
     timeline::{Builder, Counting, Scope, Setup},
 };
 
-use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress};
+use super::{
+    Verdict, fault::Fault, in_event_loop, messages::Messages, nanoseconds, output, progress,
+};
 use crate::cli::{Run, ServiceType, Until};
 
 /// Runs the command.
@@ -43,14 +45,14 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: Some(facts),
+            settle_ns: nanoseconds(options.settle),
             anchor,
         });
         let asked =
             Asked { command: "run", arguments: arguments(options), signal: wanted.reload() };
         let capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
-        let line = progress::Line::start(messages, " (Ctrl-C ends)");
         // Before the command can be running: an interrupt must find someone to stop it.
-        let held = Held::now();
+        let held = Held::now(options.timeout)?;
         let socket = match options.service_type {
             ServiceType::Simple => None,
             _ => Some(NotifySocket::bind()?),
@@ -59,6 +61,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
         let interrupts = Interrupts::start(held.block()?)?;
+        let line = progress::Line::start(messages, " (Ctrl-C ends)");
         socket.as_ref().map(NotifySocket::take_messages).transpose()?;
         if !options.send.is_empty() {
             line.note(&format_args!(

@@ -27,7 +27,8 @@ use sigready::{
 
 use self::wanted::Wanted;
 use super::{
-    Verdict, fault::Fault, in_event_loop, messages::Messages, output, progress, unit_names,
+    Verdict, fault::Fault, in_event_loop, messages::Messages, nanoseconds, output, progress,
+    unit_names,
 };
 use crate::cli::Trace;
 
@@ -58,6 +59,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             recorded: recorded.dispositions,
             shown: recorded.shown,
             facts: None,
+            settle_ns: nanoseconds(options.settle),
             anchor,
         });
         let asked =

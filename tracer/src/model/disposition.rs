@@ -2,7 +2,7 @@
 
 use super::{
     event::{Consumer, DispositionKind},
-    runtime::{Effect, Runtime},
+    runtime::{Action, Runtime},
 };
 
 /// What a process does on a signal, from every point of view that matters.
@@ -22,7 +22,7 @@ pub struct Disposition {
     /// The language runtime that the handler is of, if it is not the program's own.
     pub runtime: Option<Runtime>,
     /// What that runtime's handler does with the signal.
-    pub effect: Option<Effect>,
+    pub effect: Option<Action>,
 }
 
 /// What comes of a signal whose default action is fatal.
@@ -64,6 +64,13 @@ impl Disposition {
         reaction(self.kind(), self.consumer.is_some(), self.effect)
     }
 
+    /// The same of the init of a pid namespace: no default action ends it
+    /// (`SIGNAL_UNKILLABLE`; `sig_task_ignored()` in kernel/signal.c).
+    #[must_use]
+    pub fn of_init(self) -> Self {
+        Self { ignored: self.ignored || !self.caught, ..self }
+    }
+
     /// The same, disposition apart from the mask: what comes of one that is let through.
     #[must_use]
     pub fn unblocked(self) -> Self {
@@ -75,16 +82,16 @@ impl Disposition {
 /// where `consumed` says that a signalfd or a sigwait is there for blocked ones, and `effect`
 /// what the handler does if it is a runtime's own.
 #[must_use]
-pub fn reaction(kind: DispositionKind, consumed: bool, effect: Option<Effect>) -> Reaction {
+pub fn reaction(kind: DispositionKind, consumed: bool, effect: Option<Action>) -> Reaction {
     match (kind, effect) {
         (DispositionKind::Blocked, _) if consumed => Reaction::Takes,
         (DispositionKind::Blocked, _) => Reaction::Waits,
         (DispositionKind::Ignored, _) => Reaction::Loses,
         (DispositionKind::Default, _) => Reaction::Dies,
         (DispositionKind::Handler, None) => Reaction::Takes,
-        (DispositionKind::Handler, Some(Effect::Dies | Effect::Exits(_))) => Reaction::Dies,
-        (DispositionKind::Handler, Some(Effect::Spares)) => Reaction::Loses,
-        (DispositionKind::Handler, Some(Effect::Unknown)) => Reaction::Unknown,
+        (DispositionKind::Handler, Some(Action::Dies | Action::Exits(_))) => Reaction::Dies,
+        (DispositionKind::Handler, Some(Action::Spares)) => Reaction::Loses,
+        (DispositionKind::Handler, Some(Action::Unknown)) => Reaction::Unknown,
     }
 }
 
@@ -101,13 +108,13 @@ mod tests {
             (Ignored, false, None, Reaction::Loses),
             (Ignored, true, None, Reaction::Loses),
             (Blocked, false, None, Reaction::Waits),
-            (Blocked, false, Some(Effect::Dies), Reaction::Waits),
+            (Blocked, false, Some(Action::Dies), Reaction::Waits),
             (Blocked, true, None, Reaction::Takes),
             (Handler, false, None, Reaction::Takes),
-            (Handler, false, Some(Effect::Dies), Reaction::Dies),
-            (Handler, false, Some(Effect::Exits(129)), Reaction::Dies),
-            (Handler, false, Some(Effect::Spares), Reaction::Loses),
-            (Handler, false, Some(Effect::Unknown), Reaction::Unknown),
+            (Handler, false, Some(Action::Dies), Reaction::Dies),
+            (Handler, false, Some(Action::Exits(129)), Reaction::Dies),
+            (Handler, false, Some(Action::Spares), Reaction::Loses),
+            (Handler, false, Some(Action::Unknown), Reaction::Unknown),
         ] {
             assert_eq!(reaction(kind, consumed, effect), expected, "{kind:?} {effect:?}");
         }

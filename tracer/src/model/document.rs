@@ -70,6 +70,10 @@ pub struct Capture {
     pub fallbacks: Vec<Fallback>,
     /// The reload signal the rules judge by.
     pub signal: Signal,
+    /// The settle time: how long after a reload the service must still be there for that to
+    /// be told as survived. Absent in documents of versions that told no effects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_ns: Option<u64>,
     /// When the capture began.
     pub started_at: WallTime,
     /// From then to its end.
@@ -318,6 +322,8 @@ pub enum ExposureKind {
     Lost,
     /// Met a service that had a handler but had not said READY=1.
     NotReady,
+    /// Waited for as long as was seen: every thread blocked it, and nobody took it.
+    Pending,
     /// That can't be told: a language runtime has the handler, and may or may not pass
     /// the signal on.
     Unknown,

@@ -106,6 +106,10 @@ pub enum What {
         filename: Option<String>,
         /// What the reload signal would do now.
         disposition: DispositionKind,
+        /// It ignores INT, which the process that started it does not: so a shell starts a
+        /// command in the background.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        background: bool,
     },
     /// A process ended.
     Exit {
@@ -233,6 +237,12 @@ pub struct SignalSent {
     /// When that was, where it is not the moment of sending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate_ns: Option<i64>,
+    /// What became of the service, if this is a reload of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// When that showed: the end, the hand-over, READY=1. Absent where nothing shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect_ns: Option<i64>,
 }
 
 /// What became of a signal.
@@ -274,6 +284,33 @@ impl Fate {
     }
 }
 
+/// What became of the service after a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It said so: RELOADING=1, and READY=1 when that was done.
+    Reloaded,
+    /// Its main process was still there after the settle time (`capture.settle_ns`).
+    Survived,
+    /// Its main process ended by it: it died of the reload signal, or exited.
+    Ended,
+    /// Its main process died of another signal, which nobody sent.
+    Crashed,
+    /// Another process took over from its main process. Systemd was told if that other one is
+    /// the main process from then on.
+    Replaced,
+    /// Its main process went on, and another process of the service died of the reload signal.
+    LostProcess,
+    /// It was to answer with RELOADING=1 (`Type=notify-reload`), and did not.
+    Unanswered,
+    /// It said RELOADING=1, and READY=1 did not follow.
+    Unfinished,
+    /// A shell's trap waited for the command in its foreground.
+    Deferred,
+    /// That can't be told: it ended for another reason, or the capture ended too soon.
+    Unknown,
+}
+
 /// A datagram sent to a notify socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotifyMessage {
@@ -298,6 +335,12 @@ pub struct NotifyMessage {
     /// Why it was refused, or what is doubtful about it, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// What became of the service, if this is the RELOADING=1 of a reload that no signal began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// When that showed. Absent where nothing shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect_ns: Option<i64>,
 }
 
 /// What refused a notify message.

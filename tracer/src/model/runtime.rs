@@ -73,7 +73,7 @@ pub enum Runtime {
 
 /// What comes of a signal that a runtime's own handler takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum Action {
     /// The process dies of the signal: the handler sets the default action and sends it again.
     Dies,
     /// The process exits with this code.
@@ -111,7 +111,7 @@ pub struct Row {
     /// How its handlers are told from the program's.
     pub told: Told,
     /// The signals it has handlers for, with what they do.
-    pub handles: &'static [(Signal, Effect)],
+    pub handles: &'static [(Signal, Action)],
 }
 
 /// Where the first handler is the runtime's, unless the signal was ignored from the start.
@@ -121,7 +121,7 @@ const ALWAYS: Told = Told::BySecond { even_ignored: true };
 
 /// What each runtime does by itself. A signal that is not listed is the program's alone.
 pub const ROWS: [Row; 22] = {
-    use Effect::{Dies, Exits, Spares, Unknown};
+    use Action::{Dies, Exits, Spares, Unknown};
     use Signal as S;
     [
         Row {
@@ -343,21 +343,21 @@ impl Runtime {
 
     /// What its own handler for a signal does; `None` if it has none.
     #[must_use]
-    pub fn effect(self, signal: Signal) -> Option<Effect> {
+    pub fn effect(self, signal: Signal) -> Option<Action> {
         match self {
             // Go spares the program on others, and bash ends it.
             Self::CatchAll if matches!(signal, Signal::HUP | Signal::INT | Signal::TERM) => {
-                Some(Effect::Dies)
+                Some(Action::Dies)
             }
-            Self::CatchAll => Some(Effect::Unknown),
-            Self::Forwarding | Self::Unlisted | Self::Dotnet => Some(Effect::Unknown),
+            Self::CatchAll => Some(Action::Unknown),
+            Self::Forwarding | Self::Unlisted | Self::Dotnet => Some(Action::Unknown),
             _ => {
                 let row = self.row()?;
                 let listed = row.handles.iter().find(|(listed, _)| *listed == signal);
                 listed.map(|(_, effect)| *effect).or(match row.told {
                     // They have a handler for nearly all signals.
-                    Told::ByForwarder => Some(Effect::Spares),
-                    Told::ByShared => Some(Effect::Dies),
+                    Told::ByForwarder => Some(Action::Spares),
+                    Told::ByShared => Some(Action::Dies),
                     Told::BySecond { .. } | Told::ByNothing => None,
                 })
             }
@@ -369,21 +369,21 @@ impl Runtime {
     #[must_use]
     pub fn exit_code(self, signal: Signal) -> Option<u8> {
         match self.effect(signal)? {
-            Effect::Exits(code) => Some(code),
-            Effect::Dies | Effect::Spares | Effect::Unknown => None,
+            Action::Exits(code) => Some(code),
+            Action::Dies | Action::Spares | Action::Unknown => None,
         }
     }
 
     /// Whether the signal surely ends the program.
     #[must_use]
     pub fn kills(self, signal: Signal) -> bool {
-        matches!(self.effect(signal), Some(Effect::Dies | Effect::Exits(_)))
+        matches!(self.effect(signal), Some(Action::Dies | Action::Exits(_)))
     }
 
     /// Whether the program goes on, and does not see the signal.
     #[must_use]
     pub fn spares(self, signal: Signal) -> bool {
-        self.effect(signal) == Some(Effect::Spares)
+        self.effect(signal) == Some(Action::Spares)
     }
 }
 
@@ -399,10 +399,10 @@ mod tests {
             "| runtime | ends the program by the signal | ends it with an exit code | keeps from it | can't be told | the program's handler shows by |\n|---|---|---|---|---|---|\n",
         );
         for row in &ROWS {
-            let of = |is_it: &dyn Fn(Effect) -> bool| {
+            let of = |is_it: &dyn Fn(Action) -> bool| {
                 let handles = row.handles.iter().filter(|(_, effect)| is_it(*effect));
                 let names = handles.map(|(signal, effect)| match effect {
-                    Effect::Exits(code) => format!("{signal} {code}"),
+                    Action::Exits(code) => format!("{signal} {code}"),
                     _ => signal.to_string(),
                 });
                 let names: Vec<String> = names.collect();
@@ -421,10 +421,10 @@ mod tests {
                 text,
                 "| {} | {} | {} | {} | {} | {told} |",
                 row.name,
-                of(&|effect| effect == Effect::Dies),
-                of(&|effect| matches!(effect, Effect::Exits(_))),
-                of(&|effect| effect == Effect::Spares),
-                of(&|effect| effect == Effect::Unknown),
+                of(&|effect| effect == Action::Dies),
+                of(&|effect| matches!(effect, Action::Exits(_))),
+                of(&|effect| effect == Action::Spares),
+                of(&|effect| effect == Action::Unknown),
             )
             .unwrap();
         }
@@ -452,13 +452,13 @@ mod tests {
         assert!(Runtime::Go.spares(Signal::USR1) && Runtime::Go.spares(Signal::USR2));
         // One that could not be read may be Go or bash, which differ there.
         assert!(Runtime::CatchAll.kills(Signal::HUP));
-        assert_eq!(Runtime::CatchAll.effect(Signal::USR1), Some(Effect::Unknown));
+        assert_eq!(Runtime::CatchAll.effect(Signal::USR1), Some(Action::Unknown));
     }
 
     #[test]
     fn what_is_not_in_the_table_is_not_known() {
         for runtime in [Runtime::Unlisted, Runtime::Forwarding, Runtime::Dotnet] {
-            assert_eq!(runtime.effect(Signal::HUP), Some(Effect::Unknown));
+            assert_eq!(runtime.effect(Signal::HUP), Some(Action::Unknown));
         }
         assert_eq!(Runtime::Perl.effect(Signal::HUP), None, "it has no handler of its own");
     }

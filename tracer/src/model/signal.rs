@@ -19,14 +19,14 @@ impl Signal {
     pub const HUP: Self = Self(1);
     /// `SIGINT`
     pub const INT: Self = Self(2);
+    /// `SIGQUIT`
+    pub const QUIT: Self = Self(3);
     /// `SIGKILL`
     pub const KILL: Self = Self(9);
     /// `SIGTERM`
     pub const TERM: Self = Self(15);
     /// `SIGPIPE`
     pub const PIPE: Self = Self(13);
-    /// `SIGQUIT`
-    pub const QUIT: Self = Self(NixSignal::SIGQUIT as u32);
     /// `SIGABRT`
     pub const ABRT: Self = Self(NixSignal::SIGABRT as u32);
     /// `SIGUSR1`

@@ -231,8 +231,8 @@ mod tests {
         let name = first(programs[0]);
         match programs {
             [only] => assert_eq!(*only, name),
-            [first, again] => {
-                assert_eq!((*first, *again), (name, format!("{name}_again").as_str()))
+            [one, again] => {
+                assert_eq!((*one, *again), (name, format!("{name}_again").as_str()));
             }
             more => panic!("{more:?}"),
         }

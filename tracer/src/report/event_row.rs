@@ -1,12 +1,13 @@
 //! One event in words.
 
-use super::{escape, paint::Ink, text, time};
+use super::{cut, escape, paint::Ink, text, time};
 use crate::model::{
     document::Activation,
     event::{
-        Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Sender, SignalSent, What,
+        Consumer, DispositionKind, Effect, Event, Fate, NotifyMessage, ProcessRef, Sender,
+        SignalSent, What,
     },
-    runtime::{Effect, Runtime},
+    runtime::{Action, Runtime},
     signal::Signal,
 };
 
@@ -43,11 +44,13 @@ pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
         What::Fork { process: child, parent } => {
             (Some(child), format!("started by {}", process(parent)), Ink::Faint)
         }
-        What::Exec { process, exe, filename, disposition } => (
-            Some(process),
-            exec(exe.as_deref(), filename.as_deref(), *disposition, reload),
-            Ink::Plain,
-        ),
+        What::Exec { process, exe, filename, disposition, background } => {
+            let mut what = exec(exe.as_deref(), filename.as_deref(), *disposition, reload);
+            if *background {
+                what.push_str("; in the background");
+            }
+            (Some(process), what, Ink::Plain)
+        }
         What::Exit { process, signal, code, core_dumped } => {
             let bad = signal.is_some() || code.is_some_and(|code| code != 0);
             let ink = if bad && main == Some(process.pid) { Ink::Error } else { Ink::Plain };
@@ -78,7 +81,7 @@ pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
             } else {
                 Ink::Plain
             };
-            (Some(&message.sender), notify(message), ink)
+            (Some(&message.sender), notify(event.at_ns, message), ink)
         }
         What::Cgroup { process: Some(process), path } => {
             (Some(process), format!("moved to cgroup {}", quote(path)), Ink::Faint)
@@ -177,10 +180,10 @@ fn whose(runtime: Runtime, signal: Signal) -> String {
         _ => format!("{}'s own", runtime.name()),
     };
     let effect = match runtime.effect(signal) {
-        Some(Effect::Dies) => ", which still dies of it".to_owned(),
-        Some(Effect::Exits(code)) => format!(", which ends the program with code {code}"),
-        Some(Effect::Spares) => ", which keeps it from the program".to_owned(),
-        Some(Effect::Unknown) | None => String::new(),
+        Some(Action::Dies) => ", which still dies of it".to_owned(),
+        Some(Action::Exits(code)) => format!(", which ends the program with code {code}"),
+        Some(Action::Spares) => ", which keeps it from the program".to_owned(),
+        Some(Action::Unknown) | None => String::new(),
     };
     format!(": {whose}{effect}")
 }
@@ -238,6 +241,8 @@ fn signal(at: i64, sent: &SignalSent) -> String {
     let thread = sent.tid.map(|tid| format!(" to thread {tid}")).unwrap_or_default();
     let met = match (sent.disposition, sent.runtime) {
         (DispositionKind::Default, _) => "default action",
+        // The kernel spares an init that has no handler.
+        (DispositionKind::Ignored, _) if sent.target.ns_pid == Some(1) => "ignored by the init",
         (DispositionKind::Ignored, _) => "set to be ignored",
         (DispositionKind::Handler, Some(_)) => "language runtime's handler",
         (DispositionKind::Handler, None) => "handler",
@@ -249,11 +254,34 @@ fn signal(at: i64, sent: &SignalSent) -> String {
         .map(|fate| format!(" {} later", time::span(fate.saturating_sub(at))))
         .unwrap_or_default();
     let traced = if sent.traced { " (under ptrace)" } else { "" };
-    format!("{name} from {from}{thread}: {met}, {fate}{later}{traced}")
+    let effect = effect(sent.effect, sent.effect_ns, at);
+    format!("{name} from {from}{thread}: {met}, {fate}{later}{traced}{effect}")
+}
+
+/// What became of the service after a reload at `at`, in words.
+fn effect(effect: Option<Effect>, effect_at: Option<i64>, at: i64) -> String {
+    let words = match effect {
+        None => return String::new(),
+        Some(Effect::Reloaded) => "it reloaded",
+        Some(Effect::Survived) => "it survived",
+        Some(Effect::Ended) => "the service ended",
+        Some(Effect::Crashed) => "the service crashed",
+        Some(Effect::Replaced) => "another process took over",
+        Some(Effect::LostProcess) => "the service lost a process",
+        Some(Effect::Unanswered) => "it did not answer",
+        Some(Effect::Unfinished) => "it did not say READY=1 again",
+        Some(Effect::Deferred) => "its trap waited for a command",
+        Some(Effect::Unknown) => "what came of it can't be told",
+    };
+    let later = effect_at
+        .map(|effect_at| format!(" {} later", time::span(effect_at.saturating_sub(at))))
+        .unwrap_or_default();
+    format!("; {words}{later}")
 }
 
 fn signal_ink(sent: &SignalSent) -> Ink {
     match sent.fate {
+        Fate::Handled if sent.effect.is_some_and(cut::harms) => Ink::Error,
         Fate::Killed => Ink::Error,
         Fate::Handled => Ink::Good,
         Fate::Ignored | Fate::Pending | Fate::Coalesced | Fate::Dropped | Fate::Stopped => {
@@ -262,7 +290,7 @@ fn signal_ink(sent: &SignalSent) -> Ink {
     }
 }
 
-fn notify(message: &NotifyMessage) -> String {
+fn notify(at: i64, message: &NotifyMessage) -> String {
     let lines: Vec<String> =
         message.assignments.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let said = if lines.is_empty() {
@@ -279,5 +307,6 @@ fn notify(message: &NotifyMessage) -> String {
     let refused = if message.accepted == Some(false) { "; refused" } else { "" };
     let problem =
         message.problem.as_deref().map(|text| format!(": {}", quote(text))).unwrap_or_default();
-    format!("{said}{speaks_for}{failed}{refused}{problem}")
+    let effect = effect(message.effect, message.effect_ns, at);
+    format!("{said}{speaks_for}{failed}{refused}{problem}{effect}")
 }

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
-    event_row,
+    cut, event_row,
     paint::{Ink, Paint},
     text,
     time::Scale,
@@ -13,11 +13,6 @@ use super::{
 };
 use crate::model::document::{Activation, LeftOut};
 
-/// A list up to this long is shown whole.
-const WHOLE: usize = 30;
-/// What a longer one keeps of its beginning and its end.
-const HEAD: usize = 14;
-const TAIL: usize = 8;
 /// Kinds of events left out that are named.
 const GROUPS: usize = 4;
 /// The widest column of processes.
@@ -39,7 +34,7 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
         .flat_map(|alert| alert.events.iter().copied())
         .filter(|index| *index < events.len())
         .collect();
-    let shown = shown(activation, &evidence);
+    let shown = cut::shown(activation, &evidence, view.reload());
     let furthest = shown.iter().map(|index| events[*index].at_ns.unsigned_abs()).max();
     let scale = Scale::for_times(furthest.unwrap_or(0));
     let rows: Vec<_> = shown
@@ -120,30 +115,4 @@ fn kind(group: &LeftOut) -> String {
     let sender = sender.as_deref().map(|sender| format!(" from {}", event_row::quote(sender)));
     let fate = fate.map(|fate| format!(" ({})", event_row::fate(fate)));
     format!("{count} {what}{}{}", sender.unwrap_or_default(), fate.unwrap_or_default())
-}
-
-/// Indices of the events to show.
-fn shown(activation: &Activation, evidence: &BTreeSet<usize>) -> Vec<usize> {
-    let count = activation.events.len();
-    if count <= WHOLE {
-        return (0..count).collect();
-    }
-    let mut shown: BTreeSet<usize> = (0..HEAD).chain(count - TAIL..count).collect();
-    shown.extend(evidence);
-    shown.extend(milestones(activation));
-    // A gap of one takes as much room as the event that it hides.
-    let single: Vec<usize> =
-        shown.iter().map(|index| index + 1).filter(|gap| shown.contains(&(gap + 1))).collect();
-    shown.extend(single);
-    shown.into_iter().collect()
-}
-
-/// The events at which a milestone was reached, at most one each.
-fn milestones(activation: &Activation) -> Vec<usize> {
-    let milestones = &activation.milestones;
-    [milestones.handler_ns, milestones.ready_ns, milestones.first_reload_ns]
-        .into_iter()
-        .flatten()
-        .filter_map(|at| activation.events.iter().position(|event| event.at_ns == at))
-        .collect()
 }

@@ -6,8 +6,9 @@ use super::{
     text, time,
     view::View,
 };
-use crate::model::document::{
-    Activation, ExposureKind, OutcomeState, Owner, ServiceKind, Severity,
+use crate::model::{
+    document::{Activation, ExposureKind, OutcomeState, Owner, ServiceKind, Severity},
+    event::{Effect, What},
 };
 
 /// The headline, and what it is about.
@@ -31,7 +32,8 @@ pub fn title(view: View, width: usize, paint: Paint) -> Vec<String> {
         starts => format!("{name}, start {} of {starts}", index + 1),
     };
     let (outcome, ink) = outcome(view);
-    let mut plain = text::wrap(&format!("{name}: {outcome}"), width);
+    let reloads = reloads(activation);
+    let mut plain = text::wrap(&format!("{name}: {outcome}{reloads}"), width);
     append(&mut plain, &alerts(activation), width);
     let mut lines = Vec::new();
     for (first, line) in plain.iter().enumerate() {
@@ -97,7 +99,10 @@ fn outcome(view: View) -> (String, Ink) {
                 (None, Some(handler)) => {
                     format!("takes {reload} after {}, running", time::span(handler))
                 }
-                (None, None) if is_forwarded(activation) => {
+                (None, None) if is_last(activation, ExposureKind::Pending) => {
+                    format!("running, with {reload} blocked after {}", time::span(end))
+                }
+                (None, None) if is_last(activation, ExposureKind::Unknown) => {
                     format!("running; whether it takes {reload} can't be told")
                 }
                 (None, None) => {
@@ -115,9 +120,44 @@ fn after_start(at: i64, joined: bool) -> String {
     format!(" {} after {}", time::span(at), if joined { "its start" } else { "exec" })
 }
 
-/// Whether a language runtime has the handler at the end, and may pass the signal on.
-fn is_forwarded(activation: &Activation) -> bool {
-    activation.exposure.last().is_some_and(|last| last.kind == ExposureKind::Unknown)
+/// Whether this is what the reload signal would have done at the end.
+fn is_last(activation: &Activation, kind: ExposureKind) -> bool {
+    activation.exposure.last().is_some_and(|last| last.kind == kind)
+}
+
+/// What became of the service after its reloads: the worst of them.
+fn reloads(activation: &Activation) -> String {
+    let effects = activation.events.iter().filter_map(|event| match &event.what {
+        // That of another process is told with the reload of the main one, if there was one.
+        What::Signal(sent) => sent.effect,
+        What::Notify(message) => message.effect,
+        _ => None,
+    });
+    let worst = effects.max_by_key(|effect| match effect {
+        Effect::Reloaded => 0,
+        Effect::Survived => 1,
+        Effect::Unknown => 2,
+        Effect::Deferred => 3,
+        Effect::Unfinished => 4,
+        Effect::Unanswered => 5,
+        Effect::LostProcess => 6,
+        Effect::Replaced => 7,
+        Effect::Ended => 8,
+        Effect::Crashed => 9,
+    });
+    let words = match worst {
+        None | Some(Effect::Unknown) => return String::new(),
+        Some(Effect::Reloaded) => "reloaded",
+        Some(Effect::Survived) => "survived its reload",
+        Some(Effect::Deferred) => "put its reload off",
+        Some(Effect::Unfinished) => "did not finish its reload",
+        Some(Effect::Unanswered) => "did not answer its reload",
+        Some(Effect::LostProcess) => "lost a process to its reload",
+        Some(Effect::Replaced) => "replaced itself on its reload",
+        Some(Effect::Ended) => "ended by its reload",
+        Some(Effect::Crashed) => "crashed by its reload",
+    };
+    format!(", {words}")
 }
 
 fn worst(severity: Option<Severity>, otherwise: Ink) -> Ink {

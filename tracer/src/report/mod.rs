@@ -6,6 +6,7 @@
 
 mod alerts;
 mod axis;
+mod cut;
 mod escape;
 mod event_row;
 mod events;

@@ -47,14 +47,22 @@ enum Harm {
     Safe,
     Unknown,
     NotReady,
+    Pending,
     Lost,
     Fatal,
 }
 
 impl Harm {
     /// In the order in which they are drawn: what does more harm covers what does less.
-    const ALL: [Self; 6] =
-        [Self::Unseen, Self::Safe, Self::Unknown, Self::NotReady, Self::Lost, Self::Fatal];
+    const ALL: [Self; 7] = [
+        Self::Unseen,
+        Self::Safe,
+        Self::Unknown,
+        Self::NotReady,
+        Self::Pending,
+        Self::Lost,
+        Self::Fatal,
+    ];
 
     fn cell(self) -> Cell {
         let (glyph, ink) = match self {
@@ -62,6 +70,7 @@ impl Harm {
             Self::Unknown => ('~', Ink::Warning),
             Self::Safe => ('─', Ink::Good),
             Self::NotReady => ('░', Ink::Warning),
+            Self::Pending => ('▁', Ink::Warning),
             Self::Lost => ('▒', Ink::Warning),
             Self::Fatal => ('█', Ink::Error),
         };
@@ -74,6 +83,7 @@ impl Harm {
             Self::Safe => "be taken",
             Self::Unknown => "be taken or kill: can't be told",
             Self::NotReady => "come before READY=1",
+            Self::Pending => "wait: blocked",
             Self::Lost => "be lost",
             Self::Fatal => "kill",
         }
@@ -197,6 +207,7 @@ fn exposure(activation: &Activation, span: &Span, axis: &Axis) -> (Vec<Cell>, Ve
     for (kind, harm) in [
         (ExposureKind::Unknown, Harm::Unknown),
         (ExposureKind::NotReady, Harm::NotReady),
+        (ExposureKind::Pending, Harm::Pending),
         (ExposureKind::Lost, Harm::Lost),
         (ExposureKind::Fatal, Harm::Fatal),
     ] {

@@ -7,7 +7,7 @@ use crate::model::{
     disposition::{Reaction, reaction},
     document::{Activation, Capture, ExposureKind, Service, ServiceKind},
     event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
-    runtime::{Effect, Runtime},
+    runtime::{Action, Runtime},
     signal::Signal,
     unit::UnitFacts,
 };
@@ -18,6 +18,9 @@ const SETTLED_NS: i64 = 10_000_000_000;
 
 /// So long after it gave its handler back a program that goes away may be reloaded, ns.
 const GOING_NS: i64 = 200_000_000;
+
+/// How near to a reload signal systemd's state says that it is its own, ns.
+const RELOADING_NS: i64 = 500_000_000;
 
 /// What a rule judges: one activation, with its service and the capture around it.
 #[derive(Clone, Copy)]
@@ -68,15 +71,20 @@ pub(super) enum Announced {
 
 /// What the main process does with the reload signal from some moment on.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Phase {
     pub index: usize,
     pub at_ns: i64,
     pub disposition: DispositionKind,
     pub runtime: Option<Runtime>,
     /// What that runtime's handler does with the signal.
-    pub effect: Option<Effect>,
+    pub effect: Option<Action>,
     /// Whether a signalfd or sigwait takes it.
     pub consumed: bool,
+    /// A signalfd or sigwait is there for it, whether or not every thread blocks it.
+    pub has_consumer: bool,
+    /// It is the init of a pid namespace that does so by default.
+    pub spared: bool,
     /// Whether an exec brought it about.
     pub by_exec: bool,
 }
@@ -154,6 +162,18 @@ impl<'a> Case<'a> {
         self.service.kind == ServiceKind::Command
     }
 
+    /// Whether the reload is there to end the program: its signal is one of those by which
+    /// systemd or people end programs.
+    pub(super) fn is_meant_to_end(&self) -> bool {
+        let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
+        self.reloads_by_signal() && ends.contains(&self.reload_signal())
+    }
+
+    /// Whether it is a unit of systemd.
+    pub(super) fn is_unit(&self) -> bool {
+        self.service.kind == ServiceKind::Unit
+    }
+
     /// Whether the service announces its readiness.
     pub(super) fn is_notify(&self) -> bool {
         self.facts().is_some_and(UnitFacts::is_notify)
@@ -172,6 +192,11 @@ impl<'a> Case<'a> {
 
     pub(super) fn main(&self) -> Option<&'a ProcessRef> {
         self.activation.main_process.as_ref()
+    }
+
+    /// Whether the main process is the init of a pid namespace, which no default action ends.
+    pub(super) fn is_init(&self) -> bool {
+        self.main().is_some_and(|main| main.ns_pid == Some(1) || main.pid == 1)
     }
 
     pub(super) fn is_main(&self, process: &ProcessRef) -> bool {
@@ -251,8 +276,20 @@ impl<'a> Case<'a> {
             let (runtime, has_consumer) = owner;
             let consumed = has_consumer && disposition == DispositionKind::Blocked;
             let effect = runtime.and_then(|runtime| runtime.effect(self.reload_signal()));
+            let spared = disposition == DispositionKind::Default && self.is_init();
+            let disposition = if spared { DispositionKind::Ignored } else { disposition };
             let at_ns = event.at_ns;
-            Some(Phase { index, at_ns, disposition, runtime, effect, consumed, by_exec })
+            Some(Phase {
+                index,
+                at_ns,
+                disposition,
+                runtime,
+                effect,
+                consumed,
+                has_consumer,
+                spared,
+                by_exec,
+            })
         })
     }
 
@@ -270,7 +307,7 @@ impl<'a> Case<'a> {
     /// may pass the signal on. Whether it does is the program's secret: Go's `signal.Notify`
     /// makes no system call that names a signal.
     pub(super) fn may_be_passed_on_from(&self, at: i64) -> bool {
-        let is_open = |phase: &Phase| phase.effect == Some(Effect::Unknown);
+        let is_open = |phase: &Phase| phase.effect == Some(Action::Unknown);
         let now = self.phases().take_while(|phase| phase.at_ns <= at).last();
         let mut later = self.phases().skip_while(|phase| phase.at_ns <= at);
         now.is_some_and(|phase| is_open(&phase)) || later.any(|phase| is_open(&phase))
@@ -405,8 +442,15 @@ impl<'a> Case<'a> {
             }
             handled = phase.takes() || (handled && !phase.by_exec);
         }
-        // What is reloaded later has not gone away by then.
-        gave_back.filter(|at| !self.reloads().any(|reload| reload.at_ns - at > GOING_NS))
+        // What systemd reloads later has not gone away by then.
+        let is_reloaded = |at: i64| {
+            let mut states = self.states().filter(|state| state.state == "reloading");
+            states.any(|state| state.at_ns.saturating_sub(at).saturating_abs() < RELOADING_NS)
+        };
+        let mut reloads = self.reloads();
+        gave_back.filter(|gave| {
+            !reloads.any(|it| it.at_ns.saturating_sub(*gave) > GOING_NS && is_reloaded(it.at_ns))
+        })
     }
 }
 
@@ -433,8 +477,13 @@ mod tests {
             once: false,
             found: false,
         };
-        let exec =
-            What::Exec { process: by("worker"), exe: None, filename: None, disposition: Default };
+        let exec = What::Exec {
+            process: by("worker"),
+            exe: None,
+            filename: None,
+            disposition: Default,
+            background: false,
+        };
         let start = activation()
             .exec(0)
             .event(1, mask_of(itself(), other))

@@ -1,7 +1,13 @@
 //! What systemd makes of it under the unit's settings, in words.
 
+mod messages;
+
 use std::collections::BTreeSet;
 
+pub(super) use self::messages::{
+    endless_reloading, later_systemd, lost_reload, refused_start, reload_in_start,
+    stopping_then_on, unanswered_reload, unheard, untimed_reloading, watchdog,
+};
 use super::{
     case::Case,
     result::{Decider, End, Prediction, ServiceResult, Stage, predict, predict_stop},
@@ -126,6 +132,9 @@ fn said(case: &Case, predicted: Prediction, at: i64) -> String {
 
 /// The reload signal brings this end of the main process about at `at`.
 pub(super) fn death(case: &Case, end: End, at: i64) -> String {
+    if let Some(place) = case.place() {
+        return place.death(end);
+    }
     let Some((service_type, facts)) = settings(case) else {
         let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();
         return death_under_any_unit(end, ready);
@@ -139,7 +148,7 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
         let predicted = predict_stop(facts, end, stage, failed);
         return format!(
             "systemd takes {end} as a clean exit of a Type={service_type} service and runs \
-             ExecStop= or ExecStopPost=, which failed with {failed} (result '{}'): {}{}",
+             ExecStop= or ExecStopPost=, which failed: {failed} (result '{}'): {}{}",
             predicted.result.name(),
             restart(setting, predicted),
             said(case, predicted, at)
@@ -191,7 +200,12 @@ fn failed_stop(case: &Case, at: i64) -> Option<End> {
     let mut commands = BTreeSet::new();
     case.events().filter(|(_, event)| between(event.at_ns)).find_map(|(_, event)| {
         match &event.what {
+            // systemd forks it into the service's cgroup, or moves it there.
             What::Fork { process, parent } if parent.comm == "systemd" => {
+                commands.insert(process.pid);
+                None
+            }
+            What::Cgroup { process: Some(process), .. } => {
                 commands.insert(process.pid);
                 None
             }
@@ -226,68 +240,6 @@ pub(super) fn death_before_main(case: &Case, signal: Signal) -> String {
         }
         None => format!("{UNKNOWN}: {verdict}."),
     }
-}
-
-/// systemd refused READY=1 for want of a handler.
-pub(super) fn refused_start(case: &Case) -> String {
-    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
-    format!(
-        "systemd refuses the start and ends the service with TERM (result 'protocol'): {}",
-        restart_after(setting, ServiceResult::Protocol)
-    )
-}
-
-/// What another release of systemd makes of a READY=1 without a handler; empty where this one
-/// does it or it is all the same.
-pub(super) fn later_systemd(case: &Case) -> &'static str {
-    match settings(case) {
-        Some(("notify-reload", facts)) if facts.needs_handler_at_ready() != Some(true) => {
-            " From systemd 262 on this start fails: READY=1 is refused without a handler (result \
-             'protocol')."
-        }
-        _ => "",
-    }
-}
-
-/// A service that has said STOPPING=1 goes on.
-pub(super) fn stopping_then_on(case: &Case, at: i64) -> String {
-    let facts = settings(case).map(|(_, facts)| facts);
-    let state = case.state_at(at);
-    let is_starting = state.is_some_and(|state| state.state == "activating");
-    let ends = if is_starting {
-        "READY=1 is not taken any more, and the start fails when TimeoutStartSec= is over (result \
-         'timeout')"
-    } else {
-        "systemd waits for the end, and after TimeoutStopSec= it kills the service (result \
-         'timeout')"
-    };
-    // While it runs, and while systemd itself reloads it, the message has always been final
-    // (`service_enter_stop_by_notify`).
-    let is_running = state.is_some_and(|state| {
-        let by_systemd = state.sub_state.is_some_and(|sub| sub.starts_with("reload-"));
-        state.state == "active" || by_systemd
-    });
-    match facts.and_then(UnitFacts::has_final_stopping) {
-        _ if is_running => {
-            format!("STOPPING=1 is final and READY=1 does not take it back: {ends}.")
-        }
-        Some(true) => format!("STOPPING=1 is final from systemd 259 on: {ends}."),
-        Some(false) => format!(
-            "this systemd lets READY=1 take STOPPING=1 back during a start or an ExecReload=. From \
-             systemd 259 on it is final: {ends}."
-        ),
-        None => format!("{UNKNOWN}: from systemd 259 on STOPPING=1 is final: {ends}."),
-    }
-}
-
-/// The watchdog is not heard.
-pub(super) fn watchdog(case: &Case) -> String {
-    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
-    format!(
-        "after WatchdogSec= without WATCHDOG=1 systemd ends the service with ABRT (result \
-         'watchdog'): {}",
-        restart_after(setting, ServiceResult::Watchdog)
-    )
 }
 
 fn death_under_any_unit(end: End, ready: bool) -> String {
@@ -381,80 +333,10 @@ fn capitalised(sentence: &str) -> String {
     }
 }
 
-/// A reload was sent and not taken.
-pub(super) fn lost_reload(case: &Case) -> String {
-    let waits = "systemctl reload waits for RELOADING=1 until TimeoutStartSec= is over and then \
-                 fails; the old configuration stays in force.";
-    let done = "systemd counts the reload as done once ExecReload= has returned; the old \
-                configuration stays in force and nothing reports it.";
-    match settings(case) {
-        Some(("notify-reload", _)) => waits.to_owned(),
-        Some(_) => done.to_owned(),
-        None => format!("{UNKNOWN}: with ExecReload=, {done} Under Type=notify-reload, {waits}"),
-    }
-}
-
-/// A reload signal reached a service with a handler that had not said READY=1.
-pub(super) fn reload_in_start(case: &Case) -> String {
-    let handler = "what the handler does to a half-started service is up to the program.";
-    match settings(case) {
-        Some((service_type @ ("notify" | "notify-reload"), _)) => format!(
-            "systemd folds systemctl reload into the start while a Type={service_type} unit is \
-             activating, so this signal came around it; {handler}"
-        ),
-        Some((service_type, _)) => format!(
-            "systemd counts a Type={service_type} unit as started without waiting for READY=1, \
-             so systemctl reload can send the signal this early; {handler}"
-        ),
-        None => format!(
-            "{UNKNOWN}: only Type=notify makes systemctl reload wait for READY=1; {handler}"
-        ),
-    }
-}
-
-/// RELOADING=1 came without the time systemd asks for.
-pub(super) fn untimed_reloading(case: &Case) -> String {
-    let verdict = "systemd does not count it as the answer to its reload: systemctl reload waits \
-                   until TimeoutStartSec= is over and then fails.";
-    match settings(case) {
-        Some(_) => verdict.to_owned(),
-        None => format!("{UNKNOWN}: under Type=notify-reload, {verdict}"),
-    }
-}
-
 /// Whether systemd starts the service again after its end at `at`; `None` if that is unknown.
 pub(super) fn restarts(case: &Case, end: End, at: i64) -> Option<bool> {
     let (service_type, facts) = settings(case)?;
     predict(facts, end, stage(case, service_type, at))?.restarts
-}
-
-/// A reload was not answered at all.
-pub(super) fn unanswered_reload(case: &Case) -> String {
-    let verdict = "systemd waits for RELOADING=1 and then READY=1: systemctl reload hangs until \
-                   TimeoutStartSec= is over and then fails.";
-    match settings(case) {
-        Some(_) => verdict.to_owned(),
-        None => format!("{UNKNOWN}: under Type=notify-reload, {verdict}"),
-    }
-}
-
-/// RELOADING=1 was not followed by READY=1.
-pub(super) fn endless_reloading(case: &Case) -> String {
-    let verdict = "the unit stays in state 'reloading' until TimeoutStartSec= is over; then the \
-                   reload counts as failed.";
-    match settings(case) {
-        Some(_) => capitalised(verdict),
-        None => format!("{UNKNOWN}: for a unit that tells its state, {verdict}"),
-    }
-}
-
-/// A message did not arrive that was not READY=1.
-pub(super) fn unheard(case: &Case) -> String {
-    let verdict = "systemd never saw the message; its view of the unit stays as it was.";
-    match settings(case) {
-        Some(_) => verdict.to_owned(),
-        None => format!("{UNKNOWN}: {verdict}"),
-    }
 }
 
 /// There may be more to know.
@@ -636,6 +518,49 @@ mod tests {
             "{}",
             alerts[0].consequence
         );
+    }
+
+    #[test]
+    fn a_stop_command_that_failed_decides_and_what_an_operator_does_later_does_not() {
+        use crate::model::event::ProcessRef;
+        let stop = || ProcessRef { pid: 4799, ..by("sh") };
+        let exit = |code| What::Exit {
+            process: stop(),
+            signal: None,
+            code: Some(code),
+            core_dumped: false,
+        };
+        let moved = What::Cgroup { process: Some(stop()), path: "/demo".to_owned() };
+        let forked = What::Fork { process: stop(), parent: by("systemd") };
+        for came in [moved, forked] {
+            let stopped = |code, result| {
+                activation()
+                    .unit("simple", "on-failure")
+                    .exec(0)
+                    .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+                    .event(7.ms(), came.clone())
+                    .event(8.ms(), exit(code))
+                    .systemd(9.ms(), "activating", Some("auto-restart"), result)
+            };
+            let alerts = stopped(2, "exit-code").judged(&["reload-before-handler"]);
+            assert_eq!(
+                alerts[0].consequence,
+                "systemd takes death by HUP as a clean exit of a Type=simple service and runs \
+                 ExecStop= or ExecStopPost=, which failed: an exit with code 2 (result \
+                 'exit-code'): Restart=on-failure restarts it. systemd says so itself: \
+                 Result=exit-code, and it restarts the unit."
+            );
+        }
+        let killed = |signal: &str| {
+            let signal = signal.parse().unwrap();
+            let start = activation().unit("simple", "on-failure").reloads_by(signal).exec(0);
+            let start = start.signal(5.ms(), signal, Default, Killed, by("kill"));
+            start.systemd(6.ms(), "activating", Some("auto-restart"), "signal")
+        };
+        // Somebody stops what was to be restarted.
+        let stopped = killed("USR1").systemd(5.s(), "inactive", Some("dead"), "success");
+        let alerts = stopped.judged(&["reload-before-handler"]);
+        assert!(!alerts[0].consequence.contains("But systemd"), "{}", alerts[0].consequence);
     }
 
     #[test]

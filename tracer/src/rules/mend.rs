@@ -7,6 +7,9 @@ use crate::model::signal::Signal;
 /// The handler comes too late.
 pub(super) fn handler_first(case: &Case) -> String {
     let first = format!("In the program: install the {} handler first", case.reload_signal());
+    if let Some(place) = case.place() {
+        return format!("{first}. {}", place.hold_back());
+    }
     let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
     match service_type.filter(|_| !case.is_command()) {
         Some("notify" | "notify-reload") => {
@@ -26,8 +29,22 @@ pub(super) fn handler_first(case: &Case) -> String {
     }
 }
 
+/// A thread lacks the mask.
+pub(super) fn mask_first(signal: Signal) -> String {
+    format!(
+        "In the program: block {signal} in the main thread before the first thread is started, by \
+         a library too: a thread begins with the mask of the one that starts it \
+         (pthread_sigmask(3)). The thread that lacks it: SigBlk in /proc/PID/task/*/status, and \
+         its name beside that."
+    )
+}
+
 /// The handler does not come at all.
-pub(super) fn handler_or_no_reload(signal: Signal) -> String {
+pub(super) fn handler_or_no_reload(case: &Case) -> String {
+    let signal = case.reload_signal();
+    if case.place().is_some() {
+        return format!("Give the program a {signal} handler, or don't send it {signal}.");
+    }
     format!(
         "Give the program a {signal} handler, or take the reload out of the unit: [Service] \
          ExecReload= (empty), and systemctl try-restart where systemctl reload was used."
@@ -35,11 +52,50 @@ pub(super) fn handler_or_no_reload(signal: Signal) -> String {
 }
 
 /// The reload ends the service.
-pub(super) fn stay_or_no_reload(signal: Signal) -> String {
-    format!(
+pub(super) fn stay_or_no_reload(case: &Case) -> String {
+    let signal = case.reload_signal();
+    if case.is_meant_to_end() {
+        return format!(
+            "Name the signal that the program reloads on in place of {signal}, which ends \
+             programs; or, if the reload is to be a restart, [Service] Restart=always."
+        );
+    }
+    let stay = format!(
         "In the program: let the {signal} handler load the settings again and go on, and leave \
-         ending to TERM. Or take the reload out of the unit: [Service] ExecReload= (empty), and \
+         ending to TERM."
+    );
+    if case.place().is_some() {
+        return stay;
+    }
+    format!(
+        "{stay} Or take the reload out of the unit: [Service] ExecReload= (empty), and \
          systemctl try-restart where systemctl reload was used."
+    )
+}
+
+/// The handler crashes.
+pub(super) fn handler_that_notes(signal: Signal) -> String {
+    format!(
+        "In the program: let the {signal} handler only note that a reload is due, and do the work \
+         in the main loop: little may be called in a handler (signal-safety(7)). Keep the old \
+         settings where the new ones can't be loaded."
+    )
+}
+
+/// A successor takes over, and nobody says so.
+pub(super) fn name_successor(signal: Signal) -> String {
+    format!(
+        "In the program: name the successor before the old process ends, with \"MAINPID=PID\\n\
+         READY=1\" to NOTIFY_SOCKET ([Service] Type=notify), or in the file of PIDFile= \
+         (Type=forking). Or let {signal} load the settings again in the same process."
+    )
+}
+
+/// What the main process runs dies of the reload that it passes on.
+pub(super) fn handler_of_child(signal: Signal, child: &str) -> String {
+    format!(
+        "Give {child} a handler for {signal}, since what runs it passes the signal on; or reload \
+         it in another way."
     )
 }
 

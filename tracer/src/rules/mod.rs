@@ -7,12 +7,14 @@ mod case;
 mod consequence;
 mod mend;
 mod notify_send_failed;
+mod place;
 mod ready_before_handler;
 mod ready_missing;
 mod ready_rejected;
 mod reload;
 mod reload_before_handler;
 mod reload_before_ready;
+mod reload_deferred;
 mod reload_ends_service;
 mod reload_ignored;
 mod reload_kills_process;
@@ -50,7 +52,7 @@ pub struct Rule {
 }
 
 /// Every rule.
-pub static ALL: [Rule; 17] = [
+pub static ALL: [Rule; 18] = [
     reload_before_handler::RULE,
     reload_before_ready::RULE,
     reload_ignored::RULE,
@@ -58,6 +60,7 @@ pub static ALL: [Rule; 17] = [
     reload_ends_service::RULE,
     reload_kills_process::RULE,
     reload_unanswered::RULE,
+    reload_deferred::RULE,
     ready_before_handler::RULE,
     ready_rejected::RULE,
     ready_missing::RULE,
@@ -141,6 +144,7 @@ mod tests {
                 "reload-ends-service",
                 "reload-kills-process",
                 "reload-unanswered",
+                "reload-deferred",
                 "ready-before-handler",
                 "ready-rejected",
                 "ready-missing",

@@ -60,6 +60,8 @@ fn message() -> impl Strategy<Value = NotifyMessage> {
             accepted,
             refusal: None,
             problem: None,
+            effect: None,
+            effect_ns: None,
         },
     )
 }
@@ -70,7 +72,8 @@ fn what() -> impl Strategy<Value = What> {
             process,
             exe: None,
             filename: None,
-            disposition
+            disposition,
+            background: false
         }),
         (process(), option::of(signal()), any::<Option<u8>>()).prop_map(
             |(process, signal, code)| What::Exit { process, signal, code, core_dumped: false }
@@ -96,6 +99,8 @@ fn what() -> impl Strategy<Value = What> {
                     traced: false,
                     fate,
                     fate_ns,
+                    effect: None,
+                    effect_ns: None,
                 }))
             }),
         (process(), signal(), disposition(), runtime(), option::of(Just(Consumer::Sigwait)))

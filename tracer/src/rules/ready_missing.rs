@@ -68,10 +68,20 @@ fn finding(case: &Case) -> Option<Finding> {
             }
         ),
         consequence: consequence::never_ready(case),
-        mend: "Let the main process send READY=1 once it serves and its handlers are in \
-               (sd_notify(3), systemd-notify --ready). A program that can't: [Service] Type=exec."
-            .to_owned(),
+        mend: mend(case),
     })
+}
+
+fn mend(case: &Case) -> String {
+    let say = "Let the main process send READY=1 once it serves and its handlers are in \
+               (sd_notify(3), systemd-notify --ready). A program that can't: [Service] Type=exec.";
+    if case.messages().next().is_some() {
+        return say.to_owned();
+    }
+    format!(
+        "{say} Does it try to? A connect() to $NOTIFY_SOCKET that fails, as after a chroot, and a \
+         send through a socket that is no datagram socket reach nobody and are not seen here."
+    )
 }
 
 #[cfg(test)]
@@ -144,6 +154,15 @@ mod tests {
             .judged(&["notify-send-failed", ID]);
         assert!(alerts[1].message.ends_with("had not said READY=1."), "{}", alerts[1].message);
         assert_eq!(alerts[1].events, [2]);
+    }
+
+    #[test]
+    fn where_nothing_was_sent_what_is_not_seen_is_named() {
+        let silent = activation().unit("notify", "no").exec(0).exit(1.s(), 1).judged(&[ID]);
+        assert!(silent[0].mend.contains("not seen here"), "{}", silent[0].mend);
+        let told = activation().unit("notify", "no").exec(0);
+        let told = told.notify(20.ms(), itself(), &[("STATUS", "x")]).exit(1.s(), 1).judged(&[ID]);
+        assert!(!told[0].mend.contains("not seen"), "{}", told[0].mend);
     }
 
     #[test]

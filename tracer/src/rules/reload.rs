@@ -1,8 +1,8 @@
 //! Reload signals among the events, and which of them kill.
 
-use super::{case::Case, result::End};
+use super::{case::Case, consequence, result::End};
 use crate::model::{
-    event::{DispositionKind, Fate, Runtime, Sender, SignalSent},
+    event::{DispositionKind, Effect, Fate, Runtime, Sender, SignalSent, What},
     signal::Signal,
 };
 
@@ -52,9 +52,26 @@ impl<'a> Case<'a> {
         self.reloads().filter(move |reload| stopping.is_none_or(|at| reload.at_ns <= at))
     }
 
+    /// The reloads among the signals that had this effect on the service, whoever was the main
+    /// process then.
+    pub(super) fn with_effect(
+        &self,
+        is_wanted: impl Fn(Effect) -> bool,
+    ) -> impl Iterator<Item = Reload<'a>> {
+        self.events().filter_map(move |(index, event)| {
+            let What::Signal(sent) = &event.what else { return None };
+            let sender = sent.sender.as_ref().filter(|_| sent.effect.is_some_and(&is_wanted))?;
+            Some(Reload { index, at_ns: event.at_ns, sent, sender })
+        })
+    }
+
     /// Whether this reload signal kills because the program has no handler.
     pub(super) fn deadly(&self, reload: &Reload<'a>) -> Option<Deadly<'a>> {
         let sent = reload.sent;
+        // Another process took its place: that is how it reloads.
+        if sent.effect == Some(Effect::Replaced) {
+            return None;
+        }
         let (killed, reraised) = match (sent.disposition, sent.fate) {
             // A death through the program's own handler is its own decision.
             (DispositionKind::Handler, _) if sent.runtime.is_none() => return None,
@@ -104,6 +121,12 @@ impl<'a> Case<'a> {
         self.reloads()
             .filter_map(|reload| self.deadly(&reload))
             .find(|deadly| stopping.is_none_or(|stopping| deadly.reload.settled_ns() <= stopping))
+    }
+
+    /// Whether this end is how the service is meant to reload: its signal is there to end it, and
+    /// systemd starts it again.
+    pub(super) fn is_restart(&self, end: End, at: i64) -> bool {
+        self.is_meant_to_end() && consequence::restarts(self, end, at) == Some(true)
     }
 
     /// Whether a deadly reload came after the start, to a program that never had a

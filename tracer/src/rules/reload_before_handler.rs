@@ -1,10 +1,11 @@
 //! The reload signal came before the handler.
 
-use super::{Case, Finding, Rule, consequence, mend, reload::Deadly, text};
-use crate::model::{
-    document::Severity,
-    event::{DispositionKind, Runtime},
+use super::{
+    Case, Finding, Rule, consequence, mend,
+    reload::{Deadly, Reload},
+    text,
 };
+use crate::model::{document::Severity, event::DispositionKind};
 
 pub(super) const RULE: Rule = Rule {
     id: "reload-before-handler",
@@ -16,6 +17,7 @@ pub(super) const RULE: Rule = Rule {
 fn check(case: &Case) -> Vec<Finding> {
     case.deadly_reload()
         .filter(|deadly| !case.is_beyond_race(deadly))
+        .filter(|deadly| !case.is_restart(deadly.end, deadly.reload.settled_ns()))
         .map(|deadly| finding(case, &deadly))
         .into_iter()
         .collect()
@@ -59,8 +61,20 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
             }
         ),
         consequence: consequence::death(case, deadly.end, settled),
-        mend: mend::handler_first(case),
+        mend: if lacks_mask(case, reload) {
+            mend::mask_first(signal)
+        } else {
+            mend::handler_first(case)
+        },
     }
+}
+
+/// Whether somebody waits for the signal, and not every thread blocks it: the kernel gives it
+/// to one that doesn't (`complete_signal()` in kernel/signal.c).
+fn lacks_mask(case: &Case, reload: &Reload) -> bool {
+    let before = case.phases().take_while(|phase| phase.index < reload.index).last();
+    before.is_some_and(|phase| phase.has_consumer)
+        && reload.sent.disposition == DispositionKind::Default
 }
 
 /// Why there was nothing to take it.
@@ -83,6 +97,11 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
     }
     if reload.sent.disposition == DispositionKind::Blocked {
         return "it waited while it was blocked and met the default action when it was unblocked"
+            .to_owned();
+    }
+    if lacks_mask(case, reload) {
+        return "one of its threads waits for it (sigwait, signalfd), but another thread did not \
+                block it, and there it met the default action"
             .to_owned();
     }
     let (before, exec) = case
@@ -264,6 +283,17 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_does_not_block_it_takes_it_from_the_one_that_waits() {
+        let alerts = activation()
+            .exec(0)
+            .waited_for(10.ms())
+            .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("another thread"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("before the first thread"), "{}", alerts[0].mend);
+    }
+
+    #[test]
     fn a_runtimes_handler_that_raises_the_signal_again_is_no_handler() {
         let alerts = activation()
             .exec(0)
@@ -339,14 +369,14 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_resets_and_raises_is_left_alone() {
+    fn a_handler_that_resets_and_raises_ends_the_service_by_its_own_wish() {
         activation()
             .exec(0)
             .handler(10.ms())
             .signal(1.s(), Signal::HUP, Handler, Handled, by("kill"))
             .disposition(1.s() + 1, Default)
             .signal(1.s() + 2, Signal::HUP, Default, Killed, itself())
-            .judged(&[]);
+            .judged(&["reload-ends-service"]);
     }
 
     #[test]
@@ -364,6 +394,17 @@ mod tests {
                 .signal(4.s(), Signal::HUP, Default, Killed, by("kill"))
                 .judged(&[]);
         }
+    }
+
+    #[test]
+    fn a_handler_given_back_is_no_end_where_systemd_reloads_the_service_later() {
+        let up = activation().unit("notify-reload", "no").exec(0).handler(10.ms()).ready(20.ms());
+        let gone = up.disposition(2.s(), Default);
+        let state = |start: Start| start.systemd(3.s() + 2.ms(), "reloading", Some("x"), "success");
+        let reloaded =
+            |start: Start| start.signal(3.s(), Signal::HUP, Default, Killed, by("systemd"));
+        state(reloaded(gone.clone())).judged(&[ID]);
+        reloaded(gone).judged(&[]);
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, result::End, text};
 use crate::model::{
-    document::{OutcomeState, Severity},
-    event::{Fate, SignalSent},
-    signal::Signal,
+    document::Severity,
+    event::{Effect, Fate, ProcessRef, What},
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -14,37 +13,21 @@ pub(super) const RULE: Rule = Rule {
     check,
 };
 
-/// How soon after a reload that it took a unit's main process ends by it. Nothing else is known
-/// to end it, and a service is not expected to end by itself.
-const SOON_NS: i64 = 5_000_000_000;
-/// The same for a command, which may just have come to its end.
-const AT_ONCE_NS: i64 = 250_000_000;
-
 fn check(case: &Case) -> Vec<Finding> {
     finding(case).into_iter().collect()
 }
 
 fn finding(case: &Case) -> Option<Finding> {
     // A unit whose reload is not this signal may well end by it.
-    if !case.is_command() && !case.reloads_by_signal() {
+    if case.is_unit() && case.facts().is_some() && !case.reloads_by_signal() {
         return None;
     }
-    let exit = case.activation.milestones.exit_ns?;
-    // A command that leaves processes behind has not just come to its end.
-    let left = case.has_descendants_at(exit);
-    let soon = if case.is_command() && !left { AT_ONCE_NS } else { SOON_NS };
-    let reload = case
-        .reloads_in_service()
-        .filter(|reload| was_taken(case, reload))
-        .filter(|reload| (0..=soon).contains(&exit.saturating_sub(reload.settled_ns())))
-        .last()?;
-    if has_other_cause(case, &reload, exit) {
-        return None;
-    }
-    let end = end(case)?;
+    let ends = |effect| matches!(effect, Effect::Ended | Effect::Crashed | Effect::Replaced);
+    let reload = case.with_effect(ends).filter(|reload| was_taken(case, reload)).last()?;
+    let Exit { index, at_ns, end } = exit(case, &reload)?;
     // To be ended and started anew is how such a unit reloads.
-    let is_crash = matches!(end, End::Signal { .. });
-    if !is_crash && consequence::restarts(case, end, exit) == Some(true) {
+    let is_crash = reload.sent.effect == Some(Effect::Crashed);
+    if !is_crash && consequence::restarts(case, end, at_ns) == Some(true) {
         return None;
     }
     let signal = reload.sent.signal;
@@ -52,58 +35,86 @@ fn finding(case: &Case) -> Option<Finding> {
         End::Code(code) => format!("exited with code {code}"),
         End::Signal { signal, .. } => format!("died of {signal}"),
     };
-    let left = if left {
-        " It left processes behind, which systemd does not take for the service."
+    let passed_on = passed_on(case, &reload, at_ns);
+    let took = match &passed_on {
+        Some((_, to)) => format!("passed {signal} on to {}, which died of it,", text::process(to)),
+        None => format!("took {signal}"),
+    };
+    let meant = if case.is_meant_to_end() { ", as its reload has it" } else { "" };
+    let successor = if reload.sent.effect == Some(Effect::Replaced) {
+        " It left a successor behind, which systemd does not take for the service."
     } else {
         ""
     };
+    let child = passed_on.as_ref().map(|(index, _)| *index);
+    let mut events: Vec<usize> =
+        [Some(reload.index), child, Some(index)].into_iter().flatten().collect();
+    events.sort_unstable();
     Some(Finding {
         at_ns: reload.at_ns,
-        events: [Some(reload.index), case.exit_index()].into_iter().flatten().collect(),
+        events,
         message: format!(
-            "{} took {signal} from {} {} and {how} {} later.{left}",
-            text::main(case),
+            "{} {took} from {} {} and {how} {} later{meant}.{successor}",
+            text::process(&reload.sent.target),
             text::sender(reload.sender),
             text::when(case.activation, reload.at_ns),
-            text::Span(exit.saturating_sub(reload.settled_ns())),
+            text::Span(at_ns.saturating_sub(reload.settled_ns())),
         ),
-        consequence: consequence::death(case, end, exit),
-        mend: mend::stay_or_no_reload(signal),
+        consequence: consequence::death(case, end, at_ns),
+        mend: match (reload.sent.effect, passed_on) {
+            (Some(Effect::Replaced), _) => mend::name_successor(signal),
+            (Some(Effect::Crashed), _) => mend::handler_that_notes(signal),
+            (_, Some((_, to))) => mend::handler_of_child(signal, &to.comm),
+            _ => mend::stay_or_no_reload(case),
+        },
     })
 }
 
-/// Whether the program itself took it.
+/// Whether the program itself took it, and no other process is known to have taken over.
 fn was_taken(case: &Case, reload: &Reload) -> bool {
-    reload.sent.fate == Fate::Handled && case.deadly(reload).is_none()
+    let is_told =
+        reload.sent.effect == Some(Effect::Replaced) && !case.is_main(&reload.sent.target);
+    reload.sent.fate == Fate::Handled && case.deadly(reload).is_none() && !is_told
 }
 
-/// How the main process ended.
-fn end(case: &Case) -> Option<End> {
-    let outcome = &case.activation.outcome;
-    match outcome.state {
-        OutcomeState::Running => None,
-        OutcomeState::Exited => outcome.code.map(End::Code),
-        OutcomeState::Killed => {
-            outcome.signal.map(|signal| End::Signal { signal, core_dumped: case.dumped_core() })
+/// The end of a process.
+struct Exit {
+    index: usize,
+    at_ns: i64,
+    end: End,
+}
+
+/// The end of the process that took a reload.
+fn exit(case: &Case, reload: &Reload) -> Option<Exit> {
+    case.events().skip(reload.index).find_map(|(index, event)| match &event.what {
+        What::Exit { process, signal, code, core_dumped }
+            if process.pid == reload.sent.target.pid =>
+        {
+            let killed = signal.map(|signal| End::Signal { signal, core_dumped: *core_dumped });
+            let end = killed.or(code.map(End::Code))?;
+            Some(Exit { index, at_ns: event.at_ns, end })
         }
-    }
+        _ => None,
+    })
 }
 
-/// Whether another process told it to end, or killed it, after the reload.
-fn has_other_cause(case: &Case, reload: &Reload, exit: i64) -> bool {
-    let is_cause = |sent: &SignalSent| {
-        let by_another = sent.sender.as_ref().is_some_and(|sender| !case.is_main(sender));
-        let ends = [Signal::TERM, Signal::INT, Signal::KILL].contains(&sent.signal)
-            || sent.fate == Fate::Killed;
-        by_another && ends && sent.fate != Fate::Ignored
-    };
-    case.signals_from(reload.index + 1).any(|(_, at, sent)| at <= exit && is_cause(sent))
+/// The process that the main one passed the signal on to, and that died of it.
+fn passed_on<'a>(case: &Case<'a>, reload: &Reload, exit: i64) -> Option<(usize, &'a ProcessRef)> {
+    let after = case.with_effect(|effect| effect == Effect::LostProcess);
+    { after }
+        .find(|lost| {
+            lost.sender.pid == reload.sent.target.pid && (reload.at_ns..=exit).contains(&lost.at_ns)
+        })
+        .map(|lost| (lost.index, &lost.sent.target))
 }
 
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{event::Fate, signal::Signal},
+        model::{
+            event::{Fate, ProcessRef},
+            signal::Signal,
+        },
         rules::testing::*,
     };
 
@@ -173,10 +184,41 @@ mod tests {
     }
 
     #[test]
-    fn a_command_may_come_to_its_end_soon_after_a_reload() {
+    fn a_command_ends_by_a_reload_within_the_settle_time() {
         let command = || taken(activation().command().exec(0).handler(1.ms()).ready(2.ms()));
-        command().exit(31.s(), 0).judged(&[]);
+        command().exit(36.s(), 0).judged(&[]);
         command().exit(30.s() + 20.ms(), 0).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_crash_in_the_handler_is_told_though_the_service_is_started_again() {
+        let abort = "ABRT".parse().unwrap();
+        let alerts = taken(up("simple", "always")).dies(30.s() + 2.ms(), abort).judged(&[ID]);
+        assert!(alerts[0].message.contains("died of ABRT 2.0 ms later"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("note"), "{}", alerts[0].mend);
+    }
+
+    #[test]
+    fn a_successor_that_systemd_is_not_told_of_goes_down_with_the_unit() {
+        let child = || ProcessRef { pid: 4713, ..itself() };
+        let left = taken(up("simple", "on-failure")).forks(30.s() + 5.ms(), itself(), child());
+        let alerts = left.clone().exit(30.s() + 300.ms(), 0).judged(&[ID]);
+        assert!(alerts[0].message.contains("a successor"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("MAINPID="), "{}", alerts[0].mend);
+        let told = left.handed_over(30.s() + 200.ms(), child());
+        told.gone(30.s() + 300.ms(), itself(), None).judged(&[]);
+    }
+
+    #[test]
+    fn an_init_that_passes_the_signal_on_ends_with_what_it_runs() {
+        let child = by("sleep");
+        let start = taken(activation().command().exec(0).handler(1.ms()).ready(2.ms()));
+        let start = start.forks(5.ms(), itself(), ProcessRef { pid: 4712, ..child });
+        let start =
+            start.signal_to("sleep", 30.s() + 1.ms(), Signal::HUP, Default, Killed, itself());
+        let alerts = start.exit(30.s() + 2.ms(), 129).judged(&[ID]);
+        assert!(alerts[0].message.contains("passed HUP on to sleep"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("sleep"), "{}", alerts[0].mend);
     }
 
     #[test]

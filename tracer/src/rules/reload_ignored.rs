@@ -5,6 +5,7 @@ use crate::model::{
     document::Severity,
     event::{DispositionKind, Fate, SignalSent},
     runtime::Runtime,
+    signal::Signal,
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -52,7 +53,12 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
                 ),
                 None => "ignored it".to_owned(),
             },
-            if keeper(first.sent).is_none() && is_immune(case, phase.map(|phase| phase.disposition))
+            // Nothing had asked to ignore it: it is the kernel that spares an init.
+            if keeper(first.sent).is_none()
+                && phase.is_none_or(
+                    |phase| phase.disposition != DispositionKind::Ignored || phase.spared
+                )
+                && case.is_init()
             {
                 ", as the init of a pid namespace does with a signal it has no handler for"
             } else {
@@ -61,18 +67,25 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
             text::and_more(lost.len())
         ),
         consequence: consequence::lost_reload(case),
-        mend: format!(
-            "In the program: install the {signal} handler at once, or block {signal} until the \
-             handler is in (sigprocmask), so that an early reload waits. Where {signal} is \
-             ignored from outside (nohup, trap '' HUP), start it without that."
-        ),
+        mend: mend(case, signal),
     })
 }
 
-/// Whether nothing had asked to ignore it: it is the kernel that spares an init.
-fn is_immune(case: &Case, before: Option<DispositionKind>) -> bool {
-    case.main().is_some_and(|main| main.ns_pid == Some(1) || main.pid == 1)
-        && before != Some(DispositionKind::Ignored)
+fn mend(case: &Case, signal: Signal) -> String {
+    let first = format!(
+        "In the program: install the {signal} handler at once, or block {signal} until the handler \
+         is in (sigprocmask), so that an early reload waits."
+    );
+    if case.is_init() {
+        return format!(
+            "{first} Or run it below an init that passes signals on (docker run --init, tini -- \
+             COMMAND): there {signal} has its default action."
+        );
+    }
+    format!(
+        "{first} Where {signal} is ignored from outside (nohup, trap '' HUP), start it without \
+         that."
+    )
 }
 
 #[cfg(test)]

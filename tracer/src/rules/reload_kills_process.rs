@@ -1,11 +1,9 @@
 //! The reload signal killed another process of the service than the main one.
 
-use std::collections::BTreeSet;
-
-use super::{Case, Finding, Rule, consequence, mend, text};
+use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
 use crate::model::{
     document::Severity,
-    event::{DispositionKind, Fate, SignalSent, What},
+    event::{Effect, Fate, ProcessRef, What},
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -20,58 +18,84 @@ fn check(case: &Case) -> Vec<Finding> {
 }
 
 fn finding(case: &Case) -> Option<Finding> {
-    let killed: Vec<(usize, i64, &SignalSent)> = killed(case).collect();
-    let (_, at_ns, first) = *killed.first()?;
-    let sender = first.sender.as_ref()?;
+    let killed: Vec<Reload> = killed(case).collect();
+    let first = killed.first()?;
+    let Reload { at_ns, sent, sender, .. } = *first;
     Some(Finding {
         at_ns,
-        events: killed.iter().map(|(index, ..)| *index).collect(),
+        events: killed.iter().map(|reload| reload.index).collect(),
         message: format!(
             "{} from {} killed {}, a process of the service, {}: its disposition was {}{}.",
-            first.signal,
+            sent.signal,
             text::sender(sender),
-            text::process(&first.target),
+            text::process(&sent.target),
             text::when(case.activation, at_ns),
-            text::disposition(first.disposition),
+            text::disposition(sent.disposition),
             text::and_more(killed.len())
         ),
-        consequence: if case.main().is_none() {
-            consequence::death_before_main(case, first.signal)
+        consequence: follows(case, first),
+        mend: if started_by(case, &sent.target).is_some_and(|parent| parent.pid == sender.pid) {
+            mend::handler_of_child(sent.signal, &sent.target.comm)
         } else {
-            format!(
-                "The service goes on without it: systemd looks after the main process alone, \
-                 which is {}.",
-                text::main(case)
-            )
+            mend::main_alone(sent.signal)
         },
-        mend: mend::main_alone(first.signal),
     })
 }
 
-/// The reload signals that killed processes besides the main one, sent from outside of the
-/// service or by the main process. What others in it send each other is their own affair.
-fn killed<'a>(case: &Case<'a>) -> impl Iterator<Item = (usize, i64, &'a SignalSent)> {
-    let (reload, stopping) = (case.reload_signal(), case.stopping_ns());
-    let case = *case;
-    let mut inside = BTreeSet::new();
-    case.events().filter_map(move |(index, event)| match &event.what {
-        What::Fork { process, .. } => {
-            inside.insert(process.pid);
-            None
-        }
-        What::Signal(sent) => {
-            let sender = sent.sender.as_ref()?;
-            let is_meant = sent.signal == reload
-                && sent.fate == Fate::Killed
-                && sent.disposition != DispositionKind::Handler
-                && !case.is_main(&sent.target)
-                && sender.pid != sent.target.pid
-                && (case.is_main(sender) || !inside.contains(&sender.pid))
-                && stopping.is_none_or(|stopping| event.at_ns <= stopping);
-            is_meant.then_some((index, event.at_ns, &**sent))
-        }
+/// The reload signals that killed processes besides the main one. Where that ended as well, its
+/// own end is what there is to tell.
+fn killed<'a>(case: &Case<'a>) -> impl Iterator<Item = Reload<'a>> {
+    let ended: Vec<Reload> = case
+        .with_effect(|effect| effect == Effect::Ended)
+        .filter(|reload| case.is_main(&reload.sent.target))
+        .collect();
+    case.with_effect(|effect| effect == Effect::LostProcess)
+        // The main process's own says that it went on.
+        .filter(|reload| reload.sent.fate == Fate::Killed)
+        .filter(move |lost| {
+            !ended.iter().any(|end| {
+                let until = end.sent.effect_ns.unwrap_or(end.at_ns);
+                let passed_on = lost.sender.pid == end.sent.target.pid;
+                passed_on && (end.at_ns..=until).contains(&lost.at_ns)
+            })
+        })
+}
+
+/// Who started a process, if that was seen.
+fn started_by<'a>(case: &Case<'a>, child: &ProcessRef) -> Option<&'a ProcessRef> {
+    case.events().find_map(|(_, event)| match &event.what {
+        What::Fork { process, parent } if process.pid == child.pid => Some(parent),
         _ => None,
     })
+}
+
+/// What follows for the service: whether somebody starts the process again.
+fn follows(case: &Case, lost: &Reload) -> String {
+    if case.main().is_none() {
+        return consequence::death_before_main(case, lost.sent.signal);
+    }
+    let died = lost.settled_ns();
+    let parent = started_by(case, &lost.sent.target);
+    let again = parent.and_then(|parent| {
+        case.events().skip(lost.index).find_map(|(_, event)| match &event.what {
+            What::Fork { parent: by, .. } if by.pid == parent.pid => Some((by, event.at_ns)),
+            _ => None,
+        })
+    });
+    let main = text::main(case);
+    match again {
+        Some((by, at)) => format!(
+            "{} started another one {} later: what the first one did was cut off, and the \
+             settings that it runs with are those that it starts with. systemd looks after the \
+             main process alone, which is {main}.",
+            text::process(by),
+            text::Span(at.saturating_sub(died))
+        ),
+        None => format!(
+            "The service goes on without it: systemd looks after the main process alone, which \
+             is {main}, and nothing was seen to start it again."
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,12 @@ pub(super) const RULE: Rule = Rule {
 
 /// What there is to find.
 pub(super) fn check(case: &Case) -> Vec<Finding> {
-    let finding = match case.deadly_reload() {
+    let deadly = case.deadly_reload();
+    let end = deadly.map_or(case.end_at(case.end_ns()), |deadly| deadly.end);
+    if case.is_restart(end, case.end_ns()) {
+        return Vec::new();
+    }
+    let finding = match deadly {
         Some(deadly) => case.is_beyond_race(&deadly).then(|| after_death(case, &deadly)),
         None => without_reload(case),
     };
@@ -48,7 +53,7 @@ fn after_death(case: &Case, deadly: &Deadly) -> Finding {
             over(case, reload.at_ns)
         ),
         consequence: consequence::death(case, deadly.end, reload.settled_ns()),
-        mend: mend::handler_or_no_reload(signal),
+        mend: mend::handler_or_no_reload(case),
     }
 }
 
@@ -89,7 +94,7 @@ fn without_reload(case: &Case) -> Option<Finding> {
                 text::when(case.activation, end)
             ),
             consequence: consequence::death(case, case.end_at(end), end),
-            mend: mend::handler_or_no_reload(signal),
+            mend: mend::handler_or_no_reload(case),
         }
     })
 }

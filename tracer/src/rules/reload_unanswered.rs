@@ -1,10 +1,16 @@
 //! A Type=notify-reload service took the reload signal and said nothing.
 
 use super::{
-    Case, Finding, Rule, case::Announced, consequence, reload::Reload,
-    reloading_malformed::RELOAD_NS, text,
+    Case, Finding, Rule,
+    case::{Announced, Told},
+    consequence,
+    reload::Reload,
+    text,
 };
-use crate::model::{document::Severity, event::Fate};
+use crate::model::{
+    document::Severity,
+    event::{Effect, Fate},
+};
 
 pub(super) const RULE: Rule = Rule {
     id: "reload-unanswered",
@@ -18,12 +24,10 @@ fn check(case: &Case) -> Vec<Finding> {
 }
 
 fn finding(case: &Case) -> Option<Finding> {
-    let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
-    if service_type != Some("notify-reload") {
-        return None;
-    }
-    let unanswered: Vec<Reload> =
-        case.reloads_in_service().filter(|reload| is_unanswered(case, reload)).collect();
+    let unanswered: Vec<Reload> = case
+        .with_effect(|effect| effect == Effect::Unanswered)
+        .filter(|reload| was_taken_in_silence(case, reload))
+        .collect();
     let first = unanswered.first()?;
     let waited = until(case).saturating_sub(first.settled_ns());
     Some(Finding {
@@ -31,7 +35,7 @@ fn finding(case: &Case) -> Option<Finding> {
         events: unanswered.iter().map(|reload| reload.index).collect(),
         message: format!(
             "{} took {} from {} {}, and RELOADING=1 did not come in the {} that were left to see{}.",
-            text::main(case),
+            text::process(&first.sent.target),
             first.sent.signal,
             text::sender(first.sender),
             text::when(case.activation, first.at_ns),
@@ -47,19 +51,13 @@ fn finding(case: &Case) -> Option<Finding> {
     })
 }
 
-/// Whether it was taken once the service was ready, and nothing came for long.
-fn is_unanswered(case: &Case, reload: &Reload) -> bool {
-    let taken = reload.settled_ns();
-    let answered = case.messages().any(|told| {
-        told.counts()
-            && told.at_ns >= reload.at_ns
-            && matches!(told.state(), Some(Announced::Reloading | Announced::Stopping))
-    });
-    reload.sent.fate == Fate::Handled
-        && case.deadly(reload).is_none()
-        && case.is_ready_at(reload.at_ns)
-        && !answered
-        && until(case).saturating_sub(taken) >= RELOAD_NS
+/// Whether the program took it and said nothing: a RELOADING=1 that systemd does not count is
+/// told of elsewhere, and so is a signal that was not taken.
+fn was_taken_in_silence(case: &Case, reload: &Reload) -> bool {
+    let said = |told: Told| {
+        told.counts() && told.index > reload.index && told.state() == Some(Announced::Reloading)
+    };
+    reload.sent.fate == Fate::Handled && !case.messages().any(said)
 }
 
 /// Until when an answer was to be expected: a stop takes the place of it.

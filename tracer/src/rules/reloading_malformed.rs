@@ -5,10 +5,10 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::model::document::Severity;
-
-/// How long a reload may take within a capture before its READY=1 is missed.
-pub(super) const RELOAD_NS: i64 = 1_000_000_000;
+use crate::model::{
+    document::Severity,
+    event::{Effect, What},
+};
 
 pub(super) const RULE: Rule = Rule {
     id: "reloading-malformed",
@@ -75,7 +75,17 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
             && matches!(told.state(), Some(Announced::Ready | Announced::Stopping))
     });
     let waited = end.saturating_sub(last.at_ns);
-    (!answered && waited >= RELOAD_NS).then(|| Finding {
+    // A stop ends the reload too. An end of its own does not make up for the answer.
+    let is_unfinished = case.events().any(|(_, event)| match &event.what {
+        What::Signal(sent) => sent.effect == Some(Effect::Unfinished),
+        // An end is told of where a signal began the reload.
+        What::Notify(message) => {
+            let open = [Effect::Unfinished, Effect::Ended, Effect::Crashed];
+            message.effect.is_some_and(|effect| open.contains(&effect))
+        }
+        _ => false,
+    });
+    (!answered && is_unfinished).then(|| Finding {
         at_ns: last.at_ns,
         events: vec![last.index],
         message: format!(
@@ -134,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn reloading_without_end_is_missed_after_a_second() {
+    fn reloading_without_end_is_missed_once_the_settle_time_is_over() {
         let reloading = || up("notify").notify(1.s(), itself(), TIMED);
         reloading().judged(&[ID]);
         reloading().ends_at(1.s() + 900.ms(), EndedBy::Until).judged(&[]);

@@ -367,6 +367,7 @@ mod tests {
         assert_eq!(told(true), Some(ServiceResult::CoreDump));
     }
 
+    #[test]
     fn where_systemd_knows_no_main_process_no_end_is_a_failure() {
         let facts = UnitFacts {
             pid_file: Some(String::new()),

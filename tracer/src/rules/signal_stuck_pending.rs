@@ -55,11 +55,31 @@ fn finding(case: &Case, stuck: &[Reload]) -> Option<Finding> {
             text::and_more(stuck.len())
         ),
         consequence: consequence::lost_reload(case),
-        mend: format!(
-            "In the program: unblock {signal} once its handler is in, in one thread at least, or \
-             read it (signalfd, sigwait). Look for a thread or a failed reload that left it \
-             blocked: SigBlk and ShdPnd in /proc/PID/status."
-        ),
+        mend: if executed_in_handler(case, first) {
+            format!(
+                "The program executed itself while it handled {signal}, which the kernel blocks \
+                 for as long as the handler runs, and an exec keeps the mask. Unblock {signal} \
+                 right before that exec (sigprocmask), or note the reload in the handler and \
+                 execute the program from the main loop."
+            )
+        } else {
+            format!(
+                "In the program: unblock {signal} once its handler is in, in one thread at least, \
+                 or read it (signalfd, sigwait). Look for a thread or a failed reload that left \
+                 it blocked: SigBlk and ShdPnd in /proc/PID/status."
+            )
+        },
+    })
+}
+
+/// Whether the program that has it blocked was executed in a handler of that signal: it was
+/// blocked from that exec on, which came right after one that was handled.
+fn executed_in_handler(case: &Case, stuck: &Reload) -> bool {
+    let exec = case.phases().filter(|phase| phase.index < stuck.index && phase.by_exec).last();
+    exec.is_some_and(|exec| {
+        let before = case.reloads().filter(|reload| reload.index < exec.index).last();
+        exec.disposition == DispositionKind::Blocked
+            && before.is_some_and(|before| before.sent.fate == Fate::Handled)
     })
 }
 
@@ -82,6 +102,19 @@ mod tests {
             .judged(&[ID]);
         assert_eq!(alerts[0].events, [2]);
         assert!(alerts[0].message.contains("59.00 s later"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_program_that_executes_itself_in_its_handler_keeps_the_mask() {
+        let handled = activation()
+            .unit("simple", "no")
+            .exec(0)
+            .handler(1.ms())
+            .signal(1.s(), Signal::HUP, Handler, Handled, by("kill"))
+            .exec_with(1.s() + 1.ms(), Blocked);
+        let stuck = handled.signal(20.s(), Signal::HUP, Blocked, Pending, by("kill"));
+        let alerts = stuck.judged(&[ID]);
+        assert!(alerts[0].mend.contains("executed itself"), "{}", alerts[0].mend);
     }
 
     #[test]

@@ -25,7 +25,9 @@ fn finding(case: &Case) -> Option<Finding> {
     let handler = case.phases().find(|phase| phase.takes() && phase.at_ns > told.at_ns);
     let when = handler.map_or_else(
         || "and had no handler by its end".to_owned(),
-        |phase| format!("{} before its handler", text::Span(phase.at_ns - told.at_ns)),
+        |phase| {
+            format!("{} before its handler", text::Span(phase.at_ns.saturating_sub(told.at_ns)))
+        },
     );
     Some(Finding {
         at_ns: told.at_ns,

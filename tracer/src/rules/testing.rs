@@ -1,6 +1,8 @@
 //! Small starts to try the rules on:
 //! `activation().exec(0).handler(300.ms()).signal(100.ms(), Signal::HUP, Default, Killed, by("kill"))`.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Case, judge};
@@ -16,6 +18,7 @@ use crate::model::{
     signal::Signal,
     unit::{UnitFacts, UnitState},
 };
+use crate::timeline::effect::{self, Around};
 
 /// What the tests of the rules name without a path.
 pub use crate::model::event::{
@@ -24,6 +27,8 @@ pub use crate::model::event::{
 };
 
 const MAIN: u32 = 4711;
+/// The settle time.
+const SETTLE_NS: u64 = 5_000_000_000;
 
 /// Lengths of time in ns.
 pub trait Time {
@@ -57,15 +62,17 @@ pub fn itself() -> ProcessRef {
     ProcessRef { pid: MAIN, ns_pid: None, comm: "python3".to_owned(), exe: None, uid: None }
 }
 
-/// A start with nothing in it, of a service whose settings are unknown, in a capture
+/// A start with nothing in it, of a unit whose settings are unknown, in a capture
 /// that ended a minute later.
 pub fn activation() -> Start {
     Start {
         facts: None,
-        kind: ServiceKind::Process,
+        kind: ServiceKind::Unit,
         end: 60.s(),
         ended_by: EndedBy::Interrupt,
         lost: 0,
+        signal: Signal::HUP,
+        mains: vec![(i64::MIN, MAIN)],
         activation: Activation {
             main_process: Some(itself()),
             started_at: WallTime(Timestamp::UNIX_EPOCH),
@@ -92,6 +99,9 @@ pub struct Start {
     end: i64,
     ended_by: EndedBy,
     lost: u64,
+    signal: Signal,
+    /// The main processes, each with when it became that.
+    mains: Vec<(i64, u32)>,
     activation: Activation,
 }
 
@@ -141,12 +151,31 @@ impl Start {
     pub fn systemd(mut self, at_ns: i64, state: &str, sub: Option<&str>, result: &str) -> Self {
         let (state, sub_state) = (state.to_owned(), sub.map(str::to_owned));
         let result = Some(result.to_owned());
+        let told = result.clone().filter(|result| result != "success" && sub_state.is_some());
         let what =
-            What::Systemd { state: state.clone(), sub_state: sub_state.clone(), result: None };
+            What::Systemd { state: state.clone(), sub_state: sub_state.clone(), result: told };
         self.activation.events.push(Event { at_ns, what });
         let state = UnitState { active_state: state, sub_state, result, ..UnitState::default() };
         self.activation.systemd = Some(state);
         self
+    }
+
+    /// The capture's reload signal, where no unit has its own.
+    pub fn judged_by(mut self, signal: Signal) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// No unit of systemd, but a process that was named by its id.
+    pub fn alone(mut self) -> Self {
+        self.kind = ServiceKind::Process;
+        self
+    }
+
+    /// Another process executes a program; a shell has started it in the background or not.
+    pub fn runs(self, at: i64, process: ProcessRef, background: bool) -> Self {
+        let (exe, filename, disposition) = (process.exe.clone(), None, Default);
+        self.event(at, What::Exec { process, exe, filename, disposition, background })
     }
 
     /// The main process is the init of a pid namespace.
@@ -220,7 +249,12 @@ impl Start {
         self
     }
 
-    pub fn exec(mut self, at: i64) -> Self {
+    pub fn exec(self, at: i64) -> Self {
+        self.exec_with(at, Default)
+    }
+
+    /// The reload signal is so after it.
+    pub fn exec_with(mut self, at: i64, disposition: DispositionKind) -> Self {
         let milestones = &mut self.activation.milestones;
         if milestones.exec_ns.is_none() {
             milestones.exec_ns = Some(at);
@@ -228,7 +262,8 @@ impl Start {
             milestones.last_exec_ns = Some(at);
         }
         let process = itself();
-        self.event(at, What::Exec { process, exe: None, filename: None, disposition: Default })
+        let (exe, filename, background) = (None, None, false);
+        self.event(at, What::Exec { process, exe, filename, disposition, background })
     }
 
     fn set(
@@ -253,7 +288,7 @@ impl Start {
     }
 
     fn reload_signal(&self) -> Signal {
-        self.facts.as_ref().and_then(|facts| facts.reload_signal).unwrap_or(Signal::HUP)
+        self.facts.as_ref().and_then(|facts| facts.reload_signal).unwrap_or(self.signal)
     }
 
     pub fn disposition(self, at: i64, disposition: DispositionKind) -> Self {
@@ -268,6 +303,11 @@ impl Start {
     pub fn signalfd(mut self, at: i64) -> Self {
         self.activation.milestones.handler_ns = Some(at);
         self.set(at, Blocked, Some(Consumer::Signalfd), None)
+    }
+
+    /// A thread waits for it in sigwait, and not every thread blocks it.
+    pub fn waited_for(self, at: i64) -> Self {
+        self.set(at, Default, Some(Consumer::Sigwait), None)
     }
 
     pub fn runtime_handler(self, at: i64) -> Self {
@@ -295,7 +335,7 @@ impl Start {
         let sent = SignalSent {
             signal,
             sender: Some(sender.into()),
-            target: itself(),
+            target: self.activation.main_process.clone().unwrap_or_else(itself),
             tid: None,
             si_code: 0,
             disposition,
@@ -303,10 +343,49 @@ impl Start {
             traced: false,
             fate,
             fate_ns: None,
+            effect: None,
+            effect_ns: None,
         };
         self.activation.milestones.first_reload_ns.get_or_insert(at);
         self = self.event(at, What::Signal(Box::new(sent)));
         if fate == Killed { self.ended(at + 1.ms(), Some(signal), None) } else { self }
+    }
+
+    /// A signal to another process of the service.
+    pub fn signal_to(
+        mut self,
+        comm: &str,
+        at: i64,
+        signal: Signal,
+        disposition: DispositionKind,
+        fate: Fate,
+        sender: ProcessRef,
+    ) -> Self {
+        let sent = SignalSent {
+            signal,
+            sender: Some(sender.into()),
+            target: ProcessRef { pid: 4712, ..by(comm) },
+            tid: None,
+            si_code: 0,
+            disposition,
+            runtime: None,
+            traced: false,
+            fate,
+            fate_ns: None,
+            effect: None,
+            effect_ns: None,
+        };
+        self = self.event(at, What::Signal(Box::new(sent)));
+        if fate == Killed {
+            let process = ProcessRef { pid: 4712, ..by(comm) };
+            return self.gone(at + 1.ms(), process, Some(signal));
+        }
+        self
+    }
+
+    /// The main process dies of a signal that nobody sent.
+    pub fn dies(self, at: i64, signal: Signal) -> Self {
+        self.ended(at, Some(signal), None)
     }
 
     fn last_signal(&mut self) -> &mut SignalSent {
@@ -370,6 +449,8 @@ impl Start {
             accepted: self.facts.as_ref().map(|_| true),
             refusal: None,
             problem: None,
+            effect: None,
+            effect_ns: None,
         };
         self.event(at, What::Notify(Box::new(message)))
     }
@@ -436,7 +517,48 @@ impl Start {
         self.event(at, What::Exit { process, signal, code, core_dumped: false })
     }
 
-    pub fn document(self) -> Document {
+    /// A process forks another one.
+    pub fn forks(self, at: i64, parent: ProcessRef, process: ProcessRef) -> Self {
+        self.event(at, What::Fork { process, parent })
+    }
+
+    /// Another process than the main one ends.
+    pub fn gone(self, at: i64, process: ProcessRef, signal: Option<Signal>) -> Self {
+        let code = signal.is_none().then_some(0);
+        self.event(at, What::Exit { process, signal, code, core_dumped: false })
+    }
+
+    /// The main process is of this name.
+    pub fn named(mut self, comm: &str) -> Self {
+        self.activation.main_process.as_mut().unwrap().comm = comm.to_owned();
+        self
+    }
+
+    /// Another process is the main one at the end: it took over at a time.
+    pub fn handed_over(mut self, at: i64, to: ProcessRef) -> Self {
+        self.mains.push((at, to.pid));
+        self.activation.main_process = Some(to);
+        self
+    }
+
+    /// Tells effects as the timeline does.
+    fn tell_effects(&mut self) {
+        let signal = self.reload_signal();
+        self.activation.events.sort_by_key(|event| event.at_ns);
+        let mains = self.activation.main_process.is_some().then_some(&*self.mains);
+        let around = Around {
+            mains: mains.unwrap_or_default(),
+            signal,
+            facts: self.facts.as_ref(),
+            ready_ns: self.activation.milestones.ready_ns,
+            end_ns: self.end,
+            settle_ns: SETTLE_NS.cast_signed(),
+        };
+        effect::tell(&mut self.activation.events, &around);
+    }
+
+    pub fn document(mut self) -> Document {
+        self.tell_effects();
         Document {
             schema: SCHEMA.to_owned(),
             tool: Tool { name: "sigready".to_owned(), version: "0.1.0".to_owned() },
@@ -446,13 +568,14 @@ impl Start {
                 arguments: Vec::new(),
                 backend: "tracepoint".to_owned(),
                 fallbacks: Vec::new(),
-                signal: Signal::HUP,
+                signal: self.signal,
+                settle_ns: Some(SETTLE_NS),
                 started_at: WallTime(Timestamp::UNIX_EPOCH - SignedDuration::from_secs(1)),
                 duration_ns: u64::try_from(self.end + 1.s()).unwrap(),
                 ended_by: self.ended_by,
                 events: 42,
                 lost: self.lost,
-                losses: std::collections::BTreeMap::new(),
+                losses: BTreeMap::new(),
                 services_left_out: 0,
                 complete: self.lost == 0 && self.activation.joined_ns.is_none(),
                 untested: Vec::new(),

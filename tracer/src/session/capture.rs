@@ -306,6 +306,7 @@ impl Record {
                 backend: self.backend.name().to_owned(),
                 fallbacks: self.fallbacks.clone(),
                 signal: self.asked.signal,
+                settle_ns: Some(self.builder.settle_ns()),
                 started_at: WallTime(self.anchor.wall),
                 duration_ns: now.saturating_sub(self.anchor.boot_ns),
                 ended_by,

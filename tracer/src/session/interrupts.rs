@@ -8,16 +8,21 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use nix::libc;
+use nix::{
+    libc,
+    sys::signal::{SigSet, SigmaskHow},
+};
 use tokio::sync::Notify;
 use tracer_common::signal::MAX_SIGNAL;
 
+use super::Deadline;
 use crate::{host::temporary, model::signal::Signal};
 
 /// What ends a session with its report. A hang-up is the end of the terminal.
@@ -38,6 +43,8 @@ const FATAL: [i32; 9] = [
 /// How long a signal may wait for the session to take it. If another comes after that, the
 /// session is stuck, and the process ends.
 const STUCK: Duration = Duration::from_secs(1);
+/// How often signals that are held are looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Signals that came while they were held.
 static HELD: [AtomicBool; ENDING.len()] = [const { AtomicBool::new(false) }; ENDING.len()];
@@ -45,17 +52,32 @@ static HELD: [AtomicBool; ENDING.len()] = [const { AtomicBool::new(false) }; END
 /// The signals that end a session, held by a handler until somebody takes them. A command that
 /// is started meanwhile does not inherit that: a blocked signal it would, and its unblocking
 /// would be told as an event of its start.
-pub struct Held(());
+///
+/// The start of a command waits for the file system that its program is on, which may never
+/// answer. So the process ends if a signal is held for long, or after the longest that a start
+/// may take.
+pub struct Held {
+    /// The thread that looks after that ends when this is dropped.
+    _watching: Sender<()>,
+}
 
 impl Held {
-    /// Holds them. One that was ignored when this process was started stays so (nohup(1)),
-    /// except for what a user ends a trace with.
-    #[must_use]
-    pub fn now() -> Self {
+    /// Holds them, for `longest` at most. One that was ignored when this process was started
+    /// stays so (nohup(1)), except for what a user ends a trace with.
+    pub fn now(longest: Duration) -> Result<Self> {
         for signal in ENDING.into_iter().filter(|signal| is_taken(*signal)) {
             set_handler(signal, hold as *const () as libc::sighandler_t);
         }
-        Self(())
+        let (watching, is_over) = channel();
+        let limit = Deadline::after(Some(longest), Instant::now());
+        // That thread is to take none.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let started = thread::Builder::new()
+            .name("sigready-held".to_owned())
+            .spawn(move || watch_held(&is_over, limit));
+        before.thread_set_mask()?;
+        started.context("cannot start a thread that looks after signals")?;
+        Ok(Self { _watching: watching })
     }
 
     /// Blocks them instead; those that came are pending then.
@@ -71,6 +93,29 @@ impl Held {
             }
         }
         Ok(blocked)
+    }
+}
+
+/// Ends the process if a signal is held for too long, or at the limit.
+fn watch_held(is_over: &Receiver<()>, limit: Deadline) {
+    let mut since = None;
+    while is_over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+        let now = Instant::now();
+        let held = ENDING.into_iter().zip(&HELD).find(|(_, came)| came.load(Ordering::Acquire));
+        if let Some((number, _)) = held
+            && *since.get_or_insert(now) + STUCK <= now
+        {
+            end_by(number);
+        }
+        if limit.has_passed(now) {
+            log::error!(
+                "the command was not started in the time of --timeout: the file system that its \
+                 program is on does not answer"
+            );
+            temporary::remove_all();
+            // SAFETY: it only ends the process. The command is told by its parent's death.
+            unsafe { libc::_exit(1) };
+        }
     }
 }
 

@@ -55,6 +55,8 @@ const TELLTALES: SignalSet = SignalSet::of(25).union(SignalSet::of(MAX_SIGNAL));
 const ALWAYS: [u32; 8] = [2, 3, 6, 9, 10, 11, 12, 15];
 /// What units reload by, besides HUP: USR1 USR2.
 const RELOADS: [u32; 2] = [10, 12];
+/// Ignored by what a shell starts in the background: INT.
+const OF_BACKGROUND: u32 = 2;
 /// The most signals whose dispositions can be recorded, the reload signal included.
 pub const MAX_RECORDED: u32 = MAX_DISPOSITIONS - TELLTALES.0.count_ones();
 
@@ -72,13 +74,23 @@ impl Recorded {
         }
         let always = ALWAYS.into_iter().map(SignalSet::of);
         let sent = always.fold(dispositions, SignalSet::union);
-        Ok(Self {
+        let mut recorded = Self {
             sent,
             dispositions,
             shown: dispositions,
             buffer: wanted.buffer,
             backend: wanted.backend,
-        })
+        };
+        recorded.add(OF_BACKGROUND);
+        Ok(recorded)
+    }
+
+    /// Records the dispositions of one more signal, if there is room.
+    fn add(&mut self, signal: u32) {
+        let more = self.dispositions.union(SignalSet::of(signal));
+        if more.union(TELLTALES).0.count_ones() <= MAX_DISPOSITIONS {
+            self.dispositions = more;
+        }
     }
 
     /// The same for units, which have reload signals of their own: those that are in use are
@@ -86,11 +98,9 @@ impl Recorded {
     pub fn of_units(wanted: &Wanted) -> Result<Self, BadRequest> {
         let mut recorded = Self::asked(wanted)?;
         if wanted.signal.is_none() {
-            for signal in RELOADS.map(SignalSet::of) {
-                let more = recorded.dispositions.union(signal);
-                if more.union(TELLTALES).0.count_ones() <= MAX_DISPOSITIONS {
-                    recorded.dispositions = more;
-                }
+            recorded.dispositions = recorded.shown;
+            for signal in RELOADS.into_iter().chain([OF_BACKGROUND]) {
+                recorded.add(signal);
             }
             recorded.sent = recorded.sent.union(recorded.dispositions);
         }

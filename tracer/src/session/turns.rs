@@ -33,6 +33,9 @@ const TURN: Duration = Duration::from_millis(20);
 /// The longest the report waits for the kernel to let go of the programs.
 const DETACHING: Duration = Duration::from_secs(1);
 
+/// What takes longer is told, so that a trace that was late can say why.
+const LATE: Duration = Duration::from_secs(1);
+
 /// What is traced: a command, or what there is on the host.
 pub trait Subject {
     /// Is shown each observation of the kernel side, before anything is made of it.
@@ -109,8 +112,11 @@ impl<'a, S: Subject> Session<'a, S> {
         loop {
             let now = Instant::now();
             self.subject.act(&mut self.capture, self.observer, now).await?;
-            let woken = self.wait(now).await?;
+            let began = tell_late("what was due", now);
+            let woken = self.wait(began).await?;
+            let began = tell_late("a wait", began);
             self.take()?;
+            let began = tell_late("taking in what happened", began);
             match woken {
                 Woken::Interrupt(signal) => match self.ending.interrupt(Instant::now()) {
                     Interrupted::Forward => self.subject.forward(signal, self.observer)?,
@@ -121,6 +127,7 @@ impl<'a, S: Subject> Session<'a, S> {
             }
             self.show();
             let seen = self.seen();
+            tell_late("looking how far it has come", began);
             if let Some(ended_by) = self.ending.reached(seen, Instant::now()) {
                 return Ok(ended_by);
             }
@@ -181,9 +188,12 @@ impl<'a, S: Subject> Session<'a, S> {
     /// interrupt ends the process.
     pub async fn end(mut self, ended_by: EndedBy, attached: Attached) -> Result<(S, Document)> {
         self.interrupts.session_is_over();
+        let began = Instant::now();
         let answers = self.subject.last_news(&mut self.capture).await;
         self.capture.observe(answers);
+        let began = tell_late("asking a last time", began);
         let (record, at) = self.capture.end(|observation| self.subject.learn(observation))?;
+        let began = tell_late("taking in what happened last", began);
         self.subject.session_ended()?;
         let (detached, is_detached) = mpsc::channel();
         thread::Builder::new()
@@ -195,6 +205,7 @@ impl<'a, S: Subject> Session<'a, S> {
             .context("cannot start a thread that detaches the programs")?;
         let mut document = record.document(ended_by, at);
         document.capture.untested = self.subject.untested();
+        tell_late("judging", began);
         // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
         // No program runs any more when the kernel takes longer to let go of them.
         if let Err(RecvTimeoutError::Timeout) = is_detached.recv_timeout(DETACHING) {
@@ -202,4 +213,14 @@ impl<'a, S: Subject> Session<'a, S> {
         }
         Ok((self.subject, document))
     }
+}
+
+/// Tells if something that began then has taken long. Gives the time now.
+fn tell_late(what: &str, began: Instant) -> Instant {
+    let now = Instant::now();
+    let took = now.saturating_duration_since(began);
+    if took >= LATE {
+        log::info!("{what} took {:.1} s", took.as_secs_f64());
+    }
+    now
 }

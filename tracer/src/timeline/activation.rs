@@ -4,8 +4,9 @@ use tracer_common::signal::SignalSet;
 
 use super::{
     admission::{Admission, Claim},
+    effect::{self, Around},
     events::{Group, Kind, Record, Stored},
-    exposure::{self, Phase},
+    exposure::{self, Phase, Waits},
     notify::{self, Meaning},
     signals::Change,
     start::{End, Stage, Start},
@@ -35,6 +36,8 @@ pub struct Frame<'a> {
     pub anchor: Anchor,
     /// `CLOCK_BOOTTIME` ns of the end of the capture.
     pub now: u64,
+    /// The settle time, ns.
+    pub settle_ns: u64,
 }
 
 /// The timeline of a start, with systemd's states of it.
@@ -95,9 +98,10 @@ impl Timeline<'_> {
                 (is_first || change.at >= since) && (change.at < until || until == u64::MAX)
             };
             for change in at_first.into_iter().chain(changes.filter(is_in)) {
+                let disposition = change.now.of(self.frame.signal);
                 let phase = Phase {
                     at_ns: self.at(change.at),
-                    disposition: change.now.of(self.frame.signal),
+                    disposition: if main.is_init() { disposition.of_init() } else { disposition },
                     exec: change.exec,
                 };
                 if phases
@@ -241,6 +245,25 @@ impl Timeline<'_> {
         first.map(|stored| self.at(stored.at))
     }
 
+    /// What shows whether a blocked reload signal waits for good.
+    fn waits(&self, events: &[&Stored]) -> Waits {
+        let signal = self.frame.signal;
+        let sent = events.iter().filter_map(|stored| match &stored.record {
+            Record::Signal { sent, .. }
+                if sent.signal == signal && self.is_main(stored.id, stored.at) =>
+            {
+                Some((self.at(stored.at), sent.fate))
+            }
+            _ => None,
+        });
+        let main = self.start.main().and_then(|main| self.start.member(main));
+        let found = main.and_then(|main| main.found);
+        Waits {
+            sent: sent.collect(),
+            at_end: found.is_some_and(|state| state.blocked.intersects(signal.set())),
+        }
+    }
+
     fn activation(&self) -> Activation {
         let phases = self.phases();
         let stored = self.start.events().in_order();
@@ -253,6 +276,7 @@ impl Timeline<'_> {
             }
         }
         self.tell_states(&mut events);
+        self.tell_effects(&mut events, &milestones);
         let left_out = self.left_out();
         let joined_ns = self.start.joined_at.map(|at| self.at(at));
         let first_exec = phases.iter().find(|phase| phase.exec).map(|phase| phase.at_ns);
@@ -263,7 +287,13 @@ impl Timeline<'_> {
         // A service found running was announced before, if ever.
         let announces = announces && (joined_ns.is_none() || milestones.ready_ns.is_some());
         let from = seen_from.unwrap_or(0);
-        let exposure = exposure::spans(&phases, milestones.ready_ns, announces, from, end);
+        let exposure = exposure::spans(
+            &phases,
+            &self.waits(&stored),
+            milestones.ready_ns,
+            announces,
+            (from, end),
+        );
         let anchor = self.frame.anchor;
         let since = self.zero.cast_signed().saturating_sub(anchor.boot_ns.cast_signed());
         let since = jiff::SignedDuration::from_nanos(since);
@@ -339,6 +369,22 @@ impl Timeline<'_> {
         events.sort_by_key(|event| event.at_ns);
     }
 
+    /// Tells what became of the service after each reload.
+    fn tell_effects(&self, events: &mut [Event], milestones: &Milestones) {
+        let mains = self.start.mains.iter();
+        let mains: Vec<(i64, u32)> =
+            mains.map(|(since, main)| (self.at(*since), main.id.pid)).collect();
+        let around = Around {
+            mains: &mains,
+            signal: self.frame.signal,
+            facts: self.frame.facts,
+            ready_ns: milestones.ready_ns,
+            end_ns: self.at(self.frame.now),
+            settle_ns: i64::try_from(self.frame.settle_ns).unwrap_or(i64::MAX),
+        };
+        effect::tell(events, &around);
+    }
+
     /// The event that a record is; `None` if it is about other signals.
     fn event(&self, at: u64, record: &Record) -> Option<Event> {
         let reload = self.frame.signal;
@@ -346,11 +392,12 @@ impl Timeline<'_> {
             Record::Fork { process, parent } => {
                 What::Fork { process: process.clone(), parent: parent.clone() }
             }
-            Record::Exec { process, exe, filename, now } => What::Exec {
+            Record::Exec { process, exe, filename, now, background } => What::Exec {
                 process: process.clone(),
                 exe: Some(exe.clone()),
                 filename: filename.clone(),
                 disposition: now.of(reload).kind(),
+                background: *background,
             },
             Record::Exit { process, signal, code, core_dumped } => What::Exit {
                 process: process.clone(),
@@ -417,6 +464,8 @@ impl Timeline<'_> {
                     accepted,
                     refusal,
                     problem,
+                    effect: None,
+                    effect_ns: None,
                 }))
             }
             Record::Cgroup { process, path } => {

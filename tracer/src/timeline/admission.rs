@@ -68,6 +68,12 @@ pub struct Known {
 }
 
 impl Known {
+    /// Whether it is the init of a pid namespace, which no default action ends.
+    #[must_use]
+    pub fn is_init(&self) -> bool {
+        self.ns_pid == 1 || self.id.pid == 1
+    }
+
     fn is_spoken_for(&self, claim: &Claim) -> bool {
         match claim.claimed {
             Some(pid) => self.ns_pid == pid,

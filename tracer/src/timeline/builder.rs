@@ -187,6 +187,7 @@ impl Builder {
             facts: service.known.facts.as_ref().or(self.setup.facts.as_ref()),
             anchor: self.setup.anchor,
             now,
+            settle_ns: self.setup.settle_ns,
         }
     }
 
@@ -355,6 +356,12 @@ impl Builder {
             .map(|(_, service)| (service.named.name.clone(), service.named.path.clone()))
             .collect();
         (units, self.attribution.next() as usize)
+    }
+
+    /// The settle time, ns.
+    #[must_use]
+    pub fn settle_ns(&self) -> u64 {
+        self.setup.settle_ns
     }
 
     /// Observations of the kernel side so far.

@@ -45,7 +45,13 @@ pub enum Record {
     /// See [`crate::model::event::What::Fork`].
     Fork { process: ProcessRef, parent: ProcessRef },
     /// See [`crate::model::event::What::Exec`].
-    Exec { process: ProcessRef, exe: String, filename: Option<String>, now: Dispositions },
+    Exec {
+        process: ProcessRef,
+        exe: String,
+        filename: Option<String>,
+        now: Dispositions,
+        background: bool,
+    },
     /// See [`crate::model::event::What::Exit`].
     Exit { process: ProcessRef, signal: Option<Signal>, code: u8, core_dumped: bool },
     /// A signal; its times are absolute.
@@ -356,7 +362,8 @@ mod tests {
 
     fn exec(events: &mut Events, at: u64) -> Place {
         let now = Dispositions::default();
-        let record = Record::Exec { process: process(), exe: String::new(), filename: None, now };
+        let (exe, filename, background) = (String::new(), None, false);
+        let record = Record::Exec { process: process(), exe, filename, now, background };
         events.add(at, ID, class(Kind::Exec, 0, None), record, false)
     }
 
@@ -373,6 +380,8 @@ mod tests {
             traced: false,
             fate: Fate::Pending,
             fate_ns: None,
+            effect: None,
+            effect_ns: None,
         };
         let record = Record::Signal { sent, fate_at: None };
         let place = events.add(at, ID, class(Kind::Signal, 1, Some(sender)), record, false);

@@ -4,6 +4,7 @@
 use crate::model::{
     disposition::{Disposition, Reaction},
     document::{Exposure, ExposureKind},
+    event::Fate,
 };
 
 /// What the main process does on the reload signal, from one moment on.
@@ -15,6 +16,28 @@ pub struct Phase {
     pub disposition: Disposition,
     /// It came with an exec.
     pub exec: bool,
+}
+
+/// What shows whether a signal that is blocked to the end waits, or is taken all the same: a
+/// program that waits in `ppoll` or `sigsuspend` lets it through there.
+#[derive(Clone, Debug, Default)]
+pub struct Waits {
+    /// The reload signals that were sent to the main process, and what became of each.
+    pub sent: Vec<(i64, Fate)>,
+    /// It was blocked in every thread when the process was looked at last.
+    pub at_end: bool,
+}
+
+impl Waits {
+    /// Whether one that is blocked from a time to the end waits for as long.
+    fn for_good(&self, from: i64, disposition: Disposition) -> bool {
+        let mut fates = self.sent.iter().filter(|(at, _)| *at >= from).map(|(_, fate)| *fate);
+        if fates.clone().any(|fate| fate == Fate::Handled) {
+            return false;
+        }
+        let waits = fates.any(|fate| matches!(fate, Fate::Pending | Fate::Dropped));
+        waits || self.at_end || !disposition.caught
+    }
 }
 
 /// The first moment from which the program took the signal. What executed it may have had a
@@ -38,10 +61,10 @@ pub fn takes(disposition: Disposition) -> bool {
 #[must_use]
 pub fn spans(
     phases: &[Phase],
+    waits: &Waits,
     ready_ns: Option<i64>,
     announces: bool,
-    from_ns: i64,
-    to_ns: i64,
+    (from_ns, to_ns): (i64, i64),
 ) -> Vec<Exposure> {
     let mut spans: Vec<Exposure> = Vec::new();
     let mut push = |kind: Option<ExposureKind>, from: i64, to: i64| {
@@ -56,7 +79,7 @@ pub fn spans(
     };
     for (index, phase) in phases.iter().enumerate() {
         let end = phases.get(index + 1).map_or(to_ns, |next| next.at_ns);
-        match harm(&phases[index..]) {
+        match harm(&phases[index..], waits) {
             Some(kind) => push(Some(kind), phase.at_ns, end),
             None if announces => {
                 let until = ready_ns.unwrap_or(i64::MAX);
@@ -70,7 +93,7 @@ pub fn spans(
 
 /// What the signal does at the first of these phases, whatever the service has announced.
 /// One that is blocked waits: what it does then, hindsight tells.
-fn harm(phases: &[Phase]) -> Option<ExposureKind> {
+fn harm(phases: &[Phase], waits: &Waits) -> Option<ExposureKind> {
     let [phase, later @ ..] = phases else {
         return None;
     };
@@ -96,7 +119,8 @@ fn harm(phases: &[Phase]) -> Option<ExposureKind> {
         }
         before = *disposition;
     }
-    None
+    let waits = before.consumer.is_none() && waits.for_good(phase.at_ns, before);
+    waits.then_some(ExposureKind::Pending)
 }
 
 /// What a signal does that is let through.
@@ -112,7 +136,7 @@ fn harm_of(disposition: Disposition) -> Option<ExposureKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{event::Consumer, runtime::Effect};
+    use crate::model::{event::Consumer, runtime::Action};
 
     const DEFAULT: Disposition = Disposition {
         ignored: false,
@@ -131,7 +155,13 @@ mod tests {
 
     #[test]
     fn fatal_lasts_until_the_handler_and_not_ready_from_there_to_ready() {
-        let spans = spans(&[phase(0, DEFAULT), phase(30, HANDLER)], Some(40), true, 0, 100);
+        let spans = spans(
+            &[phase(0, DEFAULT), phase(30, HANDLER)],
+            &Waits::default(),
+            Some(40),
+            true,
+            (0, 100),
+        );
         assert_eq!(
             spans,
             [
@@ -143,16 +173,22 @@ mod tests {
 
     #[test]
     fn a_service_that_announces_nothing_is_safe_with_its_handler() {
-        let spans = spans(&[phase(0, DEFAULT), phase(30, HANDLER)], None, false, 0, 100);
+        let spans = spans(
+            &[phase(0, DEFAULT), phase(30, HANDLER)],
+            &Waits::default(),
+            None,
+            false,
+            (0, 100),
+        );
         assert_eq!(spans.len(), 1);
     }
 
     #[test]
     fn a_runtimes_catch_all_is_as_fatal_as_none_at_all() {
-        let catch_all = Disposition { effect: Some(Effect::Dies), ..HANDLER };
+        let catch_all = Disposition { effect: Some(Action::Dies), ..HANDLER };
         let phases = [phase(0, DEFAULT), phase(10, catch_all), phase(30, HANDLER)];
         assert_eq!(handler_at(&phases, None), Some(30));
-        let spans = spans(&phases, None, false, 0, 100);
+        let spans = spans(&phases, &Waits::default(), None, false, (0, 100));
         assert_eq!(spans, [Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 30 }]);
     }
 
@@ -168,11 +204,32 @@ mod tests {
     }
 
     const BLOCKED: Disposition = Disposition { blocked: true, ..DEFAULT };
+    /// A handler, and blocked: as while a handler runs, or where `ppoll` lets it through.
+    const HELD: Disposition = Disposition { blocked: true, ..HANDLER };
+
+    #[test]
+    fn what_is_blocked_with_a_handler_is_taken_unless_it_shows_otherwise() {
+        let of = |sent: &[(i64, Fate)], at_end| {
+            let waits = Waits { sent: sent.to_vec(), at_end };
+            let phases = [phase(0, HANDLER), phase(10, HELD)];
+            spans(&phases, &waits, None, false, (0, 100)).first().map(|span| span.kind)
+        };
+        assert_eq!(of(&[], false), None);
+        assert_eq!(of(&[], true), Some(ExposureKind::Pending));
+        assert_eq!(of(&[(50, Fate::Pending)], false), Some(ExposureKind::Pending));
+        assert_eq!(of(&[(50, Fate::Dropped)], false), Some(ExposureKind::Pending));
+        assert_eq!(of(&[(50, Fate::Handled)], true), None, "it is let through somewhere");
+        assert_eq!(of(&[(5, Fate::Pending)], false), None, "that was before");
+    }
+
     const IGNORED: Disposition = Disposition { ignored: true, ..DEFAULT };
 
     #[test]
-    fn what_stays_blocked_is_not_fatal() {
-        assert_eq!(spans(&[phase(0, BLOCKED)], None, false, 0, 100), []);
+    fn what_stays_blocked_waits() {
+        assert_eq!(
+            spans(&[phase(0, BLOCKED)], &Waits::default(), None, false, (0, 100)),
+            [Exposure { kind: ExposureKind::Pending, from_ns: 0, to_ns: 100 }]
+        );
         assert_eq!(handler_at(&[phase(0, BLOCKED)], None), None);
     }
 
@@ -180,7 +237,9 @@ mod tests {
     fn what_waits_does_the_harm_that_it_does_when_it_is_let_through() {
         let through = |disposition| {
             let phases = [phase(0, BLOCKED), phase(10, disposition)];
-            spans(&phases, None, false, 0, 20).first().map(|span| (span.kind, span.from_ns))
+            spans(&phases, &Waits::default(), None, false, (0, 20))
+                .first()
+                .map(|span| (span.kind, span.from_ns))
         };
         assert_eq!(through(DEFAULT), Some((ExposureKind::Fatal, 0)));
         assert_eq!(through(IGNORED), Some((ExposureKind::Lost, 0)));
@@ -192,7 +251,7 @@ mod tests {
         let blocked = Disposition { blocked: true, ..IGNORED };
         let phases = [phase(0, IGNORED), phase(10, blocked), phase(15, IGNORED)];
         assert_eq!(
-            spans(&phases, Some(50), true, 0, 100),
+            spans(&phases, &Waits::default(), Some(50), true, (0, 100)),
             [Exposure { kind: ExposureKind::Lost, from_ns: 0, to_ns: 100 }]
         );
     }
@@ -202,7 +261,7 @@ mod tests {
         let ignored = Disposition { blocked: true, ..IGNORED };
         let phases = [phase(0, BLOCKED), phase(10, ignored), phase(20, HANDLER)];
         assert_eq!(
-            spans(&phases, None, false, 0, 100),
+            spans(&phases, &Waits::default(), None, false, (0, 100)),
             [Exposure { kind: ExposureKind::Lost, from_ns: 0, to_ns: 10 }]
         );
     }
@@ -212,7 +271,7 @@ mod tests {
         let awaited = Disposition { consumer: Some(Consumer::Sigwait), ..BLOCKED };
         let phases = [phase(0, BLOCKED), phase(10, awaited), phase(20, DEFAULT)];
         assert_eq!(
-            spans(&phases, None, false, 0, 100),
+            spans(&phases, &Waits::default(), None, false, (0, 100)),
             [Exposure { kind: ExposureKind::Fatal, from_ns: 20, to_ns: 100 }]
         );
     }
@@ -221,14 +280,20 @@ mod tests {
     fn where_not_every_mask_is_known_neither_is_what_a_signal_does() {
         let unsure = Disposition { mask_unknown: true, ..BLOCKED };
         assert_eq!(
-            spans(&[phase(0, unsure), phase(20, HANDLER)], None, false, 0, 100),
+            spans(
+                &[phase(0, unsure), phase(20, HANDLER)],
+                &Waits::default(),
+                None,
+                false,
+                (0, 100)
+            ),
             [Exposure { kind: ExposureKind::Unknown, from_ns: 0, to_ns: 20 }]
         );
     }
 
     #[test]
     fn spans_lie_between_the_exec_and_the_end() {
-        let spans = spans(&[phase(-5, DEFAULT)], None, false, 0, 100);
+        let spans = spans(&[phase(-5, DEFAULT)], &Waits::default(), None, false, (0, 100));
         assert_eq!(spans, [Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 100 }]);
     }
 }

@@ -4,7 +4,7 @@
 //! [`builder`] puts the observations in order of time, [`attribution`] finds the
 //! service and the start each belongs to, and [`start`] folds it into the state of that
 //! start, whose size is bounded: what its processes do on signals ([`signals`]), what becomes
-//! of signals ([`fate`]), and events for people ([`events`]). [`activation`] tells the
+//! of signals ([`fate`]) and of the service after reloads ([`effect`]), and events for people ([`events`]). [`activation`] tells the
 //! timeline from that.
 
 mod activation;
@@ -12,6 +12,7 @@ mod admission;
 mod attribution;
 mod builder;
 mod counting;
+pub mod effect;
 mod events;
 mod executor;
 mod exposure;

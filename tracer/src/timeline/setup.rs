@@ -29,6 +29,9 @@ pub struct Setup {
     pub shown: SignalSet,
     /// The settings of the command under `run`.
     pub facts: Option<UnitFacts>,
+    /// How long after a reload the service must still be there for that to be told as survived,
+    /// ns.
+    pub settle_ns: u64,
     /// One instant on both clocks: everything is seen of processes started since then.
     pub anchor: Anchor,
 }

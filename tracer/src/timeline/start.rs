@@ -4,6 +4,8 @@
 //! on every recorded signal, which signals are open, who said READY=1. The events beside it are
 //! for people, and for the rules as evidence; [`Events`] bounds them.
 
+mod mains;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
@@ -30,9 +32,6 @@ use crate::{
     observation::{Datagram, Fact, Generate, ProcessId, Program, State, Task, fact_task},
 };
 
-/// Main processes of one start, one after the other, that are kept; the first and the last
-/// ones always are.
-const MAX_MAINS: usize = 64;
 /// Processes besides the main one that systemd itself started; the last ones are kept.
 const MAX_CONTROLS: usize = 1_000;
 /// Changes of `NotifyAccess=` by messages; the first and the last ones are kept.
@@ -47,9 +46,6 @@ const MAX_READY: usize = 64;
 const MAX_READY_OF_ONE: usize = 4;
 /// Changes of masks of one process that may turn out to be of a moment.
 const MAX_HELD: usize = 64;
-/// Main processes that another took the place of, for want of a word of systemd; the last
-/// ones are kept.
-const MAX_REPLACED: usize = 64;
 
 /// What every start is folded with.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +105,10 @@ pub struct Member {
     held: Vec<Held>,
     /// The processes it shares its handlers with.
     shares_with: Vec<ProcessId>,
+    /// Its signals as /proc told them last, those that are not recorded too.
+    pub found: Option<State>,
+    /// Who started it, if that was seen.
+    parent: Option<ProcessId>,
 }
 
 /// A change of a mask that is an event unless it is taken back within a moment.
@@ -145,6 +145,8 @@ impl Member {
             last_barrier: None,
             held: Vec::new(),
             shares_with: Vec::new(),
+            found: None,
+            parent: None,
         }
     }
 
@@ -321,115 +323,6 @@ impl Start {
         admission::judge(speakers, facts, claim)
     }
 
-    /// Makes a process the main one from `at` on, after those before it.
-    pub fn hand_over(&mut self, at: u64, main: Known) {
-        if self.mains.len() >= MAX_MAINS {
-            let (_, gone) = self.mains.remove(MAX_MAINS / 2);
-            self.forget(gone.id);
-        }
-        // systemd may tell of it under the time of an older state.
-        let since = self.mains.last().map_or(at, |(since, _)| at.max(*since));
-        self.mains.push((since, main));
-        self.main_exited_well = None;
-        self.told_to_stop = false;
-        self.since_unknown = None;
-        self.guessed.retain(|guessed| *guessed != main.id);
-        self.revision += 1;
-    }
-
-    /// The same where the one before has ended and left it running: a daemon, or what is to end
-    /// with the service.
-    pub fn guess(&mut self, at: u64, main: Known) {
-        // The daemon is the service from its birth on: a handler of its own counts from when it
-        // was set, and not from the end of what started the daemon.
-        let born = self.members.get(&main.id).map_or(at, |member| member.start_ns);
-        self.hand_over(born.min(at), main);
-        self.guessed.push(main.id);
-    }
-
-    /// The same where systemd says so, under the time of an older state.
-    pub fn hand_over_by_then(&mut self, at: u64, main: Known) {
-        let born = self.members.get(&main.id).map_or(at, |member| member.start_ns);
-        self.hand_over(at.max(born), main);
-        self.since_unknown = Some(main.id);
-    }
-
-    /// The main process named by a message sent at `at` became that by it, and not before.
-    pub fn was_handed_over(&mut self, at: u64, main: ProcessId) {
-        if self.since_unknown == Some(main)
-            && let [.., (before, _), (since, _)] = self.mains.as_mut_slice()
-        {
-            *since = at.max(*before);
-            self.since_unknown = None;
-            self.revision += 1;
-        }
-    }
-
-    /// What was left running is no main process: its service does not put itself into the
-    /// background.
-    pub fn drop_guesses(&mut self) {
-        let guessed = std::mem::take(&mut self.guessed);
-        if guessed.is_empty() {
-            return;
-        }
-        self.mains.retain(|(_, main)| !guessed.contains(&main.id));
-        self.look_at_main();
-    }
-
-    /// systemd has it as up since `at`. What has come into it by itself since then is no main
-    /// process: a command of ExecReload= or ExecStop=.
-    pub fn came_up(&mut self, at: u64) {
-        let at = self.came_up.map_or(at, |known| known.min(at));
-        self.came_up = Some(at);
-        while let [(since, main)] = self.mains.as_slice()
-            && *since > at
-            && let Some(before) = self.replaced.pop()
-        {
-            let later = *main;
-            self.controls.retain(|control| *control != before.1);
-            self.mains = vec![before];
-            self.add_control(later);
-            self.look_at_main();
-        }
-    }
-
-    /// Whether systemd had it as up before `at`.
-    #[must_use]
-    pub fn is_up_at(&self, at: u64) -> bool {
-        self.came_up.is_some_and(|since| since < at)
-    }
-
-    /// It ended before systemd had started its main process: what ran were commands before that.
-    pub fn had_no_main(&mut self) {
-        for (_, before) in std::mem::take(&mut self.mains) {
-            self.add_control(before);
-        }
-        self.revision += 1;
-    }
-
-    /// Notes whether what is the main process now has ended.
-    fn look_at_main(&mut self) {
-        let ended = self.main().and_then(|main| self.member(main)).and_then(|main| main.ended);
-        self.main_exited_well = ended.map(|end| end.signal.is_none() && end.code == 0);
-        self.revision += 1;
-    }
-
-    /// Makes a process the main one in place of all that were: those were not, but commands
-    /// before it such as ExecStartPre=.
-    pub fn set_main(&mut self, since: u64, main: Known) {
-        for before in std::mem::take(&mut self.mains) {
-            self.add_control(before.1);
-            if self.replaced.len() >= MAX_REPLACED {
-                self.replaced.remove(0);
-            }
-            self.replaced.push(before);
-        }
-        self.mains.push((since, main));
-        self.main_exited_well = None;
-        self.told_to_stop = false;
-        self.revision += 1;
-    }
-
     /// Notes a process that systemd itself started beside the main one.
     pub fn add_control(&mut self, control: Known) {
         if self.controls.len() >= MAX_CONTROLS {
@@ -475,6 +368,7 @@ impl Start {
             Fact::Found { task, exe, program, state, .. } => {
                 let member = self.member_mut(context, &task);
                 member.signals.found(at, &state, program);
+                member.found = Some(state);
                 member.exe = exe.map(Arc::from);
                 let now = member.signals.now();
                 self.change(context, at, &task, (Dispositions::default(), now), None, true);
@@ -491,12 +385,16 @@ impl Start {
                     member.first_exec.get_or_insert(at);
                 }
                 let now = member.signals.now();
+                let parent = member.parent.and_then(|parent| self.members.get(&parent));
+                let interrupt = Signal::INT.set();
+                let background = now.ignored.intersects(interrupt)
+                    && parent.is_some_and(|it| !it.signals.now().ignored.intersects(interrupt));
                 self.let_go_of_masks(context, task.id, u64::MAX);
                 self.stop_sharing(task.id);
                 let process = self.known(&task);
                 let filename = (filename != exe).then_some(filename);
                 let class = self.class(Kind::Exec, task.id, at);
-                let record = Record::Exec { process, exe, filename, now };
+                let record = Record::Exec { process, exe, filename, now, background };
                 self.events.add(at, task.id, class, record, context.is_tight);
                 self.revision += 1;
             }
@@ -551,6 +449,9 @@ impl Start {
             }
             Fact::Left { id, state } => {
                 self.fates.looked_at(&mut self.events, id, state.pending);
+                if let Some(member) = self.members.get_mut(&id) {
+                    member.found = Some(state);
+                }
                 self.revision += 1;
             }
             Fact::CgroupPath { .. }
@@ -634,6 +535,7 @@ impl Start {
         );
         let member = self.member_mut(context, child);
         member.signals = signals;
+        member.parent = Some(parent.id);
         if exe.is_some() {
             member.exe = exe;
         }
@@ -706,6 +608,8 @@ impl Start {
             traced: generate.traced,
             fate: fate::at_sending(generate),
             fate_ns: None,
+            effect: None,
+            effect_ns: None,
         };
         let detail =
             signal.number() | (generate.disposition as u32) << 8 | u32::from(by_itself) << 16;

@@ -58,7 +58,10 @@ fn files(path: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(path).unwrap() {
             files(&entry.unwrap().path(), found);
         }
-    } else if !path.components().any(|part| part.as_os_str() == "tests") {
+    } else if !path
+        .components()
+        .any(|part| ["tests", "testing.rs"].iter().any(|of| part.as_os_str() == *of))
+    {
         found.push(path.to_owned());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sigready::model::{
-    runtime::{Effect, ROWS, Runtime},
+    runtime::{Action, ROWS, Runtime},
     signal::Signal,
 };
 
@@ -123,10 +123,10 @@ fn what_the_table_says_of_each_runtime_is_what_it_does() {
             let status = *status.unwrap_or_else(|| panic!("{name} has no handler for {signal}"));
             let number = signal.number().cast_signed();
             let is_so = match effect {
-                Effect::Dies => status == Some(-number),
-                Effect::Exits(code) => status == Some(i32::from(*code)),
-                Effect::Spares => status.is_none(),
-                Effect::Unknown => true,
+                Action::Dies => status == Some(-number),
+                Action::Exits(code) => status == Some(i32::from(*code)),
+                Action::Spares => status.is_none(),
+                Action::Unknown => true,
             };
             assert!(is_so, "{name} on {signal}: {status:?}, and not {effect:?}");
         }

@@ -120,6 +120,8 @@ fn signal_sent() -> BoxedStrategy<What> {
                 traced,
                 fate,
                 fate_ns,
+                effect: None,
+                effect_ns: None,
             }))
         })
         .boxed()
@@ -145,6 +147,8 @@ fn notify() -> BoxedStrategy<What> {
                 accepted,
                 refusal: None,
                 problem,
+                effect: None,
+                effect_ns: None,
             }))
         })
         .boxed()
@@ -159,7 +163,8 @@ fn what() -> BoxedStrategy<What> {
                 process,
                 exe,
                 filename,
-                disposition
+                disposition,
+                background: false
             }
         ),
         (process(), option::of(signal()), option::of(any::<u8>()), any::<bool>()).prop_map(

@@ -42,6 +42,7 @@ fn exec(process: &ProcessRef, exe: &str, filename: Option<&str>) -> What {
         exe: Some(exe.into()),
         filename: filename.map(Into::into),
         disposition: DispositionKind::Default,
+        background: false,
     }
 }
 
@@ -78,6 +79,8 @@ fn hup(
         traced: false,
         fate,
         fate_ns: None,
+        effect: None,
+        effect_ns: None,
     }
 }
 
@@ -95,6 +98,8 @@ fn notify(sender: ProcessRef, assignments: &[(&str, &str)]) -> NotifyMessage {
         accepted: Some(true),
         refusal: None,
         problem: None,
+        effect: None,
+        effect_ns: None,
     }
 }
 
@@ -118,6 +123,7 @@ pub fn document(services: Vec<Service>) -> Document {
             backend: "tracepoint".into(),
             fallbacks: Vec::new(),
             signal: Signal::HUP,
+            settle_ns: Some(5_000_000_000),
             started_at: wall("2026-01-01T00:00:00Z"),
             duration_ns: 2_000_000_000,
             ended_by: EndedBy::Timeout,

@@ -100,6 +100,19 @@ fn what_a_oneshot_runs_once_it_is_up_is_no_main_process() {
 }
 
 #[test]
+fn of_many_that_took_each_others_place_the_last_ones_are_remembered() {
+    let mut story = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "oneshot");
+    story = story.exit(5, 10, 0);
+    for number in 0..100 {
+        let (at, pid) = (20 + 2 * u64::from(number), 100 + number);
+        story = story.start(at, pid, "/bin/reload", "a").exit(at + 1, pid, 0);
+    }
+    let told = state(12, story, "active", "exited", None).told();
+    // Sixty-four came before the last one.
+    assert_eq!(main_pid(&told), Some(100 + 99 - 64));
+}
+
+#[test]
 fn several_commands_of_a_oneshot_come_before_it_is_up() {
     let story = settings(2, Story::unit().start(0, 10, "/bin/one", "a"), "oneshot").exit(10, 10, 0);
     let story = story.start(20, 11, "/bin/two", "a").exit(30, 11, 0);

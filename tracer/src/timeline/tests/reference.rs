@@ -19,7 +19,7 @@ use crate::{
     timeline::{
         activation::Frame,
         admission::{self, Claim, Speakers},
-        exposure::{self, Phase},
+        exposure::{self, Phase, Waits},
         masks::MOMENT_NS,
         notify::{self, Meaning},
         runtimes,
@@ -126,7 +126,7 @@ impl Reference<'_> {
         let to = exit_ns.unwrap_or_else(|| self.at(self.frame.now));
         Told {
             milestones,
-            exposure: exposure::spans(&phases, ready_ns, announces, from, to),
+            exposure: exposure::spans(&phases, &self.waits(), ready_ns, announces, (from, to)),
             outcome: match end {
                 None => Outcome { state: OutcomeState::Running, signal: None, code: None },
                 Some((_, Some(signal), _)) => {
@@ -167,6 +167,7 @@ impl Reference<'_> {
                 (index == 0 || change.at >= *since) && until.is_none_or(|until| change.at < until)
             });
             for Change { at, now, exec } in brought.into_iter().chain(own) {
+                let now = if main.is_init() { now.of_init() } else { now };
                 if exec || phases.last().is_none_or(|last| last.disposition != now) {
                     phases.push(Phase { at_ns: self.at(at), disposition: now, exec });
                 }
@@ -184,6 +185,29 @@ impl Reference<'_> {
                     && self.start.main_at(*at).is_some_and(|main| main.id == sent.target.id))
         });
         first.map(|(at, _)| self.at(*at))
+    }
+
+    /// What became of the reload signals to the main process, and how that was found last.
+    fn waits(&self) -> Waits {
+        let fates = fates(&self.facts);
+        let sent = self.facts.iter().enumerate().filter_map(|(index, (at, fact))| match fact {
+            Fact::Generate(sent)
+                if sent.signal == self.frame.signal
+                    && self.start.main_at(*at).is_some_and(|main| main.id == sent.target.id) =>
+            {
+                Some((self.at(*at), fates[&index].0))
+            }
+            _ => None,
+        });
+        let found = self.facts.iter().rev().find_map(|(_, fact)| match fact {
+            Fact::Left { id, state } => (Some(*id) == self.start.main()).then_some(*state),
+            Fact::Found { task, state, .. } => {
+                (Some(task.id) == self.start.main()).then_some(*state)
+            }
+            _ => None,
+        });
+        let blocked = found.is_some_and(|state| state.blocked.intersects(self.frame.signal.set()));
+        Waits { sent: sent.collect(), at_end: blocked }
     }
 
     fn signals(&self, lives: &Lives) -> Vec<ToldSignal> {

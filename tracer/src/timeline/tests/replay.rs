@@ -21,7 +21,7 @@ use crate::{
 
 const LASTED: u64 = 100_000_000_000;
 
-fn document(turns: &[lives::Turn], is_unit: bool) -> Document {
+pub fn document(turns: &[lives::Turn], is_unit: bool) -> Document {
     let story = if is_unit { Story::unit() } else { Story::command() };
     let mut builder = Builder::new(story.recording(Signal::TERM).setup());
     for observation in lives::observed(turns, is_unit) {
@@ -38,6 +38,7 @@ fn document(turns: &[lives::Turn], is_unit: bool) -> Document {
             backend: "fentry".to_owned(),
             fallbacks: Vec::new(),
             signal: Signal::HUP,
+            settle_ns: Some(builder.settle_ns()),
             started_at: WallTime("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap()),
             duration_ns: LASTED,
             ended_by: EndedBy::Interrupt,

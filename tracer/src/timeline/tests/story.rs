@@ -392,6 +392,25 @@ impl Story {
         self.fact(at, Fact::Exit { task, signal, code, core_dumped: false, state })
     }
 
+    /// A process ignores a signal; what it starts does too.
+    pub fn ignoring(self, at: u64, pid: u32, signal: Signal) -> Self {
+        self.action(at, pid, signal, DispositionKind::Ignored, 0)
+    }
+
+    /// HUP that its handler takes a millisecond later.
+    pub fn taken_hup(self, at: u64, sender: u32, pid: u32) -> Self {
+        self.hup(at, sender, pid).deliver(at + 1, pid, DispositionKind::Handler, false)
+    }
+
+    /// The unit's or command's settings.
+    pub fn with_type(mut self, service_type: &str, restart: &str) -> Self {
+        let facts = self.facts.get_or_insert_default();
+        facts.service_type = Some(service_type.to_owned());
+        facts.notify_access = Some("main".to_owned());
+        facts.restart = Some(restart.to_owned());
+        self
+    }
+
     pub fn notify(self, at: u64, pid: u32, text: &str) -> Self {
         self.datagram(at, pid, text, |_| {})
     }
@@ -426,6 +445,7 @@ impl Story {
             recorded: self.recorded,
             shown: Signal::HUP.set(),
             facts: self.facts.clone(),
+            settle_ns: 1_000 * MS,
             anchor: Anchor { boot_ns: BEGIN, wall: "2026-01-01T00:00:00Z".parse().unwrap() },
         }
     }

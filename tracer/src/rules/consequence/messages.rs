@@ -1,0 +1,146 @@
+//! What systemd makes of what the service says, or does not say: READY=1, RELOADING=1,
+//! STOPPING=1 and WATCHDOG=1.
+
+use super::{UNKNOWN, capitalised, restart_after, settings};
+use crate::{
+    model::unit::UnitFacts,
+    rules::{case::Case, result::ServiceResult},
+};
+
+/// systemd refused READY=1 for want of a handler.
+pub(in crate::rules) fn refused_start(case: &Case) -> String {
+    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
+    format!(
+        "systemd refuses the start and ends the service with TERM (result 'protocol'): {}",
+        restart_after(setting, ServiceResult::Protocol)
+    )
+}
+
+/// What another release of systemd makes of a READY=1 without a handler; empty where this one
+/// does it or it is all the same.
+pub(in crate::rules) fn later_systemd(case: &Case) -> &'static str {
+    match settings(case) {
+        Some(("notify-reload", facts)) if facts.needs_handler_at_ready() != Some(true) => {
+            " From systemd 262 on this start fails: READY=1 is refused without a handler (result \
+             'protocol')."
+        }
+        _ => "",
+    }
+}
+
+/// A service that has said STOPPING=1 goes on.
+pub(in crate::rules) fn stopping_then_on(case: &Case, at: i64) -> String {
+    let facts = settings(case).map(|(_, facts)| facts);
+    let state = case.state_at(at);
+    let is_starting = state.is_some_and(|state| state.state == "activating");
+    let ends = if is_starting {
+        "READY=1 is not taken any more, and the start fails when TimeoutStartSec= is over (result \
+         'timeout')"
+    } else {
+        "systemd waits for the end, and after TimeoutStopSec= it kills the service (result \
+         'timeout')"
+    };
+    // While it runs, and while systemd itself reloads it, the message has always been final
+    // (`service_enter_stop_by_notify`).
+    let is_running = state.is_some_and(|state| {
+        let by_systemd = state.sub_state.is_some_and(|sub| sub.starts_with("reload-"));
+        state.state == "active" || by_systemd
+    });
+    match facts.and_then(UnitFacts::has_final_stopping) {
+        _ if is_running => {
+            format!("STOPPING=1 is final and READY=1 does not take it back: {ends}.")
+        }
+        Some(true) => format!("STOPPING=1 is final from systemd 259 on: {ends}."),
+        Some(false) => format!(
+            "this systemd lets READY=1 take STOPPING=1 back during a start or an ExecReload=. From \
+             systemd 259 on it is final: {ends}."
+        ),
+        None => format!("{UNKNOWN}: from systemd 259 on STOPPING=1 is final: {ends}."),
+    }
+}
+
+/// The watchdog is not heard.
+pub(in crate::rules) fn watchdog(case: &Case) -> String {
+    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
+    format!(
+        "after WatchdogSec= without WATCHDOG=1 systemd ends the service with ABRT (result \
+         'watchdog'): {}",
+        restart_after(setting, ServiceResult::Watchdog)
+    )
+}
+
+/// A reload was sent and not taken.
+pub(in crate::rules) fn lost_reload(case: &Case) -> String {
+    if let Some(place) = case.place() {
+        return place.lost(case.reload_signal());
+    }
+    let waits = "systemctl reload waits for RELOADING=1 until TimeoutStartSec= is over and then \
+                 fails; the old configuration stays in force.";
+    let done = "systemd counts the reload as done once ExecReload= has returned; the old \
+                configuration stays in force and nothing reports it.";
+    match settings(case) {
+        Some(("notify-reload", _)) => waits.to_owned(),
+        Some(_) => done.to_owned(),
+        None => format!("{UNKNOWN}: with ExecReload=, {done} Under Type=notify-reload, {waits}"),
+    }
+}
+
+/// A reload signal reached a service with a handler that had not said READY=1.
+pub(in crate::rules) fn reload_in_start(case: &Case) -> String {
+    let handler = "what the handler does to a half-started service is up to the program.";
+    if case.place().is_some() {
+        return format!("Nothing holds signals back here until the service is ready; {handler}");
+    }
+    match settings(case) {
+        Some((service_type @ ("notify" | "notify-reload"), _)) => format!(
+            "systemd folds systemctl reload into the start while a Type={service_type} unit is \
+             activating, so this signal came around it; {handler}"
+        ),
+        Some((service_type, _)) => format!(
+            "systemd counts a Type={service_type} unit as started without waiting for READY=1, \
+             so systemctl reload can send the signal this early; {handler}"
+        ),
+        None => format!(
+            "{UNKNOWN}: only Type=notify makes systemctl reload wait for READY=1; {handler}"
+        ),
+    }
+}
+
+/// RELOADING=1 came without the time systemd asks for.
+pub(in crate::rules) fn untimed_reloading(case: &Case) -> String {
+    let verdict = "systemd does not count it as the answer to its reload: systemctl reload waits \
+                   until TimeoutStartSec= is over and then fails.";
+    match settings(case) {
+        Some(_) => verdict.to_owned(),
+        None => format!("{UNKNOWN}: under Type=notify-reload, {verdict}"),
+    }
+}
+
+/// A reload was not answered at all.
+pub(in crate::rules) fn unanswered_reload(case: &Case) -> String {
+    let verdict = "systemd waits for RELOADING=1 and then READY=1: systemctl reload hangs until \
+                   TimeoutStartSec= is over and then fails.";
+    match settings(case) {
+        Some(_) => verdict.to_owned(),
+        None => format!("{UNKNOWN}: under Type=notify-reload, {verdict}"),
+    }
+}
+
+/// RELOADING=1 was not followed by READY=1.
+pub(in crate::rules) fn endless_reloading(case: &Case) -> String {
+    let verdict = "the unit stays in state 'reloading' until TimeoutStartSec= is over; then the \
+                   reload counts as failed.";
+    match settings(case) {
+        Some(_) => capitalised(verdict),
+        None => format!("{UNKNOWN}: for a unit that tells its state, {verdict}"),
+    }
+}
+
+/// A message did not arrive that was not READY=1.
+pub(in crate::rules) fn unheard(case: &Case) -> String {
+    let verdict = "systemd never saw the message; its view of the unit stays as it was.";
+    match settings(case) {
+        Some(_) => verdict.to_owned(),
+        None => format!("{UNKNOWN}: {verdict}"),
+    }
+}

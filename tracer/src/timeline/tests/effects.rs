@@ -1,0 +1,185 @@
+//! What became of services after reloads. The settle time of a story is a second.
+
+use super::story::{MS, Story};
+use crate::model::{
+    event::{DispositionKind, Effect, What},
+    signal::Signal,
+};
+
+const SENDER: u32 = 5;
+const RELOADING: &str = "RELOADING=1\nMONOTONIC_USEC=123";
+
+/// A command with a handler, pid 10, and somebody beside it who sends signals.
+fn up() -> Story {
+    let story = Story::command().with_type("simple", "no").until(20_000);
+    story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10)
+}
+
+/// The sender is no process of the service.
+fn reloaded(story: Story) -> Story {
+    story.found(SENDER, 1, "/elsewhere", &[]).taken_hup(1_000, SENDER, 10)
+}
+
+/// The effects of its signals, and when they showed in ms after the exec.
+fn effects(story: &Story) -> Vec<(Option<Effect>, Option<i64>)> {
+    let told = story.told();
+    let effect = |at: Option<i64>| at.map(|ns| ns / MS as i64);
+    told.signals().iter().map(|sent| (sent.effect, effect(sent.effect_ns))).collect()
+}
+
+#[track_caller]
+fn has(story: &Story, expected: Effect, at: Option<i64>) {
+    assert_eq!(effects(story)[0], (Some(expected), at));
+}
+
+#[test]
+fn who_is_there_after_the_settle_time_survived() {
+    has(&reloaded(up()), Effect::Survived, None);
+    has(&reloaded(up()).until(2_001), Effect::Survived, None);
+    has(&reloaded(up()).until(2_000), Effect::Unknown, None);
+    has(&reloaded(up()).exit(2_002, 10, 0), Effect::Survived, None);
+}
+
+#[test]
+fn an_end_within_it_is_the_reloads() {
+    has(&reloaded(up()).exit(1_100, 10, 0), Effect::Ended, Some(1_090));
+    has(&reloaded(up()).exit(1_100, 10, 3), Effect::Ended, Some(1_090));
+    has(&reloaded(up()).killed(1_100, 10, Signal::HUP), Effect::Ended, Some(1_090));
+    let abort = "ABRT".parse().unwrap();
+    has(&reloaded(up()).killed(1_100, 10, abort), Effect::Crashed, Some(1_090));
+    // The kernel, as there was no memory left: nobody was seen to send it.
+    has(&reloaded(up()).killed(1_100, 10, Signal::KILL), Effect::Unknown, None);
+}
+
+#[test]
+fn an_end_that_another_signal_brought_about_is_not() {
+    let told = |at| {
+        let term = up().found(SENDER, 1, "/elsewhere", &[]).hup_with(at, SENDER, 10, |sent| {
+            sent.signal = Signal::TERM;
+            sent.disposition = DispositionKind::Handler;
+            sent.dying_of = None;
+        });
+        term.taken_hup(1_000, SENDER, 10).exit(1_100, 10, 0)
+    };
+    let last = |story: &Story| effects(story).into_iter().filter_map(|it| it.0).next();
+    assert_eq!(last(&told(900)), Some(Effect::Unknown));
+}
+
+#[test]
+fn a_signal_that_kills_or_is_thrown_away_says_it_all() {
+    let bare = || Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo");
+    let sent = |story: Story| story.found(SENDER, 1, "/elsewhere", &[]).hup(60, SENDER, 10);
+    has(&sent(bare()).killed(61, 10, Signal::HUP), Effect::Ended, Some(51));
+    has(&sent(bare().ignoring(20, 10, Signal::HUP)).until(100), Effect::Survived, None);
+    has(&sent(bare().mask(20, 10, true)), Effect::Unknown, None);
+}
+
+#[test]
+fn what_a_process_or_the_kernel_sends_is_no_reload() {
+    let own = up().hup(1_000, 10, 10).deliver(1_001, 10, DispositionKind::Handler, false);
+    assert_eq!(effects(&own), [(None, None)]);
+    let kernels = up().hup_with(1_000, 10, 10, |sent| sent.sender = None);
+    assert_eq!(effects(&kernels), [(None, None)]);
+}
+
+#[test]
+fn a_successor_takes_over_whether_systemd_is_told_or_not() {
+    let left = || reloaded(up()).fork(1_010, 10, 11);
+    has(&left().exit(1_300, 10, 0), Effect::Replaced, Some(1_290));
+    // Another program is no successor, and neither is one that was there before.
+    has(&left().exec(1_011, 11, "/bin/log").exit(1_300, 10, 0), Effect::Ended, Some(1_290));
+    has(&reloaded(up().fork(30, 10, 11)).exit(1_300, 10, 0), Effect::Ended, Some(1_290));
+    has(&left().exit(1_200, 11, 0).exit(1_300, 10, 0), Effect::Ended, Some(1_290));
+}
+
+#[test]
+fn a_job_that_dies_of_the_same_signal_is_lost() {
+    let job = || up().fork(30, 10, 11).exec(31, 11, "/bin/job");
+    let group = reloaded(job()).hup(1_002, SENDER, 11).killed(1_003, 11, Signal::HUP);
+    assert_eq!(
+        effects(&group),
+        [(Some(Effect::LostProcess), Some(992)), (Some(Effect::LostProcess), Some(992))]
+    );
+    let passed_on = reloaded(job()).hup(1_500, 10, 11).killed(1_501, 11, Signal::HUP);
+    assert_eq!(effects(&passed_on)[0].0, Some(Effect::LostProcess));
+    let jobs = job().fork(40, 10, 12).hup(1_000, 12, 11).killed(1_001, 11, Signal::HUP);
+    assert_eq!(effects(&jobs)[0].0, None, "their own affair");
+}
+
+#[test]
+fn a_supervisor_between_passes_on_what_is_meant_for_the_service() {
+    let story = up().fork(30, 10, 11).exec(31, 11, "/usr/bin/runsv");
+    let story = story.fork(40, 11, 12).exec(41, 12, "/bin/job");
+    let story = story.hup(1_000, 11, 12).killed(1_001, 12, Signal::HUP);
+    assert_eq!(effects(&story)[0].0, Some(Effect::LostProcess));
+}
+
+#[test]
+fn notify_reload_is_to_answer() {
+    let ready = || {
+        let story = Story::command().with_type("notify-reload", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        story.notify(30, 10, "READY=1")
+    };
+    has(&reloaded(ready()), Effect::Unanswered, None);
+    has(&reloaded(ready()).exit(5_000, 10, 0), Effect::Unanswered, None);
+    has(&reloaded(ready()).until(1_500), Effect::Unknown, None);
+    let answered = || reloaded(ready()).notify(1_010, 10, RELOADING);
+    has(&answered(), Effect::Unfinished, None);
+    has(&answered().notify(9_000, 10, "READY=1"), Effect::Reloaded, Some(8_990));
+    has(&reloaded(ready()).notify(1_010, 10, "RELOADING=1"), Effect::Unanswered, None);
+    has(&answered().exit(1_100, 10, 0), Effect::Ended, Some(1_090));
+    has(&reloaded(ready().ignoring(40, 10, Signal::HUP)), Effect::Unanswered, None);
+}
+
+#[test]
+fn a_reload_that_is_announced_without_a_signal_has_its_effect_too() {
+    let story = || {
+        let story = Story::command().with_type("notify", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").notify(30, 10, "READY=1");
+        story.notify(1_000, 10, "RELOADING=1")
+    };
+    let effects = |story: Story| -> Vec<Option<Effect>> {
+        let told = story.told();
+        let messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => Some(message.effect),
+            _ => None,
+        });
+        messages.collect()
+    };
+    assert_eq!(effects(story()), [None, Some(Effect::Unfinished)]);
+    let done = story().notify(1_500, 10, "READY=1");
+    assert_eq!(effects(done), [None, Some(Effect::Reloaded), None]);
+    assert_eq!(effects(story().exit(1_100, 10, 1)), [None, Some(Effect::Ended)]);
+}
+
+#[test]
+fn a_shells_trap_waits_for_the_command_in_the_foreground_alone() {
+    let shell = || {
+        let story = Story::command().recording(Signal::INT).until(20_000);
+        story.fork(0, 1, 10).exec(10, 10, "/bin/dash").handler(20, 10)
+    };
+    let runs = |story: Story| story.fork(500, 10, 11).exec(501, 11, "/bin/sleep");
+    let waits = || reloaded(runs(shell()));
+    has(&waits().exit(4_000, 11, 0), Effect::Deferred, Some(3_990));
+    has(&waits(), Effect::Deferred, None);
+    has(&waits().exit(1_300, 11, 0), Effect::Survived, None);
+    // The trap does something at once.
+    has(&waits().fork(1_002, 10, 12).exit(4_000, 11, 0), Effect::Survived, None);
+    // What is started in the background ignores INT.
+    let behind = shell().fork(500, 10, 11).ignoring(501, 11, Signal::INT);
+    let behind = behind.exec(502, 11, "/bin/sleep");
+    has(&reloaded(behind).exit(4_000, 11, 0), Effect::Survived, None);
+    has(&reloaded(runs(up())).exit(4_000, 11, 0), Effect::Survived, None);
+}
+
+#[test]
+fn what_was_coalesced_has_the_effect_of_what_waited() {
+    let story = up().mask(30, 10, true).found(SENDER, 1, "/elsewhere", &[]);
+    let story = story.hup(1_000, SENDER, 10).hup_with(1_001, SENDER, 10, |sent| {
+        sent.result = crate::observation::GenerateResult::AlreadyPending;
+    });
+    let story = story.mask(1_100, 10, false).deliver(1_101, 10, DispositionKind::Handler, false);
+    let ended = story.exit(1_200, 10, 0);
+    assert_eq!(effects(&ended), [(Some(Effect::Ended), Some(1_190)); 2]);
+}

@@ -1,0 +1,114 @@
+//! What is said of a start hangs together: the strip, the fates, the effects, the headline and
+//! the alerts tell one story.
+
+use proptest::prelude::*;
+
+use super::{lives, replay};
+use crate::{
+    model::{
+        document::{Activation, ExposureKind, OutcomeState},
+        event::{DispositionKind, Effect, Fate, SignalSent, What},
+    },
+    report::{Format, Style, render},
+    rules::judge,
+};
+
+/// What the strip says at a time.
+fn said(start: &Activation, at: i64) -> Option<ExposureKind> {
+    let spans = start.exposure.iter().find(|span| span.from_ns <= at && at < span.to_ns);
+    spans.map(|span| span.kind)
+}
+
+/// The reloads of the main process, with the indices of their events.
+fn reloads(start: &Activation) -> impl Iterator<Item = (usize, i64, &SignalSent)> {
+    start.events.iter().enumerate().filter_map(|(index, event)| match &event.what {
+        What::Signal(sent) if sent.effect.is_some() => Some((index, event.at_ns, &**sent)),
+        _ => None,
+    })
+}
+
+/// Whether the strip and the fate of a signal to the whole process say the same.
+fn agrees(kind: Option<ExposureKind>, sent: &SignalSent) -> bool {
+    use ExposureKind::{Fatal, Lost, Pending, Unknown};
+    match (sent.fate, sent.disposition) {
+        _ if sent.runtime.is_some() => true,
+        (Fate::Killed, DispositionKind::Default) => matches!(kind, Some(Fatal | Unknown)),
+        (Fate::Ignored, DispositionKind::Ignored) => matches!(kind, Some(Lost | Unknown)),
+        (Fate::Handled, DispositionKind::Handler | DispositionKind::Blocked) => {
+            !matches!(kind, Some(Fatal | Lost | Pending))
+        }
+        (Fate::Pending, DispositionKind::Blocked) => matches!(kind, Some(Pending | Unknown)),
+        _ => true,
+    }
+}
+
+fn check(start: &Activation, text: &str) -> Result<(), TestCaseError> {
+    let ended = start.milestones.exit_ns.unwrap_or(i64::MAX);
+    for (_, at, sent) in reloads(start) {
+        let lost = sent.effect == Some(Effect::LostProcess) && sent.fate == Fate::Killed;
+        if lost || sent.tid.is_some() || at >= ended {
+            continue;
+        }
+        let kind = said(start, at);
+        prop_assert!(agrees(kind, sent), "at {at} the strip says {kind:?}, and {sent:?}");
+        let is_fatal = sent.fate == Fate::Killed;
+        let harms = matches!(sent.effect, Some(Effect::Ended | Effect::Replaced));
+        prop_assert!(!is_fatal || harms, "it killed: {sent:?}");
+    }
+    if let Some(last) = start.exposure.last().filter(|last| last.kind == ExposureKind::Pending) {
+        let taken = reloads(start).find(|(_, at, sent)| {
+            (last.from_ns..last.to_ns).contains(at) && sent.fate == Fate::Handled
+        });
+        prop_assert!(taken.is_none(), "blocked for good from {}: {taken:?}", last.from_ns);
+    }
+    for alert in &start.alerts {
+        let is = |wanted: &[Effect]| {
+            alert.events.iter().any(|index| match &start.events[*index].what {
+                What::Signal(sent) => sent.effect.is_some_and(|effect| wanted.contains(&effect)),
+                What::Notify(message) => {
+                    message.effect.is_some_and(|effect| wanted.contains(&effect))
+                }
+                _ => false,
+            })
+        };
+        let agrees = match alert.id.as_str() {
+            "reload-ends-service" => is(&[Effect::Ended, Effect::Crashed, Effect::Replaced]),
+            "reload-kills-process" => is(&[Effect::LostProcess]),
+            "reload-unanswered" => is(&[Effect::Unanswered]),
+            _ => true,
+        };
+        prop_assert!(agrees, "{alert:?}");
+    }
+    let killed = start.outcome.state == OutcomeState::Killed;
+    let title = text.split("\n  ").next().unwrap_or_default();
+    if start.main_process.is_some() {
+        prop_assert_eq!(title.contains("killed by"), killed, "{}", title);
+    }
+    if title.contains("survived") {
+        let harmed = reloads(start)
+            .find(|(.., sent)| !matches!(sent.effect, Some(Effect::Survived | Effect::Reloaded)));
+        prop_assert!(harmed.is_none(), "{title}: {harmed:?}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn strip_fates_effects_headline_and_alerts_agree(
+        turns in lives::turns(false),
+        is_unit in any::<bool>(),
+    ) {
+        let mut document = replay::document(&turns, is_unit);
+        judge(&mut document);
+        for service in &document.services {
+            for activation in &service.activations {
+                let mut alone = document.clone();
+                let mut service = service.clone();
+                service.activations = vec![activation.clone()];
+                alone.services = vec![service];
+                let text = render(&alone, Format::Table, Style { color: false, width: 200 });
+                check(activation, &text)?;
+            }
+        }
+    }
+}
