@@ -555,11 +555,14 @@ impl Hindsight<'_> {
                 return (Some(Runtime::Go), false);
             }
             Program::Of(Runtime::Go | Runtime::Bash) => {}
-            Program::Of(runtime) if had_handler => {
-                return (runtimes::again(runtime, self.reload), true);
-            }
             Program::Of(runtime) => {
-                return (runtimes::first(runtime, self.reload, was_ignored), true);
+                let whose = if had_handler {
+                    runtimes::again(runtime, self.reload)
+                } else {
+                    runtimes::first(runtime, self.reload, was_ignored)
+                };
+                let is_open = whose == Some(Runtime::Forwarding);
+                return (if is_open { self.of_forwarder(id) } else { whose }, true);
             }
             Program::Unread => {
                 if !before.caught && runtimes::is_jvms_first(handler, self.reload) {
