@@ -167,7 +167,7 @@ fn of(file: File, name: &str) -> Option<Program> {
     } else {
         Evidence::of::<FileHeader32<Endianness>>(&file)
     };
-    evidence?.program(name)
+    evidence.map(|evidence| evidence.program(name))
 }
 
 /// What of an executable tells which runtime it has.
@@ -208,9 +208,9 @@ impl<'a> Evidence<'a> {
         Some(Self { is_go: false, names, constants })
     }
 
-    fn program(&self, name: &str) -> Option<Program> {
+    fn program(&self, name: &str) -> Program {
         if self.is_go {
-            return Some(Program::Of(Runtime::Go));
+            return Program::Of(Runtime::Go);
         }
         let has = |haystack: &[u8], text: &[u8]| memchr::memmem::find(haystack, text).is_some();
         let names = NAMES.iter().filter(|(text, _)| has(self.names, text));
@@ -219,13 +219,13 @@ impl<'a> Evidence<'a> {
             of.iter().any(|it| name.starts_with(it)) && has(self.constants, text)
         });
         let found = names.chain(constants.map(|(_, _, runtime)| *runtime)).next();
-        Some(match found {
+        match found {
             // PHP's process manager has handlers of its own, and so has what embeds Lua.
             Some(Runtime::Php) if name.starts_with("php-fpm") => Program::Plain,
             Some(Runtime::Lua) if !name.starts_with("lua") => Program::Plain,
             Some(runtime) => Program::Of(runtime),
             None => Program::Plain,
-        })
+        }
     }
 }
 

@@ -86,11 +86,12 @@ pub fn reaction(kind: DispositionKind, consumed: bool, effect: Option<Action>) -
     match (kind, effect) {
         (DispositionKind::Blocked, _) if consumed => Reaction::Takes,
         (DispositionKind::Blocked, _) => Reaction::Waits,
-        (DispositionKind::Ignored, _) => Reaction::Loses,
-        (DispositionKind::Default, _) => Reaction::Dies,
+        (DispositionKind::Ignored, _) | (DispositionKind::Handler, Some(Action::Spares)) => {
+            Reaction::Loses
+        }
+        (DispositionKind::Default, _)
+        | (DispositionKind::Handler, Some(Action::Dies | Action::Exits(_))) => Reaction::Dies,
         (DispositionKind::Handler, None) => Reaction::Takes,
-        (DispositionKind::Handler, Some(Action::Dies | Action::Exits(_))) => Reaction::Dies,
-        (DispositionKind::Handler, Some(Action::Spares)) => Reaction::Loses,
         (DispositionKind::Handler, Some(Action::Unknown)) => Reaction::Unknown,
     }
 }

@@ -349,8 +349,9 @@ impl Runtime {
             Self::CatchAll if matches!(signal, Signal::HUP | Signal::INT | Signal::TERM) => {
                 Some(Action::Dies)
             }
-            Self::CatchAll => Some(Action::Unknown),
-            Self::Forwarding | Self::Unlisted | Self::Dotnet => Some(Action::Unknown),
+            Self::CatchAll | Self::Forwarding | Self::Unlisted | Self::Dotnet => {
+                Some(Action::Unknown)
+            }
             _ => {
                 let row = self.row()?;
                 let listed = row.handles.iter().find(|(listed, _)| *listed == signal);

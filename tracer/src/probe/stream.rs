@@ -269,7 +269,7 @@ impl Stream {
         let asked = sent.iter().filter_map(|generate| for_whom(generate)).collect::<BTreeSet<_>>();
         let asked: Vec<_> = asked.into_iter().take(1).collect();
         // First: who asked by systemctl(1) is soon gone.
-        let asker = self.askers.ask(&asked, LOOKUPS).into_iter().flatten().flatten().next();
+        let found = self.askers.ask(&asked, LOOKUPS).into_iter().flatten().flatten().next();
         let ids: BTreeSet<ProcessId> =
             sent.iter().flat_map(|generate| processes(generate)).collect();
         let ids: Vec<ProcessId> = ids.into_iter().take(MAX_SENDERS).collect();
@@ -298,7 +298,7 @@ impl Stream {
                     parent.cgroup.clone_from(cgroup);
                 }
             }
-            origin.asked_by = asker.clone().filter(|_| is_asked).map(Box::new);
+            origin.asked_by = found.clone().filter(|_| is_asked).map(Box::new);
         }
     }
 
