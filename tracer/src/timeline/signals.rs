@@ -665,7 +665,8 @@ impl ProcessSignals {
         if !self.recorded.intersects(signal.set()) {
             return None;
         }
-        self.installed(signal);
+        // One that took another's place says nothing of that.
+        let installed_at = self.installed(signal).at;
         let installed = self.handlers.iter_mut().find(|it| it.signal == signal);
         if let Some(installed) = installed {
             installed.came.get_or_insert(at);
@@ -675,7 +676,9 @@ impl ProcessSignals {
             // What the table says needs no such proof.
             _ if runtime.spares(signal) => return None,
             Runtime::CatchAll | Runtime::Bash | Runtime::Go => (at, runtime),
-            Runtime::Forwarding => (self.since(signal, runtime), self.otherwise(signal)),
+            Runtime::Forwarding => {
+                (self.since(signal, runtime).max(installed_at), self.otherwise(signal))
+            }
             _ => return None,
         };
         self.try_out(Trial { signal, at, from, until: u64::MAX, otherwise });
