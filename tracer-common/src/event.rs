@@ -16,6 +16,8 @@ pub const PATH_LEN: usize = 256;
 pub const ADDRESS_LEN: usize = 108;
 /// Bytes kept of a sender's command line.
 pub const COMMAND_LEN: usize = 256;
+/// Bytes kept of the name of a sender's cgroup.
+pub const CGROUP_NAME_LEN: usize = 128;
 /// How many parents of a sender are told.
 pub const PARENTS: usize = 8;
 /// The most a notify message can hold: systemd drops what is longer than `PIPE_BUF`.
@@ -327,6 +329,9 @@ pub struct Generate {
     pub command_stored: u32,
     /// The sender's arguments, each with a zero byte after it.
     pub command: [u8; COMMAND_LEN],
+    /// The name of its cgroup in the unified hierarchy, zero-terminated, and that of the one
+    /// above; empty for the root.
+    pub cgroup: [[u8; CGROUP_NAME_LEN]; 2],
     /// Whom the sender comes from, the nearest first.
     pub parents: [Parent; PARENTS],
 }

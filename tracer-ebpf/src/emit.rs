@@ -33,7 +33,7 @@ fn wakes(kind: Kind) -> u64 {
         // If it has read all that came before.
         return 0;
     }
-    let is_looked_up = matches!(kind, Kind::Exec | Kind::Notify | Kind::Cgroup);
+    let is_looked_up = matches!(kind, Kind::Exec | Kind::Generate | Kind::Notify | Kind::Cgroup);
     let fills = || {
         let used = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
         used > EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4

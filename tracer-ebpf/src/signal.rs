@@ -15,8 +15,8 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{
-        Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
-        Task, Typed, config, offset, with_current,
+        Action, Address, Cgroup, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED,
+        SIGNAL_UNKILLABLE, Task, Typed, config, offset, read_string, with_current,
     },
     scope,
 };
@@ -115,6 +115,14 @@ fn came_from<P: Pointer>(record: &mut Generate, sender: Task<P>, target: Task<Ty
         return;
     }
     command(record, sender);
+    if let Some(cgroup) = sender.cgroup() {
+        if let Some(name) = cgroup.name() {
+            read_string(name, &mut record.cgroup[0]);
+        }
+        if let Some(name) = cgroup.parent().and_then(Cgroup::name) {
+            read_string(name, &mut record.cgroup[1]);
+        }
+    }
     let mut child = sender;
     for parent in &mut record.parents {
         let Some(task) = child.parent() else { return };

@@ -4,6 +4,8 @@ mod capture;
 mod doctor;
 mod explain;
 mod lint;
+#[cfg(test)]
+mod printed;
 mod report;
 mod run;
 mod trace;

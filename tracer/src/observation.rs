@@ -152,6 +152,13 @@ pub enum Fact {
         /// The signal state it starts with.
         state: State,
     },
+    /// The arguments that a process has: right after its exec, or found. Told where they matter.
+    CommandLine {
+        /// The process.
+        task: Task,
+        /// They, with spaces between them.
+        line: String,
+    },
     /// A process ended.
     Exit {
         /// The process.
@@ -332,7 +339,7 @@ pub struct Generate {
 pub struct Origin {
     /// Its arguments, with spaces between them.
     pub command: Option<String>,
-    /// Its cgroup's path, from the hierarchy's root.
+    /// Its cgroup's path from the hierarchy's root, or the end of that.
     pub cgroup: Option<String>,
     /// The processes that it comes from, the nearest first; not all the way up.
     pub parents: Vec<Parent>,
@@ -421,6 +428,7 @@ pub fn fact_task(fact: &Fact) -> Option<&Task> {
         Fact::Found { task, .. }
         | Fact::CgroupAttach { task, .. }
         | Fact::Exec { task, .. }
+        | Fact::CommandLine { task, .. }
         | Fact::Exit { task, .. }
         | Fact::ThreadExit { task, .. }
         | Fact::Deliver { task, .. }

@@ -6,6 +6,7 @@ mod ci;
 mod daemons;
 mod demo;
 mod ebpf;
+mod mutants;
 mod process;
 mod root;
 mod suite;
@@ -40,6 +41,8 @@ enum Command {
     Root(root::Options),
     /// Run the privileged tests on Debian's kernels, in virtual machines (as root).
     Vm(vm::Options),
+    /// Change the code in one place at a time, and show which changes no pure test notices.
+    Mutants(mutants::Options),
     /// Measure what a trace costs the host, as ratios of one run (as root).
     Bench(bench::Options),
     /// Everything that has to hold before a change lands.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Root(options) => root::run(&options),
         Command::Vm(options) => vm::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Ci(options) => ci::run(&options),
     };

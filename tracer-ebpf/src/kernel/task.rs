@@ -132,14 +132,17 @@ impl<P: Pointer> Task<P> {
         self.0.read(offset!(task_exit_code))
     }
 
-    /// Its cgroup's id in the unified hierarchy.
+    /// Its cgroup in the unified hierarchy.
+    #[inline(always)]
+    pub fn cgroup(self) -> Option<Cgroup<P>> {
+        let set = self.0.follow(offset!(task_cgroups))?;
+        set.follow(offset!(css_set_dfl_cgrp)).map(Cgroup)
+    }
+
+    /// The id of that; 0 where it can't be read.
     #[inline(always)]
     pub fn cgroup_id(self) -> u64 {
-        (|| {
-            let set = self.0.follow(offset!(task_cgroups))?;
-            Some(Cgroup(set.follow(offset!(css_set_dfl_cgrp))?).id())
-        })()
-        .unwrap_or(0)
+        self.cgroup().map_or(0, Cgroup::id)
     }
 
     /// What a record says of it. The name is the process's, not the thread's.

@@ -57,6 +57,10 @@ pub struct Run {
     /// Whose notify messages count, as in the unit setting of that name.
     #[arg(long, value_enum, default_value_t = NotifyAccess::Main, value_name = "WHO")]
     pub notify_access: NotifyAccess,
+    /// Which process is the service, where a supervisor is in between: a glob of its name, its
+    /// program's path or its command line. The first one that fits is judged as the main process.
+    #[arg(long, value_name = "PATTERN")]
+    pub main: Option<String>,
     /// Run the command as this user, with that user's groups. As under systemd, it gets an
     /// environment of its own (PATH, HOME, LOGNAME, USER, SHELL and the locale), and no open
     /// file but stdin, stdout and stderr.

@@ -75,6 +75,10 @@ pub struct Trace {
     /// Ask systemd through this D-Bus address: unix:path=/run/dbus/system_bus_socket
     #[arg(long, value_name = "ADDRESS")]
     pub bus: Option<String>,
+    /// Which process is the service, where a supervisor is in between: a glob of its name, its
+    /// program's path or its command line. The first one that fits is judged as the main process.
+    #[arg(long, value_name = "PATTERN")]
+    pub main: Option<String>,
     /// End when this happens.
     #[arg(long, value_enum)]
     pub until: Option<Until>,

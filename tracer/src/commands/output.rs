@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::Context as _;
 use sigready::{
-    model::{document::Document, text::Outside},
+    model::{
+        document::{Document, MainChoice},
+        text::Outside,
+    },
     report::{self, Format, Style},
     timeline::Counting,
 };
@@ -32,6 +35,21 @@ pub fn write(
             messages.note(format_args!("report written to {}", path.display()));
         }
         None => print(&report::render(document, format, messages.style(&stream)), stream)?,
+    }
+    if let Some(MainChoice { pattern, matches }) = &document.capture.main {
+        let pattern = Outside::new(pattern);
+        match matches {
+            0 => {
+                return Err(Fault::Failed(anyhow::anyhow!(
+                    "no process fits --main '{pattern}', so the service was not judged: it is \
+                     compared with each process's name, its program's path and its command line"
+                )));
+            }
+            1 => {}
+            _ => messages.note(format_args!(
+                "{matches} processes fit --main '{pattern}': the first of each start is judged"
+            )),
+        }
     }
     let verdict = verdict(document, options, counting);
     let untested = &document.capture.untested;

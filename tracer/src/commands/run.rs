@@ -22,12 +22,14 @@ use sigready::{
 
 use super::{
     Verdict, fault::Fault, in_event_loop, messages::Messages, nanoseconds, output, progress,
+    unit_names::main_pattern,
 };
 use crate::cli::{Run, ServiceType, Until};
 
 /// Runs the command.
 pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
     let startable = Startable::check(&options.command, options.user.as_deref())?;
+    let main = main_pattern(options.main.as_deref())?;
     let facts = facts(options)?;
     let mut wanted = Wanted::from(&options.signals);
     wanted.signal = wanted.signal.or(facts.reload_signal);
@@ -46,6 +48,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             shown: recorded.shown,
             facts: Some(facts),
             settle_ns: nanoseconds(options.settle),
+            main: main.clone(),
             anchor,
         });
         let asked =

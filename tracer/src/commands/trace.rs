@@ -14,7 +14,7 @@ use sigready::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
     },
-    model::signal::Signal,
+    model::{signal::Signal, text::Outside},
     observation::{Fact, Observation},
     probe::attach::attach,
     session::{
@@ -27,8 +27,12 @@ use sigready::{
 
 use self::wanted::Wanted;
 use super::{
-    Verdict, fault::Fault, in_event_loop, messages::Messages, nanoseconds, output, progress,
-    unit_names,
+    Verdict,
+    fault::Fault,
+    in_event_loop,
+    messages::Messages,
+    nanoseconds, output, progress,
+    unit_names::{self, main_pattern},
 };
 use crate::cli::Trace;
 
@@ -38,11 +42,12 @@ const AFTER_RESTART: Duration = Duration::from_secs(15);
 /// Runs the command.
 pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
     let hierarchies = Hierarchies::find()?;
-    let named = named(options)?;
+    let named = named(options, &hierarchies)?;
     let wanted = Wanted::resolve(options, named.as_ref(), &hierarchies, messages)?;
     let signals = session::Wanted::from(&options.signals);
+    let main = main_pattern(options.main.as_deref())?;
     let mut restart = restart(options, named.as_ref(), &wanted, signals.signal)?;
-    let recorded = Recorded::of_units(&signals)?;
+    let recorded = Recorded::of_units(&signals, wanted.reload_signals())?;
     let mut attached = attach(&recorded.request(wanted.reach()))?;
     wanted.list(&mut attached, &hierarchies)?;
     let counting = wanted.counting(options, named.as_ref());
@@ -60,6 +65,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             shown: recorded.shown,
             facts: None,
             settle_ns: nanoseconds(options.settle),
+            main: main.clone(),
             anchor,
         });
         let asked =
@@ -70,7 +76,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         drop_unneeded();
         let interrupts = Interrupts::start(blocked)?;
         capture.observe(hierarchies.scan().into_iter().map(path_known));
-        capture.observe(procfs::snapshot(&hierarchies));
+        capture.observe_found(procfs::snapshot(&hierarchies));
         let ending = ending(options);
         let how = if ending.1 { "" } else { " (Ctrl-C ends and reports)" };
         let line = progress::Line::start(messages, how);
@@ -130,14 +136,49 @@ fn restart(
 
 /// The systemd that was named, if one was. The host's own is meant by default, and with it
 /// every unit of that name in a container or of a user.
-fn named(options: &Trace) -> Result<Option<Manager>, Fault> {
+fn named(options: &Trace, hierarchies: &Hierarchies) -> Result<Option<Manager>, Fault> {
     let root = options.root.as_deref().filter(|root| *root != Path::new("/"));
     Ok(match (&options.bus, root, &options.user) {
         (Some(address), ..) => Some(Manager::Address(address.clone())),
-        (_, Some(root), _) => Some(Manager::below(root.to_owned())),
+        (_, Some(root), _) => Some(below(root, options.wait, hierarchies)?),
         (.., Some(user)) => Some(Manager::of_user(unit_names::user(user)?.uid)),
         _ => None,
     })
+}
+
+/// The systemd of a container, by its root directory. That is not always where its sockets are:
+/// those are in what it has mounted itself.
+fn below(root: &Path, waits: bool, hierarchies: &Hierarchies) -> Result<Manager, Fault> {
+    let given = Outside::new(&root.to_string_lossy());
+    let mut running = Manager::running_in(root, hierarchies);
+    if running.len() > 1 {
+        return Err(Fault::usage(format_args!(
+            "several systemds run over {given}: name the root of one's first process: {}",
+            list(running.iter().filter_map(Manager::root))
+        )));
+    }
+    let named = Manager::below(root.to_owned());
+    if let Some(running) = running.pop() {
+        return Ok(running);
+    }
+    if waits || named.is_reachable() {
+        return Ok(named);
+    }
+    let others = Manager::running(hierarchies);
+    let mut others =
+        others.iter().filter(|it| it.has_own_pids()).filter_map(Manager::root).peekable();
+    let advice = if others.peek().is_none() {
+        "none runs in a container here".to_owned()
+    } else {
+        format!("name the root of a container's first process: {}", list(others))
+    };
+    Err(Fault::usage(format_args!(
+        "no systemd runs with the root {given}: {advice} (to trace its first start, add --wait)"
+    )))
+}
+
+fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
+    paths.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn path_known(cgroup: Cgroup) -> Observation {

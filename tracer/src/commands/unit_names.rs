@@ -1,7 +1,7 @@
 //! Units as they are named on the command line.
 
 use globset::GlobBuilder;
-use sigready::systemd::user::User;
+use sigready::{model::text::Outside, systemd::user::User, timeline::MainPattern};
 
 use super::fault::Fault;
 
@@ -59,6 +59,17 @@ pub fn matcher(unit: &str) -> Result<globset::GlobMatcher, Fault> {
         .build()
         .map(|glob| glob.compile_matcher())
         .map_err(|error| Fault::usage(format_args!("'{unit}' is not a unit name or glob: {error}")))
+}
+
+/// What the main process is said to be.
+pub fn main_pattern(pattern: Option<&str>) -> Result<Option<MainPattern>, Fault> {
+    let pattern = pattern.map(|pattern| {
+        MainPattern::new(pattern).map_err(|error| {
+            let pattern = Outside::new(pattern);
+            Fault::usage(format_args!("--main '{pattern}' is not a glob: {}", error.kind()))
+        })
+    });
+    pattern.transpose()
 }
 
 /// A user who was named.

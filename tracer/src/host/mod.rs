@@ -4,6 +4,7 @@
 pub mod bounded;
 pub mod cgroups;
 pub mod clock;
+pub mod mounts;
 pub mod namespaces;
 pub mod procfs;
 pub mod program;

@@ -17,6 +17,8 @@ pub const CUT: char = '…';
 const LONGEST_COMMAND: usize = 512;
 /// How much is read of a command line, bytes.
 const MAX_COMMAND: u64 = 4_096;
+/// The most bytes that a name has (`TASK_COMM_LEN`), by far.
+const MAX_COMM: u64 = 64;
 /// How many parents of a process that asked are looked at: as many as the kernel side tells.
 const MAX_PARENTS: usize = tracer_common::event::PARENTS;
 /// What has systemd send signals to a service.
@@ -46,9 +48,16 @@ pub struct Shown {
 /// What /proc shows of this very process now; may wait for it (see [`procfs::snapshot`]).
 #[must_use]
 pub fn shown(id: ProcessId, hierarchies: &Hierarchies) -> Option<Shown> {
-    let shown = Shown { command: command(id.pid), cgroup: hierarchies.path_of(id.pid) };
+    let shown = Shown { command: command(id.pid), cgroup: path(id.pid, hierarchies) };
     // Read afterwards: had the pid been taken over before, this would show it.
     (procfs::id(id.pid) == Some(id)).then_some(shown)
+}
+
+/// The path of its cgroup in the hierarchy that shows its unit, if one does.
+fn path(pid: u32, hierarchies: &Hierarchies) -> Option<String> {
+    let mut paths = hierarchies.paths_of(pid);
+    let in_unit = paths.iter().position(|(_, path)| unit_of(path).is_some()).unwrap_or(0);
+    (in_unit < paths.len()).then(|| paths.swap_remove(in_unit).1)
 }
 
 fn command(pid: u32) -> Option<String> {
@@ -69,11 +78,11 @@ pub fn command_line(arguments: &[u8]) -> Option<String> {
 /// (see [`procfs::snapshot`]).
 #[must_use]
 pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -> Option<Asker> {
-    let path = hierarchies.path_of(target.pid)?;
-    let unit = unit_of(&path)?;
+    let of_target = path(target.pid, hierarchies)?;
+    let unit = unit_of(&of_target)?;
     let namespace = pid_namespace(systemd.pid)?;
     let mut askers = procfs::pids().into_iter().filter(|pid| {
-        procfs::name(*pid).as_deref() == Some("systemctl")
+        bounded(format!("/proc/{pid}/comm"), MAX_COMM).is_ok_and(|comm| comm == b"systemctl\n")
             && pid_namespace(*pid) == Some(namespace)
             && bounded(format!("/proc/{pid}/cmdline"), MAX_COMMAND)
                 .is_ok_and(|arguments| names(&arguments, unit))
@@ -82,7 +91,7 @@ pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -
     let status = procfs::brief(asker)?;
     let origin = Origin {
         command: command(asker),
-        cgroup: hierarchies.path_of(asker),
+        cgroup: path(asker, hierarchies),
         parents: parents(status.parent, hierarchies),
         asked_by: None,
     };
@@ -109,7 +118,7 @@ fn parents(nearest: u32, hierarchies: &Hierarchies) -> Vec<Parent> {
             cgroup_id: 0,
             comm: brief.comm,
             command: command(next),
-            cgroup: hierarchies.path_of(next),
+            cgroup: path(next, hierarchies),
         });
         next = brief.parent;
     }

@@ -94,9 +94,21 @@ pub struct Capture {
     /// Whether nothing is missing: no losses, nothing left out and no service that was joined
     /// late.
     pub complete: bool,
+    /// What the main process was said to be, by `--main`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main: Option<MainChoice>,
     /// What was to be tested and was not, and why: a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untested: Vec<String>,
+}
+
+/// What the main process was said to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MainChoice {
+    /// The pattern of its name, its program's path or its command line.
+    pub pattern: String,
+    /// The processes that it was true of. The first of each start counts.
+    pub matches: u64,
 }
 
 /// A kernel function that could not be hooked.
@@ -223,6 +235,10 @@ pub enum ServiceKind {
 pub struct Activation {
     /// The main process; the last one if it was handed over. Null if none was seen.
     pub main_process: Option<ProcessRef>,
+    /// What would be the main process, if `--main` had not named another: the one that a systemd
+    /// watches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<ProcessRef>,
     /// Wall-clock time of zero on this timeline: the main process's first exec, or
     /// its start where the capture began later.
     pub started_at: WallTime,

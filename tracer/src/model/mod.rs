@@ -7,5 +7,6 @@ pub mod event;
 pub mod programs;
 pub mod runtime;
 pub mod signal;
+pub mod span;
 pub mod text;
 pub mod unit;

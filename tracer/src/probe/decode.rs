@@ -238,7 +238,10 @@ fn origin(record: &wire::Generate) -> Option<Box<Origin>> {
     {
         command.push(CUT);
     }
-    Some(Box::new(Origin { command, parents, ..Origin::default() }))
+    // The end of the path.
+    let [own, above] = record.cgroup.map(|name| text(&name));
+    let cgroup = (!own.is_empty()).then(|| format!("{above}/{own}"));
+    Some(Box::new(Origin { command, cgroup, parents, asked_by: None }))
 }
 
 fn parent(parent: &wire::Parent) -> Parent {

@@ -39,7 +39,7 @@ use crate::{
         sender::{self, CUT, Shown},
     },
     model::runtime::Runtime,
-    observation::{Asker, Fact, Generate, Observation, ProcessId, Program},
+    observation::{Asker, Fact, Generate, Observation, ProcessId, Program, unit_of},
 };
 
 /// How often the loss counters are read. While a process is in bpf(2) for a map, the kernel
@@ -59,6 +59,12 @@ const LOOKUPS: Patience =
 /// How long it may take to read what programs are, which can be megabytes from a disk.
 const READS: Patience =
     Patience { each: Duration::from_millis(100), all: Duration::from_millis(200) };
+/// How long it may take to find who had a systemd send a signal.
+const ASKERS: Patience =
+    Patience { each: Duration::from_millis(40), all: Duration::from_millis(40) };
+/// How long the look-ups of command lines may take: each, and all of one go.
+const COMMANDS: Patience =
+    Patience { each: Duration::from_millis(20), all: Duration::from_millis(100) };
 /// The most processes that are looked at in one go, of those that signals come from.
 const MAX_SENDERS: usize = 256;
 /// How far above a process that sends for a systemd that may be: a shell, and what runs that.
@@ -88,13 +94,19 @@ pub struct Stream {
     loaded: Bounded<ProcessId, Option<Runtime>>,
     /// What processes show of themselves.
     shown_of: Bounded<ProcessId, Option<Shown>>,
+    /// Whether the command lines of programs are told too.
+    tells_commands: bool,
     /// Who had a systemd (the first) send a signal (to the second).
     askers: Bounded<(ProcessId, ProcessId), Option<Asker>>,
 }
 
 impl Stream {
     /// Takes the maps of an attached kernel side. Needs a tokio runtime.
-    pub fn open(attached: &mut Attached, systemd_hierarchy: Option<u32>) -> Result<Self> {
+    pub fn open(
+        attached: &mut Attached,
+        systemd_hierarchy: Option<u32>,
+        tells_commands: bool,
+    ) -> Result<Self> {
         let ebpf = &mut attached.ebpf;
         let ring = ebpf.take_map("EVENTS").context("the eBPF object has no map 'EVENTS'")?;
         let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
@@ -118,6 +130,7 @@ impl Stream {
             running: PerCpuArray::try_from(running)?,
             programs: loaded(ebpf)?,
             messages,
+            tells_commands,
             systemd_hierarchy,
             longest: match attached.reach {
                 Reach::Everything => LATENCY,
@@ -176,6 +189,9 @@ impl Stream {
         }
         self.look_up(&mut observations, &records);
         self.look_for_senders(&mut observations);
+        if self.tells_commands {
+            self.add_commands(&mut observations);
+        }
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -255,6 +271,22 @@ impl Stream {
         }
     }
 
+    /// Adds the command lines of the programs that processes begin to run, and of those that were
+    /// found.
+    pub fn add_commands(&mut self, observations: &mut Vec<Observation>) {
+        let begun = observations.iter().filter_map(|observation| match &observation.fact {
+            Fact::Exec { task, .. } | Fact::Found { task, .. } => Some((observation.at, task)),
+            _ => None,
+        });
+        let begun: Vec<_> = begun.map(|(at, task)| (at, task.clone())).collect();
+        let ids: Vec<ProcessId> = begun.iter().map(|(_, task)| task.id).collect();
+        let shown = self.shown_of.ask(&ids, COMMANDS);
+        observations.extend(begun.into_iter().zip(shown).filter_map(|((at, task), shown)| {
+            let line = shown??.command?;
+            Some(Observation { at, fact: Fact::CommandLine { task, line } })
+        }));
+    }
+
     /// Adds what /proc tells of senders that are still there: their cgroups, what was cut off
     /// their command lines, and who had a systemd send.
     fn look_for_senders(&mut self, observations: &mut [Observation]) {
@@ -269,7 +301,7 @@ impl Stream {
         let asked = sent.iter().filter_map(|generate| for_whom(generate)).collect::<BTreeSet<_>>();
         let asked: Vec<_> = asked.into_iter().take(1).collect();
         // First: who asked by systemctl(1) is soon gone.
-        let found = self.askers.ask(&asked, LOOKUPS).into_iter().flatten().flatten().next();
+        let client = self.askers.ask(&asked, ASKERS).into_iter().flatten().flatten().next();
         let ids: BTreeSet<ProcessId> =
             sent.iter().flat_map(|generate| processes(generate)).collect();
         let ids: Vec<ProcessId> = ids.into_iter().take(MAX_SENDERS).collect();
@@ -290,7 +322,11 @@ impl Stream {
                 if !whole && same {
                     origin.command.clone_from(&sender.command);
                 }
-                origin.cgroup.clone_from(&sender.cgroup);
+                // In a v1 hierarchy /proc alone tells it.
+                let is_in_unit = |path: &&String| unit_of(path).is_some();
+                if let Some(path) = sender.cgroup.as_ref().filter(is_in_unit) {
+                    origin.cgroup = Some(path.clone());
+                }
             }
             for parent in &mut origin.parents {
                 if let Some(Shown { command, cgroup }) = shown.get(&parent.id) {
@@ -298,7 +334,7 @@ impl Stream {
                     parent.cgroup.clone_from(cgroup);
                 }
             }
-            origin.asked_by = found.clone().filter(|_| is_asked).map(Box::new);
+            origin.asked_by = client.clone().filter(|_| is_asked).map(Box::new);
         }
     }
 

@@ -101,6 +101,8 @@ pub struct ActivationRecord<'a> {
     pub activation: usize,
     /// See `Activation`.
     pub main_process: Option<Cow<'a, ProcessRef>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<Cow<'a, ProcessRef>>,
     /// See `Activation`.
     pub started_at: WallTime,
     /// See `Activation`.
@@ -236,6 +238,7 @@ impl Lines {
     fn activation(&mut self, service: usize, activation: usize, body: &Activation) {
         let Activation {
             main_process,
+            supervisor,
             started_at,
             invocation_id,
             joined_ns,
@@ -253,6 +256,7 @@ impl Lines {
             service,
             activation,
             main_process: main_process.as_ref().map(Cow::Borrowed),
+            supervisor: supervisor.as_ref().map(Cow::Borrowed),
             started_at: *started_at,
             invocation_id: invocation_id.as_deref().map(Cow::Borrowed),
             joined_ns: *joined_ns,
@@ -310,6 +314,7 @@ impl ActivationRecord<'_> {
     pub fn into_activation(self) -> Activation {
         Activation {
             main_process: self.main_process.map(Cow::into_owned),
+            supervisor: self.supervisor.map(Cow::into_owned),
             started_at: self.started_at,
             invocation_id: self.invocation_id.map(Cow::into_owned),
             joined_ns: self.joined_ns,

@@ -80,7 +80,9 @@ fn listed(words: &[&str]) -> String {
 fn settings<'a>(case: &Case<'a>) -> Option<(&'a str, &'a UnitFacts)> {
     let facts = case.facts()?;
     let service_type = facts.service_type.as_deref()?;
-    (!case.is_command() || facts.restart.is_some()).then_some((service_type, facts))
+    // systemd watches the supervisor, and not what that started.
+    let is_watched = case.activation.supervisor.is_none();
+    (is_watched && (!case.is_command() || facts.restart.is_some())).then_some((service_type, facts))
 }
 
 /// How far the start was at `at`.
@@ -351,7 +353,7 @@ pub(super) fn holes(case: &Case) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::*;
+    use crate::{model::event::ProcessRef, rules::testing::*};
 
     #[test]
     fn an_unknown_restart_setting_is_answered_with_those_that_would() {
@@ -561,6 +563,46 @@ mod tests {
         let stopped = killed("USR1").systemd(5.s(), "inactive", Some("dead"), "success");
         let alerts = stopped.judged(&["reload-before-handler"]);
         assert!(!alerts[0].consequence.contains("But systemd"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_command_at_the_stop_that_fails_makes_a_failure_of_a_clean_end() {
+        let stopped = |parent: &str, code| {
+            let process = ProcessRef { pid: 4_730, ..by("rm") };
+            let fork = What::Fork { process: process.clone(), parent: by(parent) };
+            let exit = What::Exit { process, signal: None, code: Some(code), core_dumped: false };
+            activation()
+                .unit("simple", "on-failure")
+                .exec(0)
+                .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+                .event(7.ms(), fork)
+                .event(8.ms(), exit)
+                .systemd(9.ms(), "failed", Some("failed"), "exit-code")
+                .asked(|case| death(case, HUP, 6.ms()))
+        };
+        let told = stopped("systemd", 3);
+        assert!(
+            told.contains(
+                "failed with an exit with code 3 (result 'exit-code'): Restart=on-failure"
+            ),
+            "{told}"
+        );
+        for told in [stopped("sh", 3), stopped("systemd", 0)] {
+            assert!(!told.contains("ExecStop="), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_is_being_stopped_is_not_over() {
+        let alerts = activation()
+            .unit("simple", "no")
+            .exec(0)
+            .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .systemd(6.ms(), "deactivating", Some("stop-post"), "success")
+            .systemd(7.ms(), "inactive", Some("dead"), "success")
+            .judged(&["reload-before-handler"]);
+        let told = &alerts[0].consequence;
+        assert!(told.ends_with("Result=success, and the unit is inactive."), "{told}");
     }
 
     #[test]

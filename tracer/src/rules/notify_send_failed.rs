@@ -100,6 +100,18 @@ mod tests {
     }
 
     #[test]
+    fn another_message_than_ready_leaves_systemds_view_as_it_was() {
+        let start = activation().unit("notify", "no").exec(0);
+        let start = start.notify(20.ms(), itself(), &[("STATUS", "up")]).failed(111);
+        let alerts = start.judged(&[ID]);
+        assert!(
+            alerts[0].consequence.contains("never saw the message"),
+            "{}",
+            alerts[0].consequence
+        );
+    }
+
+    #[test]
     fn an_error_without_a_name_has_its_number() {
         let alerts = activation().exec(0).notify(0, itself(), &[]).failed(9999).judged(&[ID]);
         assert!(alerts[0].message.ends_with("error 9999."), "{}", alerts[0].message);

@@ -99,7 +99,7 @@ mod tests {
             activation().unit("notify", "on-failure").exec(0).exit(200.ms(), 0).judged(&[ID]);
         assert_eq!(
             alerts[0].message,
-            "python3 (pid 4711) ended 200.0 ms after its exec and had not said READY=1."
+            "python3 (pid 4711) ended 200 ms after its exec and had not said READY=1."
         );
         assert_eq!(
             alerts[0].consequence,

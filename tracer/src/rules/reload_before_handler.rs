@@ -164,7 +164,7 @@ mod tests {
             .signal(50.ms(), Signal::HUP, Default, Pending, by("kill"))
             .handler(50.ms())
             .judged(&[ID]);
-        assert!(alerts[0].message.ends_with("The handler came 0 ns too late."));
+        assert!(alerts[0].message.ends_with("The handler came 0 ms too late."));
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
             .signal(1.s() + 6.ms(), Signal::HUP, Default, Killed, by("kill"))
             .judged(&[ID]);
         assert!(alerts[0].message.contains("an exec had reset"), "{}", alerts[0].message);
-        assert!(alerts[0].message.contains("1.0 ms after its last exec"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("1.00 ms after its last exec"), "{}", alerts[0].message);
     }
 
     #[test]
@@ -386,11 +386,11 @@ mod tests {
         let stopping =
             |start: Start| start.notify(2.s(), itself(), &[("STOPPING", "1"), ("READY", "1")]);
         let unheard = |start: Start| stopping(start).refused();
-        let reset = |start: Start| start.disposition(2.s(), Default);
+        let reset = |start: Start| start.disposition(4.s() - 100.ms(), Default);
         for leave in [&term as &dyn Fn(_) -> _, &stopping, &unheard, &reset] {
             let up = activation().unit("notify", "no").exec(0).handler(10.ms()).ready(20.ms());
             leave(up)
-                .disposition(3.s(), Default)
+                .disposition(4.s() - 50.ms(), Default)
                 .signal(4.s(), Signal::HUP, Default, Killed, by("kill"))
                 .judged(&[]);
         }

@@ -71,7 +71,9 @@ fn would_wait(case: &Case) -> Option<Finding> {
         case.events().skip(handler.index).filter_map(|(index, event)| match &event.what {
             What::Exec { process, background: false, .. } if is_child(case, process, main) => {
                 let end = ended(case, index, process).unwrap_or(case.end_ns());
-                Some((index, process, event.at_ns, end.saturating_sub(event.at_ns)))
+                // One that a reload came to has shown whether it delays the trap.
+                let has_shown = case.reloads().any(|it| (event.at_ns..end).contains(&it.at_ns));
+                (!has_shown).then(|| (index, process, event.at_ns, end.saturating_sub(event.at_ns)))
             }
             _ => None,
         });

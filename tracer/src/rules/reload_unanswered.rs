@@ -107,6 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn what_systemd_did_not_take_or_had_before_is_no_answer() {
+        let refused = reloaded("notify-reload").notify(20.s() + 1.ms(), itself(), RELOADING);
+        refused.refused().judged(&[ID]);
+        let before = up("notify-reload").notify(15.s(), itself(), RELOADING);
+        let before = before.notify(16.s(), itself(), &[("READY", "1")]);
+        before.signal(20.s(), Signal::HUP, Handler, Handled, by("systemd")).judged(&[ID]);
+    }
+
+    #[test]
     fn there_must_have_been_time_to_answer() {
         reloaded("notify-reload").ends_at(20.s() + 50.ms(), EndedBy::Timeout).judged(&[]);
     }

@@ -152,7 +152,7 @@ mod tests {
         reloading().exit(3.s(), 0).judged(&[ID]);
         let stopped = |at| reloading().signal(at, Signal::TERM, Handler, Handled, by("systemd"));
         stopped(1.s() + 900.ms()).judged(&[]);
-        stopped(5.s()).judged(&[ID]);
+        stopped(7.s()).judged(&[ID]);
     }
 
     #[test]

@@ -101,7 +101,7 @@ mod tests {
             .signal(1.s(), Signal::HUP, Blocked, Pending, by("kill"))
             .judged(&[ID]);
         assert_eq!(alerts[0].events, [2]);
-        assert!(alerts[0].message.contains("59.00 s later"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("59.0 s later"), "{}", alerts[0].message);
     }
 
     #[test]

@@ -59,6 +59,16 @@ mod tests {
     }
 
     #[test]
+    fn ignoring_the_signal_is_no_handler() {
+        let start = activation().unit("notify-reload", "no").reloads_by(Signal::HUP).exec(0);
+        let start = start.notify(20.ms(), itself(), &[("READY", "1")]).without_handler();
+        let start = start.disposition(25.ms(), Ignored).handler(32.ms()).fatal(0, 25.ms());
+        let start = start.signal(40.ms(), Signal::TERM, Default, Killed, by("systemd"));
+        let alerts = start.judged(&[ID]);
+        assert!(alerts[0].message.contains("12.0 ms before its handler"), "{}", alerts[0].message);
+    }
+
+    #[test]
     fn a_refused_start_tells_how_late_the_handler_was() {
         let start = late("on-failure");
         let start = start.signal(40.ms(), Signal::TERM, Default, Killed, by("systemd"));

@@ -110,7 +110,7 @@ mod tests {
         let killed = killed.ends_at(100.s(), crate::model::document::EndedBy::Until);
         let alerts = killed.clone().systemd(92.s(), "failed", Some("failed"), "timeout");
         let alerts = alerts.judged(&[ID]);
-        assert!(alerts[0].message.ends_with("did not end: systemd killed it 90.00 s later."));
+        assert!(alerts[0].message.ends_with("did not end: systemd killed it 1 min 30 s later."));
         killed.systemd(92.s(), "failed", Some("failed"), "signal").judged(&[]);
     }
 

@@ -74,6 +74,7 @@ pub fn activation() -> Start {
         signal: Signal::HUP,
         mains: vec![(i64::MIN, MAIN)],
         activation: Activation {
+            supervisor: None,
             main_process: Some(itself()),
             started_at: WallTime(Timestamp::UNIX_EPOCH),
             invocation_id: None,
@@ -578,6 +579,7 @@ impl Start {
                 losses: BTreeMap::new(),
                 services_left_out: 0,
                 complete: self.lost == 0 && self.activation.joined_ns.is_none(),
+                main: None,
                 untested: Vec::new(),
             },
             services: vec![Service {

@@ -2,7 +2,7 @@
 //! program: then its reload signal is sent. Which one it is systemd alone knows: ExecStartPre=
 //! and a starter look the same from outside. That it runs the kernel side tells.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use crate::{
     model::signal::Signal,
@@ -126,9 +126,9 @@ impl Aim {
 }
 
 impl Due {
-    /// How long its program has run at `now` (`CLOCK_BOOTTIME` ns).
-    pub fn age(&self, now: u64) -> Duration {
-        Duration::from_nanos(now.saturating_sub(self.since))
+    /// How long its program has run at `now` (`CLOCK_BOOTTIME` ns), ns.
+    pub fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.since)
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
         assert!(aim.take_due(true, |_| false).is_empty());
         let due = aim.take_due(true, |process| process == id(200));
         assert_eq!((due[0].process, due[0].signal), (id(200), Signal::TERM));
-        assert_eq!(due[0].age(1_000_007), Duration::from_millis(1));
+        assert_eq!(due[0].age(1_000_007), 1_000_000);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Capture {
             log::warn!("this kernel has no {missing}: {} can't be seen", missing.cost());
         }
         Ok(Self {
-            stream: Stream::open(attached, systemd_hierarchy)?,
+            stream: Stream::open(attached, systemd_hierarchy, builder.main_choice().is_some())?,
             record: Record {
                 asked,
                 host: host(),
@@ -119,6 +119,14 @@ impl Capture {
         })
     }
 
+    /// Adds the processes that were found in /proc.
+    pub fn observe_found(&mut self, mut found: Vec<Observation>) {
+        if self.record.builder.main_choice().is_some() {
+            self.stream.add_commands(&mut found);
+        }
+        self.observe(found);
+    }
+
     /// Adds what was found outside of the kernel's stream.
     pub fn observe(&mut self, observations: impl IntoIterator<Item = Observation>) {
         for observation in observations {
@@ -135,24 +143,28 @@ impl Capture {
     /// Takes in what has come, until `limit` at most; `learn` is shown each first. Tells
     /// whether there is more.
     pub fn take(&mut self, limit: Instant, mut learn: impl FnMut(&Observation)) -> Result<bool> {
-        if self.taken.is_empty() {
-            let now = clock::boot_ns();
-            let batch = self.stream.take(BATCH)?;
-            let is_all = batch.len() < BATCH;
-            for observation in &batch {
-                learn(observation);
+        loop {
+            if self.taken.is_empty() {
+                let now = clock::boot_ns();
+                let batch = self.stream.take(BATCH)?;
+                let is_all = batch.len() < BATCH;
+                for observation in &batch {
+                    learn(observation);
+                }
+                self.taken.extend(batch);
+                self.take_up(limit);
+                self.record.judge_final();
+                if is_all && self.taken.is_empty() {
+                    self.record.builder.advance(now);
+                    return Ok(false);
+                }
+            } else {
+                self.take_up(limit);
             }
-            self.taken.extend(batch);
-            self.take_up(limit);
-            self.record.judge_final();
-            if is_all && self.taken.is_empty() {
-                self.record.builder.advance(now);
-                return Ok(false);
+            if Instant::now() >= limit {
+                return Ok(true);
             }
-            return Ok(true);
         }
-        self.take_up(limit);
-        Ok(true)
     }
 
     /// Has the builder take what waits for it, until `limit`; one at least.
@@ -315,6 +327,7 @@ impl Record {
                 losses,
                 services_left_out: self.builder.services_left_out(),
                 complete: true,
+                main: self.builder.main_choice(),
                 untested: Vec::new(),
             },
             services: Vec::new(),

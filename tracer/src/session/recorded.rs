@@ -85,20 +85,33 @@ impl Recorded {
         Ok(recorded)
     }
 
-    /// Records the dispositions of one more signal, if there is room.
-    fn add(&mut self, signal: u32) {
+    /// Records the dispositions of one more signal, if there is room: whether there was.
+    fn add(&mut self, signal: u32) -> bool {
         let more = self.dispositions.union(SignalSet::of(signal));
-        if more.union(TELLTALES).0.count_ones() <= MAX_DISPOSITIONS {
+        let fits = more.union(TELLTALES).0.count_ones() <= MAX_DISPOSITIONS;
+        if fits {
             self.dispositions = more;
         }
+        fits
     }
 
-    /// The same for units, which have reload signals of their own: those that are in use are
-    /// captured too, as far as there is room.
-    pub fn of_units(wanted: &Wanted) -> Result<Self, BadRequest> {
+    /// The same for units, which have reload signals of their own: `theirs` as far as they are
+    /// known before, and those that are in use, are captured too, as far as there is room.
+    pub fn of_units(
+        wanted: &Wanted,
+        theirs: impl IntoIterator<Item = Signal>,
+    ) -> Result<Self, BadRequest> {
         let mut recorded = Self::asked(wanted)?;
         if wanted.signal.is_none() {
             recorded.dispositions = recorded.shown;
+            for signal in theirs {
+                if !recorded.add(signal.number()) {
+                    log::warn!(
+                        "no room for {signal}, by which a unit reloads: what its processes do on it \
+                         is not recorded (--record fewer signals, or trace fewer units)"
+                    );
+                }
+            }
             for signal in RELOADS.into_iter().chain([OF_BACKGROUND]) {
                 recorded.add(signal);
             }
@@ -137,10 +150,28 @@ mod tests {
     #[test]
     fn units_may_reload_by_usr1_or_usr2_unless_a_signal_is_named() {
         let usr2 = SignalSet::of(12);
-        let units = Recorded::of_units(&wanted(None, &[])).unwrap();
+        let units = Recorded::of_units(&wanted(None, &[]), []).unwrap();
         assert!(units.dispositions.intersects(usr2) && !units.shown.intersects(usr2));
-        let named = Recorded::of_units(&wanted(Some(1), &[])).unwrap();
+        let named = Recorded::of_units(&wanted(Some(1), &[]), []).unwrap();
         assert!(!named.dispositions.intersects(usr2));
+    }
+
+    #[test]
+    fn a_units_own_real_time_signal_is_recorded_before_those_that_any_may_have() {
+        let real_time = Signal::from_number(36).unwrap();
+        let recorded =
+            |record: &[u32]| Recorded::of_units(&wanted(None, record), [real_time]).unwrap();
+        let plain = recorded(&[]);
+        assert!(plain.dispositions.intersects(real_time.set()));
+        assert!(plain.sent.intersects(real_time.set()));
+        let most: Vec<u32> = (40..38 + MAX_RECORDED).collect();
+        let tight = recorded(&most);
+        assert!(tight.dispositions.intersects(real_time.set()));
+        assert!(!tight.dispositions.intersects(SignalSet::of(12)), "no room is left");
+        let full: Vec<u32> = (40..39 + MAX_RECORDED).collect();
+        assert!(!recorded(&full).dispositions.intersects(real_time.set()));
+        let named = Recorded::of_units(&wanted(Some(1), &[]), [real_time]).unwrap();
+        assert!(!named.dispositions.intersects(real_time.set()), "another was named");
     }
 
     #[test]

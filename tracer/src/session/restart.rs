@@ -24,7 +24,7 @@ use crate::{
         cgroups::Hierarchies,
         clock, procfs,
     },
-    model::{signal::Signal, text::Outside},
+    model::{signal::Signal, span, text::Outside},
     observation::{Observation, ProcessId},
     systemd::{
         bus::{Bus, Jobs, SERVICE, UNIT, object},
@@ -195,9 +195,9 @@ impl Restart {
             let Due { unit, process, signal, .. } = &due;
             match send(*process, *signal) {
                 Ok(()) => observer.note(&format_args!(
-                    "sent {signal} to process {} of {unit}, {:.1} ms after its exec",
+                    "sent {signal} to process {} of {unit}, {} after its exec",
                     process.pid,
-                    due.age(clock::boot_ns()).as_secs_f64() * 1e3
+                    span::length(due.age(clock::boot_ns()))
                 )),
                 Err(error) => self.untested.push(format!("{unit}: {error:#}")),
             }

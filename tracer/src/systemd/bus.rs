@@ -364,8 +364,48 @@ mod tests {
         let (of, interface, properties) = told(&object, "PropertiesChanged").unwrap();
         assert_eq!((of, interface.as_str(), properties.len()), (object.clone(), UNIT, 0));
         assert!(told(&object, "PropertiesInvalidated").is_none());
-        let long = format!("/{}", "a".repeat(LONGEST_OBJECT));
-        assert!(told(&long, "PropertiesChanged").is_none());
+        let long = |length: usize| format!("/{}", "a".repeat(length - 1));
+        assert!(told(&long(LONGEST_OBJECT), "PropertiesChanged").is_some());
+        assert!(told(&long(LONGEST_OBJECT + 1), "PropertiesChanged").is_none());
+    }
+
+    #[test]
+    fn an_address_is_one_of_a_socket_to_connect_to() {
+        use std::os::unix::net::UnixListener;
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let connects = |address: &str| runtime.block_on(at(address)).map(drop);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bus");
+        let _by_path = UnixListener::bind(&path).unwrap();
+        assert!(connects(&format!("unix:path={}", path.display())).is_ok());
+        assert!(connects(&format!("unix:path={}x", path.display())).is_err());
+        let name = format!("sigready-test-{}", std::process::id());
+        let by_name = SocketAddr::from_abstract_name(name.as_bytes()).unwrap();
+        let _by_name = UnixListener::bind_addr(&by_name).unwrap();
+        assert!(connects(&format!("unix:abstract={name}")).is_ok());
+        for (address, why) in [
+            ("no address", "is not a D-Bus address"),
+            ("tcp:host=localhost,port=1", "not the address of a Unix socket"),
+            ("unix:dir=/tmp", "an address to listen at"),
+        ] {
+            let error = connects(address).unwrap_err().to_string();
+            assert!(error.contains(why), "{address}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_told_by_the_name_that_systemd_gives_it() {
+        let call = Message::method_call("/", "Ping").unwrap().build(&()).unwrap();
+        let no_such = "org.freedesktop.systemd1.NoSuchUnit";
+        let reply = Message::error(&call.header(), no_such).unwrap();
+        let reply = reply.build(&"Unit \x1b not loaded.").unwrap();
+        let name = zbus::names::OwnedErrorName::try_from(no_such).unwrap();
+        let text = Some("Unit \x1b not loaded.".to_owned());
+        let failure = Failure::from(zbus::Error::MethodError(name, text, reply));
+        let told = format!("{failure:#}");
+        assert!(told.contains("not loaded") && !told.contains('\x1b'), "{told}");
+        assert_eq!(failure.name.as_deref(), Some(no_such));
     }
 
     #[test]

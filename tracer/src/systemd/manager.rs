@@ -17,6 +17,7 @@ use super::{
 use crate::{
     host::{
         cgroups::{Cgroup, Hierarchies},
+        mounts,
         read::bounded,
     },
     model::document::Owner,
@@ -78,24 +79,33 @@ impl Manager {
     /// The one that keeps a cgroup: whose own scope is beside it, or the nearest above.
     #[must_use]
     pub fn of(cgroup: &str, hierarchies: &Hierarchies) -> Option<Self> {
-        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
-        let roots: Vec<&PathBuf> = hierarchies.unified.iter().chain(systemd).collect();
         let relative = Path::new(cgroup.trim_start_matches('/'));
         // The unit's own cgroup is never a manager's.
-        relative.ancestors().skip(1).find_map(|above| {
-            roots.iter().find_map(|root| {
-                Self::process(first_process(&root.join(above).join(INIT_SCOPE))?.cast_signed())
-            })
+        relative.ancestors().skip(1).find_map(|above| Self::beside(above, hierarchies))
+    }
+
+    /// The one whose own scope is in a cgroup, relative to the hierarchies' roots.
+    fn beside(cgroup: &Path, hierarchies: &Hierarchies) -> Option<Self> {
+        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
+        let mut roots = hierarchies.unified.iter().chain(systemd);
+        roots.find_map(|root| {
+            Self::process(first_process(&root.join(cgroup).join(INIT_SCOPE))?.cast_signed())
         })
+    }
+
+    /// The one that this cgroup is the own scope of, and the cgroup that it keeps.
+    fn with_scope(scope: &str, hierarchies: &Hierarchies) -> Option<(Self, String)> {
+        let above = scope.strip_suffix(INIT_SCOPE)?.strip_suffix('/')?;
+        let manager = Self::beside(Path::new(above.trim_start_matches('/')), hierarchies)?;
+        Some((manager, above.to_owned()))
     }
 
     /// The cgroup that it keeps, if it runs.
     #[must_use]
     pub fn cgroup(&self, hierarchies: &Hierarchies) -> Option<String> {
         hierarchies.scan().into_iter().find_map(|cgroup| {
-            let above = cgroup.path.strip_suffix(INIT_SCOPE)?.trim_end_matches('/');
-            let other = Self::of(&cgroup.path, hierarchies)?;
-            self.is_same(&other).then(|| above.to_owned())
+            let (other, above) = Self::with_scope(&cgroup.path, hierarchies)?;
+            self.is_same(&other).then_some(above)
         })
     }
 
@@ -125,15 +135,72 @@ impl Manager {
     /// Those of the host, of containers that root runs and of the host's users that run now.
     #[must_use]
     pub fn running(hierarchies: &Hierarchies) -> Vec<Self> {
-        let scan = hierarchies.scan();
-        let scopes = scan.iter().filter(|cgroup| cgroup.path.ends_with("/init.scope"));
         let is_claimed = |cgroup: &Cgroup| {
             matches!(whose(&levels(&cgroup.path, hierarchies), 0), Owner::Claimed { .. })
         };
-        scopes
-            .filter(|scope| !is_claimed(scope))
-            .filter_map(|scope| Self::of(&scope.path, hierarchies))
+        hierarchies
+            .scan()
+            .iter()
+            .filter_map(|cgroup| Some((cgroup, Self::with_scope(&cgroup.path, hierarchies)?.0)))
+            .filter(|(cgroup, _)| !is_claimed(cgroup))
+            .map(|(_, manager)| manager)
             .collect()
+    }
+
+    /// The system's that run with this directory as their root or, if there is none, with a file
+    /// system laid over it (as systemd-nspawn's --volatile=overlay does), reached through their
+    /// processes: what those have mounted, their sockets' directory for one, is not below the
+    /// directory. Of the second kind none that an unprivileged user made.
+    #[must_use]
+    pub fn running_in(root: &Path, hierarchies: &Hierarchies) -> Vec<Self> {
+        let named = Self::below(root.to_owned());
+        let of_containers = |managers: Vec<Self>| {
+            let is_it = |it: &Self| it.has_own_pids() && it.user().is_none();
+            managers.into_iter().filter(is_it).collect::<Vec<_>>()
+        };
+        let scan = hierarchies.scan();
+        let scopes = scan.iter().filter(|cgroup| cgroup.path.ends_with("/init.scope"));
+        let all = scopes.filter_map(|scope| Self::of(&scope.path, hierarchies)).collect();
+        let mut running = of_containers(all);
+        running.retain(|manager| manager.is_same(&named));
+        if running.is_empty() {
+            running = of_containers(Self::running(hierarchies));
+            running.retain(|manager| manager.lies_over(root));
+        }
+        running.dedup();
+        running
+    }
+
+    /// Whether its root is an overlay with this directory below.
+    fn lies_over(&self, directory: &Path) -> bool {
+        let Self::Root { root, .. } = self else {
+            return false;
+        };
+        let (Some(process), Ok(directory)) = (root.parent(), directory.canonicalize()) else {
+            return false;
+        };
+        mounts::lower_of_root(process).iter().any(|lower| *lower == directory)
+    }
+
+    /// Its root directory, where it is known by that.
+    #[must_use]
+    pub fn root(&self) -> Option<&Path> {
+        match self {
+            Self::Root { root, .. } => Some(root),
+            Self::Address(_) => None,
+        }
+    }
+
+    /// Whether one of its sockets can be connected to.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        let Self::Root { root, user, .. } = self else {
+            return true;
+        };
+        let connects = |socket: &PathBuf| {
+            opener::wait_for(async { opener::connect(root, *user, socket).await.map(drop) }).is_ok()
+        };
+        Self::sockets(*user).iter().any(connects)
     }
 
     /// Whether it may run still: not a container's whose root is gone with its processes.
@@ -283,6 +350,54 @@ mod tests {
         assert_eq!(Manager::with(4711, 40, 7), inside(Some(7)));
         assert!(Manager::with(4711, 1, 0).has_own_pids());
         assert!(!Manager::with(4711, 4711, 7).has_own_pids());
+    }
+
+    #[test]
+    fn the_cgroup_that_a_manager_keeps_is_where_its_scope_is() {
+        let pid = std::process::id();
+        let (_root, hierarchies) =
+            hierarchy(&[("", 1), ("a.slice/box", pid), ("a.slice/empty", 0)]);
+        assert_eq!(Manager::host().cgroup(&hierarchies).as_deref(), Some(""));
+        assert_eq!(own().cgroup(&hierarchies).as_deref(), Some("/a.slice/box"));
+        assert_eq!(Manager::of_user(4_000_000_000).cgroup(&hierarchies), None);
+        let to_be = |manager: Manager| manager.cgroup_to_be();
+        let path = "/user.slice/user-7.slice/user@7.service".to_owned();
+        assert_eq!(to_be(Manager::of_user(7)), Some(path));
+        assert_eq!((to_be(Manager::host()), to_be(Manager::below("/x".into()))), (None, None));
+    }
+
+    #[test]
+    fn two_managers_are_one_by_their_root_and_user() {
+        let at = |root: &str, user| Manager::Root { root: root.into(), user, own_pids: true };
+        assert!(at("/x", None).is_same(&at("/x", None)));
+        assert!(!at("/x", None).is_same(&at("/x", Some(7))));
+        assert!(!at("/x", None).is_same(&at("/y", None)));
+        let address = |text: &str| Manager::Address(text.to_owned());
+        assert!(address("a").is_same(&address("a")) && !address("a").is_same(&address("b")));
+        assert!(!address("a").is_same(&at("/x", None)));
+    }
+
+    #[test]
+    fn the_managers_that_run_are_those_whose_cgroup_nobody_claims() {
+        let uid = nix::unistd::Uid::effective().as_raw();
+        let of_user = format!("user.slice/user-{uid}.slice/user@{uid}.service");
+        let in_a_unit = format!("a.service/user@{uid}.service");
+        let pid = std::process::id();
+        let (_root, hierarchies) = hierarchy(&[("", 1), (&of_user, pid), (&in_a_unit, pid)]);
+        let mut running = Manager::running(&hierarchies);
+        running.sort_by_key(|manager| !manager.is_host());
+        assert_eq!(running, [Manager::host(), own()]);
+    }
+
+    #[test]
+    fn a_managers_user_and_sockets_are_those_it_was_named_by() {
+        let address = Manager::Address("unix:path=/x".to_owned());
+        assert_eq!(Manager::of_user(7).user(), Some(7));
+        assert_eq!((Manager::host().user(), address.user()), (None, None));
+        assert!(address.has_own_pids() && address.may_listen(7) && address.may_run());
+        let paths = |user| Manager::sockets(user).map(|path| path.display().to_string());
+        assert_eq!(paths(None), ["run/dbus/system_bus_socket", "run/systemd/private"]);
+        assert_eq!(paths(Some(7)), ["run/user/7/bus", "run/user/7/systemd/private"]);
     }
 
     #[test]

@@ -324,6 +324,74 @@ mod tests {
         assert!(starts(MAX_LEFT, &many[1..]) && !starts(MAX_LEFT, &many));
     }
 
+    fn asked(words: &[&OsStr]) -> io::Result<Answer> {
+        answer(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn two_paths_are_the_same_where_they_lead_to_one_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
+        let same = |one: &Path, other: &Path| match asked(&[
+            "same".as_ref(),
+            one.as_ref(),
+            other.as_ref(),
+        ]) {
+            Ok(Answer::Json(json)) => serde_json::from_slice::<bool>(&json).unwrap(),
+            _ => panic!("no answer"),
+        };
+        assert!(same(directory.path(), &link));
+        assert!(!same(directory.path(), Path::new("/")));
+        let gone = ["same".as_ref(), OsStr::new("/"), directory.path().join("gone").as_ref()]
+            .map(OsStr::to_owned);
+        assert!(answer(&gone).is_err());
+    }
+
+    #[test]
+    fn a_socket_is_connected_to_below_its_root_and_handed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener =
+            std::os::unix::net::UnixListener::bind(directory.path().join("socket")).unwrap();
+        let words = ["connect".as_ref(), directory.path().as_os_str(), "/socket".as_ref()];
+        let Ok(Answer::Connected(mut stream)) = asked(&words) else { panic!("no connection") };
+        stream.write_all(b"hello").unwrap();
+        drop(stream);
+        let (mut accepted, _) = listener.accept().unwrap();
+        assert_eq!(io::read_to_string(&mut accepted).unwrap(), "hello");
+    }
+
+    #[test]
+    fn a_question_that_is_none_and_a_user_that_is_none_are_refused() {
+        for words in [&["other", "/", "7", "a.service"][..], &["other", "/", "/"], &["unit"], &[]] {
+            let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+            assert!(asked(&words).is_err(), "{words:?}");
+        }
+        let unknown = asked(&["unit", "/", "4000000000", "a.service"].map(OsStr::new));
+        assert!(unknown.is_err_and(|error| error.to_string().contains("no user 4000000000")));
+    }
+
+    #[test]
+    fn descriptors_come_with_the_bytes_beside_them() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        let sent = fs::File::open("/dev/null").unwrap();
+        let descriptors = [sent.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let parts = [IoSlice::new(b"+abc")];
+        sendmsg::<()>(theirs.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None).unwrap();
+        drop(theirs);
+        let _guard = runtime.enter();
+        ours.set_nonblocking(true).unwrap();
+        let ours = UnixStream::from_std(ours).unwrap();
+        let mut buffer = [0; 16];
+        let (length, received) = receive(&ours, &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], received.len()), (&b"+abc"[..], 1));
+        assert!(fs::File::from(received.into_iter().next().unwrap()).metadata().is_ok());
+        let (length, received) = receive(&ours, &mut buffer).unwrap();
+        assert_eq!((length, received.len()), (0, 0));
+    }
+
     #[test]
     fn what_files_say_is_handed_over_whole() {
         let directory = tempfile::tempdir().unwrap();

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_senders_name_becomes_a_unique_one_however_it_comes_in_pieces() {
-        let message = [b"\x07\x07\x01s\0...", &BEFORE_NAME[..], NAME.as_bytes(), b"\0"].concat();
+        let message = [b"\x07\x01s\0\x07.\x07\x07", &BEFORE_NAME[..], NAME.as_bytes(), b"\0"];
+        let message = message.concat();
         for cut in 0..message.len() {
             let mut names = Names::default();
             let mut read = message.clone();

@@ -447,6 +447,56 @@ mod tests {
     }
 
     #[test]
+    fn flags_times_and_texts_are_read_as_they_are() {
+        let facts = |flag: bool, time: u64, pid_file: &'static str| {
+            facts(&properties(&[
+                ("RemainAfterExit", flag.into()),
+                ("TimeoutStartUSec", time.into()),
+                ("PIDFile", pid_file.into()),
+                ("KillMode", "mixed".into()),
+            ]))
+        };
+        let yes = facts(true, 90_000_000, "/run/x");
+        assert_eq!((yes.remain_after_exit, facts(false, 0, "").remain_after_exit), {
+            (Some(true), Some(false))
+        });
+        assert_eq!(yes.timeout_start_ns, Some(90_000_000_000));
+        // That there is none is known of a PIDFile=.
+        let files = (yes.pid_file.as_deref(), facts(true, 0, "").pid_file);
+        assert_eq!(files, (Some("/run/x"), Some(String::new())));
+        assert_eq!(yes.kill_mode.as_deref(), Some("mixed"));
+        for can in [true, false] {
+            assert_eq!(can_reload(&properties(&[("CanReload", can.into())])), Some(can));
+        }
+        assert_eq!(can_reload(&Properties::new()), None);
+    }
+
+    #[test]
+    fn what_is_now_comes_last_and_a_unit_that_never_changed_has_no_states() {
+        let unit = |inactive_exit: u64, change: u64| {
+            properties(&[
+                ("ActiveState", "active".into()),
+                ("InactiveExitTimestampMonotonic", inactive_exit.into()),
+                ("ActiveEnterTimestampMonotonic", 700_u64.into()),
+                ("StateChangeTimestampMonotonic", change.into()),
+            ])
+        };
+        let service = properties(&[("MainPID", 7_u32.into()), ("NRestarts", 2_u32.into())]);
+        let told = |inactive_exit, change| -> Vec<(u64, String)> {
+            let states = states(&unit(inactive_exit, change), &service);
+            states.into_iter().map(|it| (it.monotonic_us, it.state.active_state)).collect()
+        };
+        let state = |at: u64, state: &str| (at, state.to_owned());
+        // The later of what was at one time is told, and nothing from after what is now.
+        assert_eq!(told(500, 600), [state(500, "activating"), state(600, "active")]);
+        assert_eq!(told(700, 800), [state(700, "active"), state(800, "active")]);
+        assert_eq!(told(500, 0), []);
+        assert_eq!(told(0, 800), [state(700, "active"), state(800, "active")]);
+        let now = states(&unit(500, 600), &service).pop().unwrap().state;
+        assert_eq!((now.main_pid, now.restarts), (Some(7), Some(2)));
+    }
+
+    #[test]
     fn what_a_setting_says_is_bounded() {
         let long = "x".repeat(1 << 20);
         let commands =

@@ -115,4 +115,31 @@ mod tests {
         assert_eq!(link.unwrap(), Path::new("/etc/hostname"));
         assert_eq!(root.reach(Path::new("absolute")).unwrap().link(), None);
     }
+
+    #[test]
+    fn only_a_directory_is_a_root_and_it_is_shown_as_it_was_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(Root::open(&file).is_err());
+        let root = Root::open(directory.path()).unwrap();
+        for inside in ["file", "/file"] {
+            assert_eq!(root.shown(Path::new(inside)), file);
+        }
+        assert_eq!(root.names(Path::new("")).unwrap_or_default(), Vec::<String>::new());
+        assert_eq!(root.names(Path::new("/")).unwrap(), ["file"]);
+        assert!(root.names(Path::new("file")).is_err());
+    }
+
+    #[test]
+    fn what_is_held_is_passed_on_to_no_program() {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+        let root = Root::open(Path::new("/")).unwrap();
+        let reached = root.reach(Path::new("proc")).unwrap();
+        for held in [&root.directory, &reached.0] {
+            let flags = FdFlag::from_bits_retain(fcntl(held, FcntlArg::F_GETFD).unwrap());
+            assert!(flags.contains(FdFlag::FD_CLOEXEC));
+        }
+    }
 }

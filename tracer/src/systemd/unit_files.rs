@@ -218,14 +218,16 @@ impl UnitFiles {
         None
     }
 
-    /// Whether a file masks: a link to /dev/null does, and an empty file.
+    /// Whether a file masks: a link to /dev/null does, and an empty file (`null_or_empty` in
+    /// src/basic/stat-util.c of systemd).
     fn is_null(&self, file: &Path) -> bool {
         let link = self.root.reach_link(file).ok().and_then(|reached| reached.link());
+        let is_empty = |file: &fs::Metadata| file.is_file() && file.len() == 0;
         link.is_some_and(|to| to == Path::new("/dev/null"))
             || self
                 .root
                 .reach(file)
-                .is_ok_and(|it| fs::metadata(it.path()).is_ok_and(|meta| meta.len() == 0))
+                .is_ok_and(|it| fs::metadata(it.path()).is_ok_and(|it| is_empty(&it)))
     }
 
     /// `*.conf` below `service.d`, `foo-.service.d`, `foo@.service.d` and `foo@bar.service.d`:

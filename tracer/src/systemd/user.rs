@@ -39,3 +39,19 @@ impl From<unistd::User> for User {
 pub fn runtime_directory(uid: u32) -> PathBuf {
     format!("run/user/{uid}").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_name_or_number() {
+        let root = User { uid: 0, home: unistd::User::from_uid(0.into()).unwrap().unwrap().dir };
+        assert_eq!(User::find("root"), Some(root.clone()));
+        assert_eq!((User::find("0"), User::numbered(0)), (Some(root.clone()), Some(root)));
+        assert_eq!((User::find("nobody at all"), User::numbered(4_000_000_000)), (None, None));
+        assert_eq!(runtime_directory(7), Path::new("run/user/7"));
+    }
+}

@@ -304,6 +304,7 @@ impl Timeline<'_> {
                 .main()
                 .filter(|main| self.start.member(*main).is_some())
                 .map(|main| self.start.reference(main)),
+            supervisor: self.start.supervisor.map(|it| self.start.reference(it)),
             started_at: WallTime(anchor.wall.saturating_add(since).unwrap_or_default()),
             invocation_id: self.start.invocation_id.clone(),
             joined_ns,

@@ -48,6 +48,8 @@ pub struct Attribution {
     pub forgotten: u64,
     /// Services that gave way to others.
     pub services_left_out: u64,
+    /// Processes that were said to be the service.
+    pub candidates: u64,
     /// Facts that wait for an exec.
     waiting: usize,
     /// Events of all starts.
@@ -333,7 +335,12 @@ impl Attribution {
             Place::In(..) => {}
         }
         let Place::In(service, start) = place else { return };
+        if setup.main.as_ref().is_some_and(|pattern| pattern.matches(&fact)) {
+            self.choose_main(id, service, start, at);
+        }
         match &fact {
+            // It has told what it is there for.
+            Fact::CommandLine { .. } => return,
             Fact::Exec { environment, .. } | Fact::Found { environment, .. } => {
                 self.note_socket(service, environment.notify_socket.as_deref());
             }

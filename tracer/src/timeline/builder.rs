@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        document::{Owner, Service, ServiceKind, Severity},
+        document::{MainChoice, Owner, Service, ServiceKind, Severity},
         signal::Signal,
     },
     observation::{Fact, Observation, ProcessId},
@@ -368,6 +368,13 @@ impl Builder {
     #[must_use]
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// What the main process was said to be, if it was, and how many it was true of.
+    #[must_use]
+    pub fn main_choice(&self) -> Option<MainChoice> {
+        let pattern = self.setup.main.as_ref()?.text().to_owned();
+        Some(MainChoice { pattern, matches: self.attribution.candidates })
     }
 
     /// Events lost, by kind.

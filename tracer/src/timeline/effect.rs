@@ -292,7 +292,11 @@ impl<'a> Reloads<'a> {
     fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Told {
         let later = self.events[index + 1..].iter().take_while(|event| event.at_ns <= end.at);
         let is_reload = |event: &Event| match &event.what {
-            What::Signal(sent) => sent.target.pid == pid && self.sender(sent).is_some(),
+            What::Signal(sent) => {
+                sent.target.pid == pid
+                    && sent.fate != Fate::Coalesced
+                    && self.sender(sent).is_some()
+            }
             _ => false,
         };
         let has_later = { later }.any(is_reload);

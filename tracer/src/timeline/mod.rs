@@ -11,6 +11,7 @@ mod activation;
 mod admission;
 mod attribution;
 mod builder;
+mod choice;
 mod counting;
 pub mod effect;
 mod events;
@@ -29,6 +30,7 @@ mod start;
 
 pub use self::{
     builder::{Builder, Progress},
+    choice::MainPattern,
     counting::{Counting, counted},
     executor::is_executor,
     scope::{Scope, Selector},

@@ -18,15 +18,18 @@ fn told(process: ProcessRef, cgroup_id: u64, origin: &Origin) -> Sender {
     // A parent that is still there tells the path of the cgroup that both were in.
     let beside = || {
         let same = |parent: &&Parent| cgroup_id != 0 && parent.cgroup_id == cgroup_id;
-        origin.parents.iter().find(same)?.cgroup.as_deref()
+        origin.parents.iter().filter(same).find_map(|parent| parent.cgroup.as_deref())
     };
     let cgroup = origin.cgroup.as_deref().or_else(beside);
     let unit = cgroup.and_then(unit_of);
     let parents = origin.parents.iter().take_while(|parent| {
-        let its = parent.cgroup.as_deref().map(unit_of);
+        let is_beside = match parent.cgroup.as_deref() {
+            Some(its) => unit.is_none() || unit_of(its) == unit,
+            None => parent.cgroup_id == cgroup_id,
+        };
         // An init, of the host or of a container, starts what it is asked to.
         let is_init = parent.ns_pid == 1 || parent.id.pid == 1;
-        !is_init && its.is_none_or(|its| unit.is_none() || its == unit)
+        is_beside && !is_init
     });
     let parent = |parent: &Parent| ParentRef {
         pid: parent.id.pid,
@@ -113,9 +116,12 @@ mod tests {
 
     #[test]
     fn a_parent_in_the_same_cgroup_tells_the_unit_of_a_sender_that_is_gone() {
-        let told = kill(None, vec![parent(8, "sh", 3, None), parent(5, "cron", 7, Some(CRON))]);
+        let told = kill(None, vec![parent(8, "sh", 7, None), parent(5, "cron", 7, Some(CRON))]);
         assert_eq!(told.unit.as_deref(), Some("cron.service"));
-        assert_eq!(names(&told), ["sh", "cron"], "one whose unit is unknown may be of it");
+        assert_eq!(names(&told), ["sh", "cron"]);
+        let told = kill(Some("system.slice/cron.service"), vec![parent(8, "sh", 3, None)]);
+        assert_eq!(told.unit.as_deref(), Some("cron.service"), "the end of its path is enough");
+        assert_eq!(names(&told), [""; 0], "one in a cgroup that nobody knows");
     }
 
     #[test]

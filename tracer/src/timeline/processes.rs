@@ -32,6 +32,8 @@ pub struct Process {
     pub born: bool,
     /// Its exit was seen.
     pub ended: bool,
+    /// It is one that was said to be the service.
+    pub is_candidate: bool,
 }
 
 /// Where a process belongs. Services and starts are named by their numbers, which are not
@@ -96,6 +98,7 @@ impl Processes {
             is_helper: false,
             born: false,
             ended: false,
+            is_candidate: false,
         });
         if process.ended {
             return None;

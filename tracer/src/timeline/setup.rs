@@ -2,7 +2,7 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::{counting::Counting, scope::Scope};
+use super::{choice::MainPattern, counting::Counting, scope::Scope};
 use crate::{
     model::{signal::Signal, unit::UnitFacts},
     observation::Anchor,
@@ -32,6 +32,8 @@ pub struct Setup {
     /// How long after a reload the service must still be there for that to be told as survived,
     /// ns.
     pub settle_ns: u64,
+    /// Which process is the service, where that was said.
+    pub main: Option<MainPattern>,
     /// One instant on both clocks: everything is seen of processes started since then.
     pub anchor: Anchor,
 }

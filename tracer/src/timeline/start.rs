@@ -165,6 +165,10 @@ pub struct Start {
     /// The main process, and the ones it was before a hand-over: each with when it became
     /// that.
     pub mains: Vec<(u64, Known)>,
+    /// The main process that was said to be it.
+    pub chosen: Option<ProcessId>,
+    /// What the main process was before that.
+    pub supervisor: Option<ProcessId>,
     /// Processes that systemd itself started beside the main one, for ExecStartPost= and its
     /// like.
     pub controls: Vec<Known>,
@@ -213,6 +217,8 @@ impl Start {
         Self {
             invocation_id,
             mains: Vec::new(),
+            chosen: None,
+            supervisor: None,
             controls: Vec::new(),
             joined_at: None,
             alive: BTreeSet::new(),
@@ -377,30 +383,12 @@ impl Start {
                 self.forked(context, at, &parent, &child, shares_handlers, &state);
             }
             Fact::Exec { task, exe, filename, program, state, .. } => {
-                let member = self.member_mut(context, &task);
-                let is_own = !is_executor(&exe);
-                member.signals.exec(at, &state, program, is_own);
-                member.exe = Some(exe.as_str().into());
-                if is_own {
-                    member.first_exec.get_or_insert(at);
-                }
-                let now = member.signals.now();
-                let parent = member.parent.and_then(|parent| self.members.get(&parent));
-                let interrupt = Signal::INT.set();
-                let background = now.ignored.intersects(interrupt)
-                    && parent.is_some_and(|it| !it.signals.now().ignored.intersects(interrupt));
-                self.let_go_of_masks(context, task.id, u64::MAX);
-                self.stop_sharing(task.id);
-                let process = self.known(&task);
-                let filename = (filename != exe).then_some(filename);
-                let class = self.class(Kind::Exec, task.id, at);
-                let record = Record::Exec { process, exe, filename, now, background };
-                self.events.add(at, task.id, class, record, context.is_tight);
-                self.revision += 1;
+                self.executed(context, at, &task, (exe, filename), program, &state);
             }
             Fact::Exit { task, signal, code, core_dumped, state } => {
                 self.exited(context, at, &task, (signal, code, core_dumped), state.pending);
             }
+            Fact::CommandLine { .. } => {}
             Fact::ThreadExit { task, pending } => {
                 self.fates.thread_ended(&mut self.events, at, &task, pending);
             }
@@ -516,6 +504,37 @@ impl Start {
         let record = Record::Change { process: self.known(task), before, now, consumer, found };
         let class = self.class(Kind::Change, task.id, at);
         self.events.add(at, task.id, class, record, context.is_tight);
+    }
+
+    fn executed(
+        &mut self,
+        context: Context<'_>,
+        at: u64,
+        task: &Task,
+        (exe, filename): (String, String),
+        program: Program,
+        state: &State,
+    ) {
+        let member = self.member_mut(context, task);
+        let is_own = !is_executor(&exe);
+        member.signals.exec(at, state, program, is_own);
+        member.exe = Some(exe.as_str().into());
+        if is_own {
+            member.first_exec.get_or_insert(at);
+        }
+        let now = member.signals.now();
+        let parent = member.parent.and_then(|parent| self.members.get(&parent));
+        let interrupt = Signal::INT.set();
+        let background = now.ignored.intersects(interrupt)
+            && parent.is_some_and(|it| !it.signals.now().ignored.intersects(interrupt));
+        self.let_go_of_masks(context, task.id, u64::MAX);
+        self.stop_sharing(task.id);
+        let process = self.known(task);
+        let filename = (filename != exe).then_some(filename);
+        let class = self.class(Kind::Exec, task.id, at);
+        let record = Record::Exec { process, exe, filename, now, background };
+        self.events.add(at, task.id, class, record, context.is_tight);
+        self.revision += 1;
     }
 
     fn forked(

@@ -38,7 +38,7 @@ fn facts_of(reach: Reach, work: impl FnOnce(&mut Attached)) -> Vec<Fact> {
     let request = Request { signals: hup, dispositions: hup, reach, buffer: 1 << 22, backend };
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let mut attached = attach(&request).unwrap();
-        let mut stream = Stream::open(&mut attached, None).unwrap();
+        let mut stream = Stream::open(&mut attached, None, false).unwrap();
         work(&mut attached);
         let all = stream.take_until(usize::MAX, u64::MAX).unwrap();
         all.into_iter().map(|observation| observation.fact).collect()

@@ -95,6 +95,7 @@ const UNITS: [(&str, &str); 9] = [
 
 /// What is done to them. Each line that is printed is a unit and its MainPID.
 const SCRIPT: &str = "
+    exec 2>/dev/null
     pid() { echo $1 $(systemctl show -P MainPID $1); }
     for unit in helped-notify helped-simple prepared; do
         systemctl start $unit; sleep 0.5; pid $unit; systemctl stop $unit

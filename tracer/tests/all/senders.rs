@@ -372,13 +372,16 @@ ExecReload=/bin/kill -HUP $MAINPID
 const ROTATE: &str = "\
 kill_it() { /bin/kill -HUP \"$1\"; }
 kill_it \"$(systemctl show -p MainPID --value web)\"
-true
+sleep 1
 ";
 const ROTATE_UNIT: &str = "\
 [Service]
 Type=oneshot
 ExecStart=/bin/sh /shared/rotate.sh --daily
 ";
+
+/// How often the unit is reloaded through systemd.
+const RELOADS: usize = 5;
 
 fn told_of_senders(hierarchy: Hierarchy) {
     let files = [
@@ -391,42 +394,55 @@ fn told_of_senders(hierarchy: Hierarchy) {
     container.wait_for("up");
     container.ask(
         "cp /shared/web.service /shared/rotate.service /run/systemd/system/
-         systemctl daemon-reload
-         systemctl start web
-         while [ ! -e /run/web-handles ]; do sleep 0.1; done",
+         systemctl daemon-reload",
     );
     let trace = Trace::start_in(&container, &["web"]);
-    container.ask("systemctl start rotate");
-    container.ask("systemctl reload web; true");
+    container.ask(
+        "systemctl start web
+         while [ ! -e /run/web-handles ]; do sleep 0.1; done
+         systemctl start rotate",
+    );
+    // Who asked is looked for in no more time than there is: on a busy host not every time.
+    for _ in 0..RELOADS {
+        container.ask("systemctl reload web; true");
+    }
     container.ask("systemctl kill -s HUP web; true");
     let traced = trace.end();
     container.over();
     let start = &traced.activations("web.service")[0];
     let hups = hups(start);
-    assert_eq!(hups.len(), 3, "{start:#}");
+    assert_eq!(hups.len(), RELOADS + 2, "{start:#}");
     let pid = start["main_process"]["ns_pid"].as_u64().unwrap();
     let kill = format!("/bin/kill -HUP {pid}");
 
     let by_script = &hups[0]["sender"];
     assert_eq!(by_script["comm"], "kill", "{by_script:#}");
     assert_eq!(by_script["command"], kill.as_str(), "{by_script:#}");
-    assert_eq!(by_script["unit"], "rotate.service", "{by_script:#}");
     let parents = by_script["parents"].as_array().unwrap();
     assert_eq!(parents.len(), 1, "{by_script:#}");
     assert_eq!(parents[0]["comm"], "sh");
     assert_eq!(parents[0]["command"], "/bin/sh /shared/rotate.sh --daily");
     assert_eq!(by_script["asked_by"], Value::Null, "no systemd sent it");
 
-    let by_reload = &hups[1]["sender"];
-    assert_eq!((&by_reload["comm"], &by_reload["unit"]), (&"kill".into(), &"web.service".into()));
-    assert_eq!(by_reload["command"], kill.as_str(), "{by_reload:#}");
-    let asker = &by_reload["asked_by"];
-    assert_eq!(asker["command"], "systemctl reload web", "{by_reload:#}");
-    assert_eq!(asker["unit"], "scenario.service", "{by_reload:#}");
+    let by_reload: Vec<&Value> = hups[1..=RELOADS].iter().map(|hup| &hup["sender"]).collect();
+    for sender in &by_reload {
+        assert_eq!((&sender["comm"], &sender["command"]), (&"kill".into(), &kill.as_str().into()));
+    }
+    let askers = by_reload.iter().map(|sender| &sender["asked_by"]);
+    let askers: Vec<&Value> = askers.filter(|asker| !asker.is_null()).collect();
+    assert!(!askers.is_empty(), "{by_reload:#?}");
+    for asker in askers {
+        assert_eq!(asker["command"], "systemctl reload web", "{asker:#}");
+        assert_eq!(asker["unit"], "scenario.service", "{asker:#}");
+    }
 
-    let by_systemd = &hups[2]["sender"];
+    let by_systemd = &hups[RELOADS + 1]["sender"];
     assert_eq!(by_systemd["comm"], "systemd", "{by_systemd:#}");
-    assert_eq!(by_systemd["unit"], "init.scope", "{by_systemd:#}");
+    if let Hierarchy::Unified = hierarchy {
+        assert_eq!(by_script["unit"], "rotate.service", "{by_script:#}");
+        assert_eq!(by_reload[0]["unit"], "web.service", "{by_reload:#?}");
+        assert_eq!(by_systemd["unit"], "init.scope", "{by_systemd:#}");
+    }
     // Who asked is gone as soon as it is done: it is named, or it is not.
     if let Some(asker) = by_systemd["asked_by"].as_object() {
         assert_eq!(asker["command"], "systemctl kill -s HUP web");
@@ -441,7 +457,7 @@ fn a_sender_is_told_with_its_command_its_unit_who_started_it_and_who_asked() {
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
-fn in_a_v1_hierarchy_too_as_long_as_a_process_of_the_unit_is_there() {
+fn in_a_v1_hierarchy_its_command_and_who_started_it_are_told_too() {
     told_of_senders(Hierarchy::V1);
 }
 

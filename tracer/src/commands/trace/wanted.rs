@@ -11,6 +11,7 @@ use sigready::{
         cgroups::Hierarchies,
         procfs::{self, Kind, Membership},
     },
+    model::signal::Signal,
     probe::{
         attach::{Attached, Reach},
         scope::ScopeMaps,
@@ -37,6 +38,8 @@ pub struct Wanted {
     units: Vec<String>,
     /// Those of them that the host has.
     of_host: BTreeSet<String>,
+    /// The signals that their files say they reload by.
+    reload_signals: BTreeSet<Signal>,
     /// The cgroup of the system that they are to be units of, if one was named that runs.
     system: Option<String>,
     pids: Vec<u32>,
@@ -69,6 +72,7 @@ impl Wanted {
         let read = |unit: &str| wait_for(manager.unit_file(unit)).unwrap_or(UnitFile::Nothing);
         let mut units = Vec::new();
         let mut of_host = BTreeSet::new();
+        let mut reload_signals = BTreeSet::new();
         for given in &options.units {
             let unit = service(given)?;
             matcher(&unit)?;
@@ -77,10 +81,11 @@ impl Wanted {
                 continue;
             }
             let found = read(&unit);
-            if let UnitFile::Unit { name, .. } = &found
-                && Manager::host_runs()
-            {
-                of_host.insert(name.clone());
+            if let UnitFile::Unit { name, facts } = &found {
+                reload_signals.extend(facts.reload_signal);
+                if Manager::host_runs() {
+                    of_host.insert(name.clone());
+                }
             }
             match found {
                 UnitFile::Unit { name, .. } if name != unit => {
@@ -107,7 +112,8 @@ impl Wanted {
         }
         let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
         let cgroups = cgroups.collect::<Result<_, _>>()?;
-        Ok(Self { units, of_host, system, pids: options.pid.clone(), cgroups, all: options.all })
+        let pids = options.pid.clone();
+        Ok(Self { units, of_host, reload_signals, system, pids, cgroups, all: options.all })
     }
 
     /// The units that were asked for by their names; none if any was asked for by a glob.
@@ -145,6 +151,11 @@ impl Wanted {
             Some(_) => Counting::OfSystem,
             None => Counting::HostFirst { of_host: self.of_host.clone() },
         }
+    }
+
+    /// The signals that the units are known to reload by.
+    pub fn reload_signals(&self) -> impl Iterator<Item = Signal> {
+        self.reload_signals.iter().copied()
     }
 
     /// The cgroup of the system that was named, if it is known.

@@ -164,6 +164,16 @@ fn where_a_sender_comes_from() {
     assert_eq!(line(600, 4, b"kill").as_deref(), Some("kill…"), "there is more of it");
     assert_eq!(line(14, 0, b""), None, "it could not be read");
     assert_eq!(line(600, 600, b"kill").as_deref(), Some("kill…"), "no more than there is room for");
+    let cgroup = |own: &'static [u8], above: &'static [u8]| {
+        let sent = |it: &mut Sent| (it.cgroup, it.parents) = ((own, above), 1);
+        generated(sent).origin.unwrap().cgroup
+    };
+    assert_eq!(
+        cgroup(b"cron.service\0", b"system.slice").as_deref(),
+        Some("system.slice/cron.service")
+    );
+    assert_eq!(cgroup(b"a.service", b"").as_deref(), Some("/a.service"));
+    assert_eq!(cgroup(b"", b""), None, "the root, as of every process in v1 hierarchies");
     let parents = origin(0, 0, b"", 8).unwrap().parents;
     let pids: Vec<u32> = parents.iter().map(|parent| parent.id.pid).collect();
     assert_eq!(pids, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -195,6 +205,7 @@ struct Sent {
     flags: u32,
     group_exit_code: u32,
     command: (u32, u32, &'static [u8]),
+    cgroup: (&'static [u8], &'static [u8]),
     parents: u32,
 }
 
@@ -208,6 +219,7 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         flags: 0,
         group_exit_code: 0,
         command: (0, 0, b""),
+        cgroup: (b"", b""),
         parents: 0,
     };
     change(&mut sent);
@@ -227,7 +239,9 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         .u64(0x400)
         .u32(sent.command.0)
         .u32(sent.command.1)
-        .text(sent.command.2, 256);
+        .text(sent.command.2, 256)
+        .text(sent.cgroup.0, 128)
+        .text(sent.cgroup.1, 128);
     for number in 1..=sent.parents {
         record = record.u32(number).u32(7).u64(20_000_000).u64(99).text(b"sh", 16);
     }

@@ -273,6 +273,7 @@ fn activation() -> BoxedStrategy<Activation> {
         .prop_map(|((main_process, started_at, invocation_id, joined_ns, milestones), rest)| {
             let (exposure, events, omitted, alerts, outcome) = rest;
             Activation {
+                supervisor: None,
                 main_process,
                 started_at,
                 invocation_id,

@@ -132,6 +132,7 @@ pub fn document(services: Vec<Service>) -> Document {
             losses: [].into(),
             services_left_out: 0,
             complete: true,
+            main: None,
             untested: Vec::new(),
         },
         services,
@@ -165,6 +166,7 @@ fn unit(name: &str, facts: Option<UnitFacts>, activation: Activation) -> Service
 fn running(main: &ProcessRef) -> Activation {
     Activation {
         main_process: Some(main.clone()),
+        supervisor: None,
         started_at: wall("2026-01-01T00:00:00.1Z"),
         invocation_id: None,
         joined_ns: None,

@@ -40,3 +40,38 @@ impl Budget {
         self.commands > 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_script_is_taken_from_what_is_left() {
+        let mut text = Budget::default();
+        assert!(text.takes_script(&"a".repeat(10 << 10)));
+        assert!(!text.takes_script(&"a".repeat((6 << 10) + 1)));
+        assert!(text.takes_script(&"a".repeat(6 << 10)), "what was refused costs nothing");
+        assert!(!text.takes_script("a"));
+
+        let mut nested = Budget::default();
+        assert!(nested.takes_script(&"(`".repeat(15)));
+        assert!(!nested.takes_script(&"(".repeat(19)));
+        assert!(nested.takes_script(&"`".repeat(18)));
+        assert!(!nested.takes_script("("));
+        assert!(nested.takes_script("{["), "brackets are counted apart");
+
+        let mut brackets = Budget::default();
+        assert!(brackets.takes_script(&"{[".repeat(100)));
+        assert!(!brackets.takes_script(&"[".repeat(201)));
+        assert!(brackets.takes_script(&"{".repeat(200)));
+        assert!(!brackets.takes_script("[") && brackets.takes_script("("));
+    }
+
+    #[test]
+    fn commands_are_counted() {
+        let mut budget = Budget::default();
+        let taken = (0..10_000).take_while(|_| budget.takes_command()).count();
+        assert_eq!(taken, 3_999);
+        assert!(!budget.takes_command());
+    }
+}

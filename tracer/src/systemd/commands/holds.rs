@@ -56,3 +56,47 @@ fn of(words: &[Word], budget: &mut Budget, depth: usize) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::systemd::commands::commands;
+
+    fn waits(lines: &[&str]) -> Option<bool> {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        holds(&commands(&lines, str::to_owned), &mut Budget::default())
+    }
+
+    #[test]
+    fn commands_wait_by_sleeping_and_by_looking_again_and_again() {
+        for (lines, expected) in [
+            (&[][..], Some(false)),
+            (&["/bin/true"], Some(false)),
+            (&["/bin/sleep 1"], Some(true)),
+            (&["/usr/bin/other"], None),
+            (&["/usr/bin/other", "/bin/true"], None),
+            (&["/usr/bin/other", "/bin/sleep 1"], Some(true)),
+            (&["/usr/bin/env A=1 sleep 1"], Some(true)),
+            (&["/usr/bin/env A=1 touch /x"], Some(false)),
+            (&["/bin/sh -c 'touch /x; chmod 600 /x'"], Some(false)),
+            (&["/bin/sh -c 'touch /x; other'"], None),
+            (&["/bin/sh -c 'other; sleep 1'"], Some(true)),
+            (&["/bin/sh -c 'sleep 1 & touch /x'"], Some(false)),
+            (&["/bin/sh -c 'until test -e /x; do :; done'"], Some(true)),
+            (&["/bin/sh -c 'while :; do :; done'"], Some(true)),
+            (&["/bin/sh -c 'for i in 1 2; do :; done'"], Some(true)),
+            (&["/bin/bash -c 'for ((;;)); do :; done'"], Some(true)),
+            (&["/bin/sh -c $SCRIPT"], None),
+            (&["$PROGRAM"], None),
+        ] {
+            assert_eq!(waits(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_too_deep_in_others_is_not_known() {
+        let deep = |depth| format!("/usr/bin/{}sleep 1", "env A=1 ".repeat(depth));
+        assert_eq!(waits(&[&deep(MAX_DEPTH)]), Some(true));
+        assert_eq!(waits(&[&deep(MAX_DEPTH + 1)]), None);
+    }
+}

@@ -192,6 +192,57 @@ mod tests {
     }
 
     #[test]
+    fn each_escape_stands_for_one_character() {
+        let escaped = |text: &str| words(&format!("/bin/a {text}")).remove(1);
+        for (text, character) in [
+            (r"\a", '\u{7}'),
+            (r"\b", '\u{8}'),
+            (r"\f", '\u{c}'),
+            (r"\n", '\n'),
+            (r"\r", '\r'),
+            (r"\t", '\t'),
+            (r"\v", '\u{b}'),
+            (r"\s", ' '),
+            (r"\\", '\\'),
+            (r#"\""#, '"'),
+            (r"\'", '\''),
+            (r"\x7e", '~'),
+            (r"\u20ac", '€'),
+            (r"\U0001f600", '😀'),
+            (r"\176", '~'),
+        ] {
+            assert_eq!(escaped(text), character.to_string(), "{text}");
+            assert_eq!(escaped(&format!("{text}z")), format!("{character}z"), "{text}");
+        }
+        for no_escape in [r"\x00", r"\000", r"\ud800", r"\476", r"\x4", r"\u12", r"\q"] {
+            assert_eq!(escaped(no_escape), no_escape);
+        }
+    }
+
+    #[test]
+    fn words_are_separated_by_blanks_and_a_semicolon_needs_one_after_it() {
+        assert_eq!(words("/bin/a\tb \n c\rd"), ["/bin/a", "b", "c", "d"]);
+        assert_eq!(argvs("/bin/a ;b"), [["/bin/a", ";b"]]);
+        assert_eq!(argvs(r"/bin/a \;b"), [["/bin/a", r"\;b"]]);
+        assert_eq!(argvs("/bin/a ;\t/bin/b"), [["/bin/a"], ["/bin/b"]]);
+    }
+
+    #[test]
+    fn a_value_without_a_program_is_none() {
+        for value in ["", "  ", "-", "@/bin/a", "@"] {
+            assert_eq!(argvs(value), [[""; 0]; 0], "{value}");
+        }
+    }
+
+    #[test]
+    fn no_more_commands_are_read_than_the_bound() {
+        let one = "/bin/a ; ".repeat(MAX_COMMANDS + 1);
+        assert_eq!(argvs(&one).len(), MAX_COMMANDS);
+        let many = vec!["/bin/a".to_owned(); MAX_COMMANDS + 1];
+        assert_eq!(commands(&many, str::to_owned).len(), MAX_COMMANDS);
+    }
+
+    #[test]
     fn prefixes_are_no_part_of_the_program() {
         let command = |value: &str| commands(&[value.to_owned()], str::to_owned).remove(0);
         assert_eq!(command("-+/bin/a b").prefixes, "-+");

@@ -206,7 +206,9 @@ impl Reload {
 
 /// Whether a word is passed on as it is written, though it is meant for a value.
 fn is_literal(word: &str) -> bool {
-    word.contains("$MAINPID") || word.starts_with("$(") || word.starts_with('`')
+    // With a minus it is meant for a group.
+    let id = word.strip_prefix('-').unwrap_or(word);
+    word.contains("$MAINPID") || id.starts_with("$(") || id.starts_with('`')
 }
 
 /// `exec PROGRAM`

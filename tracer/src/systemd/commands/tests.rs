@@ -1,6 +1,9 @@
-//! What commands mean, and real shells' word on it.
+//! Which signals commands send and to whom, and how much of their text is read.
 
-use std::{process, time::Instant};
+mod main_processes;
+mod scripts;
+
+use std::time::Instant;
 
 use super::*;
 use crate::model::signal::Signal;
@@ -48,6 +51,11 @@ fn kill_names_its_signal_in_many_ways() {
         "/usr/sbin/runuser -u web -- /bin/kill -HUP $MAINPID",
         "/bin/sh -c \"sh -c 'kill -HUP $MAINPID'\"",
         "@/bin/kill kill -HUP $MAINPID",
+        "/bin/kill -a --timeout 5000 TERM -q 7 -r -HUP $MAINPID",
+        "/bin/sh -c 'kill -HUP $(echo $MAINPID)'",
+        "/bin/sh -c 'kill -HUP \"`systemctl show -P MainPID a`\"'",
+        "/usr/bin/systemctl kill -sHUP --kill-whom=main-fail a.service",
+        "/usr/bin/systemctl -M box kill -s HUP --kill-whom main a",
         "/usr/bin/systemctl kill --kill-who=main --signal=HUP %n.service a",
     ] {
         let found: Vec<_> = sent(line);
@@ -75,6 +83,26 @@ fn what_only_asks_sends_nothing() {
         "/bin/sh -c 'echo reload > /run/x.socket'",
         "/bin/sh -c 'exit 0; kill -HUP $MAINPID'",
         "/usr/bin/systemctl kill -s HUP other.service",
+        "/usr/bin/systemctl kill --kill-whom=control -s HUP a.service",
+        "/usr/bin/systemctl show a",
+        "/bin/kill -L",
+        "/bin/kill --table $MAINPID",
+        "/bin/kill -p $MAINPID",
+        "/bin/kill -HUP",
+        "/bin/sh -c 'kill -HUP $$$$'",
+        "/bin/sh -c 'kill -HUP $PPID'",
+        "/bin/sh -c 'relayd & kill -HUP $!'",
+        "/bin/sh -c 'kill -HUP %1'",
+        "/bin/kill -HUP 1",
+        "/usr/bin/pkill -l",
+        "/usr/bin/pkill -HUP",
+        "/usr/bin/pkill -HUP -P $MAINPID",
+        "/usr/bin/killall --list",
+        "/usr/bin/killall -s 0 relayd",
+        "/sbin/start-stop-daemon --pidfile /x",
+        "/sbin/start-stop-daemon --start --signal HUP --exec /x",
+        "/sbin/start-stop-daemon --stop --signal 0 --pidfile /x",
+        "/sbin/start-stop-daemon --status --signal HUP --pidfile /x",
     ] {
         assert_eq!(sent(line), [], "{line}");
     }
@@ -123,99 +151,142 @@ fn the_target_is_told_apart() {
         ("/bin/sh -c 'kill -HUP -$MAINPID'", Target::Group),
         ("/usr/bin/systemctl kill -s HUP a", Target::Unit),
         ("/usr/bin/pkill -HUP $MAINPID", Target::Nobody),
+        ("/usr/bin/pkill -HUP 4711", Target::Nobody),
+        ("/usr/bin/pkill -HUP -F /run/x 4711", Target::Nobody),
+        ("/usr/bin/pkill --signal=HUP --pidfile=/run/x", Target::PidFile),
+        ("/usr/bin/pkill -HUP --pidfile /run/x", Target::PidFile),
+        ("/usr/bin/pkill -HUP -F/run/x", Target::PidFile),
+        ("/usr/bin/pkill -HUP -s $MAINPID", Target::Group),
+        ("/usr/bin/pkill -HUP -o relayd", named("relayd")),
+        ("/usr/bin/pkill -HUP -U web -G web relayd", named("web")),
+        ("/usr/bin/pkill -HUP -f -- -relayd", named("-relayd")),
+        ("/usr/bin/pkill -fx -HUP relayd", named("relayd")),
+        ("/usr/bin/killall -o 1d -HUP relayd", named("1d")),
+        ("/usr/bin/killall -r -HUP relayd", named("relayd")),
+        ("/usr/bin/killall -e -u web -HUP relayd", named("web")),
+        ("/usr/bin/killall --signal=HUP relayd", named("relayd")),
+        ("/usr/bin/killall --signal HUP relayd", named("relayd")),
+        ("/sbin/killproc -HUP relayd", named("relayd")),
+        ("/usr/bin/kill -HUP relayd", named("relayd")),
+        ("/bin/sh -c 'kill -HUP $(pgrep -x relayd)'", named("relayd")),
+        ("/bin/sh -c 'kill -HUP $(head -1 /run/x)'", Target::PidFile),
+        ("/bin/sh -c 'kill -HUP $(other)'", Target::Unknown("$(other)".to_owned())),
+        ("/bin/sh -c 'kill -HUP $(echo $A $MAINPID)'", {
+            Target::Unknown("$(echo $A $MAINPID)".to_owned())
+        }),
+        ("/bin/sh -c 'kill -HUP $(systemctl show a)'", {
+            Target::Unknown("$(systemctl show a)".to_owned())
+        }),
+        ("/bin/kill -HUP -- -$(cat /run/x)", Target::Group),
+        ("/sbin/start-stop-daemon --stop --signal HUP --pid $MAINPID", Target::Main),
+        ("/sbin/start-stop-daemon -K -s HUP -x /x -p /run/x", Target::PidFile),
+        ("/sbin/start-stop-daemon -K -s HUP -p /run/x -x /x", Target::PidFile),
+        ("/sbin/start-stop-daemon -K -R -HUP/5 -u web", named("web")),
+        ("/sbin/start-stop-daemon -K -s HUP", Target::Unknown("start-stop-daemon".to_owned())),
+        ("/usr/bin/systemctl kill --signal HUP a", Target::Unit),
+        ("/usr/bin/systemctl --quiet kill -s HUP a.service", Target::Unit),
+        ("/usr/bin/systemctl kill -s HUP $UNIT", Target::Unknown("$UNIT".to_owned())),
+        ("/usr/bin/systemctl kill -s HUP --kill-whom=${A} a", Target::Unknown("$A".to_owned())),
     ] {
         assert_eq!(sent(line), [(Some(Signal::HUP), target)], "{line}");
     }
 }
 
-/// Whether the last program of the script has the pid of the shell, by the shell itself.
-fn executes(shell: &str, script: &str) -> bool {
-    let directory = tempfile::tempdir().unwrap();
-    let program = directory.path().join("prog");
-    std::fs::write(&program, "#!/bin/sh\necho $$ > $PIDFILE\n").unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&program, mode).unwrap();
-    let pid_file = directory.path().join("pid");
-    let path = format!("{}:/usr/bin:/bin", directory.path().display());
-    let mut child = process::Command::new(shell)
-        .args(["-c", script])
-        .env("PATH", path)
-        .env("PIDFILE", &pid_file)
-        .stdout(process::Stdio::null())
-        .stderr(process::Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{shell}: {error}"));
-    child.wait().unwrap();
-    let pid = std::fs::read_to_string(&pid_file).unwrap();
-    pid.trim() == child.id().to_string()
+#[test]
+fn a_schedule_that_begins_with_a_time_sends_term() {
+    let term = Some(Signal::TERM);
+    for line in [
+        "/sbin/start-stop-daemon --stop --retry 5 --pidfile /run/x",
+        "/sbin/start-stop-daemon --stop --retry=5 --pidfile=/run/x",
+        "/sbin/start-stop-daemon --stop --pidfile /run/x -- --signal HUP",
+    ] {
+        assert_eq!(sent(line), [(term, Target::PidFile)], "{line}");
+    }
+    assert_eq!(sent("/usr/bin/systemctl kill a"), [(term, Target::Unit)]);
+    assert_eq!(sent("/bin/kill -- -${MAINPID}"), [(term, Target::Group)]);
+    assert_eq!(sent("/usr/bin/killall relayd"), [(term, Target::Named("relayd".to_owned()))]);
+}
+
+/// What the words say that are passed on as they are written.
+fn literal(line: &str) -> Option<String> {
+    let reload = reload(&parsed(line), Some("a.service"), &mut Budget::default());
+    reload.sent().next().unwrap().literal.clone()
 }
 
 #[test]
-fn which_process_the_program_becomes_is_what_real_shells_make_of_it() {
-    let scripts = [
-        "prog",
-        "prog;",
-        "true; prog",
-        "true\nprog",
-        "true\n\nprog\n",
-        "prog # why",
-        "A=1 prog",
-        "prog \"$(echo a)\"",
-        "true && prog",
-        "false || prog",
-        "true; true && prog",
-        "true\ntrue && prog",
-        "true && true\nprog",
-        "true && true && prog",
-        "true && true || prog && prog",
-        "true & prog",
-        "true | cat; prog",
-        "if true; then :; fi; prog",
-        "a() { :; }; prog",
-        "prog > /dev/null",
-        "prog 2>&1",
-        "! prog",
-        "{ prog; }",
-        "(prog)",
-        "if true; then prog; fi",
-        "for i in 1; do prog; done",
-        "case a in a) prog;; esac",
-        "true | prog",
-        "prog | cat",
-        "prog & wait",
-        "prog; true",
-        "set -e; prog",
-        "cd /; command prog",
-        "trap : USR1; prog",
-        "trap '' USR1; prog",
-        "trap : USR1; trap - USR1; prog",
-        "trap : EXIT; prog",
-        "exec prog",
-        "exec 3> /dev/null; prog; true",
-        "exec > /dev/null; exec prog",
-        "true && exec prog",
-        "cd / && A=1 exec prog",
-        "(exec prog); true",
-        "exec prog > /dev/null",
-        "{ exec prog; }",
-        "env A=1 prog",
-        "exec env A=1 nice prog",
-        "eval 'exec prog'",
-    ];
-    for shell in ["bash", "dash"] {
-        for script in scripts {
-            let quoted = script.replace('\'', r"\'").replace('\n', r"\n").replace('$', "$$");
-            let command = parsed(&format!("/bin/{shell} -c '{quoted}'")).remove(0);
-            let said = match main_process(&command, &mut Budget::default()) {
-                MainProcess::Program { .. } => true,
-                MainProcess::Stays(_) => false,
-                // Nothing is claimed.
-                MainProcess::Unknown(_) => continue,
-                MainProcess::Leaves(by) => panic!("{by}"),
-            };
-            assert_eq!(said, executes(shell, script), "{shell} -c {script:?}");
-        }
+fn what_is_meant_for_a_value_and_passed_on_as_it_is_written_is_told() {
+    for (line, expected) in [
+        ("/bin/kill -HUP -- -$MAINPID", Some("-$MAINPID")),
+        ("/bin/kill -HUP $(cat /run/x)", Some("$(cat")),
+        ("/bin/kill -HUP `cat /run/x`", Some("`cat")),
+        ("/bin/kill -HUP -- -$(cat /run/x)", Some("-$(cat")),
+        ("/bin/kill -HUP $MAINPID", None),
+        ("/bin/kill -HUP ${MAINPID}", None),
+        ("/bin/sh -c 'kill -HUP $(cat /run/x)'", None),
+    ] {
+        assert_eq!(literal(line).as_deref(), expected, "{line}");
     }
+    // What comes after it belongs to what is no command.
+    assert_eq!(sent("/bin/kill -HUP $(cat /run/x)").len(), 1);
+    assert_eq!(sent("/bin/kill -HUP $MAINPID 77 relayd").len(), 2);
+}
+
+#[test]
+fn what_can_not_be_told_of_a_reload_is_said_up_to_the_first_that_arrives() {
+    let unknown =
+        |line: &str| reload(&parsed(line), Some("a.service"), &mut Budget::default()).unknown();
+    for (line, expected) in [
+        ("/bin/kill -$SIG $MAINPID", Some("which signal its reload sends: '$SIG'")),
+        ("/bin/kill -HUP $OTHER", Some("whom its reload signals: '$OTHER'")),
+        ("/bin/kill -$SIG 1", None),
+        ("/bin/kill -HUP $MAINPID ; /bin/kill -$SIG $MAINPID", None),
+        ("/bin/kill -HUP 1 ; /bin/kill -HUP $OTHER", Some("whom its reload signals: '$OTHER'")),
+        ("/bin/other ; /bin/kill -HUP $OTHER", Some("whom its reload signals: '$OTHER'")),
+        ("/usr/bin/pkill -HUP $MAINPID ; /bin/kill -$SIG $MAINPID", {
+            Some("which signal its reload sends: '$SIG'")
+        }),
+        ("/bin/other", None),
+    ] {
+        assert_eq!(unknown(line).as_deref(), expected, "{line}");
+    }
+    let unread = unknown("/bin/sh -c $SCRIPT").unwrap();
+    assert!(unread.contains("can't be read"), "{unread}");
+}
+
+#[test]
+fn shells_that_stand_too_deep_in_others_are_not_read() {
+    let sent_at = |depth: usize| {
+        let line = format!("/usr/bin/{}kill -HUP $MAINPID", "env A=1 ".repeat(depth));
+        sent(&line).len()
+    };
+    assert_eq!((sent_at(6), sent_at(7)), (1, 0));
+}
+
+#[test]
+fn what_a_reload_runs_after_its_first_signal_may_start_the_service_again() {
+    let again = |line: &str| {
+        let reload = reload(&parsed(line), None, &mut Budget::default());
+        reload.starts_again(Some("/usr/sbin/relayd"))
+    };
+    let after = |what: &str| format!("/bin/sh -c 'kill $MAINPID; {what}'");
+    for what in [
+        "relayd",
+        "/opt/relayd -d",
+        "env A=1 relayd",
+        "daemonize relayd",
+        "systemctl start x",
+        "service x restart",
+        "/etc/init.d/x try-restart",
+        "invoke-rc.d x start",
+    ] {
+        assert!(again(&after(what)), "{what}");
+    }
+    for what in ["true", "systemctl status x", "other start", "/etc/init.d/x stop", "relay"] {
+        assert!(!again(&after(what)), "{what}");
+    }
+    assert!(!again("/bin/sh -c 'relayd; kill $MAINPID'"), "it was before the signal");
+    let unknown = reload(&parsed(&after("relayd")), None, &mut Budget::default());
+    assert!(!unknown.starts_again(None));
 }
 
 #[test]

@@ -133,6 +133,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_letters_digits_and_underscores_name_a_variable() {
+        for name in ["A", "_a1", "MAIN_PID"] {
+            assert_eq!(Word::of_unit(&format!("${name}")).variable(), Some(name));
+            assert_eq!(Word::of_unit(&format!("${{{name}}}")).variable(), Some(name));
+        }
+        for name in ["1A", "A-B", "", "ä"] {
+            let word = format!("${name}");
+            assert_eq!(Word::of_unit(&word).known(), Some(word.as_str()));
+            assert_eq!(Word::of_unit(&format!("${{{name}}}")).0, [Piece::Unknown]);
+        }
+        assert_eq!(Word::of_unit("${A").known(), Some("${A"));
+    }
+
+    #[test]
+    fn the_value_of_a_word_is_known_where_it_is_text_alone() {
+        assert_eq!(Word::default().known(), Some(""));
+        assert_eq!(Word::text("a").known(), Some("a"));
+        let mixed = Word::of_unit("a${B}c");
+        assert_eq!((mixed.known(), mixed.variable(), mixed.start()), (None, None, "a"));
+        assert_eq!(mixed.shown(), "a$Bc");
+        assert_eq!(mixed.strip("a"), Some(Word::of_unit("${B}c")));
+        assert_eq!(mixed.strip("b"), None);
+        let output = Word(vec![Piece::Output(vec![Word::text("cat"), Word(vec![Piece::Unknown])])]);
+        assert_eq!((output.shown().as_str(), output.start()), ("$(cat …)", ""));
+    }
+
+    #[test]
     fn variables_of_a_unit_are_whole_words_or_in_braces() {
         let variable = |name: &str| Piece::Variable(name.to_owned());
         assert_eq!(Word::of_unit("$MAINPID").variable(), Some("MAINPID"));

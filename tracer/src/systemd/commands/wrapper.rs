@@ -116,8 +116,10 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
     match name {
         "env" => {
             let is_value = |word: &&Word| word.start().contains('=');
-            let values = command.iter().take_while(is_value).count();
-            command.drain(..values);
+            // A dash alone is -i.
+            let dash = usize::from(command.first().and_then(Word::known) == Some("-"));
+            let values = command[dash..].iter().take_while(is_value).count();
+            command.drain(..dash + values);
             // The signals that env(1) of coreutils from 8.31 on sets aside.
             let lists = options
                 .iter()
@@ -233,6 +235,17 @@ mod tests {
             ("flock -n /run/lock prog", "prog", Way::Waits),
             ("flock -F -n /run/lock prog", "prog", Way::InPlace),
             ("chroot --userspec=a:b /srv prog", "prog", Way::InPlace),
+            ("unshare -f prog", "prog", Way::Waits),
+            ("unshare -n prog", "prog", Way::InPlace),
+            ("setarch i386 prog", "prog", Way::InPlace),
+            ("linux64 prog", "prog", Way::InPlace),
+            ("flock -o /run/lock prog", "prog", Way::Waits),
+            ("flock -o -F /run/lock prog", "prog", Way::Waits),
+            ("flock /run/lock -c 'prog x'", "/bin/sh -c prog x", Way::Waits),
+            ("runuser -u web prog", "prog", Way::InPlace),
+            ("su web --session-command 'prog x'", "/bin/sh -c prog x", Way::Waits),
+            ("nice -n -5 -- prog", "prog", Way::InPlace),
+            ("env - A=1 prog", "prog", Way::InPlace),
             ("exec -a name prog", "prog", Way::InPlace),
         ] {
             assert_eq!(of(line), Some((command.to_owned(), way)), "{line}");

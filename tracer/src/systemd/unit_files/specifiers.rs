@@ -120,6 +120,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn directories_are_the_systems_or_the_users() {
+        let all = "%t %S %C %L %E";
+        let system = Specifiers::new("a.service", Whose::System);
+        assert_eq!(system.expand(all), "/run /var/lib /var/cache /var/log /etc");
+        let user = Specifiers::new("a.service", Whose::User { uid: 7 });
+        assert_eq!(user.expand(all), "/run/user/7 %S %C %L %E");
+        assert_eq!((system.unit(), user.expand("%f")), ("a.service", "/a".to_owned()));
+        let dashes = Specifiers::new(r"a-b\x2dc.service", Whose::System);
+        assert_eq!(dashes.expand("%j %J %p %P"), r"b\x2dc b-c a-b\x2dc a/b-c");
+    }
+
+    #[test]
     fn a_name_is_unescaped_as_systemd_escapes_it() {
         assert_eq!(unescape(r"15-ma\x2din"), "15/ma-in");
         assert_eq!(unescape(r"a\xzz\"), r"a\xzz\");

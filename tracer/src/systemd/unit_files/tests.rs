@@ -152,3 +152,83 @@ fn a_loop_of_aliases_is_no_unit() {
     symlink("a.service", etc.join("b.service")).unwrap();
     assert_eq!(read(&root, "a.service"), Found::Nothing);
 }
+
+#[test]
+fn where_unit_files_are_is_told_in_words() {
+    let root = system(&[("etc/systemd/system/a.service", "")]);
+    let files = UnitFiles::of_system(root.path()).unwrap();
+    assert_eq!(files.place(), format!("below {}", root.path().join("").display()));
+    assert_eq!(files.own_directory(), root.path().join("etc/systemd/system"));
+    let user = User { uid: 7, home: "/home/ada".into() };
+    let files = UnitFiles::of_user(&user).unwrap();
+    assert_eq!(files.place(), "of user 7");
+    assert_eq!(files.own_directory(), Path::new("/home/ada/.config/systemd/user"));
+}
+
+#[test]
+fn of_the_directories_the_strongest_has_the_unit() {
+    for (strong, weak) in OF_SYSTEM.iter().zip(&OF_SYSTEM[1..]) {
+        let text = |restart: &str| format!("[Service]\nExecStart=/bin/a\nRestart={restart}\n");
+        let root = system(&[
+            (&format!("{strong}/a.service"), &text("always")),
+            (&format!("{weak}/a.service"), &text("no")),
+        ]);
+        assert_eq!(unit(&root, "a.service").restart.as_deref(), Some("always"), "{strong}");
+    }
+}
+
+#[test]
+fn an_empty_file_masks_and_one_that_is_too_large_is_none() {
+    let padded = |length: usize| {
+        let text = "[Service]\nExecStart=/bin/a\n";
+        format!("{text}{}", "#".repeat(length - text.len()))
+    };
+    let most = MAX_SIZE as usize;
+    let root = system(&[
+        ("etc/systemd/system/empty.service", ""),
+        ("etc/systemd/system/most.service", &padded(most)),
+        ("etc/systemd/system/more.service", &padded(most + 1)),
+        ("etc/systemd/system/most.service.d/a.conf", ""),
+        ("etc/systemd/system/most.service.d/b.txt", "[Service]\nRestart=always\n"),
+    ]);
+    assert_eq!(read(&root, "empty.service"), Found::Masked);
+    assert_eq!(unit(&root, "most.service").restart.as_deref(), Some("no"));
+    assert_eq!(read(&root, "more.service"), Found::Nothing);
+    nix::unistd::mkfifo(
+        &root.path().join("etc/systemd/system/fifo.service"),
+        nix::sys::stat::Mode::S_IRWXU,
+    )
+    .unwrap();
+    assert_eq!(read(&root, "fifo.service"), Found::Nothing);
+}
+
+#[test]
+fn a_chain_of_aliases_is_followed_so_far() {
+    let chain = |length: usize| {
+        let root = system(&[("etc/systemd/system/a0.service", "[Service]\nExecStart=/bin/a\n")]);
+        let etc = root.path().join("etc/systemd/system");
+        for link in 1..=length {
+            symlink(format!("a{}.service", link - 1), etc.join(format!("a{link}.service")))
+                .unwrap();
+        }
+        read(&root, &format!("a{length}.service")) != Found::Nothing
+    };
+    assert!(chain(MAX_ALIASES - 1));
+    assert!(!chain(MAX_ALIASES));
+}
+
+#[test]
+fn an_alias_of_a_template_names_an_instance_of_it() {
+    let root = system(&[("lib/systemd/system/pg@.service", "[Service]\nExecStart=/bin/pg %i\n")]);
+    let etc = root.path().join("etc/systemd/system");
+    fs::create_dir_all(&etc).unwrap();
+    symlink("/lib/systemd/system/pg@.service", etc.join("db@.service")).unwrap();
+    match read(&root, "db@15.service") {
+        Found::Unit { name, facts, .. } => {
+            assert_eq!(name, "pg@15.service");
+            assert_eq!(facts.exec_start.unwrap(), ["/bin/pg 15"]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(template("pg@.service"), None);
+}

@@ -61,12 +61,27 @@ impl Attribution {
         let is_vacant = begun.mains.is_empty() || begun.main_exited_well.is_some();
         // A oneshot that remains may run more once it is up, which is not told that it is.
         let is_late = !begun.mains.is_empty() && begun.is_up_at(since);
-        if is_vacant && !is_late && !environment.control {
+        if is_vacant && !is_late && !environment.control && begun.chosen.is_none() {
             begun.set_main(since, known);
         } else {
             begun.add_control(known);
         }
         self.put(setup, id, number, start);
+    }
+
+    /// A process is one that was said to be the service. The first of a start is its main process
+    /// to the end.
+    pub(super) fn choose_main(&mut self, id: ProcessId, service: u64, start: u64, at: u64) {
+        let known = self.known(id);
+        let Some(process) = self.processes.get_mut(id).filter(|process| !process.is_candidate)
+        else {
+            return;
+        };
+        process.is_candidate = true;
+        self.candidates += 1;
+        if let Some(start) = self.start_mut(service, start) {
+            start.choose_main(at, known);
+        }
     }
 
     /// Since when the facts of a waiting process count: its whole life.

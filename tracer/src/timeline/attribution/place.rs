@@ -84,11 +84,21 @@ impl Attribution {
             _ => false,
         };
         if let (true, Some(service)) = (moved, service) {
+            self.tell_departure(setup, id, at, fact);
             self.leave(id);
             let is_new = task.start_ns >= setup.anchor.boot_ns;
             self.arrive(setup, id, parent, service, at, fact, is_new);
         } else if matches!(fact, Fact::CgroupAttach { .. }) && service.is_none() {
-            self.move_out(id);
+            self.move_out(setup, id, at, fact);
+        }
+    }
+
+    /// Tells the start that a process leaves where that goes: nothing more is seen of it there.
+    fn tell_departure(&mut self, setup: &Setup, id: ProcessId, at: u64, fact: &Fact) {
+        if let Some(Place::In(service, start)) = self.processes.place(id)
+            && matches!(fact, Fact::CgroupAttach { .. })
+        {
+            self.tell(setup, service, start, at, fact.clone());
         }
     }
 
@@ -107,11 +117,12 @@ impl Attribution {
 
     /// A process was moved to a cgroup that is no service's in scope, as a login moves its
     /// session out of the unit of sshd. systemd's main process stays that wherever it is.
-    fn move_out(&mut self, id: ProcessId) {
+    fn move_out(&mut self, setup: &Setup, id: ProcessId, at: u64, fact: &Fact) {
         if let Some(Place::In(service, start)) = self.processes.place(id)
             && !self.is_tree(service)
             && !self.is_main(service, start, id)
         {
+            self.tell_departure(setup, id, at, fact);
             self.leave(id);
             self.processes.set_place(id, Place::Outside);
         }
@@ -198,4 +209,32 @@ impl Attribution {
 /// Whether a fact is one that a process comes into a service by.
 fn is_arrival(fact: &Fact) -> bool {
     matches!(fact, Fact::Exec { .. } | Fact::Fork { .. } | Fact::CgroupAttach { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{event::DispositionKind, signal::Signal},
+        timeline::tests::story::{DEMO, Story},
+    };
+
+    #[test]
+    fn facts_wait_no_longer_than_it_is_unknown_where_their_process_belongs() {
+        let waiting = |story: Story| {
+            let (mut attribution, setup) = (Attribution::default(), story.setup());
+            story.observations.iter().for_each(|it| attribution.learn(&setup, it.clone()));
+            attribution.waiting
+        };
+        let attached = || {
+            let story = Story::unit().attach(0, 10, DEMO);
+            story.action(1, 10, Signal::HUP, DispositionKind::Default, 0)
+        };
+        assert_eq!(waiting(attached()), 2);
+        assert_eq!(waiting(attached().exec_in(2, 10, "/bin/demo", "a")), 0);
+        assert_eq!(waiting(attached().exit(2, 10, 0)), 0, "it was a helper");
+        assert_eq!(waiting(attached().killed(2, 10, Signal::HUP)), 0);
+        let again = attached().exit(2, 10, 0).attach(3, 11, DEMO);
+        assert_eq!(waiting(again), 1);
+    }
 }

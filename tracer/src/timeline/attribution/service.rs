@@ -204,3 +204,89 @@ impl Service {
         self.starts.iter().map(|(_, state)| state.weight()).max().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::document::ServiceKind,
+        timeline::tests::story::{STARTER, Story},
+    };
+
+    fn service() -> Service {
+        let (name, path) = ("demo.service".to_owned(), "/demo.service".to_owned());
+        Service::new(Named { name, path, kind: ServiceKind::Unit })
+    }
+
+    /// One that has not ended, or has.
+    fn start(is_over: bool) -> Start {
+        let mut start = Start::new(None);
+        start.main_exited_well = is_over.then_some(true);
+        start
+    }
+
+    /// What the last start of a story became.
+    fn finished(service: &mut Service, number: u64, verdict: Verdict) {
+        let story = Story::command().fork(0, STARTER, 10).exec(1, 10, "/bin/demo").exit(2, 10, 0);
+        service.finish(number, story.told().starts()[0].clone());
+        match service.state_mut(number) {
+            Some(State::Final(last)) => last.verdict = verdict,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn of_too_many_starts_those_that_tell_least_give_way_and_the_oldest_of_these() {
+        use Severity::{Error, Warning};
+        let mut service = service();
+        let running = [service.begin(start(false)), service.begin(start(false))];
+        let over = service.begin(start(true));
+        let judged =
+            [Verdict::None, Verdict::Worst(Error), Verdict::Worst(Warning), Verdict::Clean];
+        let mut going = vec![running[0], over];
+        for verdict in judged {
+            let number = service.begin(start(true));
+            finished(&mut service, number, verdict);
+            going.push(number);
+        }
+        while service.starts().len() < MAX_STARTS {
+            service.begin(start(false));
+        }
+        for (gone, least) in (1..).zip(going.into_iter().rev()) {
+            assert!(service.state(least).is_some(), "{least}");
+            service.begin(start(false));
+            assert!(service.state(least).is_none(), "{least}");
+            assert_eq!((service.starts_left_out, service.starts().len()), (gone, MAX_STARTS));
+        }
+        assert!(service.state(running[1]).is_some());
+        assert_eq!(service.count(), MAX_STARTS + 6);
+    }
+
+    #[test]
+    fn a_service_is_over_when_its_cgroup_is_gone_and_all_its_starts_are_over() {
+        let is_over = |is_gone: bool, starts: &[bool]| {
+            let mut service = service();
+            service.is_gone = is_gone;
+            for over in starts {
+                service.begin(start(*over));
+            }
+            service.is_over()
+        };
+        assert!(is_over(true, &[true, true]) && is_over(true, &[]));
+        assert!(!is_over(false, &[true]) && !is_over(true, &[true, false]));
+        assert!(!is_over(true, &[false]) && !is_over(false, &[]));
+    }
+
+    #[test]
+    fn a_service_weighs_what_its_weightiest_start_does() {
+        let mut service = service();
+        assert_eq!(service.weight(), 0);
+        let number = service.begin(start(true));
+        finished(&mut service, number, Verdict::Worst(Severity::Warning));
+        assert_eq!(service.weight(), 1);
+        service.begin(start(false));
+        let number = service.begin(start(true));
+        finished(&mut service, number, Verdict::Clean);
+        assert_eq!(service.weight(), 5);
+    }
+}

@@ -14,6 +14,9 @@ const MAX_REPLACED: usize = 64;
 impl Start {
     /// Makes a process the main one from `at` on, after those before it.
     pub fn hand_over(&mut self, at: u64, main: Known) {
+        if self.chosen.is_some() {
+            return;
+        }
         if self.mains.len() >= MAX_MAINS {
             let (_, gone) = self.mains.remove(MAX_MAINS / 2);
             self.forget(gone.id);
@@ -61,6 +64,9 @@ impl Start {
     /// What was left running is no main process: its service does not put itself into the
     /// background.
     pub fn drop_guesses(&mut self) {
+        if self.chosen.is_some() {
+            return;
+        }
         let guessed = std::mem::take(&mut self.guessed);
         if guessed.is_empty() {
             return;
@@ -74,7 +80,8 @@ impl Start {
     pub fn came_up(&mut self, at: u64) {
         let at = self.came_up.map_or(at, |known| known.min(at));
         self.came_up = Some(at);
-        while let [(since, main)] = self.mains.as_slice()
+        while self.chosen.is_none()
+            && let [(since, main)] = self.mains.as_slice()
             && *since > at
             && let Some(before) = self.replaced.pop()
         {
@@ -94,6 +101,9 @@ impl Start {
 
     /// It ended before systemd had started its main process: what ran were commands before that.
     pub fn had_no_main(&mut self) {
+        if self.chosen.is_some() {
+            return;
+        }
         for (_, before) in std::mem::take(&mut self.mains) {
             self.add_control(before);
         }
@@ -105,6 +115,15 @@ impl Start {
         let ended = self.main().and_then(|main| self.member(main)).and_then(|main| main.ended);
         self.main_exited_well = ended.map(|end| end.signal.is_none() && end.code == 0);
         self.revision += 1;
+    }
+
+    /// Makes a process the main one for good, if none was said to be it before.
+    pub fn choose_main(&mut self, since: u64, main: Known) {
+        if self.chosen.is_none() {
+            self.supervisor = self.main().filter(|before| *before != main.id);
+            self.set_main(since, main);
+            self.chosen = Some(main.id);
+        }
     }
 
     /// Makes a process the main one in place of all that were: those were not, but commands

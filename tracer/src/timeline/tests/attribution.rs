@@ -35,6 +35,87 @@ fn the_command_is_the_tracers_child_and_its_descendants_belong_to_it() {
 }
 
 #[test]
+fn a_process_is_told_with_the_id_it_has_in_its_own_namespace() {
+    let inside = |ns_pid: u32| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a");
+        let task = Task { ns_pid, ..story.task(10) };
+        let (signal, state) = (Signal::HUP, State::default());
+        let (disposition, once, handler) = (DispositionKind::Handler, false, Handler::default());
+        let loaded = None;
+        let set = Fact::Disposition { task, signal, disposition, once, handler, loaded, state };
+        let told = story.fact(5, set).told();
+        told.events.iter().find_map(|event| match &event.what {
+            What::Disposition { process, .. } => Some(process.ns_pid),
+            _ => None,
+        })
+    };
+    assert_eq!(inside(7), Some(Some(7)));
+    assert_eq!(inside(10), Some(None), "it is the same");
+    assert_eq!(inside(0), Some(None), "it is not known");
+}
+
+#[test]
+fn who_sent_something_is_told_with_its_user_where_that_is_known() {
+    let sent_by = |uid: u32| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(5, 10).fork(6, 10, 11);
+        let sender = Task { uid, ..story.task(11) };
+        let told = story
+            .hup_with(7, 11, 10, |it| it.sender = Some(sender.clone()))
+            .datagram(8, 11, "STATUS=up", |it| it.sender = sender.clone())
+            .told();
+        let message = told.events.iter().find_map(|event| match &event.what {
+            What::Notify(message) => Some(message.sender.uid),
+            _ => None,
+        });
+        (told.signals()[0].sender.as_ref().unwrap().uid, message.unwrap())
+    };
+    assert_eq!(sent_by(33), (Some(33), Some(33)));
+    assert_eq!(sent_by(u32::MAX), (None, None));
+}
+
+#[test]
+fn a_child_in_a_cgroup_that_is_not_known_starts_where_its_parent_is() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(5, 10, 11);
+    let elsewhere = |id: u64, story: &Story| {
+        let mut story = story.clone();
+        if let Fact::Fork { child, .. } = &mut story.observations.last_mut().unwrap().fact {
+            child.cgroup_id = id;
+        }
+        let told = story.told();
+        told.events.iter().filter(|event| matches!(event.what, What::Fork { .. })).count()
+    };
+    assert_eq!(elsewhere(99, &story), 1);
+    // In one that is known to be another's it is no part of this.
+    let path = "/system.slice/other.service".to_owned();
+    let mut known = story.fact(0, Fact::CgroupPath { hierarchy: 0, id: 99, path });
+    known.observations.rotate_right(1);
+    assert_eq!(elsewhere(99, &known), 0);
+}
+
+#[test]
+fn a_child_that_is_moved_to_another_unit_begins_a_start_of_that() {
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .fork(5, 10, 11)
+        .attach(6, 11, "/system.slice/demo2.service")
+        .exec_in(7, 11, "/bin/demo", "b")
+        .told();
+    let mains: Vec<_> = told
+        .services
+        .iter()
+        .map(|service| (service.name.as_str(), service.activations[0].main_process.as_ref()))
+        .map(|(name, main)| (name, main.unwrap().pid))
+        .collect();
+    assert_eq!(mains, [("demo.service", 10), ("demo2.service", 11)]);
+}
+
+#[test]
+fn a_command_that_ends_before_any_program_was_executed_is_told() {
+    let told = Story::command().fork(0, STARTER, 10).exit(5, 10, 127).told();
+    assert_eq!((main_pid(&told), told.outcome.code), (Some(10), Some(127)));
+}
+
+#[test]
 fn a_daemons_command_stays_the_main_process_of_run() {
     let told = Story::command()
         .fork(0, STARTER, 10)

@@ -345,6 +345,27 @@ fn where_no_service_is_over_a_new_one_is_counted_as_lost() {
 }
 
 #[test]
+fn what_is_left_out_is_told_by_its_signal_if_it_would_have_been_shown() {
+    let usr1 = Signal::from_number(10).unwrap();
+    let mut story = running().recording(usr1).handler(5, 10);
+    for turn in 0..600 {
+        let kinds = [DispositionKind::Handler, DispositionKind::Ignored];
+        let disposition = kinds[turn as usize % 2];
+        story = story.action(10 + turn, 10, Signal::HUP, disposition, 1);
+        story = story.action(10 + turn, 10, usr1, disposition, 1);
+    }
+    for turn in 0..50 {
+        story = story.hup(700 + turn, STARTER, 10);
+    }
+    let told = story.told();
+    let mut left_out: Vec<_> =
+        told.left_out.iter().map(|it| (it.kind.as_str(), it.signal)).collect();
+    left_out.dedup();
+    assert_eq!(left_out, [("signal", Some(Signal::HUP)), ("disposition", Some(Signal::HUP))]);
+    assert_eq!(told.omitted, told.left_out.iter().map(|it| it.count).sum::<u64>());
+}
+
+#[test]
 fn a_signal_to_a_zombie_counts_while_that_is_remembered() {
     let told = running().fork(5, 10, 11).exit(6, 11, 0).hup(7, STARTER, 11).told();
     assert_eq!(told.signals().len(), 1);

@@ -61,7 +61,7 @@ fn an_end_that_another_signal_brought_about_is_not() {
         });
         term.taken_hup(1_000, SENDER, 10).exit(1_100, 10, 0)
     };
-    let last = |story: &Story| effects(story).into_iter().filter_map(|it| it.0).next();
+    let last = |story: &Story| effects(story).into_iter().find_map(|it| it.0);
     assert_eq!(last(&told(900)), Some(Effect::Unknown));
 }
 

@@ -107,6 +107,8 @@ fn of_many_that_took_each_others_place_the_last_ones_are_remembered() {
         let (at, pid) = (20 + 2 * u64::from(number), 100 + number);
         story = story.start(at, pid, "/bin/reload", "a").exit(at + 1, pid, 0);
     }
+    // Time goes on: what was above is taken in before systemd's word.
+    let story = story.fact(900, Fact::CgroupPath { hierarchy: 0, id: 1, path: DEMO.to_owned() });
     let told = state(12, story, "active", "exited", None).told();
     // Sixty-four came before the last one.
     assert_eq!(main_pid(&told), Some(100 + 99 - 64));
@@ -165,6 +167,16 @@ fn systemds_main_process_stays_that_in_another_units_cgroup() {
         story.attach(20, 10, "/system.slice/demo2.service").killed(30, 10, Signal::HUP).told();
     assert_eq!((told.services.len(), main_pid(&told)), (1, Some(10)));
     assert_eq!(told.milestones.exit_ns, Some(29 * MS as i64));
+}
+
+#[test]
+fn a_process_that_leaves_the_service_is_told_with_where_it_goes() {
+    let story =
+        settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "simple").fork(10, 10, 11);
+    let told = story.attach(20, 11, "/user.slice/session-1.scope").hup(30, STARTER, 11).told();
+    let last = told.events.last().map(|event| &event.what);
+    let Some(What::Cgroup { process: Some(gone), path }) = last else { panic!("{last:?}") };
+    assert_eq!((gone.pid, path.as_str()), (11, "/user.slice/session-1.scope"));
 }
 
 #[test]

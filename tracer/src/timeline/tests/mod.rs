@@ -3,6 +3,8 @@
 mod agreement;
 mod attribution;
 mod bounds;
+mod building;
+mod choice;
 mod counting;
 mod effects;
 mod fates;
@@ -15,5 +17,5 @@ mod readiness;
 mod reference;
 mod replay;
 mod runtimes;
-mod story;
+pub(super) mod story;
 mod systemd;

@@ -47,6 +47,7 @@ pub fn document(turns: &[lives::Turn], is_unit: bool) -> Document {
             losses: builder.losses(),
             services_left_out: builder.services_left_out(),
             complete: true,
+            main: None,
             untested: Vec::new(),
         },
         services: builder.services(BEGIN + LASTED),

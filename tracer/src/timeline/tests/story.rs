@@ -437,6 +437,7 @@ impl Story {
 
     pub fn setup(&self) -> Setup {
         Setup {
+            main: None,
             scope: self.scope.clone(),
             reload_signal: Signal::HUP,
             units_choose: true,

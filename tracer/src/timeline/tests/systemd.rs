@@ -58,6 +58,24 @@ fn states_belong_to_the_start_with_their_invocation_id() {
 }
 
 #[test]
+fn a_start_that_died_before_its_exec_has_the_states_of_its_time() {
+    let path = "/other".to_owned();
+    let later = Fact::CgroupPath { hierarchy: 0, id: 7, path };
+    let died = Story::unit().attach(100, 10, DEMO).killed(110, 10, Signal::HUP).fact(200, later);
+    let seen = |story: &Story| states(&story.told().starts()[0]);
+    let at = |at: u64| told(died.clone(), at, state("failed", "failed", "signal", "a1"));
+    assert_eq!(seen(&at(111)), ["failed"]);
+    // systemd begins a start a little before its first process is there, and no more.
+    assert_eq!(seen(&at(60)), ["failed"]);
+    assert_eq!(seen(&at(40)), [""; 0]);
+    // They are another start's whose id is known, or that came later.
+    let next = at(111).start(300, 11, "/bin/demo", "a1");
+    assert_eq!(seen(&next), [""; 0]);
+    let later = died.clone().start(300, 11, "/bin/demo", "b");
+    assert_eq!(seen(&told(later, 400, state("failed", "failed", "signal", "a2"))), [""; 0]);
+}
+
+#[test]
 fn a_failure_is_not_taken_back_within_a_start_and_a_state_is_told_once() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
     let story = told(story, 41, state("activating", "auto-restart", "exit-code", "a1"));

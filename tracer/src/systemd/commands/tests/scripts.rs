@@ -1,0 +1,110 @@
+//! How shell text is read.
+
+use super::parsed;
+use crate::systemd::commands::{Budget, Word, shell};
+
+/// How the commands of a script are reached, by the first word of each: `?` for one that may
+/// not be, `!` for one without which the script ends, `&` for one in a process of its own, `.`
+/// for the last.
+fn reached(script: &str) -> String {
+    let read = shell::read(&Word::text(script), &mut Budget::default()).unwrap();
+    let told = read.commands.iter().map(|command| {
+        let when = match command.when {
+            shell::When::Always => "",
+            shell::When::OrEnds => "!",
+            shell::When::Maybe => "?",
+        };
+        let child = if command.in_child { "&" } else { "" };
+        let last = if command.is_last { "." } else { "" };
+        let redirected = if command.is_redirected { ">" } else { "" };
+        format!("{}{when}{child}{redirected}{last}", command.words[0].shown())
+    });
+    told.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn how_a_script_comes_to_each_of_its_commands() {
+    for (script, expected) in [
+        ("a", "a."),
+        ("a; b", "a b."),
+        ("a\nb", "a b."),
+        ("a && b", "a b!."),
+        ("a || b", "a b?."),
+        ("a && b\nc", "a b? c."),
+        ("a; b && c", "a b c!"),
+        ("a && b && c", "a b? c!."),
+        ("a && b || c", "a b? c?."),
+        ("a & b", "a& b"),
+        ("a; b &", "a b&"),
+        ("a | b", "a& b&"),
+        ("(a; b)", "a& b&"),
+        ("{ a; b; }", "a b"),
+        ("! a", "a"),
+        ("time a", "a"),
+        ("coproc a", "a&"),
+        ("if a; then b; else c; fi", "a b? c?"),
+        ("if a; then b; fi; c", "a b? c."),
+        ("while a; do b; done", "a b?"),
+        ("until a; do b; done", "a b?"),
+        ("for i in 1 2; do a; done", "a?"),
+        ("select i in 1; do a; done", "a?"),
+        ("case x in x) a;; y) b;; esac", "a? b?"),
+        ("f() { a; }; b", "a? b."),
+        ("a > /x", "a>."),
+        ("exit 1; a", "exit"),
+        ("(exit 1); a", "exit& a."),
+        ("a && exit 1; b", "a exit? b."),
+        ("a && exit 1", "a exit!."),
+    ] {
+        assert_eq!(reached(script), expected, "{script:?}");
+    }
+}
+
+/// The words of the last command of a script.
+fn last_words(script: &str) -> Vec<String> {
+    let read = shell::read(&Word::text(script), &mut Budget::default()).unwrap();
+    read.commands.last().unwrap().words.iter().map(Word::shown).collect()
+}
+
+#[test]
+fn quotes_of_a_shell_are_taken_away_and_what_it_set_is_put_in() {
+    for (script, words) in [
+        (r#"a 'b c' "d e" f\ g"#, vec!["a", "b c", "d e", "f g"]),
+        (r#"a "b\"c" "d\e" "f\$g" "h\\i""#, vec!["a", "b\"c", "d\\e", "f$g", "h\\i"]),
+        (r#"a 'b"c' "d'e'f""#, vec!["a", "b\"c", "d'e'f"]),
+        ("a b\\\nc", vec!["a", "bc"]),
+        (r"a $'b\tc'", vec!["a", "b\tc"]),
+        ("x=1; a $x ${x}2", vec!["a", "1", "12"]),
+        ("x=1; x=2; a $x", vec!["a", "…"]),
+        ("for x in 1; do a $x; done", vec!["a", "1"]),
+        ("for x in 1 2; do a $x; done", vec!["a", "…"]),
+        ("a $x ${x:-y}", vec!["a", "$x", "…"]),
+        ("a $(b c) `d`", vec!["a", "$(b c)", "$(d)"]),
+        ("a $(b | c)", vec!["a", "$(b)"]),
+        ("a $(< /x)", vec!["a", "$(cat /x)"]),
+    ] {
+        assert_eq!(last_words(script), words, "{script}");
+    }
+}
+
+#[test]
+fn a_shells_script_is_told_from_its_options() {
+    let script = |line: &str| {
+        let words: Vec<Word> = parsed(line)[0].argv.iter().map(|it| Word::text(it)).collect();
+        shell::script_of(&words).map(|(name, script)| (name, script.shown()))
+    };
+    for line in [
+        "/bin/sh -c a",
+        "/bin/sh -ec a",
+        "/bin/sh -e -c -- a",
+        "/bin/sh -c - a",
+        "/bin/sh -o errexit -c a",
+        "/bin/sh +o errexit -c a",
+        "/bin/sh --login --rcfile /x -c a",
+    ] {
+        assert_eq!(script(line), Some(("sh".to_owned(), "a".to_owned())), "{line}");
+    }
+    for line in ["/bin/sh a", "/bin/sh +c a", "/bin/sh -- a", "/bin/sh -c", "/bin/fish -c a"] {
+        assert_eq!(script(line), None, "{line}");
+    }
+}
