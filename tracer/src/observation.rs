@@ -9,6 +9,7 @@ use tracer_common::signal::SignalSet;
 use crate::model::{
     document::Owner,
     event::{Consumer, DispositionKind},
+    runtime::Runtime,
     signal::Signal,
     unit::{UnitFacts, UnitState},
 };
@@ -81,6 +82,8 @@ pub enum Fact {
         exe: Option<String>,
         /// Its cgroup's path: systemd's hierarchy on v1, else the unified one.
         cgroup: Option<String>,
+        /// What runs in it.
+        program: Program,
         /// What its environment says of systemd.
         environment: Environment,
         /// Its signals.
@@ -142,6 +145,8 @@ pub enum Fact {
         filename: String,
         /// What was loaded: the resolved path where /proc still had it, else the name it was loaded by.
         exe: String,
+        /// What runs in it.
+        program: Program,
         /// What its environment says of systemd.
         environment: Environment,
         /// The signal state it starts with.
@@ -202,6 +207,9 @@ pub enum Fact {
         once: bool,
         /// The handler now in force.
         handler: Handler,
+        /// The virtual machine that the process has loaded after its exec, where that was looked
+        /// for and found.
+        loaded: Option<Runtime>,
         /// The process's signals now.
         state: State,
     },
@@ -245,6 +253,18 @@ pub enum Fact {
         /// How many.
         count: u64,
     },
+}
+
+/// What runs in a process, as its executable tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// The executable could not be read.
+    #[default]
+    Unread,
+    /// A program without a runtime that has handlers of its own: each handler is its wish.
+    Plain,
+    /// One with this runtime.
+    Of(Runtime),
 }
 
 /// What was learned of a unit. What is `None` was not learned.

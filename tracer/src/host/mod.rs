@@ -7,6 +7,7 @@ pub mod clock;
 pub mod mounts;
 pub mod namespaces;
 pub mod procfs;
+pub mod program;
 pub mod read;
 pub mod sender;
 pub mod temporary;

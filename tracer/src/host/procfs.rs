@@ -16,10 +16,10 @@ use crate::{
     host::{
         bounded::{Bounded, Patience},
         cgroups::Hierarchies,
-        clock,
+        clock, program,
         read::bounded,
     },
-    observation::{Environment, Fact, Observation, ProcessId, State, TICK_NS, Task},
+    observation::{Environment, Fact, Observation, ProcessId, Program, State, TICK_NS, Task},
 };
 
 /// The parent of kernel threads.
@@ -51,8 +51,22 @@ pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
     let read = move |pid| found(pid, &theirs);
     let facts = Bounded::new("sigready-proc", read).ask(&pids, READING);
     let mut facts: Vec<(ProcessId, Fact)> = facts.into_iter().flatten().flatten().collect();
+    read_programs(&mut facts);
     facts.sort_by_key(|(id, _)| (id.start_ticks, id.pid));
     facts.into_iter().map(|(_, fact)| Observation { at: clock::boot_ns(), fact }).collect()
+}
+
+/// Adds what runs in processes, as far as that can be read.
+fn read_programs(facts: &mut [(ProcessId, Fact)]) {
+    let ids: Vec<ProcessId> = facts.iter().map(|(id, _)| *id).collect();
+    let reader = program::Reader::default();
+    let read = move |id| reader.read(id);
+    let found = Bounded::new("sigready-program", read).ask(&ids, READING);
+    for ((_, fact), found) in facts.iter_mut().zip(found) {
+        if let (Fact::Found { program, .. }, Some(Some(found))) = (fact, found) {
+            *program = found.program;
+        }
+    }
 }
 
 /// Puts those last that wait for a device or a file system, and may never be read: they cost
@@ -377,6 +391,7 @@ fn found(pid: u32, hierarchies: &Hierarchies) -> Option<(ProcessId, Fact)> {
         },
         parent: stat.parent,
         exe: link(pid),
+        program: Program::Unread,
         cgroup,
         environment: if in_unit { environment(pid) } else { Environment::default() },
         state: state_of(pid, &status),

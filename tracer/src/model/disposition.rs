@@ -1,6 +1,9 @@
 //! What a process does on a signal: the one table that everybody asks.
 
-use super::event::{Consumer, DispositionKind, Runtime};
+use super::{
+    event::{Consumer, DispositionKind},
+    runtime::{Action, Runtime},
+};
 
 /// What a process does on a signal, from every point of view that matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Disposition {
     pub consumer: Option<Consumer>,
     /// The language runtime that the handler is of, if it is not the program's own.
     pub runtime: Option<Runtime>,
+    /// What that runtime's handler does with the signal.
+    pub effect: Option<Action>,
 }
 
 /// What comes of a signal whose default action is fatal.
@@ -56,7 +61,7 @@ impl Disposition {
         if self.blocked && self.mask_unknown {
             return Reaction::Unknown;
         }
-        reaction(self.kind(), self.consumer.is_some(), self.runtime)
+        reaction(self.kind(), self.consumer.is_some(), self.effect)
     }
 
     /// The same of the init of a pid namespace: no default action ends it
@@ -74,17 +79,20 @@ impl Disposition {
 }
 
 /// What comes of a signal whose default action is fatal, at a process that would do `kind`,
-/// where `consumed` says that a signalfd or a sigwait is there for blocked ones.
+/// where `consumed` says that a signalfd or a sigwait is there for blocked ones, and `effect`
+/// what the handler does if it is a runtime's own.
 #[must_use]
-pub fn reaction(kind: DispositionKind, consumed: bool, runtime: Option<Runtime>) -> Reaction {
-    match (kind, runtime) {
+pub fn reaction(kind: DispositionKind, consumed: bool, effect: Option<Action>) -> Reaction {
+    match (kind, effect) {
         (DispositionKind::Blocked, _) if consumed => Reaction::Takes,
         (DispositionKind::Blocked, _) => Reaction::Waits,
-        (DispositionKind::Ignored, _) => Reaction::Loses,
-        (DispositionKind::Default, _) => Reaction::Dies,
+        (DispositionKind::Ignored, _) | (DispositionKind::Handler, Some(Action::Spares)) => {
+            Reaction::Loses
+        }
+        (DispositionKind::Default, _)
+        | (DispositionKind::Handler, Some(Action::Dies | Action::Exits(_))) => Reaction::Dies,
         (DispositionKind::Handler, None) => Reaction::Takes,
-        (DispositionKind::Handler, Some(runtime)) if runtime.kills() => Reaction::Dies,
-        (DispositionKind::Handler, Some(_)) => Reaction::Unknown,
+        (DispositionKind::Handler, Some(Action::Unknown)) => Reaction::Unknown,
     }
 }
 
@@ -95,21 +103,21 @@ mod tests {
     #[test]
     fn every_way_to_meet_a_signal_has_its_reaction() {
         use DispositionKind::{Blocked, Default, Handler, Ignored};
-        for (kind, consumed, runtime, expected) in [
+        for (kind, consumed, effect, expected) in [
             (Default, false, None, Reaction::Dies),
             (Default, true, None, Reaction::Dies),
             (Ignored, false, None, Reaction::Loses),
             (Ignored, true, None, Reaction::Loses),
             (Blocked, false, None, Reaction::Waits),
-            (Blocked, false, Some(Runtime::CatchAll), Reaction::Waits),
+            (Blocked, false, Some(Action::Dies), Reaction::Waits),
             (Blocked, true, None, Reaction::Takes),
             (Handler, false, None, Reaction::Takes),
-            (Handler, false, Some(Runtime::CatchAll), Reaction::Dies),
-            (Handler, false, Some(Runtime::Jvm), Reaction::Dies),
-            (Handler, false, Some(Runtime::Ruby), Reaction::Dies),
-            (Handler, false, Some(Runtime::Forwarding), Reaction::Unknown),
+            (Handler, false, Some(Action::Dies), Reaction::Dies),
+            (Handler, false, Some(Action::Exits(129)), Reaction::Dies),
+            (Handler, false, Some(Action::Spares), Reaction::Loses),
+            (Handler, false, Some(Action::Unknown), Reaction::Unknown),
         ] {
-            assert_eq!(reaction(kind, consumed, runtime), expected, "{kind:?} {runtime:?}");
+            assert_eq!(reaction(kind, consumed, effect), expected, "{kind:?} {effect:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::runtime::Runtime;
 use crate::model::signal::Signal;
 
 /// A process as an event names it. Identity is pid and start time together.
@@ -207,41 +208,6 @@ pub enum Consumer {
     Signalfd,
     /// `sigwait(3)`, `sigtimedwait(2)`
     Sigwait,
-}
-
-/// A language runtime whose own handlers must not be taken for the program's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Runtime {
-    /// One handler for nearly every signal, as the Go runtime installs, and bash for a trap
-    /// on EXIT; it kills the process by the signal until the program asks for it.
-    CatchAll,
-    /// A runtime's that passes some signals on to the program. Whether this one is among
-    /// them can't be told until one comes.
-    Forwarding,
-    /// The Java virtual machine's: it shuts the program down and exits with 128 and the
-    /// signal's number, until the program asks for the signal.
-    Jvm,
-    /// Ruby's: it ends the program by the signal, until that sets a trap.
-    Ruby,
-}
-
-impl Runtime {
-    /// The exit code of a program that its runtime has shut down on `signal`; `None` where it
-    /// dies of the signal itself. (`java.lang.Terminator`: 128 and the signal's number.)
-    #[must_use]
-    pub fn exit_code(self, signal: Signal) -> Option<u8> {
-        (self == Self::Jvm).then(|| 128 + signal.number() as u8)
-    }
-
-    /// Whether the signal surely ends the program.
-    #[must_use]
-    pub fn kills(self) -> bool {
-        match self {
-            Self::CatchAll | Self::Jvm | Self::Ruby => true,
-            Self::Forwarding => false,
-        }
-    }
 }
 
 /// Whether a signal was sent by a process or made by the kernel.

@@ -27,6 +27,32 @@ impl Signal {
     pub const TERM: Self = Self(15);
     /// `SIGPIPE`
     pub const PIPE: Self = Self(13);
+    /// `SIGABRT`
+    pub const ABRT: Self = Self(NixSignal::SIGABRT as u32);
+    /// `SIGUSR1`
+    pub const USR1: Self = Self(NixSignal::SIGUSR1 as u32);
+    /// `SIGUSR2`
+    pub const USR2: Self = Self(NixSignal::SIGUSR2 as u32);
+    /// `SIGALRM`
+    pub const ALRM: Self = Self(NixSignal::SIGALRM as u32);
+    /// `SIGVTALRM`
+    pub const VTALRM: Self = Self(NixSignal::SIGVTALRM as u32);
+    /// `SIGPROF`
+    pub const PROF: Self = Self(NixSignal::SIGPROF as u32);
+    /// `SIGSTKFLT`
+    pub const STKFLT: Self = Self(NixSignal::SIGSTKFLT as u32);
+    /// `SIGPWR`
+    pub const PWR: Self = Self(NixSignal::SIGPWR as u32);
+    /// `SIGCHLD`
+    pub const CHLD: Self = Self(NixSignal::SIGCHLD as u32);
+    /// `SIGURG`
+    pub const URG: Self = Self(NixSignal::SIGURG as u32);
+    /// `SIGXCPU`
+    pub const XCPU: Self = Self(NixSignal::SIGXCPU as u32);
+    /// `SIGXFSZ`
+    pub const XFSZ: Self = Self(NixSignal::SIGXFSZ as u32);
+    /// `SIGWINCH`
+    pub const WINCH: Self = Self(NixSignal::SIGWINCH as u32);
 
     /// The signal with this number; `None` outside `1..=64`.
     #[must_use]

@@ -14,7 +14,7 @@ use crate::{
     },
     observation::{
         Datagram, Environment, Fact, Generate, GenerateResult, Observation, Origin, Parent,
-        ProcessId, TICK_NS, Task,
+        ProcessId, Program, TICK_NS, Task,
     },
 };
 
@@ -91,6 +91,15 @@ pub fn loaded_file(bytes: &[u8]) -> Option<String> {
         .map(|record| text(&record.file))
 }
 
+/// Whether an exec was of a script, which its interpreter was loaded for (`binfmt_script`, and
+/// what binfmt_misc names).
+#[must_use]
+pub fn is_script(bytes: &[u8]) -> bool {
+    prefix::<wire::Exec>(bytes)
+        .filter(|record| record.header.kind == Kind::Exec as u32)
+        .is_some_and(|record| text(&record.filename) != text(&record.interp))
+}
+
 fn observation(kind: u32, bytes: &[u8], systemd_hierarchy: Option<u32>) -> Option<Observation> {
     let header: wire::Header = prefix(bytes)?;
     let fact = match Kind::from_number(kind)? {
@@ -151,6 +160,7 @@ fn exec(record: &wire::Exec) -> Fact {
         task: task(&record.header.task),
         filename: text(&record.filename),
         exe,
+        program: Program::Unread,
         environment: Environment {
             invocation_id: has(wire::ENV_INVOCATION_ID).then(|| text(&record.invocation_id)),
             notify_socket: has(wire::ENV_NOTIFY_SOCKET).then(|| text(&record.notify_socket)),
@@ -280,6 +290,7 @@ fn disposition(record: &wire::Disposition) -> Option<Fact> {
         disposition: disposition_kind(record.disposition)?,
         once: record.sa_flags & SA_RESETHAND != 0,
         handler: record.handler,
+        loaded: None,
         state: record.state,
     })
 }

@@ -22,6 +22,7 @@ use tokio::{
 use tracer_common::{
     event::Kind,
     pairs::{Running, place},
+    signal::SignalSet,
 };
 
 use super::{
@@ -34,10 +35,11 @@ use crate::{
     host::{
         bounded::{Bounded, Patience},
         cgroups::Hierarchies,
-        clock, procfs,
+        clock, procfs, program,
         sender::{self, CUT, Shown},
     },
-    observation::{Asker, Fact, Generate, Observation, ProcessId, unit_of},
+    model::runtime::Runtime,
+    observation::{Asker, Fact, Generate, Observation, ProcessId, Program, unit_of},
 };
 
 /// How often the loss counters are read. While a process is in bpf(2) for a map, the kernel
@@ -54,6 +56,9 @@ const OVERTAKING_NS: u64 = 1_000_000;
 const LOOKUPS: Patience =
     Patience { each: Duration::from_millis(20), all: Duration::from_millis(40) };
 
+/// How long it may take to read what programs are, which can be megabytes from a disk.
+const READS: Patience =
+    Patience { each: Duration::from_millis(100), all: Duration::from_millis(200) };
 /// How long it may take to find who had a systemd send a signal.
 const ASKERS: Patience =
     Patience { each: Duration::from_millis(40), all: Duration::from_millis(40) };
@@ -83,6 +88,10 @@ pub struct Stream {
     longest: Duration,
     /// The programs that processes run.
     programs_of: Bounded<ProcessId, Option<String>>,
+    /// What those are.
+    executables: Bounded<ProcessId, Option<program::Read>>,
+    /// The virtual machines that they have loaded.
+    loaded: Bounded<ProcessId, Option<Runtime>>,
     /// What processes show of themselves.
     shown_of: Bounded<ProcessId, Option<Shown>>,
     /// Whether the command lines of programs are told too.
@@ -110,6 +119,7 @@ impl Stream {
         // the AsyncFd owns, is dropped.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .context("cannot wait for the eBPF ring buffer")?;
+        let reader = program::Reader::default();
         let hierarchies = Hierarchies::find()?;
         let of_askers = hierarchies.clone();
         Ok(Self {
@@ -127,6 +137,8 @@ impl Stream {
                 Reach::Listed | Reach::ChildrenOf(_) => Duration::MAX,
             },
             programs_of: Bounded::new("sigready-exe", procfs::exe),
+            executables: Bounded::new("sigready-program", move |id| reader.read(id)),
+            loaded: Bounded::new("sigready-maps", program::loaded),
             shown_of: Bounded::new("sigready-sender", move |id| sender::shown(id, &hierarchies)),
             askers: Bounded::new("sigready-asker", move |(systemd, target)| {
                 sender::asker(systemd, target, &of_askers)
@@ -205,31 +217,54 @@ impl Stream {
         Ok(observations)
     }
 
-    /// Adds what only /proc can tell, while it can: the resolved paths of programs.
+    /// Adds what only /proc can tell, while it can: the resolved paths of programs, what they
+    /// are, and what they have loaded.
     fn look_up(&mut self, observations: &mut [Observation], records: &[Bytes]) {
-        let wanted = observations.iter().filter_map(|observation| match &observation.fact {
+        let exec = |fact: &Fact| match fact {
             Fact::Exec { task, .. } => Some(task.id),
+            _ => None,
+        };
+        let sender = |fact: &Fact| match fact {
             Fact::Notify(datagram) => Some(datagram.sender.id),
             _ => None,
-        });
-        let wanted: Vec<ProcessId> = wanted.collect::<BTreeSet<_>>().into_iter().collect();
-        if wanted.is_empty() {
-            return;
-        }
-        let found = self.programs_of.ask(&wanted, LOOKUPS).into_iter().map(Option::flatten);
-        let found: BTreeMap<ProcessId, Option<String>> = wanted.into_iter().zip(found).collect();
+        };
+        // What loads a virtual machine that may stand behind its handlers has it handle faults.
+        let may_have_loaded = |fact: &Fact| match fact {
+            Fact::Disposition { task, handler, .. } => {
+                (handler.faults != SignalSet::EMPTY).then_some(task.id)
+            }
+            _ => None,
+        };
+        let paths =
+            answers(&mut self.programs_of, LOOKUPS, observations, |it| exec(it).or(sender(it)));
+        let programs = answers(&mut self.executables, READS, observations, exec);
+        let loaded = answers(&mut self.loaded, LOOKUPS, observations, may_have_loaded);
         for (observation, record) in observations.iter_mut().zip(records) {
             match &mut observation.fact {
                 // The process may have gone on to another program since.
-                Fact::Exec { task, exe, .. } => {
-                    if let Some(Some(resolved)) = found.get(&task.id)
-                        && resolved.rsplit('/').next() == decode::loaded_file(record).as_deref()
+                Fact::Exec { task, exe, program, .. } => {
+                    let file = decode::loaded_file(record);
+                    if let Some(resolved) = paths.get(&task.id)
+                        && resolved.rsplit('/').next() == file.as_deref()
                     {
                         exe.clone_from(resolved);
                     }
+                    if let Some(read) = programs.get(&task.id)
+                        && Some(&read.name) == file.as_ref()
+                    {
+                        *program = match read.program {
+                            Program::Plain if decode::is_script(record) => {
+                                Program::Of(Runtime::Unlisted)
+                            }
+                            program => program,
+                        };
+                    }
                 }
                 Fact::Notify(datagram) => {
-                    datagram.exe = found.get(&datagram.sender.id).cloned().flatten();
+                    datagram.exe = paths.get(&datagram.sender.id).cloned();
+                }
+                Fact::Disposition { task, loaded: found, .. } => {
+                    *found = loaded.get(&task.id).copied();
                 }
                 _ => {}
             }
@@ -344,6 +379,23 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Asks once for each process that `wanted` names, and gives the answers there are.
+fn answers<A: Send + 'static>(
+    reader: &mut Bounded<ProcessId, Option<A>>,
+    patience: Patience,
+    observations: &[Observation],
+    wanted: impl Fn(&Fact) -> Option<ProcessId>,
+) -> BTreeMap<ProcessId, A> {
+    let wanted: BTreeSet<ProcessId> =
+        observations.iter().filter_map(|observation| wanted(&observation.fact)).collect();
+    let wanted: Vec<ProcessId> = wanted.into_iter().collect();
+    if wanted.is_empty() {
+        return BTreeMap::new();
+    }
+    let found = reader.ask(&wanted, patience).into_iter().map(Option::flatten);
+    wanted.into_iter().zip(found).filter_map(|(id, found)| Some((id, found?))).collect()
 }
 
 /// The processes that a signal comes from.

@@ -4,9 +4,10 @@ use super::{cut, escape, paint::Ink, text, time};
 use crate::model::{
     document::Activation,
     event::{
-        Consumer, DispositionKind, Effect, Event, Fate, NotifyMessage, ProcessRef, Runtime, Sender,
+        Consumer, DispositionKind, Effect, Event, Fate, NotifyMessage, ProcessRef, Sender,
         SignalSent, What,
     },
+    runtime::{Action, Runtime},
     signal::Signal,
 };
 
@@ -153,13 +154,8 @@ fn disposition_set(
         Some(Consumer::Signalfd) => return format!("{signal} is taken by a signalfd"),
         Some(Consumer::Sigwait) => return format!("{signal} is waited for (sigwait)"),
         None => match runtime {
-            Some(Runtime::CatchAll) => ": the language runtime's, which still dies of it",
-            Some(Runtime::Forwarding) => {
-                ": the language runtime's, which passes some signals on to the program"
-            }
-            Some(Runtime::Ruby) => ": Ruby's own, which dies of it",
-            Some(Runtime::Jvm) => ": the Java virtual machine's, which shuts down on it",
-            None => "",
+            Some(runtime) => whose(runtime, signal),
+            None => String::new(),
         },
     };
     match disposition {
@@ -168,6 +164,28 @@ fn disposition_set(
         DispositionKind::Ignored => format!("{signal} set to be ignored"),
         DispositionKind::Blocked => format!("{signal} blocked in every thread"),
     }
+}
+
+/// Whose a handler is that a runtime has set, and what that does.
+fn whose(runtime: Runtime, signal: Signal) -> String {
+    let whose = match runtime {
+        Runtime::CatchAll => "the language runtime's, told from the handler alone".to_owned(),
+        Runtime::Forwarding => {
+            return ": the language runtime's, which passes some signals on to the program"
+                .to_owned();
+        }
+        Runtime::Unlisted => {
+            return ": the interpreter's or the script's, which can't be told apart".to_owned();
+        }
+        _ => format!("{}'s own", runtime.name()),
+    };
+    let effect = match runtime.effect(signal) {
+        Some(Action::Dies) => ", which still dies of it".to_owned(),
+        Some(Action::Exits(code)) => format!(", which ends the program with code {code}"),
+        Some(Action::Spares) => ", which keeps it from the program".to_owned(),
+        Some(Action::Unknown) | None => String::new(),
+    };
+    format!(": {whose}{effect}")
 }
 
 /// What became of a signal, in a word or two.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use crate::model::{
     disposition::{Reaction, reaction},
     document::{Activation, Capture, ExposureKind, Service, ServiceKind},
-    event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent, What},
+    event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
+    runtime::{Action, Runtime},
     signal::Signal,
     unit::UnitFacts,
 };
@@ -76,6 +77,8 @@ pub(super) struct Phase {
     pub at_ns: i64,
     pub disposition: DispositionKind,
     pub runtime: Option<Runtime>,
+    /// What that runtime's handler does with the signal.
+    pub effect: Option<Action>,
     /// Whether a signalfd or sigwait takes it.
     pub consumed: bool,
     /// A signalfd or sigwait is there for it, whether or not every thread blocks it.
@@ -98,7 +101,7 @@ impl Phase {
     }
 
     fn reaction(&self) -> Reaction {
-        reaction(self.disposition, self.consumed, self.runtime)
+        reaction(self.disposition, self.consumed, self.effect)
     }
 }
 
@@ -272,6 +275,7 @@ impl<'a> Case<'a> {
             };
             let (runtime, has_consumer) = owner;
             let consumed = has_consumer && disposition == DispositionKind::Blocked;
+            let effect = runtime.and_then(|runtime| runtime.effect(self.reload_signal()));
             let spared = disposition == DispositionKind::Default && self.is_init();
             let disposition = if spared { DispositionKind::Ignored } else { disposition };
             let at_ns = event.at_ns;
@@ -280,6 +284,7 @@ impl<'a> Case<'a> {
                 at_ns,
                 disposition,
                 runtime,
+                effect,
                 consumed,
                 has_consumer,
                 spared,
@@ -302,7 +307,7 @@ impl<'a> Case<'a> {
     /// may pass the signal on. Whether it does is the program's secret: Go's `signal.Notify`
     /// makes no system call that names a signal.
     pub(super) fn may_be_passed_on_from(&self, at: i64) -> bool {
-        let is_open = |phase: &Phase| phase.runtime == Some(Runtime::Forwarding);
+        let is_open = |phase: &Phase| phase.effect == Some(Action::Unknown);
         let now = self.phases().take_while(|phase| phase.at_ns <= at).last();
         let mut later = self.phases().skip_while(|phase| phase.at_ns <= at);
         now.is_some_and(|phase| is_open(&phase)) || later.any(|phase| is_open(&phase))

@@ -77,7 +77,9 @@ impl<'a> Case<'a> {
             (DispositionKind::Handler, _) if sent.runtime.is_none() => return None,
             (DispositionKind::Handler, Fate::Killed) => (true, self.reraised(reload)),
             // It shuts down, or will have once its hooks have run.
-            (DispositionKind::Handler, Fate::Handled) if sent.runtime == Some(Runtime::Jvm) => {
+            (DispositionKind::Handler, Fate::Handled)
+                if sent.runtime.is_some_and(|it| it.exit_code(sent.signal).is_some()) =>
+            {
                 (self.activation.milestones.exit_ns.is_some(), None)
             }
             (DispositionKind::Handler, _) => (true, Some(self.reraised(reload)?)),

@@ -5,10 +5,7 @@ use super::{
     reload::{Deadly, Reload},
     text,
 };
-use crate::model::{
-    document::Severity,
-    event::{DispositionKind, Runtime},
-};
+use crate::model::{document::Severity, event::DispositionKind};
 
 pub(super) const RULE: Rule = Rule {
     id: "reload-before-handler",
@@ -84,10 +81,10 @@ fn lacks_mask(case: &Case, reload: &Reload) -> bool {
 fn what_it_met(case: &Case, deadly: &Deadly) -> String {
     let reload = &deadly.reload;
     match reload.sent.runtime {
-        Some(Runtime::Jvm) => {
+        Some(runtime) if runtime.exit_code(reload.sent.signal).is_some() => {
             return format!(
-                "only the Java virtual machine's own handler was there, which shuts the program \
-                 down ({})",
+                "only {}'s own handler was there, which shuts the program down ({})",
+                runtime.name(),
                 deadly.end
             );
         }

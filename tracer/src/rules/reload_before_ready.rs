@@ -3,7 +3,7 @@
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
 use crate::model::{
     document::{OutcomeState, Severity},
-    event::{Fate, Runtime},
+    event::Fate,
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -26,7 +26,9 @@ fn is_early(case: &Case, reload: &Reload) -> bool {
     case.awaits_ready()
         && ready.is_none_or(|ready| reload.settled_ns() < ready)
         && reload.sent.fate == Fate::Handled
-        && !reload.sent.runtime.is_some_and(Runtime::kills)
+        && !reload.sent.runtime.is_some_and(|runtime| {
+            runtime.kills(reload.sent.signal) || runtime.spares(reload.sent.signal)
+        })
         && case.deadly(reload).is_none()
         && !left_in_order(case)
 }

@@ -3,7 +3,8 @@
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
 use crate::model::{
     document::Severity,
-    event::{DispositionKind, Fate},
+    event::{DispositionKind, Fate, SignalSent},
+    runtime::Runtime,
     signal::Signal,
 };
 
@@ -16,8 +17,17 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(case: &Case) -> Vec<Finding> {
     let lost: Vec<Reload> =
-        case.reloads_in_service().filter(|reload| reload.sent.fate == Fate::Ignored).collect();
+        case.reloads_in_service().filter(|reload| is_lost(reload.sent)).collect();
     finding(case, &lost).into_iter().collect()
+}
+
+fn is_lost(sent: &SignalSent) -> bool {
+    sent.fate == Fate::Ignored || keeper(sent).is_some()
+}
+
+/// The runtime whose own handler took the signal and kept it from the program.
+fn keeper(sent: &SignalSent) -> Option<Runtime> {
+    sent.runtime.filter(|it| sent.fate == Fate::Handled && it.spares(sent.signal))
 }
 
 fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
@@ -32,13 +42,22 @@ fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
             .chain(lost.iter().map(|reload| reload.index))
             .collect(),
         message: format!(
-            "{signal} from {} was lost {}: {} ignored it{}{}.",
+            "{signal} from {} was lost {}: {} {}{}{}.",
             text::sender(first.sender),
             text::when(case.activation, first.at_ns),
             text::main(case),
+            match keeper(first.sent) {
+                Some(runtime) => format!(
+                    "did not see it, as {}'s own handler took it and the program has none",
+                    runtime.name()
+                ),
+                None => "ignored it".to_owned(),
+            },
             // Nothing had asked to ignore it: it is the kernel that spares an init.
-            if phase
-                .is_none_or(|phase| phase.disposition != DispositionKind::Ignored || phase.spared)
+            if keeper(first.sent).is_none()
+                && phase.is_none_or(
+                    |phase| phase.disposition != DispositionKind::Ignored || phase.spared
+                )
                 && case.is_init()
             {
                 ", as the init of a pid namespace does with a signal it has no handler for"
@@ -72,7 +91,7 @@ fn mend(case: &Case, signal: Signal) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{event::Fate, signal::Signal},
+        model::{event::Fate, runtime::Runtime, signal::Signal},
         rules::testing::*,
     };
 
@@ -89,6 +108,20 @@ mod tests {
             .judged(&[ID]);
         assert_eq!(alerts[0].events, [1, 2]);
         assert!(alerts[0].consequence.contains("old configuration"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_reload_that_a_runtime_keeps_for_itself_is_lost_too() {
+        let alerts = activation()
+            .unit("simple", "no")
+            .reloads_by(Signal::USR1)
+            .exec(0)
+            .handler_of(1.ms(), Runtime::Node)
+            .signal(2.s(), Signal::USR1, Handler, Handled, by("kill"))
+            .by_handler_of(Runtime::Node)
+            .judged(&[ID]);
+        let message = &alerts[0].message;
+        assert!(message.contains("Node.js's own handler took it"), "{message}");
     }
 
     #[test]

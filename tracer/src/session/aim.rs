@@ -135,7 +135,7 @@ impl Due {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Environment, State, Task};
+    use crate::observation::{Environment, Program, State, Task};
 
     const UNIT: &str = "a.service";
 
@@ -160,6 +160,7 @@ mod tests {
             task: task(pid),
             filename: exe.to_owned(),
             exe: exe.to_owned(),
+            program: Program::Unread,
             environment: Environment::default(),
             state: State::default(),
         };

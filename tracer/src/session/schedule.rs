@@ -128,7 +128,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Datagram, Environment, Handler, ProcessId, State, Task};
+    use crate::observation::{Datagram, Environment, Handler, ProcessId, Program, State, Task};
 
     const MS: Duration = Duration::from_millis(1);
     const PID: u32 = 7;
@@ -150,6 +150,7 @@ mod tests {
             task: task(pid),
             filename: "/x".to_owned(),
             exe: "/x".to_owned(),
+            program: Program::Unread,
             environment: Environment::default(),
             state: State::default(),
         };
@@ -163,6 +164,7 @@ mod tests {
             disposition: DispositionKind::Handler,
             once: false,
             handler: Handler::default(),
+            loaded: None,
             state: State::default(),
         };
         Observation { at: 0, fact }

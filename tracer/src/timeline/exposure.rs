@@ -136,7 +136,7 @@ fn harm_of(disposition: Disposition) -> Option<ExposureKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::{Consumer, Runtime};
+    use crate::model::{event::Consumer, runtime::Action};
 
     const DEFAULT: Disposition = Disposition {
         ignored: false,
@@ -145,6 +145,7 @@ mod tests {
         mask_unknown: false,
         consumer: None,
         runtime: None,
+        effect: None,
     };
     const HANDLER: Disposition = Disposition { caught: true, ..DEFAULT };
 
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_runtimes_catch_all_is_as_fatal_as_none_at_all() {
-        let catch_all = Disposition { runtime: Some(Runtime::CatchAll), ..HANDLER };
+        let catch_all = Disposition { effect: Some(Action::Dies), ..HANDLER };
         let phases = [phase(0, DEFAULT), phase(10, catch_all), phase(30, HANDLER)];
         assert_eq!(handler_at(&phases, None), Some(30));
         let spans = spans(&phases, &Waits::default(), None, false, (0, 100));

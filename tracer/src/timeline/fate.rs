@@ -17,7 +17,7 @@ use crate::{
         event::{DispositionKind, Fate, Runtime},
         signal::{DefaultAction, Signal},
     },
-    observation::{Generate, GenerateResult, ProcessId, Task},
+    observation::{Generate, GenerateResult, ProcessId, Program, Task},
 };
 
 /// How soon a runtime that gives up on a signal sends it to itself again, ns.
@@ -95,7 +95,8 @@ struct Open {
     /// Sent by the process itself.
     own: bool,
     catch_all: bool,
-    jvms: bool,
+    /// The code that a runtime which has its handler exits with.
+    exits: Option<u8>,
 }
 
 /// Since when it is known that a signal kills.
@@ -112,8 +113,9 @@ struct Handled {
     last: Option<Sent>,
     /// The last one of these that a runtime's catch-all took.
     last_caught: Option<Sent>,
-    /// The first one that a Java virtual machine's own handler took.
-    first_of_jvm: Option<Sent>,
+    /// The first one that came to a runtime which exits on it, unless the program asked for
+    /// it: with that code.
+    first_exit: Option<(u8, Sent)>,
     /// The one that is told to have killed the process, as that sent it to itself again.
     raised: Option<Sent>,
 }
@@ -139,6 +141,7 @@ impl Fates {
         place: Place,
         sender: Option<Arc<str>>,
         to_main: bool,
+        (program, whose): (Program, Option<Runtime>),
     ) {
         let (id, signal) = (generate.target.id, generate.signal);
         // A process that is ending takes nothing any more, and keeps what it has
@@ -165,8 +168,8 @@ impl Fates {
             disposition: generate.disposition,
             kills: (fate == Fate::Killed).then_some(Kills::AtSending),
             own: is_own(generate),
-            catch_all: runtimes::is_catch_all(generate.handler),
-            jvms: runtimes::is_jvms(generate.handler, signal),
+            catch_all: runtimes::may_catch_all(program) && runtimes::is_catch_all(generate.handler),
+            exits: runtimes::exit_code(program, whose, generate),
         };
         if open.own && fate == Fate::Killed {
             self.raised(events, id, signal, at);
@@ -354,10 +357,12 @@ impl Fates {
             }
             self.remembered.push_back((id, signal));
         }
-        let Open { sent, own, catch_all, jvms, .. } = open;
+        let Open { sent, own, catch_all, exits, .. } = open;
         let handled = self.handled.entry((id, signal)).or_default();
-        if jvms && handled.first_of_jvm.as_ref().is_none_or(|first| sent.at < first.at) {
-            handled.first_of_jvm = Some(sent.clone());
+        if let Some(code) = exits
+            && handled.first_exit.as_ref().is_none_or(|(_, first)| sent.at < first.at)
+        {
+            handled.first_exit = Some((code, sent.clone()));
         }
         if own {
             return;
@@ -437,13 +442,13 @@ impl Fates {
         self.remembered.retain(|(of, _)| *of != id);
     }
 
-    /// A Java virtual machine that nobody has told otherwise shuts down on a signal and exits
-    /// with a code that says which: the first one to come is what ended it.
+    /// A runtime that nobody has told otherwise ends the program on a signal with an exit code of
+    /// its own, as the Java virtual machine does: the first one to come is what ended it.
     fn shut_down(&mut self, events: &mut Events, at: u64, id: ProcessId, code: u8) {
-        for ((of, signal), handled) in &mut self.handled {
+        for ((of, _), handled) in &mut self.handled {
             if *of == id
-                && Runtime::Jvm.exit_code(*signal) == Some(code)
-                && let Some(first) = &mut handled.first_of_jvm
+                && let Some((exits, first)) = &mut handled.first_exit
+                && *exits == code
             {
                 first.settle(events, Fate::Killed, Some(at));
             }
@@ -480,7 +485,7 @@ mod tests {
         let class = Class { kind: Kind::Signal, of: None, detail: 1, sender: None };
         let record = Record::Fork { process: process(), parent: process() };
         let place = events.add(2, task.id, class, record, false);
-        fates.sent(&mut events, 2, &generate, place, None, false);
+        fates.sent(&mut events, 2, &generate, place, None, false, (Program::Unread, None));
         assert_eq!(fates.count, 1);
         (fates, events, task)
     }

@@ -1,9 +1,17 @@
 //! What tells the handlers of language runtimes from those of programs, which the kernel
-//! doesn't know.
+//! doesn't know. The executable says which runtime there is, and the table in
+//! [`crate::model::runtime`] what that does. Only where the executable could not be read do the
+//! handlers themselves have to tell: weak evidence.
 
 use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
-use crate::{model::signal::Signal, observation::Handler};
+use crate::{
+    model::{
+        runtime::{Runtime, Told},
+        signal::Signal,
+    },
+    observation::{Generate, Handler, Program},
+};
 
 /// From how many signals on a handler they share is a runtime's catch-all, if the faults are
 /// among them. Go's runtime has 60; bash has 17 for a trap on EXIT, in this order: HUP INT
@@ -29,10 +37,6 @@ const JVM_SHUTDOWN: SignalSet = set(&[1, 2, 15]);
 /// The signal on which it prints its threads, QUIT. It has the same handler for those that
 /// shut it down and for what programs ask for (`os::user_handler`), set before or after them.
 const JVM_BREAK: SignalSet = set(&[3]);
-
-/// What Ruby's interpreter has a handler for before the program begins: HUP INT QUIT USR1 USR2
-/// ALRM TERM (`Init_signal` in its signal.c).
-pub const RUBYS: SignalSet = set(&[1, 2, 3, 10, 12, 14, 15]);
 
 const fn set(signals: &[u32]) -> SignalSet {
     let mut set = SignalSet::EMPTY;
@@ -95,10 +99,70 @@ pub fn is_forwarder(before: SignalSet, after: SignalSet) -> bool {
         && after.0.count_ones() >= SET_ASIDE
 }
 
-/// Whether a program is Ruby's interpreter: `ruby3.1`, as Debian has it.
+/// The runtime that a process has, if it is known.
 #[must_use]
-pub fn is_ruby(exe: &str) -> bool {
-    exe.rsplit('/').next().unwrap_or_default().starts_with("ruby")
+pub fn known(program: Program) -> Option<Runtime> {
+    match program {
+        Program::Of(runtime) => Some(runtime),
+        Program::Unread | Program::Plain => None,
+    }
+}
+
+/// Whether handlers of this program may be a catch-all: its runtime has one, or it is not known
+/// what runs.
+#[must_use]
+pub fn may_catch_all(program: Program) -> bool {
+    match program {
+        Program::Unread => true,
+        Program::Plain => false,
+        Program::Of(runtime) => {
+            let told = runtime.row().map(|row| row.told);
+            matches!(told, Some(Told::ByForwarder | Told::ByShared))
+        }
+    }
+}
+
+/// Whether a thread of this program may be one that passes signals on ([`is_forwarder`]).
+#[must_use]
+pub fn may_forward(program: Program) -> bool {
+    matches!(program, Program::Unread | Program::Of(Runtime::Go))
+}
+
+/// Whose the first handler is that a program with this runtime has for a signal since its exec;
+/// `None` if it is the program's wish. `was_ignored` says that the signal was ignored then.
+#[must_use]
+pub fn first(runtime: Runtime, signal: Signal, was_ignored: bool) -> Option<Runtime> {
+    runtime.effect(signal)?;
+    match runtime.row().map(|row| row.told) {
+        Some(Told::BySecond { even_ignored }) => (!was_ignored || even_ignored).then_some(runtime),
+        // It is not in the table, or no handler tells.
+        Some(Told::ByNothing) | None => Some(Runtime::Forwarding),
+        // By what the handlers share.
+        Some(Told::ByShared | Told::ByForwarder) => None,
+    }
+}
+
+/// The same for one that is set again.
+#[must_use]
+pub fn again(runtime: Runtime, signal: Signal) -> Option<Runtime> {
+    runtime.effect(signal)?;
+    match runtime.row().map(|row| row.told) {
+        Some(Told::ByNothing) | None => Some(Runtime::Forwarding),
+        Some(_) => None,
+    }
+}
+
+/// The code that a process exits with on a signal for which it has its runtime's own handler.
+/// `whose` is the runtime that the signal met.
+#[must_use]
+pub fn exit_code(program: Program, whose: Option<Runtime>, sent: &Generate) -> Option<u8> {
+    match (program, whose) {
+        (Program::Of(runtime), Some(_)) => runtime.exit_code(sent.signal),
+        (Program::Unread, _) if is_jvms(sent.handler, sent.signal) => {
+            Runtime::Jvm.exit_code(sent.signal)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
         event::{Consumer, DispositionKind, Runtime},
         signal::Signal,
     },
-    observation::{Handler, State},
+    observation::{Handler, Program, State},
 };
 
 /// Changes kept of one process. Beyond, those in the middle are dropped: the first ones after
@@ -40,10 +40,13 @@ pub struct Dispositions {
     mask_unknown: SignalSet,
     signalfd: SignalSet,
     sigwait: SignalSet,
-    catch_all: SignalSet,
+    /// Whose handler is the one of the process's runtime.
+    own: SignalSet,
+    /// That runtime, where it is known which one it is.
+    known: Option<Runtime>,
     forwarding: SignalSet,
+    /// Whose handler looks like a Java virtual machine's, where it is not known what runs.
     jvm: SignalSet,
-    ruby: SignalSet,
 }
 
 fn without(set: SignalSet, other: SignalSet) -> SignalSet {
@@ -75,6 +78,7 @@ impl Dispositions {
                 has(self.sigwait).then_some(Consumer::Sigwait)
             },
             runtime: self.runtime(signal),
+            effect: self.runtime(signal).and_then(|runtime| runtime.effect(signal)),
         }
     }
 
@@ -83,10 +87,9 @@ impl Dispositions {
     pub fn runtime(&self, signal: Signal) -> Option<Runtime> {
         let has = |set: SignalSet| set.intersects(signal.set());
         [
-            (self.catch_all, Runtime::CatchAll),
+            (self.own, self.known.unwrap_or(Runtime::CatchAll)),
             (self.forwarding, Runtime::Forwarding),
             (self.jvm, Runtime::Jvm),
-            (self.ruby, Runtime::Ruby),
         ]
         .into_iter()
         .find_map(|(set, runtime)| has(set).then_some(runtime))
@@ -95,14 +98,17 @@ impl Dispositions {
     /// Says whose handler a signal has.
     pub fn set_runtime(&mut self, signal: Signal, runtime: Option<Runtime>) {
         let set = signal.set();
-        for (which, whose) in [
-            (&mut self.catch_all, Runtime::CatchAll),
-            (&mut self.forwarding, Runtime::Forwarding),
-            (&mut self.jvm, Runtime::Jvm),
-            (&mut self.ruby, Runtime::Ruby),
-        ] {
-            *which = if runtime == Some(whose) { which.union(set) } else { without(*which, set) };
+        for which in [&mut self.own, &mut self.forwarding, &mut self.jvm] {
+            *which = without(*which, set);
         }
+        let own = self.known.unwrap_or(Runtime::CatchAll);
+        let which = match runtime {
+            None => return,
+            Some(runtime) if runtime == own => &mut self.own,
+            Some(Runtime::Jvm) => &mut self.jvm,
+            Some(_) => &mut self.forwarding,
+        };
+        *which = which.union(set);
     }
 
     fn consume(&mut self, consumer: Consumer, set: SignalSet) {
@@ -128,7 +134,7 @@ impl Dispositions {
     }
 
     fn keep_runtimes_of_caught(&mut self) {
-        for set in [&mut self.catch_all, &mut self.forwarding, &mut self.jvm, &mut self.ruby] {
+        for set in [&mut self.own, &mut self.forwarding, &mut self.jvm] {
             *set = common(*set, self.caught);
         }
     }
@@ -144,10 +150,9 @@ impl Dispositions {
                 it.mask_unknown,
                 it.signalfd,
                 it.sigwait,
-                it.catch_all,
+                it.own,
                 it.forwarding,
                 it.jvm,
-                it.ruby,
             ]
         };
         let pairs = sets(self).into_iter().zip(sets(other));
@@ -222,7 +227,12 @@ pub struct ProcessSignals {
     dropped: u64,
     /// What masks were set for a moment.
     pub masks: Masks,
-    is_ruby: bool,
+    /// What runs in it.
+    program: Program,
+    /// The signals that were ignored as it began.
+    ignored_first: SignalSet,
+    /// Those that it has had a handler for since then.
+    had_handler: SignalSet,
     /// When the runtime set a thread aside that passes signals on.
     forwards: Option<u64>,
     /// The signals that a catch-all was seen to serve since the exec.
@@ -248,7 +258,9 @@ impl ProcessSignals {
             changes: Vec::new(),
             dropped: 0,
             masks: Masks::default(),
-            is_ruby: false,
+            program: Program::Unread,
+            ignored_first: SignalSet::EMPTY,
+            had_handler: SignalSet::EMPTY,
             forwards: None,
             served: SignalSet::EMPTY,
             shown: SignalSet::EMPTY,
@@ -258,6 +270,12 @@ impl ProcessSignals {
             trials: Vec::new(),
             sent: Vec::new(),
         }
+    }
+
+    /// What runs in it.
+    #[must_use]
+    pub fn program(&self) -> Program {
+        self.program
     }
 
     /// What it does now.
@@ -335,13 +353,20 @@ impl ProcessSignals {
         free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 
-    /// It was there when the capture program.
-    pub fn found(&mut self, at: u64, state: &State, exe: Option<&str>) {
-        self.is_ruby = exe.is_some_and(runtimes::is_ruby);
-        let mut now = Dispositions::default().with(state, self.recorded);
+    /// It was there when the capture began.
+    pub fn found(&mut self, at: u64, state: &State, program: Program) {
+        self.program = program;
+        self.had_handler = state.caught;
+        let known = runtimes::known(program);
+        let mut now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
         for signal in members(now.caught) {
-            let of_ruby = self.is_ruby && signal.set().intersects(runtimes::RUBYS);
-            if of_ruby || runtimes::is_runtimes(state.caught) {
+            let may_be = match program {
+                Program::Unread => runtimes::is_runtimes(state.caught),
+                Program::Plain => false,
+                Program::Of(Runtime::Bash) => runtimes::is_runtimes(state.caught),
+                Program::Of(runtime) => runtime.effect(signal).is_some(),
+            };
+            if may_be {
                 now.set_runtime(signal, Some(Runtime::Forwarding));
             }
         }
@@ -355,7 +380,8 @@ impl ProcessSignals {
         // The child has the descriptors, but not the threads that wait.
         now.sigwait = SignalSet::EMPTY;
         let mut child = Self::unknown(self.recorded);
-        child.is_ruby = self.is_ruby;
+        child.program = self.program;
+        (child.ignored_first, child.had_handler) = (self.ignored_first, self.had_handler);
         // And the handlers, with what is known of them.
         (child.served, child.shown) = (self.served, self.shown);
         (child.asked_for, child.jvms) = (self.asked_for, self.jvms);
@@ -365,8 +391,9 @@ impl ProcessSignals {
 
     /// It executes a program. That takes the handlers away, and with them whoever waited.
     /// `is_own` says that it is the service's own program, and not systemd's on the way to it.
-    pub fn exec(&mut self, at: u64, state: &State, exe: &str, is_own: bool) {
-        self.is_ruby = runtimes::is_ruby(exe);
+    pub fn exec(&mut self, at: u64, state: &State, program: Program, is_own: bool) {
+        self.program = program;
+        (self.ignored_first, self.had_handler) = (state.ignored, SignalSet::EMPTY);
         self.forwards = None;
         self.shown = SignalSet::EMPTY;
         self.handlers.clear();
@@ -374,7 +401,9 @@ impl ProcessSignals {
             (SignalSet::EMPTY, SignalSet::EMPTY, SignalSet::EMPTY);
         self.trials.clear();
         self.sent.clear();
-        self.change(at, Dispositions::default().with(state, self.recorded), is_own);
+        let known = runtimes::known(program);
+        let now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
+        self.change(at, now, is_own);
     }
 
     /// It sets what it does on a signal.
@@ -383,10 +412,15 @@ impl ProcessSignals {
         at: u64,
         signal: Signal,
         handler: Handler,
+        loaded: Option<Runtime>,
         state: &State,
     ) -> Vec<Amendment> {
         let before = self.now().of(signal);
         let mut now = self.now().with(state, self.recorded);
+        if let Some(loaded) = loaded.filter(|_| !matches!(self.program, Program::Of(_))) {
+            self.program = Program::Of(loaded);
+            now.known = Some(loaded);
+        }
         let whose = self.installer(before, signal, handler);
         now.set_runtime(signal, whose.filter(|_| now.caught.intersects(signal.set())));
         for trial in self.trials.iter_mut().filter(|trial| trial.signal == signal) {
@@ -397,6 +431,7 @@ impl ProcessSignals {
         self.handlers.retain(|installed| installed.signal != signal);
         if now.caught.intersects(signal.set()) {
             self.handlers.push(Installed { signal, at, came: None });
+            self.had_handler = self.had_handler.union(signal.set());
         }
         self.met(handler)
     }
@@ -409,16 +444,33 @@ impl ProcessSignals {
         handler: Handler,
     ) -> Option<Runtime> {
         let set = signal.set();
-        // The same handler again is the program's wish: `Signal.handle()` in Java.
-        if !before.caught && runtimes::is_jvms_first(handler, signal) {
-            self.asked_for = without(self.asked_for, set);
-            return Some(Runtime::Jvm);
-        }
-        if self.is_ruby && set.intersects(runtimes::RUBYS) {
-            // It sets its own before the program begins, unless the signal is ignored; a trap
-            // sets it again.
-            self.asked_for = self.asked_for.union(set);
-            return (!before.caught && !before.ignored).then_some(Runtime::Ruby);
+        let is_first = !self.had_handler.intersects(set);
+        let was_ignored = self.ignored_first.intersects(set);
+        match self.program {
+            Program::Plain => {
+                self.asked_for = self.asked_for.union(set);
+                return None;
+            }
+            Program::Of(runtime) if !runtimes::may_catch_all(self.program) => {
+                let first = || runtimes::first(runtime, signal, was_ignored);
+                let again = || runtimes::again(runtime, signal);
+                let whose = if is_first { first() } else { again() };
+                self.asked_for = self.asked_for.union(set);
+                return whose;
+            }
+            // Go's runtime has it for itself until the program asks.
+            Program::Of(runtime) if is_first && !was_ignored && self.forwards.is_none() => {
+                if runtimes::may_forward(self.program) {
+                    return Some(runtime);
+                }
+            }
+            Program::Of(_) => {}
+            // The same handler again is the program's wish: `Signal.handle()` in Java.
+            Program::Unread if !before.caught && runtimes::is_jvms_first(handler, signal) => {
+                self.asked_for = without(self.asked_for, set);
+                return Some(Runtime::Jvm);
+            }
+            Program::Unread => {}
         }
         // Go leaves a HUP alone that was ignored from the start, as by nohup(1), until the
         // program asks for it. And few signals on a handler when the catch-all was complete
@@ -429,17 +481,31 @@ impl ProcessSignals {
             return None;
         }
         self.asked_for = without(self.asked_for, set);
-        runtimes::is_catch_all(handler).then_some(Runtime::CatchAll)
+        runtimes::is_catch_all(handler).then(|| self.catch_all())
+    }
+
+    /// The runtime that has one handler for nearly all signals.
+    fn catch_all(&self) -> Runtime {
+        runtimes::known(self.program).unwrap_or(Runtime::CatchAll)
+    }
+
+    /// The runtime that ends the process if its handler passes a signal on to nobody.
+    fn otherwise(&self, signal: Signal) -> Runtime {
+        match self.program {
+            Program::Of(runtime) => runtime,
+            _ if self.jvms.intersects(signal.set()) => Runtime::Jvm,
+            _ => Runtime::CatchAll,
+        }
     }
 
     /// One of its handlers was seen. If it is a catch-all, so were the handlers that it serves.
     pub fn met(&mut self, handler: Handler) -> Vec<Amendment> {
         for signal in members(common(handler.serves, self.recorded)) {
-            if runtimes::is_jvms(handler, signal) {
+            if self.program == Program::Unread && runtimes::is_jvms(handler, signal) {
                 self.jvms = self.jvms.union(signal.set());
             }
         }
-        if !runtimes::is_catch_all(handler) {
+        if !runtimes::may_catch_all(self.program) || !runtimes::is_catch_all(handler) {
             return Vec::new();
         }
         let news = without(without(handler.serves, self.shown), self.asked_for);
@@ -459,13 +525,14 @@ impl ProcessSignals {
         let Installed { at: from, came, .. } = self.installed(signal);
         let came_at = came.unwrap_or(u64::MAX);
         let forwards = self.forwards.unwrap_or(u64::MAX).max(from);
-        let mut spans = vec![(from, forwards.min(came_at), Runtime::CatchAll)];
+        let catch_all = self.catch_all();
+        let mut spans = vec![(from, forwards.min(came_at), catch_all)];
         if forwards < came_at {
             let passed_on = came.map_or(Some(Runtime::Forwarding), |_| None);
             spans.extend(passed_on.map(|runtime| (forwards, u64::MAX, runtime)));
         }
         if let Some(at) = came {
-            let (from, until, otherwise) = (at.min(forwards), u64::MAX, Runtime::CatchAll);
+            let (from, until, otherwise) = (at.min(forwards), u64::MAX, catch_all);
             self.try_out(Trial { signal, at, from, until, otherwise });
         }
         spans
@@ -514,10 +581,10 @@ impl ProcessSignals {
             self.masks.changed(at, tid, before, after, self.now().blocked);
         }
         let mut now = self.now().with(state, self.recorded);
-        if runtimes::is_forwarder(before, after) {
+        if runtimes::may_forward(self.program) && runtimes::is_forwarder(before, after) {
             self.forwards.get_or_insert(at);
-            now.forwarding = now.forwarding.union(now.catch_all);
-            now.catch_all = SignalSet::EMPTY;
+            now.forwarding = now.forwarding.union(now.own);
+            now.own = SignalSet::EMPTY;
         }
         self.change(at, now, false);
         moment.map(|moment| moment.since)
@@ -598,20 +665,21 @@ impl ProcessSignals {
         if !self.recorded.intersects(signal.set()) {
             return None;
         }
-        self.installed(signal);
+        // One that took another's place says nothing of that.
+        let installed_at = self.installed(signal).at;
         let installed = self.handlers.iter_mut().find(|it| it.signal == signal);
         if let Some(installed) = installed {
             installed.came.get_or_insert(at);
         }
-        // That of a runtime which sets it again for the program needs no such proof.
         let runtime = now.runtime(signal)?;
         let (from, otherwise) = match runtime {
-            Runtime::Jvm | Runtime::Ruby => return None,
-            Runtime::CatchAll => (at, Runtime::CatchAll),
-            Runtime::Forwarding if self.jvms.intersects(signal.set()) => {
-                (self.since(signal, runtime), Runtime::Jvm)
+            // What the table says needs no such proof.
+            _ if runtime.spares(signal) => return None,
+            Runtime::CatchAll | Runtime::Bash | Runtime::Go => (at, runtime),
+            Runtime::Forwarding => {
+                (self.since(signal, runtime).max(installed_at), self.otherwise(signal))
             }
-            Runtime::Forwarding => (self.since(signal, runtime), Runtime::CatchAll),
+            _ => return None,
         };
         self.try_out(Trial { signal, at, from, until: u64::MAX, otherwise });
         if from == at {
@@ -704,7 +772,7 @@ mod tests {
 
     fn executed() -> ProcessSignals {
         let mut signals = ProcessSignals::unknown(HUP);
-        signals.exec(1, &NONE, "/bin/demo", true);
+        signals.exec(1, &NONE, Program::Unread, true);
         signals
     }
 
@@ -723,7 +791,7 @@ mod tests {
         let mut signals = executed();
         flip(&mut signals, 10, NONE, 50);
         let handler = Handler { serves: HUP, faults: SignalSet::EMPTY };
-        signals.action(100_000_000_000, Signal::HUP, handler, &CAUGHT);
+        signals.action(100_000_000_000, Signal::HUP, handler, None, &CAUGHT);
         flip(&mut signals, 200_000_000_000, CAUGHT, 500);
         assert_eq!(signals.changes().len(), MAX_CHANGES);
         assert_eq!(signals.dropped(), 1 + 100 + 1 + 1_000 - MAX_CHANGES as u64);
@@ -738,7 +806,7 @@ mod tests {
         let mut signals = executed();
         flip(&mut signals, 10, NONE, 3);
         for exec in 0..1_000 {
-            signals.exec(50_000_000 + exec, &NONE, "/bin/demo", true);
+            signals.exec(50_000_000 + exec, &NONE, Program::Unread, true);
         }
         let execs: Vec<u64> =
             signals.changes().iter().filter(|change| change.exec).map(|it| it.at).collect();
@@ -752,12 +820,12 @@ mod tests {
         let both = SignalSet(HUP.0 | Signal::TERM.set().0);
         let mut signals = ProcessSignals::unknown(both);
         let state = State { caught: both, ..NONE };
-        signals.exec(1, &NONE, "/bin/demo", true);
+        signals.exec(1, &NONE, Program::Unread, true);
         let handler = Handler { serves: SignalSet(u64::MAX >> 4), faults: SignalSet::EMPTY };
-        signals.action(2, Signal::HUP, handler, &state);
+        signals.action(2, Signal::HUP, handler, None, &state);
         signals.delivered(10, Signal::HUP, false);
         for turn in 0..100 {
-            signals.action(20 + 2 * turn, Signal::TERM, handler, &state);
+            signals.action(20 + 2 * turn, Signal::TERM, handler, None, &state);
             signals.delivered(21 + 2 * turn, Signal::TERM, false);
         }
         assert_eq!(signals.trials.len(), MAX_TRIALS);

@@ -29,7 +29,7 @@ use crate::{
         signal::Signal,
         unit::UnitFacts,
     },
-    observation::{Datagram, Fact, Generate, ProcessId, State, Task, fact_task},
+    observation::{Datagram, Fact, Generate, ProcessId, Program, State, Task, fact_task},
 };
 
 /// Processes besides the main one that systemd itself started; the last ones are kept.
@@ -371,9 +371,9 @@ impl Start {
             self.see(context, at, task);
         }
         match fact {
-            Fact::Found { task, exe, state, .. } => {
+            Fact::Found { task, exe, program, state, .. } => {
                 let member = self.member_mut(context, &task);
-                member.signals.found(at, &state, exe.as_deref());
+                member.signals.found(at, &state, program);
                 member.found = Some(state);
                 member.exe = exe.map(Arc::from);
                 let now = member.signals.now();
@@ -382,8 +382,8 @@ impl Start {
             Fact::Fork { parent, child, shares_handlers, state } => {
                 self.forked(context, at, &parent, &child, shares_handlers, &state);
             }
-            Fact::Exec { task, exe, filename, state, .. } => {
-                self.executed(context, at, &task, (exe, filename), &state);
+            Fact::Exec { task, exe, filename, program, state, .. } => {
+                self.executed(context, at, &task, (exe, filename), program, &state);
             }
             Fact::Exit { task, signal, code, core_dumped, state } => {
                 self.exited(context, at, &task, (signal, code, core_dumped), state.pending);
@@ -399,12 +399,12 @@ impl Start {
                 self.fates.taken(&mut self.events, at, &task, signal);
                 self.revision += 1;
             }
-            Fact::Disposition { task, signal, disposition, once, handler, state } => {
+            Fact::Disposition { task, signal, disposition, once, handler, loaded, state } => {
                 if disposition == DispositionKind::Ignored {
                     self.fates.thrown_out(&mut self.events, at, task.id, signal);
                 }
                 let member = self.member_mut(context, &task);
-                let amendments = member.signals.action(at, signal, handler, &state);
+                let amendments = member.signals.action(at, signal, handler, loaded, &state);
                 let runtime = member.signals.now().runtime(signal);
                 if context.recorded.intersects(signal.set()) {
                     let process = self.known(&task);
@@ -512,11 +512,12 @@ impl Start {
         at: u64,
         task: &Task,
         (exe, filename): (String, String),
+        program: Program,
         state: &State,
     ) {
         let member = self.member_mut(context, task);
         let is_own = !is_executor(&exe);
-        member.signals.exec(at, state, &exe, is_own);
+        member.signals.exec(at, state, program, is_own);
         member.exe = Some(exe.as_str().into());
         if is_own {
             member.first_exec.get_or_insert(at);
@@ -604,9 +605,11 @@ impl Start {
         let (id, signal) = (generate.target.id, generate.signal);
         let by_itself = generate.sender.as_ref().is_some_and(|sender| sender.id == id);
         let mut runtime = None;
+        let mut whose = (Program::Unread, None);
         if let Some(member) = self.members.get_mut(&id) {
             let amendments = member.signals.sent(at, signal, by_itself, generate.handler);
             runtime = member.signals.runtime_met(signal, generate.disposition);
+            whose = (member.signals.program(), member.signals.now().runtime(signal));
             self.amend(id, amendments);
         }
         let sender: Option<Arc<str>> = generate.sender.as_ref().map(|it| it.comm.as_str().into());
@@ -635,7 +638,7 @@ impl Start {
         let to_main = self.mains.iter().any(|(_, main)| main.id == id);
         let asks = [Signal::TERM, Signal::INT].contains(&signal) && !by_itself;
         self.told_to_stop |= asks && self.main() == Some(id);
-        self.fates.sent(&mut self.events, at, generate, place, sender, to_main);
+        self.fates.sent(&mut self.events, at, generate, place, sender, to_main, whose);
         self.revision += 1;
     }
 

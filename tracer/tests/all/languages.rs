@@ -150,7 +150,7 @@ fn a_handler_of_the_runtimes_own_is_told_from_the_programs() {
         assert_eq!(alerts(start), [""; 0], "{start:#}");
     }
 
-    for (unit, runtime) in [("ruby.service", "ruby"), ("bash.service", "catch_all")] {
+    for (unit, runtime) in [("ruby.service", "ruby"), ("bash.service", "bash")] {
         let start = start(&traced, unit);
         systemd_says(&[&format!("Id={unit}"), "Result=success", "ExecMainStatus=1"]);
         assert_eq!(start["outcome"]["signal"], "HUP");

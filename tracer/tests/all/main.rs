@@ -21,6 +21,7 @@ mod privileges;
 mod protocol;
 mod restart;
 mod run_environment;
+mod runtimes;
 mod sandboxed;
 mod senders;
 mod signals;

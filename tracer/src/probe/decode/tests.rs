@@ -114,6 +114,7 @@ fn exec() {
         task: task(4711),
         filename: "./daemon".to_owned(),
         exe: "/usr/bin/perl\u{fffd}".to_owned(),
+        program: Program::Unread,
         environment: Environment { invocation_id: invocation, notify_socket: socket, control },
         state: state(),
     };
@@ -375,6 +376,7 @@ fn disposition() {
             disposition: DispositionKind::Handler,
             once,
             handler: Handler { serves: SignalSet(0x101), faults: SignalSet(0x400) },
+            loaded: None,
             state: state(),
         };
         assert_eq!(record.read(), expected);

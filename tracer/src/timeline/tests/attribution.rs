@@ -41,7 +41,8 @@ fn a_process_is_told_with_the_id_it_has_in_its_own_namespace() {
         let task = Task { ns_pid, ..story.task(10) };
         let (signal, state) = (Signal::HUP, State::default());
         let (disposition, once, handler) = (DispositionKind::Handler, false, Handler::default());
-        let set = Fact::Disposition { task, signal, disposition, once, handler, state };
+        let loaded = None;
+        let set = Fact::Disposition { task, signal, disposition, once, handler, loaded, state };
         let told = story.fact(5, set).told();
         told.events.iter().find_map(|event| match &event.what {
             What::Disposition { process, .. } => Some(process.ns_pid),
@@ -151,7 +152,8 @@ fn what_a_new_process_does_before_its_move_is_told_is_no_sign_that_it_was_there_
     let (signal, state) = (Signal::HUP, State::default());
     let disposition = DispositionKind::Default;
     let (once, handler) = (false, Handler::default());
-    let set = Fact::Disposition { task, signal, disposition, once, handler, state };
+    let loaded = None;
+    let set = Fact::Disposition { task, signal, disposition, once, handler, loaded, state };
     assert!(old.fact(6, set).told().joined_ns.is_some());
 }
 

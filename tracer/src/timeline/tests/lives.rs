@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, prelude::*, sample::select};
 use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
-use super::story::{BEGIN, DEMO, STARTER, signals};
+use super::story::{BEGIN, DEMO, STARTER, program, signals};
 use crate::{
     model::{
         event::{Consumer, DispositionKind},
@@ -148,7 +148,11 @@ fn step() -> impl Strategy<Value = Step> {
             "NOTIFYACCESS=main",
         ][..],
     );
-    let exe = select(&["/bin/demo", "/usr/bin/ruby3.1", "/usr/bin/java"][..]);
+    let exe = prop_oneof![
+        5 => Just("/bin/demo"),
+        4 => select(&["/bin/plain", "/bin/bash", "/bin/zsh", "/bin/mksh", "/usr/bin/ruby3.1"][..]),
+        4 => select(&["/usr/bin/prometheus", "/usr/bin/java", "/opt/interpreter"][..]),
+    ];
     let state = select(&["activating", "active", "reloading", "failed"][..]);
     let lives = prop_oneof![
         3 => prop::bool::weighted(0.2).prop_map(|shares_handlers| Step::Fork { shares_handlers }),
@@ -585,7 +589,8 @@ impl Kernel {
         let (task, state, exe) = (self.task(of, 0), self.state(of), exe.to_owned());
         let invocation_id = self.is_unit.then(|| self.invocation.to_string());
         let environment = Environment { invocation_id, ..Environment::default() };
-        self.tell(Fact::Exec { task, filename: exe.clone(), exe, environment, state });
+        let program = program(&exe);
+        self.tell(Fact::Exec { task, filename: exe.clone(), exe, program, environment, state });
     }
 
     fn act(&mut self, of: usize, signal: u32, set: Set) {
@@ -607,7 +612,8 @@ impl Kernel {
         }
         let (task, state, handler) = (self.task(of, 0), self.state(of), self.handler(of, signal));
         let signal = number(signal);
-        self.tell(Fact::Disposition { task, signal, disposition, once, handler, state });
+        let loaded = None;
+        self.tell(Fact::Disposition { task, signal, disposition, once, handler, loaded, state });
     }
 
     fn mask(&mut self, of: usize, thread: usize, after: SignalSet) {

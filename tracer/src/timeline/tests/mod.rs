@@ -16,5 +16,6 @@ mod properties;
 mod readiness;
 mod reference;
 mod replay;
+mod runtimes;
 pub(super) mod story;
 mod systemd;

@@ -10,11 +10,12 @@ use crate::{
     model::{
         document::{Activation, Service, Severity},
         event::{Consumer, DispositionKind},
+        runtime::Runtime,
         signal::Signal,
     },
     observation::{
         Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-        State, TICK_NS, Task,
+        Program, State, TICK_NS, Task,
     },
     timeline::{Builder, Setup},
 };
@@ -128,6 +129,18 @@ fn notify() -> impl Strategy<Value = Fact> {
     )
 }
 
+fn program() -> impl Strategy<Value = Program> {
+    let of = |runtime| Just(Program::Of(runtime));
+    prop_oneof![
+        2 => Just(Program::Unread),
+        1 => Just(Program::Plain),
+        1 => of(Runtime::Go),
+        1 => of(Runtime::Jvm),
+        1 => of(Runtime::Mksh),
+        1 => of(Runtime::Unlisted),
+    ]
+}
+
 fn life() -> impl Strategy<Value = Fact> {
     prop_oneof![
         (task(), 0..6_u32, option::of(path()), environment(), state()).prop_map(
@@ -135,6 +148,7 @@ fn life() -> impl Strategy<Value = Fact> {
                 task,
                 parent,
                 exe: None,
+                program: Program::Unread,
                 cgroup,
                 environment,
                 state
@@ -146,9 +160,11 @@ fn life() -> impl Strategy<Value = Fact> {
             shares_handlers: false,
             state
         }),
-        (task(), exe(), environment(), state()).prop_map(|(task, exe, environment, state)| {
-            Fact::Exec { task, filename: exe.clone(), exe, environment, state }
-        }),
+        (task(), exe(), program(), environment(), state()).prop_map(
+            |(task, exe, program, environment, state)| {
+                Fact::Exec { task, filename: exe.clone(), exe, program, environment, state }
+            }
+        ),
         (task(), option::of(signal()), state()).prop_map(|(task, signal, state)| Fact::Exit {
             task,
             signal,
@@ -183,6 +199,7 @@ fn signals() -> impl Strategy<Value = Fact> {
                 disposition,
                 once: false,
                 handler,
+                loaded: None,
                 state
             }
         ),

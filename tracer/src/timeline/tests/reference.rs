@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use tracer_common::signal::SignalSet;
+use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
 use crate::{
     model::{
@@ -13,7 +13,9 @@ use crate::{
         signal::{DefaultAction, Signal},
         unit::{UnitFacts, UnitState},
     },
-    observation::{Datagram, Fact, Generate, GenerateResult, ProcessId, State, Task, fact_task},
+    observation::{
+        Datagram, Fact, Generate, GenerateResult, ProcessId, Program, State, Task, fact_task,
+    },
     timeline::{
         activation::Frame,
         admission::{self, Claim, Speakers},
@@ -315,11 +317,15 @@ impl Lives {
                 shown.push(id);
             }
             let (id, mut now, exec) = match fact {
-                Fact::Found { task, exe, state, .. } => {
+                Fact::Found { task, program, state, .. } => {
                     let mut now = with(Disposition::default(), state, reload);
-                    let is_runtimes = runtimes::is_runtimes(state.caught)
-                        || (exe.as_deref().is_some_and(runtimes::is_ruby)
-                            && runtimes::RUBYS.intersects(reload.set()));
+                    let is_runtimes = match program {
+                        Program::Unread | Program::Of(Runtime::Bash) => {
+                            runtimes::is_runtimes(state.caught)
+                        }
+                        Program::Plain => false,
+                        Program::Of(runtime) => runtime.effect(reload).is_some(),
+                    };
                     if now.caught && is_runtimes {
                         now.runtime = hindsight.of_forwarder(task.id);
                     }
@@ -364,9 +370,11 @@ impl Lives {
                 }
                 Fact::Mask { task, before, after, state } => {
                     let mut now = with(lives.now(task.id), state, reload);
-                    if runtimes::is_forwarder(*before, *after) {
+                    let may_forward = runtimes::may_forward(hindsight.program(task.id));
+                    if may_forward && runtimes::is_forwarder(*before, *after) {
                         forwarders.push(task.id);
-                        if now.runtime == Some(Runtime::CatchAll) && !hindsight.has_come(task.id) {
+                        let is_own = matches!(now.runtime, Some(Runtime::CatchAll | Runtime::Go));
+                        if is_own && !hindsight.has_come(task.id) {
                             now.runtime = hindsight.of_forwarder(task.id);
                         }
                     }
@@ -383,7 +391,11 @@ impl Lives {
                     task, signal, disposition: DispositionKind::Handler, once, ..
                 } if *signal == reload && (*once || lives.of.contains_key(&task.id)) => {
                     let mut now = lives.now(task.id);
-                    let is_sure = matches!(now.runtime, Some(Runtime::Jvm | Runtime::Ruby));
+                    let is_sure = now.runtime.is_some_and(|runtime| {
+                        let tried =
+                            [Runtime::CatchAll, Runtime::Forwarding, Runtime::Bash, Runtime::Go];
+                        runtime.spares(reload) || !tried.contains(&runtime)
+                    });
                     if *once {
                         (now.caught, now.runtime) = (false, None);
                     } else if !is_sure && hindsight.is_survived(task.id, false) {
@@ -408,6 +420,7 @@ impl Lives {
             if !exec && let Some(blocked) = in_moment(&moments, id, *at) {
                 now.blocked = blocked.intersects(reload.set());
             }
+            now.effect = now.runtime.and_then(|runtime| runtime.effect(reload));
             lives.of.entry(id).or_default().push(Change { at: *at, now, exec });
             let is_shared =
                 matches!(fact, Fact::Disposition { .. } | Fact::Deliver { once: true, .. });
@@ -437,6 +450,7 @@ fn with(before: Disposition, state: &State, reload: Signal) -> Disposition {
         mask_unknown: has(state.blocked_unknown),
         consumer: before.consumer,
         runtime: before.runtime.filter(|_| has(state.caught)),
+        effect: None,
     }
 }
 
@@ -519,7 +533,9 @@ impl Hindsight<'_> {
             Fact::Generate(sent) if sent.target.id == id => sent.handler,
             _ => return false,
         };
-        runtimes::is_catch_all(handler) && handler.serves.intersects(self.reload.set())
+        runtimes::may_catch_all(self.program(id))
+            && runtimes::is_catch_all(handler)
+            && handler.serves.intersects(self.reload.set())
     }
 
     /// Whose the handler of the reload signal is that was set just now, and whether that is
@@ -532,11 +548,27 @@ impl Hindsight<'_> {
         forwards: bool,
         was_complete: bool,
     ) -> (Option<Runtime>, bool) {
-        if !before.caught && runtimes::is_jvms_first(handler, self.reload) {
-            return (Some(Runtime::Jvm), false);
-        }
-        if self.runs_ruby(id) && runtimes::RUBYS.intersects(self.reload.set()) {
-            return ((!before.caught && !before.ignored).then_some(Runtime::Ruby), true);
+        let (had_handler, was_ignored) = self.before(id);
+        match self.program(id) {
+            Program::Plain => return (None, true),
+            Program::Of(Runtime::Go) if !had_handler && !was_ignored && !forwards => {
+                return (Some(Runtime::Go), false);
+            }
+            Program::Of(Runtime::Go | Runtime::Bash) => {}
+            Program::Of(runtime) => {
+                let whose = if had_handler {
+                    runtimes::again(runtime, self.reload)
+                } else {
+                    runtimes::first(runtime, self.reload, was_ignored)
+                };
+                let is_open = whose == Some(Runtime::Forwarding);
+                return (if is_open { self.of_forwarder(id) } else { whose }, true);
+            }
+            Program::Unread => {
+                if !before.caught && runtimes::is_jvms_first(handler, self.reload) {
+                    return (Some(Runtime::Jvm), false);
+                }
+            }
         }
         if forwards || (was_complete && !runtimes::is_catch_all(handler)) {
             return (None, true);
@@ -562,26 +594,62 @@ impl Hindsight<'_> {
         let mut while_there =
             while_there.by_ref().take_while(|(index, (_, fact))| is_there(*index, fact));
         while_there.find(|(_, (_, fact))| self.shows_catch_all(fact, id))?;
-        if forwards { self.of_forwarder(id) } else { Some(Runtime::CatchAll) }
+        if forwards { self.of_forwarder(id) } else { Some(self.otherwise(id)) }
     }
 
-    fn runs_ruby(&self, id: ProcessId) -> bool {
-        let program = self.facts[..self.index].iter().rev().find_map(|(_, fact)| match fact {
-            Fact::Exec { task, exe, .. } if task.id == id => Some(Some(exe.clone())),
-            Fact::Found { task, exe, .. } if task.id == id => Some(exe.clone()),
+    /// What a process runs at this fact.
+    fn program(&self, id: ProcessId) -> Program {
+        let facts = &self.facts[..=self.index];
+        let told = facts.iter().enumerate().rev().find_map(|(index, (_, fact))| match fact {
+            Fact::Exec { task, program, .. } | Fact::Found { task, program, .. }
+                if task.id == id =>
+            {
+                Some(*program)
+            }
+            // A child runs what its parent ran.
+            Fact::Fork { parent, child, .. } if child.id == id => {
+                Some(Hindsight { index, ..*self }.program(parent.id))
+            }
             _ => None,
         });
-        if let Some(exe) = program {
-            return exe.as_deref().is_some_and(runtimes::is_ruby);
+        told.unwrap_or_default()
+    }
+
+    /// Whether the process had a handler for the reload signal since its exec, and whether it
+    /// ignored it then.
+    fn before(&self, id: ProcessId) -> (bool, bool) {
+        let has = |set: SignalSet| set.intersects(self.reload.set());
+        let facts = &self.facts[..self.index];
+        let mut had = false;
+        for (index, (_, fact)) in facts.iter().enumerate().rev() {
+            match fact {
+                Fact::Disposition { task, signal, state, .. }
+                    if task.id == id && *signal == self.reload =>
+                {
+                    had |= has(state.caught);
+                }
+                Fact::Exec { task, state, .. } if task.id == id => {
+                    return (had, has(state.ignored));
+                }
+                Fact::Found { task, state, .. } if task.id == id => {
+                    return (had || has(state.caught), false);
+                }
+                Fact::Fork { parent, child, .. } if child.id == id => {
+                    let (parents, ignored) = Hindsight { index, ..*self }.before(parent.id);
+                    return (had || parents, ignored);
+                }
+                _ => {}
+            }
         }
-        // A child runs what its parent ran.
-        let born = self.facts[..self.index]
-            .iter()
-            .position(|(_, fact)| matches!(fact, Fact::Fork { child, .. } if child.id == id));
-        born.is_some_and(|index| {
-            let Fact::Fork { parent, .. } = &self.facts[index].1 else { return false };
-            Hindsight { index, ..*self }.runs_ruby(parent.id)
-        })
+        (had, false)
+    }
+
+    /// The runtime whose handler ends the process unless it passes the signal on.
+    fn otherwise(&self, id: ProcessId) -> Runtime {
+        match self.program(id) {
+            Program::Of(runtime) => runtime,
+            Program::Unread | Program::Plain => Runtime::CatchAll,
+        }
     }
 
     /// A runtime's handler that passes some signals on: the program's own if the reload signal
@@ -604,7 +672,7 @@ impl Hindsight<'_> {
         } else if came.was_jvm(id) {
             Some(Runtime::Jvm)
         } else {
-            Some(Runtime::CatchAll)
+            Some(came.otherwise(id))
         }
     }
 
@@ -620,6 +688,9 @@ impl Hindsight<'_> {
     }
 
     fn was_jvm(&self, id: ProcessId) -> bool {
+        if self.program(id) != Program::Unread {
+            return false;
+        }
         let earlier = self.earlier(id);
         let born = earlier
             .iter()
@@ -658,9 +729,8 @@ impl Hindsight<'_> {
         });
         let Some((index, died, by, code)) = end else { return true };
         if by.is_none() {
-            return !(is_forwarder
-                && self.was_jvm(id)
-                && Runtime::Jvm.exit_code(self.reload) == Some(code));
+            let otherwise = if self.was_jvm(id) { Runtime::Jvm } else { self.otherwise(id) };
+            return !(is_forwarder && otherwise.exit_code(self.reload) == Some(code));
         }
         if by != Some(self.reload) {
             return true;
@@ -879,8 +949,10 @@ impl Fates {
                     && self.told[index].0 == Fate::Handled
             };
             let catch_all = |index: &usize| {
+                let hindsight = Hindsight { reload: raised.signal, facts, index: *index };
                 matches!(&facts[*index].1, Fact::Generate(earlier)
-                    if runtimes::is_catch_all(earlier.handler))
+                    if runtimes::may_catch_all(hindsight.program(earlier.target.id))
+                        && runtimes::is_catch_all(earlier.handler))
             };
             let last = (0..facts.len())
                 .rev()
@@ -894,21 +966,41 @@ impl Fates {
         }
     }
 
-    /// A Java virtual machine exits with a code that says which signal shut it down.
+    /// A runtime exits with a code that says which signal ended the program.
     fn blame_for_shutdown(&mut self, facts: &[(u64, Fact)]) {
         for (exited_at, fact) in facts {
             let Fact::Exit { task, signal: None, code, .. } = fact else { continue };
-            let first = facts.iter().enumerate().position(|(index, (at, fact))| {
-                matches!(fact, Fact::Generate(sent)
-                    if sent.target.id == task.id
-                        && at <= exited_at
-                        && runtimes::is_jvms(sent.handler, sent.signal)
-                        && Runtime::Jvm.exit_code(sent.signal) == Some(*code)
-                        && self.told[&index].0 == Fate::Handled)
-            });
-            if let Some(first) = first {
-                self.told.insert(first, (Fate::Killed, Some(*exited_at)));
+            for signal in (1..=MAX_SIGNAL).filter_map(Signal::from_number) {
+                let first = facts.iter().enumerate().position(|(index, (at, fact))| {
+                    matches!(fact, Fact::Generate(sent)
+                        if sent.target.id == task.id
+                            && sent.signal == signal
+                            && at <= exited_at
+                            && exit_code(facts, index, sent).is_some()
+                            && self.told[&index].0 == Fate::Handled)
+                });
+                let Some(first) = first else { continue };
+                let Fact::Generate(sent) = &facts[first].1 else { continue };
+                if exit_code(facts, first, sent) == Some(*code) {
+                    self.told.insert(first, (Fate::Killed, Some(*exited_at)));
+                }
             }
+        }
+    }
+}
+
+/// The code that the runtime whose handler a signal met exits with.
+fn exit_code(facts: &[(u64, Fact)], index: usize, sent: &Generate) -> Option<u8> {
+    let (id, signal) = (sent.target.id, sent.signal);
+    match (Hindsight { reload: signal, facts, index }.program(id)) {
+        Program::Unread => {
+            Runtime::Jvm.exit_code(signal).filter(|_| runtimes::is_jvms(sent.handler, signal))
+        }
+        Program::Plain => None,
+        Program::Of(runtime) => {
+            let is_recorded = super::lives::REPORTED.contains(&signal.number());
+            let now = Lives::follow(signal, &facts[..=index]).now(id);
+            runtime.exit_code(signal).filter(|_| is_recorded && now.runtime.is_some())
         }
     }
 }

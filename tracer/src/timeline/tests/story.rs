@@ -10,12 +10,13 @@ use crate::{
     model::{
         document::{Activation, Service},
         event::{Consumer, DispositionKind, Event, SignalSent, What},
+        runtime::Runtime,
         signal::Signal,
         unit::UnitFacts,
     },
     observation::{
         Anchor, Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation,
-        ProcessId, State, TICK_NS, Task,
+        ProcessId, Program, State, TICK_NS, Task,
     },
     timeline::{Builder, Counting, Scope, Selector, Setup},
 };
@@ -39,6 +40,22 @@ pub fn serving(count: u32) -> Handler {
 /// HUP, QUIT and TERM have one handler, and ILL, BUS, FPE, SEGV, PIPE and XFSZ another.
 pub fn jvms() -> Handler {
     Handler { serves: signals(&[1, 3, 15]), faults: signals(&[4, 7, 8, 11, 13, 25]) }
+}
+
+/// What stories say that their executables are.
+pub fn program(exe: &str) -> Program {
+    match exe {
+        "/bin/plain" => Program::Plain,
+        "/bin/bash" => Program::Of(Runtime::Bash),
+        "/bin/zsh" => Program::Of(Runtime::Zsh),
+        "/bin/mksh" => Program::Of(Runtime::Mksh),
+        "/usr/bin/ruby3.1" => Program::Of(Runtime::Ruby),
+        "/usr/bin/node" => Program::Of(Runtime::Node),
+        "/usr/bin/prometheus" => Program::Of(Runtime::Go),
+        "/usr/bin/java" => Program::Of(Runtime::Jvm),
+        "/opt/interpreter" => Program::Of(Runtime::Unlisted),
+        _ => Program::Unread,
+    }
 }
 
 /// A set of signals.
@@ -185,8 +202,8 @@ impl Story {
         actor.comm = exe.rsplit('/').next().unwrap_or_default().to_owned();
         actor.state.caught = SignalSet::EMPTY;
         let state = actor.state;
-        let (task, exe) = (self.task(pid), exe.to_owned());
-        self.fact(at, Fact::Exec { task, filename: exe.clone(), exe, environment, state })
+        let (task, exe, program) = (self.task(pid), exe.to_owned(), program(exe));
+        self.fact(at, Fact::Exec { task, filename: exe.clone(), exe, program, environment, state })
     }
 
     /// A process is started where it is not seen, and is soon in `demo.service`.
@@ -217,8 +234,8 @@ impl Story {
         self.processes.insert(pid, Actor { start_ns, comm: "old".to_owned(), state });
         let task = Task { cgroup_id: 0, ..self.task(pid) };
         let (exe, cgroup) = (Some("/usr/bin/old".to_owned()), Some(path.to_owned()));
-        let environment = Environment::default();
-        self.fact(0, Fact::Found { task, parent, exe, cgroup, environment, state })
+        let (environment, program) = (Environment::default(), Program::Unread);
+        self.fact(0, Fact::Found { task, parent, exe, program, cgroup, environment, state })
     }
 
     pub fn handler(self, at: u64, pid: u32) -> Self {
@@ -261,8 +278,18 @@ impl Story {
         }
         let state = *state;
         let task = self.task(pid);
-        let once = false;
-        self.fact(at, Fact::Disposition { task, signal, disposition, once, handler, state })
+        let (once, loaded) = (false, None);
+        self.fact(at, Fact::Disposition { task, signal, disposition, once, handler, loaded, state })
+    }
+
+    /// The last handler was set by a process that has loaded this virtual machine.
+    pub fn having_loaded(mut self, runtime: Runtime) -> Self {
+        let last = self.observations.last_mut().expect("a handler was set");
+        let Fact::Disposition { loaded, .. } = &mut last.fact else {
+            panic!("no handler was set: {last:?}");
+        };
+        *loaded = Some(runtime);
+        self
     }
 
     /// Blocks HUP in the only thread, or unblocks it.

@@ -1,0 +1,358 @@
+//! What runs in a process, told by its executable: Go's build information, the names that a
+//! program shares with its libraries, and what shells say of themselves.
+//!
+//! A file may hang for ever (a file system of the process's own may serve it), so all this is
+//! asked through [`crate::host::bounded`].
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    fs::{self, File},
+    ops::Range,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use object::{
+    Endianness,
+    elf::{ELFCLASS64, FileHeader32, FileHeader64},
+    read::{
+        ReadCache, ReadRef,
+        elf::{FileHeader, SectionHeader as _},
+    },
+};
+
+use crate::{
+    host::{procfs, read::bounded},
+    model::runtime::Runtime,
+    observation::{ProcessId, Program},
+};
+
+/// The most that is read at once: the names of a program with an interpreter linked in are some
+/// 10 MiB.
+const MAX_READ: u64 = 16 << 20;
+/// The most that is read of one file.
+const MAX_ALL: u64 = 32 << 20;
+/// The most constants that are searched for what a shell says of itself.
+const MAX_CONSTANTS: u64 = 2 << 20;
+/// Executables that are remembered.
+const MAX_KNOWN: usize = 256;
+/// How much of the list of a process's mappings is read.
+const MAX_MAPS: u64 = 4 << 20;
+
+/// What stands among the names for dynamic linking of a runtime's own program alone: a symbol
+/// that it defines or has from the runtime's library, or the name of that.
+const NAMES: [(&[u8], Runtime); 20] = [
+    (b"Py_BytesMain\0", Runtime::Python),
+    (b"ruby_run_node\0", Runtime::Ruby),
+    (b"napi_module_register\0", Runtime::Node),
+    (b"libnode.so.", Runtime::Node),
+    (b"libjli.so\0", Runtime::Jvm),
+    (b"libjvm.so\0", Runtime::Jvm),
+    (b"enif_make_atom\0", Runtime::Erlang),
+    (b"mono_jit_init\0", Runtime::Mono),
+    (b"libmonosgen-2.0.so", Runtime::Mono),
+    (b"DotNetRuntimeInfo\0", Runtime::Dotnet),
+    (b"libcoreclr", Runtime::Dotnet),
+    (b"bash_argv_initialized\0", Runtime::Bash),
+    (b"zshcalloc\0", Runtime::Zsh),
+    (b"php_request_startup\0", Runtime::Php),
+    (b"Tcl_MainEx\0", Runtime::Tcl),
+    (b"Rf_mainloop\0", Runtime::R),
+    (b"lisp_startup", Runtime::Sbcl),
+    (b"scm_shell\0", Runtime::Guile),
+    (b"luaL_openlibs\0", Runtime::Lua),
+    (b"perl_run\0", Runtime::Perl),
+];
+/// What shells say of themselves, or hold for their scripts. Other programs may hold the same,
+/// so that it counts only in a program of one of these names. dash has nothing that others have
+/// not, and so comes last.
+const CONSTANTS: [(&[u8], &[&str], Runtime); 6] = [
+    (b"@(#)MIRBSD KSH R", &["mksh", "lksh", "ksh", "sh"], Runtime::Mksh),
+    (b"@(#)$Id: Version AJM 93", &["ksh", "rksh", "shcomp", "sh"], Runtime::Ksh),
+    (b"BusyBox v", &["busybox", "static-sh", "ash", "sh"], Runtime::Busybox),
+    (b"__fish_print_help", &["fish"], Runtime::Fish),
+    (b"$YASH_", &["yash", "sh"], Runtime::Yash),
+    (b"PS4=+ \0", &["dash", "ash", "sh"], Runtime::Dash),
+];
+/// Virtual machines that programs load as they run.
+const LOADED: [(&[u8], Runtime); 3] = [
+    (b"/libjvm.so", Runtime::Jvm),
+    (b"/libcoreclr.so", Runtime::Dotnet),
+    (b"/libmonosgen-2.0.so", Runtime::Mono),
+];
+/// Where Go's linker keeps what it was built with (`debug/buildinfo`).
+const GO_SECTION: &[u8] = b".go.buildinfo";
+/// What that begins with, for files without names of sections.
+const GO_MAGIC: &[u8] = b"\xff Go buildinf:";
+/// How much of the first writable segment may be before it.
+const GO_BEFORE: u64 = 1 << 20;
+
+/// An executable that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Its name without directories.
+    pub name: String,
+    /// What it is.
+    pub program: Program,
+}
+
+/// Reads executables, and remembers those it has read.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    known: Arc<Mutex<HashMap<Identity, Program>>>,
+}
+
+/// A file as it was when it was read: device, inode, size, and the time of the last change (s,
+/// ns).
+type Identity = (u64, u64, u64, i64, i64);
+
+impl Reader {
+    /// What a process runs now; may wait for the file. `None` if that can't be read, or another
+    /// process has the pid.
+    #[must_use]
+    pub fn read(&self, id: ProcessId) -> Option<Read> {
+        let file = File::open(format!("/proc/{}/exe", id.pid)).ok()?;
+        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+        if procfs::id(id.pid) != Some(id) {
+            return None;
+        }
+        let path = path.to_string_lossy();
+        let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+        let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+        let program = self.program(file, &name)?;
+        Some(Read { name, program })
+    }
+
+    fn program(&self, file: File, name: &str) -> Option<Program> {
+        let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
+        let identity = (
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+        );
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = known().get(&identity) {
+            return Some(*program);
+        }
+        let program = of(file, name)?;
+        let mut known = known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(identity, program);
+        Some(program)
+    }
+}
+
+/// The virtual machine that a process has loaded; may wait for the process.
+#[must_use]
+pub fn loaded(id: ProcessId) -> Option<Runtime> {
+    let maps = bounded(format!("/proc/{}/maps", id.pid), MAX_MAPS).ok()?;
+    if procfs::id(id.pid) != Some(id) {
+        return None;
+    }
+    let has = |name: &[u8]| maps.split(|byte| *byte == b'\n').any(|line| line.ends_with(name));
+    LOADED.iter().find(|(name, _)| has(name)).map(|(_, runtime)| *runtime)
+}
+
+/// What an executable is; `None` if it can't be told from what may be read of it.
+fn of(file: File, name: &str) -> Option<Program> {
+    let file = Limited { cache: ReadCache::new(file), left: Cell::new(MAX_ALL) };
+    let [class] = (&file).read_bytes_at(4, 1).ok()? else { return None };
+    let evidence = if *class == ELFCLASS64 {
+        Evidence::of::<FileHeader64<Endianness>>(&file)
+    } else {
+        Evidence::of::<FileHeader32<Endianness>>(&file)
+    };
+    evidence.map(|evidence| evidence.program(name))
+}
+
+/// What of an executable tells which runtime it has.
+struct Evidence<'a> {
+    is_go: bool,
+    /// The strings for dynamic linking: names of symbols and libraries.
+    names: &'a [u8],
+    /// Constants, if there are not too many.
+    constants: &'a [u8],
+}
+
+impl<'a> Evidence<'a> {
+    fn of<H: FileHeader<Endian = Endianness>>(file: &'a Limited) -> Option<Self> {
+        let header = H::parse(file).ok()?;
+        let endian = header.endian().ok()?;
+        let sections = header.sections(endian, file).ok()?;
+        let section = |name: &[u8]| sections.section_by_name(endian, name).map(|(_, it)| it);
+        let data = |name: &[u8]| section(name).and_then(|it| it.data(endian, file).ok());
+        if section(GO_SECTION).is_some() {
+            return Some(Self { is_go: true, names: &[], constants: &[] });
+        }
+        if sections.is_empty() {
+            // Stripped of its sections, or packed.
+            return has_go_magic::<H>(header, endian, file).then_some(Self {
+                is_go: true,
+                names: &[],
+                constants: &[],
+            });
+        }
+        // A program that is linked statically has no such names.
+        let names = match section(b".dynstr") {
+            Some(section) => section.data(endian, file).ok()?,
+            None => &[],
+        };
+        let is_short = section(b".rodata")
+            .is_some_and(|it| Into::<u64>::into(it.sh_size(endian)) <= MAX_CONSTANTS);
+        let constants = is_short.then(|| data(b".rodata")).flatten().unwrap_or_default();
+        Some(Self { is_go: false, names, constants })
+    }
+
+    fn program(&self, name: &str) -> Program {
+        if self.is_go {
+            return Program::Of(Runtime::Go);
+        }
+        let has = |haystack: &[u8], text: &[u8]| memchr::memmem::find(haystack, text).is_some();
+        let names = NAMES.iter().filter(|(text, _)| has(self.names, text));
+        let names = names.map(|(_, runtime)| *runtime);
+        let constants = CONSTANTS.iter().filter(|(text, of, _)| {
+            of.iter().any(|it| name.starts_with(it)) && has(self.constants, text)
+        });
+        let found = names.chain(constants.map(|(_, _, runtime)| *runtime)).next();
+        match found {
+            // PHP's process manager has handlers of its own, and so has what embeds Lua.
+            Some(Runtime::Php) if name.starts_with("php-fpm") => Program::Plain,
+            Some(Runtime::Lua) if !name.starts_with("lua") => Program::Plain,
+            Some(runtime) => Program::Of(runtime),
+            None => Program::Plain,
+        }
+    }
+}
+
+fn has_go_magic<H: FileHeader<Endian = Endianness>>(
+    header: &H,
+    endian: Endianness,
+    file: &Limited,
+) -> bool {
+    use object::{
+        elf::{PF_W, PT_LOAD},
+        read::elf::ProgramHeader as _,
+    };
+    let Ok(segments) = header.program_headers(endian, file) else { return false };
+    let writable = segments
+        .iter()
+        .find(|segment| segment.p_type(endian) == PT_LOAD && segment.p_flags(endian) & PF_W != 0);
+    writable.is_some_and(|segment| {
+        let (start, size) = segment.file_range(endian);
+        let data = file.read_bytes_at(start, size.min(GO_BEFORE));
+        data.is_ok_and(|data| memchr::memmem::find(data, GO_MAGIC).is_some())
+    })
+}
+
+/// A file of which no more is read than is allowed.
+struct Limited {
+    cache: ReadCache<File>,
+    left: Cell<u64>,
+}
+
+impl<'a> ReadRef<'a> for &'a Limited {
+    fn len(self) -> Result<u64, ()> {
+        (&self.cache).len()
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        let left = self.left.get().checked_sub(size).filter(|_| size <= MAX_READ).ok_or(())?;
+        self.left.set(left);
+        self.cache.read_bytes_at(offset, size)
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        self.cache.read_bytes_at_until(range, delimiter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env,
+        io::Write as _,
+        os::unix::fs::FileExt as _,
+        path::Path,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    fn read(path: impl AsRef<Path>, name: &str) -> Option<Program> {
+        of(File::open(path).unwrap(), name)
+    }
+
+    #[test]
+    fn interpreters_tell_what_they_are_whatever_they_are_called() {
+        for (path, expected) in [
+            ("/usr/bin/python3", Program::Of(Runtime::Python)),
+            ("/usr/bin/perl", Program::Of(Runtime::Perl)),
+            ("/bin/bash", Program::Of(Runtime::Bash)),
+            ("/bin/sleep", Program::Plain),
+        ] {
+            assert_eq!(read(path, "x"), Some(expected), "{path}");
+        }
+        assert_eq!(read("/bin/sleep", "python3.11"), Some(Program::Plain));
+        assert_eq!(read(env::current_exe().unwrap(), "x"), Some(Program::Plain));
+    }
+
+    /// Go's linker writes this section; its other contents do not matter here.
+    #[test]
+    fn gos_build_information_is_found_with_sections_and_without() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("go.c");
+        let program = directory.path().join("go");
+        let text = r#"
+            __attribute__((section(".go.buildinfo"), used)) char info[64] = "\xff Go buildinf:";
+            int main(void) { return 0; }"#;
+        File::create(&source).unwrap().write_all(text.as_bytes()).unwrap();
+        let built = Command::new("cc").arg("-o").args([&program, &source]).status().unwrap();
+        assert!(built.success());
+        assert_eq!(read(&program, "x"), Some(Program::Of(Runtime::Go)));
+        // Without its section headers: e_shoff, and e_shnum with e_shstrndx.
+        let file = File::options().write(true).open(&program).unwrap();
+        file.write_all_at(&[0; 8], 40).unwrap();
+        file.write_all_at(&[0; 4], 60).unwrap();
+        assert_eq!(read(&program, "x"), Some(Program::Of(Runtime::Go)));
+    }
+
+    #[test]
+    fn what_is_no_executable_or_claims_too_much_is_not_known() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(read(file.path(), "x"), None, "empty");
+        file.write_all(b"#!/bin/sh\n").unwrap();
+        assert_eq!(read(file.path(), "x"), None, "a script");
+        let sleep = fs::read("/bin/sleep").unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().write_all_at(&sleep, 0).unwrap();
+        // As many section headers as can be said, in a file that seems to have them all.
+        file.as_file().write_all_at(&[0xff; 2], 60).unwrap();
+        file.as_file().set_len(1 << 40).unwrap();
+        let program = read(file.path(), "x");
+        assert!(matches!(program, None | Some(Program::Plain)), "{program:?}");
+    }
+
+    #[test]
+    fn a_process_is_read_by_its_pid_though_its_file_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("python");
+        fs::copy("/bin/bash", &path).unwrap();
+        let mut child =
+            Command::new(&path).args(["-c", "read; :"]).stdin(Stdio::piped()).spawn().unwrap();
+        fs::remove_file(&path).unwrap();
+        let id = procfs::id(child.id()).unwrap();
+        let reader = Reader::default();
+        let expected = Read { name: "python".to_owned(), program: Program::Of(Runtime::Bash) };
+        assert_eq!(reader.read(id), Some(expected));
+        let other = ProcessId { start_ticks: id.start_ticks + 1, ..id };
+        assert_eq!(reader.read(other), None);
+        assert_eq!(loaded(id), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
