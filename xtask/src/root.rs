@@ -42,23 +42,28 @@ const SCRIPT: &str = "/usr/share/debootstrap/scripts/sid";
 /// What makes it boot.
 const BASE: &str = "systemd,systemd-sysv,dbus,procps,iproute2";
 /// The daemons under test, their witnesses, and what the tests themselves call.
-const PACKAGES: [&str; 36] = [
+const PACKAGES: [&str; 44] = [
     "apache2",
     "bpftool",
     "bsdutils",
+    "busybox",
     "chrony",
     "cron",
     "dns-root-data",
     "dnsmasq",
+    "erlang-base",
     "etcd-server",
     "gcc",
     "gunicorn",
     "haproxy",
     "jq",
     "kmod",
+    "ksh93u+m",
     "libc6-dev",
     "libcap2-bin",
     "lldpd",
+    "lua5.4",
+    "mksh",
     "mosquitto",
     "nginx-light",
     "nodejs",
@@ -66,6 +71,7 @@ const PACKAGES: [&str; 36] = [
     "openssh-server",
     "patroni",
     "pgbouncer",
+    "php-cli",
     "postgresql",
     "prometheus",
     "prometheus-node-exporter",
@@ -77,7 +83,9 @@ const PACKAGES: [&str; 36] = [
     "slapd",
     "strace",
     "systemd-container",
+    "tcl",
     "unbound",
+    "zsh",
     "util-linux",
 ];
 /// Patroni's settings: a cluster of one, with etcd.

@@ -133,6 +133,7 @@ pub struct Fates {
 
 impl Fates {
     /// A signal was sent; its event is at `place`.
+    #[allow(clippy::too_many_arguments, reason = "they are what is known of a signal")]
     pub fn sent(
         &mut self,
         events: &mut Events,

@@ -361,9 +361,8 @@ impl ProcessSignals {
         let mut now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
         for signal in members(now.caught) {
             let may_be = match program {
-                Program::Unread => runtimes::is_runtimes(state.caught),
                 Program::Plain => false,
-                Program::Of(Runtime::Bash) => runtimes::is_runtimes(state.caught),
+                Program::Unread | Program::Of(Runtime::Bash) => runtimes::is_runtimes(state.caught),
                 Program::Of(runtime) => runtime.effect(signal).is_some(),
             };
             if may_be {
@@ -464,13 +463,12 @@ impl ProcessSignals {
                     return Some(runtime);
                 }
             }
-            Program::Of(_) => {}
             // The same handler again is the program's wish: `Signal.handle()` in Java.
             Program::Unread if !before.caught && runtimes::is_jvms_first(handler, signal) => {
                 self.asked_for = without(self.asked_for, set);
                 return Some(Runtime::Jvm);
             }
-            Program::Unread => {}
+            Program::Of(_) | Program::Unread => {}
         }
         // Go leaves a HUP alone that was ignored from the start, as by nohup(1), until the
         // program asks for it. And few signals on a handler when the catch-all was complete
