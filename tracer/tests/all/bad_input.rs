@@ -153,7 +153,7 @@ fn five_hundred_children_that_end_in_each_others_way_are_all_seen() {
 fn a_daemon_that_forks_away_is_named_and_left_alone() {
     let ran = python(
         "import os, time\n\
-         if os.fork(): os._exit(0)\n\
+         if os.fork(): os.wait(); os._exit(0)\n\
          os.setsid()\n\
          if os.fork(): os._exit(0)\n\
          null = os.open('/dev/null', os.O_RDWR)\n\
