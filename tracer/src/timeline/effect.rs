@@ -19,6 +19,10 @@ const TOGETHER_NS: i64 = 100_000_000;
 /// A trap that waits for the command in the foreground for longer is told as deferred.
 const DEFERRED_NS: i64 = 500_000_000;
 
+/// A command that systemd knows nothing of may come to its end by itself: only an end within this
+/// time, or the settle time if that is shorter, is the reload's.
+const LOOSE_NS: i64 = 250_000_000;
+
 /// What effects are told with besides the events.
 pub struct Around<'a> {
     /// The main processes by their pids, each with when it became that; in order of time.
@@ -263,7 +267,8 @@ impl<'a> Reloads<'a> {
         let pid = sent.target.pid;
         let settle = self.around.settle_ns;
         let end = self.end_of(pid, settled);
-        let until = settled.saturating_add(settle);
+        let by_reload = if self.is_loose() { settle.min(LOOSE_NS) } else { settle };
+        let until = settled.saturating_add(by_reload);
         if let Some(since) = self.handed_over(pid, at, settled) {
             return (Effect::Replaced, Some(since));
         }
@@ -411,6 +416,9 @@ impl<'a> Reloads<'a> {
             return self.of_reloading(reloading, last);
         }
         if self.is_to_answer(at) {
+            if let Some(at) = self.gave_up_after(index) {
+                return (Effect::Unanswered, Some(at));
+            }
             let is_over = is_long_enough && !going;
             return (if is_over { Effect::Unanswered } else { Effect::Unknown }, None);
         }
@@ -459,9 +467,39 @@ impl<'a> Reloads<'a> {
         if let Some(done) = done {
             return (Effect::Reloaded, Some(done));
         }
+        if let Some(at) = self.gave_up_after(index) {
+            return (Effect::Unfinished, Some(at));
+        }
         let until = at.saturating_add(self.around.settle_ns);
         let going = self.stopping.is_some_and(|stopping| stopping < until);
         (if last >= until && !going { Effect::Unfinished } else { Effect::Unknown }, None)
+    }
+
+    /// When systemd took the unit as active again after it had waited for the end of a reload,
+    /// where nothing had answered: its timeout was over.
+    fn gave_up_after(&self, index: usize) -> Option<i64> {
+        let state = |event: &Event| match &event.what {
+            What::Systemd { state, .. } => Some(state.clone()),
+            _ => None,
+        };
+        let mut reloading =
+            self.events[..=index].iter().rev().find_map(state).is_some_and(|it| it == "reloading");
+        for event in &self.events[index + 1..] {
+            match &event.what {
+                What::Notify(message)
+                    if counts(message)
+                        && (message.says("READY", "1") || message.says("RELOADING", "1")) =>
+                {
+                    return None;
+                }
+                What::Systemd { state, .. } if state == "reloading" => reloading = true,
+                What::Systemd { state, .. } if reloading => {
+                    return (state == "active").then_some(event.at_ns);
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     /// When another process died of the same reload.

@@ -18,6 +18,9 @@ pub struct Phase {
     pub exec: bool,
 }
 
+/// What is blocked for less at the end may be so for a moment, as around a call of epoll_wait(2).
+const HELD_NS: i64 = 1_000_000_000;
+
 /// What shows whether a signal that is blocked to the end waits, or is taken all the same: a
 /// program that waits in `ppoll` or `sigsuspend` lets it through there.
 #[derive(Clone, Debug, Default)]
@@ -30,13 +33,14 @@ pub struct Waits {
 
 impl Waits {
     /// Whether one that is blocked from a time to the end waits for as long.
-    fn for_good(&self, from: i64, disposition: Disposition) -> bool {
+    fn for_good(&self, from: i64, to: i64, disposition: Disposition) -> bool {
         let mut fates = self.sent.iter().filter(|(at, _)| *at >= from).map(|(_, fate)| *fate);
         if fates.clone().any(|fate| fate == Fate::Handled) {
             return false;
         }
         let waits = fates.any(|fate| matches!(fate, Fate::Pending | Fate::Dropped));
-        waits || self.at_end || !disposition.caught
+        let is_held = self.at_end && to.saturating_sub(from) >= HELD_NS;
+        waits || is_held || !disposition.caught
     }
 }
 
@@ -79,7 +83,7 @@ pub fn spans(
     };
     for (index, phase) in phases.iter().enumerate() {
         let end = phases.get(index + 1).map_or(to_ns, |next| next.at_ns);
-        match harm(&phases[index..], waits) {
+        match harm(&phases[index..], waits, to_ns) {
             Some(kind) => push(Some(kind), phase.at_ns, end),
             None if announces => {
                 let until = ready_ns.unwrap_or(i64::MAX);
@@ -93,7 +97,7 @@ pub fn spans(
 
 /// What the signal does at the first of these phases, whatever the service has announced.
 /// One that is blocked waits: what it does then, hindsight tells.
-fn harm(phases: &[Phase], waits: &Waits) -> Option<ExposureKind> {
+fn harm(phases: &[Phase], waits: &Waits, to_ns: i64) -> Option<ExposureKind> {
     let [phase, later @ ..] = phases else {
         return None;
     };
@@ -119,7 +123,7 @@ fn harm(phases: &[Phase], waits: &Waits) -> Option<ExposureKind> {
         }
         before = *disposition;
     }
-    let waits = before.consumer.is_none() && waits.for_good(phase.at_ns, before);
+    let waits = before.consumer.is_none() && waits.for_good(phase.at_ns, to_ns, before);
     waits.then_some(ExposureKind::Pending)
 }
 
@@ -209,11 +213,13 @@ mod tests {
 
     #[test]
     fn what_is_blocked_with_a_handler_is_taken_unless_it_shows_otherwise() {
-        let of = |sent: &[(i64, Fate)], at_end| {
+        let until = |sent: &[(i64, Fate)], at_end, to| {
             let waits = Waits { sent: sent.to_vec(), at_end };
             let phases = [phase(0, HANDLER), phase(10, HELD)];
-            spans(&phases, &waits, None, false, (0, 100)).first().map(|span| span.kind)
+            spans(&phases, &waits, None, false, (0, to)).first().map(|span| span.kind)
         };
+        let of = |sent: &[(i64, Fate)], at_end| until(sent, at_end, 2_000_000_000);
+        assert_eq!(until(&[], true, 500_000_000), None, "it may be for a moment");
         assert_eq!(of(&[], false), None);
         assert_eq!(of(&[], true), Some(ExposureKind::Pending));
         assert_eq!(of(&[(50, Fate::Pending)], false), Some(ExposureKind::Pending));

@@ -4,7 +4,7 @@ use super::story::{DEMO, MS, Story};
 use crate::{
     model::{
         document::Activation,
-        event::{Event, What},
+        event::{Effect, Event, What},
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
@@ -41,6 +41,35 @@ fn states(activation: &Activation) -> Vec<String> {
         _ => None,
     };
     activation.events.iter().filter_map(state).collect()
+}
+
+#[test]
+fn systemd_says_when_it_has_given_up_waiting_for_the_end_of_a_reload() {
+    let effect = |answer: Option<&str>, after: &str| {
+        let facts = UnitFacts {
+            service_type: Some("notify-reload".to_owned()),
+            notify_access: Some("main".to_owned()),
+            ..UnitFacts::default()
+        };
+        let story = Story::unit().start(1, 10, "/bin/demo", "a1").handler(20, 10);
+        let story = told(story, 21, settings(facts)).notify(30, 10, "READY=1");
+        let story = told(story, 31, state("active", "running", "success", "a1"));
+        let story = story.found(90, 1, "/elsewhere", &[]).taken_hup(1_000, 90, 10);
+        let story = told(story, 1_001, state("reloading", "reload-signal", "success", "a1"));
+        let story = match answer {
+            Some(text) => story.notify(1_002, 10, text),
+            None => story,
+        };
+        let story = told(story, 1_400, state(after, "running", "success", "a1"));
+        let told = story.until(1_500).told();
+        told.signals()[0].effect
+    };
+    let reloading = "RELOADING=1\nMONOTONIC_USEC=1";
+    assert_eq!(effect(None, "active"), Some(Effect::Unanswered));
+    assert_eq!(effect(Some(reloading), "active"), Some(Effect::Unfinished));
+    assert_eq!(effect(None, "reloading"), Some(Effect::Unknown), "it waits yet");
+    let at_once = "RELOADING=1\nREADY=1\nMONOTONIC_USEC=1";
+    assert_eq!(effect(Some(at_once), "active"), Some(Effect::Unknown));
 }
 
 #[test]
