@@ -129,7 +129,7 @@ const SCRIPT: &str = "
     sleep 1.5
     systemctl kill --kill-who=main -s HUP stopping
     for unit in reloaded-stopping silent endless; do systemctl reload --no-block $unit; done
-    sleep 4
+    sleep 6
     for unit in $units; do systemctl show -p Id,ActiveState,Result $unit | tr '\\n' ' '; echo; done
 ";
 
