@@ -136,7 +136,8 @@ fn signal_generate(context: BtfTracePointContext) -> i32 {
 /// `signal_deliver(int sig, struct kernel_siginfo *info, struct k_sigaction *ka)`
 #[btf_tracepoint(function = "signal_deliver")]
 fn signal_deliver(context: BtfTracePointContext) -> i32 {
-    signal::delivered(context.arg::<u32>(0), pointer(&context, 1), pointer(&context, 2));
+    // To verifiers since 2025 the siginfo of both is a number (`raw_tp_null_args`).
+    signal::delivered(context.arg::<u32>(0), address(&context, 1), pointer(&context, 2));
     0
 }
 

@@ -123,15 +123,11 @@ fn came_from<P: Pointer>(record: &mut Generate, sender: Task<P>, target: Task<Ty
             read_string(name, &mut record.cgroup[1]);
         }
     }
-    let mut child = sender;
+    // The first process of all is a child of the idle task, which has the id 0 and is its own.
+    let mut task = sender;
     for parent in &mut record.parents {
-        let Some(task) = child.parent() else { return };
+        task = task.parent();
         *parent = task.describe_parent();
-        // The first process of all is a child of the idle task.
-        if parent.pid == 0 {
-            return;
-        }
-        child = task;
     }
 }
 
@@ -206,7 +202,7 @@ fn masks(signal: u32, target: Task<Typed>, to_process: bool) -> u32 {
 /// The current thread took a signal out of its queue, and will now do what `action`
 /// (a `struct k_sigaction`) says.
 #[inline(always)]
-pub fn delivered(signal: u32, info: Typed, action: Typed) {
+pub fn delivered(signal: u32, info: Address, action: Typed) {
     if signal == SIGKILL || !config().signals.contains(signal) || !scope::covers_current() {
         return;
     }

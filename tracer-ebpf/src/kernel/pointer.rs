@@ -37,6 +37,10 @@ pub trait Pointer: Copy {
     /// The pointer at `offset`, of the same kind; `None` for null.
     fn follow(self, offset: u64) -> Option<Self>;
 
+    /// The same without a look whether it is null, through which all reads are zeros: in a loop
+    /// the verifier would follow both ways every time.
+    fn step(self, offset: u64) -> Self;
+
     /// Where the member at `offset` is, for a helper. Nothing is to be added to it.
     fn member(self, offset: u64) -> Address;
 
@@ -74,6 +78,11 @@ impl Pointer for Typed {
     #[inline(always)]
     fn follow(self, offset: u64) -> Option<Self> {
         Some(self.read::<u64>(offset)).filter(|pointer| *pointer != 0).map(Self)
+    }
+
+    #[inline(always)]
+    fn step(self, offset: u64) -> Self {
+        Self(self.read(offset))
     }
 
     #[inline(always)]
@@ -128,6 +137,11 @@ impl Pointer for Address {
     #[inline(always)]
     fn follow(self, offset: u64) -> Option<Self> {
         Some(self.read::<u64>(offset)).filter(|pointer| *pointer != 0).map(Self)
+    }
+
+    #[inline(always)]
+    fn step(self, offset: u64) -> Self {
+        Self(self.read(offset))
     }
 
     #[inline(always)]

@@ -164,19 +164,27 @@ impl<P: Pointer> Task<P> {
 
     /// The first thread of the process that started it, or took it on (`real_parent`).
     #[inline(always)]
-    pub fn parent(self) -> Option<Self> {
-        Self(self.0.follow(offset!(task_parent))?).leader()
+    pub fn parent(self) -> Self {
+        Self(self.0.step(offset!(task_parent)).step(offset!(task_group_leader)))
     }
 
-    /// What a record says of a process as a parent.
+    /// What a record says of a process as a parent. There is no branch in it: it is asked for in
+    /// a loop, and the verifier would follow both ways every time.
     #[inline(always)]
     pub fn describe_parent(self) -> Parent {
-        let pid = self.tgid();
+        let node = self
+            .0
+            .step(offset!(task_cgroups))
+            .step(offset!(css_set_dfl_cgrp))
+            .step(offset!(cgroup_kn));
+        let pid = self.0.member(offset!(task_thread_pid)).step(0);
+        let level: u32 = pid.read(offset!(pid_level));
+        let number = pid + offset!(pid_numbers) + u64::from(level) * offset!(upid_size);
         Parent {
-            pid,
-            ns_pid: self.namespace_pid(pid),
+            pid: self.tgid(),
+            ns_pid: number.read(offset!(upid_nr)),
             start_ns: self.0.read(offset!(task_start_boottime)),
-            cgroup_id: self.cgroup_id(),
+            cgroup_id: node.read(offset!(kernfs_node_id)),
             comm: self.0.member(offset!(task_comm)).read_all(),
         }
     }
