@@ -345,12 +345,15 @@ impl<P: Pointer> Task<P> {
                 if signal == 0 {
                     break;
                 }
-                let (index, bit) = (signal - 1, 1 << ((signal - 1) & 63));
-                match sighand.read::<u64>(actions + index * offset!(k_sigaction_size)) {
-                    SIG_DFL => {}
-                    SIG_IGN => state.ignored.0 |= bit,
-                    _ => state.caught.0 |= bit,
-                }
+                let index = (signal - 1) & 63;
+                // By the helper, so that it is a number to the verifier, and without branches, of
+                // which it would follow three ways for each signal.
+                let at = sighand.member(actions + index * offset!(k_sigaction_size));
+                let handler: u64 = at.read_all();
+                let is_default = nonzero(handler ^ SIG_DFL) ^ 1;
+                let is_ignored = nonzero(handler ^ SIG_IGN) ^ 1;
+                state.ignored.0 |= is_ignored << index;
+                state.caught.0 |= (is_default ^ is_ignored ^ 1) << index;
             }
         }
         let masks = self.group_masks(of);
