@@ -1,6 +1,6 @@
 //! `struct task_struct`, and what the threads of a process share.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, hint::black_box};
 
 use aya_ebpf::{
     helpers::{
@@ -345,15 +345,15 @@ impl<P: Pointer> Task<P> {
                 if signal == 0 {
                     break;
                 }
-                let index = (signal - 1) & 63;
-                // By the helper, so that it is a number to the verifier, and without branches, of
-                // which it would follow three ways for each signal.
-                let at = sighand.member(actions + index * offset!(k_sigaction_size));
-                let handler: u64 = at.read_all();
-                let is_default = nonzero(handler ^ SIG_DFL) ^ 1;
-                let is_ignored = nonzero(handler ^ SIG_IGN) ^ 1;
-                state.ignored.0 |= is_ignored << index;
-                state.caught.0 |= (is_default ^ is_ignored ^ 1) << index;
+                let index = signal - 1;
+                // Negated twice, after which most verifiers don't know it: else they would follow
+                // each set of signals as a way of its own.
+                let bit = black_box((1_u64 << (index & 63)).wrapping_neg()).wrapping_neg();
+                match sighand.read::<u64>(actions + index * offset!(k_sigaction_size)) {
+                    SIG_DFL => {}
+                    SIG_IGN => state.ignored.0 |= bit,
+                    _ => state.caught.0 |= bit,
+                }
             }
         }
         let masks = self.group_masks(of);
