@@ -33,7 +33,6 @@ StandardError=file:/shared/stderr
 ";
 
 /// A scenario that does what it is asked ([`Container::ask`]) until there is a file `over`.
-#[allow(dead_code, reason = "each test file uses its part")]
 pub const ANSWERING: &str = "
     ip link set lo up
     set +xe
@@ -53,13 +52,11 @@ pub fn root() -> PathBuf {
 }
 
 /// The one with a newer systemd.
-#[allow(dead_code, reason = "each test file uses its part")]
 pub fn newer_root() -> PathBuf {
     named_by("SIGREADY_NEWER_ROOT")
 }
 
 /// The one with the newest systemd.
-#[allow(dead_code, reason = "each test file uses its part")]
 pub fn newest_root() -> PathBuf {
     named_by("SIGREADY_NEWEST_ROOT")
 }
@@ -73,7 +70,6 @@ fn named_by(variable: &str) -> PathBuf {
 
 /// Which cgroups the container's systemd uses.
 #[derive(Clone, Copy)]
-#[allow(dead_code, reason = "each test file uses its part")]
 pub enum Hierarchy {
     /// v2.
     Unified,
@@ -114,7 +110,6 @@ pub struct Container {
 impl Container {
     /// Boots one that runs `scenario`, a bash script, which finds `/shared` and leaves
     /// its results there. `files` are put into that directory first.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn boot(hierarchy: Hierarchy, scenario: &str, files: &[(&str, &str)]) -> Self {
         Self::boot_in(root(), hierarchy, scenario, files)
     }
@@ -166,7 +161,6 @@ impl Container {
     }
 
     /// The container's systemd, by its pid here.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn init(&self) -> u32 {
         let scopes = HIERARCHIES.iter().map(|hierarchy| {
             Path::new(hierarchy).join(&self.name).join("payload/init.scope/cgroup.procs")
@@ -177,7 +171,6 @@ impl Container {
     }
 
     /// Waits until the scenario has made a file in `/shared`.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn wait_for(&self, name: &str) {
         let begun = Instant::now();
         while !self.shared.path().join(name).exists() {
@@ -187,7 +180,6 @@ impl Container {
     }
 
     /// Has a scenario that answers questions run a script, and gives what that printed.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn ask(&self, script: &str) -> String {
         self.put("asking", script);
         let file = |name: &str| self.shared.path().join(name);
@@ -199,26 +191,22 @@ impl Container {
     }
 
     /// Puts a file into `/shared`.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn put(&self, name: &str, text: &str) {
         fs::write(self.shared.path().join(name), text).unwrap();
     }
 
     /// Copies a file into `/shared`.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn copy(&self, file: &Path, name: &str) {
         fs::copy(file, self.shared.path().join(name)).unwrap();
     }
 
     /// Ends a scenario that waits for a file `over`.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn over(self) -> Results {
         self.put("over", "");
         self.finish()
     }
 
     /// Waits for the end of the scenario.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn finish(self) -> Results {
         self.finish_within(PATIENCE)
     }
@@ -236,12 +224,7 @@ impl Container {
             thread::sleep(Duration::from_millis(50));
         }
         let read = |name| self.read(name);
-        Results {
-            stderr: read("stderr"),
-            console: read("console"),
-            directory: self.shared.path().to_owned(),
-            container: self,
-        }
+        Results { stderr: read("stderr"), console: read("console"), container: self }
     }
 
     fn read(&self, name: &str) -> String {
@@ -274,21 +257,18 @@ fn remove_cgroup(directory: &Path) {
 }
 
 /// What a scenario left.
-#[allow(dead_code, reason = "each test file uses its part")]
 pub struct Results {
     /// Its trace.
     pub stderr: String,
     /// What systemd said.
     pub console: String,
-    directory: PathBuf,
     container: Container,
 }
 
 impl Results {
     /// A file the script left in `/shared`.
-    #[allow(dead_code, reason = "each test file uses its part")]
     pub fn file(&self, name: &str) -> String {
-        let path: &Path = &self.directory.join(name);
+        let path = self.container.shared.path().join(name);
         fs::read_to_string(path).unwrap_or_else(|error| {
             panic!(
                 "the scenario left no {name}: {error}\nscript:\n{}\nconsole:\n{}",
