@@ -413,15 +413,14 @@ impl Fates {
             let mut raised = None;
             for mut open in self.remove(id, signal) {
                 let kills = killed_by == Some(signal);
-                if kills && open.own {
-                    raised = Some(open.sent.at);
-                }
+                let raises = || open.own.then_some(open.sent.at);
                 match open.kills {
-                    Some(_) if kills => {}
+                    Some(_) if kills => raised = raises().or(raised),
                     Some(_) => open.sent.settle(events, Fate::Dropped, Some(at)),
                     // It waited until there was nobody left to take it.
                     None if pending.intersects(signal.set()) => {}
                     None if open.disposition == DispositionKind::Default && kills => {
+                        raised = raises().or(raised);
                         open.sent.settle(events, Fate::Killed, Some(at));
                     }
                     // Newer kernels have thrown what waited for a thread away before they tell

@@ -325,6 +325,23 @@ fn of_two_signals_only_the_later_one_is_told_to_have_been_raised_again() {
     assert_eq!(fates, [Fate::Handled, Fate::Killed, Fate::Killed]);
 }
 
+#[test]
+fn what_a_program_raised_does_not_blame_an_earlier_signal_while_it_waits() {
+    let kills = |generate: &mut Generate| {
+        (generate.to_thread, generate.dying_of) = (true, Some(Signal::HUP));
+    };
+    let story = running()
+        .handler(20, 10)
+        .hup_with(60, SENDER, 10, |generate| generate.handler = serving(64))
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .hup(63, 10, 10)
+        .exec(64, 10, "/bin/demo")
+        .hup_with(65, SENDER, 10, kills)
+        .ended(66, 10, Some(Signal::HUP), 0, Signal::HUP.set());
+    let fates: Vec<Fate> = fates(&story).into_iter().map(|(fate, _)| fate).collect();
+    assert_eq!(fates, [Fate::Handled, Fate::Pending, Fate::Killed]);
+}
+
 /// `trap 'clean up; exit 129' HUP; trap more EXIT` in bash: its handlers look a little like a
 /// virtual machine's, but the faults have far more signals beside them.
 #[test]

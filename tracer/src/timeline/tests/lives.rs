@@ -15,7 +15,7 @@ use crate::{
     },
     observation::{
         Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-        State, TICK_NS, Task, UnitNews,
+        Program, State, TICK_NS, Task, UnitNews,
     },
 };
 
@@ -265,10 +265,13 @@ struct Process {
     id: ProcessId,
     start_ns: u64,
     comm: String,
+    program: Program,
     threads: Vec<Thread>,
     pending: Vec<u32>,
     /// Its table of handlers.
     table: usize,
+    /// It has, or had, one table with another process.
+    shares: bool,
     signalfd: SignalSet,
     alive: bool,
 }
@@ -337,9 +340,11 @@ impl Kernel {
             id: ProcessId { pid, start_ticks: self.now / TICK_NS },
             start_ns: self.now,
             comm: "demo".to_owned(),
+            program: Program::default(),
             threads: vec![Thread { tid: pid, mask, pending: Vec::new() }],
             pending: Vec::new(),
             table,
+            shares: false,
             signalfd: SignalSet::EMPTY,
             alive: true,
         });
@@ -417,7 +422,7 @@ impl Kernel {
                 | Step::Jvm
                 | Step::Act { action: Act::CatchAll, .. }
         );
-        if is_runtimes && self.is_shared(of) {
+        if is_runtimes && self.processes[of].shares {
             return;
         }
         match *step {
@@ -545,15 +550,11 @@ impl Kernel {
         }
     }
 
-    fn is_shared(&self, of: usize) -> bool {
-        let table = self.processes[of].table;
-        self.processes.iter().filter(|process| process.table == table).count() > 1
-    }
-
     fn has_runtime(&self, of: usize) -> bool {
-        self.tables[self.processes[of].table]
-            .values()
-            .any(|set| matches!(set, Set::Handler { number, .. } if *number >= CATCH_ALL))
+        matches!(self.processes[of].program, Program::Of(_))
+            || self.tables[self.processes[of].table]
+                .values()
+                .any(|set| matches!(set, Set::Handler { number, .. } if *number >= CATCH_ALL))
     }
 
     fn fork(&mut self, of: usize, shares_handlers: bool) {
@@ -571,6 +572,9 @@ impl Kernel {
         let mask = self.processes[of].threads[0].mask;
         let child = self.born(table, mask);
         self.processes[child].comm = self.processes[of].comm.clone();
+        self.processes[child].program = self.processes[of].program;
+        self.processes[child].shares = shares_handlers;
+        self.processes[of].shares |= shares_handlers;
         self.processes[child].signalfd = self.processes[of].signalfd;
         let (parent, state) = (self.task(of, 0), self.state(child));
         let child = self.task(child, 0);
@@ -590,6 +594,7 @@ impl Kernel {
         let invocation_id = self.is_unit.then(|| self.invocation.to_string());
         let environment = Environment { invocation_id, ..Environment::default() };
         let program = program(&exe);
+        self.processes[of].program = program;
         self.tell(Fact::Exec { task, filename: exe.clone(), exe, program, environment, state });
     }
 

@@ -155,6 +155,28 @@ fn what_is_set_up_under_a_mask_for_a_moment_is_not_blocked() {
 }
 
 #[test]
+fn what_is_let_through_for_a_moment_is_not_blocked_for_good() {
+    let story = running().mask(20, 10, true);
+    let pending = span(ExposureKind::Pending, 10, 90);
+    assert_eq!(story.told().exposure, [span(ExposureKind::Fatal, 0, 10), pending]);
+    // A HUP that waited would have killed at 40 ms.
+    let told = story.mask(40, 10, false).mask(40, 10, true).told();
+    let pending = span(ExposureKind::Pending, 30, 90);
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 30), pending]);
+}
+
+#[test]
+fn a_mask_that_an_exec_passes_on_is_no_moments() {
+    let told = running()
+        .mask(20, 10, true)
+        .exec(20, 10, "/bin/demo")
+        .action(20, 10, Signal::HUP, DispositionKind::Handler, 0)
+        .mask(20, 10, false)
+        .told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 10)], "it waited for the handler");
+}
+
+#[test]
 fn a_java_virtual_machines_own_handler_is_as_fatal_as_none_until_the_program_asks() {
     // Older ones set QUIT only after HUP.
     let early = Handler { serves: Signal::HUP.set(), ..jvms() };

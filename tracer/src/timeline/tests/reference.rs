@@ -418,7 +418,7 @@ impl Lives {
                 now.runtime = hindsight.met(id, forwarders.contains(&id));
             }
             if !exec && let Some(blocked) = in_moment(&moments, id, *at) {
-                now.blocked = blocked.intersects(reload.set());
+                now.blocked &= blocked.intersects(reload.set());
             }
             now.effect = now.runtime.and_then(|runtime| runtime.effect(reload));
             lives.of.entry(id).or_default().push(Change { at: *at, now, exec });
@@ -480,6 +480,9 @@ fn moments(facts: &[(u64, Fact)]) -> Vec<Moment> {
             Fact::Fork { child, state, .. } => (child.id, state),
             _ => continue,
         };
+        if let Fact::Exec { .. } = fact {
+            open.retain(|(of, _), _| *of != id);
+        }
         if let Fact::Mask { task, before, after, .. } = fact {
             let of_thread = open.entry((id, task.tid)).or_default();
             of_thread.retain(|(since, ..)| at - since <= MOMENT_NS);
