@@ -413,14 +413,14 @@ impl Fates {
             let mut raised = None;
             for mut open in self.remove(id, signal) {
                 let kills = killed_by == Some(signal);
-                let raises = || open.own.then_some(open.sent.at);
+                let own = || open.own.then_some(open.sent.at);
                 match open.kills {
-                    Some(_) if kills => raised = raises().or(raised),
+                    Some(_) if kills => raised = own().or(raised),
                     Some(_) => open.sent.settle(events, Fate::Dropped, Some(at)),
                     // It waited until there was nobody left to take it.
                     None if pending.intersects(signal.set()) => {}
                     None if open.disposition == DispositionKind::Default && kills => {
-                        raised = raises().or(raised);
+                        raised = own().or(raised);
                         open.sent.settle(events, Fate::Killed, Some(at));
                     }
                     // Newer kernels have thrown what waited for a thread away before they tell
