@@ -3,8 +3,7 @@
 //! hide the ones that matter; whether a signal met one is read from the kernel when the
 //! signal is sent.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use tracer_common::signal::SignalSet;
 
 /// How long a moment is, ns.
