@@ -7,7 +7,10 @@
 
 use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
-use super::{masks::Masks, runtimes};
+use super::{
+    masks::{Masks, Moment},
+    runtimes,
+};
 use crate::{
     model::{
         disposition::{Disposition, Reaction},
@@ -23,6 +26,8 @@ pub const MAX_CHANGES: usize = 128;
 
 /// Handlers of runtimes that are on trial at a time: more than signals are recorded.
 const MAX_TRIALS: usize = 32;
+
+const ALL: SignalSet = SignalSet(u64::MAX);
 
 /// How long a process lives at most after a runtime has decided to die of a signal, ns.
 const RE_RAISE_NS: u64 = 1_000_000_000;
@@ -227,6 +232,10 @@ pub struct ProcessSignals {
     dropped: u64,
     /// What masks were set for a moment.
     pub masks: Masks,
+    /// Signals that every thread is known to block, whether or not it was looked at: all did
+    /// once, a new thread has the mask of the one that starts it, and none has told since that
+    /// it lets them through.
+    blocked_by_all: SignalSet,
     /// What runs in it.
     program: Program,
     /// The signals that were ignored as it began.
@@ -258,6 +267,7 @@ impl ProcessSignals {
             changes: Vec::new(),
             dropped: 0,
             masks: Masks::default(),
+            blocked_by_all: SignalSet::EMPTY,
             program: Program::Unread,
             ignored_first: SignalSet::EMPTY,
             had_handler: SignalSet::EMPTY,
@@ -303,6 +313,18 @@ impl ProcessSignals {
         self.dropped
     }
 
+    /// The kernel's word on the process, with what is known of the threads that were not looked
+    /// at. `own` is the mask of the thread that tells: what that lets through is not blocked.
+    fn known(&mut self, state: &State, own: SignalSet) -> State {
+        let mut known = *state;
+        known.blocked = common(state.blocked, own);
+        known.blocked_unknown = common(state.blocked_unknown, own);
+        let looked_at = without(known.blocked, known.blocked_unknown);
+        self.blocked_by_all = common(self.blocked_by_all.union(looked_at), known.blocked);
+        known.blocked_unknown = without(known.blocked_unknown, self.blocked_by_all);
+        known
+    }
+
     fn change(&mut self, at: u64, now: Dispositions, exec: bool) {
         if !exec && self.changes.last().is_some_and(|last| last.now == now) {
             return;
@@ -318,15 +340,18 @@ impl ProcessSignals {
 
     /// A program that blocks signals around its wait for input does so at each turn of its loop.
     /// Of three turns that are the same the one between is left out, if there are such: no
-    /// verdict depends on it.
+    /// verdict depends on it. It is the one that held for the shortest time.
     fn leave_out_a_turn(&mut self) -> bool {
         let is_same = |a: &Change, b: &Change| a.now == b.now && !a.exec && !b.exec;
-        let are_same = |turns: &[Change]| (2..6).all(|it| is_same(&turns[it], &turns[it - 2]));
-        let first = self.changes.windows(6).position(are_same);
-        if let Some(first) = first {
-            self.changes.drain(first + 2..first + 4);
+        let same: Vec<bool> =
+            self.changes.windows(3).map(|turn| is_same(&turn[0], &turn[2])).collect();
+        let held = |index: &usize| self.changes[index + 1].at - self.changes[*index].at;
+        let firsts = same.windows(4).enumerate().filter(|(_, same)| same.iter().all(|it| *it));
+        let shortest = firsts.flat_map(|(first, _)| [first + 2, first + 3]).min_by_key(held);
+        if let Some(shortest) = shortest {
+            self.changes.drain(shortest..shortest + 2);
         }
-        first.is_some()
+        shortest.is_some()
     }
 
     /// The change that is dropped first: in the middle of what came before the last exec, or
@@ -370,6 +395,7 @@ impl ProcessSignals {
     pub fn found(&mut self, at: u64, state: &State, program: Program) {
         self.program = program;
         self.had_handler = state.caught;
+        let state = &self.known(state, ALL);
         let known = runtimes::known(program);
         let mut now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
         for signal in members(now.caught) {
@@ -388,10 +414,10 @@ impl ProcessSignals {
     /// A child of it was started.
     #[must_use]
     pub fn child(&self, at: u64, state: &State) -> Self {
-        let mut now = self.at(at).with(state, self.recorded);
+        let mut child = Self::unknown(self.recorded);
+        let mut now = self.at(at).with(&child.known(state, ALL), self.recorded);
         // The child has the descriptors, but not the threads that wait.
         now.sigwait = SignalSet::EMPTY;
-        let mut child = Self::unknown(self.recorded);
         child.program = self.program;
         (child.ignored_first, child.had_handler) = (self.ignored_first, self.had_handler);
         // And the handlers, with what is known of them.
@@ -413,8 +439,10 @@ impl ProcessSignals {
             (SignalSet::EMPTY, SignalSet::EMPTY, SignalSet::EMPTY);
         self.trials.clear();
         self.sent.clear();
-        // What it blocks at its exec is no moment's: the program goes on with it.
-        self.masks = Masks::default();
+        // What it blocks at its exec is no moment's: the program goes on with it. The other
+        // threads are gone.
+        (self.masks, self.blocked_by_all) = (Masks::default(), SignalSet::EMPTY);
+        let state = &self.known(state, ALL);
         let known = runtimes::known(program);
         let now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
         self.change(at, now, is_own);
@@ -430,7 +458,7 @@ impl ProcessSignals {
         state: &State,
     ) -> Vec<Amendment> {
         let before = self.now().of(signal);
-        let mut now = self.now().with(state, self.recorded);
+        let mut now = self.now().with(&self.known(state, ALL), self.recorded);
         if let Some(loaded) = loaded.filter(|_| !matches!(self.program, Program::Of(_))) {
             self.program = Program::Of(loaded);
             now.known = Some(loaded);
@@ -587,13 +615,20 @@ impl ProcessSignals {
         (before, after): (SignalSet, SignalSet),
         state: &State,
     ) -> Option<u64> {
-        let moment = self.masks.restored(at, tid, after);
-        if let Some(moment) = moment {
-            self.forget_moment(moment.since, moment.blocked);
-        } else {
-            self.masks.changed(at, tid, before, after, self.now().blocked);
+        // The thread has let through until now what is not in `before`. Others, whose times are
+        // taken before they look at all threads, may have met what it does next.
+        if let Some(since) = self.masks.held_since(tid, before) {
+            self.limit_blocked(since, at, before);
         }
-        let mut now = self.now().with(state, self.recorded);
+        let moment = self.masks.restored(at, tid, after);
+        if let Some(Moment { since, blocked }) = moment {
+            // What was let through of those that had been blocked before is not forgotten: in
+            // that moment it was taken.
+            self.limit_blocked(since, u64::MAX, blocked);
+        } else {
+            self.masks.changed(at, tid, before, after, common(self.now().blocked, before));
+        }
+        let mut now = self.now().with(&self.known(state, after), self.recorded);
         if runtimes::may_forward(self.program) && runtimes::is_forwarder(before, after) {
             self.forwards.get_or_insert(at);
             now.forwarding = now.forwarding.union(now.own);
@@ -603,14 +638,13 @@ impl ProcessSignals {
         moment.map(|moment| moment.since)
     }
 
-    /// What was blocked from `since` on was so for a moment: `blocked` are those that had been
-    /// before. What was let through of these is not forgotten: in that moment it was taken.
-    fn forget_moment(&mut self, since: u64, blocked: SignalSet) {
+    /// From one time on, and until another, no more than `most` was blocked but for a moment.
+    fn limit_blocked(&mut self, since: u64, until: u64, most: SignalSet) {
         let first = self.changes.iter().rposition(|change| change.at < since);
         let first = first.map_or(0, |before| before + 1);
-        for change in &mut self.changes[first..] {
-            change.now.blocked = common(change.now.blocked, blocked);
-            change.now.mask_unknown = common(change.now.mask_unknown, blocked);
+        for change in self.changes[first..].iter_mut().filter(|change| change.at < until) {
+            change.now.blocked = common(change.now.blocked, most);
+            change.now.mask_unknown = common(change.now.mask_unknown, most);
         }
         let mut index = first.max(1);
         while index < self.changes.len() {
@@ -625,7 +659,7 @@ impl ProcessSignals {
 
     /// It made a signalfd, or waits for signals.
     pub fn consume(&mut self, at: u64, consumer: Consumer, set: SignalSet, state: &State) {
-        let mut now = self.now().with(state, self.recorded);
+        let mut now = self.now().with(&self.known(state, ALL), self.recorded);
         now.consume(consumer, common(set, self.recorded));
         self.change(at, now, false);
     }
@@ -817,6 +851,72 @@ mod tests {
             let last = 100 + 100_000 * 100_000_000 - open;
             assert_eq!(signals.changes().last().unwrap().at, last);
             assert!(!signals.now().blocked.intersects(HUP));
+        }
+    }
+
+    /// All threads that were looked at block HUP, and there are more.
+    const UNSURE: State = State { blocked: HUP, blocked_unknown: HUP, ..NONE };
+
+    #[test]
+    fn what_other_threads_meet_in_a_threads_moments_was_let_through_all_the_time() {
+        let mut signals = executed();
+        // As pthread_create(3) does, again and again.
+        for turn in 0..1_000 {
+            let at = 1_000 + turn * 100_000;
+            signals.mask(at, 7, (SignalSet::EMPTY, ALL), &UNSURE);
+            signals.mask(at + 50_000, 7, (ALL, SignalSet::EMPTY), &NONE);
+            // Looks at all threads once the first one has begun its next moment.
+            let tid = 8 + u32::try_from(turn).unwrap();
+            signals.mask(at + 99_000, tid, (SignalSet::EMPTY, HUP), &UNSURE);
+        }
+        let end = 1_000 + 1_000 * 100_000;
+        signals.mask(end, 7, (SignalSet::EMPTY, TERM), &NONE);
+        assert!(signals.changes().iter().all(|change| !change.now.blocked.intersects(HUP)));
+        assert_eq!((signals.changes().len(), signals.dropped()), (1, 0));
+    }
+
+    #[test]
+    fn a_thread_that_was_let_through_meanwhile_says_nothing_of_the_time_before() {
+        let mut signals = executed();
+        signals.mask(10 * WHILE, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+        // Set back as a handler returned, of which nobody is told.
+        signals.mask(20 * WHILE, 7, (SignalSet::EMPTY, TERM), &NONE);
+        let blocked = |at| signals.at(at).blocked.intersects(HUP);
+        assert!(blocked(15 * WHILE) && !blocked(20 * WHILE));
+    }
+
+    #[test]
+    fn what_all_threads_blocked_they_block_until_one_lets_it_through() {
+        let is_unsure = |signals: &ProcessSignals| signals.now().of(Signal::HUP).mask_unknown;
+        let mut signals = executed();
+        signals.mask(WHILE, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+        signals.action(2 * WHILE, Signal::TERM, Handler::default(), None, &UNSURE);
+        assert!(!is_unsure(&signals), "new threads have the masks of those that start them");
+        assert!(signals.now().of(Signal::HUP).blocked);
+        signals.mask(3 * WHILE, 99, (HUP, SignalSet::EMPTY), &UNSURE);
+        assert!(!signals.now().of(Signal::HUP).blocked, "this thread lets it through");
+        signals.action(4 * WHILE, Signal::TERM, Handler::default(), None, &UNSURE);
+        assert!(is_unsure(&signals), "it may have ended");
+        signals.action(5 * WHILE, Signal::TERM, Handler::default(), None, &NONE);
+        signals.exec(6 * WHILE, &NONE, Program::Unread, true);
+        signals.action(7 * WHILE, Signal::TERM, Handler::default(), None, &UNSURE);
+        assert!(is_unsure(&signals));
+    }
+
+    #[test]
+    fn of_turns_that_are_left_out_what_held_for_longer_counts() {
+        for (held, open) in [(30 * WHILE, WHILE), (WHILE, 30 * WHILE)] {
+            let mut signals = executed();
+            let mut at = WHILE;
+            for _ in 0..1_000 {
+                signals.mask(at, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+                signals.mask(at + held, 7, (HUP, SignalSet::EMPTY), &NONE);
+                at += held + open;
+            }
+            let changes = signals.changes().windows(2);
+            let blocked = changes.filter(|it| it[0].now.blocked.intersects(HUP));
+            let blocked: u64 = blocked.map(|it| it[1].at - it[0].at).sum();
+            assert_eq!(blocked > at / 2, held > open, "{blocked} of {at}");
         }
     }
 
