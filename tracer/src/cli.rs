@@ -14,7 +14,7 @@ mod values;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
-    capture::{Output, Until},
+    capture::{FailOn, Output, Until},
     doctor::{Doctor, DoctorFormat},
     explain::Explain,
     lint::{Lint, LintFormat},

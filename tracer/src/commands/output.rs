@@ -1,42 +1,110 @@
 //! Where a report goes.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     path::Path,
 };
 
 use anyhow::Context as _;
 use sigready::{
     model::{
-        document::{Document, MainChoice},
+        document::{Activation, Capture, Document, MainChoice, Service},
         text::Outside,
     },
-    report::{self, Format, Style},
+    report::{self, Format, PassError, Sink, Source, Style, Survey},
     timeline::Counting,
 };
 
 use super::{Verdict, fault::Fault, messages::Messages};
-use crate::cli::Output;
+use crate::cli::{FailOn, Output};
 
-/// Writes the report to `--output` or to `stream`, and gives the verdict on it: on the services
-/// that count.
+/// What a first look at a document tells: the verdict, and what its table says of it as a whole.
+pub struct Look<'a> {
+    counting: &'a dyn Fn(&Document) -> Counting,
+    /// What that says of this document.
+    counted: Counting,
+    fail_on: FailOn,
+    survey: Survey,
+    capture: Option<Capture>,
+    /// The last service counts for the verdict.
+    counts: bool,
+    verdict: Verdict,
+}
+
+impl<'a> Look<'a> {
+    /// Looks at all of a document. `counting` says which services count for its verdict.
+    ///
+    /// # Errors
+    ///
+    /// It can't be read.
+    pub fn at(
+        source: &mut dyn Source,
+        options: &Output,
+        counting: &'a dyn Fn(&Document) -> Counting,
+    ) -> Result<Self, PassError> {
+        let mut look = Self {
+            counting,
+            counted: Counting::All,
+            fail_on: options.fail_on,
+            survey: Survey::default(),
+            capture: None,
+            counts: false,
+            verdict: Verdict::Clean,
+        };
+        source.each(&mut look)?;
+        Ok(look)
+    }
+}
+
+impl Sink for Look<'_> {
+    fn capture(&mut self, document: &Document) -> io::Result<()> {
+        self.counted = (self.counting)(document);
+        self.capture = Some(document.capture.clone());
+        self.survey.capture(document)
+    }
+
+    fn service(&mut self, service: &Service) -> io::Result<()> {
+        self.counts = self.counted.judges(service.owner);
+        self.survey.service(service)
+    }
+
+    fn start(&mut self, start: &Activation) -> io::Result<()> {
+        let mut alerts = start.alerts.iter();
+        if self.counts && alerts.any(|alert| self.fail_on.includes(alert.severity)) {
+            self.verdict = Verdict::Alerts;
+        }
+        self.survey.start(start)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.survey.end()
+    }
+}
+
+/// Writes the report to `--output` or to `stream`, and gives the verdict on it.
 pub fn write(
-    document: &Document,
+    source: &mut dyn Source,
+    look: &Look,
     options: &Output,
-    counting: &Counting,
     stream: impl IsTerminal + Write,
     messages: &Messages,
 ) -> Result<Verdict, Fault> {
     let format = options.format.unwrap_or_else(|| by_name(options.output.as_deref()));
-    match &options.output {
-        Some(path) => {
-            let style = Style { color: false, ..messages.style(&stream) };
-            report::save(path, report::render(document, format, style).as_bytes())?;
-            messages.note(format_args!("report written to {}", path.display()));
-        }
-        None => print(&report::render(document, format, messages.style(&stream)), stream)?,
+    let style = messages.style(&stream);
+    let write = |source: &mut dyn Source, style: Style, out: &mut dyn Write| {
+        report::write(source, &look.survey, format, style, out)
+    };
+    if let Some(path) = &options.output {
+        let style = Style { color: false, ..style };
+        report::save_with(path, &mut |out| Ok(write(source, style, out)?))?;
+        messages.note(format_args!("report written to {}", path.display()));
+    } else {
+        let mut stream = BufWriter::new(stream);
+        write(source, style, &mut stream).context("cannot write the report")?;
+        stream.flush().context("cannot write the report")?;
     }
-    if let Some(MainChoice { pattern, matches }) = &document.capture.main {
+    let Some(capture) = &look.capture else { return Ok(look.verdict) };
+    if let Some(MainChoice { pattern, matches }) = &capture.main {
         let pattern = Outside::new(pattern);
         match matches {
             0 => {
@@ -51,13 +119,26 @@ pub fn write(
             )),
         }
     }
-    let verdict = verdict(document, options, counting);
-    let untested = &document.capture.untested;
-    if verdict == Verdict::Clean && !untested.is_empty() {
-        let why: Vec<String> = untested.iter().map(|why| Outside::new(why).to_string()).collect();
+    if look.verdict == Verdict::Clean && !capture.untested.is_empty() {
+        let why: Vec<String> =
+            capture.untested.iter().map(|why| Outside::new(why).to_string()).collect();
         return Err(Fault::Failed(anyhow::anyhow!("not tested: {}", why.join("; "))));
     }
-    Ok(verdict)
+    Ok(look.verdict)
+}
+
+/// The report of a capture that has just ended.
+pub fn write_live(
+    document: &Document,
+    options: &Output,
+    counting: &Counting,
+    stream: impl IsTerminal + Write,
+    messages: &Messages,
+) -> Result<Verdict, Fault> {
+    let mut source = document;
+    let counting = |_: &Document| counting.clone();
+    let look = Look::at(&mut source, options, &counting).map_err(anyhow::Error::from)?;
+    write(&mut source, &look, options, stream, messages)
 }
 
 /// Writes text to a stream.
@@ -76,15 +157,4 @@ fn by_name(path: Option<&Path>) -> Format {
         Some("jsonl" | "ndjson") => Format::Jsonl,
         _ => Format::Table,
     }
-}
-
-fn verdict(document: &Document, options: &Output, counting: &Counting) -> Verdict {
-    let counts = document
-        .services
-        .iter()
-        .filter(|service| counting.judges(service.owner))
-        .flat_map(|service| &service.activations)
-        .flat_map(|activation| &activation.alerts)
-        .any(|alert| options.fail_on.includes(alert.severity));
-    if counts { Verdict::Alerts } else { Verdict::Clean }
 }

@@ -79,7 +79,8 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         let ended_by = session.follow().await?;
         let (mut command, document) = session.end(ended_by, attached).await?;
         drop(line);
-        let verdict = output::write(&document, &options.output, &Counting::All, stderr(), messages);
+        let verdict =
+            output::write_live(&document, &options.output, &Counting::All, stderr(), messages);
         if command.is_running() {
             let pid = command.pid();
             match command.stop().await? {

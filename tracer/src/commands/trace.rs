@@ -93,7 +93,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         let (_, document) = session.end(ended_by, attached).await?;
         drop(line);
         let verdict =
-            output::write(&document, &options.output, &counting, stdout().lock(), messages)?;
+            output::write_live(&document, &options.output, &counting, stdout().lock(), messages)?;
         if document.services.is_empty() && !options.all {
             return Err(Fault::Failed(anyhow::anyhow!(
                 "nothing was seen of {} in this time, so nothing can be said about it",

@@ -4,6 +4,7 @@
 pub mod bounded;
 pub mod cgroups;
 pub mod clock;
+pub mod memory;
 pub mod mounts;
 pub mod namespaces;
 pub mod procfs;

@@ -26,8 +26,6 @@ use crate::{
 const KTHREADD: u32 = 2;
 /// The most that `stat`, `status`, `children` and `cgroup` of a process can have, by far.
 const MAX_FILE: u64 = 1 << 20;
-/// How much of the list of a process's mappings is read.
-const MAX_MAPS: u64 = 16 << 20;
 /// How much of an environment is read: longer ones than a program is ever given by systemd.
 const MAX_ENVIRONMENT: u64 = 1 << 20;
 
@@ -134,14 +132,6 @@ pub fn id(pid: u32) -> Option<ProcessId> {
 #[must_use]
 pub fn is_init(pid: u32) -> bool {
     Status::of(pid).is_some_and(|status| status.ns_pid == 1 && pid != 1)
-}
-
-/// Whether a process has mapped a file of this name.
-#[must_use]
-pub fn has_mapped(pid: u32, name: &str) -> bool {
-    let maps = bounded(format!("/proc/{pid}/maps"), MAX_MAPS).unwrap_or_default();
-    let path = [b"/", name.as_bytes()].concat();
-    maps.split(|byte| *byte == b'\n').any(|line| line.ends_with(&path))
 }
 
 /// The name of a process that is there, unless it is a zombie. Waits for nothing.

@@ -11,9 +11,11 @@ use super::{
 use crate::{
     model::{
         document::{Severity, Tool},
+        runtime::Told,
         signal::Signal,
         unit::UnitFacts,
     },
+    observation::Program,
     rules::result::{End, Stage, predict},
 };
 
@@ -54,8 +56,8 @@ pub struct Live {
     /// Whether it is the init of a pid namespace below this one: what it has no handler for
     /// does nothing to it (`sig_task_ignored` in the kernel).
     pub is_init: bool,
-    /// Whether it has a Java virtual machine loaded.
-    pub has_jvm: bool,
+    /// What runs in it.
+    pub program: Program,
 }
 
 /// What the reload signal meets.
@@ -68,20 +70,8 @@ enum Meets {
     Unknown(String),
 }
 
-/// From how many signals on, the faults among them, handlers are a language runtime's.
-const CATCH_ALL: u32 = 12;
-/// ILL BUS FPE SEGV.
+/// ILL BUS FPE SEGV: where all of them are caught, a shell has its handler for traps on EXIT.
 const FAULTS: [u32; 4] = [4, 7, 8, 11];
-/// Interpreters and virtual machines that set handlers of their own: names of programs and
-/// the signals that say nothing of the program.
-const RUNTIMES: [(&str, &[&str]); 6] = [
-    ("ruby", &["HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM"]),
-    ("java", &["HUP", "INT", "TERM", "QUIT"]),
-    ("node", &["USR1"]),
-    ("zsh", &["HUP"]),
-    ("mono", &["HUP", "QUIT", "USR1", "USR2"]),
-    ("beam", &["HUP", "TERM", "QUIT", "USR1"]),
-];
 
 impl Live {
     fn meets(&self, signal: Signal) -> Meets {
@@ -97,26 +87,32 @@ impl Live {
         if !self.caught.contains(number) {
             return Meets::Default(if self.is_init { Early::Lost } else { early::of(signal) });
         }
-        let catches_all = self.caught.0.count_ones() >= CATCH_ALL
-            && FAULTS.iter().all(|fault| self.caught.contains(*fault));
-        let exe = self.exe.as_deref().unwrap_or_default();
-        let program = exe.rsplit('/').next().unwrap_or_default();
-        let runtime = RUNTIMES.iter().find(|(name, signals)| {
-            let is_it = program.starts_with(name) || *name == "java" && self.has_jvm;
-            is_it && signals.contains(&signal.to_string().as_str())
-        });
-        if catches_all {
-            return Meets::Unknown(format!(
-                "the handler of {signal} is one for nearly all signals, as a language runtime \
-                 sets it: whether the program asked for {signal} is not seen"
-            ));
-        }
-        match runtime {
-            Some((name, _)) => Meets::Unknown(format!(
-                "{name} has a handler for {signal} of its own: whether the program has one is not \
-                 seen"
-            )),
+        self.whose(signal)
+    }
+
+    /// Whose a handler is that is there.
+    fn whose(&self, signal: Signal) -> Meets {
+        let runtime = match self.program {
+            Program::Plain => return Meets::Handler,
+            Program::Of(runtime) => runtime,
+            Program::Unread => {
+                return Meets::Unknown(format!(
+                    "its executable can't be read: whether the handler of {signal} is the \
+                     program's or that of a language runtime is not seen"
+                ));
+            }
+        };
+        let told = runtime.row().map(|row| row.told);
+        let has_all = FAULTS.iter().all(|fault| self.caught.contains(*fault));
+        match runtime.effect(signal) {
             None => Meets::Handler,
+            // A trap for the signal alone.
+            Some(_) if told == Some(Told::ByShared) && !has_all => Meets::Handler,
+            Some(_) => Meets::Unknown(format!(
+                "{} has a handler for {signal} of its own: whether the program asked for {signal} \
+                 is not seen",
+                runtime.name()
+            )),
         }
     }
 }
@@ -214,6 +210,7 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::runtime::Runtime;
 
     fn service(program: &str, caught: &[u32], restart: &str) -> Running {
         let set = |signals: &[u32]| {
@@ -236,7 +233,7 @@ mod tests {
                 caught: set(caught),
                 blocked: SignalSet::EMPTY,
                 is_init: false,
-                has_jvm: false,
+                program: Program::Plain,
             },
         }
     }
@@ -272,13 +269,31 @@ mod tests {
 
     #[test]
     fn a_runtimes_own_handler_says_nothing() {
-        let go: Vec<u32> = (1..=31).filter(|signal| ![9, 19].contains(signal)).collect();
-        assert_eq!(judged(service("prometheus", &go, "no")), (None, 1));
-        assert_eq!(judged(service("ruby3.1", &[1, 2, 15], "no")), (None, 1));
-        assert_eq!(judged(service("ruby3.1", &[2, 15], "no")), (Some(Severity::Error), 0));
-        let mut jvm = service("jsvc", &[1, 2, 15], "no");
-        jvm.main.has_jvm = true;
-        assert_eq!(judged(jvm), (None, 1));
-        assert_eq!(judged(service("python3.11", &[1, 2], "no")), (None, 0));
+        let of = |program: Program, caught: &[u32]| {
+            let mut service = service("daemon", caught, "no");
+            service.main.program = program;
+            judged(service)
+        };
+        let all: Vec<u32> = (1..=31).filter(|signal| ![9, 19].contains(signal)).collect();
+        let (unknown, dies, none) = ((None, 1), (Some(Severity::Error), 0), (None, 0));
+        assert_eq!(of(Program::Plain, &all), none, "one handler for all, the program's");
+        for (runtime, caught, expected) in [
+            (Runtime::Go, &all[..], unknown),
+            (Runtime::Ruby, &[1, 2, 15], unknown),
+            (Runtime::Ruby, &[2, 15], dies),
+            (Runtime::Jvm, &[1, 2, 15], unknown),
+            (Runtime::Zsh, &[1], unknown),
+            (Runtime::Php, &[1, 15], unknown),
+            (Runtime::Python, &[1, 2], none),
+            (Runtime::Perl, &[1], none),
+            (Runtime::Node, &[1, 2, 15], none),
+            (Runtime::Bash, &[1, 2], none),
+            (Runtime::Bash, &all, unknown),
+            (Runtime::Dotnet, &[1, 2], unknown),
+        ] {
+            assert_eq!(of(Program::Of(runtime), caught), expected, "{runtime:?} {caught:?}");
+        }
+        assert_eq!(of(Program::Unread, &[1, 15]), unknown);
+        assert_eq!(of(Program::Unread, &[15]), dies);
     }
 }

@@ -35,6 +35,21 @@ pub struct Document {
     pub services: Vec<Service>,
 }
 
+impl Document {
+    /// All but its services.
+    #[must_use]
+    pub fn without_services(&self) -> Self {
+        let Self { schema, tool, host, capture, services: _ } = self;
+        Self {
+            schema: schema.clone(),
+            tool: tool.clone(),
+            host: host.clone(),
+            capture: capture.clone(),
+            services: Vec::new(),
+        }
+    }
+}
+
 /// The program that wrote a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
@@ -168,6 +183,23 @@ pub struct Service {
 }
 
 impl Service {
+    /// All but its starts.
+    #[must_use]
+    pub fn without_starts(&self) -> Self {
+        let Self { name, cgroup, unit, unit_problem, .. } = self;
+        Self {
+            name: name.clone(),
+            kind: self.kind,
+            cgroup: cgroup.clone(),
+            unit: unit.clone(),
+            unit_problem: unit_problem.clone(),
+            owner: self.owner,
+            signal: self.signal,
+            starts_left_out: self.starts_left_out,
+            activations: Vec::new(),
+        }
+    }
+
     /// Whether it was already running when the capture began, and was not started anew.
     #[must_use]
     pub fn joined_late(&self) -> bool {

@@ -7,7 +7,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::model::document::{Activation, Alert, OutcomeState, Service, Severity};
+use crate::model::document::{Activation, Alert, OutcomeState, Severity};
 
 /// Text this wide reads well; wider terminals don't widen it.
 const WIDEST: usize = 100;
@@ -105,7 +105,7 @@ fn where_to_read_on(activation: &Activation, width: usize, paint: Paint) -> Vec<
 
 /// "No alerts" is a finding only where all was seen.
 fn no_alerts(view: View) -> (String, Ink) {
-    let View { document, activation, .. } = view;
+    let View { document, survey, activation, .. } = view;
     let capture = &document.capture;
     let mut unseen = Vec::new();
     if activation.main_process.is_none() {
@@ -142,8 +142,8 @@ fn no_alerts(view: View) -> (String, Ink) {
         return ("No alerts.".into(), Ink::Good);
     }
     // Of this start all was seen; what makes the capture incomplete is elsewhere.
-    let others = View::all(document).any(View::joined_late);
-    if others && !document.services.iter().any(Service::joined_late) {
+    let others = survey.has_late_start;
+    if others && !survey.has_late_service {
         // Those have been followed by starts that were seen whole.
         return ("No alerts.".into(), Ink::Good);
     }

@@ -21,13 +21,13 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
 
 /// The headline alone: name, outcome, number of alerts.
 pub fn title(view: View, width: usize, paint: Paint) -> Vec<String> {
-    let View { service, index, activation, .. } = view;
+    let View { service, starts, index, activation, .. } = view;
     let name = event_row::quote(&service.name);
     let name = match service.owner {
         Some(claimed @ Owner::Claimed { .. }) => format!("{name} ({claimed})"),
         _ => name,
     };
-    let name = match service.activations.len() {
+    let name = match starts {
         1 => name,
         starts => format!("{name}, start {} of {starts}", index + 1),
     };

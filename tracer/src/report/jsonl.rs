@@ -3,12 +3,15 @@
 //! The lines say how they nest by index, come in the order of the document, and
 //! end with a record that counts them, so that a cut stream is recognised.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::escape;
+use super::{escape, source::Sink};
 use crate::model::{
     document::{
         Activation, Alert, Capture, Document, Exposure, Host, LeftOut, Milestones, Outcome, Owner,
@@ -172,45 +175,44 @@ pub struct Counts {
     pub alerts: usize,
 }
 
-/// One line per record, each with its newline.
-pub fn render(document: &Document) -> String {
-    let mut lines = Lines::default();
-    // Taken apart without `..`: a field that is added can't be forgotten here.
-    let Document { schema, tool, host, capture, services } = document;
-    lines.push(&Record::Capture(Box::new(CaptureRecord {
-        schema: Cow::Borrowed(schema),
-        tool: Cow::Borrowed(tool),
-        host: Cow::Borrowed(host),
-        capture: Cow::Borrowed(capture),
-    })));
-    let mut counts = Counts { services: services.len(), ..Counts::default() };
-    for (service, body) in services.iter().enumerate() {
-        lines.service(service, body);
-        counts.activations += body.activations.len();
-        for (activation, body) in body.activations.iter().enumerate() {
-            lines.activation(service, activation, body);
-            counts.events += body.events.len();
-            counts.alerts += body.alerts.len();
-        }
+/// Writes one line per record, each with its newline.
+pub struct Lines<W> {
+    out: W,
+    counts: Counts,
+    /// Starts of the last service.
+    starts: usize,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, counts: Counts::default(), starts: 0 }
     }
-    lines.push(&Record::End(counts));
-    escape::json(&lines.text).into_owned()
-}
 
-#[derive(Default)]
-struct Lines {
-    text: String,
-}
-
-impl Lines {
-    fn push(&mut self, record: &Record) {
+    fn push(&mut self, record: &Record) -> io::Result<()> {
         let line = serde_json::to_string(record)
             .expect("a record has string keys and no type of its own that can fail");
-        self.text.push_str(&line);
-        self.text.push('\n');
+        self.out.write_all(escape::json(&line).as_bytes())?;
+        self.out.write_all(b"\n")
+    }
+}
+
+impl<W: Write> Sink for Lines<W> {
+    fn capture(&mut self, document: &Document) -> io::Result<()> {
+        // Taken apart without `..`: a field that is added can't be forgotten here.
+        let Document { schema, tool, host, capture, services: _ } = document;
+        self.push(&Record::Capture(Box::new(CaptureRecord {
+            schema: Cow::Borrowed(schema),
+            tool: Cow::Borrowed(tool),
+            host: Cow::Borrowed(host),
+            capture: Cow::Borrowed(capture),
+        })))
     }
 
-    fn service(&mut self, service: usize, body: &Service) {
+    fn service(&mut self, body: &Service) -> io::Result<()> {
+        let service = self.counts.services;
+        self.counts.services += 1;
+        self.starts = 0;
         let Service {
             name,
             kind,
@@ -232,10 +234,16 @@ impl Lines {
             owner: *owner,
             signal: *signal,
             starts_left_out: Some(*starts_left_out).filter(|count| *count > 0),
-        })));
+        })))
     }
 
-    fn activation(&mut self, service: usize, activation: usize, body: &Activation) {
+    fn start(&mut self, body: &Activation) -> io::Result<()> {
+        let service = self.counts.services.saturating_sub(1);
+        let activation = self.starts;
+        self.starts += 1;
+        self.counts.activations += 1;
+        self.counts.events += body.events.len();
+        self.counts.alerts += body.alerts.len();
         let Activation {
             main_process,
             supervisor,
@@ -267,15 +275,21 @@ impl Lines {
             unfollowed: Some(*unfollowed).filter(|count| *count > 0),
             outcome: Cow::Borrowed(outcome),
             systemd: systemd.as_ref().map(Cow::Borrowed),
-        })));
+        })))?;
         for (event, body) in events.iter().enumerate() {
             let body = Cow::Borrowed(body);
-            self.push(&Record::Event(EventRecord { service, activation, event, body }));
+            self.push(&Record::Event(EventRecord { service, activation, event, body }))?;
         }
         for (alert, body) in alerts.iter().enumerate() {
             let body = Cow::Borrowed(body);
-            self.push(&Record::Alert(AlertRecord { service, activation, alert, body }));
+            self.push(&Record::Alert(AlertRecord { service, activation, alert, body }))?;
         }
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let counts = self.counts;
+        self.push(&Record::End(counts))
     }
 }
 

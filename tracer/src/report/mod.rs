@@ -18,8 +18,10 @@ mod paint;
 mod read;
 mod save;
 pub mod schema;
+mod source;
 mod strip;
 mod summary;
+mod survey;
 mod table;
 mod text;
 mod time;
@@ -29,9 +31,16 @@ mod view;
 mod tests;
 
 pub use escape::text as escape;
-pub use read::{ReadError, read};
-pub use save::save;
+use std::io::Write;
 
+#[cfg(test)]
+pub use read::read;
+pub use read::{ReadError, Saved};
+pub use save::{save, save_with};
+pub use source::{PassError, Sink, Source};
+pub use survey::Survey;
+
+#[cfg(test)]
 use crate::model::document::Document;
 
 /// How a document is written.
@@ -60,12 +69,37 @@ impl Default for Style {
     }
 }
 
-/// The document in a format, with a newline at its end.
+/// Writes a document in a format, with a newline at its end: part by part. `survey` has looked
+/// at it before.
+///
+/// # Errors
+///
+/// It can't be read, or `out` can't be written to.
+pub fn write(
+    source: &mut dyn Source,
+    survey: &Survey,
+    format: Format,
+    style: Style,
+    out: &mut dyn Write,
+) -> Result<(), PassError> {
+    match format {
+        Format::Table => source.each(&mut table::Table::new(out, style, survey)),
+        Format::Json => source.each(&mut json::Json::new(out)),
+        Format::Jsonl => source.each(&mut jsonl::Lines::new(out)),
+    }
+}
+
+/// The document in a format.
+///
+/// # Panics
+///
+/// Memory can't be written to.
+#[cfg(test)]
 #[must_use]
 pub fn render(document: &Document, format: Format, style: Style) -> String {
-    match format {
-        Format::Table => table::render(document, style),
-        Format::Json => json::render(document),
-        Format::Jsonl => jsonl::render(document),
-    }
+    let (mut survey, mut text) = (Survey::default(), Vec::new());
+    let mut source = document;
+    source.each(&mut survey).unwrap();
+    write(&mut source, &survey, format, style, &mut text).unwrap();
+    String::from_utf8(text).unwrap()
 }

@@ -6,7 +6,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{File, Permissions},
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    io::{self, Write as _},
+    io::{self, BufWriter, IntoInnerError, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::{
@@ -35,7 +35,19 @@ const MAX_LINKS: usize = 40;
 /// Names tried for a temporary file.
 const MAX_NAMES: usize = 16;
 
-/// Writes `bytes` to `path`, whole or not at all: on any failure an existing file
+/// Writes what is to be in a file.
+pub type Content<'a> = dyn FnMut(&mut dyn Write) -> anyhow::Result<()> + 'a;
+
+/// Writes `bytes` to `path`: see [`save_with`].
+///
+/// # Errors
+///
+/// A sentence that says what can't be written and why.
+pub fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    save_with(path, &mut |out| Ok(out.write_all(bytes)?))
+}
+
+/// Writes what `content` writes to `path`, whole or not at all: on any failure an existing file
 /// stays as it was. It keeps its mode and, where that is allowed, its owner; a
 /// symbolic link stays, and the file it leads to is replaced.
 ///
@@ -45,19 +57,20 @@ const MAX_NAMES: usize = 16;
 ///
 /// `-` is stdout. What can't be replaced (a pipe, a device, a descriptor under
 /// /dev/fd or /proc) is written to directly.
-pub fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// A sentence that says what can't be written and why; or `content` failed.
+pub fn save_with(path: &Path, content: &mut Content<'_>) -> anyhow::Result<()> {
     if path == Path::new("-") {
-        let mut stdout = io::stdout().lock();
-        return stdout
-            .write_all(bytes)
-            .and_then(|()| stdout.flush())
-            .context("cannot write to stdout");
+        drop(fill(io::stdout().lock(), content).context("cannot write to stdout")?);
+        return Ok(());
     }
     let shown = path.display();
     let place = Place::find(path).with_context(|| format!("cannot write {shown}"))?;
     let there = place.there().with_context(|| format!("cannot write {shown}"))?;
     let Some(there) = there else {
-        return place.replace(bytes, None).with_context(|| format!("cannot write {shown}"));
+        return place.replace(content, None).with_context(|| format!("cannot write {shown}"));
     };
     let trusted = place.trusts(&there);
     match kind(&there) {
@@ -65,7 +78,7 @@ pub fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         SFlag::S_IFREG if !place.in_proc => {
             // Another name of a file elsewhere says nothing of how this one is to be.
             let like = Some(there).filter(|it| trusted && (it.st_nlink == 1 || !place.is_shared()));
-            place.replace(bytes, like.as_ref()).with_context(|| {
+            place.replace(content, like.as_ref()).with_context(|| {
                 format!("cannot write {shown}; the file that is there was left as it was")
             })
         }
@@ -74,11 +87,18 @@ pub fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
              its directory",
             there.st_uid
         ),
-        _ => place.write_directly(bytes, &there).with_context(|| format!("cannot write {shown}")),
+        _ => place.write_directly(content, &there).with_context(|| format!("cannot write {shown}")),
     }
 }
 
 /// The type of a file.
+/// Writes all of it to `out`, which is given back.
+fn fill<W: Write>(out: W, content: &mut Content<'_>) -> anyhow::Result<W> {
+    let mut out = BufWriter::new(out);
+    content(&mut out)?;
+    Ok(out.into_inner().map_err(IntoInnerError::into_error)?)
+}
+
 fn kind(file: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(file.st_mode & SFlag::S_IFMT.bits())
 }
@@ -169,13 +189,12 @@ impl Place {
 
     /// Replaces what is there by a new file, in one step; `like` says whose it is and who may
     /// read it.
-    fn replace(&self, bytes: &[u8], like: Option<&FileStat>) -> anyhow::Result<()> {
+    fn replace(&self, content: &mut Content<'_>, like: Option<&FileStat>) -> anyhow::Result<()> {
         // The mode of a new file is what the umask leaves of this. A file that others may not
         // read is not theirs to read meanwhile.
         let mode = if like.is_some() { 0o600 } else { 0o666 };
         let (temporary, name, file) = self.temporary(mode)?;
-        let mut file = file;
-        file.write_all(bytes)?;
+        let file = fill(file, content)?;
         if let Some(like) = like {
             // Only root may give a file away; for others it becomes theirs.
             let _ = fchown(&file, Some(like.st_uid), Some(like.st_gid));
@@ -216,17 +235,16 @@ impl Place {
     }
 
     /// Appending, so that `--output /dev/stdout >> log` does what it says.
-    fn write_directly(&self, bytes: &[u8], there: &FileStat) -> anyhow::Result<()> {
+    fn write_directly(&self, content: &mut Content<'_>, there: &FileStat) -> anyhow::Result<()> {
         let nofollow = if self.in_proc { OFlag::empty() } else { OFlag::O_NOFOLLOW };
         let flags =
             OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | nofollow;
-        let mut file = File::from(openat(&self.directory, &*self.name, flags, Mode::empty())?);
+        let file = File::from(openat(&self.directory, &*self.name, flags, Mode::empty())?);
         let opened = fstat(&file)?;
         if !self.in_proc && (opened.st_dev, opened.st_ino) != (there.st_dev, there.st_ino) {
             bail!("something else has taken its place");
         }
-        file.write_all(bytes)?;
-        file.flush()?;
+        fill(file, content)?;
         Ok(())
     }
 }

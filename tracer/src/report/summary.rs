@@ -4,28 +4,60 @@ use super::{
     event_row::quote,
     headline::{self, counted},
     paint::{Ink, Paint},
+    survey::Survey,
     text, time,
     view::View,
 };
-use crate::model::document::{Capture, Document, EndedBy, Severity};
+use crate::model::document::{Capture, Document, EndedBy};
 
 /// From so many activations on they are summed up.
 const MANY: usize = 3;
 
+/// Starts with alerts whose headlines are told again. The others are counted.
+const HEADLINES: usize = 1_000;
+
+/// The starts with alerts: their headlines may have scrolled away.
+#[derive(Debug, Default)]
+pub struct Alerted {
+    headlines: Vec<String>,
+    starts: usize,
+}
+
+impl Alerted {
+    /// A start, if it has alerts.
+    pub fn add(&mut self, view: View, width: usize, paint: Paint) {
+        if view.activation.alerts.is_empty() {
+            return;
+        }
+        self.starts += 1;
+        if self.starts <= HEADLINES {
+            let title = headline::title(view, width - 2, paint);
+            self.headlines.extend(title.iter().map(|line| format!("  {line}")));
+        }
+    }
+}
+
 /// The summary, wrapped.
-pub fn lines(document: &Document, width: usize, paint: Paint) -> Vec<String> {
+pub fn lines(
+    document: &Document,
+    survey: &Survey,
+    alerted: Alerted,
+    width: usize,
+    paint: Paint,
+) -> Vec<String> {
     let capture = &document.capture;
     let mut lines = Vec::new();
-    if View::all(document).count() >= MANY {
-        lines.extend(overview(document, width, paint));
+    if survey.all_starts >= MANY {
+        lines.extend(overview(survey, alerted, width, paint));
         lines.push(String::new());
     }
     let ink = if capture.lost > 0 { Ink::Warning } else { Ink::Faint };
-    lines.extend(text::wrap(&sentence(document), width).iter().map(|line| paint.ink(ink, line)));
+    let sentence = sentence(document, survey);
+    lines.extend(text::wrap(&sentence, width).iter().map(|line| paint.ink(ink, line)));
     lines
 }
 
-fn sentence(document: &Document) -> String {
+fn sentence(document: &Document, survey: &Survey) -> String {
     let capture = &document.capture;
     format!(
         "Capture of {} on {} (Linux {}): {}, {}{}; it ended when {}; {} backend{}, {} {}.",
@@ -34,7 +66,7 @@ fn sentence(document: &Document) -> String {
         quote(&document.host.kernel),
         counted(capture.events as usize, "event"),
         losses(capture),
-        left_out(document),
+        left_out(document, survey),
         match capture.ended_by {
             EndedBy::Until => "what it waited for had come",
             EndedBy::Timeout => "its time was over",
@@ -62,9 +94,9 @@ fn fallbacks(capture: &Capture) -> String {
 }
 
 /// The services and starts that there was no room for.
-fn left_out(document: &Document) -> String {
-    let starts: u64 = document.services.iter().map(|service| service.starts_left_out).sum();
-    let kinds = [(document.capture.services_left_out, "service"), (starts, "start")];
+fn left_out(document: &Document, survey: &Survey) -> String {
+    let kinds =
+        [(document.capture.services_left_out, "service"), (survey.starts_left_out, "start")];
     let kinds: Vec<String> = kinds
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -86,27 +118,20 @@ fn losses(capture: &Capture) -> String {
     format!("{} LOST{of}", capture.lost)
 }
 
-/// All activations together, and again the headlines of those with alerts: theirs
-/// may have scrolled away.
-fn overview(document: &Document, width: usize, paint: Paint) -> Vec<String> {
-    let alerts = |severity| {
-        View::all(document)
-            .flat_map(|view| &view.activation.alerts)
-            .filter(|alert| alert.severity == severity)
-            .count()
-    };
+/// All activations together, and again the headlines of those with alerts.
+fn overview(survey: &Survey, alerted: Alerted, width: usize, paint: Paint) -> Vec<String> {
     let totals = format!(
         "In all: {}, {}, {}, {}.",
-        counted(document.services.len(), "service"),
-        counted(View::all(document).count(), "start"),
-        counted(alerts(Severity::Error), "error"),
-        counted(alerts(Severity::Warning), "warning"),
+        counted(survey.services(), "service"),
+        counted(survey.all_starts, "start"),
+        counted(survey.errors, "error"),
+        counted(survey.warnings, "warning"),
     );
     let mut lines: Vec<String> =
         text::wrap(&totals, width).iter().map(|line| paint.ink(Ink::Title, line)).collect();
-    for view in View::all(document).filter(|view| !view.activation.alerts.is_empty()) {
-        let title = headline::title(view, width - 2, paint);
-        lines.extend(title.iter().map(|line| format!("  {line}")));
+    lines.extend(alerted.headlines);
+    if let Some(more) = alerted.starts.checked_sub(HEADLINES).filter(|more| *more > 0) {
+        lines.push(format!("  … and {more} more starts with alerts"));
     }
     lines
 }

@@ -1,32 +1,112 @@
 //! The terminal report: a block per activation, then a summary of the capture.
 
+use std::{
+    io::{self, Write},
+    mem,
+};
+
 use super::{
-    Style, alerts, event_row, events, headline,
+    Style, alerts, events, headline,
     paint::{Ink, Paint},
-    strip, summary, text,
+    source::Sink,
+    strip,
+    summary::{self, Alerted},
+    survey::Survey,
+    text,
     view::View,
 };
-use crate::model::document::Document;
+use crate::model::document::{Activation, Document, Service};
 
 /// Narrower terminals get lines of this width all the same.
 const NARROWEST: usize = 60;
 
-/// The report, with a newline at its end.
-pub fn render(document: &Document, style: Style) -> String {
-    let width = usize::from(style.width).max(NARROWEST);
-    let paint = Paint { color: style.color };
-    let mut sections: Vec<Vec<String>> =
-        View::all(document).map(|view| block(view, width, paint)).collect();
-    if sections.is_empty() {
-        let note = nothing_seen(document);
-        sections.push(
-            text::wrap(&note, width).iter().map(|line| paint.ink(Ink::Warning, line)).collect(),
-        );
+/// Writes the report, with a newline at its end.
+pub struct Table<'a, W> {
+    out: W,
+    width: usize,
+    paint: Paint,
+    survey: &'a Survey,
+    document: Option<Document>,
+    service: Option<Service>,
+    /// Services that came, this one included.
+    services: usize,
+    /// Starts of it that came.
+    starts: usize,
+    sections: usize,
+    alerted: Alerted,
+}
+
+impl<'a, W: Write> Table<'a, W> {
+    /// Writes to `out` what `survey` has looked at before.
+    pub fn new(out: W, style: Style, survey: &'a Survey) -> Self {
+        Self {
+            out,
+            width: usize::from(style.width).max(NARROWEST),
+            paint: Paint { color: style.color },
+            survey,
+            document: None,
+            service: None,
+            services: 0,
+            starts: 0,
+            sections: 0,
+            alerted: Alerted::default(),
+        }
     }
-    sections.push(summary::lines(document, width, paint));
-    let blocks: Vec<String> = sections.iter().map(|lines| lines.join("\n")).collect();
-    let rule = paint.ink(Ink::Faint, &"─".repeat(width));
-    blocks.join(&format!("\n\n{rule}\n")) + "\n"
+
+    fn section(&mut self, lines: &[String]) -> io::Result<()> {
+        if self.sections > 0 {
+            let rule = self.paint.ink(Ink::Faint, &"─".repeat(self.width));
+            write!(self.out, "\n\n{rule}\n")?;
+        }
+        self.sections += 1;
+        self.out.write_all(lines.join("\n").as_bytes())
+    }
+}
+
+impl<W: Write> Sink for Table<'_, W> {
+    fn capture(&mut self, document: &Document) -> io::Result<()> {
+        self.document = Some(document.clone());
+        Ok(())
+    }
+
+    fn service(&mut self, service: &Service) -> io::Result<()> {
+        self.service = Some(service.clone());
+        self.services += 1;
+        self.starts = 0;
+        Ok(())
+    }
+
+    fn start(&mut self, start: &Activation) -> io::Result<()> {
+        let (Some(document), Some(service)) = (&self.document, &self.service) else {
+            return Ok(());
+        };
+        let view = View {
+            document,
+            survey: self.survey,
+            service,
+            starts: self.survey.starts_of(self.services - 1),
+            index: self.starts,
+            activation: start,
+        };
+        let lines = block(view, self.width, self.paint);
+        self.alerted.add(view, self.width, self.paint);
+        self.starts += 1;
+        self.section(&lines)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let Some(document) = self.document.take() else { return Ok(()) };
+        let (width, paint) = (self.width, self.paint);
+        if self.sections == 0 {
+            let note = nothing_seen(self.survey);
+            let lines: Vec<String> =
+                text::wrap(&note, width).iter().map(|line| paint.ink(Ink::Warning, line)).collect();
+            self.section(&lines)?;
+        }
+        let alerted = mem::take(&mut self.alerted);
+        self.section(&summary::lines(&document, self.survey, alerted, width, paint))?;
+        self.out.write_all(b"\n")
+    }
 }
 
 fn block(view: View, width: usize, paint: Paint) -> Vec<String> {
@@ -40,14 +120,10 @@ fn block(view: View, width: usize, paint: Paint) -> Vec<String> {
     parts.reduce(|above, below| [above, vec![String::new()], below].concat()).unwrap_or_default()
 }
 
-fn nothing_seen(document: &Document) -> String {
-    match document.services.as_slice() {
-        [] => "Nothing was seen: no service in the scope of this capture was running or started."
-            .into(),
-        services => {
-            let names: Vec<String> =
-                services.iter().map(|service| event_row::quote(&service.name)).collect();
-            format!("Nothing was seen: no start of {}.", names.join(", "))
-        }
+fn nothing_seen(survey: &Survey) -> String {
+    if survey.services() == 0 {
+        return "Nothing was seen: no service in the scope of this capture was running or started."
+            .into();
     }
+    format!("Nothing was seen: no start of {}.", survey.names().collect::<Vec<_>>().join(", "))
 }

@@ -1,5 +1,6 @@
 //! One activation, with all it takes to tell of it.
 
+use super::survey::Survey;
 use crate::model::{
     document::{Activation, Document, Service},
     signal::Signal,
@@ -9,30 +10,21 @@ use crate::model::{
 /// An activation in its service and document.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// The document.
+    /// The document, without its services.
     pub document: &'a Document,
-    /// The service.
+    /// What there is to know of the whole document.
+    pub survey: &'a Survey,
+    /// The service, without its starts.
     pub service: &'a Service,
+    /// How many starts it has.
+    pub starts: usize,
     /// Index of the activation in the service.
     pub index: usize,
     /// The activation.
     pub activation: &'a Activation,
 }
 
-impl<'a> View<'a> {
-    /// Every activation of a document.
-    pub fn all(document: &'a Document) -> impl Iterator<Item = Self> {
-        document.services.iter().flat_map(move |service| {
-            let activations = service.activations.iter().enumerate();
-            activations.map(move |(index, activation)| Self {
-                document,
-                service,
-                index,
-                activation,
-            })
-        })
-    }
-
+impl View<'_> {
     /// The reload signal.
     pub fn reload(self) -> Signal {
         self.service.signal.unwrap_or(self.document.capture.signal)

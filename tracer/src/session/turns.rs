@@ -17,6 +17,7 @@ use super::{
     interrupts::Interrupts,
 };
 use crate::{
+    host::memory,
     model::{
         document::{Document, EndedBy},
         signal::Signal,
@@ -109,6 +110,7 @@ impl<'a, S: Subject> Session<'a, S> {
 
     /// Takes in what happens until the session is to end.
     pub async fn follow(&mut self) -> Result<EndedBy> {
+        memory::give_back();
         loop {
             let now = Instant::now();
             self.subject.act(&mut self.capture, self.observer, now).await?;

@@ -273,15 +273,16 @@ impl<'a> Reloads<'a> {
             return (Effect::Replaced, Some(since));
         }
         match self.trap_waited(sent, settled) {
-            None => match end {
-                Some(end) if end.at <= until => self.of_end(index, at, pid, end),
-                _ => self.of_survivor(index, pid, at, settled),
-            },
+            None => {
+                let end = end.filter(|end| end.at <= until);
+                let ended = end.and_then(|end| self.of_end(index, at, pid, end));
+                ended.unwrap_or_else(|| self.of_survivor(index, pid, at, settled))
+            }
             Some(Wait::Still) => (Effect::Deferred, None),
             // The trap may have ended it; but a command may have come to its end.
             Some(Wait::Until(ran)) => match end {
                 Some(end) if end.at <= ran.saturating_add(settle) && !self.is_loose() => {
-                    self.of_end(index, at, pid, end)
+                    self.of_end(index, at, pid, end).unwrap_or((Effect::Unknown, None))
                 }
                 _ => (Effect::Deferred, Some(ran)),
             },
@@ -293,8 +294,9 @@ impl<'a> Reloads<'a> {
         self.around.facts.is_none_or(|facts| facts.restart.is_none())
     }
 
-    /// The main process ended soon after it took the reload.
-    fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Told {
+    /// The main process ended soon after it took the reload. `None` where something else was to
+    /// end it, or another reload: then only what was seen before tells.
+    fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Option<Told> {
         let later = self.events[index + 1..].iter().take_while(|event| event.at_ns <= end.at);
         let is_reload = |event: &Event| match &event.what {
             What::Signal(sent) => {
@@ -306,15 +308,15 @@ impl<'a> Reloads<'a> {
         };
         let has_later = { later }.any(is_reload);
         if has_later || self.stopping.is_some_and(|stopping| stopping <= end.at) {
-            return (Effect::Unknown, None);
+            return None;
         }
-        match end.signal {
+        Some(match end.signal {
             // Somebody whom nobody saw: the kernel, as there was no memory left.
-            Some(Signal::KILL) => (Effect::Unknown, None),
+            Some(Signal::KILL) => return None,
             Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
             _ if self.has_successor(pid, at, end.at) => (Effect::Replaced, Some(end.at)),
             _ => (Effect::Ended, Some(end.at)),
-        }
+        })
     }
 
     /// Whether the main process started its own program anew after a reload, and that lived on.
@@ -548,7 +550,7 @@ impl<'a> Reloads<'a> {
                 if told.0 != Effect::Reloaded
                     && end.at <= at.saturating_add(self.around.settle_ns) =>
             {
-                Some(self.of_end(index, at, pid, end))
+                Some(self.of_end(index, at, pid, end).unwrap_or(told))
             }
             _ => Some(told),
         }

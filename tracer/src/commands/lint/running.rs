@@ -1,12 +1,18 @@
 //! The services that run, for `lint --running`.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use sigready::{
-    host::{cgroups::Hierarchies, procfs},
+    host::{
+        bounded::{Bounded, Patience},
+        cgroups::Hierarchies,
+        procfs,
+        program::{self, Read, Reader},
+    },
     lint::running::{Live, Running},
-    observation::Fact,
+    model::runtime::Runtime,
+    observation::{Fact, ProcessId, Program},
     systemd::{
         bus::{self, Bus},
         manager::Manager,
@@ -18,6 +24,10 @@ use crate::{
     cli::Lint,
     commands::{fault::Fault, unit_names},
 };
+
+/// How long reading an executable may take.
+const READING: Patience =
+    Patience { each: Duration::from_millis(200), all: Duration::from_millis(200) };
 
 /// Those of the host's systemd, or of the user's that was named, whose names match.
 pub fn services(options: &Lint) -> Result<Vec<Running>, Fault> {
@@ -37,10 +47,10 @@ pub fn services(options: &Lint) -> Result<Vec<Running>, Fault> {
         .context("cannot start the runtime")?;
     let found = runtime.block_on(async {
         let bus = Bus::connect(&manager).await?;
-        let mut found = Vec::new();
+        let (mut found, mut programs) = (Vec::new(), Programs::default());
         for name in names(&hierarchies) {
             if wanted.is_empty() || wanted.iter().any(|(_, matcher)| matcher.is_match(&name)) {
-                found.extend(service(&bus, &name, &hierarchies).await);
+                found.extend(service(&bus, &name, &hierarchies, &mut programs).await);
             }
         }
         anyhow::Ok(found)
@@ -62,13 +72,18 @@ fn names(hierarchies: &Hierarchies) -> BTreeSet<String> {
 }
 
 /// A service by its name, if this systemd runs it and has a main process for it.
-async fn service(bus: &Bus, name: &str, hierarchies: &Hierarchies) -> Option<Running> {
+async fn service(
+    bus: &Bus,
+    name: &str,
+    hierarchies: &Hierarchies,
+    programs: &mut Programs,
+) -> Option<Running> {
     let object = bus::object(name);
     let service = bus.properties(&object, bus::SERVICE).await.ok()?;
     let pid = service.get("MainPID")?.downcast_ref::<u32>().ok().filter(|pid| *pid != 0)?;
     let unit = bus.properties(&object, bus::UNIT).await.ok()?;
     let control_group = properties::text(&service, "ControlGroup")?;
-    let main = live(pid, &control_group, hierarchies)?;
+    let main = live(pid, &control_group, hierarchies, programs)?;
     Some(Running {
         name: name.to_owned(),
         files: files(&unit),
@@ -86,7 +101,12 @@ fn files(unit: &Properties) -> Vec<String> {
 }
 
 /// A process as it is now, if it is in the unit's cgroup: else another has its pid.
-fn live(pid: u32, control_group: &str, hierarchies: &Hierarchies) -> Option<Live> {
+fn live(
+    pid: u32,
+    control_group: &str,
+    hierarchies: &Hierarchies,
+    programs: &mut Programs,
+) -> Option<Live> {
     let id = procfs::id(pid)?;
     let cgroup = hierarchies.path_of(pid)?;
     if !Path::new(&cgroup).ends_with(control_group.trim_start_matches('/')) {
@@ -102,6 +122,34 @@ fn live(pid: u32, control_group: &str, hierarchies: &Hierarchies) -> Option<Live
         caught: state.caught,
         blocked: state.blocked,
         is_init: procfs::is_init(pid),
-        has_jvm: procfs::has_mapped(pid, "libjvm.so"),
+        program: programs.of(id),
     })
+}
+
+/// Tells what runs in processes.
+struct Programs {
+    executables: Bounded<ProcessId, Option<Read>>,
+    loaded: Bounded<ProcessId, Option<Runtime>>,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        let reader = Reader::default();
+        Self {
+            executables: Bounded::new("sigready-program", move |id| reader.read(id)),
+            loaded: Bounded::new("sigready-maps", program::loaded),
+        }
+    }
+}
+
+impl Programs {
+    fn of(&mut self, id: ProcessId) -> Program {
+        let program = self.executables.ask(&[id], READING).pop().flatten().flatten();
+        let program = program.map_or(Program::Unread, |read| read.program);
+        if let Program::Of(_) = program {
+            return program;
+        }
+        let loaded = self.loaded.ask(&[id], READING).pop().flatten().flatten();
+        loaded.map_or(program, Program::Of)
+    }
 }

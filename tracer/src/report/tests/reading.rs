@@ -167,3 +167,25 @@ fn a_name_that_stands_twice_in_an_object_is_refused() {
         json().replacen("\"hostname\": \"db1\"", "\"hostname\": \"db1\", \"hostname\": \"x\"", 1);
     assert!(refusal(twice).contains("duplicate field `hostname`"));
 }
+
+#[test]
+fn a_line_without_an_end_is_refused_and_not_kept() {
+    let text = jsonl();
+    let head = text.lines().next().unwrap();
+    let line = format!("{head}\n{{\"record\":\"event\",\"kind\":\"{}", "x".repeat(16 << 20));
+    assert_eq!(
+        refusal(line),
+        "line 2: it is longer than 16777216 bytes; the lines must be whole and in the order they \
+         were written"
+    );
+}
+
+/// As `jq -S` sorts them: what contains comes after what it contains.
+#[test]
+fn the_fields_of_an_object_may_come_in_any_order() {
+    let document = fixtures::patroni_killed();
+    // A map of serde_json is in the order of the names.
+    let sorted: serde_json::Value = serde_json::from_str(&json()).unwrap();
+    assert!(sorted.to_string().find("\"services\"") < sorted.to_string().find("\"tool\""));
+    assert_eq!(read(sorted.to_string().as_bytes()).unwrap(), document);
+}

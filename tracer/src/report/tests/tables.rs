@@ -2,7 +2,7 @@
 
 use super::fixtures::{self, all};
 use crate::{
-    model::document::Owner,
+    model::document::{Activation, Owner, Service},
     report::{Format, Style, render, text},
 };
 
@@ -116,4 +116,28 @@ fn no_alerts_is_said_only_where_all_was_seen() {
     document.services.extend(fixtures::joined_late().services);
     let unwrapped = table(&document, 80, false).replace('\n', " ");
     assert!(unwrapped.contains("other services were running before it"), "{unwrapped}");
+}
+
+#[test]
+fn of_very_many_services_a_thousand_are_named_and_the_others_counted() {
+    let mut document = fixtures::patroni_killed();
+    let start = document.services[0].activations.remove(0);
+    let service = document.services[0].clone();
+    document.services = (0..1_002)
+        .map(|index| Service { name: format!("s{index}.service"), ..service.clone() })
+        .collect();
+    let nothing = table(&document, 80, false).replace('\n', " ");
+    assert!(nothing.contains("s999.service, 2 more."), "{nothing}");
+    for service in &mut document.services {
+        // Their events are told elsewhere.
+        service.activations = vec![Activation { events: Vec::new(), ..start.clone() }];
+    }
+    let many = table(&document, 80, false);
+    assert_eq!(many.matches("  s999.service: ").count(), 1);
+    assert!(!many.contains("  s1000.service: "), "its headline is above, and not again");
+    assert!(
+        many.contains("\n  … and 2 more starts with alerts\n"),
+        "{}",
+        &many[many.len() - 999..]
+    );
 }

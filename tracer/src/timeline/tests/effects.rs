@@ -133,6 +133,26 @@ fn notify_reload_is_to_answer() {
 }
 
 #[test]
+fn a_stop_afterwards_takes_nothing_back() {
+    let ready = || {
+        let story = Story::command().with_type("notify-reload", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        reloaded(story.notify(30, 10, "READY=1"))
+    };
+    let stopped = |story: Story| {
+        let term = story.hup_with(1_500, SENDER, 10, |sent| {
+            sent.signal = Signal::TERM;
+            sent.dying_of = Some(Signal::TERM);
+        });
+        term.killed(1_501, 10, Signal::TERM)
+    };
+    let done = ready().notify(1_010, 10, RELOADING).notify(1_020, 10, "READY=1");
+    has(&stopped(done), Effect::Reloaded, Some(1_010));
+    has(&stopped(ready().notify(1_010, 10, RELOADING)), Effect::Unknown, None);
+    has(&stopped(ready()), Effect::Unknown, None);
+}
+
+#[test]
 fn a_reload_that_is_announced_without_a_signal_has_its_effect_too() {
     let story = || {
         let story = Story::command().with_type("notify", "no").until(20_000);

@@ -1,0 +1,292 @@
+use super::*;
+use crate::{model::event::ProcessRef, rules::testing::*};
+
+#[test]
+fn an_unknown_restart_setting_is_answered_with_those_that_would() {
+    assert_eq!(
+        restart_after(None, ServiceResult::Protocol),
+        "Restart= is unknown; always, on-failure and on-abnormal would restart it."
+    );
+    assert_eq!(
+        restart_after(Some("on-whim"), ServiceResult::Success),
+        "Restart= is unknown; always and on-success would restart it."
+    );
+}
+
+const HUP: End = End::Signal { signal: Signal::HUP, core_dumped: false };
+
+#[test]
+fn a_forking_service_has_two_processes_that_can_die() {
+    assert_eq!(
+        activation().unit("forking", "on-failure").asked(|case| death(case, HUP, 0)),
+        "systemd takes death by HUP of the daemon of a Type=forking service as a clean exit \
+         (result 'success'), of its ExecStart= process too, but as a failed start if a \
+         PIDFile= is due (result 'protocol'). For the daemon: Restart=on-failure does not \
+         restart it. It stays down, and nothing reports a failure."
+    );
+}
+
+#[test]
+fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
+    let starting = |pid_file: &str| {
+        activation()
+            .unit("forking", "on-failure")
+            .with(|facts| facts.pid_file = Some(pid_file.to_owned()))
+            .systemd(0, "activating", Some("start"), "success")
+            .exec(0)
+    };
+    let told = starting("/run/d.pid").asked(|case| death(case, HUP, 1.s()));
+    assert_eq!(
+        told,
+        "systemd takes death by HUP before its PIDFile= was there as a failed start of a \
+         Type=forking service (result 'protocol'): Restart=on-failure restarts it."
+    );
+    let told = starting("").asked(|case| death(case, HUP, 1.s()));
+    assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
+    // A daemon that was left behind may come up all the same.
+    let told = starting("").fork(500.ms(), 4712).asked(|case| death(case, HUP, 1.s()));
+    assert!(told.contains("of the daemon of a Type=forking service"), "{told}");
+    let active = starting("/run/d.pid").systemd(900.ms(), "active", None, "success");
+    let told = active.asked(|case| death(case, HUP, 1.s()));
+    assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
+}
+
+#[test]
+fn the_end_of_a_start_that_may_still_become_ready_waits_for_the_time_out() {
+    let told = activation()
+        .unit("notify", "on-failure")
+        .admits("all")
+        .with(|facts| facts.remain_after_exit = Some(true))
+        .exec(0)
+        .asked(|case| death(case, HUP, 1.s()));
+    assert_eq!(
+        told,
+        "systemd takes death by HUP before READY=1 as no end of the start: with \
+         RemainAfterExit=yes another process may still say it. It waits until \
+         TimeoutStartSec= is over (result 'timeout'): Restart=on-failure restarts it."
+    );
+}
+
+#[test]
+fn an_end_is_told_for_any_unit_where_the_settings_are_unknown() {
+    let told = |start: Start, end| start.exec(0).asked(|case| death(case, end, 1.s()));
+    assert_eq!(
+        told(activation(), HUP),
+        "The unit's settings are unknown: systemd takes death by HUP of a Type=simple service \
+         as a clean exit (result 'success'), and Restart=on-failure does not restart it. As \
+         Type=notify its start fails before READY=1 (result 'protocol'), and \
+         Restart=on-failure restarts it."
+    );
+    let after = "The unit's settings are unknown: systemd takes death by HUP after the start \
+                 as a clean exit (result 'success'); Restart=on-failure does not restart it.";
+    assert_eq!(told(activation().ready(1.s()), HUP), after);
+    assert_eq!(told(activation().joined(0), HUP), after);
+    assert_eq!(
+        told(activation(), End::Code(1)),
+        "The unit's settings are unknown: systemd takes an exit with code 1 as a failure \
+         (result 'exit-code'); Restart=on-failure restarts it."
+    );
+    let of_tomorrow = activation().unit("of-tomorrow", "no");
+    assert!(told(of_tomorrow, HUP).starts_with("The unit's settings are unknown: "));
+}
+
+#[test]
+fn what_a_command_was_told_counts_with_a_restart_setting_alone() {
+    let told = |start: Start| start.exec(0).asked(|case| death(case, HUP, 1.s()));
+    assert!(told(activation().command()).starts_with("The unit's settings are unknown: "));
+    let told = told(activation().command().with(|facts| facts.restart = Some("no".to_owned())));
+    assert!(told.ends_with("Restart=no does not restart it."), "{told}");
+}
+
+#[test]
+fn each_consequence_is_told_for_the_unit_and_for_an_unknown_one() {
+    type Consequence = fn(&Case) -> String;
+    let asked = |what: Consequence, service_type: Option<&str>| match service_type {
+        Some(service_type) => activation().unit(service_type, "no").asked(what),
+        None => activation().asked(what),
+    };
+    let cases: [(Consequence, &str, &str); 8] = [
+        (lost_reload, "notify-reload", "systemctl reload waits for RELOADING=1"),
+        (lost_reload, "simple", "done once ExecReload= has returned"),
+        (reload_in_start, "notify", "into the start while a Type=notify unit is activating"),
+        (reload_in_start, "notify-reload", "while a Type=notify-reload unit is activating"),
+        (reload_in_start, "simple", "counts a Type=simple unit as started without waiting"),
+        (unanswered_reload, "notify-reload", "hangs until TimeoutStartSec= is over"),
+        (endless_reloading, "notify-reload", "The unit stays in state 'reloading'"),
+        (untimed_reloading, "notify-reload", "does not count it as the answer"),
+    ];
+    for (what, service_type, text) in cases {
+        let told = asked(what, Some(service_type));
+        assert!(told.contains(text) && !told.contains(UNKNOWN), "{told}");
+        let told = asked(what, None);
+        assert!(told.starts_with(UNKNOWN) && told.contains(':'), "{told}");
+    }
+    let told = asked(reload_in_start, None);
+    assert!(told.contains("only Type=notify makes systemctl reload wait"), "{told}");
+}
+
+#[test]
+fn the_wait_for_ready_is_as_long_as_the_unit_sets_it() {
+    let waits = |limit| {
+        let start = activation().unit("notify", "no").exec(0);
+        let told = start.with(|facts| facts.timeout_start_ns = limit).asked(never_ready);
+        let (_, rest) = told.split_once("is over (").unwrap();
+        rest.split_once(')').unwrap().0.to_owned()
+    };
+    assert_eq!(waits(Some(0)), "never, here");
+    assert_eq!(waits(Some(90_000_000_000)), "90 s");
+    assert_eq!(waits(None), "90 s unless set");
+}
+
+#[test]
+fn systemds_own_word_stands_beside_the_prediction() {
+    let killed = |result| {
+        activation()
+            .unit("simple", "always")
+            .exec(0)
+            .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .systemd(6.ms(), "inactive", None, result)
+    };
+    let restarted =
+        killed("success").systemd(7.ms(), "activating", Some("auto-restart"), "success");
+    let alerts = restarted.judged(&["reload-before-handler"]);
+    assert!(
+        alerts[0].consequence.ends_with(
+            "Restart=always restarts it. systemd says so itself: Result=success, and it \
+             restarts the unit."
+        ),
+        "{}",
+        alerts[0].consequence
+    );
+    let alerts = killed("timeout").judged(&["reload-before-handler"]);
+    assert!(
+        alerts[0].consequence.ends_with(
+            "But systemd itself says Result=timeout, and the unit is inactive: its word counts."
+        ),
+        "{}",
+        alerts[0].consequence
+    );
+}
+
+#[test]
+fn a_stop_command_that_failed_decides_and_what_an_operator_does_later_does_not() {
+    use crate::model::event::ProcessRef;
+    let stop = || ProcessRef { pid: 4799, ..by("sh") };
+    let exit =
+        |code| What::Exit { process: stop(), signal: None, code: Some(code), core_dumped: false };
+    let moved = What::Cgroup { process: Some(stop()), path: "/demo".to_owned() };
+    let forked = What::Fork { process: stop(), parent: by("systemd") };
+    for came in [moved, forked] {
+        let stopped = |code, result| {
+            activation()
+                .unit("simple", "on-failure")
+                .exec(0)
+                .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+                .event(7.ms(), came.clone())
+                .event(8.ms(), exit(code))
+                .systemd(9.ms(), "activating", Some("auto-restart"), result)
+        };
+        let alerts = stopped(2, "exit-code").judged(&["reload-before-handler"]);
+        assert_eq!(
+            alerts[0].consequence,
+            "systemd takes death by HUP as a clean exit of a Type=simple service and runs \
+             ExecStop= or ExecStopPost=, which failed: an exit with code 2 (result \
+             'exit-code'): Restart=on-failure restarts it. systemd says so itself: \
+             Result=exit-code, and it restarts the unit."
+        );
+    }
+    let killed = |signal: &str| {
+        let signal = signal.parse().unwrap();
+        let start = activation().unit("simple", "on-failure").reloads_by(signal).exec(0);
+        let start = start.signal(5.ms(), signal, Default, Killed, by("kill"));
+        start.systemd(6.ms(), "activating", Some("auto-restart"), "signal")
+    };
+    // Somebody stops what was to be restarted.
+    let stopped = killed("USR1").systemd(5.s(), "inactive", Some("dead"), "success");
+    let alerts = stopped.judged(&["reload-before-handler"]);
+    assert!(!alerts[0].consequence.contains("But systemd"), "{}", alerts[0].consequence);
+}
+
+#[test]
+fn a_child_that_fails_and_a_command_that_works_are_no_failed_stop_command() {
+    let stopped = |parent: &str, code| {
+        let process = ProcessRef { pid: 4_730, ..by("rm") };
+        let fork = What::Fork { process: process.clone(), parent: by(parent) };
+        let exit = What::Exit { process, signal: None, code: Some(code), core_dumped: false };
+        activation()
+            .unit("simple", "on-failure")
+            .exec(0)
+            .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .event(7.ms(), fork)
+            .event(8.ms(), exit)
+            .systemd(9.ms(), "failed", Some("failed"), "exit-code")
+            .asked(|case| death(case, HUP, 6.ms()))
+    };
+    assert!(stopped("systemd", 3).contains("ExecStop= or ExecStopPost=, which failed"));
+    for told in [stopped("sh", 3), stopped("systemd", 0)] {
+        assert!(!told.contains("ExecStop="), "{told}");
+    }
+}
+
+#[test]
+fn a_unit_that_is_being_stopped_is_not_over() {
+    let alerts = activation()
+        .unit("simple", "no")
+        .exec(0)
+        .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+        .systemd(6.ms(), "deactivating", Some("stop-post"), "success")
+        .systemd(7.ms(), "inactive", Some("dead"), "success")
+        .judged(&["reload-before-handler"]);
+    let told = &alerts[0].consequence;
+    assert!(told.ends_with("Result=success, and the unit is inactive."), "{told}");
+}
+
+#[test]
+fn what_systemd_said_before_the_death_is_not_about_it() {
+    let alerts = activation()
+        .unit("simple", "always")
+        .systemd(0, "inactive", None, "success")
+        .exec(1.ms())
+        .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+        .judged(&["reload-before-handler"]);
+    assert!(
+        alerts[0].consequence.ends_with("Restart=always restarts it."),
+        "{}",
+        alerts[0].consequence
+    );
+}
+
+#[test]
+fn a_start_that_ended_before_ready_is_told_by_how_it_ended() {
+    let usr1 = "USR1".parse().unwrap();
+    let start = |start: Start| start.exec(0);
+    let notify = || start(activation().unit("notify", "on-abort"));
+    let told = notify().signal(1.s(), usr1, Default, Killed, by("kill")).asked(never_ready);
+    assert_eq!(
+        told,
+        "The start of a Type=notify service fails when it ends before READY=1 (result \
+         'signal'): Restart=on-abort restarts it."
+    );
+    let told = notify().exit(1.s(), 7).asked(never_ready);
+    assert!(told.contains("(result 'exit-code'): Restart=on-abort does not"), "{told}");
+    assert_eq!(
+        start(activation().command()).exit(1.s(), 0).asked(never_ready),
+        "The unit's settings are unknown: as Type=notify, the start of a Type=notify service \
+         fails when it ends before READY=1 (result 'protocol'): Restart= is unknown; always, \
+         on-failure and on-abnormal would restart it."
+    );
+}
+
+#[test]
+fn a_oneshot_killed_by_hup_has_failed() {
+    let alerts = activation()
+        .unit("oneshot", "no")
+        .exec(0)
+        .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+        .judged(&["reload-before-handler"]);
+    assert_eq!(
+        alerts[0].consequence,
+        "systemd takes death by HUP as a failure of a Type=oneshot service (result 'signal'): \
+         Restart=no does not restart it."
+    );
+}

@@ -1,0 +1,71 @@
+use super::*;
+use crate::{
+    observation::Fact,
+    timeline::{
+        events::{Class, Record},
+        tests::story::{STARTER, Story},
+    },
+};
+
+/// A blocked HUP that was sent to a process or to its thread, and waits.
+fn waiting(to_thread: bool) -> (Fates, Events, Task) {
+    let story = Story::command().fork(0, STARTER, 10).mask(1, 10, true);
+    let mut story = story.hup_with(2, STARTER, 10, |it| it.to_thread = to_thread);
+    let Some(Fact::Generate(generate)) = story.observations.pop().map(|it| it.fact) else {
+        panic!("no signal");
+    };
+    let (mut fates, mut events, task) = (Fates::default(), Events::default(), story.task(10));
+    let process = || crate::model::event::ProcessRef {
+        pid: 10,
+        ns_pid: None,
+        comm: String::new(),
+        exe: None,
+        uid: None,
+    };
+    let class = Class { kind: Kind::Signal, of: None, detail: 1, sender: None };
+    let record = Record::Fork { process: process(), parent: process() };
+    let place = events.add(2, task.id, class, record, false);
+    fates.sent(&mut events, 2, &generate, place, None, false, (Program::Unread, None));
+    assert_eq!(fates.count, 1);
+    (fates, events, task)
+}
+
+#[test]
+fn a_signal_counts_as_open_until_something_becomes_of_it() {
+    type End = fn(&mut Fates, &mut Events, &Task);
+    let hup = Signal::HUP;
+    let ends: [(&str, End); 6] = [
+        ("delivered", |fates, events, task| {
+            fates.delivered(events, 3, task, Signal::HUP, DispositionKind::Handler, false);
+        }),
+        ("taken", |fates, events, task| fates.taken(events, 3, task, Signal::HUP)),
+        ("thrown out", |fates, events, task| {
+            fates.thrown_out(events, 3, task.id, Signal::HUP);
+        }),
+        ("gone from the queue", |fates, events, task| {
+            fates.looked_at(events, task.id, SignalSet::EMPTY);
+        }),
+        ("with its thread", |fates, events, task| {
+            fates.thread_ended(events, 3, task, Signal::HUP.set());
+        }),
+        ("with its process", |fates, events, task| {
+            fates.ended(events, 3, task.id, (None, 0), SignalSet::EMPTY, |_| false);
+        }),
+    ];
+    for (what, end) in ends {
+        let (mut fates, mut events, task) = waiting(true);
+        end(&mut fates, &mut events, &task);
+        assert_eq!(fates.count, 0, "{what}");
+        // What waits for the process does not go with a thread.
+        let (mut fates, mut events, task) = waiting(false);
+        end(&mut fates, &mut events, &task);
+        assert_eq!(fates.count, usize::from(what == "with its thread"), "{what}");
+        assert_eq!(fates.waiting().count(), fates.count, "{what}");
+    }
+    let (mut fates, mut events, task) = waiting(false);
+    // What will kill is open until the end tells of it.
+    fates.delivered(&mut events, 3, &task, hup, DispositionKind::Default, false);
+    assert_eq!(fates.count, 1);
+    fates.ended(&mut events, 4, task.id, (Some(hup), 0), SignalSet::EMPTY, |_| false);
+    assert_eq!(fates.count, 0);
+}

@@ -1,0 +1,130 @@
+//! The changes of what a process does, which are kept in bounded number.
+
+use tracer_common::signal::SignalSet;
+
+use super::{
+    ProcessSignals,
+    dispositions::{Dispositions, common, members, without},
+};
+use crate::model::disposition::Reaction;
+
+/// Changes kept of one process. Beyond, those in the middle are dropped: the first ones after
+/// an exec and the last ones decide.
+pub const MAX_CHANGES: usize = 128;
+
+/// A change of what a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When, `CLOCK_BOOTTIME` ns.
+    pub at: u64,
+    /// What it does from then on.
+    pub now: Dispositions,
+    /// It came with an exec.
+    pub exec: bool,
+}
+
+impl ProcessSignals {
+    /// Its changes, in order of time.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// What it did at a time.
+    #[must_use]
+    pub fn at(&self, at: u64) -> Dispositions {
+        let last = self.changes.iter().rev().find(|change| change.at <= at);
+        last.map(|change| change.now).unwrap_or_default()
+    }
+
+    /// Changes there was no room for.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    pub(super) fn change(&mut self, at: u64, now: Dispositions, exec: bool) {
+        if !exec && self.changes.last().is_some_and(|last| last.now == now) {
+            return;
+        }
+        // One that is told late takes its place after those that are known.
+        let at = self.changes.last().map_or(at, |last| at.max(last.at));
+        if self.changes.len() >= MAX_CHANGES && !self.leave_out_a_turn() {
+            self.changes.remove(self.least_telling());
+            self.dropped += 1;
+        }
+        self.changes.push(Change { at, now, exec });
+    }
+
+    /// A program that blocks signals around its wait for input does so at each turn of its loop.
+    /// Of three turns that are the same the one between is left out, if there are such: no
+    /// verdict depends on it. It is the one that held for the shortest time.
+    fn leave_out_a_turn(&mut self) -> bool {
+        let is_same = |a: &Change, b: &Change| a.now == b.now && !a.exec && !b.exec;
+        let same: Vec<bool> =
+            self.changes.windows(3).map(|turn| is_same(&turn[0], &turn[2])).collect();
+        let held = |index: &usize| self.changes[index + 1].at - self.changes[*index].at;
+        let firsts = same.windows(4).enumerate().filter(|(_, same)| same.iter().all(|it| *it));
+        let shortest = firsts.flat_map(|(first, _)| [first + 2, first + 3]).min_by_key(held);
+        if let Some(shortest) = shortest {
+            self.changes.drain(shortest..shortest + 2);
+        }
+        shortest.is_some()
+    }
+
+    /// The change that is dropped first: in the middle of what came before the last exec, or
+    /// else of what came after it. The first and the last exec stay, and what brought the first
+    /// handler for a signal since then.
+    fn least_telling(&self) -> usize {
+        let first_exec = self.changes.iter().position(|change| change.exec);
+        let last_exec = self.changes.iter().rposition(|change| change.exec);
+        let program = last_exec.unwrap_or(0);
+        let (from, to) = if program > MAX_CHANGES / 2 {
+            (0, program)
+        } else {
+            (program, self.changes.len() - 1)
+        };
+        let taken = |change: &Change| {
+            members(self.recorded)
+                .filter(|signal| change.now.of(*signal).reaction() == Reaction::Takes)
+                .fold(SignalSet::EMPTY, |set, signal| set.union(signal.set()))
+        };
+        let mut seen = SignalSet::EMPTY;
+        let brings_first = self.changes.iter().enumerate().map(|(index, change)| {
+            if index < program {
+                return false;
+            }
+            let new = without(taken(change), seen);
+            seen = seen.union(new);
+            new != SignalSet::EMPTY
+        });
+        let stays: Vec<bool> = brings_first
+            .enumerate()
+            .map(|(index, brings_first)| {
+                brings_first || Some(index) == first_exec || Some(index) == last_exec
+            })
+            .collect();
+        let middle = from + (to - from) / 2;
+        let free = (from + 1..to).filter(|index| !stays[*index]);
+        free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
+    }
+
+    /// From one time on, and until another, no more than `most` was blocked but for a moment.
+    pub(super) fn limit_blocked(&mut self, since: u64, until: u64, most: SignalSet) {
+        let first = self.changes.iter().rposition(|change| change.at < since);
+        let first = first.map_or(0, |before| before + 1);
+        for change in self.changes[first..].iter_mut().filter(|change| change.at < until) {
+            change.now.blocked = common(change.now.blocked, most);
+            change.now.mask_unknown = common(change.now.mask_unknown, most);
+        }
+        let mut index = first.max(1);
+        while index < self.changes.len() {
+            let [before, this] = [self.changes[index - 1], self.changes[index]];
+            if this.now == before.now && !this.exec {
+                self.changes.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+    }
+}

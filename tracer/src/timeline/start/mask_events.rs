@@ -1,0 +1,77 @@
+//! Changes of masks, which are events unless they were for a moment.
+
+use tracer_common::signal::SignalSet;
+
+use super::{Context, Start};
+use crate::{
+    model::event::ProcessRef,
+    observation::{ProcessId, State, Task},
+    timeline::{
+        events::{Kind, Record},
+        signals::Dispositions,
+    },
+};
+
+/// Changes of masks of one process that may turn out to be of a moment.
+const MAX_HELD: usize = 64;
+
+/// A change of a mask that is an event unless it is taken back within a moment.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// When it was.
+    pub at: u64,
+    tid: u32,
+    mask: SignalSet,
+    before: Dispositions,
+    now: Dispositions,
+}
+
+impl Held {
+    /// The event that it is.
+    #[must_use]
+    pub fn record(&self, process: ProcessRef) -> Record {
+        let Self { tid, mask, before, now, .. } = *self;
+        Record::Mask { process, tid, mask, before, now }
+    }
+}
+
+impl Start {
+    pub(super) fn masked(
+        &mut self,
+        context: Context<'_>,
+        at: u64,
+        task: &Task,
+        (set, restored): (SignalSet, SignalSet),
+        state: &State,
+    ) {
+        let member = self.member_mut(context, task);
+        let before = member.signals.now();
+        let ended = member.signals.mask(at, task.tid, (set, restored), state);
+        let now = member.signals.now();
+        if let Some(since) = ended {
+            // It was for a moment, and so was what the thread did meanwhile.
+            member.held.retain(|held| held.tid != task.tid || held.at < since);
+        } else if before != now && before.blocked == now.blocked {
+            // A runtime begins to pass signals on to the program.
+            self.change(context, at, task, (before, now), None, false);
+        } else if before != now {
+            let held = Held { at, tid: task.tid, mask: restored, before, now };
+            member.held.push(held);
+            if member.held.len() > MAX_HELD {
+                self.let_go_of_masks(context, task.id, u64::MAX);
+            }
+        }
+        self.revision += 1;
+    }
+
+    /// Changes of masks up to a time were for longer than a moment: they are events.
+    pub(super) fn let_go_of_masks(&mut self, context: Context<'_>, id: ProcessId, until: u64) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let events: Vec<Held> = member.held.extract_if(.., |held| held.at < until).collect();
+        for held in events {
+            let record = held.record(self.reference(id));
+            let class = self.class(Kind::Mask, id, held.at);
+            self.events.add(held.at, id, class, record, context.is_tight);
+        }
+    }
+}
