@@ -33,8 +33,8 @@ impl Spread {
 pub fn in_unit(number: f64, unit: &str) -> String {
     match unit {
         "ns" if number < 10_000.0 => format!("{number:.0} ns"),
-        "ns" if number < 1e7 => format!("{:.1} µs", number / 1e3),
-        "ns" if number < 1e9 => format!("{:.0} ms", number / 1e6),
+        "ns" if number < 1e6 => format!("{:.1} µs", number / 1e3),
+        "ns" if number < 1e9 => format!("{:.1} ms", number / 1e6),
         "ns" => format!("{:.2} s", number / 1e9),
         "bytes" => format!("{:.1} MiB", number / f64::from(1 << 20)),
         unit => format!("{number:.0} {unit}"),
@@ -56,7 +56,7 @@ mod tests {
     fn numbers_are_told_in_a_unit_that_fits() {
         assert_eq!(in_unit(812.4, "ns"), "812 ns");
         assert_eq!(in_unit(81_240.0, "ns"), "81.2 µs");
-        assert_eq!(in_unit(81_240_000.0, "ns"), "81 ms");
+        assert_eq!(in_unit(81_240_000.0, "ns"), "81.2 ms");
         assert_eq!(in_unit(f64::from(3 << 19), "bytes"), "1.5 MiB");
     }
 }

@@ -26,7 +26,7 @@ pub fn measure(sigready: &Path, directory: &Path, rounds: usize) -> Result<Vec<R
     let (mut rates, mut losses) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
-        let options = ["--output", output, "--buffer", "16MiB"];
+        let options = ["--output", output, "--buffer", "16384"];
         let tracer = Tracer::start(sigready, Whom::Bench, &options)?;
         let begun = Instant::now();
         for _ in 0..SIGNALS {
