@@ -1,101 +1,97 @@
-//! `cargo xtask bench`: what a trace costs those who are not traced, and the tracer itself.
+//! `cargo xtask bench`: what a trace costs those who are not traced, those who are, and itself.
 //! Ratios of one run: on a noisy machine a time says little, and two times of one moment much.
 
+mod itself;
 mod load;
+mod others;
+mod peer;
+mod report;
+mod spread;
+mod storm;
 mod tracer;
 
-use anyhow::{Result, bail};
-use clap::Args;
+use std::{fs, path::PathBuf};
 
-use self::{load::Load, tracer::Tracer};
-use crate::{process, workspace};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde::Serialize;
+
+use self::spread::Spread;
+use crate::{apt, process, workspace};
 
 /// Options of the command.
 #[derive(Args)]
 pub struct Options {
-    /// How often each is measured; the best time counts.
+    /// How often each is measured, in turns.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Write all that was measured to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
-/// What runs meanwhile: words for it, and the options of `sigready trace`.
-struct Setting {
-    name: &'static str,
-    arguments: &'static [&'static str],
+/// What it is compared with, from Debian.
+const PACKAGES: [&str; 3] = ["bpftrace", "jq", "strace"];
+
+/// Something that was measured, with others in the same run.
+#[derive(Serialize)]
+struct Row {
+    /// What is done.
+    what: String,
+    /// With or by what.
+    with: String,
+    /// ns, bytes, or whatever the row says.
+    unit: &'static str,
+    /// What was measured.
+    value: Spread,
+    /// What stands beside it.
+    beside: Option<String>,
+    /// How many times as much, of each round.
+    ratio: Option<Spread>,
 }
-
-/// A process that does nothing stands for what is traced.
-const SETTINGS: [Setting; 4] = [
-    Setting { name: "one process, fentry", arguments: &["--backend", "fentry"] },
-    Setting { name: "one process, tracepoint", arguments: &["--backend", "tracepoint"] },
-    Setting { name: "all, fentry", arguments: &["--backend", "fentry", "--all"] },
-    Setting { name: "all, tracepoint", arguments: &["--backend", "tracepoint", "--all"] },
-];
-
-/// The best times of each load, ns; infinite where it was not measured.
-type Times = Vec<f64>;
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<()> {
     process::need_root("tracing with eBPF")?;
+    apt::install(&PACKAGES, "comparing with others")?;
     let sigready = workspace::sigready()?;
-    let loads = load::all()?;
-    let mut plain: Times = vec![f64::INFINITY; loads.len()];
-    let mut meanwhile: Vec<Times> = vec![plain.clone(); SETTINGS.len()];
-    let mut spent = [0.0_f64; SETTINGS.len()];
-    // In turns, so that a busy moment of the machine falls on all of them.
-    for round in 1..=options.rounds {
-        eprintln!("round {round} of {}", options.rounds);
-        measure(&loads, &mut plain)?;
-        for (index, setting) in SETTINGS.iter().enumerate() {
-            let tracer = match Tracer::start(&sigready, setting.arguments) {
-                Ok(tracer) => tracer,
-                Err(error) if round == 1 => {
-                    eprintln!("left out, {}: {error:#}", setting.name);
-                    continue;
-                }
-                Err(_) => continue,
-            };
-            measure(&loads, &mut meanwhile[index])?;
-            spent[index] += tracer.end()?;
-        }
-    }
-    if meanwhile.iter().flatten().all(|time| time.is_infinite()) {
-        bail!("nothing could be traced here: see 'sigready doctor'");
-    }
-    print!("{}", table(&loads, &plain, &meanwhile));
-    for (setting, seconds) in SETTINGS.iter().zip(spent).filter(|(_, seconds)| *seconds > 0.0) {
-        #[allow(clippy::cast_precision_loss, reason = "a handful of rounds")]
-        let share = seconds / options.rounds as f64;
-        println!("\n{}: {share:.2} s of processor time for the tracer in a round", setting.name);
-    }
-    Ok(())
-}
-
-fn measure(loads: &[Load], best: &mut Times) -> Result<()> {
-    for (load, best) in loads.iter().zip(best) {
-        *best = best.min(load.time()?);
+    let directory = workspace::target().join("bench");
+    fs::create_dir_all(&directory)?;
+    let mut rows = Vec::new();
+    println!("## What others on the host pay\n");
+    rows.extend(print(others::measure(&sigready, options.rounds)?));
+    println!("\n## Start, end and memory\n");
+    rows.extend(print(itself::measure(&sigready, options.rounds)?));
+    println!("\n## A storm of signals\n");
+    rows.extend(print(storm::measure(&sigready, &directory, options.rounds)?));
+    println!("\n## A large report\n");
+    rows.extend(print(report::measure(&sigready, &directory)?));
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&rows)?;
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
 /// In Markdown.
-fn table(loads: &[Load], plain: &Times, meanwhile: &[Times]) -> String {
-    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-    let names = SETTINGS.iter().map(|setting| setting.name.to_owned());
-    let head = [String::new(), "no trace".to_owned()].into_iter().chain(names);
-    let rule = ["---".to_owned()].into_iter().chain(vec!["---:".to_owned(); SETTINGS.len() + 1]);
-    let rows = loads.iter().enumerate().map(|(row, load)| {
-        let ratios = meanwhile.iter().map(|times| {
-            let ratio = times[row] / plain[row];
-            if ratio.is_finite() { format!("{ratio:.2} ×") } else { "—".to_owned() }
+fn print(rows: Vec<Row>) -> Vec<Row> {
+    println!("| what | with | median | min – max | beside it | ratio: median | min – max |");
+    println!("|---|---|---:|---:|---|---:|---:|");
+    for row in &rows {
+        let value = |number: f64| spread::in_unit(number, row.unit);
+        let times = |number: f64| format!("{number:.2} ×");
+        let (ratio, range) = row.ratio.map_or((String::new(), String::new()), |it| {
+            (times(it.median), format!("{} – {}", times(it.min), times(it.max)))
         });
-        let begin = [load.name.to_owned(), time(plain[row])];
-        line(begin.into_iter().chain(ratios).collect())
-    });
-    [line(head.collect()), line(rule.collect())].into_iter().chain(rows).collect()
-}
-
-fn time(ns: f64) -> String {
-    if ns < 1_000.0 { format!("{ns:.0} ns") } else { format!("{:.1} µs", ns / 1_000.0) }
+        println!(
+            "| {} | {} | {} | {} – {} | {} | {ratio} | {range} |",
+            row.what,
+            row.with,
+            value(row.value.median),
+            value(row.value.min),
+            value(row.value.max),
+            row.beside.as_deref().unwrap_or(""),
+        );
+    }
+    rows
 }

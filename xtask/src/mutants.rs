@@ -1,5 +1,5 @@
 //! `cargo xtask mutants [ROOM]`: changes the code in one place at a time, and shows which changes
-//! no pure test notices. What is changed, and what may go unnoticed, stands in
+//! no pure test notices. What may go unnoticed stands in
 //! `.cargo/mutants.toml`.
 
 use std::{fs, process::Command};

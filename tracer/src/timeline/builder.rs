@@ -54,7 +54,7 @@ pub struct Builder {
     setup: Setup,
     attribution: Attribution,
     /// Not yet in their place in time: by time and arrival.
-    window: BTreeMap<(u64, u64), Observation>,
+    window: BTreeMap<(u64, u64), Box<Observation>>,
     arrived: u64,
     latest: u64,
     events: u64,
@@ -98,7 +98,8 @@ impl Builder {
         }
         self.latest = self.latest.max(observation.at);
         self.arrived += 1;
-        self.window.insert((observation.at, self.arrived), observation);
+        // An observation is large, and the table moves its entries about.
+        self.window.insert((observation.at, self.arrived), Box::new(observation));
         self.release(self.latest.saturating_sub(REORDER_NS));
     }
 
@@ -108,7 +109,7 @@ impl Builder {
             && entry.key().0 <= before
         {
             let observation = entry.remove();
-            self.attribution.learn(&self.setup, observation);
+            self.attribution.learn(&self.setup, *observation);
         }
         if before >= self.looked.saturating_add(LOOK_NS) && before != u64::MAX {
             self.looked = before;

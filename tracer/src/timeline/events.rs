@@ -5,10 +5,11 @@
 //! out is counted exactly.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
+use hashbrown::HashMap;
 use tracer_common::signal::SignalSet;
 
 use super::{

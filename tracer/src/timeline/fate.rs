@@ -1,11 +1,9 @@
 //! What became of each signal, told where the evidence is: at its sending, its delivery, or
 //! the end of the thread or process that it waits for.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
+use hashbrown::HashMap;
 use tracer_common::signal::SignalSet;
 
 use super::{

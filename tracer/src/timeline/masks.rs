@@ -3,8 +3,7 @@
 //! hide the ones that matter; whether a signal met one is read from the kernel when the
 //! signal is sent.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use tracer_common::signal::SignalSet;
 
 /// How long a moment is, ns.
@@ -32,24 +31,43 @@ pub struct Moment {
     pub blocked: SignalSet,
 }
 
+/// A thread, as it told of its mask last.
+#[derive(Clone, Debug)]
+struct Thread {
+    mask: SignalSet,
+    since: u64,
+    open: Vec<Open>,
+}
+
+impl Thread {
+    fn is_in_moment(&self, at: u64) -> bool {
+        self.open.iter().any(|earlier| at.saturating_sub(earlier.at) <= MOMENT_NS)
+    }
+}
+
 /// The recent changes of the masks of a process's threads.
 #[derive(Clone, Debug, Default)]
 pub struct Masks {
-    threads: HashMap<u32, Vec<Open>>,
+    threads: HashMap<u32, Thread>,
 }
 
 impl Masks {
+    /// Since when a thread has had this mask, if it has told so and of no other since.
+    #[must_use]
+    pub fn held_since(&self, tid: u32, mask: SignalSet) -> Option<u64> {
+        self.threads.get(&tid).filter(|thread| thread.mask == mask).map(|thread| thread.since)
+    }
+
     /// A thread's mask is `mask` again: gives the moment that this ends, if it is one. What
     /// came between and was not set back has no meaning of its own.
     pub fn restored(&mut self, at: u64, tid: u32, mask: SignalSet) -> Option<Moment> {
-        let open = self.threads.get_mut(&tid)?;
+        let thread = self.threads.get_mut(&tid)?;
+        let open = &mut thread.open;
         open.retain(|earlier| at.saturating_sub(earlier.at) <= MOMENT_NS);
         let set = open.iter().rposition(|earlier| earlier.before == mask)?;
         let Open { at: since, blocked, .. } = open[set];
         open.truncate(set);
-        if open.is_empty() {
-            self.threads.remove(&tid);
-        }
+        (thread.mask, thread.since) = (mask, at);
         Some(Moment { since, blocked })
     }
 
@@ -65,19 +83,20 @@ impl Masks {
         if before == after {
             return;
         }
-        if self.threads.len() >= MAX_THREADS {
-            self.threads.retain(|_, open| {
-                open.iter().any(|earlier| at.saturating_sub(earlier.at) <= MOMENT_NS)
-            });
+        let is_known = self.threads.contains_key(&tid);
+        if !is_known && self.threads.len() >= MAX_THREADS {
+            self.threads.retain(|_, thread| thread.is_in_moment(at));
         }
-        if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&tid) {
+        if !is_known && self.threads.len() >= MAX_THREADS {
             return;
         }
-        let open = self.threads.entry(tid).or_default();
-        if open.len() >= MAX_OF_THREAD {
-            open.remove(0);
+        let new = || Thread { mask: after, since: at, open: Vec::new() };
+        let thread = self.threads.entry(tid).or_insert_with(new);
+        (thread.mask, thread.since) = (after, at);
+        if thread.open.len() >= MAX_OF_THREAD {
+            thread.open.remove(0);
         }
-        open.push(Open { at, before, blocked });
+        thread.open.push(Open { at, before, blocked });
     }
 }
 
@@ -107,7 +126,7 @@ mod tests {
         for change in 0..=MAX_OF_THREAD as u64 {
             masks.changed(change, 7, set(change), set(change + 1), NONE);
         }
-        assert_eq!(masks.threads[&7].len(), MAX_OF_THREAD);
+        assert_eq!(masks.threads[&7].open.len(), MAX_OF_THREAD);
         assert_eq!(masks.clone().restored(100, 7, set(0)), None, "the oldest gave way");
         assert_eq!(masks.restored(100, 7, set(1)).map(|moment| moment.since), Some(1));
     }

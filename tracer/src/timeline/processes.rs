@@ -1,7 +1,9 @@
 //! The processes that were met: who started them, which cgroup they are in, and the
 //! place in a service that each was given.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+
+use hashbrown::HashMap;
 
 use crate::observation::{Fact, Generate, ProcessId, Task};
 

@@ -16,7 +16,10 @@ use self::{
     dispositions::{common, members, without},
     handlers::{Installed, Sent, Trial},
 };
-use super::{masks::Masks, runtimes};
+use super::{
+    masks::{Masks, Moment},
+    runtimes,
+};
 use crate::{
     model::{
         event::{Consumer, Runtime},
@@ -24,6 +27,9 @@ use crate::{
     },
     observation::{Handler, Program, State},
 };
+
+/// What a thread blocks at most.
+const ALL: SignalSet = SignalSet(u64::MAX);
 
 /// What one process does on signals, through time.
 #[derive(Clone, Debug)]
@@ -35,6 +41,10 @@ pub struct ProcessSignals {
     dropped: u64,
     /// What masks were set for a moment.
     pub masks: Masks,
+    /// Signals that every thread is known to block, whether or not it was looked at: all did
+    /// once, a new thread has the mask of the one that starts it, and none has told since that
+    /// it lets them through.
+    blocked_by_all: SignalSet,
     /// What runs in it.
     program: Program,
     /// The signals that were ignored as it began.
@@ -66,6 +76,7 @@ impl ProcessSignals {
             changes: Vec::new(),
             dropped: 0,
             masks: Masks::default(),
+            blocked_by_all: SignalSet::EMPTY,
             program: Program::Unread,
             ignored_first: SignalSet::EMPTY,
             had_handler: SignalSet::EMPTY,
@@ -92,10 +103,23 @@ impl ProcessSignals {
         self.changes.last().map(|change| change.now).unwrap_or_default()
     }
 
+    /// The kernel's word on the process, with what is known of the threads that were not looked
+    /// at. `own` is the mask of the thread that tells: what that lets through is not blocked.
+    fn known(&mut self, state: &State, own: SignalSet) -> State {
+        let mut known = *state;
+        known.blocked = common(state.blocked, own);
+        known.blocked_unknown = common(state.blocked_unknown, own);
+        let looked_at = without(known.blocked, known.blocked_unknown);
+        self.blocked_by_all = common(self.blocked_by_all.union(looked_at), known.blocked);
+        known.blocked_unknown = without(known.blocked_unknown, self.blocked_by_all);
+        known
+    }
+
     /// It was there when the capture began.
     pub fn found(&mut self, at: u64, state: &State, program: Program) {
         self.program = program;
         self.had_handler = state.caught;
+        let state = &self.known(state, ALL);
         let known = runtimes::known(program);
         let mut now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
         for signal in members(now.caught) {
@@ -114,10 +138,10 @@ impl ProcessSignals {
     /// A child of it was started.
     #[must_use]
     pub fn child(&self, at: u64, state: &State) -> Self {
-        let mut now = self.at(at).with(state, self.recorded);
+        let mut child = Self::unknown(self.recorded);
+        let mut now = self.at(at).with(&child.known(state, ALL), self.recorded);
         // The child has the descriptors, but not the threads that wait.
         now.sigwait = SignalSet::EMPTY;
-        let mut child = Self::unknown(self.recorded);
         child.program = self.program;
         (child.ignored_first, child.had_handler) = (self.ignored_first, self.had_handler);
         // And the handlers, with what is known of them.
@@ -139,8 +163,10 @@ impl ProcessSignals {
             (SignalSet::EMPTY, SignalSet::EMPTY, SignalSet::EMPTY);
         self.trials.clear();
         self.sent.clear();
-        // What it blocks at its exec is no moment's: the program goes on with it.
-        self.masks = Masks::default();
+        // What it blocks at its exec is no moment's: the program goes on with it. The other
+        // threads are gone.
+        (self.masks, self.blocked_by_all) = (Masks::default(), SignalSet::EMPTY);
+        let state = &self.known(state, ALL);
         let known = runtimes::known(program);
         let now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
         self.change(at, now, is_own);
@@ -156,7 +182,7 @@ impl ProcessSignals {
         state: &State,
     ) -> Vec<Amendment> {
         let before = self.now().of(signal);
-        let mut now = self.now().with(state, self.recorded);
+        let mut now = self.now().with(&self.known(state, ALL), self.recorded);
         if let Some(loaded) = loaded.filter(|_| !matches!(self.program, Program::Of(_))) {
             self.program = Program::Of(loaded);
             now.known = Some(loaded);
@@ -185,13 +211,20 @@ impl ProcessSignals {
         (before, after): (SignalSet, SignalSet),
         state: &State,
     ) -> Option<u64> {
-        let moment = self.masks.restored(at, tid, after);
-        if let Some(moment) = moment {
-            self.forget_moment(moment.since, moment.blocked);
-        } else {
-            self.masks.changed(at, tid, before, after, self.now().blocked);
+        // The thread has let through until now what is not in `before`. Others, whose times are
+        // taken before they look at all threads, may have met what it does next.
+        if let Some(since) = self.masks.held_since(tid, before) {
+            self.limit_blocked(since, at, before);
         }
-        let mut now = self.now().with(state, self.recorded);
+        let moment = self.masks.restored(at, tid, after);
+        if let Some(Moment { since, blocked }) = moment {
+            // What was let through of those that had been blocked before is not forgotten: in
+            // that moment it was taken.
+            self.limit_blocked(since, u64::MAX, blocked);
+        } else {
+            self.masks.changed(at, tid, before, after, common(self.now().blocked, before));
+        }
+        let mut now = self.now().with(&self.known(state, after), self.recorded);
         if runtimes::may_forward(self.program) && runtimes::is_forwarder(before, after) {
             self.forwards.get_or_insert(at);
             now.forwarding = now.forwarding.union(now.own);
@@ -203,7 +236,7 @@ impl ProcessSignals {
 
     /// It made a signalfd, or waits for signals.
     pub fn consume(&mut self, at: u64, consumer: Consumer, set: SignalSet, state: &State) {
-        let mut now = self.now().with(state, self.recorded);
+        let mut now = self.now().with(&self.known(state, ALL), self.recorded);
         now.consume(consumer, common(set, self.recorded));
         self.change(at, now, false);
     }

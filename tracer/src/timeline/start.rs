@@ -10,10 +10,11 @@ mod members;
 mod messages;
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
+use hashbrown::HashMap;
 use tracer_common::signal::SignalSet;
 
 pub use self::members::{End, Member};

@@ -42,8 +42,17 @@ impl Load {
     }
 }
 
+/// Has this process take USR1.
+pub fn handle_signals() -> Result<()> {
+    extern "C" fn taken(_: i32) {}
+    // SAFETY: the handler does nothing.
+    unsafe { signal(Signal::SIGUSR1, SigHandler::Handler(taken)) }?;
+    Ok(())
+}
+
 /// Every load.
 pub fn all() -> Result<Vec<Load>> {
+    handle_signals()?;
     let null = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
     let directory = workspace::target().join("bench");
     std::fs::create_dir_all(&directory)?;
@@ -72,6 +81,11 @@ pub fn all() -> Result<Vec<Load>> {
             "kill(2) with a signal that is ignored",
             1_000,
             Box::new(|| Ok(kill(getpid(), Signal::SIGWINCH)?)),
+        ),
+        load(
+            "kill(2) with a signal that is handled",
+            1_000,
+            Box::new(|| Ok(kill(getpid(), Signal::SIGUSR1)?)),
         ),
         load(
             "sigaction(2) for a signal that is not recorded",

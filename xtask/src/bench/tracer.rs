@@ -1,10 +1,9 @@
 //! A trace that runs meanwhile.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
-    process::{Child, ChildStderr, Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
 };
 
@@ -14,27 +13,40 @@ use nix::{
     unistd::Pid,
 };
 
+/// Who is traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// A process that sleeps.
+    Another,
+    /// The one that measures.
+    Bench,
+    /// Everything.
+    All,
+}
+
 /// A trace, attached.
 pub struct Tracer {
     child: Child,
-    /// What is traced, unless that is everything.
     sleeper: Child,
-    /// Processor time that it took to get here, s.
-    before: f64,
 }
 
 impl Tracer {
-    /// Starts one of a process that sleeps, unless the options name something else.
-    pub fn start(sigready: &Path, options: &[&str]) -> Result<Self> {
+    /// Starts one, and waits until it is live.
+    pub fn start(sigready: &Path, whom: Whom, options: &[&str]) -> Result<Self> {
         let sleeper = Command::new("sleep").arg("infinity").spawn().context("cannot run sleep")?;
         let mut command = Command::new(sigready);
-        command.arg("trace").args(options).args(["--format", "json", "--output", "/dev/null"]);
-        if !options.contains(&"--all") {
-            command.args(["--pid", &sleeper.id().to_string()]);
+        command.arg("trace").args(options);
+        if !options.contains(&"--output") {
+            command.args(["--format", "json", "--output", "/dev/null"]);
         }
+        match whom {
+            Whom::Another => command.args(["--pid", &sleeper.id().to_string()]),
+            Whom::Bench => command.args(["--pid", &std::process::id().to_string()]),
+            Whom::All => command.arg("--all"),
+        };
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = command.spawn().context("cannot run sigready")?;
-        let mut tracer = Self { child, sleeper, before: 0.0 };
+        let mut tracer = Self { child, sleeper };
         let stderr = tracer.child.stderr.take().context("sigready has no stderr")?;
         let mut stderr = BufReader::new(stderr);
         let mut said = String::new();
@@ -45,21 +57,25 @@ impl Tracer {
                 bail!("{}", said.trim_start_matches("sigready: ").trim_end());
             }
         }
-        thread::spawn(move || drain(stderr));
-        tracer.before = spent(tracer.child.id())?;
+        // What it says later is nobody's business, but it must be able to say it.
+        thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
         Ok(tracer)
     }
 
-    /// Ends it, and gives the processor time it took while it traced, s.
-    pub fn end(mut self) -> Result<f64> {
-        let spent = spent(self.child.id())? - self.before;
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it.
+    pub fn end(mut self) -> Result<()> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
         let status = self.child.wait()?;
         // 3: whatever else happens on this host may raise alerts.
         if !matches!(status.code(), Some(0 | 3)) {
             bail!("sigready failed: {status}");
         }
-        Ok(spent)
+        Ok(())
     }
 }
 
@@ -70,20 +86,4 @@ impl Drop for Tracer {
             let _ = child.wait();
         }
     }
-}
-
-/// What it says later is nobody's business, but it must be able to say it.
-fn drain(mut stderr: BufReader<ChildStderr>) {
-    let _ = stderr.read_to_end(&mut Vec::new());
-}
-
-/// Processor time of all threads of a process, s (/proc/PID/task/TID/schedstat: ns first).
-fn spent(pid: u32) -> Result<f64> {
-    let mut seconds = 0.0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task")).context("cannot read /proc")? {
-        let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        let ns: Option<f64> = text.split_whitespace().next().and_then(|ns| ns.parse().ok());
-        seconds += ns.unwrap_or(0.0) / 1e9;
-    }
-    Ok(seconds)
 }

@@ -3,8 +3,6 @@
 mod main_processes;
 mod scripts;
 
-use std::time::Instant;
-
 use super::*;
 use crate::model::signal::Signal;
 
@@ -289,15 +287,16 @@ fn what_a_reload_runs_after_its_first_signal_may_start_the_service_again() {
     assert!(!unknown.starts_again(None));
 }
 
+/// `a` in so many of these.
+fn nested(open: &str, close: &str, depth: usize) -> String {
+    open.repeat(depth) + "a" + &close.repeat(depth)
+}
+
 #[test]
-fn text_that_is_there_to_hurt_the_reader_is_left_unread_in_time() {
-    let begun = Instant::now();
-    let nested = |open: &str, close: &str, depth| open.repeat(depth) + "a" + &close.repeat(depth);
-    let hostile = [
+fn text_that_is_there_to_hurt_the_reader_is_left_unread() {
+    for script in [
         nested("$(", ")", 5_000),
-        nested("$(", ")", 47),
         nested("(", ")", 20_000),
-        nested("{ ", "; }", 399),
         nested("if a; then ", "; fi", 3_000),
         nested("case x in x) ", ";; esac", 3_000),
         nested("while ", "; do b; done", 2_000),
@@ -319,20 +318,52 @@ fn text_that_is_there_to_hurt_the_reader_is_left_unread_in_time() {
         "env ".repeat(10_000) + "kill -HUP $MAINPID",
         "a".repeat(1 << 20),
         "f() { f; }; ".repeat(90),
-    ];
-    for script in hostile {
-        let line = format!("/bin/sh -c '{script}'");
-        let commands = parsed(&line);
-        let begun = Instant::now();
-        let _ = reload(&commands, None, &mut Budget::default());
-        for command in &commands {
-            let _ = main_process(command, &mut Budget::default());
-        }
+    ] {
         let start: String = script.chars().take(20).collect();
-        assert!(begun.elapsed().as_millis() < 3_000, "{start}: {:?}", begun.elapsed());
+        let commands = parsed(&format!("/bin/sh -c '{script}'"));
+        let mut budget = Budget::default();
+        let unknown = reload(&commands, None, &mut budget).unknown().unwrap_or_default();
+        assert!(unknown.contains("can't be read"), "{start}: {unknown}");
+        let main = main_process(&commands[0], &mut budget);
+        let is_unread = matches!(&main, MainProcess::Unknown(why) if why.contains("can't be read"));
+        assert!(is_unread, "{start}: {main:?}");
+        assert!(budget.takes_script(&"a".repeat(16 << 10)), "{start}: nothing of it was parsed");
     }
-    // A unit with many such lines costs no more than one.
+}
+
+#[test]
+fn the_most_that_is_read_is_read_to_its_end() {
+    for script in [
+        nested("$(", ")", 47),
+        nested("{ ", "; }", 399),
+        "<".repeat(16_000),
+        "\\".repeat(32_000),
+        "cat <<E\n".repeat(2_000),
+        "a && ".repeat(3_000) + "a",
+        "a | ".repeat(4_000) + "a",
+        "sh -c ".repeat(2_500),
+        "env ".repeat(4_000) + "kill -HUP $MAINPID",
+        nested("if a; then ", "; fi", 1_000),
+        nested("while ", "; do b; done", 900),
+    ] {
+        let commands = parsed(&format!("/bin/sh -c '{script}'"));
+        let mut budget = Budget::default();
+        let _ = reload(&commands, None, &mut budget);
+        assert!(!budget.takes_script(&"a".repeat(16 << 10)), "{script:.20} was parsed");
+    }
+    let after = |commands: usize| {
+        let line = format!("/bin/sh -c '{}kill -HUP $MAINPID'", "a;".repeat(commands));
+        sent(&line).len()
+    };
+    assert_eq!((after(3_900), after(4_000)), (1, 0));
+}
+
+#[test]
+fn many_lines_cost_no_more_than_what_is_read_of_one_unit() {
     let lines = vec![format!("/bin/sh -c '{}'", nested("$(", ")", 40)); 10_000];
-    let _ = reload(&commands(&lines, str::to_owned), None, &mut Budget::default());
-    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    let mut budget = Budget::default();
+    let reload = reload(&commands(&lines, str::to_owned), None, &mut budget);
+    assert!(reload.unknown().is_some());
+    let left = |budget: Budget, depth| budget.clone().takes_script(&"(".repeat(depth));
+    assert_eq!((left(budget, 8), left(budget, 9)), (true, false), "the first line was parsed");
 }

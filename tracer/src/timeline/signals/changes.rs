@@ -58,15 +58,18 @@ impl ProcessSignals {
 
     /// A program that blocks signals around its wait for input does so at each turn of its loop.
     /// Of three turns that are the same the one between is left out, if there are such: no
-    /// verdict depends on it.
+    /// verdict depends on it. It is the one that held for the shortest time.
     fn leave_out_a_turn(&mut self) -> bool {
         let is_same = |a: &Change, b: &Change| a.now == b.now && !a.exec && !b.exec;
-        let are_same = |turns: &[Change]| (2..6).all(|it| is_same(&turns[it], &turns[it - 2]));
-        let first = self.changes.windows(6).position(are_same);
-        if let Some(first) = first {
-            self.changes.drain(first + 2..first + 4);
+        let same: Vec<bool> =
+            self.changes.windows(3).map(|turn| is_same(&turn[0], &turn[2])).collect();
+        let held = |index: &usize| self.changes[index + 1].at - self.changes[*index].at;
+        let firsts = same.windows(4).enumerate().filter(|(_, same)| same.iter().all(|it| *it));
+        let shortest = firsts.flat_map(|(first, _)| [first + 2, first + 3]).min_by_key(held);
+        if let Some(shortest) = shortest {
+            self.changes.drain(shortest..shortest + 2);
         }
-        first.is_some()
+        shortest.is_some()
     }
 
     /// The change that is dropped first: in the middle of what came before the last exec, or
@@ -106,14 +109,13 @@ impl ProcessSignals {
         free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 
-    /// What was blocked from `since` on was so for a moment: `blocked` are those that had been
-    /// before. What was let through of these is not forgotten: in that moment it was taken.
-    pub(super) fn forget_moment(&mut self, since: u64, blocked: SignalSet) {
+    /// From one time on, and until another, no more than `most` was blocked but for a moment.
+    pub(super) fn limit_blocked(&mut self, since: u64, until: u64, most: SignalSet) {
         let first = self.changes.iter().rposition(|change| change.at < since);
         let first = first.map_or(0, |before| before + 1);
-        for change in &mut self.changes[first..] {
-            change.now.blocked = common(change.now.blocked, blocked);
-            change.now.mask_unknown = common(change.now.mask_unknown, blocked);
+        for change in self.changes[first..].iter_mut().filter(|change| change.at < until) {
+            change.now.blocked = common(change.now.blocked, most);
+            change.now.mask_unknown = common(change.now.mask_unknown, most);
         }
         let mut index = first.max(1);
         while index < self.changes.len() {

@@ -50,6 +50,72 @@ fn of_any_number_of_turns_of_a_loop_that_blocks_while_it_waits_none_is_missed() 
     }
 }
 
+/// All threads that were looked at block HUP, and there are more.
+const UNSURE: State = State { blocked: HUP, blocked_unknown: HUP, ..NONE };
+
+#[test]
+fn what_other_threads_meet_in_a_threads_moments_was_let_through_all_the_time() {
+    let mut signals = executed();
+    // As pthread_create(3) does, again and again.
+    for turn in 0..1_000 {
+        let at = 1_000 + turn * 100_000;
+        signals.mask(at, 7, (SignalSet::EMPTY, ALL), &UNSURE);
+        signals.mask(at + 50_000, 7, (ALL, SignalSet::EMPTY), &NONE);
+        // Looks at all threads once the first one has begun its next moment.
+        let tid = 8 + u32::try_from(turn).unwrap();
+        signals.mask(at + 99_000, tid, (SignalSet::EMPTY, HUP), &UNSURE);
+    }
+    let end = 1_000 + 1_000 * 100_000;
+    signals.mask(end, 7, (SignalSet::EMPTY, TERM), &NONE);
+    assert!(signals.changes().iter().all(|change| !change.now.blocked.intersects(HUP)));
+    assert_eq!((signals.changes().len(), signals.dropped()), (1, 0));
+}
+
+#[test]
+fn a_thread_that_was_let_through_meanwhile_says_nothing_of_the_time_before() {
+    let mut signals = executed();
+    signals.mask(10 * WHILE, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+    // Set back as a handler returned, of which nobody is told.
+    signals.mask(20 * WHILE, 7, (SignalSet::EMPTY, TERM), &NONE);
+    let blocked = |at| signals.at(at).blocked.intersects(HUP);
+    assert!(blocked(15 * WHILE) && !blocked(20 * WHILE));
+}
+
+#[test]
+fn what_all_threads_blocked_they_block_until_one_lets_it_through() {
+    let is_unsure = |signals: &ProcessSignals| signals.now().of(Signal::HUP).mask_unknown;
+    let mut signals = executed();
+    signals.mask(WHILE, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+    signals.action(2 * WHILE, Signal::TERM, Handler::default(), None, &UNSURE);
+    assert!(!is_unsure(&signals), "new threads have the masks of those that start them");
+    assert!(signals.now().of(Signal::HUP).blocked);
+    signals.mask(3 * WHILE, 99, (HUP, SignalSet::EMPTY), &UNSURE);
+    assert!(!signals.now().of(Signal::HUP).blocked, "this thread lets it through");
+    signals.action(4 * WHILE, Signal::TERM, Handler::default(), None, &UNSURE);
+    assert!(is_unsure(&signals), "it may have ended");
+    signals.action(5 * WHILE, Signal::TERM, Handler::default(), None, &NONE);
+    signals.exec(6 * WHILE, &NONE, Program::Unread, true);
+    signals.action(7 * WHILE, Signal::TERM, Handler::default(), None, &UNSURE);
+    assert!(is_unsure(&signals));
+}
+
+#[test]
+fn of_turns_that_are_left_out_what_held_for_longer_counts() {
+    for (held, open) in [(30 * WHILE, WHILE), (WHILE, 30 * WHILE)] {
+        let mut signals = executed();
+        let mut at = WHILE;
+        for _ in 0..1_000 {
+            signals.mask(at, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+            signals.mask(at + held, 7, (HUP, SignalSet::EMPTY), &NONE);
+            at += held + open;
+        }
+        let changes = signals.changes().windows(2);
+        let blocked = changes.filter(|it| it[0].now.blocked.intersects(HUP));
+        let blocked: u64 = blocked.map(|it| it[1].at - it[0].at).sum();
+        assert_eq!(blocked > at / 2, held > open, "{blocked} of {at}");
+    }
+}
+
 #[test]
 fn the_first_handler_after_the_last_exec_is_kept_whatever_came_before_and_after() {
     let mut signals = executed();

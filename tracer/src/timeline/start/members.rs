@@ -116,7 +116,7 @@ impl Start {
         if self.members.len() >= MAX_PROCESSES && !self.members.contains_key(&task.id) {
             // The main ones are not among those that give way, and those that have ended go first.
             let is_main = |id: &ProcessId| self.mains.iter().any(|(_, main)| main.id == *id);
-            let ended = self.ended.iter().find(|id| !is_main(id) && self.members.contains_key(id));
+            let ended = self.ended.iter().find(|id| !is_main(id) && self.members.contains_key(*id));
             let victim = ended.or_else(|| self.members.keys().find(|id| !is_main(id))).copied();
             if let Some(victim) = victim {
                 self.members.remove(&victim);

@@ -282,6 +282,7 @@ impl Lives {
     #[allow(clippy::too_many_lines, reason = "an arm for each fact")]
     fn follow(reload: Signal, facts: &[(u64, Fact)]) -> Self {
         let mut lives = Self { of: BTreeMap::new() };
+        let facts = &with_known_masks(facts);
         let moments = moments(facts);
         let mut forwarders: Vec<ProcessId> = Vec::new();
         let mut sharing: Vec<Vec<ProcessId>> = Vec::new();
@@ -369,6 +370,13 @@ impl Lives {
                     (task.id, now, false)
                 }
                 Fact::Mask { task, before, after, state } => {
+                    if let Some(since) = held_since(&facts[..index], task, *before) {
+                        let changes = lives.of.entry(task.id).or_default().iter_mut();
+                        for change in changes.filter(|it| it.at >= since && it.at < *at) {
+                            change.now.blocked &= before.intersects(reload.set());
+                            change.now.mask_unknown &= before.intersects(reload.set());
+                        }
+                    }
                     let mut now = with(lives.now(task.id), state, reload);
                     let may_forward = runtimes::may_forward(hindsight.program(task.id));
                     if may_forward && runtimes::is_forwarder(*before, *after) {
@@ -454,6 +462,51 @@ fn with(before: Disposition, state: &State, reload: Signal) -> Disposition {
     }
 }
 
+/// Since when a thread has had a mask, if it has told so since the exec and of no other later.
+fn held_since(earlier: &[(u64, Fact)], task: &Task, mask: SignalSet) -> Option<u64> {
+    for (at, fact) in earlier.iter().rev() {
+        match fact {
+            Fact::Exec { task: it, .. } if it.id == task.id => return None,
+            Fact::Mask { task: it, before, after, .. }
+                if (it.id, it.tid) == (task.id, task.tid) && before != after =>
+            {
+                return (*after == mask).then_some(*at);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The facts with what is known of the masks of threads that were not looked at.
+fn with_known_masks(facts: &[(u64, Fact)]) -> Vec<(u64, Fact)> {
+    let mut by_all: BTreeMap<ProcessId, SignalSet> = BTreeMap::new();
+    let mut facts = facts.to_vec();
+    for (_, fact) in &mut facts {
+        let mut own = SignalSet(u64::MAX);
+        if let Fact::Exec { task, .. } = fact {
+            by_all.remove(&task.id);
+        }
+        let (id, state) = match fact {
+            Fact::Mask { task, after, state, .. } => {
+                own = *after;
+                (task.id, state)
+            }
+            Fact::Found { task, state, .. }
+            | Fact::Exec { task, state, .. }
+            | Fact::Disposition { task, state, .. }
+            | Fact::Consume { task, state, .. } => (task.id, state),
+            Fact::Fork { child, state, .. } => (child.id, state),
+            _ => continue,
+        };
+        state.blocked.0 &= own.0;
+        let all = by_all.entry(id).or_default();
+        all.0 = (all.0 | state.blocked.0 & !state.blocked_unknown.0) & state.blocked.0;
+        state.blocked_unknown.0 &= own.0 & !all.0;
+    }
+    facts
+}
+
 /// A mask that a thread has set for a moment.
 struct Moment {
     id: ProcessId,
@@ -492,8 +545,8 @@ fn moments(facts: &[(u64, Fact)]) -> Vec<Moment> {
                 moments.push(Moment { id, since, until: *at, blocked });
                 of_thread.truncate(begun);
             } else if before != after {
-                let blocked = blocked.get(&id).copied().unwrap_or_default();
-                of_thread.push((*at, *before, blocked));
+                let blocked: SignalSet = blocked.get(&id).copied().unwrap_or_default();
+                of_thread.push((*at, *before, SignalSet(blocked.0 & before.0)));
             }
         }
         blocked.insert(id, state.blocked);

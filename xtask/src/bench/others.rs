@@ -1,0 +1,106 @@
+//! What others on the host pay while a tracer runs.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::{
+    Row,
+    load::{self, Load},
+    peer::{self, Running},
+    spread::Spread,
+    tracer::{Tracer, Whom},
+};
+
+/// What runs meanwhile.
+enum Meanwhile {
+    Nothing,
+    Bpftrace(&'static str),
+    Sigready(Whom, &'static [&'static str]),
+}
+
+/// The first is what the others are compared with.
+const SETTINGS: [(&str, Meanwhile); 9] = [
+    ("nothing", Meanwhile::Nothing),
+    ("empty programs at two hooks", Meanwhile::Bpftrace(peer::EMPTY)),
+    ("bpftrace that counts there", Meanwhile::Bpftrace(peer::COUNTING)),
+    ("a trace of another, fentry", Meanwhile::Sigready(Whom::Another, &["--backend", "fentry"])),
+    (
+        "a trace of another, tracepoint",
+        Meanwhile::Sigready(Whom::Another, &["--backend", "tracepoint"]),
+    ),
+    ("a trace of this, fentry", Meanwhile::Sigready(Whom::Bench, &["--backend", "fentry"])),
+    ("a trace of this, tracepoint", Meanwhile::Sigready(Whom::Bench, &["--backend", "tracepoint"])),
+    ("a trace of all, fentry", Meanwhile::Sigready(Whom::All, &["--backend", "fentry"])),
+    ("a trace of all, tracepoint", Meanwhile::Sigready(Whom::All, &["--backend", "tracepoint"])),
+];
+
+/// Keeps what runs meanwhile.
+enum Kept {
+    Nothing,
+    Bpftrace(Running),
+    Sigready(Tracer),
+}
+
+/// Measures all loads under all settings, in turns.
+pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {
+    let loads = load::all()?;
+    // By setting and load, of each round.
+    let mut times: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); loads.len()]; SETTINGS.len()];
+    for round in 1..=rounds {
+        eprintln!("round {round} of {rounds}");
+        for ((name, meanwhile), times) in SETTINGS.iter().zip(&mut times) {
+            let kept = match begin(meanwhile, sigready) {
+                Ok(kept) => kept,
+                Err(error) => {
+                    if round == 1 {
+                        eprintln!("left out, {name}: {error:#}");
+                    }
+                    continue;
+                }
+            };
+            for (load, times) in loads.iter().zip(times) {
+                times.push(load.time()?);
+            }
+            end(kept)?;
+        }
+    }
+    if times[3..].iter().flatten().all(Vec::is_empty) {
+        bail!("nothing could be traced here: see 'sigready doctor'");
+    }
+    let row = |load: usize, what: &Load, setting: usize| {
+        let value = Spread::of(&times[setting][load])?;
+        let ratio = Spread::of_ratios(&times[setting][load], &times[0][load]);
+        Some(Row {
+            what: what.name.to_owned(),
+            with: SETTINGS[setting].0.to_owned(),
+            unit: "ns",
+            value,
+            beside: (setting > 0).then(|| SETTINGS[0].0.to_owned()),
+            ratio: ratio.filter(|_| setting > 0),
+        })
+    };
+    let rows = loads.iter().enumerate().flat_map(|(index, load)| {
+        (0..SETTINGS.len()).filter_map(move |setting| row(index, load, setting))
+    });
+    Ok(rows.collect())
+}
+
+fn begin(meanwhile: &Meanwhile, sigready: &Path) -> Result<Kept> {
+    Ok(match meanwhile {
+        Meanwhile::Nothing => Kept::Nothing,
+        Meanwhile::Bpftrace(script) => Kept::Bpftrace(Running::bpftrace(script)?),
+        Meanwhile::Sigready(whom, options) => {
+            Kept::Sigready(Tracer::start(sigready, *whom, options)?)
+        }
+    })
+}
+
+fn end(kept: Kept) -> Result<()> {
+    match kept {
+        Kept::Nothing => {}
+        Kept::Bpftrace(running) => drop(running),
+        Kept::Sigready(tracer) => tracer.end()?,
+    }
+    Ok(())
+}
