@@ -28,10 +28,10 @@ pub struct Recipe {
 
 /// systemd 252, patroni 3.0.2, and the daemons under test.
 pub const DAEMONS: Recipe = Recipe { suite: "bookworm", packages: &PACKAGES };
-/// systemd 257, and what a unit of the tests calls.
-pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &["python3-minimal"] };
+/// systemd 257, what a unit of the tests calls, and those of the daemons that are small.
+pub const NEWER: Recipe = Recipe { suite: "trixie", packages: &SMALL };
 /// The same with systemd 262.
-pub const NEWEST: Recipe = Recipe { suite: "forky", packages: &["python3-minimal"] };
+pub const NEWEST: Recipe = Recipe { suite: "forky", packages: &SMALL };
 /// All of them.
 pub const ALL: [&Recipe; 3] = [&DAEMONS, &NEWER, &NEWEST];
 
@@ -87,6 +87,18 @@ const PACKAGES: [&str; 44] = [
     "unbound",
     "zsh",
     "util-linux",
+];
+/// What the roots of later releases have: some 60 MB.
+const SMALL: [&str; 9] = [
+    "cron",
+    "haproxy",
+    "mosquitto",
+    "nginx-light",
+    "openssh-server",
+    "prometheus-node-exporter",
+    "python3-minimal",
+    "redis-server",
+    "rsyslog",
 ];
 /// Patroni's settings: a cluster of one, with etcd.
 const PATRONI: &str = "\

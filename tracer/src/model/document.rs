@@ -341,7 +341,7 @@ pub struct Milestones {
     /// handler of its own; one that executes itself anew once it was up keeps its first.
     pub handler_ns: Option<i64>,
     /// The first READY=1 that was not refused; where none was seen, when systemd had a service
-    /// as up that was to say it.
+    /// as up that was to say it, or to take its name on the message bus (`Type=dbus`).
     pub ready_ns: Option<i64>,
     /// The first reload signal sent to the main process.
     pub first_reload_ns: Option<i64>,
@@ -368,7 +368,7 @@ pub enum ExposureKind {
     Fatal,
     /// Been lost: it was ignored.
     Lost,
-    /// Met a service that had a handler but had not said READY=1.
+    /// Met a service that had a handler but had not said READY=1, or taken its bus name.
     NotReady,
     /// Waited for as long as was seen: every thread blocked it, and nobody took it.
     Pending,

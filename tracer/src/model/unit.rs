@@ -78,6 +78,24 @@ impl UnitFacts {
         matches!(self.service_type.as_deref(), Some("notify" | "notify-reload"))
     }
 
+    /// Whether its name on the message bus makes it ready: `Type=dbus`.
+    #[must_use]
+    pub fn is_dbus(&self) -> bool {
+        self.service_type.as_deref() == Some("dbus")
+    }
+
+    /// What systemd waits for before the service is up, and holds reloads back until then: what
+    /// it says, or the name it takes on the message bus (`Type=dbus`). `None` where it waits for
+    /// neither.
+    #[must_use]
+    pub fn awaited(&self) -> Option<&'static str> {
+        match self.service_type.as_deref() {
+            Some("notify" | "notify-reload") => Some("READY=1"),
+            Some("dbus") => Some("its bus name"),
+            _ => None,
+        }
+    }
+
     /// Whether its systemd knows `NOTIFYACCESS=` in messages (since 254; sd_notify(3));
     /// `None` if its version is unknown.
     #[must_use]

@@ -123,12 +123,11 @@ fn no_alerts(view: View) -> (String, Ink) {
     if capture.lost > 0 {
         unseen.push(format!("{} were lost", counted(capture.lost as usize, "event")));
     }
-    let waits = view.announces()
-        && !view.joined_late()
+    let waits = !view.joined_late()
         && activation.outcome.state == OutcomeState::Running
         && activation.milestones.ready_ns.is_none();
-    if waits {
-        unseen.push("the capture ended before READY=1".to_owned());
+    if let Some(awaited) = view.awaited().filter(|_| waits) {
+        unseen.push(format!("the capture ended before {awaited}"));
     }
     if !capture.untested.is_empty() {
         let why: Vec<_> = capture.untested.iter().map(|why| escape::text(why)).collect();

@@ -68,9 +68,9 @@ fn outcome(view: View) -> (String, Ink) {
     };
     let milestones = &activation.milestones;
     let (reload, end) = (view.reload(), view.end());
-    let (announces, joined) = (view.announces(), view.joined_late());
-    let not_ready =
-        if announces && milestones.ready_ns.is_none() && !joined { ", before READY=1" } else { "" };
+    let (awaited, joined) = (view.awaited(), view.joined_late());
+    let not_ready = awaited.filter(|_| milestones.ready_ns.is_none() && !joined);
+    let not_ready = not_ready.map(|it| format!(", before {it}")).unwrap_or_default();
     let bad = activation.alerts.iter().map(|alert| alert.severity).max();
     match activation.outcome.state {
         OutcomeState::Killed => {
@@ -80,7 +80,7 @@ fn outcome(view: View) -> (String, Ink) {
             let early = activation.outcome.signal == Some(reload)
                 && milestones.handler_ns.is_none()
                 && !joined;
-            let before = if early { ", before it had a handler" } else { not_ready };
+            let before = if early { ", before it had a handler" } else { &not_ready };
             (format!("killed{by}{after}{before}"), Ink::Error)
         }
         OutcomeState::Exited => {
@@ -95,7 +95,9 @@ fn outcome(view: View) -> (String, Ink) {
             let words = match (milestones.ready_ns, milestones.handler_ns) {
                 _ if joined => "already running when the capture began, and still is".into(),
                 (Some(ready), _) => format!("ready after {}, running", time::span(ready)),
-                (None, _) if announces => format!("not ready after {}, running", time::span(end)),
+                (None, _) if awaited.is_some() => {
+                    format!("not ready after {}, running", time::span(end))
+                }
                 (None, Some(handler)) => {
                     format!("takes {reload} after {}, running", time::span(handler))
                 }

@@ -77,8 +77,10 @@ impl Harm {
         Cell { glyph, ink }
     }
 
-    fn legend(self) -> &'static str {
+    /// What it is called; of a service that is ready once it says READY=1, or by its bus name.
+    fn legend(self, by_name: bool) -> &'static str {
         match self {
+            Self::NotReady if by_name => "come before its bus name",
             Self::Unseen => "not seen",
             Self::Safe => "be taken",
             Self::Unknown => "be taken or kill: can't be told",
@@ -104,17 +106,17 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let axis = axis(activation, &sent, &span, width.min(WIDEST) - labels);
 
     let none_seen = if view.joined_late() { "none since the capture joined" } else { "none seen" };
-    let (exposure, legend) = exposure(activation, &span, &axis);
+    let (exposure, legend) = exposure(activation, view.is_by_name(), &span, &axis);
     let mut rows = vec![Row { label: first_label, cells: exposure }];
     rows.push(Row {
         label: "handler".into(),
         cells: reached(activation.milestones.handler_ns, none_seen, &span, &axis),
     });
-    let announces =
-        service.unit.as_ref().is_none_or(|unit| unit.service_type.is_none() || unit.is_notify());
+    let unit = service.unit.as_ref();
+    let announces = unit.is_none_or(|unit| unit.service_type.is_none() || unit.awaited().is_some());
     if announces || activation.milestones.ready_ns.is_some() {
         rows.push(Row {
-            label: "READY=1".into(),
+            label: if view.is_by_name() { "bus name" } else { "READY=1" }.into(),
             cells: reached(activation.milestones.ready_ns, none_seen, &span, &axis),
         });
     }
@@ -191,7 +193,12 @@ fn axis(activation: &Activation, sent: &[(i64, &SignalSent)], span: &Span, colum
 }
 
 /// The first row, and what its glyphs mean.
-fn exposure(activation: &Activation, span: &Span, axis: &Axis) -> (Vec<Cell>, Vec<String>) {
+fn exposure(
+    activation: &Activation,
+    by_name: bool,
+    span: &Span,
+    axis: &Axis,
+) -> (Vec<Cell>, Vec<String>) {
     let mut harms = vec![None; axis.columns()];
     let mut draw = |harm: Harm, from: i64, to: i64| {
         let from = axis.column(from);
@@ -219,7 +226,7 @@ fn exposure(activation: &Activation, span: &Span, axis: &Axis) -> (Vec<Cell>, Ve
         .iter()
         .rev()
         .filter(|harm| harms.contains(&Some(**harm)))
-        .map(|harm| format!("{} {}", harm.cell().glyph, harm.legend()))
+        .map(|harm| format!("{} {}", harm.cell().glyph, harm.legend(by_name)))
         .collect();
     let mut cells: Vec<Cell> =
         harms.into_iter().map(|harm| harm.map_or(BLANK, Harm::cell)).collect();

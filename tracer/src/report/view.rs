@@ -30,9 +30,14 @@ impl View<'_> {
         self.service.signal.unwrap_or(self.document.capture.signal)
     }
 
-    /// Whether the service is known to announce its readiness.
-    pub fn announces(self) -> bool {
-        self.service.unit.as_ref().is_some_and(UnitFacts::is_notify)
+    /// What is known to make the service ready: READY=1, or its bus name.
+    pub fn awaited(self) -> Option<&'static str> {
+        self.service.unit.as_ref().and_then(UnitFacts::awaited)
+    }
+
+    /// Whether its name on the message bus makes it ready.
+    pub fn is_by_name(self) -> bool {
+        self.service.unit.as_ref().is_some_and(UnitFacts::is_dbus)
     }
 
     /// Whether it was already running when the capture began.

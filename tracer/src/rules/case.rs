@@ -174,9 +174,14 @@ impl<'a> Case<'a> {
         self.service.kind == ServiceKind::Unit
     }
 
-    /// Whether the service announces its readiness.
-    pub(super) fn is_notify(&self) -> bool {
-        self.facts().is_some_and(UnitFacts::is_notify)
+    /// Whether its name on the message bus makes it ready.
+    pub(super) fn is_dbus(&self) -> bool {
+        self.facts().is_some_and(UnitFacts::is_dbus)
+    }
+
+    /// What makes the service ready.
+    pub(super) fn awaited(&self) -> &'static str {
+        self.facts().and_then(UnitFacts::awaited).unwrap_or("READY=1")
     }
 
     /// The signal that a reload of this service sends.
@@ -381,10 +386,11 @@ impl<'a> Case<'a> {
         alive.iter().any(|pid| self.main().is_none_or(|main| main.pid != *pid))
     }
 
-    /// Whether READY=1 is still to be expected of this start.
+    /// Whether READY=1, or the name on the message bus, is still to be expected of this start.
     pub(super) fn awaits_ready(&self) -> bool {
+        let awaits = self.facts().is_some_and(|facts| facts.awaited().is_some());
         self.activation.joined_ns.is_none()
-            && (self.is_notify() || self.activation.milestones.ready_ns.is_some())
+            && (awaits || self.activation.milestones.ready_ns.is_some())
     }
 
     /// Whether the start was over at `at`: READY=1 was said, or, where none is due
@@ -392,11 +398,13 @@ impl<'a> Case<'a> {
     pub(super) fn is_started_at(&self, at: i64) -> bool {
         let oneshot =
             self.facts().is_some_and(|facts| facts.service_type.as_deref() == Some("oneshot"));
+        // A bus name says nothing of handlers, which may come later.
+        let by_name = self.is_dbus() && self.is_ready_at(at);
         let settled = self.reloads_by_signal()
-            && !self.awaits_ready()
+            && (by_name || !self.awaits_ready())
             && !oneshot
             && at.saturating_sub(self.began_ns()) >= SETTLED_NS;
-        self.is_ready_at(at) || settled
+        self.is_ready_at(at) && !by_name || settled
     }
 
     /// The message with the first READY=1 that was not refused.

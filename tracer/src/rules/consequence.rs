@@ -338,7 +338,19 @@ fn capitalised(sentence: &str) -> String {
 /// Whether systemd starts the service again after its end at `at`; `None` if that is unknown.
 pub(super) fn restarts(case: &Case, end: End, at: i64) -> Option<bool> {
     let (service_type, facts) = settings(case)?;
-    predict(facts, end, stage(case, service_type, at))?.restarts
+    let of = |stage| predict(facts, end, stage).and_then(|predicted| predicted.restarts);
+    match stage(case, service_type, at) {
+        // Whether it was up makes no difference where any result leads to the same.
+        Stage::Unknown => {
+            let any = match facts.restart.as_deref() {
+                Some("always") => Some(true),
+                Some("no") => Some(false),
+                _ => of(Stage::Starting),
+            };
+            of(Stage::Started).filter(|up| any == Some(*up)).or_else(|| of(Stage::Unknown))
+        }
+        stage => of(stage),
+    }
 }
 
 /// There may be more to know.

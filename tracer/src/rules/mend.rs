@@ -109,7 +109,13 @@ pub(super) fn main_alone(signal: Signal) -> String {
 }
 
 /// Reloads reach a service that is still starting.
-pub(super) fn wait_for_ready(sender: &str) -> String {
+pub(super) fn wait_for_ready(case: &Case, sender: &str) -> String {
+    if case.is_dbus() {
+        return format!(
+            "Let {sender} wait for the bus name: use systemctl reload, which systemd holds back \
+             until then, instead of sending the signal directly."
+        );
+    }
     format!(
         "Let {sender} wait for READY=1: use systemctl reload on a unit with [Service] \
          Type=notify instead of sending the signal directly."

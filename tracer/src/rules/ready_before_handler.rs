@@ -40,8 +40,9 @@ fn finding(case: &Case) -> Option<Finding> {
             .flatten()
             .collect(),
         message: format!(
-            "{} said READY=1 {}, {}: until then {signal} would have {}.",
+            "{} {} {}, {}: until then {signal} would have {}.",
             told.map_or_else(|| text::main(case), |told| text::process(&told.message.sender)),
+            if case.is_dbus() { "took its bus name" } else { "said READY=1" },
             text::when(case.activation, ready),
             order(handler, ready),
             if is_lost { "been lost" } else { "killed it" }
@@ -93,6 +94,18 @@ mod tests {
              until then HUP would have killed it."
         );
         assert!(alerts[0].consequence.contains("(result 'success')"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_bus_name_before_the_handler_is_the_same_error() {
+        let start = activation().unit("dbus", "on-failure").reloads_by(Signal::HUP).exec(0);
+        let alerts = start.up(20.ms()).handler(32.ms()).fatal(0, 32.ms()).judged(&[ID]);
+        assert_eq!(
+            alerts[0].message,
+            "python3 (pid 4711) took its bus name 20.0 ms after its exec, 12.0 ms before its \
+             handler: until then HUP would have killed it."
+        );
+        assert!(alerts[0].mend.contains("take the bus name"), "{}", alerts[0].mend);
     }
 
     #[test]

@@ -129,6 +129,11 @@ impl<'a> Case<'a> {
         self.is_meant_to_end() && consequence::restarts(self, end, at) == Some(true)
     }
 
+    /// Whether a reload is there to end the service, and has: it needs no handler for that.
+    pub(super) fn ends_as_meant(&self, deadly: &Deadly) -> bool {
+        deadly.killed && self.is_meant_to_end()
+    }
+
     /// Whether a deadly reload came after the start, to a program that never had a
     /// handler: then it was no race, and the next reload kills too.
     pub(super) fn is_beyond_race(&self, deadly: &Deadly) -> bool {

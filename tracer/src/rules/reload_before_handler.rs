@@ -17,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
 fn check(case: &Case) -> Vec<Finding> {
     case.deadly_reload()
         .filter(|deadly| !case.is_beyond_race(deadly))
-        .filter(|deadly| !case.is_restart(deadly.end, deadly.reload.settled_ns()))
+        .filter(|deadly| !case.ends_as_meant(deadly))
         .map(|deadly| finding(case, &deadly))
         .into_iter()
         .collect()

@@ -47,9 +47,10 @@ fn finding(case: &Case, early: &[Reload]) -> Option<Finding> {
     let signal = first.sent.signal;
     let ready = match case.activation.milestones.ready_ns {
         Some(ready) => {
-            format!("{} before READY=1", text::Span(ready.saturating_sub(first.at_ns)))
+            let before = text::Span(ready.saturating_sub(first.at_ns));
+            format!("{before} before {}", case.awaited())
         }
-        None => "and READY=1 never came".to_owned(),
+        None => format!("and {} never came", case.awaited()),
     };
     Some(Finding {
         at_ns: first.at_ns,
@@ -66,7 +67,7 @@ fn finding(case: &Case, early: &[Reload]) -> Option<Finding> {
             text::and_more(early.len())
         ),
         consequence: consequence::reload_in_start(case),
-        mend: mend::wait_for_ready(&text::process(first.sender)),
+        mend: mend::wait_for_ready(case, &text::process(first.sender)),
     })
 }
 
@@ -78,6 +79,19 @@ mod tests {
     };
 
     const ID: &str = "reload-before-ready";
+
+    #[test]
+    fn before_the_bus_name_is_early_too() {
+        let start = activation().unit("dbus", "no").exec(0).handler(10.ms()).up(80.ms());
+        let start = start.signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"));
+        let alerts = start.judged(&[ID]);
+        assert!(
+            alerts[0].message.ends_with("30.0 ms before its bus name."),
+            "{}",
+            alerts[0].message
+        );
+        assert!(alerts[0].mend.contains("bus name"), "{}", alerts[0].mend);
+    }
 
     #[test]
     fn without_ready_it_is_early_unless_the_program_ended_well() {

@@ -23,7 +23,8 @@ fn finding(case: &Case) -> Option<Finding> {
         return None;
     }
     let ends = |effect| matches!(effect, Effect::Ended | Effect::Crashed | Effect::Replaced);
-    let reload = case.with_effect(ends).filter(|reload| was_taken(case, reload)).last()?;
+    let is_it = |reload: &Reload| was_taken(case, reload) || was_meant(case, reload);
+    let reload = case.with_effect(ends).filter(is_it).last()?;
     let Exit { index, at_ns, end } = exit(case, &reload)?;
     // To be ended and started anew is how such a unit reloads.
     let is_crash = reload.sent.effect == Some(Effect::Crashed);
@@ -53,13 +54,22 @@ fn finding(case: &Case) -> Option<Finding> {
     Some(Finding {
         at_ns: reload.at_ns,
         events,
-        message: format!(
-            "{} {took} from {} {} and {how} {} later{meant}.{successor}",
-            text::process(&reload.sent.target),
-            text::sender(reload.sender),
-            text::when(case.activation, reload.at_ns),
-            text::Span(at_ns.saturating_sub(reload.settled_ns())),
-        ),
+        message: if reload.sent.fate == Fate::Killed {
+            format!(
+                "{} died of {signal} from {} {}{meant}, and was not started again.",
+                text::process(&reload.sent.target),
+                text::sender(reload.sender),
+                text::when(case.activation, reload.at_ns),
+            )
+        } else {
+            format!(
+                "{} {took} from {} {} and {how} {} later{meant}.{successor}",
+                text::process(&reload.sent.target),
+                text::sender(reload.sender),
+                text::when(case.activation, reload.at_ns),
+                text::Span(at_ns.saturating_sub(reload.settled_ns())),
+            )
+        },
         consequence: consequence::death(case, end, at_ns),
         mend: match (reload.sent.effect, passed_on) {
             (Some(Effect::Replaced), _) => mend::name_successor(signal),
@@ -75,6 +85,13 @@ fn was_taken(case: &Case, reload: &Reload) -> bool {
     let is_told =
         reload.sent.effect == Some(Effect::Replaced) && !case.is_main(&reload.sent.target);
     reload.sent.fate == Fate::Handled && case.deadly(reload).is_none() && !is_told
+}
+
+/// Whether it is a signal that is there to end the program, and killed it; and no other process
+/// took its place.
+fn was_meant(case: &Case, reload: &Reload) -> bool {
+    let killed = reload.sent.fate == Fate::Killed && reload.sent.effect == Some(Effect::Ended);
+    killed && case.is_meant_to_end()
 }
 
 /// The end of a process.
@@ -181,6 +198,20 @@ mod tests {
             .signal(30.s(), Signal::INT, Handler, Handled, by("kill"))
             .exit(31.s(), 0)
             .judged(&[ID]);
+    }
+
+    #[test]
+    fn a_reload_that_is_to_end_the_service_needs_no_handler_and_has_to_bring_it_back() {
+        let killed = |restart: &str| {
+            let start = activation().unit("forking", restart).reloads_by(Signal::TERM).exec(0);
+            start.signal(30.s(), Signal::TERM, Default, Killed, by("kill"))
+        };
+        let alerts = killed("on-failure").judged(&[ID]);
+        assert!(alerts[0].message.contains("died of TERM"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("Restart=always"), "{}", alerts[0].mend);
+        killed("always").judged(&[]);
+        let child = ProcessRef { pid: 4713, ..itself() };
+        killed("on-failure").handed_over(30.s() + 300.ms(), child).judged(&[]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) fn check(case: &Case) -> Vec<Finding> {
         return Vec::new();
     }
     let finding = match deadly {
+        Some(deadly) if case.ends_as_meant(&deadly) => None,
         Some(deadly) => case.is_beyond_race(&deadly).then(|| after_death(case, &deadly)),
         None => without_reload(case),
     };
@@ -61,7 +62,7 @@ fn after_death(case: &Case, deadly: &Deadly) -> Finding {
 fn over(case: &Case, at: i64) -> String {
     match case.activation.milestones.ready_ns {
         Some(ready) => {
-            format!("READY=1 had come {} before", text::Span(at.saturating_sub(ready)))
+            format!("{} had come {} before", case.awaited(), text::Span(at.saturating_sub(ready)))
         }
         None => "its program had run for long enough".to_owned(),
     }

@@ -161,6 +161,12 @@ impl Start {
         self
     }
 
+    /// systemd has it as up: what it waited for has come.
+    pub fn up(mut self, at_ns: i64) -> Self {
+        self.activation.milestones.ready_ns.get_or_insert(at_ns);
+        self.systemd(at_ns, "active", Some("running"), "success")
+    }
+
     /// The capture's reload signal, where no unit has its own.
     pub fn judged_by(mut self, signal: Signal) -> Self {
         self.signal = signal;

@@ -55,6 +55,8 @@ const TELLTALES: SignalSet = SignalSet::of(25).union(SignalSet::of(MAX_SIGNAL));
 const ALWAYS: [u32; 8] = [2, 3, 6, 9, 10, 11, 12, 15];
 /// What units reload by, besides HUP: USR1 USR2.
 const RELOADS: [u32; 2] = [10, 12];
+/// What reloads that are restarts send: TERM QUIT.
+const ENDS: [u32; 2] = [15, 3];
 /// Ignored by what a shell starts in the background: INT.
 const OF_BACKGROUND: u32 = 2;
 /// The most signals whose dispositions can be recorded, the reload signal included.
@@ -112,7 +114,7 @@ impl Recorded {
                     );
                 }
             }
-            for signal in RELOADS.into_iter().chain([OF_BACKGROUND]) {
+            for signal in RELOADS.into_iter().chain([OF_BACKGROUND]).chain(ENDS) {
                 recorded.add(signal);
             }
             recorded.sent = recorded.sent.union(recorded.dispositions);
@@ -148,12 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn units_may_reload_by_usr1_or_usr2_unless_a_signal_is_named() {
-        let usr2 = SignalSet::of(12);
-        let units = Recorded::of_units(&wanted(None, &[]), []).unwrap();
-        assert!(units.dispositions.intersects(usr2) && !units.shown.intersects(usr2));
-        let named = Recorded::of_units(&wanted(Some(1), &[]), []).unwrap();
-        assert!(!named.dispositions.intersects(usr2));
+    fn units_may_reload_by_other_signals_unless_one_is_named() {
+        for signal in [3, 10, 12, 15].map(SignalSet::of) {
+            let units = Recorded::of_units(&wanted(None, &[]), []).unwrap();
+            assert!(units.dispositions.intersects(signal) && !units.shown.intersects(signal));
+            let named = Recorded::of_units(&wanted(Some(1), &[]), []).unwrap();
+            assert!(!named.dispositions.intersects(signal));
+        }
     }
 
     #[test]

@@ -159,9 +159,9 @@ impl Timeline<'_> {
         counts.map(|claim| self.at(claim.at)).min().or_else(|| self.came_up_ns())
     }
 
-    /// When systemd had a service as up that was to say READY=1.
+    /// When systemd had a service as up that was to say READY=1, or to take its bus name.
     fn came_up_ns(&self) -> Option<i64> {
-        let waits = self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let waits = self.frame.facts.is_some_and(|facts| facts.awaited().is_some());
         let mut states = self.states.iter().filter(|_| waits && self.start.joined_at.is_none());
         let up = states.find(|(_, state)| state.active_state == "active");
         up.map(|(at, _)| self.at(*at))
@@ -282,8 +282,8 @@ impl Timeline<'_> {
         let first_exec = phases.iter().find(|phase| phase.exec).map(|phase| phase.at_ns);
         let seen_from = first_exec.filter(|_| joined_ns.is_none()).or(joined_ns);
         let end = milestones.exit_ns.unwrap_or_else(|| self.at(self.frame.now));
-        let announces =
-            milestones.ready_ns.is_some() || self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let announces = milestones.ready_ns.is_some()
+            || self.frame.facts.is_some_and(|it| it.awaited().is_some());
         // A service found running was announced before, if ever.
         let announces = announces && (joined_ns.is_none() || milestones.ready_ns.is_some());
         let from = seen_from.unwrap_or(0);

@@ -20,7 +20,7 @@ const TOGETHER_NS: i64 = 100_000_000;
 const DEFERRED_NS: i64 = 500_000_000;
 
 /// A command that systemd knows nothing of may come to its end by itself: only an end within this
-/// time, or the settle time if that is shorter, is the reload's.
+/// time, or the settle time if that is shorter, is the reload's, unless it left a successor.
 const LOOSE_NS: i64 = 250_000_000;
 
 /// What effects are told with besides the events.
@@ -267,14 +267,18 @@ impl<'a> Reloads<'a> {
         let pid = sent.target.pid;
         let settle = self.around.settle_ns;
         let end = self.end_of(pid, settled);
-        let by_reload = if self.is_loose() { settle.min(LOOSE_NS) } else { settle };
-        let until = settled.saturating_add(by_reload);
+        let soon = if self.is_loose() { settle.min(LOOSE_NS) } else { settle };
+        let until = settled.saturating_add(soon);
         if let Some(since) = self.handed_over(pid, at, settled) {
             return (Effect::Replaced, Some(since));
         }
         match self.trap_waited(sent, settled) {
             None => {
-                let end = end.filter(|end| end.at <= until);
+                let by_reload = |end: &End| {
+                    let is_late = end.at > settled.saturating_add(settle);
+                    end.at <= until || !is_late && self.has_successor(pid, at, end.at)
+                };
+                let end = end.filter(by_reload);
                 let ended = end.and_then(|end| self.of_end(index, at, pid, end));
                 ended.unwrap_or_else(|| self.of_survivor(index, pid, at, settled))
             }

@@ -6,6 +6,7 @@
 mod architecture;
 mod backends;
 mod bad_input;
+mod bus_names;
 mod consequences;
 mod daemons;
 mod debian;
@@ -19,6 +20,7 @@ mod messages;
 mod patroni;
 mod privileges;
 mod protocol;
+mod reload_signals;
 mod restart;
 mod run_environment;
 mod runtimes;

@@ -93,6 +93,16 @@ fn a_successor_takes_over_whether_systemd_is_told_or_not() {
 }
 
 #[test]
+fn a_command_that_leaves_a_successor_does_not_come_to_its_end_by_itself() {
+    let command = || Story::command().until(20_000).fork(0, 1, 10).exec(10, 10, "/bin/demo");
+    let left = || reloaded(command().handler(20, 10)).fork(1_040, 10, 11);
+    let again = || left().exec(1_041, 11, "/bin/demo");
+    has(&again().exit(1_500, 10, 0), Effect::Replaced, Some(1_490));
+    has(&again().exit(2_100, 10, 0), Effect::Survived, None);
+    has(&left().exec(1_041, 11, "/bin/log").exit(1_500, 10, 0), Effect::Unknown, None);
+}
+
+#[test]
 fn a_job_that_dies_of_the_same_signal_is_lost() {
     let job = || up().fork(30, 10, 11).exec(31, 11, "/bin/job");
     let group = reloaded(job()).hup(1_002, SENDER, 11).killed(1_003, 11, Signal::HUP);

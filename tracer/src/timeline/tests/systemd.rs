@@ -3,7 +3,7 @@
 use super::story::{DEMO, MS, Story};
 use crate::{
     model::{
-        document::Activation,
+        document::{Activation, ExposureKind},
         event::{Effect, Event, What},
         signal::Signal,
         unit::{UnitFacts, UnitState},
@@ -41,6 +41,25 @@ fn states(activation: &Activation) -> Vec<String> {
         _ => None,
     };
     activation.events.iter().filter_map(state).collect()
+}
+
+#[test]
+fn a_service_that_takes_a_bus_name_is_ready_once_systemd_has_it_as_up() {
+    let of_type = |service_type: &str| {
+        let facts =
+            UnitFacts { service_type: Some(service_type.to_owned()), ..UnitFacts::default() };
+        let story = Story::unit().start(1, 10, "/bin/demo", "a1").handler(20, 10);
+        let story = told(story, 21, settings(facts));
+        let story = told(story, 22, state("activating", "start", "success", "a1"));
+        let story = told(story, 31, state("active", "running", "success", "a1")).until(100);
+        let start = story.told();
+        let kinds: Vec<ExposureKind> = start.exposure.iter().map(|span| span.kind).collect();
+        (start.milestones.ready_ns.is_some(), kinds)
+    };
+    let (fatal, not_ready) = (ExposureKind::Fatal, ExposureKind::NotReady);
+    assert_eq!(of_type("dbus"), (true, vec![fatal, not_ready]));
+    // It is up for systemd from its fork on: that proves nothing.
+    assert_eq!(of_type("simple"), (false, vec![fatal]));
 }
 
 #[test]
