@@ -142,9 +142,9 @@ fn once_the_trace_is_over_so_much_is_taken_and_the_rest_counted_as_lost() {
         let rest = watch.finish().await;
         let (last, told) = rest.split_last().unwrap();
         assert!((MAX_REST..=MAX_REST + MAX_NEWS).contains(&told.len()), "{}", told.len());
-        let lost = MAX_REST + 2 * MAX_NEWS - told.len();
-        assert!(lost >= MAX_NEWS);
-        assert_eq!(last.fact, loss(lost as u64).fact);
+        let left_out = MAX_REST + 2 * MAX_NEWS - told.len();
+        assert!(left_out >= MAX_NEWS);
+        assert_eq!(last.fact, loss(left_out as u64).fact);
     });
 }
 
