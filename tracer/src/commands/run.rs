@@ -94,7 +94,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
                 )),
             }
         }
-        name_survivors(&command, ended_by, &document, messages);
+        name_survivors(&mut command, ended_by, &document, messages);
         verdict
     })
 }
@@ -111,7 +111,12 @@ fn ending(options: &Run) -> Ending {
 }
 
 /// Names what the command left running: nothing is left behind without a word.
-fn name_survivors(command: &Command, ended_by: EndedBy, document: &Document, messages: &Messages) {
+fn name_survivors(
+    command: &mut Command,
+    ended_by: EndedBy,
+    document: &Document,
+    messages: &Messages,
+) {
     let main = document
         .services
         .iter()

@@ -279,6 +279,7 @@ mod tests {
         os::unix::fs::FileExt as _,
         path::Path,
         process::{Command, Stdio},
+        time::{Duration, SystemTime},
     };
 
     use super::*;
@@ -299,6 +300,23 @@ mod tests {
         }
         assert_eq!(read("/bin/sleep", "python3.11"), Some(Program::Plain));
         assert_eq!(read(env::current_exe().unwrap(), "x"), Some(Program::Plain));
+    }
+
+    #[test]
+    fn of_too_many_executables_all_are_read_again() {
+        let reader = Reader::default();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sleep");
+        fs::copy("/bin/sleep", &path).unwrap();
+        let known = (0..=MAX_KNOWN as u64).map(|second| {
+            // It is another file when it has changed.
+            let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            File::options().write(true).open(&path).unwrap().set_modified(changed).unwrap();
+            assert_eq!(reader.program(File::open(&path).unwrap(), "x"), Some(Program::Plain));
+            reader.known.lock().unwrap().len()
+        });
+        let known: Vec<usize> = known.collect();
+        assert_eq!(known[MAX_KNOWN - 2..], [MAX_KNOWN - 1, MAX_KNOWN, 1]);
     }
 
     /// Go's linker writes this section; its other contents do not matter here.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use nix::unistd::{Pid, getsid};
 
 use super::{
     Observer,
@@ -24,6 +25,13 @@ use crate::{
 /// Processes that the command started, of which it is remembered whether they still run.
 const MAX_DESCENDANTS: usize = 65_536;
 
+/// How long a command that has ended is followed at most while what it left starts others.
+const LEAVING: Duration = Duration::from_millis(500);
+/// With none started for so long, it is done with that: a daemon forks twice in a row.
+const CALM: Duration = Duration::from_millis(50);
+/// How often it is looked for what was started as it was looked.
+const MAX_LOOKS: usize = 8;
+
 /// A command being traced.
 pub struct Command {
     child: Child,
@@ -36,20 +44,54 @@ pub struct Command {
 /// The processes that a command started, and theirs, as far as they run. Of more than can be
 /// remembered, the newest are not.
 #[derive(Default)]
-struct Descendants(BTreeSet<u32>);
+struct Descendants {
+    alive: BTreeSet<u32>,
+    /// How many were started.
+    started: u64,
+}
 
 impl Descendants {
     fn learn(&mut self, fact: &Fact) {
         match fact {
-            Fact::Fork { child, .. } if self.0.len() < MAX_DESCENDANTS => {
-                self.0.insert(child.id.pid);
+            Fact::Fork { child, .. } => {
+                self.started += 1;
+                self.add(child.id.pid);
             }
             Fact::Exit { task, .. } => {
-                self.0.remove(&task.id.pid);
+                self.alive.remove(&task.id.pid);
             }
             _ => {}
         }
     }
+
+    fn add(&mut self, pid: u32) {
+        if self.alive.len() < MAX_DESCENDANTS {
+            self.alive.insert(pid);
+        }
+    }
+
+    /// Adds what runs now and was started by them, or is in the session of the command. This is
+    /// for when the kernel side tells no more: who was started by a process that has ended since,
+    /// in a session of its own, is not found.
+    fn look(&mut self, session: u32) {
+        for _ in 0..MAX_LOOKS {
+            let known = self.alive.len();
+            let children = self.alive.iter().flat_map(|pid| procfs::children(*pid));
+            let members =
+                procfs::pids().into_iter().filter(|pid| session_of(*pid) == Some(session));
+            let found: Vec<u32> = children.chain(members).filter(|pid| *pid != session).collect();
+            found.into_iter().for_each(|pid| self.add(pid));
+            if self.alive.len() == known {
+                return;
+            }
+        }
+    }
+}
+
+/// The session a process is in, by its leader's pid. Waits for nothing.
+fn session_of(pid: u32) -> Option<u32> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?);
+    getsid(Some(pid)).ok().map(|session| session.as_raw().unsigned_abs())
 }
 
 impl Command {
@@ -78,9 +120,10 @@ impl Command {
 
     /// The processes it left running, by name and pid, but for those in `known`.
     #[must_use]
-    pub fn left_running(&self, known: &[u32]) -> Vec<String> {
+    pub fn left_running(&mut self, known: &[u32]) -> Vec<String> {
+        self.descendants.look(self.child.pid());
         self.descendants
-            .0
+            .alive
             .iter()
             .filter(|pid| !known.contains(pid))
             .filter_map(|pid| procfs::name(*pid).map(|name| format!("{name} (pid {pid})")))
@@ -129,7 +172,25 @@ impl Subject for Command {
         self.child.send(signal)
     }
 
-    async fn last_news(&mut self, _: &mut Capture) -> Vec<Observation> {
+    /// Follows what a command that has ended left running until that starts no others.
+    async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
+        let mut calm_since = Instant::now();
+        let limit = calm_since + LEAVING;
+        while self.child.has_ended() && !self.descendants.alive.is_empty() {
+            let started = self.descendants.started;
+            let calm = (calm_since + CALM).min(limit);
+            let patience = calm.saturating_duration_since(Instant::now());
+            // What fails here fails again, and is told then.
+            if patience.is_zero()
+                || capture.wait(patience).await.is_err()
+                || capture.take(limit, |observation| self.learn(observation)).is_err()
+            {
+                break;
+            }
+            if self.descendants.started > started {
+                calm_since = Instant::now();
+            }
+        }
         Vec::new()
     }
 
@@ -144,6 +205,10 @@ impl Subject for Command {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead as _, BufReader};
+
+    use nix::sys::signal::Signal;
+
     use super::*;
     use crate::observation::{ProcessId, State, Task};
 
@@ -170,12 +235,35 @@ mod tests {
         for pid in 0..most + 10 {
             descendants.learn(&fork(pid));
         }
-        assert_eq!(descendants.0.len(), MAX_DESCENDANTS);
-        assert!(!descendants.0.contains(&most));
+        assert_eq!(descendants.alive.len(), MAX_DESCENDANTS);
+        assert!(!descendants.alive.contains(&most));
         let state = State::default();
         let ended = Fact::Exit { task: task(3), signal: None, code: 0, core_dumped: false, state };
         descendants.learn(&ended);
         descendants.learn(&fork(most));
-        assert!(descendants.0.contains(&most) && !descendants.0.contains(&3));
+        assert!(descendants.alive.contains(&most) && !descendants.alive.contains(&3));
+    }
+
+    /// `sh` starts a `sleep` that it leaves behind in its session, and another that a child of
+    /// its own waits for in a session of its own.
+    #[test]
+    fn what_runs_is_found_by_its_parent_and_by_its_session() {
+        let script = "(sleep 60 & echo $!); setsid sh -c 'sleep 60 & echo $$ $!; wait' & wait";
+        let mut leader = std::process::Command::new("setsid");
+        leader.args(["--wait", "sh", "-c", &format!("echo $$; {script}")]);
+        let mut leader = leader.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(leader.stdout.take().unwrap()).lines();
+        let words: Vec<String> = lines.take(3).map(Result::unwrap).collect();
+        let pids: Vec<u32> = words.join(" ").split(' ').map(|pid| pid.parse().unwrap()).collect();
+        let [session, left, waiting, child] = pids[..] else { panic!("{words:?}") };
+        let mut descendants = Descendants::default();
+        descendants.add(waiting);
+        descendants.look(session);
+        for pid in [left, waiting, child] {
+            assert!(descendants.alive.contains(&pid), "{pid} of {words:?}");
+            nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+        }
+        leader.wait().unwrap();
+        assert!(!descendants.alive.contains(&session) && !descendants.alive.contains(&1));
     }
 }

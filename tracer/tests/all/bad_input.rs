@@ -148,25 +148,36 @@ fn five_hundred_children_that_end_in_each_others_way_are_all_seen() {
     assert_eq!(ran.report["capture"]["lost"], 0);
 }
 
-#[test]
-#[ignore = "needs root and eBPF: run by cargo xtask test"]
-fn a_daemon_that_forks_away_is_named_and_left_alone() {
-    let ran = python(
+/// What a daemon does once it has been started: `first` is what the command does, who forked it.
+fn daemon(first: &str) -> String {
+    format!(
         "import os, time\n\
-         if os.fork(): os.wait(); os._exit(0)\n\
+         if os.fork(): {first}; os._exit(0)\n\
          os.setsid()\n\
+         time.sleep(0.02)\n\
          if os.fork(): os._exit(0)\n\
          null = os.open('/dev/null', os.O_RDWR)\n\
          for fd in 0, 1, 2: os.dup2(null, fd)\n\
-         time.sleep(30)",
-        &[],
-    );
-    assert!(ran.stderr.contains("left processes running: python3 (pid "), "{}", ran.stderr);
-    let pid = ran.stderr.split("python3 (pid ").nth(1).unwrap().split(')').next().unwrap();
-    let pid: i32 = pid.parse().unwrap();
-    let parents = ran.events("fork");
-    assert!(parents.iter().any(|fork| fork["process"]["pid"] == pid), "one that the test started");
-    kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it was left running");
+         time.sleep(30)"
+    )
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_daemon_that_forks_away_is_named_and_left_alone_whether_or_not_it_is_waited_for() {
+    for first in ["os.wait()", "pass"] {
+        let ran = python(&daemon(first), &[]);
+        let named = ran.stderr.split("left processes running: ").nth(1).unwrap_or_default();
+        let pids: Vec<i32> = named
+            .split("(pid ")
+            .skip(1)
+            .map(|it| it.split(')').next().unwrap().parse().unwrap())
+            .collect();
+        let forks = ran.events("fork");
+        let last = forks.last().unwrap()["process"]["pid"].as_i64().unwrap();
+        assert_eq!(pids, [i32::try_from(last).unwrap()], "{first}: {}", ran.stderr);
+        kill(Pid::from_raw(pids[0]), Signal::SIGKILL).expect("it was left running");
+    }
 }
 
 #[test]

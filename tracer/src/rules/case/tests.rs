@@ -171,3 +171,15 @@ fn of_a_message_that_says_several_things_stopping_counts_then_ready() {
     assert_eq!(says(&all[..1]), Some(Announced::Reloading));
     assert_eq!(says(&[("READY", "0"), ("STATUS", "1")]), None);
 }
+
+#[test]
+fn a_reload_by_a_signal_that_ends_programs_is_meant_to_end_this_one() {
+    let unit = || activation().unit("simple", "always").exec(0);
+    let meant = |signal: &str| {
+        let start = unit().reloads_by(signal.parse().unwrap());
+        start.asked(|case| case.is_meant_to_end())
+    };
+    assert_eq!(["TERM", "INT", "QUIT", "KILL"].map(meant), [true; 4]);
+    assert_eq!(["HUP", "USR1"].map(meant), [false; 2]);
+    assert!(!unit().asked(|case| case.is_meant_to_end()), "no signal reloads it");
+}

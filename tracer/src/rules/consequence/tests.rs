@@ -290,3 +290,18 @@ fn a_oneshot_killed_by_hup_has_failed() {
          Restart=no does not restart it."
     );
 }
+
+#[test]
+fn a_command_before_the_main_process_that_is_killed_fails_the_start() {
+    let told = |start: Start| start.asked(|case| death_before_main(case, Signal::HUP));
+    assert_eq!(
+        told(activation().unit("notify", "on-failure")),
+        "systemd takes death by HUP of a command of ExecCondition= or ExecStartPre= as a failed \
+         start (result 'signal'): Restart=on-failure restarts it."
+    );
+    assert_eq!(
+        told(activation()),
+        "The unit's settings are unknown: systemd takes death by HUP of a command of \
+         ExecCondition= or ExecStartPre= as a failed start (result 'signal')."
+    );
+}

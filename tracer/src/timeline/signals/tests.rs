@@ -164,3 +164,19 @@ fn a_trial_that_is_not_over_is_kept_before_those_that_are() {
     signals.ended(1_000, Some(Signal::HUP), 0);
     assert_eq!(signals.now().runtime(Signal::HUP), Some(Runtime::CatchAll));
 }
+
+#[test]
+fn one_signal_differs_where_one_thing_is_done_in_place_of_another() {
+    let ignored = Dispositions { ignored: HUP.union(TERM), ..Dispositions::default() };
+    let caught = Dispositions { ignored: TERM, caught: HUP, ..Dispositions::default() };
+    assert_eq!(ignored.differ(&caught), HUP);
+    assert_eq!(ignored.differ(&ignored), SignalSet::EMPTY);
+}
+
+#[test]
+fn what_threads_that_were_not_looked_at_may_let_through_is_known_as_that() {
+    let state = State { blocked: HUP.union(TERM), blocked_unknown: TERM, ..NONE };
+    let now = Dispositions::default().with(&state, HUP.union(TERM));
+    assert!(now.of(Signal::HUP).blocked && !now.of(Signal::HUP).mask_unknown);
+    assert!(now.of(Signal::TERM).blocked && now.of(Signal::TERM).mask_unknown);
+}

@@ -142,3 +142,70 @@ impl Start {
         self.revision += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_processes_that_took_each_others_place_the_last_are_gone_back_to() {
+        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let up_at = |at: u64| {
+            let mut start = Start::new(None);
+            for pid in 1..=100 {
+                start.set_main(u64::from(pid), process(pid));
+            }
+            start.came_up(at);
+            start.main().map(|main| main.pid)
+        };
+        assert_eq!([99, 60, 36].map(up_at), [Some(99), Some(60), Some(36)]);
+        assert_eq!(up_at(10), Some(100 - MAX_REPLACED as u32));
+    }
+
+    #[test]
+    fn each_change_of_the_main_process_is_told_of() {
+        let main = Known { id: ProcessId { pid: 7, start_ticks: 0 }, ns_pid: 7 };
+        let other = Known { id: ProcessId { pid: 8, start_ticks: 0 }, ns_pid: 8 };
+        let changes: [fn(&mut Start, Known); 5] = [
+            |start, other| start.hand_over(5, other),
+            |start, other| start.set_main(5, other),
+            |start, other| start.choose_main(5, other),
+            |start, _| start.had_no_main(),
+            |start, _| start.drop_guesses(),
+        ];
+        for change in changes {
+            let mut start = Start::new(None);
+            start.guess(1, main);
+            let (told, before) = (start.revision, start.main());
+            change(&mut start, other);
+            assert_ne!(start.main(), before);
+            assert!(start.revision > told);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_for_the_main_process_meanwhile_is_a_command_beside_it() {
+        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let mut start = Start::new(None);
+        (1..=3).for_each(|pid| start.set_main(u64::from(pid), process(pid)));
+        let controls =
+            |start: &Start| start.controls.iter().map(|it| it.id.pid).collect::<Vec<_>>();
+        assert_eq!(controls(&start), [1, 2]);
+        start.came_up(2);
+        assert_eq!(controls(&start), [1, 3]);
+    }
+
+    #[test]
+    fn a_message_says_since_when_the_process_that_it_names_is_the_main_one() {
+        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let mut start = Start::new(None);
+        start.hand_over(1, process(1));
+        start.hand_over_by_then(2, process(2));
+        let since = |start: &Start| start.mains.last().unwrap().0;
+        start.was_handed_over(9, process(1).id);
+        assert_eq!(since(&start), 2, "it names another");
+        start.was_handed_over(9, process(2).id);
+        start.was_handed_over(12, process(2).id);
+        assert_eq!(since(&start), 9);
+    }
+}

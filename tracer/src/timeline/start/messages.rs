@@ -120,3 +120,52 @@ impl Start {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::Task;
+
+    fn ready(at: u64, pid: u32) -> Claim {
+        let sender = Task {
+            id: ProcessId { pid, start_ticks: 0 },
+            tid: pid,
+            ns_pid: pid,
+            uid: 0,
+            start_ns: 0,
+            cgroup_id: 0,
+            comm: String::new(),
+        };
+        let datagram = Datagram {
+            sender,
+            exe: None,
+            claimed_pid: None,
+            destination: String::new(),
+            payload: Some(b"READY=1".to_vec()),
+            length: 7,
+            errno: 0,
+        };
+        Claim::new(at, &datagram, &notify::parse(b"READY=1", 7))
+    }
+
+    #[test]
+    fn of_one_sender_four_that_say_ready_are_remembered_and_an_earlier_one_takes_the_last_place() {
+        let mut start = Start::new(None);
+        (10..20).for_each(|at| start.note_ready(&ready(at, 7)));
+        let times = |start: &Start| start.ready().iter().map(|it| it.at).collect::<Vec<_>>();
+        assert_eq!(times(&start), [10, 11, 12, 13]);
+        start.note_ready(&ready(5, 7));
+        assert_eq!(times(&start), [10, 11, 12, 5]);
+    }
+
+    #[test]
+    fn of_all_senders_so_many_that_say_ready_are_remembered_and_main_ones_besides() {
+        let mut start = Start::new(None);
+        let main = |pid| admission::Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        start.set_main(1, main(500));
+        (0..100).for_each(|pid| start.note_ready(&ready(10, pid)));
+        assert_eq!(start.ready().len(), MAX_READY);
+        start.note_ready(&ready(20, 500));
+        assert_eq!(start.ready().last().map(|it| it.sender.pid), Some(500));
+    }
+}

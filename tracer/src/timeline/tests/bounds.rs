@@ -370,3 +370,42 @@ fn a_signal_to_a_zombie_counts_while_that_is_remembered() {
     let told = running().fork(5, 10, 11).exit(6, 11, 0).hup(7, STARTER, 11).told();
     assert_eq!(told.signals().len(), 1);
 }
+
+#[test]
+fn what_means_something_else_has_room_of_its_own_among_many_others() {
+    let usr1 = Signal::from_number(10).unwrap();
+    let mut story = running().recording(usr1).handler(5, 10);
+    for child in 0..1_100 {
+        story = story.fork(6, 10, 1_000 + child);
+    }
+    for turn in 0..100 {
+        let at = 20 + 4 * u64::from(turn);
+        story = story.exit(at, 1_000 + turn, 0).notify(at, 10, "STATUS=on");
+        story = story.hup_with(at, STARTER, 10, |sent| sent.signal = usr1);
+        story = story.action(at, 10, usr1, DispositionKind::Handler, 1);
+        if turn == 50 {
+            story = story.exit(at + 1, 2_000, 3).killed(at + 1, 2_001, Signal::HUP);
+            story = story.notify(at + 1, 10, "STOPPING=1").notify(at + 1, 10, "RELOADING=1");
+            story = story.hup(at + 1, STARTER, 10);
+            story = story.action(at + 1, 10, Signal::HUP, DispositionKind::Handler, 1);
+        }
+    }
+    let told = story.told();
+    let count = |is: fn(&What) -> bool| told.events.iter().filter(|event| is(&event.what)).count();
+    let is_hup = |signal: &Signal| *signal == Signal::HUP;
+    assert_eq!(count(|what| matches!(what, What::Exit { code: Some(3), .. })), 1);
+    let killed = told
+        .events
+        .iter()
+        .filter(|event| matches!(&event.what, What::Exit { signal: Some(by), .. } if is_hup(by)));
+    assert_eq!(killed.count(), 1);
+    for (key, expected) in [("STOPPING", 1), ("RELOADING", 1)] {
+        let says = told
+            .events
+            .iter()
+            .filter(|event| matches!(&event.what, What::Notify(message) if message.says(key, "1")));
+        assert_eq!(says.count(), expected, "{key}");
+    }
+    assert_eq!(told.signals().iter().filter(|sent| is_hup(&sent.signal)).count(), 1);
+    assert_eq!(count(|what| matches!(what, What::Disposition { .. })), 2, "HUP's");
+}

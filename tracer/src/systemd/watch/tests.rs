@@ -1,0 +1,164 @@
+use tokio::task::unconstrained;
+
+use super::*;
+
+fn nowhere(number: usize) -> Manager {
+    Manager::Address(format!("unix:path=/nowhere/{number}"))
+}
+
+fn watched(cgroup: &str) -> Watched {
+    Watched::new("a.service".to_owned(), cgroup.to_owned(), 0)
+}
+
+/// The reason that comes next, and the cgroup it is told of.
+async fn problem(watch: &mut Watch) -> (String, String) {
+    let next = timeout(Duration::from_secs(30), watch.next()).await.expect("news");
+    let Fact::Unit(news) = next.fact else { panic!("{next:?}") };
+    (news.cgroup, news.problem.expect("a problem"))
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+#[test]
+fn a_systemd_that_is_not_there_is_told_of_and_asked_no_longer_than_the_trace_lasts() {
+    run(async {
+        let mut watch = Watch::default();
+        watch.unit(&nowhere(0), watched("/a"));
+        let (cgroup, told) = problem(&mut watch).await;
+        assert_eq!(cgroup, "/a");
+        let reason = "cannot reach systemd through unix:path=/nowhere/0: ";
+        assert!(told.starts_with(reason), "{told}");
+        let begun = std::time::Instant::now();
+        assert_eq!(watch.finish().await, []);
+        assert!(begun.elapsed() < LAST_ANSWERS, "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn only_so_many_systemds_are_listened_to() {
+    run(async {
+        let mut watch = Watch::default();
+        for number in 0..MAX_MANAGERS {
+            watch.expect(&nowhere(number));
+        }
+        watch.unit(&nowhere(MAX_MANAGERS), watched("/late"));
+        let (cgroup, told) = problem(&mut watch).await;
+        assert_eq!(cgroup, "/late");
+        assert_eq!(told, "its systemd can't be asked: 256 others are already");
+        assert_eq!(watch.managers.len(), MAX_MANAGERS);
+        // One that is listened to already is asked.
+        watch.unit(&nowhere(7), watched("/seven"));
+        assert_eq!(problem(&mut watch).await.0, "/seven");
+    });
+}
+
+fn attendant(news_sender: Sender<Observation>) -> Attendant {
+    Attendant {
+        manager: nowhere(0),
+        watched: BTreeMap::new(),
+        order: VecDeque::new(),
+        services: Services::default(),
+        version: None,
+        has_come: false,
+        pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
+        news_sender,
+    }
+}
+
+fn unit(number: usize) -> Watched {
+    Watched::new(format!("{number}.service"), format!("/{number}"), 0)
+}
+
+#[test]
+fn of_too_many_units_the_one_watched_longest_gives_way_and_counts_as_lost() {
+    run(async {
+        let (sender, mut news) = channel(MAX_NEWS);
+        let mut attendant = attendant(sender);
+        for number in 0..MAX_WATCHED {
+            attendant.watch(unit(number)).await;
+        }
+        // It is among the last now: systemd has moved it.
+        let moved = Watched::new("0.service".to_owned(), "/moved".to_owned(), 0);
+        attendant.watch(moved).await;
+        assert!(news.try_recv().is_err(), "all have room");
+        attendant.watch(unit(MAX_WATCHED)).await;
+        assert_eq!((attendant.watched.len(), attendant.order.len()), (MAX_WATCHED, MAX_WATCHED));
+        let is_watched = |number| attendant.watched.contains_key(&bus::object(&unit(number).name));
+        assert_eq!([0, 1, 2, MAX_WATCHED].map(is_watched), [true, false, true, true]);
+        let Fact::Loss { kind, count } = news.try_recv().unwrap().fact else { panic!("no loss") };
+        assert_eq!((&*kind, count), ("systemd", 1));
+    });
+}
+
+#[test]
+fn what_a_systemd_says_waits_until_there_is_room() {
+    run(async {
+        let mut watch = Watch::default();
+        let mut attendant = attendant(watch.news_sender.clone());
+        for _ in 0..MAX_NEWS {
+            assert!(poll_once(unconstrained(attendant.tell(loss(1)))).await.is_some());
+        }
+        assert!(poll_once(unconstrained(attendant.tell(loss(2)))).await.is_none());
+        watch.next().await;
+        assert!(poll_once(unconstrained(attendant.tell(loss(2)))).await.is_some());
+    });
+}
+
+#[test]
+fn a_systemd_that_says_much_is_listened_to_no_faster_than_two_in_a_millisecond() {
+    run(async {
+        let (sender, mut news) = channel(MAX_NEWS);
+        let mut attendant = attendant(sender);
+        // Those that may come at once, without the time that it takes to tell them.
+        attendant.pace.take(TOLD_AT_ONCE);
+        let taking = tokio::spawn(async move { while news.recv().await.is_some() {} });
+        let begun = std::time::Instant::now();
+        for _ in 0..200 {
+            attendant.tell(loss(1)).await;
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(80), "{:?}", begun.elapsed());
+        drop(attendant);
+        taking.await.unwrap();
+    });
+}
+
+/// A systemd that goes on telling after the trace is over.
+#[test]
+fn once_the_trace_is_over_so_much_is_taken_and_the_rest_counted_as_lost() {
+    run(async {
+        let mut watch = Watch::default();
+        let (ask, mut requests) = channel(1);
+        watch.managers.insert(nowhere(0), ask);
+        let sender = watch.news_sender.clone();
+        tokio::spawn(async move {
+            let Some(Request::Finish(done)) = requests.recv().await else { panic!("no end") };
+            for _ in 0..MAX_REST + 2 * MAX_NEWS {
+                sender.send(loss(1)).await.unwrap();
+            }
+            done.send(()).unwrap();
+        });
+        let rest = watch.finish().await;
+        let (last, told) = rest.split_last().unwrap();
+        assert!((MAX_REST..=MAX_REST + MAX_NEWS).contains(&told.len()), "{}", told.len());
+        let lost = MAX_REST + 2 * MAX_NEWS - told.len();
+        assert!(lost >= MAX_NEWS);
+        assert_eq!(last.fact, loss(lost as u64).fact);
+    });
+}
+
+#[test]
+fn a_systemd_that_does_not_answer_at_the_end_is_not_waited_for() {
+    run(async {
+        let mut watch = Watch::default();
+        let (ask, mut requests) = channel(1);
+        watch.managers.insert(nowhere(0), ask);
+        watch.unit(&nowhere(0), watched("/a"));
+        let Some(Request::Watch(_)) = requests.recv().await else { panic!("not asked") };
+        let rest = timeout(2 * LAST_ANSWERS, watch.finish()).await.expect("an end");
+        let [Observation { fact: Fact::Unit(news), .. }] = &rest[..] else { panic!("{rest:?}") };
+        let problem = news.problem.as_deref();
+        assert_eq!(problem, Some("systemd had not answered when the trace ended"));
+    });
+}
