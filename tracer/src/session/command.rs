@@ -80,7 +80,9 @@ impl Descendants {
             let members =
                 procfs::pids().into_iter().filter(|pid| session_of(*pid) == Some(session));
             let found: Vec<u32> = children.chain(members).filter(|pid| *pid != session).collect();
-            found.into_iter().for_each(|pid| self.add(pid));
+            for pid in found {
+                self.add(pid);
+            }
             if self.alive.len() == known {
                 return;
             }

@@ -36,8 +36,8 @@ pub struct Waits {
 impl Waits {
     /// What became of the last one that was sent in this time.
     fn last_within(&self, from: i64, to: i64) -> Option<Fate> {
-        let within = self.sent.iter().filter(|(at, _)| (from..to).contains(at));
-        within.last().map(|(_, fate)| *fate)
+        let mut within = self.sent.iter().filter(|(at, _)| (from..to).contains(at));
+        within.next_back().map(|(_, fate)| *fate)
     }
 
     /// Whether one that is blocked from a time to the end waits for as long.
