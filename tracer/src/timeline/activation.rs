@@ -103,11 +103,12 @@ impl Timeline<'_> {
                     at_ns: self.at(change.at),
                     disposition: if main.is_init() { disposition.of_init() } else { disposition },
                     exec: change.exec,
+                    pid: main.id.pid,
                 };
-                if phases
-                    .last()
-                    .is_none_or(|last| last.disposition != phase.disposition || phase.exec)
-                {
+                let is_same = |last: &Phase| {
+                    last.disposition == phase.disposition && last.pid == phase.pid && !phase.exec
+                };
+                if !phases.last().is_some_and(is_same) {
                     phases.push(phase);
                 }
             }

@@ -16,6 +16,8 @@ pub struct Phase {
     pub disposition: Disposition,
     /// It came with an exec.
     pub exec: bool,
+    /// The main process.
+    pub pid: u32,
 }
 
 /// What is blocked for less at the end may be so for a moment, as around a call of epoll_wait(2).
@@ -32,6 +34,12 @@ pub struct Waits {
 }
 
 impl Waits {
+    /// What became of the last one that was sent in this time.
+    fn last_within(&self, from: i64, to: i64) -> Option<Fate> {
+        let mut within = self.sent.iter().filter(|(at, _)| (from..to).contains(at));
+        within.next_back().map(|(_, fate)| *fate)
+    }
+
     /// Whether one that is blocked from a time to the end waits for as long.
     fn for_good(&self, from: i64, to: i64, disposition: Disposition) -> bool {
         let mut fates = self.sent.iter().filter(|(at, _)| *at >= from).map(|(_, fate)| *fate);
@@ -108,7 +116,16 @@ fn harm(phases: &[Phase], waits: &Waits, to_ns: i64) -> Option<ExposureKind> {
         return Some(ExposureKind::Unknown);
     }
     let mut before = phase.disposition;
-    for Phase { disposition, .. } in later {
+    for Phase { at_ns, disposition, pid, .. } in later {
+        // The next main process does not get what waits in the one before.
+        if *pid != phase.pid {
+            match waits.last_within(phase.at_ns, *at_ns) {
+                Some(Fate::Pending) => return Some(ExposureKind::Pending),
+                Some(Fate::Killed) => return Some(ExposureKind::Fatal),
+                Some(Fate::Handled) => return None,
+                _ => {}
+            }
+        }
         // Somebody came to take it.
         if before.blocked && before.consumer.is_some() {
             return None;
@@ -154,7 +171,22 @@ mod tests {
     const HANDLER: Disposition = Disposition { caught: true, ..DEFAULT };
 
     fn phase(at_ns: i64, disposition: Disposition) -> Phase {
-        Phase { at_ns, disposition, exec: at_ns == 0 }
+        Phase { at_ns, disposition, exec: at_ns == 0, pid: 1 }
+    }
+
+    #[test]
+    fn what_waits_in_a_main_process_is_not_handed_over_to_the_next() {
+        let blocked = Disposition { blocked: true, ..DEFAULT };
+        let phases = [phase(0, blocked), Phase { pid: 2, ..phase(50, DEFAULT) }];
+        let kinds = |waits: &Waits| {
+            let spans = spans(&phases, waits, None, false, (0, 100));
+            spans.iter().map(|span| span.kind).collect::<Vec<_>>()
+        };
+        let sent = |fate| Waits { sent: vec![(20, fate)], at_end: false };
+        let (pending, fatal) = (ExposureKind::Pending, ExposureKind::Fatal);
+        assert_eq!(kinds(&sent(Fate::Pending)), [pending, fatal]);
+        assert_eq!(kinds(&sent(Fate::Handled)), [fatal]);
+        assert_eq!(kinds(&Waits::default()), [fatal]);
     }
 
     #[test]

@@ -168,8 +168,10 @@ impl Reference<'_> {
             });
             for Change { at, now, exec } in brought.into_iter().chain(own) {
                 let now = if main.is_init() { now.of_init() } else { now };
-                if exec || phases.last().is_none_or(|last| last.disposition != now) {
-                    phases.push(Phase { at_ns: self.at(at), disposition: now, exec });
+                let pid = main.id.pid;
+                let is_new = |last: &Phase| last.disposition != now || last.pid != pid;
+                if exec || phases.last().is_none_or(is_new) {
+                    phases.push(Phase { at_ns: self.at(at), disposition: now, exec, pid });
                 }
             }
         }
