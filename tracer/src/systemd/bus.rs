@@ -92,7 +92,9 @@ impl Bus {
             let stream = if manager.is_host() {
                 UnixStream::connect(&path).await?
             } else {
-                opener::connect(root, manager.user(), socket).await?
+                let stream = opener::connect(root, manager.user(), socket).await?;
+                stream.set_nonblocking(true)?;
+                UnixStream::from_std(stream)?
             };
             let listener = stream.peer_cred()?.uid();
             if !manager.may_listen(listener) {

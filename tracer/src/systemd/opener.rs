@@ -27,11 +27,7 @@ use nix::sys::{
     socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{
-    io::Interest,
-    net::UnixStream,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
     root::Root,
@@ -48,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_REPLY: usize = 64 * 1_024;
 /// How long one that is done or killed takes to end, unless it is to be left behind.
 const ENDING: Duration = Duration::from_millis(100);
+/// How often it is looked whether there is an answer. To start the process takes longer.
+const STEP: Duration = Duration::from_millis(1);
 /// Processes that may be left behind. With more, nothing is opened until one has ended.
 const MAX_LEFT: usize = 64;
 /// The same below one root, for one user.
@@ -84,15 +82,13 @@ impl From<Found> for UnitFile {
 }
 
 /// Connects to a socket by its path below a root: the system's or a user's.
-pub async fn connect(root: &Path, user: Option<u32>, socket: &Path) -> io::Result<UnixStream> {
+pub async fn connect(root: &Path, user: Option<u32>, socket: &Path) -> io::Result<StdUnixStream> {
     let words = ["connect".as_ref(), root.as_ref(), socket.as_ref()];
     let (_, descriptors) = ask((root.to_owned(), user), &words).await?;
     let Some(descriptor) = descriptors.into_iter().next() else {
         return Err(io::Error::other("the connection was not handed over"));
     };
-    let stream = StdUnixStream::from(descriptor);
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
+    Ok(StdUnixStream::from(descriptor))
 }
 
 /// Reads a unit's files: the system's below a root, or those of a user of this host.
@@ -112,7 +108,8 @@ pub async fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
 
 /// Waits for one of the above. Not for where an event loop must not wait.
 pub fn wait_for<T: Send>(opening: impl Future<Output = io::Result<T>> + Send) -> io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // What is above needs its timer alone.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     // An event loop can't be run on a thread that has one already.
     thread::scope(|scope| scope.spawn(|| runtime.block_on(opening)).join())
         .unwrap_or_else(|_| Err(io::Error::other("the thread that waited for it has failed")))
@@ -121,15 +118,18 @@ pub fn wait_for<T: Send>(opening: impl Future<Output = io::Result<T>> + Send) ->
 /// Has a question answered by this program, executed anew.
 async fn ask(about: About, words: &[&OsStr]) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let (ours, theirs) = StdUnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let ours = UnixStream::from_std(ours)?;
     let opener = Opener::start(about, words, theirs.into())?;
     let reading = async {
         let (mut reply, mut descriptors) = (Vec::new(), Vec::new());
         let mut buffer = [0; 4_096];
         loop {
-            let reading = || receive(&ours, &mut buffer);
-            let (length, more) = ours.async_io(Interest::READABLE, reading).await?;
+            let (length, more) = match receive(&ours, &mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sleep(STEP).await;
+                    continue;
+                }
+                received => received?,
+            };
             descriptors.extend(more);
             reply.extend_from_slice(&buffer[..length]);
             if length == 0 {
@@ -154,11 +154,11 @@ async fn ask(about: About, words: &[&OsStr]) -> io::Result<(Vec<u8>, Vec<OwnedFd
     }
 }
 
-/// Receives bytes, and the descriptors that come with them; no bytes at the end.
-fn receive(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+/// Receives bytes, and the descriptors that come with them; no bytes at the end. It does not wait.
+fn receive(stream: &StdUnixStream, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; 2]);
     let mut parts = [IoSliceMut::new(buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
     let mut descriptors = Vec::new();
     for control in message.cmsgs()? {
@@ -208,7 +208,7 @@ impl Opener {
                     self.0 = None;
                     return;
                 }
-                sleep(Duration::from_millis(1)).await;
+                sleep(STEP).await;
             }
         };
         let _ = timeout(ENDING, ending).await;
@@ -373,7 +373,6 @@ mod tests {
 
     #[test]
     fn descriptors_come_with_the_bytes_beside_them() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         let sent = fs::File::open("/dev/null").unwrap();
         let descriptors = [sent.as_raw_fd()];
@@ -381,9 +380,6 @@ mod tests {
         let parts = [IoSlice::new(b"+abc")];
         sendmsg::<()>(theirs.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None).unwrap();
         drop(theirs);
-        let _guard = runtime.enter();
-        ours.set_nonblocking(true).unwrap();
-        let ours = UnixStream::from_std(ours).unwrap();
         let mut buffer = [0; 16];
         let (length, received) = receive(&ours, &mut buffer).unwrap();
         assert_eq!((&buffer[..length], received.len()), (&b"+abc"[..], 1));
