@@ -381,7 +381,7 @@ ExecStart=/bin/sh /shared/rotate.sh --daily
 ";
 
 /// How often the unit is reloaded through systemd.
-const RELOADS: usize = 5;
+const RELOADS: usize = 20;
 
 fn told_of_senders(hierarchy: Hierarchy) {
     let files = [
@@ -404,7 +404,7 @@ fn told_of_senders(hierarchy: Hierarchy) {
     );
     // Who asked is looked for in no more time than there is: on a busy host not every time.
     for _ in 0..RELOADS {
-        container.ask("systemctl reload web; true");
+        container.ask("systemctl reload web; sleep 0.1");
     }
     container.ask("systemctl kill -s HUP web; true");
     let traced = trace.end();
