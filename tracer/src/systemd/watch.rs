@@ -128,16 +128,7 @@ impl Watch {
                 return Err(io::Error::other(format!("{MAX_MANAGERS} others are already")));
             }
             let (ask, requests) = channel(MAX_REQUESTS);
-            let attendant = Attendant {
-                manager: manager.clone(),
-                watched: BTreeMap::new(),
-                order: VecDeque::new(),
-                services: Services::default(),
-                version: None,
-                has_come: false,
-                pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
-                news_sender: self.news_sender.clone(),
-            };
+            let attendant = Attendant::new(manager.clone(), self.news_sender.clone());
             thread::spawn(attendant.attend(requests))?;
             self.managers.insert(manager.clone(), ask);
         }
@@ -253,6 +244,19 @@ struct Attendant {
 }
 
 impl Attendant {
+    fn new(manager: Manager, news_sender: Sender<Observation>) -> Self {
+        Self {
+            manager,
+            watched: BTreeMap::new(),
+            order: VecDeque::new(),
+            services: Services::default(),
+            version: None,
+            has_come: false,
+            pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
+            news_sender,
+        }
+    }
+
     /// Connects, and again when the connection breaks, until nobody wants anything.
     async fn attend(mut self, mut requests: Receiver<Request>) {
         let mut failures = 0;

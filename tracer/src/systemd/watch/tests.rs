@@ -55,16 +55,7 @@ fn only_so_many_systemds_are_listened_to() {
 }
 
 fn attendant(news_sender: Sender<Observation>) -> Attendant {
-    Attendant {
-        manager: nowhere(0),
-        watched: BTreeMap::new(),
-        order: VecDeque::new(),
-        services: Services::default(),
-        version: None,
-        has_come: false,
-        pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
-        news_sender,
-    }
+    Attendant::new(nowhere(0), news_sender)
 }
 
 fn unit(number: usize) -> Watched {
