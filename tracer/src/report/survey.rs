@@ -13,8 +13,8 @@ const NAMES: usize = 1_000;
 pub struct Survey {
     /// The starts of each service.
     starts: Vec<u32>,
-    /// Those of the last one, and whether the last of them was joined late.
-    last: Option<(u32, bool)>,
+    /// The last start of the last one was joined late.
+    is_last_late: bool,
     names: Vec<String>,
     /// Starts in all.
     pub all_starts: usize,
@@ -49,19 +49,13 @@ impl Survey {
         let more = (more > 0).then(|| Cow::Owned(format!("{more} more")));
         self.names.iter().map(|name| Cow::Borrowed(name.as_str())).chain(more)
     }
-
-    fn service_is_over(&mut self) {
-        if let Some((starts, is_late)) = self.last.take() {
-            self.starts.push(starts);
-            self.has_late_service |= is_late;
-        }
-    }
 }
 
 impl Sink for Survey {
     fn service(&mut self, service: &Service) -> io::Result<()> {
-        self.service_is_over();
-        self.last = Some((0, false));
+        self.has_late_service |= self.is_last_late;
+        self.is_last_late = false;
+        self.starts.push(0);
         self.starts_left_out += service.starts_left_out;
         if self.names.len() < NAMES {
             self.names.push(event_row::quote(&service.name));
@@ -70,12 +64,12 @@ impl Sink for Survey {
     }
 
     fn start(&mut self, start: &Activation) -> io::Result<()> {
-        let is_late = start.joined_ns.is_some();
-        if let Some((starts, is_last_late)) = &mut self.last {
-            (*starts, *is_last_late) = (starts.saturating_add(1), is_late);
+        self.is_last_late = start.joined_ns.is_some();
+        if let Some(starts) = self.starts.last_mut() {
+            *starts = starts.saturating_add(1);
         }
         self.all_starts += 1;
-        self.has_late_start |= is_late;
+        self.has_late_start |= self.is_last_late;
         for alert in &start.alerts {
             match alert.severity {
                 Severity::Error => self.errors += 1,
@@ -86,7 +80,7 @@ impl Sink for Survey {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        self.service_is_over();
+        self.has_late_service |= self.is_last_late;
         Ok(())
     }
 }
