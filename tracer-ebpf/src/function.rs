@@ -232,7 +232,6 @@ pub fn exit_sendmsg(context: &FExitContext, program: Program) {
     let msg = Typed::new(context.arg::<u64>(1));
     let [way, base, length, ..] = entered.arguments;
     let message = Message {
-        at_ns: entered.at_ns,
         result: i64::from(returned(context, 3)),
         payload: match way {
             FLAT => Payload::Flat(base, length),
@@ -243,6 +242,7 @@ pub fn exit_sendmsg(context: &FExitContext, program: Program) {
         control: msg.read(offset!(msghdr_control)),
         control_length: msg.read(offset!(msghdr_controllen)),
     };
+    notify::begin(entered.at_ns, program);
     notify::sent(&message, address, program);
     forget();
 }

@@ -98,8 +98,6 @@ pub enum Payload {
 
 /// One datagram that was sent, or was to be.
 pub struct Message {
-    /// When the send began, ns.
-    pub at_ns: u64,
     /// What the send returned: bytes or a negative errno.
     pub result: i64,
     /// Its bytes.
@@ -206,6 +204,17 @@ pub fn may_be_notify_socket(address: &Destination) -> bool {
     address.length != 0 && first != SYSLOG && [first, second] != JOURNAL
 }
 
+/// What the records of a send that began at `at_ns` have in common: to be called before [`sent`].
+#[inline(always)]
+pub fn begin(at_ns: u64, program: Program) {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(program as u32) {
+        // SAFETY: as in `sent`.
+        unsafe {
+            (*scratch).record.header = Header { at_ns, ..emit::header_of_current(Kind::Notify) };
+        }
+    }
+}
+
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
 pub fn sent(message: &Message, address: &Destination, program: Program) {
@@ -218,7 +227,6 @@ pub fn sent(message: &Message, address: &Destination, program: Program) {
     // SAFETY: a per-CPU value that only one of the exit's programs uses, which the kernel
     // doesn't run twice at a time on a CPU.
     let record = unsafe { &mut (*scratch).record };
-    record.header = Header { at_ns: message.at_ns, ..emit::header_of_current(Kind::Notify) };
     record.result = message.result as i32;
     record.flags = 0;
     record.reserved = 0;

@@ -81,7 +81,7 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
     emit::record::<Generate>(Kind::Generate, |record| {
         record.flags = masks(signal, target, to_process);
         record.header = emit::header_of_current(Kind::Generate);
-        record.target = target.describe();
+        record.target = target.describe_given(record.header.task);
         record.signal = signal;
         record.result = result;
         let sender = sender(info);

@@ -185,6 +185,7 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
     } else {
         (1, result)
     };
+    notify::begin(send.at_ns, program);
     for index in 0..MAX_MESSAGES {
         if index >= count {
             break;
@@ -225,7 +226,6 @@ fn sent(send: &Entered, index: u64, result: i64, program: Program) {
     } else {
         Payload::Flat(base, count)
     };
-    let message =
-        Message { at_ns: send.at_ns, result, payload, space: Space::User, control, control_length };
+    let message = Message { result, payload, space: Space::User, control, control_length };
     notify::sent(&message, address, program);
 }

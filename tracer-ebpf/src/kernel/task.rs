@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::map,
     maps::PerCpuArray,
 };
-use bytemuck::Zeroable as _;
+use bytemuck::{Zeroable as _, cast};
 use tracer_common::{
     config::MAX_DISPOSITIONS,
     event::{
@@ -160,6 +160,12 @@ impl<P: Pointer> Task<P> {
         self.describe_as(uid, self.cgroup_address().id())
     }
 
+    /// The same, given that of the thread that runs this program: it may be that one.
+    #[inline(always)]
+    pub fn describe_given(self, current: WireTask) -> WireTask {
+        if self.tid() == current.tid { current } else { self.describe() }
+    }
+
     /// The same of the thread that runs this program, of which the kernel gives the user and the
     /// cgroup for the asking.
     #[inline(always)]
@@ -174,11 +180,20 @@ impl<P: Pointer> Task<P> {
     fn describe_as(self, uid: u32, cgroup_id: u64) -> WireTask {
         let (pid, tid) = (self.tgid(), self.tid());
         let mut task = WireTask { pid, tid, uid, cgroup_id, ..WireTask::zeroed() };
-        let leader = self.leader();
-        task.ns_pid = leader.namespace_pid(pid);
-        task.start_ns = leader.0.read(offset!(task_start_boottime));
-        task.comm = leader.0.member(offset!(task_comm)).read_all();
+        if pid == tid {
+            self.describe_process(&mut task);
+        } else {
+            self.leader().describe_process(&mut task);
+        }
         task
+    }
+
+    /// What a record says of the process of which this is the first thread.
+    #[inline(always)]
+    fn describe_process(self, task: &mut WireTask) {
+        task.ns_pid = self.namespace_pid(task.pid);
+        task.start_ns = self.0.read(offset!(task_start_boottime));
+        task.comm = cast(self.0.read_pair(offset!(task_comm)));
     }
 
     /// The first thread of the process that started it, or took it on (`real_parent`).
@@ -196,7 +211,7 @@ impl<P: Pointer> Task<P> {
             ns_pid: self.number(),
             start_ns: self.0.read(offset!(task_start_boottime)),
             cgroup_id: self.cgroup_address().id(),
-            comm: self.0.member(offset!(task_comm)).read_all(),
+            comm: cast(self.0.read_pair(offset!(task_comm))),
         }
     }
 
