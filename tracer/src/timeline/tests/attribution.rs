@@ -10,7 +10,7 @@ use crate::{
         signal::Signal,
     },
     observation::{Fact, Handler, State, Task},
-    timeline::Selector,
+    timeline::{Builder, Selector},
 };
 
 fn main_pid(told: &super::story::Told) -> Option<u32> {
@@ -442,4 +442,32 @@ fn mainpid_from_a_container_is_an_id_in_the_container() {
         .told();
     assert_eq!(main_pid(&told), Some(11));
     assert_eq!(main_pid(&story.notify(20, 10, "MAINPID=7").told()), Some(7));
+}
+
+/// Its end was lost.
+#[test]
+fn a_process_whose_pid_another_has_is_gone() {
+    let live = |story: &Story| {
+        let mut builder = Builder::new(story.setup());
+        story.observations.iter().for_each(|it| builder.observe(it.clone()));
+        builder.end();
+        builder.live()
+    };
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(5, 10, 11);
+    let both = [story.task(10).id, story.task(11).id];
+    assert_eq!(live(&story), both);
+    let again = story.fork(500, 10, 11);
+    let later = again.task(11).id;
+    assert_ne!(later, both[1]);
+    assert_eq!(live(&again), [both[0], later]);
+    // So is one that was moved out of the unit.
+    let moved = again.attach(510, 11, "/user.slice");
+    assert_eq!(live(&moved), both[..1]);
+}
+
+#[test]
+fn what_has_executed_nothing_by_the_end_is_told_all_the_same() {
+    let told = Story::unit().attach(0, 10, DEMO).hup(5, STARTER, 10).told();
+    assert_eq!(main_pid(&told), Some(10));
+    assert_eq!((told.milestones.exec_ns, told.signals().len()), (None, 1));
 }
