@@ -92,9 +92,7 @@ impl Timeline<'_> {
                 exec: false,
             });
             let changes = member.signals.changes().iter().copied();
-            let is_in = |change: &Change| {
-                (is_first || change.at >= since) && (change.at < until || until == u64::MAX)
-            };
+            let is_in = |change: &Change| (is_first || change.at >= since) && change.at < until;
             for change in at_first.into_iter().chain(changes.filter(is_in)) {
                 let disposition = change.now.of(self.frame.signal);
                 let phase = Phase {

@@ -471,3 +471,46 @@ fn what_has_executed_nothing_by_the_end_is_told_all_the_same() {
     assert_eq!(main_pid(&told), Some(10));
     assert_eq!((told.milestones.exec_ns, told.signals().len()), (None, 1));
 }
+
+#[test]
+fn what_was_there_before_and_is_moved_into_the_unit_begins_its_start_with_its_exec() {
+    let old = Story::unit().found(10, STARTER, "/elsewhere", &[]).attach(5, 10, DEMO);
+    let told = old.exec_in(6, 10, "/bin/demo", "a").told();
+    assert_eq!((main_pid(&told), told.joined_ns), (Some(10), None));
+    assert_eq!(told.invocation_id.as_deref(), Some("a"));
+    assert_eq!(told.milestones.exec_ns, Some(0));
+}
+
+#[test]
+fn a_child_of_a_process_asked_for_stays_with_it_in_whatever_unit_it_is_put() {
+    let name = Glob::new("demo*").unwrap().compile_matcher();
+    let unit = Selector::Unit { name, system: None };
+    let story = Story::selected(vec![unit, Selector::Process(20)]);
+    let story = story.found(20, STARTER, "/user.slice", &[]).fork(10, 20, 21);
+    let told = story.attach(11, 21, DEMO).exec_in(12, 21, "/bin/demo", "a").told();
+    let names: Vec<_> = told.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["pid 20"]);
+}
+
+#[test]
+fn the_id_in_its_own_namespace_is_known_once_any_fact_tells_it() {
+    let mut story = Story::unit().start(0, 10, "/bin/demo", "a");
+    for observation in &mut story.observations {
+        if let Fact::CgroupAttach { task, .. } | Fact::Exec { task, .. } = &mut observation.fact {
+            task.ns_pid = 0;
+        }
+    }
+    let id = |story: &Story| story.told().main_process.as_ref().unwrap().ns_pid;
+    assert_eq!(id(&story), None);
+    let mut later = story.handler(5, 10);
+    if let Fact::Disposition { task, .. } = &mut later.observations.last_mut().unwrap().fact {
+        task.ns_pid = 7;
+    }
+    assert_eq!(id(&later), Some(7));
+    // That of another program's thread of the same process changes nothing.
+    let mut again = later.action(6, 10, Signal::HUP, DispositionKind::Ignored, 0);
+    if let Fact::Disposition { task, .. } = &mut again.observations.last_mut().unwrap().fact {
+        task.ns_pid = 0;
+    }
+    assert_eq!(id(&again), Some(7));
+}

@@ -1,9 +1,12 @@
 //! What became of services after reloads. The settle time of a story is a second.
 
-use super::story::{MS, Story};
-use crate::model::{
-    event::{DispositionKind, Effect, What},
-    signal::Signal,
+use super::story::{DEMO, MS, Story};
+use crate::{
+    model::{
+        event::{DispositionKind, Effect, What},
+        signal::Signal,
+    },
+    observation::{Generate, GenerateResult},
 };
 
 const SENDER: u32 = 5;
@@ -207,9 +210,148 @@ fn a_shells_trap_waits_for_the_command_in_the_foreground_alone() {
 fn what_was_coalesced_has_the_effect_of_what_waited() {
     let story = up().mask(30, 10, true).found(SENDER, 1, "/elsewhere", &[]);
     let story = story.hup(1_000, SENDER, 10).hup_with(1_001, SENDER, 10, |sent| {
-        sent.result = crate::observation::GenerateResult::AlreadyPending;
+        sent.result = GenerateResult::AlreadyPending;
     });
     let story = story.mask(1_100, 10, false).deliver(1_101, 10, DispositionKind::Handler, false);
     let ended = story.exit(1_200, 10, 0);
     assert_eq!(effects(&ended), [(Some(Effect::Ended), Some(1_190)); 2]);
+}
+
+/// The effect of the only reload.
+fn only(story: &Story) -> Option<Effect> {
+    effects(story).into_iter().find_map(|it| it.0)
+}
+
+#[test]
+fn an_end_is_the_reloads_unless_the_main_process_was_told_to_stop() {
+    let sent = |by: u32, to: u32, change: fn(&mut Generate)| {
+        let job = up().fork(30, 10, 11).found(SENDER, 1, "/elsewhere", &[]);
+        let told = job.hup_with(900, by, to, |sent| {
+            (sent.signal, sent.disposition) = (Signal::TERM, DispositionKind::Handler);
+            sent.dying_of = None;
+            change(sent);
+        });
+        only(&told.taken_hup(1_000, SENDER, 10).exit(1_100, 10, 0))
+    };
+    assert_eq!(sent(SENDER, 10, |_| ()), Some(Effect::Unknown));
+    assert_eq!(sent(SENDER, 11, |_| ()), Some(Effect::Ended), "another was told");
+    assert_eq!(sent(10, 10, |_| ()), Some(Effect::Ended), "it told itself");
+    let usr1 = |sent: &mut Generate| sent.signal = "USR1".parse().unwrap();
+    assert_eq!(sent(SENDER, 10, usr1), Some(Effect::Ended), "that is no request to stop");
+    let ignored = |sent: &mut Generate| {
+        sent.disposition = DispositionKind::Ignored;
+        sent.result = GenerateResult::Ignored;
+    };
+    assert_eq!(sent(SENDER, 10, ignored), Some(Effect::Ended), "it took no notice");
+}
+
+#[test]
+fn stopping_1_of_the_main_process_says_that_it_ends() {
+    let said = |by: u32, text: &str| {
+        let story = up().fork(30, 10, 11).notify(900, by, text);
+        only(&reloaded(story).exit(1_100, 10, 0))
+    };
+    assert_eq!(said(10, "STOPPING=1"), Some(Effect::Unknown));
+    assert_eq!(said(11, "STOPPING=1"), Some(Effect::Ended));
+    assert_eq!(said(10, "STOPPING=0"), Some(Effect::Ended));
+}
+
+#[test]
+fn a_stop_that_comes_when_the_settle_time_is_over_takes_nothing_back() {
+    let ready = || {
+        let story = Story::command().with_type("notify-reload", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        reloaded(story.notify(30, 10, "READY=1"))
+    };
+    let stopped = |story: Story, at| story.notify(at, 10, "STOPPING=1").exit(at + 1, 10, 0);
+    // The reload was taken at 1,001 ms.
+    assert_eq!(only(&stopped(ready(), 2_001)), Some(Effect::Unanswered));
+    assert_eq!(only(&stopped(ready(), 2_000)), Some(Effect::Unknown));
+    let begun = || ready().notify(1_500, 10, RELOADING);
+    assert_eq!(only(&stopped(begun(), 2_500)), Some(Effect::Unfinished));
+    assert_eq!(only(&stopped(begun(), 2_499)), Some(Effect::Unknown));
+}
+
+#[test]
+fn a_job_is_lost_by_the_reload_that_reached_it_too() {
+    let job =
+        || reloaded(up().fork(30, 10, 11).exec(31, 11, "/bin/job").found(6, 1, "/other", &[]));
+    let killed = |by: u32, at: u64| {
+        let story = job().hup(at, by, 11).killed(at + 1, 11, Signal::HUP);
+        effects(&story).into_iter().map(|it| it.0).collect::<Vec<_>>()
+    };
+    let (survived, lost) = (Some(Effect::Survived), Some(Effect::LostProcess));
+    assert_eq!(killed(SENDER, 1_100), [lost, lost], "whoever signals a group does so one by one");
+    assert_eq!(killed(SENDER, 1_101), [survived, lost], "that was later");
+    assert_eq!(killed(6, 1_010), [survived, lost], "that was somebody else");
+    // The main process passes it on, as long as the reload may last.
+    assert_eq!(killed(10, 2_001), [lost, lost]);
+    assert_eq!(killed(10, 2_002), [survived, lost]);
+    let before = up().fork(30, 10, 11).hup(990, 10, 11).killed(991, 11, Signal::HUP);
+    assert_eq!(effects(&reloaded(before))[1].0, survived);
+}
+
+#[test]
+fn a_service_found_running_leaves_a_successor_of_the_program_that_it_runs() {
+    let left = |exe: &str| {
+        let story = Story::unit().found(10, 1, DEMO, &[Signal::HUP]).until(20_000);
+        let story = story.fork(20, 10, 12).exec(21, 12, "/bin/job");
+        let story = reloaded(story).fork(1_010, 10, 11).exec(1_011, 11, exe);
+        // Others that have other programs are sent signals too.
+        let story = story.hup_with(1_020, SENDER, 12, |sent| sent.signal = Signal::TERM);
+        only(&story.exit(1_040, 10, 3))
+    };
+    assert_eq!(left("/usr/bin/old"), Some(Effect::Replaced));
+    assert_eq!(left("/bin/log"), Some(Effect::Ended));
+}
+
+#[test]
+fn a_reload_ends_with_the_ready_that_systemd_takes() {
+    let story = || {
+        let story = Story::command().with_type("notify", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").fork(20, 10, 11);
+        story.notify(30, 10, "READY=1").notify(1_000, 10, "RELOADING=1")
+    };
+    let effect = |story: Story| {
+        let told = story.told();
+        let mut messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => message.effect,
+            _ => None,
+        });
+        messages.next()
+    };
+    assert_eq!(effect(story().notify(1_500, 10, "READY=1")), Some(Effect::Reloaded));
+    assert_eq!(effect(story().notify(1_500, 10, "STATUS=on")), Some(Effect::Unfinished));
+    assert_eq!(effect(story().notify(1_500, 11, "READY=1")), Some(Effect::Unfinished), "refused");
+}
+
+#[test]
+fn a_reload_is_announced_by_whoever_may_speak_and_without_a_signal() {
+    let told = |before: fn(Story) -> Story, by: u32, text: &str| {
+        let story = Story::command().with_type("notify", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(11, 10);
+        let story = story.fork(20, 10, 11).found(SENDER, 1, "/elsewhere", &[]);
+        let story = before(story.notify(30, 10, "READY=1")).notify(1_010, by, text);
+        let told = story.notify(1_020, 10, "READY=1").told();
+        let mut messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => Some(message.effect),
+            _ => None,
+        });
+        messages.nth(1).unwrap()
+    };
+    let reloaded = Some(Effect::Reloaded);
+    assert_eq!(told(|story| story, 10, "RELOADING=1"), reloaded);
+    assert_eq!(told(|story| story, 11, "RELOADING=1"), None, "it may not speak");
+    for text in ["RELOADING=0", "RELOADING=1\nREADY=1", "RELOADING=1\nSTOPPING=1"] {
+        assert_eq!(told(|story| story, 10, text), None, "{text:?}");
+    }
+    // The signal has the effect.
+    assert_eq!(told(|story| story.taken_hup(1_000, SENDER, 10), 10, "RELOADING=1"), None);
+    // Another process's signal began nothing, and neither did another signal.
+    let to_another = |story: Story| story.hup_with(1_000, SENDER, 11, |sent| sent.dying_of = None);
+    assert_eq!(told(to_another, 10, "RELOADING=1"), reloaded);
+    let another = |story: Story| {
+        story.hup_with(1_000, SENDER, 10, |sent| sent.signal = "USR1".parse().unwrap())
+    };
+    assert_eq!(told(another, 10, "RELOADING=1"), reloaded);
 }

@@ -605,6 +605,20 @@ fn a_handler_that_gives_up_raises_the_signal_again_within_100_ms() {
 }
 
 #[test]
+fn the_end_of_another_process_takes_nothing_from_what_is_known_of_one() {
+    let story = running()
+        .handler(20, 10)
+        .fork(30, 10, 11)
+        .hup_with(60, SENDER, 10, |generate| generate.handler = serving(1))
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .exit(62, 11, 0)
+        .action(63, 10, Signal::HUP, DispositionKind::Default, 0)
+        .hup_with(64, 10, 10, |generate| generate.to_thread = true)
+        .killed(65, 10, Signal::HUP);
+    assert_eq!(fates(&story)[0], (Fate::Killed, Some(ns(54))));
+}
+
+#[test]
 fn what_a_process_sends_itself_is_no_reload() {
     let story = running().handler(20, 10).hup(30, 10, 10);
     assert_eq!(story.told().milestones.first_reload_ns, None);
