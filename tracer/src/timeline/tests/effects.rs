@@ -5,8 +5,9 @@ use crate::{
     model::{
         event::{DispositionKind, Effect, What},
         signal::Signal,
+        unit::UnitState,
     },
-    observation::{Generate, GenerateResult},
+    observation::{Fact, Generate, GenerateResult, UnitNews},
 };
 
 const SENDER: u32 = 5;
@@ -140,7 +141,9 @@ fn notify_reload_is_to_answer() {
     let answered = || reloaded(ready()).notify(1_010, 10, RELOADING);
     has(&answered(), Effect::Unfinished, None);
     has(&answered().notify(9_000, 10, "READY=1"), Effect::Reloaded, Some(8_990));
-    has(&reloaded(ready()).notify(1_010, 10, "RELOADING=1"), Effect::Unanswered, None);
+    for text in ["RELOADING=1", "RELOADING=1\nMONOTONIC_USEC=0", "RELOADING=1\nMONOTONIC_USEC=x"] {
+        has(&reloaded(ready()).notify(1_010, 10, text), Effect::Unanswered, None);
+    }
     has(&answered().exit(1_100, 10, 0), Effect::Ended, Some(1_090));
     has(&reloaded(ready().ignoring(40, 10, Signal::HUP)), Effect::Unanswered, None);
 }
@@ -354,4 +357,70 @@ fn a_reload_is_announced_by_whoever_may_speak_and_without_a_signal() {
         story.hup_with(1_000, SENDER, 10, |sent| sent.signal = "USR1".parse().unwrap())
     };
     assert_eq!(told(another, 10, "RELOADING=1"), reloaded);
+}
+
+#[test]
+fn an_end_after_a_reload_that_was_announced_is_its_own_within_the_settle_time_alone() {
+    let effect = |then: fn(Story) -> Story| {
+        let story = Story::command().with_type("notify", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").notify(30, 10, "READY=1");
+        let told = then(story.notify(1_000, 10, "RELOADING=1")).told();
+        let mut messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => message.effect,
+            _ => None,
+        });
+        messages.next()
+    };
+    assert_eq!(effect(|story| story.exit(2_000, 10, 1)), Some(Effect::Ended));
+    assert_eq!(effect(|story| story.exit(2_001, 10, 1)), Some(Effect::Unfinished));
+    let done = effect(|story| story.notify(1_100, 10, "READY=1").exit(1_200, 10, 1));
+    assert_eq!(done, Some(Effect::Reloaded));
+}
+
+#[test]
+fn another_main_process_takes_over_within_the_settle_time_or_once_the_old_one_has_ended() {
+    let over = |at: u64, ended: Option<u64>| {
+        let story = up().fork(900, 10, 11).found(SENDER, 1, "/elsewhere", &[]);
+        let story = story.taken_hup(1_000, SENDER, 10);
+        let told = |story: Story| story.notify(at, 10, "MAINPID=11");
+        let story = match ended {
+            Some(end) if end < at => told(story.exit(end, 10, 0)),
+            Some(end) => told(story).exit(end, 10, 0),
+            None => told(story),
+        };
+        only(&story)
+    };
+    let replaced = Some(Effect::Replaced);
+    assert_eq!(over(1_500, None), replaced);
+    assert_eq!(over(2_000, None), replaced);
+    assert_eq!(over(2_001, None), Some(Effect::Survived), "it had answered nothing by then");
+    assert_eq!(over(990, None), None, "it was no main process any more");
+    // systemd may look for it once the old one has ended.
+    assert_eq!(over(2_800, Some(1_900)), replaced);
+    assert_eq!(over(2_900, Some(1_900)), Some(Effect::Survived));
+    assert_eq!(over(2_800, Some(2_002)), Some(Effect::Survived), "it ended later");
+}
+
+#[test]
+fn a_unit_that_systemd_takes_down_was_not_ended_by_the_reload() {
+    let ended = |state: Option<&str>| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(20, 10).until(20_000);
+        let news = |active_state: &str| UnitNews {
+            cgroup: DEMO.to_owned(),
+            state: Some(UnitState {
+                active_state: active_state.to_owned(),
+                ..UnitState::default()
+            }),
+            invocation_id: Some("a".to_owned()),
+            ..UnitNews::default()
+        };
+        let story = match state {
+            Some(state) => story.fact(990, Fact::Unit(Box::new(news(state)))),
+            None => story,
+        };
+        only(&reloaded(story).exit(1_040, 10, 3))
+    };
+    assert_eq!(ended(None), Some(Effect::Ended));
+    assert_eq!(ended(Some("active")), Some(Effect::Ended));
+    assert_eq!(ended(Some("deactivating")), Some(Effect::Unknown));
 }
