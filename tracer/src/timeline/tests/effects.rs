@@ -397,7 +397,7 @@ fn another_main_process_takes_over_within_the_settle_time_or_once_the_old_one_ha
     assert_eq!(over(990, None), None, "it was no main process any more");
     // systemd may look for it once the old one has ended.
     assert_eq!(over(2_800, Some(1_900)), replaced);
-    assert_eq!(over(2_900, Some(1_900)), Some(Effect::Survived));
+    assert_eq!(over(2_900, Some(1_900)), Some(Effect::Ended));
     assert_eq!(over(2_800, Some(2_002)), Some(Effect::Survived), "it ended later");
 }
 
