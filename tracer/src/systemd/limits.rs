@@ -329,5 +329,10 @@ mod tests {
         // The clock of the last look counts, and not that of the beginning.
         pace.take(60);
         assert_eq!(pace.room(after(1_002)), 46);
+        // No time is lost however often it is asked.
+        pace.take(46);
+        let often =
+            (0..=100).map(|step| pace.room(after(1_002) + Duration::from_micros(step * 100)));
+        assert_eq!(often.last(), Some(30));
     }
 }
