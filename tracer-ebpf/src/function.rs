@@ -236,10 +236,10 @@ pub fn exit_sendmsg(context: &FExitContext, program: Program) {
         result: i64::from(returned(context, 3)),
         payload: match way {
             FLAT => Payload::Flat(base, length),
-            PIECES => Payload::Pieces(Space::Kernel, base, length),
+            PIECES => Payload::Pieces(base, length),
             _ => Payload::Unreadable(length),
         },
-        control_space: Space::Kernel,
+        space: Space::Kernel,
         control: msg.read(offset!(msghdr_control)),
         control_length: msg.read(offset!(msghdr_controllen)),
     };

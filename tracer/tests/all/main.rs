@@ -34,3 +34,4 @@ mod unanswered;
 mod units;
 mod usage;
 mod user_units;
+mod verifier;
