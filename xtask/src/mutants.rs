@@ -38,7 +38,8 @@ impl Room {
             Self::Probe => {
                 (&["tracer/src/probe/decode.rs", "tracer/src/probe/layout.rs"], &["probe::"])
             }
-            Self::Timeline => (&["tracer/src/timeline/**"], &["timeline::"]),
+            // Rules are tried on starts with the effects that the timeline tells.
+            Self::Timeline => (&["tracer/src/timeline/**"], &["timeline::", "rules::"]),
             Self::Rules => (&["tracer/src/rules/**"], &["rules::"]),
             // What units are found to do shows in lint.
             Self::Systemd => (&["tracer/src/systemd/**"], &["systemd::", "lint::"]),

@@ -13,7 +13,6 @@ use tokio::time::sleep;
 use zbus::{
     conn::Socket,
     connection::socket::{ReadHalf, Split},
-    fdo::ConnectionCredentials,
 };
 
 /// The longest message that is read, bytes. systemd's longest are all properties of one
@@ -63,10 +62,6 @@ impl<R: ReadHalf> ReadHalf for Reader<R> {
         self.frames.take(&buffer[..length])?;
         // No message that is asked for has descriptors.
         Ok((length, Vec::new()))
-    }
-
-    async fn peer_credentials(&mut self) -> io::Result<ConnectionCredentials> {
-        self.half.peer_credentials().await
     }
 }
 
@@ -299,5 +294,45 @@ mod tests {
         }
         assert!((BURST + 9_000 * PER_MS..=BURST + 10_000 * PER_MS).contains(&read), "{read}");
         assert_eq!(pace.room(begun + Duration::from_hours(1)), BURST);
+    }
+
+    #[test]
+    fn a_socket_is_read_as_far_as_there_is_room_and_no_further_than_it_makes_sense() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, bus) = tokio::net::UnixStream::pair().unwrap();
+            bus.writable().await.unwrap();
+            bus.try_write(b"OK 0123456789abcdef\r\n\r\n").unwrap();
+            let (mut reader, _) = Limited(ours).split().take();
+            reader.pace = Pace::new(7, 1);
+            let mut buffer = [0; 64];
+            let (length, _) = reader.recvmsg(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..length], b"OK 0123");
+            let begun = Instant::now();
+            let (length, _) = reader.recvmsg(&mut buffer).await.unwrap();
+            assert!(length <= 7 && begun.elapsed() >= Duration::from_millis(1), "{length}");
+            assert!(b"456789abcdef".starts_with(&buffer[..length]));
+            reader.pace = Pace::new(64, 1);
+            let error = reader.recvmsg(&mut buffer).await.unwrap_err();
+            assert_eq!(error.to_string(), "it sent what is not D-Bus");
+        });
+    }
+
+    #[test]
+    fn what_is_used_up_comes_back_with_time_up_to_what_may_come_at_once() {
+        let mut pace = Pace::new(100, 3);
+        let begun = pace.since;
+        let after = |ms| begun + Duration::from_millis(ms);
+        pace.take(100);
+        let room: Vec<usize> = [0, 1, 11, 11, 1_000].map(|ms| pace.room(after(ms))).into();
+        assert_eq!(room, [0, 3, 33, 33, 100]);
+        // The clock of the last look counts, and not that of the beginning.
+        pace.take(60);
+        assert_eq!(pace.room(after(1_002)), 46);
+        // No time is lost however often it is asked.
+        pace.take(46);
+        let often =
+            (0..=100).map(|step| pace.room(after(1_002) + Duration::from_micros(step * 100)));
+        assert_eq!(often.last(), Some(30));
     }
 }

@@ -415,4 +415,11 @@ mod tests {
         assert!(Manager::below("/proc/self/root".into()).may_run());
         assert!(!Manager::below("/proc/99999999/root".into()).may_run());
     }
+
+    #[test]
+    fn one_that_has_no_socket_is_not_reached_and_an_address_is_found_out_when_it_is_used() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(!Manager::below(root.path().to_owned()).is_reachable());
+        assert!(Manager::Address("unix:path=/nowhere".to_owned()).is_reachable());
+    }
 }

@@ -12,7 +12,6 @@ use tokio::net::{
 use zbus::{
     conn::Socket,
     connection::socket::{ReadHalf, Split},
-    fdo::ConnectionCredentials,
 };
 
 /// What comes before the sender's name in a message: the field's code, its type, its length.
@@ -76,14 +75,6 @@ impl ReadHalf for Reader {
         self.names.make_unique(&mut buffer[..length]);
         Ok((length, descriptors))
     }
-
-    fn can_pass_unix_fd(&self) -> bool {
-        self.half.can_pass_unix_fd()
-    }
-
-    async fn peer_credentials(&mut self) -> io::Result<ConnectionCredentials> {
-        self.half.peer_credentials().await
-    }
 }
 
 #[cfg(test)]
@@ -107,5 +98,21 @@ mod tests {
             assert!(UniqueName::try_from(name).is_ok());
             assert_eq!(read[..16], message[..16]);
         }
+    }
+
+    #[test]
+    fn what_is_read_from_the_socket_comes_from_a_unique_name() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (ours, systemd) = UnixStream::pair().unwrap();
+            let message = [&BEFORE_NAME[..], NAME.as_bytes()].concat();
+            systemd.writable().await.unwrap();
+            assert_eq!(systemd.try_write(&message).unwrap(), message.len());
+            let (mut reader, _) = Private(ours).split().take();
+            let mut buffer = [0; 256];
+            let (length, _) = reader.recvmsg(&mut buffer).await.unwrap();
+            let expected = [&BEFORE_NAME[..], b":rg.freedesktop.systemd1"].concat();
+            assert_eq!(buffer[..length], expected);
+        });
     }
 }

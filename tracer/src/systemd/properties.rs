@@ -454,13 +454,17 @@ mod tests {
                 ("TimeoutStartUSec", time.into()),
                 ("PIDFile", pid_file.into()),
                 ("KillMode", "mixed".into()),
+                ("WatchdogUSec", time.into()),
             ]))
         };
         let yes = facts(true, 90_000_000, "/run/x");
         assert_eq!((yes.remain_after_exit, facts(false, 0, "").remain_after_exit), {
             (Some(true), Some(false))
         });
-        assert_eq!(yes.timeout_start_ns, Some(90_000_000_000));
+        let times = |facts: &UnitFacts| [facts.timeout_start_ns, facts.watchdog_ns];
+        assert_eq!(times(&yes), [Some(90_000_000_000); 2]);
+        assert_eq!(times(&facts(true, u64::MAX, "")), [Some(0); 2], "there is none");
+        assert_eq!(times(&facts(true, 0, "")), [Some(0); 2]);
         // That there is none is known of a PIDFile=.
         let files = (yes.pid_file.as_deref(), facts(true, 0, "").pid_file);
         assert_eq!(files, (Some("/run/x"), Some(String::new())));

@@ -1,28 +1,26 @@
 //! The exported timeline of a start, told from what has been folded of it.
 
+mod events;
+mod readiness;
+
 use tracer_common::signal::SignalSet;
 
 use super::{
-    admission::{Admission, Claim},
     effect::{self, Around},
-    events::{Group, Kind, Record, Stored},
+    events::{Record, Stored},
     exposure::{self, Phase, Waits},
-    notify::{self, Meaning},
     signals::Change,
     start::{End, Stage, Start},
 };
 use crate::{
     model::{
-        document::{Activation, LeftOut, Milestones, Outcome, OutcomeState, WallTime},
-        event::{Event, Fate, NotifyMessage, Refusal, What},
+        document::{Activation, Milestones, Outcome, OutcomeState, WallTime},
+        event::Event,
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
     observation::{Anchor, ProcessId},
 };
-
-/// How long after a message systemd has read it for sure, unless it is held up, ns.
-const READ_BY_NS: u64 = 100_000_000;
 
 /// What a timeline is told with besides the start.
 pub struct Frame<'a> {
@@ -94,9 +92,7 @@ impl Timeline<'_> {
                 exec: false,
             });
             let changes = member.signals.changes().iter().copied();
-            let is_in = |change: &Change| {
-                (is_first || change.at >= since) && (change.at < until || until == u64::MAX)
-            };
+            let is_in = |change: &Change| (is_first || change.at >= since) && change.at < until;
             for change in at_first.into_iter().chain(changes.filter(is_in)) {
                 let disposition = change.now.of(self.frame.signal);
                 let phase = Phase {
@@ -142,92 +138,6 @@ impl Timeline<'_> {
     /// The end of the main process.
     fn end(&self) -> Option<End> {
         self.start.main().and_then(|main| self.start.member(main)).and_then(|main| main.ended)
-    }
-
-    /// The first READY=1 that was not refused. Where systemd had the service as up and none was
-    /// seen, one came from elsewhere by then: from outside of the unit.
-    fn ready_ns(&self) -> Option<i64> {
-        let kept = self.start.events().iter().filter_map(|stored| match &stored.record {
-            Record::Notify { assignments, claim, .. }
-                if notify::meaning(assignments) == Some(Meaning::Ready) =>
-            {
-                Some(claim)
-            }
-            _ => None,
-        });
-        let claims = self.start.ready().iter().chain(kept);
-        let counts = claims.filter(|claim| self.admission(claim, true).accepted != Some(false));
-        counts.map(|claim| self.at(claim.at)).min().or_else(|| self.came_up_ns())
-    }
-
-    /// When systemd had a service as up that was to say READY=1, or to take its bus name.
-    fn came_up_ns(&self) -> Option<i64> {
-        let waits = self.frame.facts.is_some_and(|facts| facts.awaited().is_some());
-        let mut states = self.states.iter().filter(|_| waits && self.start.joined_at.is_none());
-        let up = states.find(|(_, state)| state.active_state == "active");
-        up.map(|(at, _)| self.at(*at))
-    }
-
-    /// What becomes of a message, which is READY=1 or not.
-    fn admission(&self, claim: &Claim, is_ready: bool) -> Admission {
-        let admission = self.start.admission(self.frame.facts, claim);
-        if is_ready && admission.accepted.is_none() && self.came_up_after(claim.at) {
-            return Admission { accepted: Some(true), ..Admission::default() };
-        }
-        if is_ready && admission.accepted == Some(true) && self.lacks_handler(claim) {
-            return Admission {
-                accepted: Some(false),
-                refusal: Some(Refusal::NoHandler),
-                problem: Some(format!(
-                    "the main process had no handler for {}, which systemd 262 and later asks for",
-                    self.frame.signal
-                )),
-            };
-        }
-        admission
-    }
-
-    /// Whether systemd looked for the handler of the reload signal at this READY=1, and found
-    /// none (`service_check_reload_signal_handler`, since 262: the signal must be caught or
-    /// blocked). It looks when it reads the message: its own word counts where it is known.
-    fn lacks_handler(&self, claim: &Claim) -> bool {
-        let (signal, facts) = (self.frame.signal, self.frame.facts);
-        let looks = facts.is_some_and(|facts| {
-            facts.service_type.as_deref() == Some("notify-reload")
-                && facts.reload_signal == Some(signal)
-                && facts.needs_handler_at_ready() == Some(true)
-        });
-        if !looks || self.start.joined_at.is_some() || self.came_up_after(claim.at) {
-            return false;
-        }
-        let earlier = self.start.ready().iter().any(|earlier| {
-            earlier.at < claim.at && self.start.admission(facts, earlier).accepted != Some(false)
-        });
-        let main = self.start.main_at(claim.at).and_then(|main| self.start.member(main.id));
-        let has_handler = |at| {
-            main.is_none_or(|main| {
-                let now = main.signals.at(at).of(signal);
-                now.caught || now.blocked
-            })
-        };
-        let was_read_by = claim.at.saturating_add(READ_BY_NS);
-        !earlier
-            && !has_handler(claim.at)
-            && (self.is_down_after(claim.at) || !has_handler(was_read_by))
-    }
-
-    /// Whether systemd has said that it ends or has ended the service after `at`.
-    fn is_down_after(&self, at: u64) -> bool {
-        let mut states = self.states.iter();
-        let down = ["deactivating", "failed", "inactive"];
-        states.any(|(since, state)| *since >= at && down.contains(&state.active_state.as_str()))
-    }
-
-    /// Whether systemd has said that a service that was to say READY=1 came up after `at`.
-    fn came_up_after(&self, at: u64) -> bool {
-        let is_notify = self.frame.facts.is_some_and(UnitFacts::is_notify);
-        let mut states = self.states.iter();
-        is_notify && states.any(|(since, state)| *since >= at && state.active_state == "active")
     }
 
     /// The first reload signal that was sent to the main process while it ran.
@@ -352,25 +262,6 @@ impl Timeline<'_> {
         Some(state)
     }
 
-    /// Puts systemd's states among the events.
-    fn tell_states(&self, events: &mut Vec<Event>) {
-        let mut last = None;
-        for (at, state) in self.states {
-            let result = state.result.clone().filter(|result| result != "success");
-            let seen = (&state.active_state, &state.sub_state, result);
-            if last.as_ref() != Some(&seen) {
-                let what = What::Systemd {
-                    state: state.active_state.clone(),
-                    sub_state: state.sub_state.clone(),
-                    result: seen.2.clone(),
-                };
-                events.push(Event { at_ns: self.at(*at), what });
-                last = Some(seen);
-            }
-        }
-        events.sort_by_key(|event| event.at_ns);
-    }
-
     /// Tells what became of the service after each reload.
     fn tell_effects(&self, events: &mut [Event], milestones: &Milestones) {
         let mains = self.start.mains.iter();
@@ -385,133 +276,6 @@ impl Timeline<'_> {
             settle_ns: i64::try_from(self.frame.settle_ns).unwrap_or(i64::MAX),
         };
         effect::tell(events, &around);
-    }
-
-    /// The event that a record is; `None` if it is about other signals.
-    fn event(&self, at: u64, record: &Record) -> Option<Event> {
-        let reload = self.frame.signal;
-        let what = match record {
-            Record::Fork { process, parent } => {
-                What::Fork { process: process.clone(), parent: parent.clone() }
-            }
-            Record::Exec { process, exe, filename, now, background } => What::Exec {
-                process: process.clone(),
-                exe: Some(exe.clone()),
-                filename: filename.clone(),
-                disposition: now.of(reload).kind(),
-                background: *background,
-            },
-            Record::Exit { process, signal, code, core_dumped } => What::Exit {
-                process: process.clone(),
-                signal: *signal,
-                code: signal.is_none().then_some(*code),
-                core_dumped: *core_dumped,
-            },
-            Record::Signal { sent, fate_at } => {
-                let mut sent = sent.clone();
-                sent.fate_ns = fate_at.map(|at| self.at(at));
-                What::Signal(Box::new(sent))
-            }
-            Record::Action { process, signal, disposition, once, runtime } => {
-                if *signal != reload && !self.frame.shown.intersects(signal.set()) {
-                    return None;
-                }
-                What::Disposition {
-                    process: process.clone(),
-                    signal: *signal,
-                    disposition: *disposition,
-                    consumer: None,
-                    runtime: *runtime,
-                    once: *once,
-                    found: false,
-                }
-            }
-            Record::Change { process, before, now, consumer, found } => {
-                let now = now.of(reload);
-                if !found && before.of(reload) == now {
-                    return None;
-                }
-                What::Disposition {
-                    process: process.clone(),
-                    signal: reload,
-                    disposition: now.kind(),
-                    consumer: *consumer,
-                    runtime: now.runtime,
-                    once: false,
-                    found: *found,
-                }
-            }
-            Record::Mask { process, tid, mask, before, now } => {
-                if before.of(reload) == now.of(reload) {
-                    return None;
-                }
-                What::Mask {
-                    process: process.clone(),
-                    tid: *tid,
-                    signal: reload,
-                    blocked: mask.intersects(reload.set()),
-                    disposition: now.of(reload).kind(),
-                }
-            }
-            Record::Notify { sender, destination, assignments, length, claim } => {
-                let is_ready = notify::meaning(assignments) == Some(Meaning::Ready);
-                let Admission { accepted, refusal, problem } = self.admission(claim, is_ready);
-                What::Notify(Box::new(NotifyMessage {
-                    sender: sender.clone(),
-                    claimed_pid: claim.claimed,
-                    destination: destination.clone(),
-                    assignments: assignments.clone(),
-                    length: *length,
-                    result: claim.errno,
-                    accepted,
-                    refusal,
-                    problem,
-                    effect: None,
-                    effect_ns: None,
-                }))
-            }
-            Record::Cgroup { process, path } => {
-                What::Cgroup { process: Some(process.clone()), path: path.clone() }
-            }
-        };
-        Some(Event { at_ns: self.at(at), what })
-    }
-
-    /// What was left out of the events, as far as it would have been shown.
-    fn left_out(&self) -> Vec<LeftOut> {
-        let own = self.frame.signal.set().0;
-        let is_shown = |group: &Group| match group.kind {
-            Kind::Action => group.signals & (own | self.frame.shown.0) != 0,
-            Kind::Change | Kind::Mask => group.signals & own != 0,
-            _ => true,
-        };
-        let shown = self.start.events().left_out().filter(|(group, _)| is_shown(group));
-        shown
-            .map(|(group, count)| LeftOut {
-                kind: word(group.kind).to_owned(),
-                signal: match group.kind {
-                    Kind::Change | Kind::Mask => Some(self.frame.signal),
-                    _ => Signal::from_number(group.signals.trailing_zeros() + 1),
-                },
-                fate: group.fate.and_then(Fate::from_number),
-                sender: group.sender.as_deref().map(str::to_owned),
-                count,
-            })
-            .collect()
-    }
-}
-
-/// The word that the exported events have for a sort of them.
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Fork => "fork",
-        Kind::Exec => "exec",
-        Kind::Exit => "exit",
-        Kind::Signal => "signal",
-        Kind::Action | Kind::Change => "disposition",
-        Kind::Mask => "mask",
-        Kind::Notify => "notify",
-        Kind::Cgroup => "cgroup",
     }
 }
 

@@ -483,4 +483,89 @@ mod tests {
         });
         assert_eq!(handled.map(|(_, count)| count).sum::<u64>(), senders - of_kept.count() as u64);
     }
+
+    /// Kinds in any number, as when each of many processes ends in another way.
+    #[test]
+    fn kinds_of_any_number_have_no_more_room_than_there_is_for_kinds() {
+        let mut events = Events::default();
+        for at in 0..ROOM as u64 {
+            fork(&mut events, at, false);
+        }
+        let kinds = 4 * MAX_CLASSES as u32;
+        for number in 0..kinds {
+            let of = ProcessId { pid: 1_000 + number, start_ticks: 0 };
+            let class = Class { kind: Kind::Exit, of: Some(of), detail: number % 7, sender: None };
+            let (code, signal, core_dumped) = (0, None, false);
+            let record = Record::Exit { process: process(), signal, code, core_dumped };
+            events.add(5_000, of, class, record, false);
+        }
+        // That of the forks is one; the exits that have none of their own share one.
+        let shared = FIRST as usize + LAST;
+        assert_eq!(times(&events, Kind::Exit).len(), 2 * MAX_CLASSES - 1 + shared);
+        assert_eq!(events.len() as u64 + left_out(&events), ROOM as u64 + u64::from(kinds));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_in_groups_of_bounded_number_whatever_it_is_about() {
+        let mut events = Events::default();
+        for at in 0..ROOM as u64 {
+            fork(&mut events, at, false);
+        }
+        for number in 0..10_000 {
+            let (before, mut now) = (Dispositions::default(), Dispositions::default());
+            now.caught = SignalSet(number + 1);
+            let (consumer, found) = (None, false);
+            let record = Record::Change { process: process(), before, now, consumer, found };
+            events.add(5_000, ID, class(Kind::Change, 0, None), record, false);
+        }
+        let groups: Vec<&Group> = events.left_out().map(|(group, _)| group).collect();
+        assert_eq!(groups.len(), MAX_GROUPS + 1);
+        assert_eq!(groups[0].signals, 0, "those that there is no group for");
+        assert_eq!(events.len() as u64 + left_out(&events), ROOM as u64 + 10_000);
+    }
+
+    /// A mask is told that changes while HUP has a handler.
+    fn mask(events: &mut Events, at: u64, id: ProcessId) -> Place {
+        let mut caught = Dispositions::default();
+        caught.caught = Signal::HUP.set();
+        let (tid, mask, before, now) = (10, SignalSet::EMPTY, caught, caught);
+        let record = Record::Mask { process: process(), tid, mask, before, now };
+        events.add(at, id, class(Kind::Mask, 0, None), record, false)
+    }
+
+    #[test]
+    fn whose_a_handler_was_is_said_of_its_process_its_time_and_its_signal() {
+        let mut events = Events::default();
+        let runtime = Some(Runtime::CatchAll);
+        let signals: Vec<Place> =
+            [9, 10, 15, 20].map(|at| hup(&mut events, at, "kill").0).into_iter().collect();
+        let others = {
+            let place = hup(&mut events, 15, "kill").0;
+            events.get_mut(place).unwrap().id = ProcessId { pid: 11, start_ticks: 0 };
+            let (to_default, term) =
+                (hup(&mut events, 15, "kill").0, hup(&mut events, 15, "kill").0);
+            for (place, signal, disposition) in [
+                (to_default, Signal::HUP, DispositionKind::Default),
+                (term, Signal::TERM, DispositionKind::Handler),
+            ] {
+                let Record::Signal { sent, .. } = &mut events.get_mut(place).unwrap().record else {
+                    panic!("a signal");
+                };
+                (sent.signal, sent.disposition) = (signal, disposition);
+            }
+            [place, to_default, term]
+        };
+        let masks = [10, 15].map(|at| mask(&mut events, at, ID));
+        events.amend(ID, Amendment { signal: Signal::HUP, from: 10, until: 20, runtime });
+        let mut of = |place: Place| match &events.get_mut(place).unwrap().record {
+            Record::Signal { sent, .. } => [sent.runtime; 2],
+            Record::Mask { before, now, .. } => [before, now].map(|it| it.runtime(Signal::HUP)),
+            other => panic!("{other:?}"),
+        };
+        let signals: Vec<_> = signals.into_iter().map(|place| of(place)[0]).collect();
+        assert_eq!(signals, [None, runtime, runtime, None]);
+        assert_eq!(others.map(|place| of(place)[0]), [None; 3]);
+        // What it did before its first event of that time is older.
+        assert_eq!(masks.map(&mut of), [[None, runtime], [runtime, runtime]]);
+    }
 }

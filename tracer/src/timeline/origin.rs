@@ -143,6 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn who_asked_for_it_is_told_with_user_and_own_id_where_these_are_known() {
+        let asked_by = |ns_pid, uid| {
+            let origin = Origin { cgroup: Some(CRON.to_owned()), ..Origin::default() };
+            let id = ProcessId { pid: 30, start_ticks: 1 };
+            let told = asked(&Asker { id, ns_pid, comm: "systemctl".to_owned(), uid, origin });
+            assert_eq!(told.unit.as_deref(), Some("cron.service"));
+            (told.process.ns_pid, told.process.uid)
+        };
+        assert_eq!(asked_by(7, 1000), (Some(7), Some(1000)));
+        assert_eq!(asked_by(30, 0), (None, Some(0)), "it is the same");
+        assert_eq!(asked_by(0, u32::MAX), (None, None), "they are not known");
+    }
+
+    #[test]
     fn what_is_not_known_is_not_told() {
         let process =
             ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };

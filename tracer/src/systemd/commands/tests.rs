@@ -55,6 +55,8 @@ fn kill_names_its_signal_in_many_ways() {
         "/usr/bin/systemctl kill -sHUP --kill-whom=main-fail a.service",
         "/usr/bin/systemctl -M box kill -s HUP --kill-whom main a",
         "/usr/bin/systemctl kill --kill-who=main --signal=HUP %n.service a",
+        "/bin/bash -c \"kill -s $\\\"HUP\\\" $MAINPID\"",
+        "/bin/bash -c \"kill -s $'HUP' $MAINPID\"",
     ] {
         let found: Vec<_> = sent(line);
         assert_eq!(found, [(Some(Signal::HUP), Target::Main)], "{line}");
@@ -104,6 +106,22 @@ fn what_only_asks_sends_nothing() {
     ] {
         assert_eq!(sent(line), [], "{line}");
     }
+}
+
+#[test]
+fn nothing_is_run_of_a_script_after_its_shell_has_become_another_program() {
+    let script = |text: &str| {
+        let sent = sent(&format!("/bin/sh -c '{text}'"));
+        assert!(sent.iter().all(|(_, target)| *target == Target::Main), "{text}");
+        sent.into_iter().map(|(signal, _)| signal).collect::<Vec<_>>()
+    };
+    let (hup, usr2) = (Some(Signal::HUP), "USR2".parse().ok());
+    assert_eq!(script("exec kill -USR2 $MAINPID; kill -HUP $MAINPID"), [usr2]);
+    // It only redirects, or is not in place of the shell, or may not come to it.
+    assert_eq!(script("exec > /dev/null; kill -HUP $MAINPID"), [hup]);
+    assert_eq!(script("env A=1 kill -USR2 $MAINPID; kill -HUP $MAINPID"), [usr2, hup]);
+    let perhaps = "test -e /x && exec kill -USR2 $MAINPID; kill -HUP $MAINPID";
+    assert_eq!(script(perhaps), [usr2, hup]);
 }
 
 #[test]

@@ -232,3 +232,12 @@ fn an_alias_of_a_template_names_an_instance_of_it() {
     }
     assert_eq!(template("pg@.service"), None);
 }
+
+#[test]
+fn the_type_that_is_not_said_follows_from_bus_name_and_command() {
+    let of = |lines: &str| parse("a.service", lines).unwrap().0.service_type.unwrap();
+    assert_eq!(of("[Service]\nExecStart=/bin/a\n"), "simple");
+    assert_eq!(of("[Service]\nExecStart=/bin/a\nBusName=org.a\n"), "dbus");
+    assert_eq!(of("[Service]\nExecStop=/bin/a\n"), "oneshot");
+    assert_eq!(of("[Service]\nBusName=org.a\nType=exec\n"), "exec");
+}

@@ -1,4 +1,5 @@
 use tokio::task::unconstrained;
+use zbus::zvariant::Value;
 
 use super::*;
 
@@ -151,5 +152,108 @@ fn a_systemd_that_does_not_answer_at_the_end_is_not_waited_for() {
         let [Observation { fact: Fact::Unit(news), .. }] = &rest[..] else { panic!("{rest:?}") };
         let problem = news.problem.as_deref();
         assert_eq!(problem, Some("systemd had not answered when the trace ended"));
+    });
+}
+
+#[test]
+fn systemds_whose_containers_are_gone_make_room_for_others() {
+    run(async {
+        let mut watch = Watch::default();
+        let listen = |watch: &mut Watch, manager| {
+            let (ask, requests) = channel(1);
+            watch.managers.insert(manager, ask);
+            requests
+        };
+        let gone = Manager::below("/proc/99999999/root".into());
+        let _gone = listen(&mut watch, gone.clone());
+        let mut others: Vec<_> =
+            (1..MAX_MANAGERS - 1).map(|number| listen(&mut watch, nowhere(number))).collect();
+        watch.expect(&nowhere(1_000));
+        assert!(watch.managers.contains_key(&gone), "all have room");
+        watch.expect(&nowhere(1_001));
+        assert!(!watch.managers.contains_key(&gone));
+        assert!(watch.managers.contains_key(&nowhere(1_001)));
+        assert_eq!(watch.managers.len(), MAX_MANAGERS);
+        assert!(others.iter_mut().all(|requests| requests.try_recv().is_err()));
+    });
+}
+
+fn properties(pairs: &[(&str, Value<'_>)]) -> properties::Properties {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.try_to_owned().unwrap())).collect()
+}
+
+#[test]
+fn what_a_systemd_said_before_a_unit_was_watched_is_told_once_it_is() {
+    run(async {
+        let (sender, mut news) = channel(MAX_NEWS);
+        let mut attendant = attendant(sender);
+        let object = bus::object(&unit(0).name);
+        let states = attendant.services.announced(object.clone());
+        states.service_changed(properties(&[("Result", "exit-code".into())]));
+        let since = clock::monotonic_ns() / 1_000 - 5_000_000;
+        states.unit_changed(properties(&[
+            ("ActiveState", "failed".into()),
+            ("SubState", "failed".into()),
+            ("StateChangeTimestampMonotonic", since.into()),
+            ("InvocationID", vec![0xab_u8, 1].into()),
+        ]));
+        assert!(news.try_recv().is_err());
+        attendant.watch(unit(0)).await;
+        let Observation { at, fact: Fact::Unit(told) } = news.try_recv().unwrap() else {
+            panic!("no state");
+        };
+        let ago = clock::boot_ns() - at;
+        assert!((5_000_000_000..65_000_000_000).contains(&ago), "{ago}");
+        assert_eq!((told.cgroup.as_str(), told.invocation_id.as_deref()), ("/0", Some("ab01")));
+        // An address may be that of a container's.
+        assert!(told.own_pids);
+        let state = told.state.unwrap();
+        assert_eq!((state.active_state.as_str(), state.result.as_deref()), {
+            ("failed", Some("exit-code"))
+        });
+        attendant.tell_states(&object).await;
+        assert!(news.try_recv().is_err(), "it is told once");
+    });
+}
+
+#[test]
+fn that_a_systemd_is_not_reached_is_told_of_units_without_settings_and_once() {
+    run(async {
+        let (sender, mut news) = channel(MAX_NEWS);
+        let mut attendant = attendant(sender);
+        let object = attendant.watch(unit(0)).await;
+        let failure = anyhow::anyhow!("nobody listens");
+        attendant.tell_problem(&object, &failure, 2).await;
+        assert!(news.try_recv().is_err(), "it was told at the first failure");
+        attendant.tell_problem(&object, &failure, 1).await;
+        let Fact::Unit(told) = news.try_recv().unwrap().fact else { panic!("no unit") };
+        let problem = told.problem.as_deref();
+        assert_eq!((told.cgroup.as_str(), problem), ("/0", Some("nobody listens")));
+        attendant.watched.get_mut(&object).unwrap().has_facts = true;
+        attendant.tell_problem(&object, &failure, 1).await;
+        assert!(news.try_recv().is_err(), "its settings are known");
+    });
+}
+
+#[test]
+fn a_systemd_is_tried_again_soon_at_first_and_no_more_when_nobody_asks() {
+    run(async {
+        let (sender, _news) = channel(MAX_NEWS);
+        let mut attendant = attendant(sender);
+        let failure = anyhow::anyhow!("nobody listens");
+        let (ask, mut requests) = channel(2);
+        let soon = Duration::from_millis(700);
+        for (failures, expected) in [(1, Some(false)), (SOON_RETRIES, None)] {
+            let waiting = attendant.is_over(&failure, failures, &mut requests);
+            assert_eq!(timeout(soon, waiting).await.ok(), expected, "{failures}");
+        }
+        ask.send(Request::Watch(unit(0))).await.unwrap();
+        let (done, answered) = oneshot::channel();
+        ask.send(Request::Finish(done)).await.unwrap();
+        assert!(attendant.is_over(&failure, 1, &mut requests).await);
+        assert!(answered.await.is_err(), "it has no answer");
+        assert_eq!(attendant.watched.len(), 1);
+        drop(ask);
+        assert!(attendant.is_over(&failure, 1, &mut requests).await);
     });
 }

@@ -69,3 +69,14 @@ fn a_signal_counts_as_open_until_something_becomes_of_it() {
     fates.ended(&mut events, 4, task.id, (Some(hup), 0), SignalSet::EMPTY, |_| false);
     assert_eq!(fates.count, 0);
 }
+
+#[test]
+fn what_an_ended_process_handled_is_forgotten_and_what_others_did_is_not() {
+    let (mut fates, mut events, task) = waiting(false);
+    fates.taken(&mut events, 3, &task, Signal::HUP);
+    let other = ProcessId { pid: 11, ..task.id };
+    fates.ended(&mut events, 4, other, (None, 0), SignalSet::EMPTY, |_| false);
+    assert_eq!((fates.handled.len(), fates.remembered.len()), (1, 1));
+    fates.ended(&mut events, 5, task.id, (None, 0), SignalSet::EMPTY, |_| false);
+    assert_eq!((fates.handled.len(), fates.remembered.len()), (0, 0));
+}

@@ -145,7 +145,10 @@ impl Start {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tracer_common::signal::SignalSet;
+
+    use super::{super::Context, *};
+    use crate::{observation::Task, timeline::start::End};
 
     #[test]
     fn of_the_processes_that_took_each_others_place_the_last_are_gone_back_to() {
@@ -160,6 +163,33 @@ mod tests {
         };
         assert_eq!([99, 60, 36].map(up_at), [Some(99), Some(60), Some(36)]);
         assert_eq!(up_at(10), Some(100 - MAX_REPLACED as u32));
+    }
+
+    #[test]
+    fn a_main_process_that_had_ended_before_it_was_one_again_ended_as_it_did() {
+        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let hup = Some(crate::model::signal::Signal::HUP);
+        for (signal, code, well) in [(None, 0, true), (None, 1, false), (hup, 0, false)] {
+            let mut start = Start::new(None);
+            start.set_main(1, process(7));
+            let (recorded, sockets, is_tight) = (SignalSet::EMPTY, &[][..], false);
+            let task = Task {
+                id: process(7).id,
+                tid: 7,
+                ns_pid: 7,
+                uid: 0,
+                start_ns: 0,
+                cgroup_id: 0,
+                comm: String::new(),
+            };
+            let context = Context { recorded, sockets, is_tight };
+            start.member_mut(context, &task).ended = Some(End { at: 2, signal, code });
+            start.guess(3, process(8));
+            assert_eq!(start.main_exited_well, None);
+            // What it left running is no daemon.
+            start.drop_guesses();
+            assert_eq!(start.main_exited_well, Some(well), "{signal:?} {code}");
+        }
     }
 
     #[test]

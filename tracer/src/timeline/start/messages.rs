@@ -42,15 +42,13 @@ impl Start {
         self.revision += 1;
     }
 
-    /// Changes what is known of the messages that a process sent.
+    /// Changes what is known of the messages that a process sent, as far as they are kept: it
+    /// makes doubtful whether one was read, and never refuses it.
     pub(super) fn claims_of(&mut self, sender: ProcessId, mut change: impl FnMut(&mut Claim)) {
         for stored in self.events.iter_mut().filter(|stored| stored.id == sender) {
             if let Record::Notify { claim, .. } = &mut stored.record {
                 change(claim);
             }
-        }
-        for claim in self.ready.iter_mut().filter(|claim| claim.sender == sender) {
-            change(claim);
         }
     }
 

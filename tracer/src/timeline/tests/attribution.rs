@@ -10,7 +10,7 @@ use crate::{
         signal::Signal,
     },
     observation::{Fact, Handler, State, Task},
-    timeline::Selector,
+    timeline::{Builder, Selector},
 };
 
 fn main_pid(told: &super::story::Told) -> Option<u32> {
@@ -442,4 +442,75 @@ fn mainpid_from_a_container_is_an_id_in_the_container() {
         .told();
     assert_eq!(main_pid(&told), Some(11));
     assert_eq!(main_pid(&story.notify(20, 10, "MAINPID=7").told()), Some(7));
+}
+
+/// Its end was lost.
+#[test]
+fn a_process_whose_pid_another_has_is_gone() {
+    let live = |story: &Story| {
+        let mut builder = Builder::new(story.setup());
+        story.observations.iter().for_each(|it| builder.observe(it.clone()));
+        builder.end();
+        builder.live()
+    };
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(5, 10, 11);
+    let both = [story.task(10).id, story.task(11).id];
+    assert_eq!(live(&story), both);
+    let again = story.fork(500, 10, 11);
+    let later = again.task(11).id;
+    assert_ne!(later, both[1]);
+    assert_eq!(live(&again), [both[0], later]);
+    // So is one that was moved out of the unit.
+    let moved = again.attach(510, 11, "/user.slice");
+    assert_eq!(live(&moved), both[..1]);
+}
+
+#[test]
+fn what_has_executed_nothing_by_the_end_is_told_all_the_same() {
+    let told = Story::unit().attach(0, 10, DEMO).hup(5, STARTER, 10).told();
+    assert_eq!(main_pid(&told), Some(10));
+    assert_eq!((told.milestones.exec_ns, told.signals().len()), (None, 1));
+}
+
+#[test]
+fn what_was_there_before_and_is_moved_into_the_unit_begins_its_start_with_its_exec() {
+    let old = Story::unit().found(10, STARTER, "/elsewhere", &[]).attach(5, 10, DEMO);
+    let told = old.exec_in(6, 10, "/bin/demo", "a").told();
+    assert_eq!((main_pid(&told), told.joined_ns), (Some(10), None));
+    assert_eq!(told.invocation_id.as_deref(), Some("a"));
+    assert_eq!(told.milestones.exec_ns, Some(0));
+}
+
+#[test]
+fn a_child_of_a_process_asked_for_stays_with_it_in_whatever_unit_it_is_put() {
+    let name = Glob::new("demo*").unwrap().compile_matcher();
+    let unit = Selector::Unit { name, system: None };
+    let story = Story::selected(vec![unit, Selector::Process(20)]);
+    let story = story.found(20, STARTER, "/user.slice", &[]).fork(10, 20, 21);
+    let told = story.attach(11, 21, DEMO).exec_in(12, 21, "/bin/demo", "a").told();
+    let names: Vec<_> = told.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["pid 20"]);
+}
+
+#[test]
+fn the_id_in_its_own_namespace_is_known_once_any_fact_tells_it() {
+    let mut story = Story::unit().start(0, 10, "/bin/demo", "a");
+    for observation in &mut story.observations {
+        if let Fact::CgroupAttach { task, .. } | Fact::Exec { task, .. } = &mut observation.fact {
+            task.ns_pid = 0;
+        }
+    }
+    let id = |story: &Story| story.told().main_process.as_ref().unwrap().ns_pid;
+    assert_eq!(id(&story), None);
+    let mut later = story.handler(5, 10);
+    if let Fact::Disposition { task, .. } = &mut later.observations.last_mut().unwrap().fact {
+        task.ns_pid = 7;
+    }
+    assert_eq!(id(&later), Some(7));
+    // That of another program's thread of the same process changes nothing.
+    let mut again = later.action(6, 10, Signal::HUP, DispositionKind::Ignored, 0);
+    if let Fact::Disposition { task, .. } = &mut again.observations.last_mut().unwrap().fact {
+        task.ns_pid = 0;
+    }
+    assert_eq!(id(&again), Some(7));
 }

@@ -409,3 +409,49 @@ fn what_means_something_else_has_room_of_its_own_among_many_others() {
     assert_eq!(told.signals().iter().filter(|sent| is_hup(&sent.signal)).count(), 1);
     assert_eq!(count(|what| matches!(what, What::Disposition { .. })), 2, "HUP's");
 }
+
+#[test]
+fn a_signal_that_meets_something_else_or_is_the_processs_own_has_room_of_its_own() {
+    let mut story = running().ignoring(5, 10, Signal::HUP).fork(6, 10, 11);
+    for child in 0..1_100 {
+        story = story.fork(6, 10, 1_000 + child);
+    }
+    for turn in 0..100 {
+        let at = 20 + 4 * turn;
+        // One of the same name as the main process.
+        story = story.hup(at, 11, 10);
+        if turn == 50 {
+            story = story.hup(at + 1, 10, 10).hup_with(at + 2, 11, 10, |sent| {
+                (sent.disposition, sent.result) =
+                    (DispositionKind::Handler, GenerateResult::Queued);
+            });
+        }
+    }
+    let told = story.told();
+    let at = |ms: u64| {
+        let mut signals = told.events.iter().filter(|it| matches!(it.what, What::Signal(_)));
+        signals.any(|event| event.at_ns == (ms as i64 - 1) * MS as i64)
+    };
+    assert!(!at(20 + 4 * 49), "it is one of many");
+    assert!(at(20 + 4 * 50 + 1) && at(20 + 4 * 50 + 2));
+}
+
+#[test]
+fn a_message_that_was_not_sent_has_room_of_its_own_among_many_others() {
+    let mut story = running();
+    for child in 0..1_100 {
+        story = story.fork(6, 10, 1_000 + child);
+    }
+    for turn in 0..100 {
+        story = story.notify(20 + turn, 10, "STATUS=on");
+        if turn == 50 {
+            story = story.datagram(20 + turn, 10, "STATUS=on", |datagram| datagram.errno = 111);
+        }
+    }
+    let told = story.told();
+    let failed = told
+        .events
+        .iter()
+        .filter(|event| matches!(&event.what, What::Notify(message) if message.result == 111));
+    assert_eq!(failed.count(), 1);
+}

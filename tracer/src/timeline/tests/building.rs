@@ -305,3 +305,18 @@ fn why_settings_are_unknown_is_told_until_they_are_known() {
     // What is asked in vain later does not make known settings doubtful.
     assert_eq!(told(&known.fact(7, problem("gone"))), (true, None));
 }
+
+#[test]
+fn a_start_that_is_final_counts_as_it_did_before() {
+    let gone = Fact::CgroupGone { hierarchy: 0, id: 1, path: DEMO.to_owned() };
+    let old = Story::unit().found(10, STARTER, DEMO, &[Signal::HUP]).exit(20, 10, 0);
+    let has_exited = |story: &Story, fresh: bool| {
+        let mut builder = fed(Setup { fresh, ..story.setup() }, &story.observations);
+        builder.advance(BEGIN + 12 * S);
+        assert!(builder.has_unjudged(), "it is final");
+        builder.progress().exited
+    };
+    let old = old.fact(21, gone);
+    assert!(has_exited(&old, false) && !has_exited(&old, true), "it ran before");
+    assert!(has_exited(&over(), false) && has_exited(&over(), true));
+}

@@ -64,6 +64,8 @@ fn the_hosts_unit_is_meant_where_it_has_one() {
     assert!(!has_exited(&both, &[]));
 
     let hosts = unit(Story::unit(), DEMO, 11, Some(Owner::Host), true);
+    let beside = unit(hosts.clone(), OTHER, 10, inside, false);
+    assert!(has_exited(&beside, &[]), "the container's goes on, and is not meant");
     for other in [inside, Some(Owner::User { uid: 7 }), Some(Owner::Claimed { uid: 7 }), None] {
         assert!(has_exited(&unit(hosts.clone(), OTHER, 10, other, false), &["demo.service"]));
     }

@@ -1,9 +1,13 @@
 //! What became of services after reloads. The settle time of a story is a second.
 
-use super::story::{MS, Story};
-use crate::model::{
-    event::{DispositionKind, Effect, What},
-    signal::Signal,
+use super::story::{DEMO, MS, Story};
+use crate::{
+    model::{
+        event::{DispositionKind, Effect, What},
+        signal::Signal,
+        unit::UnitState,
+    },
+    observation::{Fact, Generate, GenerateResult, UnitNews},
 };
 
 const SENDER: u32 = 5;
@@ -137,7 +141,9 @@ fn notify_reload_is_to_answer() {
     let answered = || reloaded(ready()).notify(1_010, 10, RELOADING);
     has(&answered(), Effect::Unfinished, None);
     has(&answered().notify(9_000, 10, "READY=1"), Effect::Reloaded, Some(8_990));
-    has(&reloaded(ready()).notify(1_010, 10, "RELOADING=1"), Effect::Unanswered, None);
+    for text in ["RELOADING=1", "RELOADING=1\nMONOTONIC_USEC=0", "RELOADING=1\nMONOTONIC_USEC=x"] {
+        has(&reloaded(ready()).notify(1_010, 10, text), Effect::Unanswered, None);
+    }
     has(&answered().exit(1_100, 10, 0), Effect::Ended, Some(1_090));
     has(&reloaded(ready().ignoring(40, 10, Signal::HUP)), Effect::Unanswered, None);
 }
@@ -207,9 +213,214 @@ fn a_shells_trap_waits_for_the_command_in_the_foreground_alone() {
 fn what_was_coalesced_has_the_effect_of_what_waited() {
     let story = up().mask(30, 10, true).found(SENDER, 1, "/elsewhere", &[]);
     let story = story.hup(1_000, SENDER, 10).hup_with(1_001, SENDER, 10, |sent| {
-        sent.result = crate::observation::GenerateResult::AlreadyPending;
+        sent.result = GenerateResult::AlreadyPending;
     });
     let story = story.mask(1_100, 10, false).deliver(1_101, 10, DispositionKind::Handler, false);
     let ended = story.exit(1_200, 10, 0);
     assert_eq!(effects(&ended), [(Some(Effect::Ended), Some(1_190)); 2]);
+}
+
+/// The effect of the only reload.
+fn only(story: &Story) -> Option<Effect> {
+    effects(story).into_iter().find_map(|it| it.0)
+}
+
+#[test]
+fn an_end_is_the_reloads_unless_the_main_process_was_told_to_stop() {
+    let sent = |by: u32, to: u32, change: fn(&mut Generate)| {
+        let job = up().fork(30, 10, 11).found(SENDER, 1, "/elsewhere", &[]);
+        let told = job.hup_with(900, by, to, |sent| {
+            (sent.signal, sent.disposition) = (Signal::TERM, DispositionKind::Handler);
+            sent.dying_of = None;
+            change(sent);
+        });
+        only(&told.taken_hup(1_000, SENDER, 10).exit(1_100, 10, 0))
+    };
+    assert_eq!(sent(SENDER, 10, |_| ()), Some(Effect::Unknown));
+    assert_eq!(sent(SENDER, 11, |_| ()), Some(Effect::Ended), "another was told");
+    assert_eq!(sent(10, 10, |_| ()), Some(Effect::Ended), "it told itself");
+    let usr1 = |sent: &mut Generate| sent.signal = "USR1".parse().unwrap();
+    assert_eq!(sent(SENDER, 10, usr1), Some(Effect::Ended), "that is no request to stop");
+    let ignored = |sent: &mut Generate| {
+        sent.disposition = DispositionKind::Ignored;
+        sent.result = GenerateResult::Ignored;
+    };
+    assert_eq!(sent(SENDER, 10, ignored), Some(Effect::Ended), "it took no notice");
+}
+
+#[test]
+fn stopping_1_of_the_main_process_says_that_it_ends() {
+    let said = |by: u32, text: &str| {
+        let story = up().fork(30, 10, 11).notify(900, by, text);
+        only(&reloaded(story).exit(1_100, 10, 0))
+    };
+    assert_eq!(said(10, "STOPPING=1"), Some(Effect::Unknown));
+    assert_eq!(said(11, "STOPPING=1"), Some(Effect::Ended));
+    assert_eq!(said(10, "STOPPING=0"), Some(Effect::Ended));
+}
+
+#[test]
+fn a_stop_that_comes_when_the_settle_time_is_over_takes_nothing_back() {
+    let ready = || {
+        let story = Story::command().with_type("notify-reload", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        reloaded(story.notify(30, 10, "READY=1"))
+    };
+    let stopped = |story: Story, at| story.notify(at, 10, "STOPPING=1").exit(at + 1, 10, 0);
+    // The reload was taken at 1,001 ms.
+    assert_eq!(only(&stopped(ready(), 2_001)), Some(Effect::Unanswered));
+    assert_eq!(only(&stopped(ready(), 2_000)), Some(Effect::Unknown));
+    let begun = || ready().notify(1_500, 10, RELOADING);
+    assert_eq!(only(&stopped(begun(), 2_500)), Some(Effect::Unfinished));
+    assert_eq!(only(&stopped(begun(), 2_499)), Some(Effect::Unknown));
+}
+
+#[test]
+fn a_job_is_lost_by_the_reload_that_reached_it_too() {
+    let job =
+        || reloaded(up().fork(30, 10, 11).exec(31, 11, "/bin/job").found(6, 1, "/other", &[]));
+    let killed = |by: u32, at: u64| {
+        let story = job().hup(at, by, 11).killed(at + 1, 11, Signal::HUP);
+        effects(&story).into_iter().map(|it| it.0).collect::<Vec<_>>()
+    };
+    let (survived, lost) = (Some(Effect::Survived), Some(Effect::LostProcess));
+    assert_eq!(killed(SENDER, 1_100), [lost, lost], "whoever signals a group does so one by one");
+    assert_eq!(killed(SENDER, 1_101), [survived, lost], "that was later");
+    assert_eq!(killed(6, 1_010), [survived, lost], "that was somebody else");
+    // The main process passes it on, as long as the reload may last.
+    assert_eq!(killed(10, 2_001), [lost, lost]);
+    assert_eq!(killed(10, 2_002), [survived, lost]);
+    let before = up().fork(30, 10, 11).hup(990, 10, 11).killed(991, 11, Signal::HUP);
+    assert_eq!(effects(&reloaded(before))[1].0, survived);
+}
+
+#[test]
+fn a_service_found_running_leaves_a_successor_of_the_program_that_it_runs() {
+    let left = |exe: &str| {
+        let story = Story::unit().found(10, 1, DEMO, &[Signal::HUP]).until(20_000);
+        let story = story.fork(20, 10, 12).exec(21, 12, "/bin/job");
+        let story = reloaded(story).fork(1_010, 10, 11).exec(1_011, 11, exe);
+        // Others that have other programs are sent signals too.
+        let story = story.hup_with(1_020, SENDER, 12, |sent| sent.signal = Signal::TERM);
+        only(&story.exit(1_040, 10, 3))
+    };
+    assert_eq!(left("/usr/bin/old"), Some(Effect::Replaced));
+    assert_eq!(left("/bin/log"), Some(Effect::Ended));
+}
+
+#[test]
+fn a_reload_ends_with_the_ready_that_systemd_takes() {
+    let story = || {
+        let story = Story::command().with_type("notify", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").fork(20, 10, 11);
+        story.notify(30, 10, "READY=1").notify(1_000, 10, "RELOADING=1")
+    };
+    let effect = |story: Story| {
+        let told = story.told();
+        let mut messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => message.effect,
+            _ => None,
+        });
+        messages.next()
+    };
+    assert_eq!(effect(story().notify(1_500, 10, "READY=1")), Some(Effect::Reloaded));
+    assert_eq!(effect(story().notify(1_500, 10, "STATUS=on")), Some(Effect::Unfinished));
+    assert_eq!(effect(story().notify(1_500, 11, "READY=1")), Some(Effect::Unfinished), "refused");
+}
+
+#[test]
+fn a_reload_is_announced_by_whoever_may_speak_and_without_a_signal() {
+    let told = |before: fn(Story) -> Story, by: u32, text: &str| {
+        let story = Story::command().with_type("notify", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(11, 10);
+        let story = story.fork(20, 10, 11).found(SENDER, 1, "/elsewhere", &[]);
+        let story = before(story.notify(30, 10, "READY=1")).notify(1_010, by, text);
+        let told = story.notify(1_020, 10, "READY=1").told();
+        let mut messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => Some(message.effect),
+            _ => None,
+        });
+        messages.nth(1).unwrap()
+    };
+    let reloaded = Some(Effect::Reloaded);
+    assert_eq!(told(|story| story, 10, "RELOADING=1"), reloaded);
+    assert_eq!(told(|story| story, 11, "RELOADING=1"), None, "it may not speak");
+    for text in ["RELOADING=0", "RELOADING=1\nREADY=1", "RELOADING=1\nSTOPPING=1"] {
+        assert_eq!(told(|story| story, 10, text), None, "{text:?}");
+    }
+    // The signal has the effect.
+    assert_eq!(told(|story| story.taken_hup(1_000, SENDER, 10), 10, "RELOADING=1"), None);
+    // Another process's signal began nothing, and neither did another signal.
+    let to_another = |story: Story| story.hup_with(1_000, SENDER, 11, |sent| sent.dying_of = None);
+    assert_eq!(told(to_another, 10, "RELOADING=1"), reloaded);
+    let another = |story: Story| {
+        story.hup_with(1_000, SENDER, 10, |sent| sent.signal = "USR1".parse().unwrap())
+    };
+    assert_eq!(told(another, 10, "RELOADING=1"), reloaded);
+}
+
+#[test]
+fn an_end_after_a_reload_that_was_announced_is_its_own_within_the_settle_time_alone() {
+    let effect = |then: fn(Story) -> Story| {
+        let story = Story::command().with_type("notify", "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").notify(30, 10, "READY=1");
+        let told = then(story.notify(1_000, 10, "RELOADING=1")).told();
+        let mut messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => message.effect,
+            _ => None,
+        });
+        messages.next()
+    };
+    assert_eq!(effect(|story| story.exit(2_000, 10, 1)), Some(Effect::Ended));
+    assert_eq!(effect(|story| story.exit(2_001, 10, 1)), Some(Effect::Unfinished));
+    let done = effect(|story| story.notify(1_100, 10, "READY=1").exit(1_200, 10, 1));
+    assert_eq!(done, Some(Effect::Reloaded));
+}
+
+#[test]
+fn another_main_process_takes_over_within_the_settle_time_or_once_the_old_one_has_ended() {
+    let over = |at: u64, ended: Option<u64>| {
+        let story = up().fork(900, 10, 11).found(SENDER, 1, "/elsewhere", &[]);
+        let story = story.taken_hup(1_000, SENDER, 10);
+        let told = |story: Story| story.notify(at, 10, "MAINPID=11");
+        let story = match ended {
+            Some(end) if end < at => told(story.exit(end, 10, 0)),
+            Some(end) => told(story).exit(end, 10, 0),
+            None => told(story),
+        };
+        only(&story)
+    };
+    let replaced = Some(Effect::Replaced);
+    assert_eq!(over(1_500, None), replaced);
+    assert_eq!(over(2_000, None), replaced);
+    assert_eq!(over(2_001, None), Some(Effect::Survived), "it had answered nothing by then");
+    assert_eq!(over(990, None), None, "it was no main process any more");
+    // systemd may look for it once the old one has ended.
+    assert_eq!(over(2_800, Some(1_900)), replaced);
+    assert_eq!(over(2_900, Some(1_900)), Some(Effect::Ended));
+    assert_eq!(over(2_800, Some(2_002)), Some(Effect::Survived), "it ended later");
+}
+
+#[test]
+fn a_unit_that_systemd_takes_down_was_not_ended_by_the_reload() {
+    let ended = |state: Option<&str>| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(20, 10).until(20_000);
+        let news = |active_state: &str| UnitNews {
+            cgroup: DEMO.to_owned(),
+            state: Some(UnitState {
+                active_state: active_state.to_owned(),
+                ..UnitState::default()
+            }),
+            invocation_id: Some("a".to_owned()),
+            ..UnitNews::default()
+        };
+        let story = match state {
+            Some(state) => story.fact(990, Fact::Unit(Box::new(news(state)))),
+            None => story,
+        };
+        only(&reloaded(story).exit(1_040, 10, 3))
+    };
+    assert_eq!(ended(None), Some(Effect::Ended));
+    assert_eq!(ended(Some("active")), Some(Effect::Ended));
+    assert_eq!(ended(Some("deactivating")), Some(Effect::Unknown));
 }

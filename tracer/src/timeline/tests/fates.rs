@@ -523,6 +523,52 @@ fn what_waited_for_a_thread_alone_goes_with_it() {
     assert_eq!(to(78), (Fate::Pending, None));
 }
 
+#[test]
+fn what_a_thread_has_taken_from_a_signalfd_does_not_go_with_it() {
+    let read = |pending: SignalSet| {
+        let story = running().mask(20, 10, true).consume(21, 10, Consumer::Signalfd);
+        let story = story.hup_with(60, SENDER, 10, |generate| {
+            generate.to_thread = true;
+            generate.target.tid = 77;
+        });
+        let task = Task { tid: 77, ..story.task(10) };
+        let ended = story.fact(70, Fact::ThreadExit { task, pending });
+        fates(&ended.exit(80, 10, 0))[0].0
+    };
+    assert_eq!(read(SignalSet::EMPTY), Fate::Handled);
+    assert_eq!(read(Signal::HUP.set()), Fate::Dropped);
+}
+
+#[test]
+fn the_exit_of_one_virtual_machine_says_nothing_of_another() {
+    let came = |story: Story, pid| {
+        let sent = story.hup_with(60, SENDER, pid, |generate| generate.handler = jvms());
+        sent.deliver(61, pid, DispositionKind::Handler, false)
+    };
+    let two = running().jvm_handler(20, 10).fork(21, 10, 11).jvm_handler(22, 11);
+    let story = came(came(two, 10), 11).exit(70, 11, 129);
+    let fates: Vec<Fate> = fates(&story).into_iter().map(|(fate, _)| fate).collect();
+    assert_eq!(fates, [Fate::Handled, Fate::Killed]);
+}
+
+/// A thread takes its own first, and that was sent later.
+#[test]
+fn a_virtual_machine_was_ended_by_the_signal_that_was_sent_first() {
+    let jvms = |generate: &mut Generate| generate.handler = jvms();
+    let story = running()
+        .jvm_handler(20, 10)
+        .hup_with(60, SENDER, 10, jvms)
+        .hup_with(61, SENDER, 10, |generate| {
+            jvms(generate);
+            generate.to_thread = true;
+        })
+        .deliver(62, 10, DispositionKind::Handler, false)
+        .deliver(63, 10, DispositionKind::Handler, false)
+        .exit(70, 10, 129);
+    let fates: Vec<Fate> = fates(&story).into_iter().map(|(fate, _)| fate).collect();
+    assert_eq!(fates, [Fate::Killed, Fate::Handled]);
+}
+
 /// Of a standard signal there is one in a queue; of the others there may be any number.
 #[test]
 fn a_second_real_time_signal_does_not_prove_that_the_first_was_taken() {
@@ -556,6 +602,20 @@ fn a_handler_that_gives_up_raises_the_signal_again_within_100_ms() {
     };
     assert_eq!(raised(100), Fate::Killed);
     assert_eq!(raised(101), Fate::Handled);
+}
+
+#[test]
+fn the_end_of_another_process_takes_nothing_from_what_is_known_of_one() {
+    let story = running()
+        .handler(20, 10)
+        .fork(30, 10, 11)
+        .hup_with(60, SENDER, 10, |generate| generate.handler = serving(1))
+        .deliver(61, 10, DispositionKind::Handler, false)
+        .exit(62, 11, 0)
+        .action(63, 10, Signal::HUP, DispositionKind::Default, 0)
+        .hup_with(64, 10, 10, |generate| generate.to_thread = true)
+        .killed(65, 10, Signal::HUP);
+    assert_eq!(fates(&story)[0], (Fate::Killed, Some(ns(54))));
 }
 
 #[test]

@@ -72,6 +72,41 @@ fn a_daemon_is_the_main_process_until_it_is_told_to_stop() {
 }
 
 #[test]
+fn only_what_tells_a_daemon_to_end_is_its_end() {
+    let main = |by: u32, to: u32, signal: &str| {
+        let up = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking");
+        let up = up.fork(20, 10, 11).exit(30, 10, 0).fork(40, 11, 12);
+        let sent = up.hup_with(50, by, to, |sent| {
+            (sent.signal, sent.dying_of) = (signal.parse().unwrap(), None);
+        });
+        main_pid(&sent.exit(60, 11, 0).told())
+    };
+    assert_eq!((main(STARTER, 11, "TERM"), main(STARTER, 11, "INT")), (Some(11), Some(11)));
+    assert_eq!(main(STARTER, 11, "USR1"), Some(12), "it hands over to what it left");
+    assert_eq!(main(STARTER, 12, "TERM"), Some(12));
+    assert_eq!(main(11, 11, "TERM"), Some(12));
+}
+
+#[test]
+fn a_daemon_may_be_the_child_of_one_that_has_ended_and_not_of_one_that_has_not() {
+    let up = || settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking");
+    // It forks twice.
+    let twice = up().fork(20, 10, 11).fork(25, 11, 12).exit(28, 11, 0).exit(30, 10, 0);
+    assert_eq!(main_pid(&twice.told()), Some(12));
+    // What a command beside it has started is no part of it, however early that was.
+    let beside = up().attach(5, 20, DEMO).exec_control(6, 20, "/bin/post", "a").fork(7, 20, 21);
+    assert_eq!(main_pid(&beside.fork(20, 10, 11).exit(30, 10, 0).told()), Some(11));
+}
+
+#[test]
+fn what_a_former_main_process_does_once_it_has_handed_over_counts_no_more() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(5, 10);
+    let story = story.fork(20, 10, 11).notify(30, 10, "MAINPID=11");
+    let told = story.ignoring(40, 10, Signal::HUP).until(100).told();
+    assert_eq!(told.exposure.last().unwrap().to_ns, 4 * MS as i64, "{:?}", told.exposure);
+}
+
+#[test]
 fn a_daemons_handler_counts_from_when_it_was_set() {
     let told = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking")
         .fork(20, 10, 11)

@@ -333,6 +333,16 @@ fn what_executes_a_program_shares_its_handlers_no_more() {
 }
 
 #[test]
+fn one_that_shares_handlers_has_a_mask_and_a_signalfd_of_its_own() {
+    let story = running().mask(20, 10, true).consume(30, 10, Consumer::Signalfd);
+    let told = story.share(40, 10, 11).handler(50, 11).told();
+    assert_eq!(told.exposure, [span(ExposureKind::Fatal, 0, 10)], "it takes it as before");
+    let gone = running().share(15, 10, 11).handler(20, 10).exit(30, 11, 0);
+    let told = gone.exec(40, 10, "/bin/demo").told();
+    assert_eq!(told.exposure.last(), Some(&span(ExposureKind::Fatal, 30, 90)));
+}
+
+#[test]
 fn a_child_has_a_signalfd_and_not_the_thread_that_waits() {
     let child = |consumer| {
         let story = Story::unit().start(0, 10, "/bin/demo", "a").mask(5, 10, true);

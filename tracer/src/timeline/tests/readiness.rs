@@ -1,7 +1,10 @@
 //! READY=1 and its like on the timeline.
 
 use super::story::{DEMO, MS, Story};
-use crate::model::event::{NotifyMessage, What};
+use crate::{
+    model::event::{NotifyMessage, What},
+    observation::Fact,
+};
 
 fn running() -> Story {
     Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10)
@@ -127,6 +130,19 @@ fn notify_access_exec_admits_a_command_of_the_unit_and_main_does_not() {
     };
     assert_eq!(started("exec").accepted, Some(true));
     assert_eq!(started("main").accepted, Some(false));
+}
+
+#[test]
+fn a_child_that_comes_back_from_another_cgroup_is_no_command_of_the_unit() {
+    let unit = Story::unit().with_facts("notify", "exec").start(0, 10, "/bin/daemon", "a1");
+    let path = "/system.slice/other.service".to_owned();
+    let unit = unit.fact(2, Fact::CgroupPath { hierarchy: 0, id: 99, path });
+    let mut unit = unit.fork(5, 10, 11);
+    if let Fact::Fork { child, .. } = &mut unit.observations.last_mut().unwrap().fact {
+        child.cgroup_id = 99;
+    }
+    let told = unit.attach(6, 11, DEMO).notify(7, 11, "READY=1");
+    assert_eq!(message(&told).accepted, Some(false));
 }
 
 #[test]

@@ -142,6 +142,26 @@ fn what_was_true_before_the_end_says_nothing_of_the_end() {
 }
 
 #[test]
+fn what_remains_after_its_exit_has_the_result_that_systemd_says() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 0);
+    let told = told(story, 41, state("active", "exited", "success", "a1")).told();
+    let result = |start: &Activation| start.systemd.as_ref().unwrap().result.clone();
+    assert_eq!(result(&told.starts()[0]).as_deref(), Some("success"));
+}
+
+#[test]
+fn a_result_is_told_among_the_events_where_it_is_none_of_success() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1");
+    let story = told(story, 5, state("active", "running", "success", "a1")).exit(40, 10, 1);
+    let told = told(story, 41, state("failed", "failed", "exit-code", "a1")).told();
+    let results = told.events.iter().filter_map(|event| match &event.what {
+        What::Systemd { result, .. } => Some(result.as_deref()),
+        _ => None,
+    });
+    assert_eq!(results.collect::<Vec<_>>(), [None, Some("exit-code")]);
+}
+
+#[test]
 fn systemds_main_pid_is_the_main_process() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").fork(20, 10, 11);
     let mut news = state("active", "running", "success", "a1");

@@ -65,6 +65,10 @@ fn what_the_main_process_becomes_is_told_or_said_to_be_unknown() {
     let deep = |depth| format!("/usr/bin/{}daemon", "env A=1 ".repeat(depth));
     assert_eq!(program(&deep(8)).as_deref(), Some("daemon"));
     assert_eq!(program(&deep(9)), None);
+    // Each shell that becomes its last command is one step too.
+    let in_shells = |depth| format!("/bin/bash -c '{}bash -c daemon'", "env A=1 ".repeat(depth));
+    assert_eq!(program(&in_shells(6)).as_deref(), Some("daemon"));
+    assert_eq!(program(&in_shells(7)), None);
 }
 
 /// Whether the last program of the script has the pid of the shell, by the shell itself.

@@ -1,0 +1,163 @@
+//! The exported events of a start, and how many were left out of them.
+
+use super::Timeline;
+use crate::{
+    model::{
+        document::LeftOut,
+        event::{Event, Fate, NotifyMessage, What},
+        signal::Signal,
+    },
+    timeline::{
+        admission::Admission,
+        events::{Group, Kind, Record},
+        notify::{self, Meaning},
+    },
+};
+
+impl Timeline<'_> {
+    /// The event that a record is; `None` if it is about other signals.
+    pub(super) fn event(&self, at: u64, record: &Record) -> Option<Event> {
+        let reload = self.frame.signal;
+        let what = match record {
+            Record::Fork { process, parent } => {
+                What::Fork { process: process.clone(), parent: parent.clone() }
+            }
+            Record::Exec { process, exe, filename, now, background } => What::Exec {
+                process: process.clone(),
+                exe: Some(exe.clone()),
+                filename: filename.clone(),
+                disposition: now.of(reload).kind(),
+                background: *background,
+            },
+            Record::Exit { process, signal, code, core_dumped } => What::Exit {
+                process: process.clone(),
+                signal: *signal,
+                code: signal.is_none().then_some(*code),
+                core_dumped: *core_dumped,
+            },
+            Record::Signal { sent, fate_at } => {
+                let mut sent = sent.clone();
+                sent.fate_ns = fate_at.map(|at| self.at(at));
+                What::Signal(Box::new(sent))
+            }
+            Record::Action { process, signal, disposition, once, runtime } => {
+                if *signal != reload && !self.frame.shown.intersects(signal.set()) {
+                    return None;
+                }
+                What::Disposition {
+                    process: process.clone(),
+                    signal: *signal,
+                    disposition: *disposition,
+                    consumer: None,
+                    runtime: *runtime,
+                    once: *once,
+                    found: false,
+                }
+            }
+            Record::Change { process, before, now, consumer, found } => {
+                let now = now.of(reload);
+                if !found && before.of(reload) == now {
+                    return None;
+                }
+                What::Disposition {
+                    process: process.clone(),
+                    signal: reload,
+                    disposition: now.kind(),
+                    consumer: *consumer,
+                    runtime: now.runtime,
+                    once: false,
+                    found: *found,
+                }
+            }
+            Record::Mask { process, tid, mask, before, now } => {
+                if before.of(reload) == now.of(reload) {
+                    return None;
+                }
+                What::Mask {
+                    process: process.clone(),
+                    tid: *tid,
+                    signal: reload,
+                    blocked: mask.intersects(reload.set()),
+                    disposition: now.of(reload).kind(),
+                }
+            }
+            Record::Notify { sender, destination, assignments, length, claim } => {
+                let is_ready = notify::meaning(assignments) == Some(Meaning::Ready);
+                let Admission { accepted, refusal, problem } = self.admission(claim, is_ready);
+                What::Notify(Box::new(NotifyMessage {
+                    sender: sender.clone(),
+                    claimed_pid: claim.claimed,
+                    destination: destination.clone(),
+                    assignments: assignments.clone(),
+                    length: *length,
+                    result: claim.errno,
+                    accepted,
+                    refusal,
+                    problem,
+                    effect: None,
+                    effect_ns: None,
+                }))
+            }
+            Record::Cgroup { process, path } => {
+                What::Cgroup { process: Some(process.clone()), path: path.clone() }
+            }
+        };
+        Some(Event { at_ns: self.at(at), what })
+    }
+
+    /// Puts systemd's states among the events.
+    pub(super) fn tell_states(&self, events: &mut Vec<Event>) {
+        let mut last = None;
+        for (at, state) in self.states {
+            let result = state.result.clone().filter(|result| result != "success");
+            let seen = (&state.active_state, &state.sub_state, result);
+            if last.as_ref() != Some(&seen) {
+                let what = What::Systemd {
+                    state: state.active_state.clone(),
+                    sub_state: state.sub_state.clone(),
+                    result: seen.2.clone(),
+                };
+                events.push(Event { at_ns: self.at(*at), what });
+                last = Some(seen);
+            }
+        }
+        events.sort_by_key(|event| event.at_ns);
+    }
+
+    /// What was left out of the events, as far as it would have been shown.
+    pub(super) fn left_out(&self) -> Vec<LeftOut> {
+        let own = self.frame.signal.set().0;
+        let is_shown = |group: &Group| match group.kind {
+            Kind::Action => group.signals & (own | self.frame.shown.0) != 0,
+            Kind::Change | Kind::Mask => group.signals & own != 0,
+            _ => true,
+        };
+        let shown = self.start.events().left_out().filter(|(group, _)| is_shown(group));
+        shown
+            .map(|(group, count)| LeftOut {
+                kind: word(group.kind).to_owned(),
+                signal: match group.kind {
+                    Kind::Change | Kind::Mask => Some(self.frame.signal),
+                    _ => Signal::from_number(group.signals.trailing_zeros() + 1),
+                },
+                fate: group.fate.and_then(Fate::from_number),
+                sender: group.sender.as_deref().map(str::to_owned),
+                count,
+            })
+            .collect()
+    }
+}
+
+/// The word that the exported events have for a sort of them.
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fork => "fork",
+        Kind::Exec => "exec",
+        Kind::Exit => "exit",
+        Kind::Signal => "signal",
+        Kind::Action | Kind::Change => "disposition",
+        Kind::Mask => "mask",
+        Kind::Notify => "notify",
+        Kind::Cgroup => "cgroup",
+    }
+}

@@ -1,0 +1,102 @@
+//! When a service was ready, and what became of each READY=1.
+
+use super::Timeline;
+use crate::{
+    model::{event::Refusal, unit::UnitFacts},
+    timeline::{
+        admission::{Admission, Claim},
+        events::Record,
+        notify::{self, Meaning},
+    },
+};
+
+/// How long after a message systemd has read it for sure, unless it is held up, ns.
+const READ_BY_NS: u64 = 100_000_000;
+
+impl Timeline<'_> {
+    /// The first READY=1 that was not refused. Where systemd had the service as up and none was
+    /// seen, one came from elsewhere by then: from outside of the unit.
+    pub(super) fn ready_ns(&self) -> Option<i64> {
+        let kept = self.start.events().iter().filter_map(|stored| match &stored.record {
+            Record::Notify { assignments, claim, .. }
+                if notify::meaning(assignments) == Some(Meaning::Ready) =>
+            {
+                Some(claim)
+            }
+            _ => None,
+        });
+        let claims = self.start.ready().iter().chain(kept);
+        let counts = claims.filter(|claim| self.admission(claim, true).accepted != Some(false));
+        counts.map(|claim| self.at(claim.at)).min().or_else(|| self.came_up_ns())
+    }
+
+    /// When systemd had a service as up that was to say READY=1, or to take its bus name.
+    fn came_up_ns(&self) -> Option<i64> {
+        let waits = self.frame.facts.is_some_and(|facts| facts.awaited().is_some());
+        let mut states = self.states.iter().filter(|_| waits && self.start.joined_at.is_none());
+        let up = states.find(|(_, state)| state.active_state == "active");
+        up.map(|(at, _)| self.at(*at))
+    }
+
+    /// What becomes of a message, which is READY=1 or not.
+    pub(super) fn admission(&self, claim: &Claim, is_ready: bool) -> Admission {
+        let admission = self.start.admission(self.frame.facts, claim);
+        if is_ready && admission.accepted.is_none() && self.came_up_after(claim.at) {
+            return Admission { accepted: Some(true), ..Admission::default() };
+        }
+        if is_ready && admission.accepted == Some(true) && self.lacks_handler(claim) {
+            return Admission {
+                accepted: Some(false),
+                refusal: Some(Refusal::NoHandler),
+                problem: Some(format!(
+                    "the main process had no handler for {}, which systemd 262 and later asks for",
+                    self.frame.signal
+                )),
+            };
+        }
+        admission
+    }
+
+    /// Whether systemd looked for the handler of the reload signal at this READY=1, and found
+    /// none (`service_check_reload_signal_handler`, since 262: the signal must be caught or
+    /// blocked). It looks when it reads the message: its own word counts where it is known.
+    fn lacks_handler(&self, claim: &Claim) -> bool {
+        let (signal, facts) = (self.frame.signal, self.frame.facts);
+        let looks = facts.is_some_and(|facts| {
+            facts.service_type.as_deref() == Some("notify-reload")
+                && facts.reload_signal == Some(signal)
+                && facts.needs_handler_at_ready() == Some(true)
+        });
+        if !looks || self.start.joined_at.is_some() || self.came_up_after(claim.at) {
+            return false;
+        }
+        let earlier = self.start.ready().iter().any(|earlier| {
+            earlier.at < claim.at && self.start.admission(facts, earlier).accepted != Some(false)
+        });
+        let main = self.start.main_at(claim.at).and_then(|main| self.start.member(main.id));
+        let has_handler = |at| {
+            main.is_none_or(|main| {
+                let now = main.signals.at(at).of(signal);
+                now.caught || now.blocked
+            })
+        };
+        let was_read_by = claim.at.saturating_add(READ_BY_NS);
+        !earlier
+            && !has_handler(claim.at)
+            && (self.is_down_after(claim.at) || !has_handler(was_read_by))
+    }
+
+    /// Whether systemd has said that it ends or has ended the service after `at`.
+    fn is_down_after(&self, at: u64) -> bool {
+        let mut states = self.states.iter();
+        let down = ["deactivating", "failed", "inactive"];
+        states.any(|(since, state)| *since >= at && down.contains(&state.active_state.as_str()))
+    }
+
+    /// Whether systemd has said that a service that was to say READY=1 came up after `at`.
+    fn came_up_after(&self, at: u64) -> bool {
+        let is_notify = self.frame.facts.is_some_and(UnitFacts::is_notify);
+        let mut states = self.states.iter();
+        is_notify && states.any(|(since, state)| *since >= at && state.active_state == "active")
+    }
+}

@@ -1,0 +1,136 @@
+//! Whether the service answered a reload: RELOADING=1, and READY=1 after it.
+
+use super::{Reloads, Told};
+use crate::model::event::{Effect, Event, Fate, NotifyMessage, What};
+
+impl Reloads<'_> {
+    /// Whether a reload at this time is to be answered by messages.
+    pub(super) fn is_to_answer(&self, at: i64) -> bool {
+        self.is_notify_reload() && self.around.ready_ns.is_some_and(|ready| ready <= at)
+    }
+
+    pub(super) fn is_notify_reload(&self) -> bool {
+        let service_type = self.around.facts.and_then(|facts| facts.service_type.as_deref());
+        service_type == Some("notify-reload")
+    }
+
+    /// The RELOADING=1 that answers a reload signal: the next one of that main process which
+    /// systemd takes, before the next reload.
+    pub(super) fn reloading_after(&self, index: usize, pid: u32) -> Option<usize> {
+        let next_reload = |event: &Event| match &event.what {
+            What::Signal(sent) => {
+                sent.target.pid == pid
+                    && sent.fate != Fate::Coalesced
+                    && self.sender(sent).is_some()
+            }
+            _ => false,
+        };
+        let rest = self.events.iter().enumerate().skip(index + 1);
+        let before_next = rest.take_while(|(_, event)| !next_reload(event));
+        { before_next }.find(|(_, event)| self.is_answer(event)).map(|(index, _)| index)
+    }
+
+    /// Whether an event is a RELOADING=1 that systemd counts as the answer to a reload.
+    fn is_answer(&self, event: &Event) -> bool {
+        let What::Notify(message) = &event.what else { return false };
+        let timed = message.value("MONOTONIC_USEC").and_then(|text| text.parse::<u64>().ok());
+        counts(message)
+            && message.says("RELOADING", "1")
+            && !message.says("READY", "1")
+            && !message.says("STOPPING", "1")
+            && (!self.is_notify_reload() || timed.is_some_and(|usec| usec > 0))
+    }
+
+    /// What follows a RELOADING=1.
+    pub(super) fn of_reloading(&self, index: usize, last: i64) -> Told {
+        let at = self.events[index].at_ns;
+        let done = self.events[index + 1..].iter().find_map(|event| match &event.what {
+            What::Notify(message) if counts(message) && message.says("READY", "1") => {
+                Some(event.at_ns)
+            }
+            _ => None,
+        });
+        if let Some(done) = done {
+            return (Effect::Reloaded, Some(done));
+        }
+        if let Some(at) = self.gave_up_after(index) {
+            return (Effect::Unfinished, Some(at));
+        }
+        let until = at.saturating_add(self.around.settle_ns);
+        let going = self.stopping.is_some_and(|stopping| stopping < until);
+        (if last >= until && !going { Effect::Unfinished } else { Effect::Unknown }, None)
+    }
+
+    /// When systemd took the unit as active again after it had waited for the end of a reload,
+    /// where nothing had answered: its timeout was over.
+    pub(super) fn gave_up_after(&self, index: usize) -> Option<i64> {
+        let state = |event: &Event| match &event.what {
+            What::Systemd { state, .. } => Some(state.clone()),
+            _ => None,
+        };
+        let mut reloading =
+            self.events[..=index].iter().rev().find_map(state).is_some_and(|it| it == "reloading");
+        for event in &self.events[index + 1..] {
+            match &event.what {
+                What::Notify(message)
+                    if counts(message)
+                        && (message.says("READY", "1") || message.says("RELOADING", "1")) =>
+                {
+                    return None;
+                }
+                What::Systemd { state, .. } if state == "reloading" => reloading = true,
+                What::Systemd { state, .. } if reloading => {
+                    return (state == "active").then_some(event.at_ns);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The effect of a reload that the service announces without having been sent a signal.
+    pub(super) fn of_announced(
+        &self,
+        index: usize,
+        at: i64,
+        message: &NotifyMessage,
+    ) -> Option<Told> {
+        if !counts(message)
+            || !message.says("RELOADING", "1")
+            || message.says("READY", "1")
+            || message.says("STOPPING", "1")
+        {
+            return None;
+        }
+        let pid = self.main_at(at)?;
+        // Since the last end of a reload.
+        let before = self.events[..index].iter().rev().take_while(|event| {
+            !matches!(&event.what, What::Notify(message)
+                if counts(message) && (message.says("READY", "1") || message.says("RELOADING", "1")))
+        });
+        let is_reload = |event: &Event| match &event.what {
+            What::Signal(sent) => sent.target.pid == pid && self.sender(sent).is_some(),
+            _ => false,
+        };
+        if { before }.any(is_reload) {
+            return None;
+        }
+        let end = self.end_of(pid, at);
+        let last = end.map_or(self.around.end_ns, |end| end.at);
+        let told = self.of_reloading(index, last);
+        match end {
+            Some(end)
+                if told.0 != Effect::Reloaded
+                    && end.at <= at.saturating_add(self.around.settle_ns) =>
+            {
+                Some(self.of_end(index, at, pid, end).unwrap_or(told))
+            }
+            _ => Some(told),
+        }
+    }
+}
+
+/// Whether systemd acts on a message, as far as is known.
+fn counts(message: &NotifyMessage) -> bool {
+    message.result == 0 && message.accepted != Some(false)
+}

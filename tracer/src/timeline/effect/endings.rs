@@ -1,0 +1,111 @@
+//! Whether the main process ended by a reload, and what came in its place.
+
+use std::collections::BTreeSet;
+
+use super::{Reloads, Told};
+use crate::model::{
+    event::{Effect, Event, Fate, What},
+    signal::Signal,
+};
+
+/// How a process ended.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub(super) at: i64,
+    pub(super) signal: Option<Signal>,
+}
+
+/// A process that was started.
+#[derive(Clone, Copy)]
+pub(super) struct Child {
+    pub(super) at: i64,
+    pub(super) pid: u32,
+    pub(super) parent: u32,
+}
+
+impl Reloads<'_> {
+    /// The end of a process that was there at a time.
+    pub(super) fn end_of(&self, pid: u32, at: i64) -> Option<End> {
+        self.ends.get(&pid)?.iter().copied().find(|end| end.at >= at)
+    }
+
+    /// When another process became the main one in the place of the one that was reloaded.
+    pub(super) fn handed_over(&self, pid: u32, at: i64, settled: i64) -> Option<i64> {
+        let until = settled.saturating_add(self.around.settle_ns);
+        let end = self.end_of(pid, at).filter(|end| end.at <= until);
+        // systemd may look for it once the old one has ended.
+        let by = end.map_or(until, |end| end.at.saturating_add(self.around.settle_ns));
+        let mut mains = self.around.mains.iter();
+        let next = mains.find(|(since, main)| *since > at && *main != pid)?;
+        (next.0 <= by).then_some(next.0)
+    }
+
+    /// The main process ended soon after it took the reload. `None` where something else was to
+    /// end it, or another reload: then only what was seen before tells.
+    pub(super) fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Option<Told> {
+        let later = self.events[index + 1..].iter().take_while(|event| event.at_ns <= end.at);
+        let is_reload = |event: &Event| match &event.what {
+            What::Signal(sent) => {
+                sent.target.pid == pid
+                    && sent.fate != Fate::Coalesced
+                    && self.sender(sent).is_some()
+            }
+            _ => false,
+        };
+        let has_later = { later }.any(is_reload);
+        if has_later || self.stopping.is_some_and(|stopping| stopping <= end.at) {
+            return None;
+        }
+        Some(match end.signal {
+            // Somebody whom nobody saw: the kernel, as there was no memory left.
+            Some(Signal::KILL) => return None,
+            Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
+            _ if self.has_successor(pid, at, end.at) => (Effect::Replaced, Some(end.at)),
+            _ => (Effect::Ended, Some(end.at)),
+        })
+    }
+
+    /// Whether the main process started its own program anew after a reload, and that lived on.
+    pub(super) fn has_successor(&self, pid: u32, from: i64, ended: i64) -> bool {
+        let started = self.children.iter().filter(|it| (from..=ended).contains(&it.at));
+        let mut family = BTreeSet::from([pid]);
+        let own = self.program(pid, ended);
+        for child in started {
+            if !family.contains(&child.parent) {
+                continue;
+            }
+            family.insert(child.pid);
+            let lives = self.end_of(child.pid, child.at).is_none_or(|end| end.at > ended);
+            // One that has executed nothing yet is a copy.
+            let program = self.program_since(child.pid, child.at);
+            if lives && (program.is_none() || program == own) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The program that a process ran at a time.
+    fn program(&self, pid: u32, at: i64) -> Option<&str> {
+        let before = self.events.iter().rev().filter(|event| event.at_ns <= at);
+        { before }.find_map(|event| match &event.what {
+            What::Exec { process, exe, .. } if process.pid == pid => exe.as_deref(),
+            What::Signal(sent) if sent.target.pid == pid => sent.target.exe.as_deref(),
+            _ => None,
+        })
+    }
+
+    /// The last program that a process executed from a time on.
+    fn program_since(&self, pid: u32, from: i64) -> Option<&str> {
+        let after = self.events.iter().rev().take_while(|event| event.at_ns >= from);
+        { after }.find_map(|event| match &event.what {
+            What::Exec { process, exe, .. } if process.pid == pid => exe.as_deref(),
+            _ => None,
+        })
+    }
+
+    /// Whether the service may come to an end by itself: a command that systemd knows nothing of.
+    pub(super) fn is_loose(&self) -> bool {
+        self.around.facts.is_none_or(|facts| facts.restart.is_none())
+    }
+}
