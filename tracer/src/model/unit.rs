@@ -118,6 +118,18 @@ impl UnitFacts {
         Some(self.systemd_major()? >= 259)
     }
 
+    /// Whether its systemd ends a reload for which READY=1 does not come when `TimeoutStartSec=`
+    /// is over (since 259; `service_reload_finish`); before, it goes on waiting. `None` if its
+    /// version is unknown, or 258, of which some releases may.
+    #[must_use]
+    pub fn ends_late_reloads(&self) -> Option<bool> {
+        match self.systemd_major()? {
+            ..258 => Some(false),
+            258 => None,
+            _ => Some(true),
+        }
+    }
+
     /// The number that systemd's releases have.
     fn systemd_major(&self) -> Option<u32> {
         let version = self.systemd.as_deref()?;

@@ -224,7 +224,8 @@ impl<'a> Reloads<'a> {
                     let is_late = end.at > settled.saturating_add(settle);
                     end.at <= until || !is_late && self.has_successor(pid, at, end.at)
                 };
-                let end = end.filter(by_reload);
+                let in_time = |end: &End| !self.was_late_before(index, at, pid, end.at);
+                let end = end.filter(by_reload).filter(in_time);
                 let ended = end.and_then(|end| self.of_end(index, at, pid, end));
                 ended.unwrap_or_else(|| self.of_survivor(index, pid, at, settled))
             }
@@ -250,7 +251,7 @@ impl<'a> Reloads<'a> {
             return self.of_reloading(reloading, last);
         }
         if self.is_to_answer(at) {
-            if let Some(at) = self.gave_up_after(index) {
+            if let Some(at) = self.gave_up_after(index, last) {
                 return (Effect::Unanswered, Some(at));
             }
             let is_over = is_long_enough && !going;

@@ -102,9 +102,12 @@ const UNITS: [Told; 8] = [
         name: "endless",
         settings: "Type=notify-reload\nTimeoutStartSec=2",
         since: 253,
-        alert: [("reloading-malformed", "TimeoutStartSec="); 2],
-        from: 0,
-        shown: [""; 2],
+        alert: [
+            ("reloading-malformed", "does not return"),
+            ("reloading-malformed", "counts as failed"),
+        ],
+        from: 259,
+        shown: ["ActiveState=reloading", "ActiveState=active"],
     },
     Told {
         name: "watched",

@@ -128,11 +128,19 @@ pub(in crate::rules) fn unanswered_reload(case: &Case) -> String {
 
 /// RELOADING=1 was not followed by READY=1.
 pub(in crate::rules) fn endless_reloading(case: &Case) -> String {
-    let verdict = "the unit stays in state 'reloading' until TimeoutStartSec= is over; then the \
-                   reload counts as failed.";
+    let ends = "the unit stays in state 'reloading' until TimeoutStartSec= is over; then the \
+                reload counts as failed";
+    let waits = "the unit stays in state 'reloading' until READY=1 comes: systemctl reload does \
+                 not return, and TimeoutStartSec= does not end it";
     match settings(case) {
-        Some(_) => capitalised(verdict),
-        None => format!("{UNKNOWN}: for a unit that tells its state, {verdict}"),
+        Some((_, facts)) => match facts.ends_late_reloads() {
+            Some(true) => capitalised(&format!("{ends}.")),
+            Some(false) => capitalised(&format!("{waits} before systemd 259.")),
+            None => capitalised(&format!("{ends}. Before systemd 259 {waits}.")),
+        },
+        None => format!(
+            "{UNKNOWN}: for a unit that tells its state, {ends}. Before systemd 259 {waits}."
+        ),
     }
 }
 

@@ -53,7 +53,7 @@ impl Reloads<'_> {
         if let Some(done) = done {
             return (Effect::Reloaded, Some(done));
         }
-        if let Some(at) = self.gave_up_after(index) {
+        if let Some(at) = self.gave_up_after(index, last) {
             return (Effect::Unfinished, Some(at));
         }
         let until = at.saturating_add(self.around.settle_ns);
@@ -61,9 +61,36 @@ impl Reloads<'_> {
         (if last >= until && !going { Effect::Unfinished } else { Effect::Unknown }, None)
     }
 
+    /// Whether systemd's time for a reload was over before the main process ended.
+    pub(super) fn was_late_before(&self, index: usize, at: i64, pid: u32, end: i64) -> bool {
+        let begins = || self.reloading_after(index, pid).unwrap_or(index);
+        self.is_to_answer(at) && self.gave_up_after(begins(), end).is_some()
+    }
+
+    /// When systemd's time for a reload was over, where nothing had answered.
+    pub(super) fn gave_up_after(&self, index: usize, last: i64) -> Option<i64> {
+        self.active_again_after(index).or_else(|| self.timed_out_after(index, last))
+    }
+
+    /// When `TimeoutStartSec=` was over. A notify-reload service has it for its answer and for the
+    /// end of the reload, and no state tells of it before systemd 259, which waits on.
+    fn timed_out_after(&self, index: usize, last: i64) -> Option<i64> {
+        let facts = self.around.facts.filter(|_| self.is_notify_reload())?;
+        let limit = facts.timeout_start_ns.filter(|limit| *limit > 0)?;
+        let until = self.events[index].at_ns.saturating_add(i64::try_from(limit).ok()?);
+        let says = |message: &NotifyMessage| {
+            let keys = ["READY", "RELOADING", "STOPPING", "EXTEND_TIMEOUT_USEC"];
+            counts(message) && keys.iter().any(|key| message.value(key).is_some())
+        };
+        let rest = self.events[index + 1..].iter().take_while(|event| event.at_ns <= until);
+        let is_said = { rest }
+            .any(|event| matches!(&event.what, What::Notify(message) if says(message)));
+        (until <= last && !is_said).then_some(until)
+    }
+
     /// When systemd took the unit as active again after it had waited for the end of a reload,
     /// where nothing had answered: its timeout was over.
-    pub(super) fn gave_up_after(&self, index: usize) -> Option<i64> {
+    fn active_again_after(&self, index: usize) -> Option<i64> {
         let state = |event: &Event| match &event.what {
             What::Systemd { state, .. } => Some(state.clone()),
             _ => None,
@@ -119,8 +146,9 @@ impl Reloads<'_> {
         let last = end.map_or(self.around.end_ns, |end| end.at);
         let told = self.of_reloading(index, last);
         match end {
+            // It was neither done nor given up before.
             Some(end)
-                if told.0 != Effect::Reloaded
+                if told.1.is_none()
                     && end.at <= at.saturating_add(self.around.settle_ns) =>
             {
                 Some(self.of_end(index, at, pid, end).unwrap_or(told))

@@ -149,6 +149,23 @@ fn notify_reload_is_to_answer() {
 }
 
 #[test]
+fn an_end_after_the_time_for_an_answer_does_not_make_up_for_it() {
+    let ready = |limit: u64| {
+        let story = Story::command().with_type("notify-reload", "no").until(20_000);
+        let story = story.with_start_limit(limit);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        reloaded(story.notify(30, 10, "READY=1"))
+    };
+    let announced = |limit| ready(limit).notify(1_010, 10, RELOADING);
+    has(&announced(500).exit(1_900, 10, 0), Effect::Unfinished, Some(1_500));
+    has(&announced(0).exit(1_900, 10, 0), Effect::Ended, Some(1_890));
+    has(&announced(900).exit(1_900, 10, 0), Effect::Ended, Some(1_890));
+    has(&ready(500).exit(1_900, 10, 0), Effect::Unanswered, Some(1_490));
+    let more = announced(500).notify(1_200, 10, "EXTEND_TIMEOUT_USEC=5000000");
+    has(&more.exit(1_900, 10, 0), Effect::Ended, Some(1_890));
+}
+
+#[test]
 fn a_stop_afterwards_takes_nothing_back() {
     let ready = || {
         let story = Story::command().with_type("notify-reload", "no").until(20_000);

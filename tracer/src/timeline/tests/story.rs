@@ -411,6 +411,12 @@ impl Story {
         self
     }
 
+    /// `TimeoutStartSec=` of the unit, in ms.
+    pub fn with_start_limit(mut self, ms: u64) -> Self {
+        self.facts.get_or_insert_default().timeout_start_ns = Some(ms * MS);
+        self
+    }
+
     pub fn notify(self, at: u64, pid: u32, text: &str) -> Self {
         self.datagram(at, pid, text, |_| {})
     }
