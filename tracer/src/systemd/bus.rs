@@ -28,7 +28,10 @@ use zbus::{
 };
 
 use super::{limits::Limited, manager::Manager, opener, private::Private, properties::Properties};
-use crate::model::text::{Outside, clipped};
+use crate::{
+    host::named,
+    model::text::{Outside, clipped},
+};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const ROOT: &str = "/org/freedesktop/systemd1";
@@ -245,16 +248,15 @@ async fn at(address: &str) -> Result<UnixStream> {
     let Transport::Unix(unix) = parsed.transport() else {
         bail!("it is not the address of a Unix socket of this host: unix:path=PATH");
     };
-    match unix.path() {
-        UnixSocket::File(path) => Ok(UnixStream::connect(path).await?),
+    let stream = match unix.path() {
+        UnixSocket::File(path) => named::connect(path).await?,
         UnixSocket::Abstract(name) => {
-            let stream =
-                StdUnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
-            stream.set_nonblocking(true)?;
-            Ok(UnixStream::from_std(stream)?)
+            StdUnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?
         }
         _ => bail!("it is an address to listen at: unix:path=PATH is one to connect to"),
-    }
+    };
+    stream.set_nonblocking(true)?;
+    Ok(UnixStream::from_std(stream)?)
 }
 
 /// The ends of jobs.
