@@ -244,12 +244,11 @@ struct Ring<'a, L> {
 impl<L: FnMut(&Observation)> Flow for Ring<'_, L> {
     fn read(&mut self, most: usize) -> Result<Vec<Observation>> {
         self.read_at = clock::boot_ns();
-        let batch = match self.end {
-            Some(end) => self.stream.take_until(most, end)?,
-            None => {
-                self.record.judge_final();
-                self.stream.take(most)?
-            }
+        let batch = if let Some(end) = self.end {
+            self.stream.take_until(most, end)?
+        } else {
+            self.record.judge_final();
+            self.stream.take(most)?
         };
         batch.iter().for_each(&mut self.learn);
         Ok(batch)
