@@ -53,7 +53,7 @@ impl From<Found> for UnitFile {
     }
 }
 
-/// The same with what [`crate::lint`] looks at.
+/// The same with what lint looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WholeUnit {
