@@ -16,3 +16,4 @@ pub mod scope;
 pub mod stream;
 pub mod tracefs;
 mod trial;
+mod verify;
