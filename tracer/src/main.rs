@@ -6,10 +6,14 @@ mod commands;
 use std::{env, process::ExitCode};
 
 use clap::Parser as _;
-use sigready::systemd::opener;
+use sigready::{
+    host::{named, opener::serve},
+    report, systemd,
+};
 
 fn main() -> ExitCode {
-    if let Some(status) = opener::serve(env::args_os()) {
+    let answering = [systemd::opener::answer, named::answer, report::answer];
+    if let Some(status) = serve(env::args_os(), &answering) {
         return status;
     }
     commands::main(&cli::Cli::parse())

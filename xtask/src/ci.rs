@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
-    ebpf, process,
+    deny, ebpf, process,
     test::{self, Machines},
     workspace,
 };
@@ -18,10 +18,11 @@ pub struct Options {}
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("format", format),
     ("lints", lints),
     ("lints of the kernel side", kernel_lints),
+    ("dependencies", || deny::run(&deny::Options {})),
     ("the committed eBPF object", || ebpf::run(&ebpf::Options { check: true })),
     ("tests", || test::run(&test::Options { filter: None, machines: Machines::Differences })),
 ];

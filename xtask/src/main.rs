@@ -5,12 +5,14 @@ mod bench;
 mod ci;
 mod daemons;
 mod demo;
+mod deny;
 mod ebpf;
 mod mutants;
 mod process;
 mod root;
 mod suite;
 mod test;
+mod tool;
 mod toolchain;
 mod vm;
 mod workspace;
@@ -43,6 +45,8 @@ enum Command {
     Vm(vm::Options),
     /// Change the code in one place at a time, and show which changes no pure test notices.
     Mutants(mutants::Options),
+    /// Check the licences and the sources of what is linked in.
+    Deny(deny::Options),
     /// Measure what a trace costs the host, as ratios of one run (as root).
     Bench(bench::Options),
     /// Everything that has to hold before a change lands.
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Command::Root(options) => root::run(&options),
         Command::Vm(options) => vm::run(&options),
         Command::Mutants(options) => mutants::run(&options),
+        Command::Deny(options) => deny::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Ci(options) => ci::run(&options),
     };

@@ -2,12 +2,12 @@
 //! no pure test notices. What may go unnoticed stands in
 //! `.cargo/mutants.toml`.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use crate::{process, workspace};
+use crate::{process, tool::install, workspace};
 
 /// The release of cargo-mutants: others find other changes to make.
 const VERSION: &str = "27.1.0";
@@ -49,7 +49,7 @@ impl Room {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<()> {
-    install()?;
+    install("cargo-mutants", VERSION, &[])?;
     let rooms = match &options.room {
         Some(room) => std::slice::from_ref(room),
         None => Room::value_variants(),
@@ -75,19 +75,4 @@ fn try_out(room: Room, one_in: u32) -> Result<()> {
     process::run(&mut command).with_context(|| {
         format!("changes that no test notices stand in {}/mutants.out/missed.txt", output.display())
     })
-}
-
-/// Installs cargo-mutants, unless this release of it is there.
-fn install() -> Result<()> {
-    let version = process::output(workspace::cargo().args(["mutants", "--version"]));
-    if version.is_ok_and(|it| it == format!("cargo-mutants {VERSION}")) {
-        return Ok(());
-    }
-    eprintln!("building cargo-mutants {VERSION}: this takes some minutes, once");
-    process::run(
-        Command::new(workspace::cargo_path())
-            // Away from this workspace's cargo settings.
-            .current_dir("/")
-            .args(["install", "cargo-mutants", "--version", VERSION, "--locked"]),
-    )
 }

@@ -9,12 +9,16 @@ use std::{
 
 use anyhow::Context as _;
 use sigready::{
+    host::named,
     lint::{Lint as Findings, Place, Subject},
     report::{
         self,
         lint::{json, table},
     },
-    systemd::unit_files::{self, Found, UnitFiles},
+    systemd::{
+        opener::{self, Listing, WholeUnit, wait_for},
+        unit_files,
+    },
 };
 
 use super::{Verdict, fault::Fault, messages::Messages, output, regular_file, unit_names};
@@ -22,9 +26,9 @@ use crate::cli::{Lint, LintFormat};
 
 /// Runs the command.
 pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
-    let files = files(options)?;
+    let files = Files::of(options)?;
     let place = Place {
-        directory: files.own_directory(),
+        directory: files.listing.own_directory.clone().into(),
         options: match (&options.user, &options.root) {
             (Some(user), _) => format!("--user {user}"),
             (None, Some(root)) => format!("--root {}", root.display()),
@@ -56,60 +60,82 @@ pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
 }
 
 /// The unit files of the system or user that was named.
-fn files(options: &Lint) -> Result<UnitFiles, Fault> {
-    if let Some(name) = &options.user {
-        return Ok(UnitFiles::of_user(&unit_names::user(name)?).context("cannot open /")?);
+struct Files {
+    root: PathBuf,
+    user: Option<u32>,
+    listing: Listing,
+}
+
+impl Files {
+    fn of(options: &Lint) -> Result<Self, Fault> {
+        let root = options.root.clone().unwrap_or_else(|| "/".into());
+        let user = options.user.as_deref().map(unit_names::user).transpose()?;
+        let user = user.map(|user| user.uid);
+        let listing = wait_for(opener::list(&root, user)).map_err(|error| {
+            Fault::usage(format_args!("cannot open {}: {error}", root.display()))
+        })?;
+        Ok(Self { root, user, listing })
     }
-    let root = options.root.as_deref().unwrap_or(Path::new("/"));
-    UnitFiles::of_system(root)
-        .map_err(|error| Fault::usage(format_args!("cannot open {}: {error}", root.display())))
+
+    fn read(&self, names: &[&str]) -> Result<Vec<WholeUnit>, Fault> {
+        wait_for(opener::read(&self.root, self.user, names)).map_err(|error| {
+            let place = &self.listing.place;
+            Fault::usage(format_args!("cannot read the unit files {place}: {error}"))
+        })
+    }
 }
 
 /// Every service that systemd could load.
-fn all(files: &UnitFiles) -> Result<Vec<Subject>, Fault> {
-    let names = files.services();
+fn all(files: &Files) -> Result<Vec<Subject>, Fault> {
+    let names: Vec<&str> = files.listing.names.iter().map(String::as_str).collect();
     if names.is_empty() {
         return Err(Fault::usage(format_args!(
             "there are no unit files {}: is there a systemd?",
-            files.place()
+            files.listing.place
         )));
     }
     // An alias is examined as the unit it names.
-    let read = |name: String| match files.read(&name) {
-        Found::Unit { name: own, facts, commands, files } if own == name => {
-            Some(Subject { name, files: shown(&files), facts: *facts, commands })
+    let units = files.read(&names)?.into_iter().zip(names);
+    let own = |(unit, asked)| subject(unit).filter(|unit| unit.name == asked);
+    Ok(units.filter_map(own).collect())
+}
+
+fn subject(unit: WholeUnit) -> Option<Subject> {
+    match unit {
+        WholeUnit::Unit { name, facts, commands, files } => {
+            Some(Subject { name, files, facts: *facts, commands })
         }
-        _ => None,
-    };
-    Ok(names.into_iter().filter_map(read).collect())
+        WholeUnit::Masked | WholeUnit::Nothing => None,
+    }
 }
 
 /// A unit by name or glob, or a file.
-fn one(files: &UnitFiles, what: &Path) -> Result<Vec<Subject>, Fault> {
+fn one(files: &Files, what: &Path) -> Result<Vec<Subject>, Fault> {
     let text = what.to_string_lossy();
-    if text.contains('/') || what.is_file() {
+    let is_file = |path| {
+        named::is_file(path)
+            .map_err(|error| Fault::usage(format_args!("cannot read {}: {error}", path.display())))
+    };
+    if text.contains('/') || is_file(what)? {
         return file(what).map(|unit| vec![unit]);
     }
     let name = unit_names::with_suffix(&text);
     if unit_names::is_glob(&name) {
         let matcher = unit_names::matcher(&name)?;
-        let names = files.services().into_iter().filter(|name| matcher.is_match(name));
-        let units: Vec<Subject> = names.filter_map(|name| named(files, &name).ok()).collect();
+        let names = files.listing.names.iter().map(String::as_str);
+        let names: Vec<&str> = names.filter(|name| matcher.is_match(name)).collect();
+        let units: Vec<Subject> = files.read(&names)?.into_iter().filter_map(subject).collect();
         if units.is_empty() {
             return Err(Fault::usage(format_args!("no service matches '{name}'")));
         }
         return Ok(units);
     }
-    named(files, &name).map(|unit| vec![unit])
-}
-
-fn named(files: &UnitFiles, name: &str) -> Result<Subject, Fault> {
-    match files.read(name) {
-        Found::Unit { name, facts, commands, files } => {
-            Ok(Subject { name, files: shown(&files), facts: *facts, commands })
+    match files.read(&[&name])?.into_iter().next() {
+        Some(WholeUnit::Masked) => Err(Fault::usage(format_args!("'{name}' is masked"))),
+        Some(unit @ WholeUnit::Unit { .. }) => Ok(subject(unit).into_iter().collect()),
+        Some(WholeUnit::Nothing) | None => {
+            Err(Fault::usage(format_args!("there is no unit file of '{name}'")))
         }
-        Found::Masked => Err(Fault::usage(format_args!("'{name}' is masked"))),
-        Found::Nothing => Err(Fault::usage(format_args!("there is no unit file of '{name}'"))),
     }
 }
 
@@ -122,8 +148,4 @@ fn file(path: &Path) -> Result<Subject, Fault> {
         Fault::usage(format_args!("{} is no service: it has no [Service] section", path.display()))
     })?;
     Ok(Subject { name, files: vec![path.display().to_string()], facts, commands })
-}
-
-fn shown(files: &[PathBuf]) -> Vec<String> {
-    files.iter().map(|file| file.display().to_string()).collect()
 }

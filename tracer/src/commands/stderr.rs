@@ -3,8 +3,9 @@
 
 use std::{
     io::{self, Write, stderr},
+    mem,
     os::fd::AsFd as _,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,40 +16,59 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What a pipe with room takes without waiting (`PIPE_BUF`, pipe(7)).
 const PIECE: usize = 4_096;
 
-/// Whether the last message found no room.
-static IS_FULL: AtomicBool = AtomicBool::new(false);
-/// Messages that were left out and not told of.
-static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+/// What has been left out of a stream of messages.
+#[derive(Default)]
+struct Room {
+    /// Whether the last message found none.
+    is_full: bool,
+    /// Messages that were left out and not told of.
+    left_out: u64,
+}
+
+static ROOM: Mutex<Room> = Mutex::new(Room { is_full: false, left_out: 0 });
 
 /// stderr, for messages alone.
 pub struct Messages;
 
 impl Write for Messages {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let patience = if IS_FULL.load(Ordering::Relaxed) { Duration::ZERO } else { PATIENCE };
-        if !is_ready(patience) {
-            IS_FULL.store(true, Ordering::Relaxed);
-            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
-            return Ok(bytes.len());
-        }
-        IS_FULL.store(false, Ordering::Relaxed);
-        let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
-        if left_out > 0 {
-            let line = format!("sigready: {left_out} messages are left out: there was no room\n");
-            stderr().write_all(line.as_bytes())?;
-        }
-        for piece in bytes.chunks(PIECE) {
-            if !is_ready(PATIENCE) {
-                IS_FULL.store(true, Ordering::Relaxed);
-                break;
-            }
-            stderr().write_all(piece)?;
-        }
-        Ok(bytes.len())
+        let mut room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
+        room.write(bytes, &mut stderr(), is_ready)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         stderr().flush()
+    }
+}
+
+impl Room {
+    /// Writes a message to `out`, as far as that takes it in time. `is_ready` waits for so long
+    /// until it does, and says whether it does.
+    fn write(
+        &mut self,
+        bytes: &[u8],
+        out: &mut impl Write,
+        mut is_ready: impl FnMut(Duration) -> bool,
+    ) -> io::Result<usize> {
+        let patience = if self.is_full { Duration::ZERO } else { PATIENCE };
+        self.is_full = !is_ready(patience);
+        if self.is_full {
+            self.left_out += 1;
+            return Ok(bytes.len());
+        }
+        let left_out = mem::take(&mut self.left_out);
+        if left_out > 0 {
+            let line = format!("sigready: {left_out} messages are left out: there was no room\n");
+            out.write_all(line.as_bytes())?;
+        }
+        for piece in bytes.chunks(PIECE) {
+            self.is_full = !is_ready(PATIENCE);
+            if self.is_full {
+                break;
+            }
+            out.write_all(piece)?;
+        }
+        Ok(bytes.len())
     }
 }
 
@@ -59,4 +79,43 @@ pub fn is_ready(patience: Duration) -> bool {
     let mut descriptor = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
     poll(&mut descriptor, patience) != Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes a message where there is room or not. Gives what was written, and how long room
+    /// was waited for at each look.
+    fn written(room: &mut Room, message: &[u8], has_room: &[bool]) -> (Vec<u8>, Vec<u128>) {
+        let (mut out, mut waits, mut looks) = (Vec::new(), Vec::new(), has_room.iter());
+        let is_ready = |patience: Duration| {
+            waits.push(patience.as_millis());
+            *looks.next().expect("one look more than there is an answer for")
+        };
+        assert_eq!(room.write(message, &mut out, is_ready).unwrap(), message.len());
+        (out, waits)
+    }
+
+    #[test]
+    fn only_the_first_message_that_finds_no_room_waits_and_the_rest_are_counted() {
+        let mut room = Room::default();
+        assert_eq!(written(&mut room, b"a", &[true, true]), (b"a".to_vec(), vec![100, 100]));
+        assert_eq!(written(&mut room, b"b", &[false]), (Vec::new(), vec![100]));
+        for _ in 0..1_000 {
+            assert_eq!(written(&mut room, b"c", &[false]), (Vec::new(), vec![0]));
+        }
+        let told = b"sigready: 1001 messages are left out: there was no room\nd".to_vec();
+        assert_eq!(written(&mut room, b"d", &[true, true]), (told, vec![0, 100]));
+        assert_eq!(written(&mut room, b"e", &[true, true]), (b"e".to_vec(), vec![100, 100]));
+    }
+
+    #[test]
+    fn no_more_of_a_long_message_is_written_at_once_than_a_pipe_with_room_takes() {
+        let mut room = Room::default();
+        let long = vec![b'x'; 3 * PIECE];
+        let (out, waits) = written(&mut room, &long, &[true, true, true, false]);
+        assert_eq!((out.len(), waits), (2 * PIECE, vec![100; 4]));
+        assert_eq!(written(&mut room, b"y", &[false]), (Vec::new(), vec![0]), "it is full");
+    }
 }

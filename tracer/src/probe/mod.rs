@@ -9,6 +9,7 @@ pub mod decode;
 pub mod hooks;
 pub mod layout;
 pub mod lockdown;
+mod lookups;
 mod losses;
 pub mod refusal;
 pub mod scope;

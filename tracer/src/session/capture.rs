@@ -2,7 +2,6 @@
 //! is asked for is asked for here.
 
 use std::{
-    collections::VecDeque,
     mem,
     time::{Duration, Instant},
 };
@@ -10,7 +9,10 @@ use std::{
 use anyhow::Result;
 use nix::unistd::gethostname;
 
-use super::Pace;
+use super::{
+    Pace,
+    intake::{Flow, Intake},
+};
 use crate::{
     host::{
         bounded::{Bounded, Patience},
@@ -29,9 +31,6 @@ use crate::{
     timeline::{Builder, Progress, counted},
 };
 
-/// The most records that are taken from the ring at one go: some milliseconds' work on a busy
-/// machine, as time is looked at in between.
-const BATCH: usize = 512;
 /// How long the ring may take to be emptied at the end. What is left then is counted.
 const LAST_RECORDS: Duration = Duration::from_millis(600);
 /// How long the processes that still run may take to be looked at, at the end.
@@ -74,8 +73,7 @@ pub struct Capture {
     stream: Stream,
     /// Services whose units were given out.
     services: usize,
-    /// Taken from the ring, and not by the builder yet.
-    taken: VecDeque<Observation>,
+    intake: Intake,
     progress: Progress,
     progress_pace: Pace,
     alerts_pace: Pace,
@@ -109,7 +107,7 @@ impl Capture {
                 fallbacks: attached.fallbacks.clone(),
             },
             services: 0,
-            taken: VecDeque::new(),
+            intake: Intake::default(),
             progress: Progress::default(),
             progress_pace: Pace::new(PROGRESS),
             alerts_pace: Pace::new(ALERTS),
@@ -142,40 +140,16 @@ impl Capture {
 
     /// Takes in what has come, until `limit` at most; `learn` is shown each first. Tells
     /// whether there is more.
-    pub fn take(&mut self, limit: Instant, mut learn: impl FnMut(&Observation)) -> Result<bool> {
-        loop {
-            if self.taken.is_empty() {
-                let now = clock::boot_ns();
-                let batch = self.stream.take(BATCH)?;
-                let is_all = batch.len() < BATCH;
-                for observation in &batch {
-                    learn(observation);
-                }
-                self.taken.extend(batch);
-                self.take_up(limit);
-                self.record.judge_final();
-                if is_all && self.taken.is_empty() {
-                    self.record.builder.advance(now);
-                    return Ok(false);
-                }
-            } else {
-                self.take_up(limit);
-            }
-            if Instant::now() >= limit {
-                return Ok(true);
-            }
+    pub fn take(&mut self, limit: Instant, learn: impl FnMut(&Observation)) -> Result<bool> {
+        let Self { record, stream, has_news, intake, .. } = self;
+        let mut ring = Ring { record, stream, has_news, learn, end: None, read_at: 0 };
+        let has_more = intake.take(&mut ring, limit)?;
+        let read_at = ring.read_at;
+        self.record.judge_final();
+        if !has_more {
+            self.record.builder.advance(read_at);
         }
-    }
-
-    /// Has the builder take what waits for it, until `limit`; one at least.
-    fn take_up(&mut self, limit: Instant) {
-        while let Some(observation) = self.taken.pop_front() {
-            self.has_news = true;
-            self.record.builder.observe(observation);
-            if Instant::now() >= limit {
-                return;
-            }
-        }
+        Ok(has_more)
     }
 
     /// How far it has come, as of a moment ago.
@@ -243,23 +217,50 @@ impl Capture {
     fn rest(&mut self, learn: &mut impl FnMut(&Observation)) -> Result<()> {
         let end = clock::boot_ns();
         let limit = Instant::now() + LAST_RECORDS;
-        loop {
-            let batch = self.stream.take_until(BATCH, end)?;
-            let is_all = batch.len() < BATCH;
-            for observation in &batch {
-                learn(observation);
-            }
-            self.taken.extend(batch);
-            self.take_up(limit);
-            if Instant::now() >= limit || (is_all && self.taken.is_empty()) {
-                break;
-            }
-        }
-        let taken = mem::take(&mut self.taken);
-        self.observe(taken);
+        let Self { record, stream, has_news, intake, .. } = self;
+        let mut ring = Ring { record, stream, has_news, learn, end: Some(end), read_at: end };
+        intake.take(&mut ring, limit)?;
+        let rest = self.intake.rest();
+        self.observe(rest);
         let losses = self.stream.rest(end)?;
         self.observe(losses);
         Ok(())
+    }
+}
+
+/// The kernel side's ring, and the builder that what is in it goes to.
+struct Ring<'a, L> {
+    record: &'a mut Record,
+    stream: &'a mut Stream,
+    has_news: &'a mut bool,
+    /// Is shown what is read.
+    learn: L,
+    /// What was written later is not read (`CLOCK_BOOTTIME` ns).
+    end: Option<u64>,
+    /// When it was read the last time (the same clock).
+    read_at: u64,
+}
+
+impl<L: FnMut(&Observation)> Flow for Ring<'_, L> {
+    fn read(&mut self, most: usize) -> Result<Vec<Observation>> {
+        self.read_at = clock::boot_ns();
+        let batch = if let Some(end) = self.end {
+            self.stream.take_until(most, end)?
+        } else {
+            self.record.judge_final();
+            self.stream.take(most)?
+        };
+        batch.iter().for_each(&mut self.learn);
+        Ok(batch)
+    }
+
+    fn take(&mut self, observation: Observation) {
+        *self.has_news = true;
+        self.record.builder.observe(observation);
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 }
 

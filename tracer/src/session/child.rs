@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::{CString, OsStr, OsString},
     fs, io,
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     ptr,
@@ -25,7 +25,7 @@ use tokio::{process::Child as TokioChild, time::timeout};
 use tracer_common::signal::MAX_SIGNAL;
 
 use super::BadRequest;
-use crate::model::signal::Signal;
+use crate::{host::named, model::signal::Signal};
 
 /// How long a command is given between SIGTERM and SIGKILL.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -70,16 +70,15 @@ impl Startable {
         // What is said to this process's own manager is not the command's business.
         command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
         let mut credentials = None;
-        let mut open = Vec::new();
         if let Some(user) = &self.user {
             command.env_clear().envs(environment(user, env::vars_os()));
             credentials = Some(Credentials::of(user)?);
-            open = descriptors();
         }
+        let closed = descriptors(self.user.is_some());
         if let Some(socket) = socket {
             command.env("NOTIFY_SOCKET", socket);
         }
-        let prepare = move || prepare(credentials.as_ref(), &open);
+        let prepare = move || prepare(credentials.as_ref(), &closed);
         // SAFETY: `prepare` makes system calls only; it neither allocates nor locks.
         unsafe { command.pre_exec(prepare) };
         let child = tokio::process::Command::from(command).spawn().map_err(|error| {
@@ -132,17 +131,25 @@ fn environment(
     locale.chain(theirs.map(|(name, value)| (name.into(), value.to_owned()))).collect()
 }
 
-/// The descriptors that are open besides the standard streams.
-fn descriptors() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
-        return (libc::STDERR_FILENO + 1..DESCRIPTORS).collect();
-    };
+/// The descriptors besides the standard streams that the command does not inherit: those that an
+/// exec would close, or `all`. They are closed before it: an exec may wait for a file system that
+/// never answers, and is not to keep what is attached then.
+fn descriptors(all: bool) -> Vec<i32> {
     let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
-    entries.filter_map(number).filter(|number| *number > libc::STDERR_FILENO).collect()
+    let listed: Vec<i32> = match fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.filter_map(number).collect(),
+        Err(_) => (0..DESCRIPTORS).collect(),
+    };
+    let is_closed = |number: &i32| {
+        // SAFETY: it only reads the flags of a descriptor; one that is gone has none.
+        let flags = unsafe { libc::fcntl(*number, libc::F_GETFD) };
+        *number > libc::STDERR_FILENO && flags >= 0 && (all || flags & libc::FD_CLOEXEC != 0)
+    };
+    listed.into_iter().filter(is_closed).collect()
 }
 
 /// What happens in the child before its exec.
-fn prepare(credentials: Option<&Credentials>, open: &[i32]) -> io::Result<()> {
+fn prepare(credentials: Option<&Credentials>, closed: &[i32]) -> io::Result<()> {
     setsid()?;
     for signal in 1..=MAX_SIGNAL {
         // The kernel's own `struct sigaction`, all zero: the default action (`SIG_DFL`). libc
@@ -161,9 +168,9 @@ fn prepare(credentials: Option<&Credentials>, open: &[i32]) -> io::Result<()> {
         }
     }
     SigSet::empty().thread_set_mask()?;
-    for descriptor in open {
-        // SAFETY: a flag of a descriptor; one that is gone refuses.
-        unsafe { libc::fcntl(*descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    for descriptor in closed {
+        // SAFETY: what owned it is another process's now, or is gone with the exec.
+        unsafe { libc::close(*descriptor) };
     }
     if let Some(Credentials { user, group, groups }) = credentials {
         setgroups(groups)?;
@@ -185,33 +192,16 @@ fn find_user(name: &str) -> Result<User> {
         .ok_or_else(|| BadRequest::new(format_args!("there is no user '{name}' on this host")))?)
 }
 
-/// Finds a program as execvp(3) does, so that a mistake is told before anything starts.
+/// Finds a program, so that a mistake is told before anything starts.
 fn find_program(name: &OsStr) -> Result<PathBuf, BadRequest> {
     let shown = Path::new(name).display();
-    if name.as_bytes().contains(&b'/') {
-        return match fs::metadata(name) {
-            Err(error) => Err(BadRequest::new(format_args!("cannot run {shown}: {error}"))),
-            Ok(found) if found.is_dir() => {
-                Err(BadRequest::new(format_args!("cannot run {shown}: it is a directory")))
-            }
-            Ok(found) if found.permissions().mode() & 0o111 == 0 => Err(BadRequest::new(
-                format_args!("cannot run {shown}: it is not executable (chmod +x makes it so)"),
-            )),
-            Ok(_) => Ok(PathBuf::from(name)),
-        };
+    match named::program(name) {
+        Ok(Some(program)) => Ok(program),
+        Ok(None) => Err(BadRequest::new(format_args!(
+            "cannot run '{shown}': there is no such program in PATH (give its full path?)"
+        ))),
+        Err(error) => Err(BadRequest::new(format_args!("cannot run {shown}: {error}"))),
     }
-    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    env::split_paths(&path)
-        .map(|directory| directory.join(name))
-        .find(|file| {
-            fs::metadata(file)
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        })
-        .ok_or_else(|| {
-            BadRequest::new(format_args!(
-                "cannot run '{shown}': there is no such program in PATH (give its full path?)"
-            ))
-        })
 }
 
 /// How a command was stopped.
@@ -266,14 +256,34 @@ impl Child {
     /// Waits for its end after it was sent SIGTERM, and kills it if that takes longer than
     /// some seconds. One that waits for a file system or a device may not end by that either.
     pub async fn stop(&mut self) -> Result<Stopped> {
-        if let Ok(ended) = timeout(STOP_TIME, self.wait()).await {
-            return ended.map(|_| Stopped::ByTerm);
-        }
-        self.send(Signal::KILL)?;
-        match timeout(KILL_TIME, self.wait()).await {
-            Ok(ended) => ended.map(|_| Stopped::ByKill),
-            Err(_) => Ok(Stopped::Not),
-        }
+        stop(self).await
+    }
+}
+
+/// What can be waited for, and killed.
+trait Mortal {
+    async fn end(&mut self) -> Result<()>;
+    fn kill(&mut self) -> Result<()>;
+}
+
+impl Mortal for Child {
+    async fn end(&mut self) -> Result<()> {
+        self.wait().await.map(drop)
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.send(Signal::KILL)
+    }
+}
+
+async fn stop(mortal: &mut impl Mortal) -> Result<Stopped> {
+    if let Ok(ended) = timeout(STOP_TIME, mortal.end()).await {
+        return ended.map(|()| Stopped::ByTerm);
+    }
+    mortal.kill()?;
+    match timeout(KILL_TIME, mortal.end()).await {
+        Ok(ended) => ended.map(|()| Stopped::ByKill),
+        Err(_) => Ok(Stopped::Not),
     }
 }
 
@@ -313,12 +323,52 @@ mod tests {
     }
 
     #[test]
-    fn a_program_or_user_that_is_not_there_is_a_bad_request() {
-        for name in ["/no/such/program", "/", "/etc/passwd", "no-such-program"] {
-            let refused = find_program(OsStr::new(name)).unwrap_err().to_string();
-            assert!(refused.contains(name), "{refused}");
-        }
+    fn a_user_that_is_not_there_is_a_bad_request() {
         let refused = find_user("no such user").unwrap_err();
         assert!(refused.is::<BadRequest>(), "{refused}");
+    }
+
+    /// One that ends so long after it was told to, and after it was killed, if ever.
+    struct Slow {
+        by_term: Option<Duration>,
+        by_kill: Option<Duration>,
+        killed: bool,
+    }
+
+    impl Mortal for Slow {
+        async fn end(&mut self) -> Result<()> {
+            match if self.killed { self.by_kill } else { self.by_term } {
+                Some(time) => tokio::time::sleep(time).await,
+                None => std::future::pending().await,
+            }
+            Ok(())
+        }
+
+        fn kill(&mut self) -> Result<()> {
+            self.killed = true;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_command_has_five_seconds_to_end_and_two_once_it_is_killed() {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        // Time goes on only where nothing else can.
+        let runtime = { runtime }.enable_time().start_paused(true).build().unwrap();
+        let seconds = Duration::from_secs;
+        for (by_term, by_kill, expected, took) in [
+            (Some(4), None, Stopped::ByTerm, 4),
+            (Some(6), Some(1), Stopped::ByKill, 6),
+            (None, Some(3), Stopped::Not, 7),
+            (None, None, Stopped::Not, 7),
+        ] {
+            let (by_term, by_kill) = (by_term.map(seconds), by_kill.map(seconds));
+            let mut slow = Slow { by_term, by_kill, killed: false };
+            runtime.block_on(async {
+                let begun = tokio::time::Instant::now();
+                assert_eq!(stop(&mut slow).await.unwrap(), expected);
+                assert_eq!(begun.elapsed(), seconds(took), "{expected:?}");
+            });
+        }
     }
 }

@@ -43,6 +43,8 @@ const FATAL: [i32; 9] = [
 /// How long a signal may wait for the session to take it. If another comes after that, the
 /// session is stuck, and the process ends.
 const STUCK: Duration = Duration::from_secs(1);
+/// Why a start takes long.
+const SILENT: &str = "the file system that its program is on does not answer";
 /// How often signals that are held are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -105,13 +107,11 @@ fn watch_held(is_over: &Receiver<()>, limit: Deadline) {
         if let Some((number, _)) = held
             && *since.get_or_insert(now) + STUCK <= now
         {
+            log::error!("the command was not started yet: {SILENT}");
             end_by(number);
         }
         if limit.has_passed(now) {
-            log::error!(
-                "the command was not started in the time of --timeout: the file system that its \
-                 program is on does not answer"
-            );
+            log::error!("the command was not started in the time of --timeout: {SILENT}");
             temporary::remove_all();
             // SAFETY: it only ends the process. The command is told by its parent's death.
             unsafe { libc::_exit(1) };

@@ -11,6 +11,7 @@ mod child;
 mod command;
 mod deadline;
 mod ending;
+mod intake;
 mod interrupts;
 mod notify_socket;
 mod pace;

@@ -28,7 +28,10 @@ use zbus::{
 };
 
 use super::{limits::Limited, manager::Manager, opener, private::Private, properties::Properties};
-use crate::model::text::{Outside, clipped};
+use crate::{
+    host::named,
+    model::text::{Outside, clipped},
+};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const ROOT: &str = "/org/freedesktop/systemd1";
@@ -245,16 +248,15 @@ async fn at(address: &str) -> Result<UnixStream> {
     let Transport::Unix(unix) = parsed.transport() else {
         bail!("it is not the address of a Unix socket of this host: unix:path=PATH");
     };
-    match unix.path() {
-        UnixSocket::File(path) => Ok(UnixStream::connect(path).await?),
+    let stream = match unix.path() {
+        UnixSocket::File(path) => named::connect(path).await?,
         UnixSocket::Abstract(name) => {
-            let stream =
-                StdUnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?;
-            stream.set_nonblocking(true)?;
-            Ok(UnixStream::from_std(stream)?)
+            StdUnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?
         }
         _ => bail!("it is an address to listen at: unix:path=PATH is one to connect to"),
-    }
+    };
+    stream.set_nonblocking(true)?;
+    Ok(UnixStream::from_std(stream)?)
 }
 
 /// The ends of jobs.
@@ -340,93 +342,4 @@ pub fn has_come(message: &Message) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn systemd_has_come_when_its_name_has_an_owner() {
-        let told = |member, name, owner| {
-            let signal = Message::signal("/org/freedesktop/DBus", BUS, member).unwrap();
-            has_come(&signal.build(&(name, "", owner)).unwrap())
-        };
-        assert!(told("NameOwnerChanged", SYSTEMD, ":1.7"));
-        assert!(!told("NameOwnerChanged", SYSTEMD, ""));
-        assert!(!told("NameOwnerChanged", "org.freedesktop.login1", ":1.7"));
-        assert!(!told("NameAcquired", SYSTEMD, ":1.7"));
-    }
-
-    #[test]
-    fn a_change_is_told_of_an_object_that_a_unit_may_have() {
-        let told = |object: &str, member| {
-            let signal = Message::signal(object, PROPERTIES, member).unwrap();
-            let body = (UNIT, Properties::new(), Vec::<String>::new());
-            changed(&signal.build(&body).unwrap())
-        };
-        let object = object("a.service");
-        let (of, interface, properties) = told(&object, "PropertiesChanged").unwrap();
-        assert_eq!((of, interface.as_str(), properties.len()), (object.clone(), UNIT, 0));
-        assert!(told(&object, "PropertiesInvalidated").is_none());
-        let long = |length: usize| format!("/{}", "a".repeat(length - 1));
-        assert!(told(&long(LONGEST_OBJECT), "PropertiesChanged").is_some());
-        assert!(told(&long(LONGEST_OBJECT + 1), "PropertiesChanged").is_none());
-    }
-
-    #[test]
-    fn an_address_is_one_of_a_socket_to_connect_to() {
-        use std::os::unix::net::UnixListener;
-
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let connects = |address: &str| runtime.block_on(at(address)).map(drop);
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("bus");
-        let _by_path = UnixListener::bind(&path).unwrap();
-        assert!(connects(&format!("unix:path={}", path.display())).is_ok());
-        assert!(connects(&format!("unix:path={}x", path.display())).is_err());
-        let name = format!("sigready-test-{}", std::process::id());
-        let by_name = SocketAddr::from_abstract_name(name.as_bytes()).unwrap();
-        let _by_name = UnixListener::bind_addr(&by_name).unwrap();
-        assert!(connects(&format!("unix:abstract={name}")).is_ok());
-        for (address, why) in [
-            ("no address", "is not a D-Bus address"),
-            ("tcp:host=localhost,port=1", "not the address of a Unix socket"),
-            ("unix:dir=/tmp", "an address to listen at"),
-        ] {
-            let error = connects(address).unwrap_err().to_string();
-            assert!(error.contains(why), "{address}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_failure_is_told_by_the_name_that_systemd_gives_it() {
-        let call = Message::method_call("/", "Ping").unwrap().build(&()).unwrap();
-        let no_such = "org.freedesktop.systemd1.NoSuchUnit";
-        let reply = Message::error(&call.header(), no_such).unwrap();
-        let reply = reply.build(&"Unit \x1b not loaded.").unwrap();
-        let name = zbus::names::OwnedErrorName::try_from(no_such).unwrap();
-        let text = Some("Unit \x1b not loaded.".to_owned());
-        let failure = Failure::from(zbus::Error::MethodError(name, text, reply));
-        let told = format!("{failure:#}");
-        assert!(told.contains("not loaded") && !told.contains('\x1b'), "{told}");
-        assert_eq!(failure.name.as_deref(), Some(no_such));
-    }
-
-    #[test]
-    fn the_end_of_a_job_is_told_by_its_object() {
-        let told = |member| {
-            let signal = Message::signal(ROOT, MANAGER, member).unwrap();
-            let job = OwnedObjectPath::try_from("/job/1").unwrap();
-            job_end(&signal.build(&(1_u32, job, "a.service", "don\x1be")).unwrap())
-        };
-        assert_eq!(told("JobRemoved").unwrap(), ("/job/1".to_owned(), Outside::new("don\x1be")));
-        assert!(told("JobNew").is_none());
-    }
-
-    #[test]
-    fn a_units_object_has_its_name_escaped() {
-        assert_eq!(object("foo.service"), "/org/freedesktop/systemd1/unit/foo_2eservice");
-        assert_eq!(
-            object(r"2foo\x2dbar@a-b.service"),
-            "/org/freedesktop/systemd1/unit/_32foo_5cx2dbar_40a_2db_2eservice"
-        );
-    }
-}
+mod tests;

@@ -13,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use self::{
     settings::Settings,
     specifiers::{Specifiers, Whose},
@@ -88,7 +90,7 @@ pub enum Found {
 }
 
 /// The commands of a unit, and what else is told of how they are run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commands {
     /// `ExecStart=`
     pub start: Vec<Command>,

@@ -27,6 +27,7 @@ mod runtimes;
 mod sandboxed;
 mod senders;
 mod signals;
+mod silent_paths;
 mod stalls;
 mod support;
 mod terminal;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -9,6 +10,7 @@ use anyhow::Result;
 use sigready::{
     host::{
         cgroups::Hierarchies,
+        named,
         procfs::{self, Kind, Membership},
     },
     model::signal::Signal,
@@ -110,7 +112,8 @@ impl Wanted {
         for pid in &options.pid {
             check_process(*pid)?;
         }
-        let cgroups = options.cgroup.iter().map(|path| cgroup_path(path, hierarchies));
+        let cgroup = |path: &PathBuf| cgroup_path(path, hierarchies, named::directory);
+        let cgroups = options.cgroup.iter().map(cgroup);
         let cgroups = cgroups.collect::<Result<_, _>>()?;
         let pids = options.pid.clone();
         Ok(Self { units, of_host, reload_signals, system, pids, cgroups, all: options.all })
@@ -243,18 +246,31 @@ fn check_process(pid: u32) -> Result<(), Fault> {
 }
 
 /// A cgroup's path from its hierarchy's root, given that or the path of its directory, links
-/// and dots resolved.
-fn cgroup_path(given: &Path, hierarchies: &Hierarchies) -> Result<String, Fault> {
+/// and dots resolved by `resolved`.
+fn cgroup_path(
+    given: &Path,
+    hierarchies: &Hierarchies,
+    resolved: impl Fn(&Path) -> io::Result<Option<PathBuf>>,
+) -> Result<String, Fault> {
     let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
     let roots: Vec<PathBuf> =
         hierarchies.unified.iter().chain(systemd).filter_map(|it| it.canonicalize().ok()).collect();
     let below = |path: &Path| {
-        let path = path.canonicalize().ok().filter(|path| path.is_dir())?;
-        roots.iter().find_map(|root| path.strip_prefix(root).map(Path::to_owned).ok())
+        let path = resolved(path).map_err(|error| {
+            Fault::usage(format_args!("cannot look for a cgroup at {}: {error}", path.display()))
+        })?;
+        let inside = |path: &Path| {
+            roots.iter().find_map(|root| path.strip_prefix(root).map(Path::to_owned).ok())
+        };
+        Ok::<_, Fault>(path.as_deref().and_then(inside))
     };
     let inside = given.strip_prefix("/").unwrap_or(given);
-    let as_given = given.is_absolute().then(|| below(given)).flatten();
-    let found = as_given.or_else(|| roots.iter().find_map(|root| below(&root.join(inside))));
+    let mut found = if given.is_absolute() { below(given)? } else { None };
+    for root in &roots {
+        if found.is_none() {
+            found = below(&root.join(inside))?;
+        }
+    }
     let refused = |why: &str| {
         let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
         Err(Fault::usage(format_args!(
@@ -279,7 +295,8 @@ mod tests {
     /// Any directory will do as a hierarchy.
     fn taken(root: &Path, given: &str) -> Result<String, String> {
         let hierarchies = Hierarchies { unified: Some(root.to_owned()), systemd: None };
-        cgroup_path(Path::new(given), &hierarchies).map_err(|fault| match fault {
+        let resolved = |path: &Path| Ok(named::resolved(path));
+        cgroup_path(Path::new(given), &hierarchies, resolved).map_err(|fault| match fault {
             Fault::Usage(sentence) => sentence,
             other => panic!("{other:?}"),
         })

@@ -2,8 +2,10 @@
 //! "Command lines", `config_parse_exec` in src/core/load-fragment.c and `extract_first_word`
 //! in src/basic/extract-word.c (the same in 252 and 257).
 
+use serde::{Deserialize, Serialize};
+
 /// One command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// The characters before the program that change how it is run: `-@:+!|`.
     pub prefixes: String,

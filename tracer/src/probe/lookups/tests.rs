@@ -1,0 +1,144 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::*;
+use crate::{
+    model::{event::DispositionKind, signal::Signal},
+    observation::{Environment, GenerateResult, Handler, Origin, State, Task},
+};
+
+/// More processes than any go has time or room for.
+const MANY: u32 = 1_000;
+
+fn task(pid: u32) -> Task {
+    Task {
+        id: ProcessId { pid, start_ticks: 1 },
+        tid: pid,
+        ns_pid: pid,
+        uid: 0,
+        start_ns: 0,
+        cgroup_id: 0,
+        comm: String::new(),
+    }
+}
+
+fn sent_by(pid: u32) -> Observation {
+    let generate = Generate {
+        sender: Some(task(pid)),
+        origin: Some(Box::default()),
+        target: task(1),
+        signal: Signal::HUP,
+        result: GenerateResult::Queued,
+        si_code: 0,
+        disposition: DispositionKind::Default,
+        mask_unknown: false,
+        traced: false,
+        to_thread: false,
+        awaited: false,
+        handler: Handler::default(),
+        dying_of: None,
+    };
+    Observation { at: 0, fact: Fact::Generate(Box::new(generate)) }
+}
+
+fn executed_by(pid: u32) -> Observation {
+    let fact = Fact::Exec {
+        task: task(pid),
+        filename: String::new(),
+        exe: String::new(),
+        program: Program::Unread,
+        environment: Environment::default(),
+        state: State::default(),
+    };
+    Observation { at: 0, fact }
+}
+
+/// Look-ups that are all answered by `answer`, and how many were asked for.
+fn lookups(answer: fn()) -> (Lookups, Arc<AtomicUsize>) {
+    fn by<Q: Clone + PartialEq + Send + 'static, A: Send + 'static>(
+        asked: &Arc<AtomicUsize>,
+        answer: fn(),
+    ) -> Bounded<Q, Option<A>> {
+        let asked = Arc::clone(asked);
+        Bounded::new("test", move |_| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            answer();
+            None
+        })
+    }
+    let asked = Arc::default();
+    let lookups = Lookups {
+        programs_of: by(&asked, answer),
+        executables: by(&asked, answer),
+        loaded: by(&asked, answer),
+        shown_of: by(&asked, answer),
+        askers: by(&asked, answer),
+    };
+    (lookups, asked)
+}
+
+/// A process that never answers.
+fn never() {
+    thread::sleep(Duration::from_hours(1));
+}
+
+/// As many questions as there is time for, where each takes all of its own: one is asked and not
+/// waited for to its end.
+fn most(patience: Patience) -> usize {
+    usize::try_from(patience.all.as_millis() / patience.each.as_millis()).unwrap() + 1
+}
+
+#[test]
+fn programs_that_never_answer_are_asked_for_no_longer_than_a_go_may_take() {
+    let (mut lookups, asked) = lookups(never);
+    let mut observations: Vec<Observation> = (0..MANY).map(executed_by).collect();
+    lookups.add_programs(&mut observations, &vec![Bytes::new(); MANY as usize]);
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((2..=most(LOOKUPS) + most(READS)).contains(&asked), "{asked} were asked for");
+    assert_eq!(observations, (0..MANY).map(executed_by).collect::<Vec<_>>());
+}
+
+#[test]
+fn senders_that_never_answer_are_asked_for_no_longer_than_a_go_may_take() {
+    let (mut lookups, asked) = lookups(never);
+    let mut observations: Vec<Observation> = (2..MANY).map(sent_by).collect();
+    // One that may have been asked to.
+    observations.push(sent_by(1));
+    lookups.add_senders(&mut observations);
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((2..=most(ASKERS) + most(LOOKUPS)).contains(&asked), "{asked} were asked for");
+    let Fact::Generate(first) = &observations[0].fact else { unreachable!() };
+    assert_eq!(first.origin.as_deref(), Some(&Origin::default()), "nothing is known of it");
+}
+
+#[test]
+fn command_lines_that_never_come_are_asked_for_no_longer_than_a_go_may_take() {
+    let (mut lookups, asked) = lookups(never);
+    let mut observations: Vec<Observation> = (0..MANY).map(executed_by).collect();
+    lookups.add_commands(&mut observations);
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((1..=most(COMMANDS)).contains(&asked), "{asked} were asked for");
+    assert_eq!(observations.len(), MANY as usize);
+}
+
+#[test]
+fn of_too_many_senders_so_many_are_looked_at() {
+    let (mut lookups, asked) = lookups(|| ());
+    // On a busy machine a go may be over before all are asked for.
+    for _ in 0..100 {
+        asked.store(0, Ordering::Relaxed);
+        let mut observations: Vec<Observation> = (2..MANY).map(sent_by).collect();
+        lookups.add_senders(&mut observations);
+        let asked = asked.load(Ordering::Relaxed);
+        assert!(asked <= MAX_SENDERS, "{asked} were asked for");
+        if asked == MAX_SENDERS {
+            return;
+        }
+    }
+    panic!("there was never time for {MAX_SENDERS}");
+}

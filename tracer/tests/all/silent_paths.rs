@@ -1,0 +1,234 @@
+//! Paths that lead to a file system that takes requests and never answers them: what was named by
+//! a user holds no process, and costs a deadline and a sentence.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{
+    Compiled, file,
+    fuse::{
+        Fuse,
+        Request::{Create, Fsync, Init, Lookup, Open, Read, Rename, Write},
+    },
+};
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+const UNIT: &str = "[Service]\nType=notify\nExecStart=/bin/a\nExecReload=/bin/kill -HUP $MAINPID\n";
+
+/// What `sigready` says and how it ends; it must end.
+fn sigready(arguments: &[&OsStr]) -> Output {
+    let mut command = Command::new(cargo_bin("sigready"));
+    command.args(arguments);
+    ended(
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(),
+    )
+}
+
+fn ended(mut child: Child) -> Output {
+    wait(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+/// The exit status of one that must end, or nothing if a signal ended it.
+fn wait(child: &mut Child) -> Option<i32> {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(Instant::now() < limit, "it is held");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// That it ended by itself with this status, and says that nobody answered.
+fn is_told(output: &Output, status: i32, what: &str) {
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{what}: {said}");
+    assert!(said.contains("file system did not answer within"), "{what}: {said}");
+    assert!(!said.contains("panicked"), "{what}: {said}");
+}
+
+/// A directory with a unit file and a report in it.
+fn files() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    file(directory.path(), "a.service", UNIT);
+    let report = directory.path().join("r.jsonl");
+    let ran = Command::new(cargo_bin("sigready"))
+        .args(["run", "--type", "simple", "--output"])
+        .arg(&report)
+        .args(["--", "/bin/true"])
+        .output()
+        .unwrap();
+    assert!(report.exists(), "{}", text(&ran.stderr));
+    directory
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn files_that_are_read_hold_nothing() {
+    let files = files();
+    for (command, name) in [("lint", "a.service"), ("report", "r.jsonl")] {
+        let original = files.path().join(name);
+        let read = |fuse: &Fuse| {
+            let path = fuse.path(name);
+            sigready(&[command.as_ref(), path.as_ref()])
+        };
+        for silent in [(Init, 1), (Lookup, 1), (Open, 1), (Read, 1)] {
+            let mut fuse = Fuse::new(Some(silent), &[&original]);
+            let output = read(&fuse);
+            fuse.wait_until_silent();
+            is_told(&output, 2, &format!("{command}, {silent:?}"));
+        }
+        // Where it answers, it is read like any other, however often it is asked.
+        let fuse = Fuse::new(None, &[&original]);
+        let (there, here) = (read(&fuse), sigready(&[command.as_ref(), original.as_ref()]));
+        assert_eq!(there.status.code(), here.status.code(), "{}", text(&there.stderr));
+        let told = text(&there.stdout).replace(fuse.path("").to_str().unwrap(), "");
+        let expected = text(&here.stdout).replace(&format!("{}/", files.path().display()), "");
+        assert_eq!(told, expected);
+        assert!(!expected.is_empty());
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn roots_cgroups_and_buses_hold_nothing() {
+    for silent in [(Init, 1), (Lookup, 1)] {
+        let mut fuse = Fuse::new(Some(silent), &[]);
+        let output = sigready(&["lint".as_ref(), "--root".as_ref(), fuse.path("").as_ref()]);
+        fuse.wait_until_silent();
+        is_told(&output, 2, &format!("lint --root, {silent:?}"));
+
+        let mut fuse = Fuse::new(Some(silent), &[]);
+        let output = sigready(&["trace".as_ref(), "--cgroup".as_ref(), fuse.path("a").as_ref()]);
+        fuse.wait_until_silent();
+        is_told(&output, 2, &format!("--cgroup, {silent:?}"));
+
+        let mut fuse = Fuse::new(Some(silent), &[]);
+        let bus = format!("unix:path={}", fuse.path("bus").display());
+        let arguments = ["trace", "--bus", &bus, "--wait", "--duration", "1s", "a.service", "-v"];
+        let output = sigready(&arguments.map(OsStr::new));
+        fuse.wait_until_silent();
+        // Nothing was seen of it.
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_report_that_can_not_be_written_holds_nothing() {
+    let files = files();
+    let unit = files.path().join("a.service");
+    let lint = |path: &Path| {
+        sigready(&["lint".as_ref(), unit.as_ref(), "--output".as_ref(), path.as_ref()])
+    };
+    for silent in [(Init, 1), (Lookup, 1), (Create, 1), (Write, 1), (Fsync, 1), (Rename, 1)] {
+        let mut fuse = Fuse::new(Some(silent), &[]);
+        let output = lint(&fuse.path("o"));
+        fuse.wait_until_silent();
+        is_told(&output, 1, &format!("lint, {silent:?}"));
+    }
+    let own = std::process::id().to_string();
+    for silent in [Some((Lookup, 1)), Some((Create, 1)), None] {
+        let fuse = Fuse::new(silent, &[]);
+        let path = fuse.path("o.json");
+        let arguments = ["trace", "--pid", &own, "--duration", "200ms", "--output"];
+        let arguments = arguments.iter().map(OsStr::new).chain([path.as_ref()]);
+        let output = sigready(&arguments.collect::<Vec<_>>());
+        if let Some(silent) = silent {
+            is_told(&output, 1, &format!("trace, {silent:?}"));
+        } else {
+            assert!(matches!(output.status.code(), Some(0 | 3)), "{}", text(&output.stderr));
+            let report: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            assert_eq!(report["capture"]["command"], "trace");
+        }
+    }
+}
+
+/// How many eBPF programs and links a process holds; none if it is gone.
+fn attached(pid: &str) -> usize {
+    let infos = fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten();
+    let infos = infos.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
+    infos.filter(|info| info.contains("prog_id:") || info.contains("link_id:")).count()
+}
+
+/// `run` of a program in a file system, for 3 s at most. What is said goes to a file: the command
+/// has it open too.
+fn run_of(fuse: &Fuse, program: &Path, said: &Path) -> Child {
+    let path = fuse.path(program.file_name().unwrap().to_str().unwrap());
+    let mut command = Command::new(cargo_bin("sigready"));
+    command.args(["run", "--type", "simple", "--timeout", "3s", "--"]).arg(&path);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(said).unwrap());
+    command.spawn().unwrap()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_command_that_can_not_be_looked_up_is_told() {
+    let program = Compiled::new("int main(void) { return 0; }");
+    let path = program.path();
+    let program = Path::new(&path);
+    for silent in [(Init, 1), (Lookup, 1)] {
+        let fuse = Fuse::new(Some(silent), &[program]);
+        let path = fuse.path(program.file_name().unwrap().to_str().unwrap());
+        let output = sigready(&["run".as_ref(), "--".as_ref(), path.as_ref()]);
+        is_told(&output, 2, &format!("{silent:?}"));
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn an_exec_that_does_not_end_is_told_on_an_interrupt_and_at_the_time_out() {
+    let program = Compiled::new("int main(void) { return 0; }");
+    let directory = tempfile::tempdir().unwrap();
+    let said = directory.path().join("said");
+    for silent in [(Open, 1), (Read, 1)] {
+        for interrupted in [false, true] {
+            let mut fuse = Fuse::new(Some(silent), &[Path::new(&program.path())]);
+            let mut child = run_of(&fuse, Path::new(&program.path()), &said);
+            let pid = child.id();
+            fuse.wait_until_silent();
+            assert!(attached(&pid.to_string()) > 0, "{silent:?}");
+            let commands = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+            assert!(!commands.trim().is_empty(), "{silent:?}");
+            if interrupted {
+                kill(Pid::from_raw(pid.cast_signed()), Signal::SIGINT).unwrap();
+            }
+            let status = wait(&mut child);
+            let said = fs::read_to_string(&said).unwrap();
+            if interrupted {
+                assert_eq!(status, None, "{silent:?}: the signal ends it: {said}");
+                assert!(said.contains("the command was not started yet"), "{said}");
+            } else {
+                assert_eq!(status, Some(1), "{silent:?}: {said}");
+                assert!(said.contains("was not started in the time of --timeout"), "{said}");
+            }
+            // What waits for the file system is there still, and keeps nothing attached.
+            for command in commands.split_whitespace() {
+                assert!(Path::new("/proc").join(command).exists(), "{silent:?}");
+                assert_eq!(attached(command), 0, "{silent:?}: process {command} keeps them");
+            }
+        }
+    }
+}
