@@ -1,6 +1,7 @@
 //! What the tests of `sigready run` share.
 
 pub mod container;
+pub mod printed;
 pub mod traces;
 
 use std::{
