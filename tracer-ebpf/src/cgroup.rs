@@ -37,10 +37,10 @@ pub fn attached(cgroup: Cgroup<Typed>, path: Address, task: Task<Typed>) {
 /// About `task`, or else the current one.
 #[inline(always)]
 fn report(action: u32, cgroup: Cgroup<Typed>, path: Address, task: Option<Task<impl Pointer>>) {
-    emit::large_record::<Record>(Kind::Cgroup, |record| {
+    emit::record::<Record>(Kind::Cgroup, |record| {
         let key = cgroup.key();
         record.header = match task {
-            Some(task) => emit::header(Kind::Cgroup, task),
+            Some(task) => emit::header_of_other(Kind::Cgroup, task),
             None => emit::header_of_current(Kind::Cgroup),
         };
         record.action = action;

@@ -3,7 +3,7 @@
 use tracer_common::{
     event::{
         CONSUME_SIGNALFD, CONSUME_SIGWAIT, CONSUME_TAKEN, Consume, DISPOSITION_HANDLER,
-        Disposition, Handler, Kind, Mask,
+        Disposition, Kind, Mask,
     },
     signal::SignalSet,
 };
@@ -26,25 +26,19 @@ fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
     let Some(action) = task.action(signal) else {
         return emit::lost(Kind::Disposition);
     };
-    emit::record(Kind::Disposition, || {
-        let disposition = action.disposition();
-        let handler = if disposition == DISPOSITION_HANDLER {
+    emit::record::<Disposition>(Kind::Disposition, |record| {
+        record.header = emit::header(Kind::Disposition, task);
+        record.signal = signal;
+        record.disposition = action.disposition();
+        record.sa_flags = action.flags;
+        if record.disposition == DISPOSITION_HANDLER {
             let room = match program {
                 Program::First => Room::First,
                 Program::Second => Room::Second,
             };
-            task.handler(action.handler, room)
-        } else {
-            Handler::default()
-        };
-        Disposition {
-            header: emit::header(Kind::Disposition, task),
-            signal,
-            disposition,
-            sa_flags: action.flags,
-            handler,
-            state: task.signal_state(),
+            record.handler = task.handler(action.handler, room);
         }
+        record.state = task.signal_state();
     });
 }
 
@@ -60,11 +54,11 @@ fn masked_by(task: Task<impl Pointer>, before: SignalSet) {
     if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) {
         return;
     }
-    emit::record(Kind::Mask, || Mask {
-        header: emit::header(Kind::Mask, task),
-        before,
-        after,
-        state: task.signal_state(),
+    emit::record::<Mask>(Kind::Mask, |record| {
+        record.header = emit::header(Kind::Mask, task);
+        record.before = before;
+        record.after = after;
+        record.state = task.signal_state();
     });
 }
 
@@ -91,11 +85,11 @@ fn consume(way: u32, signal: u32, set: SignalSet) {
     if !set.intersects(config().dispositions) || !scope::covers_current() {
         return;
     }
-    with_current!(|task| emit::record(Kind::Consume, || Consume {
-        header: emit::header(Kind::Consume, task),
-        way,
-        signal,
-        set,
-        state: task.signal_state(),
+    with_current!(|task| emit::record::<Consume>(Kind::Consume, |record| {
+        record.header = emit::header(Kind::Consume, task);
+        record.way = way;
+        record.signal = signal;
+        record.set = set;
+        record.state = task.signal_state();
     }));
 }

@@ -5,6 +5,8 @@
 //! host is reported, records wait for the reader to come by, but for those that make it look
 //! something up in /proc while it is there to be seen, and unless the ring fills up.
 
+use core::hint::black_box;
+
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     macros::map,
@@ -14,7 +16,7 @@ use bytemuck::Pod;
 use tracer_common::event::{Header, KINDS, Kind};
 
 use crate::{
-    kernel::{Pointer, Task, now, with_current},
+    kernel::{Pointer, Task, now, with_current, zero},
     scope,
 };
 
@@ -41,48 +43,42 @@ fn wakes(kind: Kind) -> u64 {
     u64::from(if is_looked_up || fills() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
 }
 
-/// The start of a record about `task`, now.
+/// The start of a record about `task`, the thread that runs this program, now.
 #[inline(always)]
 pub fn header(kind: Kind, task: Task<impl Pointer>) -> Header {
-    Header { kind: kind as u32, reserved: 0, at_ns: now(), task: task.describe() }
+    Header { kind: kind as u32, reserved: 0, at_ns: now(), task: task.describe_current() }
 }
 
-/// The start of a record about the thread that runs this program, now.
+/// The same where nothing else is told of the thread.
 #[inline(always)]
 pub fn header_of_current(kind: Kind) -> Header {
     with_current!(|task| header(kind, task))
 }
 
+/// The start of a record about another thread, now.
+#[inline(always)]
+pub fn header_of_other(kind: Kind, task: Task<impl Pointer>) -> Header {
+    Header { kind: kind as u32, reserved: 0, at_ns: now(), task: task.describe() }
+}
+
 /// Room for a record. The kernel also refuses where it does not get the lock of the ring
-/// (`__bpf_ringbuf_reserve`), so it is tried twice.
+/// (`__bpf_ringbuf_reserve`), so it is tried twice. What comes out is hidden from the compiler,
+/// which would make two programs of what follows, and the verifier would go through both.
 #[inline(always)]
 fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
-    EVENTS.reserve::<T>(0).or_else(|| EVENTS.reserve::<T>(0))
+    black_box(EVENTS.reserve::<T>(0).or_else(|| EVENTS.reserve::<T>(0)))
 }
 
-/// Sends a record, which is made in place.
+/// Sends a record. It is made in place, where `fill` gets it zeroed: most are too large for the
+/// stack, and what is stored there the verifier forgets, so that each finding does not double
+/// the ways it has to follow.
 #[inline(always)]
-pub fn record<T: 'static>(kind: Kind, make: impl FnOnce() -> T) {
+pub fn record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) {
     match reserve::<T>() {
         Some(mut entry) => {
-            entry.write(make());
-            entry.submit(wakes(kind));
-        }
-        None => lost(kind),
-    }
-}
-
-/// Sends a record too large to be made on the stack: `fill` gets it zeroed.
-#[inline(always)]
-pub fn large_record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) {
-    match reserve::<T>() {
-        Some(mut entry) => {
+            zero(entry.as_mut_ptr());
             // SAFETY: the memory is reserved for a `T`, and zeros are a valid `Pod`.
-            let record = unsafe {
-                entry.as_mut_ptr().write_bytes(0, 1);
-                entry.assume_init_mut()
-            };
-            fill(record);
+            fill(unsafe { entry.assume_init_mut() });
             entry.submit(wakes(kind));
         }
         None => lost(kind),

@@ -12,7 +12,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    kernel::{config, now},
+    kernel::{config, copy, now},
     pairs::Program,
     scope,
 };
@@ -156,6 +156,6 @@ pub fn destination(of: &Entered, program: Program) -> Option<&'static mut Addres
     let address = ADDRESS.get_ptr_mut(program as u32)?;
     // SAFETY: a per-CPU value that only one of the exit's programs uses.
     let address = unsafe { &mut *address };
-    *address = of.destination;
+    copy(&of.destination, address);
     Some(address)
 }

@@ -232,17 +232,17 @@ pub fn exit_sendmsg(context: &FExitContext, program: Program) {
     let msg = Typed::new(context.arg::<u64>(1));
     let [way, base, length, ..] = entered.arguments;
     let message = Message {
-        at_ns: entered.at_ns,
         result: i64::from(returned(context, 3)),
         payload: match way {
             FLAT => Payload::Flat(base, length),
-            PIECES => Payload::Pieces(Space::Kernel, base, length),
+            PIECES => Payload::Pieces(base, length),
             _ => Payload::Unreadable(length),
         },
-        control_space: Space::Kernel,
+        space: Space::Kernel,
         control: msg.read(offset!(msghdr_control)),
         control_length: msg.read(offset!(msghdr_controllen)),
     };
+    notify::begin(entered.at_ns, program);
     notify::sent(&message, address, program);
     forget();
 }

@@ -19,7 +19,7 @@ use tracer_common::event::{
 
 use crate::{
     emit,
-    kernel::{Address, Pointer, Task, offset, read_user, with_current},
+    kernel::{Address, Pointer, Task, copy, nonzero, offset, read_user, with_current, zero},
     pairs::Program,
 };
 
@@ -45,12 +45,21 @@ const fn word(bytes: [u8; 8]) -> u64 {
 }
 
 /// The record that is being put together on this CPU. The slack after it lets the
-/// verifier see that a piece of full length at any offset stays inside.
+/// verifier see that a piece of [`TAKE_MASK`] bytes at any offset stays inside.
 #[repr(C)]
 pub struct Scratch {
     record: Notify,
-    slack: [u8; PAYLOAD_LEN],
+    slack: [u8; 2 * PAYLOAD_LEN],
+    /// Address and length (`struct iovec`), as many as [`PIECES_MASK`] lets be read.
+    pieces: [[u64; 2]; 2 * MAX_PIECES as usize],
+    /// How many of these there are.
+    count: u64,
 }
+
+/// The bits of a length up to [`PAYLOAD_LEN`].
+const TAKE_MASK: u64 = 2 * PAYLOAD_LEN as u64 - 1;
+/// The bits of the length of up to [`MAX_PIECES`] pieces.
+const PIECES_MASK: u64 = 2 * 16 * MAX_PIECES - 1;
 
 /// One for each [`Program`].
 #[map]
@@ -82,22 +91,20 @@ pub enum Payload {
     /// In one piece: address and length.
     Flat(u64, u64),
     /// In pieces: where the array of `struct iovec` is, and its length.
-    Pieces(Space, u64, u64),
+    Pieces(u64, u64),
     /// Where this program doesn't look: their number.
     Unreadable(u64),
 }
 
 /// One datagram that was sent, or was to be.
 pub struct Message {
-    /// When the send began, ns.
-    pub at_ns: u64,
     /// What the send returned: bytes or a negative errno.
     pub result: i64,
     /// Its bytes.
     pub payload: Payload,
-    /// Where its control messages are.
-    pub control_space: Space,
-    /// Their address.
+    /// Where the array of its pieces is, and its control messages are.
+    pub space: Space,
+    /// The address of these.
     pub control: u64,
     /// Bytes of them.
     pub control_length: u64,
@@ -163,7 +170,7 @@ pub fn given_address(space: Space, name: u64, length: u64, into: &mut Destinatio
     if used > ADDRESS_LEN as u64 {
         return None;
     }
-    into.path = [0; ADDRESS_LEN];
+    zero(&raw mut into.path);
     let (to, from) = (into.path.as_mut_ptr(), name + u64::from(FAMILY_LEN));
     match space {
         Space::User => copy_user(to, used, from)?,
@@ -197,6 +204,17 @@ pub fn may_be_notify_socket(address: &Destination) -> bool {
     address.length != 0 && first != SYSLOG && [first, second] != JOURNAL
 }
 
+/// What the records of a send that began at `at_ns` have in common: to be called before [`sent`].
+#[inline(always)]
+pub fn begin(at_ns: u64, program: Program) {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(program as u32) {
+        // SAFETY: as in `sent`.
+        unsafe {
+            (*scratch).record.header = Header { at_ns, ..emit::header_of_current(Kind::Notify) };
+        }
+    }
+}
+
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
 pub fn sent(message: &Message, address: &Destination, program: Program) {
@@ -209,11 +227,10 @@ pub fn sent(message: &Message, address: &Destination, program: Program) {
     // SAFETY: a per-CPU value that only one of the exit's programs uses, which the kernel
     // doesn't run twice at a time on a CPU.
     let record = unsafe { &mut (*scratch).record };
-    record.header = Header { at_ns: message.at_ns, ..emit::header_of_current(Kind::Notify) };
     record.result = message.result as i32;
     record.flags = 0;
     record.reserved = 0;
-    record.address = *address;
+    copy(address, &mut record.address);
     record.claimed_pid = 0;
     if let Some(pid) = claimed_pid(message) {
         record.claimed_pid = pid;
@@ -221,13 +238,17 @@ pub fn sent(message: &Message, address: &Destination, program: Program) {
     }
     record.length = 0;
     record.stored = 0;
-    match message.payload {
-        Payload::Flat(from, length) => append(record, from, length),
-        Payload::Pieces(space, pieces, count) => append_pieces(record, space, pieces, count),
-        Payload::Unreadable(length) => {
-            record.length = length.min(1 << 30) as u32;
-            record.flags |= PAYLOAD_UNREADABLE;
+    // SAFETY: as above; it is another part of the value than the record.
+    let (pieces, count) = unsafe { (&mut (*scratch).pieces, &mut (*scratch).count) };
+    *count = gather(record, message, pieces);
+    // SAFETY: a reference is valid to read. Volatile, so that the verifier forgets what it knew
+    // and finds one state here, whatever kind of payload it is.
+    let count = unsafe { ptr::read_volatile(count) };
+    for index in 0..MAX_PIECES {
+        if index >= count {
+            break;
         }
+        append(record, pieces[index as usize]);
     }
     if record.length > PAYLOAD_LEN as u32 {
         record.flags |= PAYLOAD_TRUNCATED;
@@ -236,6 +257,39 @@ pub fn sent(message: &Message, address: &Destination, program: Program) {
     // SAFETY: `size` is at most that of the record.
     let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
     emit::bytes(Kind::Notify, bytes);
+}
+
+/// Lists where the pieces of a payload lie; gives their number.
+#[inline(always)]
+fn gather(
+    record: &mut Notify,
+    message: &Message,
+    pieces: &mut [[u64; 2]; 2 * MAX_PIECES as usize],
+) -> u64 {
+    match message.payload {
+        Payload::Flat(from, length) => {
+            pieces[0] = [from, length];
+            1
+        }
+        Payload::Pieces(array, count) => {
+            let used = count.min(MAX_PIECES);
+            let length = black_box(used * 16) & PIECES_MASK;
+            let into = pieces.as_mut_ptr().cast::<u8>();
+            let copied = match message.space {
+                Space::User => copy_user(into, length, array),
+                Space::Kernel => Some(copy_kernel(into, length, array)),
+            };
+            if copied.is_none() || count > MAX_PIECES {
+                record.flags |= PAYLOAD_UNREADABLE;
+            }
+            if copied.is_some() { used } else { 0 }
+        }
+        Payload::Unreadable(length) => {
+            record.length = length.min(1 << 30) as u32;
+            record.flags |= PAYLOAD_UNREADABLE;
+            0
+        }
+    }
 }
 
 /// How much of the payload is stored. Read back from the record, so that the verifier
@@ -247,45 +301,29 @@ fn stored(record: &Notify) -> u64 {
     u64::from(stored).min(PAYLOAD_LEN as u64)
 }
 
-/// Adds a piece of user memory to the payload, as far as it fits.
+/// Adds a piece of user memory to the payload, as far as it fits. Without a branch, for it
+/// is done in a loop.
 #[inline(always)]
-fn append(record: &mut Notify, from: u64, length: u64) {
+fn append(record: &mut Notify, [from, length]: [u64; 2]) {
     record.length = record.length.saturating_add(length.min(1 << 30) as u32);
     let stored = stored(record);
-    let take = black_box(length.min(PAYLOAD_LEN as u64 - stored)) & 0x1fff;
+    let take = black_box(length.min(PAYLOAD_LEN as u64 - stored)) & TAKE_MASK;
     let at = (black_box(stored) & 0xfff) as usize;
-    if take == 0 {
-        return;
-    }
-    // SAFETY: `at` is below the payload's length.
-    let to = unsafe { (&raw mut record.payload).cast::<u8>().add(at) };
-    if take > PAYLOAD_LEN as u64 || copy_user(to, take, from).is_none() {
-        record.flags |= PAYLOAD_UNREADABLE;
-        return;
-    }
-    record.stored = (stored + take) as u32;
-}
-
-#[inline(always)]
-fn append_pieces(record: &mut Notify, space: Space, pieces: u64, count: u64) {
-    if count > MAX_PIECES {
-        record.flags |= PAYLOAD_UNREADABLE;
-    }
-    for index in 0..MAX_PIECES {
-        if index >= count {
-            break;
-        }
-        match space.read::<[u64; 2]>(pieces + index * 16) {
-            Some([from, length]) => append(record, from, length),
-            None => record.flags |= PAYLOAD_UNREADABLE,
-        }
-    }
+    // SAFETY: `at` is below the payload's length, and what the helper writes stays within it and
+    // the slack. The helper checks `from`; nothing is read where `take` is 0.
+    let status = unsafe {
+        let to = (&raw mut record.payload).cast::<u8>().add(at);
+        bpf_probe_read_user(to.cast::<c_void>(), take as u32, from as *const c_void)
+    };
+    let failed = nonzero(status as u64);
+    record.flags |= failed as u32 * PAYLOAD_UNREADABLE;
+    record.stored = (stored + take * (failed ^ 1)) as u32;
 }
 
 /// The pid in an `SCM_CREDENTIALS` control message (`cmsg(3)`).
 #[inline(always)]
 fn claimed_pid(message: &Message) -> Option<u32> {
-    let Message { control_space: space, control, control_length: length, .. } = *message;
+    let Message { space, control, control_length: length, .. } = *message;
     let mut at = 0;
     for _ in 0..MAX_CONTROLS {
         // `struct cmsghdr` and, for credentials, the pid that `struct ucred` begins with.

@@ -107,8 +107,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
         return;
     }
     program.take();
-    // In place: two tasks and a state are too much for the stack.
-    emit::large_record::<Fork>(Kind::Fork, |record| {
+    emit::record::<Fork>(Kind::Fork, |record| {
         record.header = emit::header(Kind::Fork, parent);
         record.child = child.describe();
         if parent.shares_handlers(child) {
@@ -121,12 +120,12 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
 /// A process replaced its program; `bprm` is its `struct linux_binprm`.
 #[inline(always)]
 pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
-    if program.is_taken() || !scope::covers(task) {
+    if program.is_taken() || !scope::covers_current() {
         return;
     }
     program.take();
     scope::executed(task);
-    emit::large_record::<Exec>(Kind::Exec, |record| {
+    emit::record::<Exec>(Kind::Exec, |record| {
         record.header = emit::header(Kind::Exec, task);
         record.state = task.signal_state();
         if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
@@ -145,8 +144,8 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
 /// Where the name of the file is that `bprm` loaded.
 #[inline(always)]
 fn file_name(bprm: Typed) -> Option<Address> {
-    let dentry = bprm.follow(offset!(bprm_file))?.follow(offset!(file_dentry))?;
-    dentry.follow_address(offset!(dentry_name))
+    let dentry = bprm.follow_address(offset!(bprm_file))?.follow(offset!(file_dentry))?;
+    dentry.follow(offset!(dentry_name))
 }
 
 /// Looks for systemd's variables in the new program's environment. It has just
@@ -161,8 +160,8 @@ fn environment(task: Task<Typed>, record: &mut Exec, program: Program) {
 /// `None` if there is more than was read.
 #[inline(always)]
 fn read_variables(task: Task<Typed>, record: &mut Exec, program: Program) -> Option<()> {
-    let mm = task.0.follow(offset!(task_mm))?;
-    let (begin, end) = (mm.read(offset!(mm_env_start)), mm.read(offset!(mm_env_end)));
+    let mm = task.0.follow_address(offset!(task_mm))?;
+    let (begin, end): (u64, u64) = (mm.read(offset!(mm_env_start)), mm.read(offset!(mm_env_end)));
     let mut found = [0; VARIABLES.len()];
     let complete = find_variables(begin, end, program, &mut found);
     for (variable, at) in VARIABLES.iter().zip(found) {
@@ -244,9 +243,7 @@ pub fn exited(task: Task<Typed>, program: Program) {
     }
     // What it never came back from.
     entered::forget();
-    let Some(signals) = task.signal() else {
-        return;
-    };
+    let signals = task.signal();
     let is_dying = signals.flags() & SIGNAL_GROUP_EXIT != 0;
     if signals.live() != 0 {
         // Of a group that exits as one, the last thread tells.
@@ -255,31 +252,29 @@ pub fn exited(task: Task<Typed>, program: Program) {
         }
         return;
     }
-    if !scope::covers(task) {
+    if !scope::covers_current() {
         return;
     }
     program.take();
     scope::exit(task);
     // As wait(2) computes it (`wait_task_zombie`).
-    let status =
-        if is_dying { signals.group_exit_code() } else { task.leader().map_or(0, Task::exit_code) };
-    emit::record(Kind::Exit, || Exit {
-        header: emit::header(Kind::Exit, task),
-        status,
-        reserved: 0,
-        state: task.signal_state(),
+    let status = if is_dying { signals.group_exit_code() } else { task.leader().exit_code() };
+    emit::record::<Exit>(Kind::Exit, |record| {
+        record.header = emit::header(Kind::Exit, task);
+        record.status = status;
+        record.state = task.signal_state();
     });
 }
 
 #[inline(always)]
 fn thread_exited(task: Task<Typed>, program: Program) {
     let pending = SignalSet(task.pending().0 & config().signals.0);
-    if pending == SignalSet::EMPTY || !scope::covers(task) {
+    if pending == SignalSet::EMPTY || !scope::covers_current() {
         return;
     }
     program.take();
-    emit::record(Kind::ThreadExit, || ThreadExit {
-        header: emit::header(Kind::ThreadExit, task),
-        pending,
+    emit::record::<ThreadExit>(Kind::ThreadExit, |record| {
+        record.header = emit::header(Kind::ThreadExit, task);
+        record.pending = pending;
     });
 }

@@ -95,7 +95,7 @@ pub fn fork(parent: Task<Typed>, child: Task<Typed>) -> bool {
     if parent_id == config().parent {
         why |= LISTED;
     }
-    if lists_cgroup(CgroupKey { id: child.cgroup_id(), hierarchy: 0 }) {
+    if lists_cgroup(CgroupKey { id: child.cgroup_address().id(), hierarchy: 0 }) {
         why |= in_hierarchy(0);
     }
     if why != 0 {

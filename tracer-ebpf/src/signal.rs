@@ -78,12 +78,10 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
-    // In place: what is stored there the verifier forgets, so that each finding does not
-    // double the ways it has to follow.
-    emit::large_record::<Generate>(Kind::Generate, |record| {
+    emit::record::<Generate>(Kind::Generate, |record| {
         record.flags = masks(signal, target, to_process);
         record.header = emit::header_of_current(Kind::Generate);
-        record.target = target.describe();
+        record.target = target.describe_given(record.header.task);
         record.signal = signal;
         record.result = result;
         let sender = sender(info);
@@ -115,26 +113,25 @@ fn came_from<P: Pointer>(record: &mut Generate, sender: Task<P>, target: Task<Ty
         return;
     }
     command(record, sender);
-    if let Some(cgroup) = sender.cgroup() {
-        if let Some(name) = cgroup.name() {
-            read_string(name, &mut record.cgroup[0]);
-        }
-        if let Some(name) = cgroup.parent().and_then(Cgroup::name) {
-            read_string(name, &mut record.cgroup[1]);
-        }
+    let cgroup = sender.cgroup_address();
+    if let Some(name) = cgroup.name() {
+        read_string(name, &mut record.cgroup[0]);
+    }
+    if let Some(name) = cgroup.parent().and_then(Cgroup::name) {
+        read_string(name, &mut record.cgroup[1]);
     }
     // The first process of all is a child of the idle task, which has the id 0 and is its own.
-    let mut task = sender;
+    let mut task = sender.parent();
     for parent in &mut record.parents {
-        task = task.parent();
         *parent = task.describe_parent();
+        task = task.parent();
     }
 }
 
 /// The arguments of the current process, where the memory that has them is resident.
 #[inline(always)]
 fn command(record: &mut Generate, sender: Task<impl Pointer>) {
-    let Some(mm) = sender.0.follow(offset!(task_mm)) else { return };
+    let Some(mm) = sender.0.follow_address(offset!(task_mm)) else { return };
     let begin: u64 = mm.read(offset!(mm_arg_start));
     let end: u64 = mm.read(offset!(mm_arg_end));
     record.command_length = end.saturating_sub(begin).min(u64::from(u32::MAX)) as u32;
@@ -156,9 +153,7 @@ fn command(record: &mut Generate, sender: Task<impl Pointer>) {
 /// What has been decided for the target's whole thread group.
 #[inline(always)]
 fn group(record: &mut Generate, target: Task<Typed>) {
-    let Some(signals) = target.signal() else {
-        return;
-    };
+    let signals = target.signal();
     let group = signals.flags();
     if group & SIGNAL_GROUP_EXIT != 0 {
         record.flags |= TARGET_DYING;
@@ -179,7 +174,7 @@ fn masks(signal: u32, target: Task<Typed>, to_process: bool) -> u32 {
     let bit = SignalSet::of(signal);
     let mut flags = 0;
     if to_process {
-        let masks = target.group_masks(bit);
+        let masks = target.group_masks(target.signal(), bit);
         if masks.blocked.intersects(bit) {
             flags |= if masks.unknown { BLOCKED_UNKNOWN } else { TARGET_BLOCKED };
         }
@@ -207,20 +202,18 @@ pub fn delivered(signal: u32, info: Address, action: Typed) {
         return;
     }
     let action = Action::at(action);
-    emit::record(Kind::Deliver, || Deliver {
-        header: emit::header_of_current(Kind::Deliver),
-        signal,
-        si_code: info.read(offset!(siginfo_code)),
-        disposition: action.disposition(),
-        flags: with_current!(|task| unkillable(task)),
-        sa_flags: action.flags,
+    emit::record::<Deliver>(Kind::Deliver, |record| {
+        record.header = emit::header_of_current(Kind::Deliver);
+        record.signal = signal;
+        record.si_code = info.read(offset!(siginfo_code));
+        record.disposition = action.disposition();
+        record.flags = with_current!(|task| unkillable(task));
+        record.sa_flags = action.flags;
     });
 }
 
 /// `TARGET_UNKILLABLE` if no default action ends the process that `task` belongs to.
 #[inline(always)]
 fn unkillable(task: Task<impl Pointer>) -> u32 {
-    let is_unkillable =
-        task.signal().is_some_and(|signals| signals.flags() & SIGNAL_UNKILLABLE != 0);
-    if is_unkillable { TARGET_UNKILLABLE } else { 0 }
+    if task.signal().flags() & SIGNAL_UNKILLABLE == 0 { 0 } else { TARGET_UNKILLABLE }
 }

@@ -178,74 +178,54 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
     let Some(send) = recall(Call::Send) else {
         return;
     };
-    let Entered { at_ns, arguments: [first, second, third, fourth, entry], .. } = *send;
     let result = returned(context);
-    if entry == Entry::Sendmsg as u64 {
-        sent_msghdr(send, first, result, program);
-    } else if entry == Entry::Sendmmsg as u64 {
-        sent_msghdrs(send, first, result, program);
+    // `sendmmsg` returns how many were sent, or the error of the first.
+    let (count, result) = if send.arguments[4] == Entry::Sendmmsg as u64 {
+        (result.max(1) as u64, result.min(0))
     } else {
-        let payload = if entry == Entry::Writev as u64 {
-            Payload::Pieces(Space::User, first, second)
-        } else {
-            Payload::Flat(first, second)
-        };
-        let message = Message {
-            at_ns,
-            result,
-            payload,
-            control_space: Space::User,
-            control: 0,
-            control_length: 0,
-        };
-        sent(send, &message, third, fourth, program);
-    }
-    forget();
-}
-
-/// `sendmmsg` returns how many were sent, or the error of the first.
-#[inline(always)]
-fn sent_msghdrs(send: &Entered, messages: u64, result: i64, program: Program) {
-    let count = if result < 0 { 1 } else { result as u64 };
+        (1, result)
+    };
+    notify::begin(send.at_ns, program);
     for index in 0..MAX_MESSAGES {
         if index >= count {
             break;
         }
-        sent_msghdr(send, messages + index * MMSGHDR_LEN, result.min(0), program);
+        sent(send, index, result, program);
     }
     if count > MAX_MESSAGES {
         emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
     }
+    forget();
 }
 
-/// A `struct msghdr` in user memory was sent.
+/// One of the messages was sent to the address given with it, else to the connected peer.
 #[inline(always)]
-fn sent_msghdr(send: &Entered, msghdr: u64, result: i64, program: Program) {
-    // msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen
-    let Some([name, name_length, pieces, count, control, control_length]) =
-        read_user::<[u64; 6]>(msghdr)
-    else {
+fn sent(send: &Entered, index: u64, result: i64, program: Program) {
+    let [first, second, third, fourth, entry] = send.arguments;
+    let has_msghdr = entry == Entry::Sendmsg as u64 || entry == Entry::Sendmmsg as u64;
+    // In the order of `struct msghdr`: msg_name, msg_namelen, msg_iov, msg_iovlen,
+    // msg_control, msg_controllen.
+    let words = if has_msghdr {
+        read_user(first + index * MMSGHDR_LEN)
+    } else {
+        Some([third, fourth, first, second, 0, 0])
+    };
+    let Some([name, name_length, base, count, control, control_length]) = words else {
         return;
     };
-    let message = Message {
-        at_ns: send.at_ns,
-        result,
-        payload: Payload::Pieces(Space::User, pieces, count),
-        control_space: Space::User,
-        control,
-        control_length,
-    };
-    // `msg_namelen` is 32 bits wide; the rest of the word is padding.
-    sent(send, &message, name, name_length & 0xffff_ffff, program);
-}
-
-/// A message was sent to the address given with it, else to the connected peer.
-#[inline(always)]
-fn sent(send: &Entered, message: &Message, name: u64, name_length: u64, program: Program) {
     let Some(address) = entered::destination(send, program) else {
         return;
     };
-    if name == 0 || notify::given_address(Space::User, name, name_length, address).is_some() {
-        notify::sent(message, address, program);
+    // `msg_namelen` is 32 bits wide; the rest of the word is padding.
+    let name_length = name_length & 0xffff_ffff;
+    if name != 0 && notify::given_address(Space::User, name, name_length, address).is_none() {
+        return;
     }
+    let payload = if has_msghdr || entry == Entry::Writev as u64 {
+        Payload::Pieces(base, count)
+    } else {
+        Payload::Flat(base, count)
+    };
+    let message = Message { result, payload, space: Space::User, control, control_length };
+    notify::sent(&message, address, program);
 }

@@ -12,16 +12,14 @@ impl<P: Pointer> Cgroup<P> {
     /// Its id; 0 where that can't be read.
     #[inline(always)]
     pub fn id(self) -> u64 {
-        self.0.follow(offset!(cgroup_kn)).map_or(0, |node| node.read(offset!(kernfs_node_id)))
+        self.0.step(offset!(cgroup_kn)).read(offset!(kernfs_node_id))
     }
 
     /// Its id and hierarchy.
     #[inline(always)]
     pub fn key(self) -> CgroupKey {
-        let hierarchy: u32 = self
-            .0
-            .follow(offset!(cgroup_root))
-            .map_or(0, |root| root.read(offset!(cgroup_root_hierarchy_id)));
+        let hierarchy: u32 =
+            self.0.step(offset!(cgroup_root)).read(offset!(cgroup_root_hierarchy_id));
         CgroupKey { id: self.id(), hierarchy: u64::from(hierarchy) }
     }
 

@@ -7,14 +7,16 @@ mod cgroup;
 mod pointer;
 mod task;
 
-use core::{hint::black_box, ptr};
+use core::{ffi::c_void, hint::black_box, ptr};
 
 use aya_ebpf::{
     Global,
     helpers::{
-        bpf_probe_read_kernel_str_bytes, bpf_probe_read_user, generated::bpf_ktime_get_boot_ns,
+        bpf_probe_read_kernel_str_bytes, bpf_probe_read_user,
+        generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel},
     },
 };
+use bytemuck::{Pod, Zeroable};
 use tracer_common::{
     config::{Config, Layout, MAX_DISPOSITIONS},
     signal::SignalSet,
@@ -93,6 +95,25 @@ pub fn now() -> u64 {
 pub fn read_user<T>(address: u64) -> Option<T> {
     // SAFETY: the helper checks the address and fails where it can't be read.
     unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}
+
+/// Fills `to` with zeros: so the helper does for an address that can't be read
+/// (`bpf_probe_read_kernel_common`). What the compiler makes of a large one is a loop over its
+/// bytes, which takes a hundred times as long.
+#[inline(always)]
+pub fn zero<T: Zeroable>(to: *mut T) {
+    // SAFETY: callers give the address of a `T`, and zeros are a valid one.
+    unsafe { bpf_probe_read_kernel(to.cast::<c_void>(), size_of::<T>() as u32, ptr::null()) };
+}
+
+/// Copies a `T`: for a large one, as for [`zero`].
+#[inline(always)]
+pub fn copy<T: Pod>(from: &T, to: &mut T) {
+    let from = ptr::from_ref(from).cast::<c_void>();
+    // SAFETY: both are a `T` long, and bytes are all there is to one.
+    unsafe {
+        bpf_probe_read_kernel(ptr::from_mut(to).cast::<c_void>(), size_of::<T>() as u32, from)
+    };
 }
 
 /// Copies a zero-terminated kernel string; returns its length without the zero.

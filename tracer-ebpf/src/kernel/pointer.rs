@@ -9,6 +9,11 @@
 //! only constants are added, which the offsets in the loader's table are for the verifier
 //! (`bpf_map_direct_read` in kernel/bpf/verifier.c: the table is frozen). Elements of arrays at
 //! an index that is not constant, nodes of lists and whole arrays need an address.
+//!
+//! To follow a typed pointer costs the start of a trace: for each pointer that is loaded through
+//! an argument or the current task, verifiers since 6.3 search all the kernel's types by name
+//! (`btf_nested_type_is_trusted`), for most of a millisecond. So chains that only some events go
+//! along are read by the helper, and numbers are loaded.
 
 use core::{
     ffi::c_void,
@@ -33,6 +38,9 @@ impl Word for u64 {}
 pub trait Pointer: Copy {
     /// The word at `offset`; 0 where it can't be read, or this kernel has no such member.
     fn read<T: Word>(self, offset: u64) -> T;
+
+    /// Two words that follow each other at `offset`.
+    fn read_pair(self, offset: u64) -> [u64; 2];
 
     /// The pointer at `offset`, of the same kind; `None` for null.
     fn follow(self, offset: u64) -> Option<Self>;
@@ -73,6 +81,14 @@ impl Pointer for Typed {
         // pointer leads nowhere the kernel puts a zero in place (`BPF_PROBE_MEM`). Volatile, as
         // the compiler does not know who changes it.
         unsafe { ptr::read_volatile((self.0 + offset) as *const T) }
+    }
+
+    #[inline(always)]
+    fn read_pair(self, offset: u64) -> [u64; 2] {
+        if offset == ABSENT {
+            return [0; 2];
+        }
+        [self.read(offset), self.read(offset + size_of::<u64>() as u64)]
     }
 
     #[inline(always)]
@@ -131,6 +147,11 @@ impl Pointer for Address {
     #[inline(always)]
     fn read<T: Word>(self, offset: u64) -> T {
         // An absent member is at an address that can't be read.
+        (self + offset).read_all()
+    }
+
+    #[inline(always)]
+    fn read_pair(self, offset: u64) -> [u64; 2] {
         (self + offset).read_all()
     }
 

@@ -4,13 +4,13 @@ use core::{ffi::c_void, hint::black_box};
 
 use aya_ebpf::{
     helpers::{
-        bpf_get_current_task,
+        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_uid_gid,
         generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
     },
     macros::map,
     maps::PerCpuArray,
 };
-use bytemuck::Zeroable as _;
+use bytemuck::{Zeroable as _, cast};
 use tracer_common::{
     config::MAX_DISPOSITIONS,
     event::{
@@ -122,8 +122,8 @@ impl<P: Pointer> Task<P> {
 
     /// The first thread of its thread group.
     #[inline(always)]
-    pub fn leader(self) -> Option<Self> {
-        self.0.follow(offset!(task_group_leader)).map(Self)
+    pub fn leader(self) -> Task<Address> {
+        Task(self.0.member(offset!(task_group_leader)).step(0))
     }
 
     /// Its exit status, as wait(2) gives it.
@@ -139,6 +139,13 @@ impl<P: Pointer> Task<P> {
         set.follow(offset!(css_set_dfl_cgrp)).map(Cgroup)
     }
 
+    /// The same for a helper: see [`Typed`] for when that is better.
+    #[inline(always)]
+    pub fn cgroup_address(self) -> Cgroup<Address> {
+        let set = self.0.member(offset!(task_cgroups)).step(0);
+        Cgroup(set.step(offset!(css_set_dfl_cgrp)))
+    }
+
     /// The id of that; 0 where it can't be read.
     #[inline(always)]
     pub fn cgroup_id(self) -> u64 {
@@ -148,44 +155,63 @@ impl<P: Pointer> Task<P> {
     /// What a record says of it. The name is the process's, not the thread's.
     #[inline(always)]
     pub fn describe(self) -> WireTask {
-        let mut task = WireTask::zeroed();
-        task.pid = self.tgid();
-        task.tid = self.tid();
-        task.uid =
-            self.0.follow(offset!(task_cred)).map_or(u32::MAX, |cred| cred.read(offset!(cred_uid)));
-        task.cgroup_id = self.cgroup_id();
-        if let Some(leader) = self.leader() {
-            task.ns_pid = leader.namespace_pid(task.pid);
-            task.start_ns = leader.0.read(offset!(task_start_boottime));
-            task.comm = leader.0.member(offset!(task_comm)).read_all();
+        let cred = self.0.follow_address(offset!(task_cred));
+        let uid = cred.map_or(u32::MAX, |cred| cred.read(offset!(cred_uid)));
+        self.describe_as(uid, self.cgroup_address().id())
+    }
+
+    /// The same, given that of the thread that runs this program: it may be that one.
+    #[inline(always)]
+    pub fn describe_given(self, current: WireTask) -> WireTask {
+        if self.tid() == current.tid { current } else { self.describe() }
+    }
+
+    /// The same of the thread that runs this program, of which the kernel gives the user and the
+    /// cgroup for the asking.
+    #[inline(always)]
+    pub fn describe_current(self) -> WireTask {
+        let uid = bpf_get_current_uid_gid() as u32;
+        // SAFETY: a helper without arguments.
+        let cgroup_id = unsafe { bpf_get_current_cgroup_id() };
+        self.describe_as(uid, cgroup_id)
+    }
+
+    #[inline(always)]
+    fn describe_as(self, uid: u32, cgroup_id: u64) -> WireTask {
+        let (pid, tid) = (self.tgid(), self.tid());
+        let mut task = WireTask { pid, tid, uid, cgroup_id, ..WireTask::zeroed() };
+        if pid == tid {
+            self.describe_process(&mut task);
+        } else {
+            self.leader().describe_process(&mut task);
         }
         task
     }
 
+    /// What a record says of the process of which this is the first thread.
+    #[inline(always)]
+    fn describe_process(self, task: &mut WireTask) {
+        task.ns_pid = self.namespace_pid(task.pid);
+        task.start_ns = self.0.read(offset!(task_start_boottime));
+        task.comm = cast(self.0.read_pair(offset!(task_comm)));
+    }
+
     /// The first thread of the process that started it, or took it on (`real_parent`).
     #[inline(always)]
-    pub fn parent(self) -> Self {
-        Self(self.0.step(offset!(task_parent)).step(offset!(task_group_leader)))
+    pub fn parent(self) -> Task<Address> {
+        Task(self.0.member(offset!(task_parent)).step(0)).leader()
     }
 
     /// What a record says of a process as a parent. There is no branch in it: it is asked for in
     /// a loop, and the verifier would follow both ways every time.
     #[inline(always)]
     pub fn describe_parent(self) -> Parent {
-        let node = self
-            .0
-            .step(offset!(task_cgroups))
-            .step(offset!(css_set_dfl_cgrp))
-            .step(offset!(cgroup_kn));
-        let pid = self.0.member(offset!(task_thread_pid)).step(0);
-        let level: u32 = pid.read(offset!(pid_level));
-        let number = pid + offset!(pid_numbers) + u64::from(level) * offset!(upid_size);
         Parent {
             pid: self.tgid(),
-            ns_pid: number.read(offset!(upid_nr)),
+            ns_pid: self.number(),
             start_ns: self.0.read(offset!(task_start_boottime)),
-            cgroup_id: node.read(offset!(kernfs_node_id)),
-            comm: self.0.member(offset!(task_comm)).read_all(),
+            cgroup_id: self.cgroup_address().id(),
+            comm: cast(self.0.read_pair(offset!(task_comm))),
         }
     }
 
@@ -193,22 +219,24 @@ impl<P: Pointer> Task<P> {
     /// the outermost.
     #[inline(always)]
     fn namespace_pid(self, global: u32) -> u32 {
-        let level: u32 =
-            self.0.follow(offset!(task_thread_pid)).map_or(0, |pid| pid.read(offset!(pid_level)));
-        if level == 0 {
-            return global;
-        }
-        self.0.follow_address(offset!(task_thread_pid)).map_or(0, |pid| {
-            let numbers = pid + offset!(pid_numbers);
-            (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
-        })
+        let level: u32 = self.0.member(offset!(task_thread_pid)).step(0).read(offset!(pid_level));
+        if level == 0 { global } else { self.number() }
+    }
+
+    /// The same without a branch, but for one that can't be told, which is 0.
+    #[inline(always)]
+    fn number(self) -> u32 {
+        let pid = self.0.member(offset!(task_thread_pid)).step(0);
+        let level: u32 = pid.read(offset!(pid_level));
+        let numbers = pid + offset!(pid_numbers);
+        (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
     }
 
     /// Whether the two have one table of actions.
     #[inline(always)]
     pub fn shares_handlers(self, other: Self) -> bool {
-        let [own, others]: [u64; 2] = [self, other].map(|task| task.0.read(offset!(task_sighand)));
-        own == others
+        let [own, others] = [self, other].map(|task| task.0.member(offset!(task_sighand)));
+        own.read::<u64>(0) == others.read::<u64>(0)
     }
 
     /// The signals that wait for this thread alone.
@@ -219,8 +247,8 @@ impl<P: Pointer> Task<P> {
 
     /// Its `signal_struct`.
     #[inline(always)]
-    pub fn signal(self) -> Option<Signals<P>> {
-        self.0.follow(offset!(task_signal)).map(Signals)
+    pub fn signal(self) -> Signals<P> {
+        Signals(self.0.step(offset!(task_signal)))
     }
 
     /// The action for `signal`.
@@ -300,11 +328,12 @@ impl<P: Pointer> Task<P> {
         nonzero(u64::from(flags & PF_EXITING)).wrapping_neg()
     }
 
-    /// Which of `of` every live thread of its group blocks, and which a thread awaits.
+    /// Which of `of` every live thread of its group, which shares `signals`, blocks, and which a
+    /// thread awaits.
     #[inline(always)]
-    pub fn group_masks(self, of: SignalSet) -> GroupMasks {
+    pub fn group_masks(self, signals: Signals<P>, of: SignalSet) -> GroupMasks {
         let mut masks = GroupMasks { blocked: of, awaited: SignalSet::EMPTY, unknown: false };
-        let live = self.signal().map_or(0, Signals::live);
+        let live = signals.live();
         if live == 0 {
             // The last thread has exited: what it blocked is all there is to tell.
             masks.blocked.0 &= self.mask().0;
@@ -349,19 +378,24 @@ impl<P: Pointer> Task<P> {
                 // Negated twice, after which most verifiers don't know it: else they would follow
                 // each set of signals as a way of its own.
                 let bit = black_box((1_u64 << (index & 63)).wrapping_neg()).wrapping_neg();
-                match sighand.read::<u64>(actions + index * offset!(k_sigaction_size)) {
-                    SIG_DFL => {}
-                    SIG_IGN => state.ignored.0 |= bit,
-                    _ => state.caught.0 |= bit,
+                let handler: u64 = sighand.read(actions + index * offset!(k_sigaction_size));
+                // Two questions: of one with three answers the compiler makes registers that to
+                // the verifier are not numbers.
+                if handler == SIG_IGN {
+                    state.ignored.0 |= bit;
+                }
+                if black_box(handler) > SIG_IGN {
+                    state.caught.0 |= bit;
                 }
             }
         }
-        let masks = self.group_masks(of);
+        let signals = self.signal();
+        let masks = self.group_masks(signals, of);
         state.blocked = masks.blocked;
         if masks.unknown {
             state.blocked_unknown = masks.blocked;
         }
-        let shared = self.signal().map_or(0, |signals| signals.pending().0);
+        let shared = signals.pending().0;
         state.pending = SignalSet((self.pending().0 | shared) & of.0);
         state
     }

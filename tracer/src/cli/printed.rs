@@ -4,10 +4,10 @@
 use clap::Parser as _;
 
 use super::{Cli, Command};
-use printed::{in_sentences, last_option, of_page, of_source, on_pages};
+use commands::{in_sentences, last_option, of_page, of_source, on_pages};
 
 #[path = "../../tests/all/support/printed.rs"]
-mod printed;
+mod commands;
 
 fn parse(words: &[String]) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(words)

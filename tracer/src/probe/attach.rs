@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, Endianness,
-    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, ProgramInfo, TracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint},
 };
 use tracer_common::{
     config::{Call, Config, SCOPE_ALL, SCOPE_LISTED, numbers},
@@ -21,16 +21,38 @@ use super::{
     hooks::{CONCERNS, Concern, Function, TRACEPOINTS, first, is_second},
     layout::{self, Missing},
     refusal, tracefs, trial,
+    verify::{self, Unverified},
 };
 use crate::model::document::Fallback;
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
 
-/// The function through which kernels call programs at a syscall's tracepoint that can be
-/// preempted there, and miss events while they are (`kernel/trace/bpf_trace.c`, seen in 7.2).
-/// Without it they run with preemption off, and a second program would be cost alone.
-const PREEMPTIBLE_AT_SYSCALLS: &str = "trace_call_bpf_faultable";
+/// Where the kernel can preempt programs, which miss events meanwhile. Elsewhere a hook's second
+/// program would be cost alone.
+#[derive(Clone, Copy)]
+struct Preemptible {
+    at_tracepoints: bool,
+    at_syscalls: bool,
+}
+
+impl Preemptible {
+    /// What the kernel's types tell. Up to 6.19 tracepoints turned preemption off; what they do
+    /// since leaves a type in each file that has one (`__DECLARE_TRACE` in
+    /// include/linux/tracepoint.h, seen in 7.2). Those of syscalls call programs through a
+    /// function of their own since (kernel/trace/bpf_trace.c).
+    fn of(types: &Btf<'_>) -> Self {
+        Self {
+            at_tracepoints: types.has_typedef("class_srcu_fast_notrace_t"),
+            at_syscalls: types.has_function("trace_call_bpf_faultable"),
+        }
+    }
+
+    /// Whether the program of a tracepoint, that of a syscall or another one, is of use.
+    fn needs(self, program: &str, at_syscall: bool) -> bool {
+        !is_second(program) || if at_syscall { self.at_syscalls } else { self.at_tracepoints }
+    }
+}
 
 /// What a [`Fallback`] says of a concern none of whose functions can be hooked.
 const TRACEPOINTS_INSTEAD: &str = "syscall tracepoints";
@@ -103,7 +125,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
     let bytes = btf::read()?;
     let types = Btf::parse(&bytes)?;
     let (offsets, missing) = layout::find(&types);
-    let can_be_preempted = types.has_function(PREEMPTIBLE_AT_SYSCALLS);
+    let preemptible = Preemptible::of(&types);
     if let Some(missing) = missing.iter().find(|missing| missing.is_essential()) {
         bail!(
             "this kernel's BTF has no {missing}: without it sigready can't tell {}. Please \
@@ -114,12 +136,6 @@ pub fn attach(request: &Request) -> Result<Attached> {
     let mut ebpf = load(request, bytemuck::bytes_of(&offsets))?;
     let btf = AyaBtf::parse(&bytes, Endianness::default())
         .context("cannot parse the kernel's type information")?;
-    // What everything needs is verified before anything is attached.
-    for name in TRACEPOINTS {
-        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-        program.load(first(name), &btf).map_err(|error| refusal::of_program(name, error))?;
-        verified(name, &program.info());
-    }
     let mut links = Vec::new();
     let mut fallbacks = Vec::new();
     let mut by_syscalls = Vec::new();
@@ -143,11 +159,24 @@ pub fn attach(request: &Request) -> Result<Attached> {
         }
         fallbacks.push(refused);
     }
+    let tracepoints: Vec<_> =
+        TRACEPOINTS.into_iter().filter(|name| preemptible.needs(name, false)).collect();
+    let mut unverified = Vec::new();
+    // The longest, which is of the last concern, first.
+    for concern in by_syscalls.iter().rev() {
+        let entries = concern.syscalls.iter().flat_map(|syscall| syscall.entry);
+        unverified.extend(concern.exit.iter().chain(entries).copied());
+    }
+    unverified.retain(|name| preemptible.needs(name, true));
+    unverified.extend(&tracepoints);
+    let unverified = unverified.into_iter().map(|name| Unverified { name, hook: first(name) });
+    verify::all(&mut ebpf, &btf, unverified)?
+        .map_err(|it| refusal::of_program(first(it.name), it.error))?;
     if !by_syscalls.is_empty() {
-        let attaching = || attach_syscalls(&mut ebpf, &mut links, &by_syscalls, can_be_preempted);
+        let attaching = || attach_syscalls(&mut ebpf, &mut links, &by_syscalls, preemptible);
         tracefs::with(attaching)?;
     }
-    for name in TRACEPOINTS {
+    for name in tracepoints {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         let attached = program.attach().and_then(|id| program.take_link(id));
         links.push(Box::new(attached.map_err(|error| refusal::of_program(name, error))?));
@@ -259,21 +288,22 @@ fn hook_function(
     function: &Function,
 ) -> Result<Result<(), ProgramError>> {
     let symbol = function.symbol();
+    let programs = function.exit.iter().chain(function.entry).copied();
+    let unverified = programs.map(|name| Unverified { name, hook: &symbol });
+    if let Err(refused) = verify::all(ebpf, btf, unverified)? {
+        return Ok(Err(refused.error));
+    }
     // The exit first: an entry without its exit would leave a thread remembered.
     for name in function.exit {
         let exit: &mut FExit = program(ebpf, name)?;
-        let hooked = exit.load(&symbol, btf).and_then(|()| exit.attach());
-        verified(name, &exit.info());
-        match hooked.and_then(|id| exit.take_link(id)) {
+        match exit.attach().and_then(|id| exit.take_link(id)) {
             Ok(link) => links.push(Box::new(link)),
             Err(error) => return Ok(Err(error)),
         }
     }
     for name in function.entry {
         let entry: &mut FEntry = program(ebpf, name)?;
-        let hooked = entry.load(&symbol, btf).and_then(|()| entry.attach());
-        verified(name, &entry.info());
-        match hooked.and_then(|id| entry.take_link(id)) {
+        match entry.attach().and_then(|id| entry.take_link(id)) {
             Ok(link) => links.push(Box::new(link)),
             Err(error) => return Ok(Err(error)),
         }
@@ -298,14 +328,14 @@ fn attach_syscalls(
     ebpf: &mut Ebpf,
     links: &mut Vec<Link>,
     concerns: &[&Concern],
-    can_be_preempted: bool,
+    preemptible: Preemptible,
 ) -> Result<()> {
     for concern in concerns {
         for syscall in concern.syscalls {
             let exit = (concern.exit, format!("sys_exit_{}", syscall.name));
             let entry = (syscall.entry, format!("sys_enter_{}", syscall.name));
             for (programs, tracepoint) in [exit, entry] {
-                for name in programs.iter().filter(|it| can_be_preempted || !is_second(it)) {
+                for name in programs.iter().filter(|name| preemptible.needs(name, true)) {
                     let is_everywhere = syscall.is_everywhere;
                     links.extend(attach_syscall(ebpf, name, &tracepoint, is_everywhere)?);
                 }
@@ -323,11 +353,6 @@ fn attach_syscall(
     is_everywhere: bool,
 ) -> Result<Option<Link>> {
     let program: &mut TracePoint = program(ebpf, name)?;
-    // Those of an exit are attached to several tracepoints.
-    if program.fd().is_err() {
-        program.load().map_err(|error| refusal::of_program(name, error))?;
-        verified(name, &program.info());
-    }
     let attached = program.attach("syscalls", tracepoint);
     match attached.and_then(|id| program.take_link(id)) {
         Ok(link) => Ok(Some(Box::new(link))),
@@ -344,11 +369,4 @@ where
         .with_context(|| format!("the built-in eBPF object has no program '{name}'"))?
         .try_into()
         .with_context(|| format!("the built-in eBPF program '{name}' is of another type"))
-}
-
-/// Says what a program cost the verifier.
-fn verified(name: &str, info: &Result<ProgramInfo, ProgramError>) {
-    if let Some(count) = info.as_ref().ok().and_then(ProgramInfo::verified_instruction_count) {
-        log::debug!("{name}: {count} instructions verified");
-    }
 }

@@ -4,10 +4,7 @@
 //! this is a reader of its own for the little that is needed
 //! (Documentation/bpf/btf.rst).
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs,
-};
+use std::{collections::HashMap, fs};
 
 use anyhow::{Context as _, Result};
 
@@ -72,11 +69,12 @@ pub struct Btf<'a> {
     types: Vec<Type<'a>>,
     structs: HashMap<&'a [u8], usize>,
     enums: HashMap<&'a [u8], usize>,
-    functions: HashSet<&'a [u8]>,
 }
 
 /// One type: its fixed part, and the members, elements or parameters after it.
 struct Type<'a> {
+    /// Where its name is in the strings.
+    name: u32,
     info: u32,
     /// A size in bytes, or the id of another type.
     size_or_id: u32,
@@ -116,6 +114,13 @@ fn section(bytes: &[u8], header_len: usize, at: usize) -> Result<&[u8], BtfError
         .ok_or(BtfError::Malformed("a section lies outside of it"))
 }
 
+/// The text at `offset`, up to its zero.
+fn string(strings: &[u8], offset: u32) -> &[u8] {
+    let rest = strings.get(offset as usize..).unwrap_or_default();
+    let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+    &rest[..end]
+}
+
 impl<'a> Btf<'a> {
     /// Reads the types in `bytes`, as in `/sys/kernel/btf/vmlinux`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
@@ -133,10 +138,9 @@ impl<'a> Btf<'a> {
         // Type 0 is void and not stored.
         let mut btf = Self {
             strings,
-            types: vec![Type { info: 0, size_or_id: 0, extra: b"" }],
+            types: vec![Type { name: 0, info: 0, size_or_id: 0, extra: b"" }],
             structs: HashMap::new(),
             enums: HashMap::new(),
-            functions: HashSet::new(),
         };
         let mut at = 0;
         while at < body.len() {
@@ -145,21 +149,19 @@ impl<'a> Btf<'a> {
             let extra = body
                 .get(at + TYPE_LEN..at + TYPE_LEN + extra_len)
                 .ok_or(BtfError::Malformed("it ends in the middle of a type"))?;
-            let name = btf.string(word(body, at)?);
             let named = match kind(info) {
                 STRUCT => Some(&mut btf.structs),
                 ENUM => Some(&mut btf.enums),
                 _ => None,
             };
-            if kind(info) == FUNC {
-                btf.functions.insert(name);
-            }
+            let name = word(body, at)?;
+            let text = string(strings, name);
             if let Some(named) = named
-                && !name.is_empty()
+                && !text.is_empty()
             {
-                named.entry(name).or_insert(btf.types.len());
+                named.entry(text).or_insert(btf.types.len());
             }
-            btf.types.push(Type { info, size_or_id: word(body, at + 8)?, extra });
+            btf.types.push(Type { name, info, size_or_id: word(body, at + 8)?, extra });
             at += TYPE_LEN + extra_len;
         }
         Ok(btf)
@@ -182,7 +184,18 @@ impl<'a> Btf<'a> {
     /// Whether the kernel has the function.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
-        self.functions.contains(name.as_bytes())
+        self.has(FUNC, name)
+    }
+
+    /// Whether the kernel's sources use `typedef … name`.
+    #[must_use]
+    pub fn has_typedef(&self, name: &str) -> bool {
+        self.has(TYPEDEF, name)
+    }
+
+    fn has(&self, kind: u32, name: &str) -> bool {
+        let is_it = |it: &Type<'_>| it.kind() == kind && self.string(it.name) == name.as_bytes();
+        self.types.iter().any(is_it)
     }
 
     /// Value of an element of `enum name`.
@@ -204,9 +217,7 @@ impl<'a> Btf<'a> {
     }
 
     fn string(&self, offset: u32) -> &'a [u8] {
-        let rest = self.strings.get(offset as usize..).unwrap_or_default();
-        let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
-        &rest[..end]
+        string(self.strings, offset)
     }
 
     /// Bit offset and type of a member.
@@ -300,6 +311,15 @@ mod tests {
         assert!(btf.has_function("bpf_trace_run1"));
         assert!(!btf.has_function("bpf_trace_run"));
         assert!(!btf.has_function("task_struct"));
+    }
+
+    #[test]
+    fn a_typedef_is_found_by_its_whole_name() {
+        let bytes = vmlinux();
+        let btf = Btf::parse(&bytes).unwrap();
+        assert!(btf.has_typedef("pid_t"));
+        assert!(!btf.has_typedef("pid"));
+        assert!(!btf.has_typedef("task_struct"));
     }
 
     #[test]

@@ -15,3 +15,4 @@ pub mod scope;
 pub mod stream;
 pub mod tracefs;
 mod trial;
+mod verify;

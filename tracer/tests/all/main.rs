@@ -35,3 +35,4 @@ mod unanswered;
 mod units;
 mod usage;
 mod user_units;
+mod verifier;

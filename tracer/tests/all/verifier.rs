@@ -1,0 +1,60 @@
+//! What the kernel side costs the kernel's verifier stays within its budget.
+
+use std::collections::BTreeMap;
+
+use nix::sys::utsname::uname;
+
+use crate::support::{fentry_works, sigready};
+
+/// Instructions that a kernel's verifier may go through: by its series, then by program.
+const BUDGET: &str = include_str!("verifier.toml");
+
+/// The first kernel that tells how many it went through (`verified_insns`).
+const TELLS: (u32, u32) = (5, 16);
+
+type Counts = BTreeMap<String, u64>;
+
+/// `6.12` as numbers.
+fn series(text: &str) -> (u32, u32) {
+    let mut numbers = text.split(['.', '-']).map(|it| it.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// How many instructions were verified, by program.
+fn verified(backend: &str) -> Counts {
+    let ran =
+        sigready(&["-vv", "run", "--type", "simple", "--backend", backend, "--", "/bin/true"]);
+    let stderr = String::from_utf8_lossy(&ran.stderr);
+    let counts = stderr.lines().filter_map(|line| {
+        let line = line.strip_suffix(" instructions verified")?;
+        let (program, count) = line.rsplit_once(": ")?;
+        let program = program.rsplit(' ').next()?;
+        Some((program.to_owned(), count.parse().ok()?))
+    });
+    counts.collect()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn the_verifier_goes_through_no_more_instructions_than_the_budget_allows() {
+    let mut counts = verified("tracepoint");
+    if fentry_works() {
+        counts.extend(verified("fentry"));
+    }
+    let release = uname().unwrap().release().to_string_lossy().into_owned();
+    let kernel = series(&release);
+    println!("verified by {}.{}: {counts:#?}", kernel.0, kernel.1);
+    if kernel < TELLS {
+        assert_eq!(counts, Counts::new(), "{release} tells how many, so it has a budget");
+        return;
+    }
+    let budgets: BTreeMap<String, Counts> = toml::from_str(BUDGET).unwrap();
+    // For a kernel without a budget that of the one before it counts.
+    let before = budgets.iter().filter(|(name, _)| series(name) <= kernel);
+    let (_, budget) = before.max_by_key(|(name, _)| series(name)).unwrap();
+    assert!(counts.contains_key("signal_generate"), "{counts:?}");
+    for (program, count) in counts {
+        let most = budget[&program];
+        assert!(count <= most, "{program}: {count} verified, and the budget is {most}");
+    }
+}
