@@ -142,9 +142,8 @@ fn signals_of_one_service(bencher: Bencher<'_, '_>, signals: u64) {
 /// Many services, one after the other, each with a hundred facts: what is over makes room.
 #[divan::bench(args = [100, 1_000, 10_000], max_time = Duration::from_secs(20))]
 fn services_one_after_the_other(bencher: Bencher<'_, '_>, services: u32) {
-    let lives = |services| {
-        (0..services).flat_map(|n| life(100 + n, BEGIN + u64::from(n) * 1_000_000, 48))
-    };
+    let lives =
+        |services| (0..services).flat_map(|n| life(100 + n, BEGIN + u64::from(n) * 1_000_000, 48));
     bencher
         .with_inputs(|| lives(services).collect::<Vec<_>>())
         .input_counter(|observations| ItemsCount::new(observations.len()))

@@ -76,7 +76,8 @@ pub struct Trace {
     #[arg(long, value_name = "ADDRESS")]
     pub bus: Option<String>,
     /// Which process is the service, where a supervisor is in between: a glob of its name, its
-    /// program's path or its command line. The first one that fits is judged as the main process.
+    /// program's path or its command line, in which the program may stand with its directory or
+    /// without. The first one that fits is judged as the main process.
     #[arg(long, value_name = "PATTERN")]
     pub main: Option<String>,
     /// End when this happens.

@@ -254,7 +254,9 @@ fn signal(at: i64, sent: &SignalSent) -> String {
         .map(|fate| format!(" {} later", time::span(fate.saturating_sub(at))))
         .unwrap_or_default();
     let traced = if sent.traced { " (under ptrace)" } else { "" };
-    let effect = effect(sent.effect, sent.effect_ns, at);
+    // What is told of the signal itself needs no time of its own.
+    let own = sent.effect_ns.filter(|effect| *effect != sent.fate_ns.unwrap_or(at));
+    let effect = effect(sent.effect, own, at);
     format!("{name} from {from}{thread}: {met}, {fate}{later}{traced}{effect}")
 }
 
@@ -273,10 +275,13 @@ fn effect(effect: Option<Effect>, effect_at: Option<i64>, at: i64) -> String {
         Some(Effect::Deferred) => "its trap waited for a command",
         Some(Effect::Unknown) => "what came of it can't be told",
     };
-    let later = effect_at
-        .map(|effect_at| format!(" {} later", time::span(effect_at.saturating_sub(at))))
-        .unwrap_or_default();
-    format!("; {words}{later}")
+    let when = match effect_at.map(|effect_at| effect_at.saturating_sub(at)) {
+        None => String::new(),
+        // One of a group may have got the signal first.
+        Some(later @ ..0) => format!(" {} before", time::span(later.saturating_neg())),
+        Some(later) => format!(" {} later", time::span(later)),
+    };
+    format!("; {words}{when}")
 }
 
 fn signal_ink(sent: &SignalSent) -> Ink {

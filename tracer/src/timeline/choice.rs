@@ -39,8 +39,33 @@ impl MainPattern {
                 self.glob.is_match(&task.comm)
                     || exe.as_ref().is_some_and(|exe| self.glob.is_match(exe))
             }
-            Fact::CommandLine { line, .. } => self.glob.is_match(line),
+            Fact::CommandLine { line, .. } => self.matches_command(line),
             _ => false,
         }
+    }
+
+    /// A unit names its program by the whole path, and a shell by its name: both fit.
+    fn matches_command(&self, line: &str) -> bool {
+        let program = line.split(' ').next().unwrap_or_default();
+        let directory = program.rfind('/').map_or(0, |slash| slash + 1);
+        self.glob.is_match(line) || self.glob.is_match(&line[directory..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_fits_with_and_without_the_directory_of_its_program() {
+        let fits =
+            |pattern: &str, line: &str| MainPattern::new(pattern).unwrap().matches_command(line);
+        let pattern = "python3 *app.py*";
+        assert!(fits(pattern, "python3 /srv/app.py"));
+        assert!(fits(pattern, "/usr/bin/python3 /srv/app.py --port 1"));
+        assert!(fits("/usr/bin/python3 *", "/usr/bin/python3 /srv/app.py"));
+        assert!(!fits(pattern, "sh -c python3 /srv/app.py"));
+        assert!(!fits(pattern, "/bin/sh -c /usr/bin/python3 /srv/app.py"));
+        assert!(!fits(pattern, ""));
     }
 }

@@ -18,6 +18,7 @@ mod lint;
 mod main_process;
 mod messages;
 mod patroni;
+mod printed;
 mod privileges;
 mod protocol;
 mod reload_signals;

@@ -185,10 +185,18 @@ fn a_restart_of_what_is_not_a_named_unit_is_refused() {
     }
 }
 
-/// Restarts a unit with a signal to its new main process. Gives its HUPs.
-fn aimed_at(root: PathBuf, unit: &str, prepare: &str) -> (Traced, Vec<(i64, String)>) {
-    let unit_file = format!("{unit}\n");
-    let files = [("aim.service", unit_file.as_str()), ("prepare.sh", prepare)];
+/// A service that installs its handler once it has loaded what services use.
+const HANDLES: &str = "\
+import asyncio, email.mime.text, http.server, signal, urllib.request, xml.dom.minidom
+signal.signal(signal.SIGHUP, lambda *_: None)
+while True:
+    signal.pause()
+";
+
+/// Restarts a unit with a signal to its new main process. Gives its HUPs, each with what the main
+/// process had done between its exec and that.
+fn aimed_at(root: PathBuf, unit: &str, prepare: &str) -> (Traced, Vec<(Vec<Value>, String)>) {
+    let files = [("aim.service", unit), ("prepare.sh", prepare), ("handles.py", HANDLES)];
     let container = Container::boot_in(
         root,
         Hierarchy::Unified,
@@ -204,12 +212,17 @@ fn aimed_at(root: PathBuf, unit: &str, prepare: &str) -> (Traced, Vec<(i64, Stri
     container.over();
     let starts = traced.activations("aim.service");
     let last = starts.last().unwrap();
-    let exec = last["milestones"]["exec_ns"].as_i64().unwrap();
     let main = &last["main_process"]["pid"];
+    let events = last["events"].as_array().unwrap();
     let sent = hups(last).into_iter().map(|hup| {
         assert_eq!(&hup["target"]["pid"], main, "{last:#}");
-        let after = hup["at_ns"].as_i64().unwrap() - exec;
-        (after, hup["fate"].as_str().unwrap().to_owned())
+        let before = events.iter().take_while(|event| *event != hup);
+        let own = before.filter(|event| &event["process"]["pid"] == main);
+        let own: Vec<&Value> = own.collect();
+        let exec = own.iter().rposition(|event| event["kind"] == "exec");
+        let exec = exec.unwrap_or_else(|| panic!("it came before the exec: {last:#}"));
+        let since = own[exec + 1..].iter().map(|event| (*event).clone()).collect();
+        (since, hup["fate"].as_str().unwrap().to_owned())
     });
     let sent = sent.collect();
     (traced, sent)
@@ -218,7 +231,7 @@ fn aimed_at(root: PathBuf, unit: &str, prepare: &str) -> (Traced, Vec<(i64, Stri
 const PREPARES: &str = "\
 [Service]
 ExecStartPre=/bin/sh /shared/prepare.sh
-ExecStart=/bin/sleep 60
+ExecStart=/usr/bin/python3 /shared/handles.py
 ExecReload=/bin/kill -HUP $MAINPID
 ";
 
@@ -226,13 +239,18 @@ ExecReload=/bin/kill -HUP $MAINPID
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
 fn the_reload_by_kill_hits_the_main_process_right_after_its_exec_and_no_command_before_it() {
     for root in [root(), newer_root()] {
-        // It would take HUP for itself.
-        let (traced, sent) = aimed_at(root, PREPARES, "for i in 1 2 3 4 5; do sleep 0.1; done\n");
-        let [(after, fate)] = &sent[..] else { panic!("{sent:?}\n{:#}", traced.report) };
-        assert_eq!(fate, "killed", "{}", traced.said);
-        assert!((0..500_000_000).contains(after), "{after} ns after its exec: {}", traced.said);
-        assert!(traced.said.contains(" after its exec"), "{}", traced.said);
-        assert_eq!(traced.status, Some(3));
+        // It would take HUP for itself. A busy machine gets three starts in which the signal comes
+        // before the interpreter has done anything.
+        let is_first = |_| {
+            let prepare = "for i in 1 2 3 4 5; do sleep 0.1; done\n";
+            let (traced, sent) = aimed_at(root.clone(), PREPARES, prepare);
+            let [(since, fate)] = &sent[..] else { panic!("{sent:?}\n{:#}", traced.report) };
+            assert!(traced.said.contains(" after its exec"), "{}", traced.said);
+            let is_first = since.is_empty();
+            assert!(!is_first || fate == "killed" && traced.status == Some(3), "{sent:?}");
+            is_first
+        };
+        assert!((0..3).any(is_first), "each time it had its handler");
     }
 }
 
@@ -261,7 +279,7 @@ fn where_the_main_process_never_comes_it_is_said_that_nothing_was_tested() {
             "cp /shared/aim.service /run/systemd/system/\nsystemctl daemon-reload\n\
              {KEEP} aim > /shared/state"
         ),
-        &[("aim.service", PREPARES), ("prepare.sh", "exit 1\n")],
+        &[("aim.service", PREPARES), ("prepare.sh", "exit 1\n"), ("handles.py", HANDLES)],
     );
     container.wait_for("up");
     let how = ["aim", "--restart", "--reload-during-start=kill", "--duration", "2s"];

@@ -83,8 +83,8 @@ impl Reloads<'_> {
             counts(message) && keys.iter().any(|key| message.value(key).is_some())
         };
         let rest = self.events[index + 1..].iter().take_while(|event| event.at_ns <= until);
-        let is_said = { rest }
-            .any(|event| matches!(&event.what, What::Notify(message) if says(message)));
+        let is_said =
+            { rest }.any(|event| matches!(&event.what, What::Notify(message) if says(message)));
         (until <= last && !is_said).then_some(until)
     }
 
@@ -147,10 +147,7 @@ impl Reloads<'_> {
         let told = self.of_reloading(index, last);
         match end {
             // It was neither done nor given up before.
-            Some(end)
-                if told.1.is_none()
-                    && end.at <= at.saturating_add(self.around.settle_ns) =>
-            {
+            Some(end) if told.1.is_none() && end.at <= at.saturating_add(self.around.settle_ns) => {
                 Some(self.of_end(index, at, pid, end).unwrap_or(told))
             }
             _ => Some(told),

@@ -170,6 +170,15 @@ impl Container {
         pids.next().expect("the container has a systemd in a cgroup of its own")
     }
 
+    /// A process of a unit in it, by its pid here.
+    pub fn process_of(&self, unit: &str) -> Option<u32> {
+        let units = HIERARCHIES.iter().map(|hierarchy| {
+            Path::new(hierarchy).join(&self.name).join("payload/system.slice").join(unit)
+        });
+        let procs = units.filter_map(|unit| fs::read_to_string(unit.join("cgroup.procs")).ok());
+        { procs }.find_map(|procs| procs.lines().next()?.parse().ok())
+    }
+
     /// Waits until the scenario has made a file in `/shared`.
     pub fn wait_for(&self, name: &str) {
         let begun = Instant::now();

@@ -2,6 +2,7 @@
 
 pub mod container;
 pub mod fuse;
+pub mod printed;
 pub mod traces;
 
 use std::{
