@@ -62,13 +62,13 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
     let handler = Handler { serves: Signal::HUP.set(), ..Handler::default() };
     let path = format!("/system.slice/demo{pid}.service");
     let state = State { caught: Signal::HUP.set(), ..State::default() };
-    let fork = Fact::Fork {
+    let forked = Fact::Fork {
         parent: task(1, 0),
         child: service.clone(),
         shares_handlers: false,
         state: State::default(),
     };
-    let exec = Fact::Exec {
+    let executed = Fact::Exec {
         task: service.clone(),
         filename: "/usr/bin/demo".to_owned(),
         exe: "/usr/bin/demo".to_owned(),
@@ -76,7 +76,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
         environment: Environment::default(),
         state: State::default(),
     };
-    let set = Fact::Disposition {
+    let answering = Fact::Disposition {
         task: service.clone(),
         signal: Signal::HUP,
         disposition: DispositionKind::Handler,
@@ -85,7 +85,8 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
         loaded: None,
         state,
     };
-    let first = [Fact::CgroupPath { hierarchy: 0, id: u64::from(pid), path }, fork, exec, set];
+    let first =
+        [Fact::CgroupPath { hierarchy: 0, id: u64::from(pid), path }, forked, executed, answering];
     let exit =
         Fact::Exit { task: service.clone(), signal: None, code: 0, core_dumped: false, state };
     let taken = move |_| {
