@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::process;
 
@@ -103,6 +103,25 @@ impl Suite {
         let begun = Instant::now();
         let result = part();
         Self { name: name.to_owned(), took: begun.elapsed(), result }
+    }
+
+    /// Runs several that one piece of work gives the verdicts of, in the order of their names.
+    /// Each takes as long as all of them.
+    pub fn run_together(
+        names: Vec<String>,
+        work: impl FnOnce() -> Result<Vec<Result<Verdict>>>,
+    ) -> Vec<Self> {
+        eprintln!("\n== tests: {}", names.join("; "));
+        let begun = Instant::now();
+        let results = work();
+        let took = begun.elapsed();
+        let mut results = match results {
+            Ok(results) => results,
+            Err(error) => names.iter().map(|_| Err(anyhow!("{error:#}"))).collect(),
+        }
+        .into_iter();
+        let mut result = || results.next().unwrap_or_else(|| bail!("it gave no verdict"));
+        names.into_iter().map(|name| Self { name, took, result: result() }).collect()
     }
 
     /// Whether all of it passed.

@@ -1,6 +1,7 @@
 //! A virtual machine, from boot to power-off.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::guest::FINISHED;
+use super::guest::{BACKEND, FINISHED};
 use crate::{process, suite::Verdict, workspace};
 
 /// How long a machine may take for all its tests: on two busy processors it was half an hour.
@@ -46,8 +47,8 @@ pub struct Machine<'a> {
     pub settings: &'a str,
 }
 
-/// Runs it until it powers off, and counts the tests it says it ran.
-pub fn run(machine: &Machine<'_>) -> Result<Verdict> {
+/// Runs it until it powers off, and counts the tests it says it ran, by backend.
+pub fn run(machine: &Machine<'_>) -> Result<BTreeMap<String, Verdict>> {
     let directory = workspace::target().join("vm");
     let console = directory.join(format!("console-{}", machine.label.replace(' ', "-")));
     let mut command = command(machine, &console);
@@ -59,15 +60,15 @@ pub fn run(machine: &Machine<'_>) -> Result<Verdict> {
             .spawn()
             .context("cannot run qemu-system-x86_64: is it installed?")?,
     );
-    let verdict = read(machine.label, &lines(&mut qemu.0)?);
-    if verdict.is_err() {
+    let verdicts = read(machine.label, &lines(&mut qemu.0)?);
+    if verdicts.is_err() {
         let text = fs::read(&console).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let shown = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
         eprintln!("the console of {}, its end:\n{}", machine.label, shown.join("\n"));
     }
-    verdict
+    verdicts
 }
 
 /// Emulated by instruction count: while the machine is busy its time passes with what it
@@ -124,16 +125,20 @@ fn lines(qemu: &mut Child) -> Result<Receiver<String>> {
     Ok(receiver)
 }
 
-fn read(label: &str, lines: &Receiver<String>) -> Result<Verdict> {
+fn read(label: &str, lines: &Receiver<String>) -> Result<BTreeMap<String, Verdict>> {
     let begun = Instant::now();
-    let mut verdict = Verdict::default();
+    let mut verdicts = BTreeMap::new();
+    let mut backend = String::new();
     loop {
         let left = LIMIT.saturating_sub(begun.elapsed());
         match lines.recv_timeout(left.min(SILENCE)) {
-            Ok(line) if line == FINISHED => return Ok(verdict),
+            Ok(line) if line == FINISHED => return Ok(verdicts),
             Ok(line) => {
-                println!("[{label}] {line}");
-                verdict.read(&line);
+                println!("[{label} {backend}] {line}");
+                if let Some(name) = line.strip_prefix(BACKEND) {
+                    name.clone_into(&mut backend);
+                }
+                verdicts.entry(backend.clone()).or_insert_with(Verdict::default).read(&line);
             }
             Err(RecvTimeoutError::Disconnected) => {
                 bail!("the machine ended before its tests did");

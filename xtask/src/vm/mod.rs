@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: the privileged tests on Debian's kernels, in virtual machines.
 //!
-//! Each machine runs one kernel with one backend, under software emulation, with real
-//! systemd as its init.
+//! Each machine runs one kernel, with one backend after the other, under software emulation, with
+//! real systemd as its init.
 
 mod guest;
 mod image;
@@ -27,7 +27,7 @@ use crate::{
 /// Names of the tests that tell kernels and backends apart: those behind the table in
 /// docs/compatibility.md are among them.
 pub const DIFFERENCES: &str =
-    "backend,32_bit,io_uring,renamed,cap_bpf,once_attached,five_hundred_children";
+    "backend,32_bit,io_uring,renamed,cap_bpf,once_attached,five_hundred_children,verifier";
 
 /// Options of the command.
 #[derive(Args, Default)]
@@ -83,16 +83,10 @@ pub fn suites(options: &Options) -> Result<Vec<Suite>> {
         Some(backend) => vec![backend],
         None => vec![Backend::Fentry, Backend::Tracepoint],
     };
-    let machines: VecDeque<(&Kernel, Backend)> = kernels
-        .iter()
-        .flat_map(|kernel| backends.iter().map(move |backend| (kernel, *backend)))
-        .collect();
     let filter = options.filter.as_deref();
-    let suites = in_parallel(machines, |(kernel, backend)| {
-        let label = format!("{} {}", kernel.name, backend.name());
-        let suite = one(kernel, backend, &label, &image, filter);
-        (label, suite)
-    });
+    let machines: VecDeque<&Kernel> = kernels.iter().collect();
+    let suites = in_parallel(machines, |kernel| one(kernel, &backends, &image, filter));
+    let suites: Vec<(String, Suite)> = suites.into_iter().flatten().collect();
     if suites.is_empty() {
         bail!("no virtual machine was run");
     }
@@ -107,27 +101,33 @@ pub fn suites(options: &Options) -> Result<Vec<Suite>> {
     Ok(suites.into_iter().map(|(_, suite)| suite).chain(page).collect())
 }
 
+/// A suite for each backend, with what its column in the table is called.
 fn one(
     kernel: &Kernel,
-    backend: Backend,
-    label: &str,
+    backends: &[Backend],
     image: &Image,
     filter: Option<&str>,
-) -> Suite {
-    let name = format!("Linux {}, {}", kernel.version, backend.name());
-    Suite::run(&name, || {
-        let verdict = machine::run(&machine::Machine {
-            label,
+) -> Vec<(String, Suite)> {
+    let backends: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
+    let named = |what: &str| backends.iter().map(|name| format!("{what}{name}")).collect();
+    let suites = Suite::run_together(named(&format!("Linux {}, ", kernel.version)), || {
+        let mut verdicts = machine::run(&machine::Machine {
+            label: kernel.name,
             kernel: &kernel.image,
             disk: &image.file,
-            settings: &guest::settings(backend.name(), filter),
+            settings: &guest::settings(&backends, filter),
         })?;
         let is_wanted = |test: &&String| {
             filter.is_none_or(|names| names.split(',').any(|name| test.contains(name)))
         };
-        let expected = image.tests.iter().filter(is_wanted);
-        verdict.complete(expected)
-    })
+        let verdict = |backend: &&str| {
+            let expected = image.tests.iter().filter(is_wanted);
+            verdicts.remove(*backend).unwrap_or_default().complete(expected)
+        };
+        Ok(backends.iter().map(verdict).collect())
+    });
+    let labels: Vec<String> = named(&format!("{} ", kernel.name));
+    labels.into_iter().zip(suites).collect()
 }
 
 /// Works on one more at a time than there are processors: a machine keeps one busy, and
