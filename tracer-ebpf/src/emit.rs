@@ -5,8 +5,6 @@
 //! host is reported, records wait for the reader to come by, but for those that make it look
 //! something up in /proc while it is there to be seen, and unless the ring fills up.
 
-use core::hint::black_box;
-
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     macros::map,
@@ -62,11 +60,10 @@ pub fn header_of_other(kind: Kind, task: Task<impl Pointer>) -> Header {
 }
 
 /// Room for a record. The kernel also refuses where it does not get the lock of the ring
-/// (`__bpf_ringbuf_reserve`), so it is tried twice. What comes out is hidden from the compiler,
-/// which would make two programs of what follows, and the verifier would go through both.
+/// (`__bpf_ringbuf_reserve`), so it is tried twice.
 #[inline(always)]
 fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
-    black_box(EVENTS.reserve::<T>(0).or_else(|| EVENTS.reserve::<T>(0)))
+    EVENTS.reserve::<T>(0).or_else(|| EVENTS.reserve::<T>(0))
 }
 
 /// Sends a record. It is made in place, where `fill` gets it zeroed: most are too large for the
