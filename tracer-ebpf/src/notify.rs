@@ -277,7 +277,10 @@ fn gather(
             let into = pieces.as_mut_ptr().cast::<u8>();
             let copied = match message.space {
                 Space::User => copy_user(into, length, array),
-                Space::Kernel => Some(copy_kernel(into, length, array)),
+                Space::Kernel => {
+                    copy_kernel(into, length, array);
+                    Some(())
+                }
             };
             if copied.is_none() || count > MAX_PIECES {
                 record.flags |= PAYLOAD_UNREADABLE;
