@@ -14,19 +14,17 @@ impl Reloads<'_> {
         service_type == Some("notify-reload")
     }
 
+    /// Whether an event is a reload signal of its own to this process.
+    pub(super) fn is_reload_of(&self, event: &Event, pid: u32) -> bool {
+        let What::Signal(sent) = &event.what else { return false };
+        sent.target.pid == pid && sent.fate != Fate::Coalesced && self.sender(sent).is_some()
+    }
+
     /// The RELOADING=1 that answers a reload signal: the next one of that main process which
     /// systemd takes, before the next reload.
     pub(super) fn reloading_after(&self, index: usize, pid: u32) -> Option<usize> {
-        let next_reload = |event: &Event| match &event.what {
-            What::Signal(sent) => {
-                sent.target.pid == pid
-                    && sent.fate != Fate::Coalesced
-                    && self.sender(sent).is_some()
-            }
-            _ => false,
-        };
         let rest = self.events.iter().enumerate().skip(index + 1);
-        let before_next = rest.take_while(|(_, event)| !next_reload(event));
+        let before_next = rest.take_while(|(_, event)| !self.is_reload_of(event, pid));
         { before_next }.find(|(_, event)| self.is_answer(event)).map(|(index, _)| index)
     }
 

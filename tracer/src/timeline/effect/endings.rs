@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Reloads, Told};
 use crate::model::{
-    event::{Effect, Event, Fate, What},
+    event::{Effect, What},
     signal::Signal,
 };
 
@@ -44,15 +44,7 @@ impl Reloads<'_> {
     /// end it, or another reload: then only what was seen before tells.
     pub(super) fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Option<Told> {
         let later = self.events[index + 1..].iter().take_while(|event| event.at_ns <= end.at);
-        let is_reload = |event: &Event| match &event.what {
-            What::Signal(sent) => {
-                sent.target.pid == pid
-                    && sent.fate != Fate::Coalesced
-                    && self.sender(sent).is_some()
-            }
-            _ => false,
-        };
-        let has_later = { later }.any(is_reload);
+        let has_later = { later }.any(|event| self.is_reload_of(event, pid));
         if has_later || self.stopping.is_some_and(|stopping| stopping <= end.at) {
             return None;
         }
