@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tracer_common::signal::SignalSet;
 
 use crate::model::{
@@ -256,7 +257,7 @@ pub enum Fact {
 }
 
 /// What runs in a process, as its executable tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
     /// The executable could not be read.
     #[default]

@@ -3,7 +3,8 @@
 //! command's end and systemd's news are looked at in every turn.
 
 use std::{
-    sync::mpsc::{self, RecvTimeoutError},
+    io,
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -197,24 +198,34 @@ impl<'a, S: Subject> Session<'a, S> {
         let (record, at) = self.capture.end(|observation| self.subject.learn(observation))?;
         let began = tell_late("taking in what happened last", began);
         self.subject.session_ended()?;
-        let (detached, is_detached) = mpsc::channel();
-        thread::Builder::new()
-            .name("sigready-detach".to_owned())
-            .spawn(move || {
-                attached.detach();
-                let _ = detached.send(());
-            })
+        let is_detached = beside(move || attached.detach())
             .context("cannot start a thread that detaches the programs")?;
         let mut document = record.document(ended_by, at);
         document.capture.untested = self.subject.untested();
         tell_late("judging", began);
         // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
         // No program runs any more when the kernel takes longer to let go of them.
-        if let Err(RecvTimeoutError::Timeout) = is_detached.recv_timeout(DETACHING) {
+        if !is_done(&is_detached, DETACHING) {
             log::info!("the kernel has not let go of the programs yet: this process waits for it");
         }
         Ok((self.subject, document))
     }
+}
+
+/// Does something on a thread of its own, which tells when it is done.
+fn beside(work: impl FnOnce() + Send + 'static) -> io::Result<Receiver<()>> {
+    let (done, is_done) = mpsc::channel();
+    let work = move || {
+        work();
+        let _ = done.send(());
+    };
+    thread::Builder::new().name("sigready-detach".to_owned()).spawn(work)?;
+    Ok(is_done)
+}
+
+/// Waits for that, so long at most.
+fn is_done(done: &Receiver<()>, patience: Duration) -> bool {
+    done.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
 }
 
 /// Tells if something that began then has taken long. Gives the time now.
@@ -225,4 +236,18 @@ fn tell_late(what: &str, began: Instant) -> Instant {
         log::info!("{what} took {:.1} s", took.as_secs_f64());
     }
     now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_beside_is_waited_for_no_longer_than_it_may() {
+        let (go_on, waiting) = mpsc::channel::<()>();
+        let done = beside(move || waiting.recv().unwrap_or(())).unwrap();
+        assert!(!is_done(&done, Duration::from_millis(1)));
+        go_on.send(()).unwrap();
+        assert!(is_done(&done, Duration::from_mins(1)));
+    }
 }
