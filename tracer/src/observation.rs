@@ -56,6 +56,16 @@ pub struct Task {
     pub comm: String,
 }
 
+#[cfg(test)]
+impl Task {
+    /// The first thread of a process of root's, as tests take it for any.
+    pub(crate) fn of(id: ProcessId) -> Self {
+        let ProcessId { pid, start_ticks } = id;
+        let start_ns = start_ticks * TICK_NS;
+        Self { id, tid: pid, ns_pid: pid, uid: 0, start_ns, cgroup_id: 0, comm: String::new() }
+    }
+}
+
 /// Whom a handler serves (see `tracer_common::event::Handler`).
 pub use tracer_common::event::Handler;
 /// The signal state of a process (see `tracer_common::event::SignalState`).

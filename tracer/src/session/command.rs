@@ -237,15 +237,7 @@ mod tests {
     use crate::observation::{ProcessId, State, Task};
 
     fn task(pid: u32) -> Task {
-        Task {
-            id: ProcessId { pid, start_ticks: 1 },
-            tid: pid,
-            ns_pid: pid,
-            uid: 0,
-            start_ns: 0,
-            cgroup_id: 0,
-            comm: String::new(),
-        }
+        Task::of(ProcessId { pid, start_ticks: 1 })
     }
 
     #[test]

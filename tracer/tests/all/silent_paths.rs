@@ -20,7 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Compiled, file,
+    Compiled, Killed, file,
     fuse::{
         Fuse,
         Request::{Create, Fsync, Init, Lookup, Open, Read, Rename, Write},
@@ -265,15 +265,12 @@ fn a_program_that_can_not_be_read_holds_nothing() {
         let mut fuse = Fuse::new(Some((Open, 2)), &[program]);
         let overlay = under_overlay.then(|| Overlay::over(&fuse.path("")));
         let path = overlay.as_ref().map_or(fuse.path("").join(name), |it| it.0.path().join(name));
-        let mut running = Command::new(&path).spawn().unwrap();
-        let pid = running.id().to_string();
+        let running = Killed(Command::new(&path).spawn().unwrap());
+        let pid = running.0.id().to_string();
         let output = sigready(&["trace", "--pid", &pid, "--duration", "500ms"].map(OsStr::new));
         fuse.wait_until_silent();
         let said = text(&output.stderr);
         assert!(matches!(output.status.code(), Some(0 | 3)), "{under_overlay}: {said}");
-        running.kill().unwrap();
-        drop((overlay, fuse));
-        running.wait().unwrap();
     }
     // Of one that is executed while it is traced it is the same.
     let directory = tempfile::tempdir().unwrap();
