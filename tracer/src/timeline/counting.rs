@@ -110,6 +110,15 @@ mod tests {
     }
 
     #[test]
+    fn alerts_of_all_count_but_of_what_is_only_claimed_to_be_the_unit() {
+        let judged = |counting: &Counting| OWNERS.map(|owner| counting.judges(owner));
+        assert_eq!(judged(&Counting::All), [true; 7]);
+        let but_the_claimed = [true, true, true, true, true, false, true];
+        assert_eq!(judged(&Counting::OfSystem), but_the_claimed);
+        assert_eq!(judged(&Counting::HostFirst { of_host: BTreeSet::new() }), but_the_claimed);
+    }
+
+    #[test]
     fn what_is_no_unit_is_what_was_asked_for() {
         let counting = Counting::HostFirst { of_host: BTreeSet::new() };
         for kind in [ServiceKind::Process, ServiceKind::Cgroup, ServiceKind::Command] {

@@ -205,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_is_told_late_does_not_take_the_pid_of_who_has_it_now() {
+        let mut processes = Processes::default();
+        let [old, new] = [0, 1].map(|start_ticks| ProcessId { pid: 7, start_ticks });
+        assert_eq!(processes.meet(&Task::of(old), None), None);
+        assert_eq!(processes.meet(&Task::of(new), None), Some(old));
+        processes.end(old);
+        assert_eq!(processes.with_pid(7), Some(new));
+        processes.end(new);
+        assert_eq!(processes.with_pid(7), None);
+    }
+
+    #[test]
     fn the_last_processes_that_ended_keep_their_places_for_a_while() {
         let mut processes = Processes::default();
         let pids = 1..=MAX_ENDED as u32 + 1;

@@ -359,7 +359,7 @@ fn by_name(program: &str, arguments: &[Word]) -> Signals {
             _ if start.starts_with("--pidfile=") => target = Some(Target::PidFile),
             _ if start.starts_with("--") => {}
             _ if start.starts_with("-F") && is_pkill => target = Some(Target::PidFile),
-            _ if start.starts_with('-') && start.len() > 1 || start == "-" => {
+            _ if start.starts_with('-') => {
                 // A signal, or letters that change how it matches.
                 let name = word.strip("-").unwrap_or_default();
                 let is_signal = match name.known() {

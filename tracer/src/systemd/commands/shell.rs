@@ -220,7 +220,7 @@ impl Walk {
                 in_child: place.in_child || in_background,
                 when,
                 at_end: at_end && !in_background,
-                is_last: place.is_last && at_end && by_semicolon && items_are_one(items),
+                is_last: place.is_last && at_end && by_semicolon,
             };
             self.node(&item.command, place);
             before = item.operator;
@@ -310,11 +310,6 @@ impl Walk {
             _ => Piece::Unknown,
         }
     }
-}
-
-/// Whether a list has only `;` in it.
-fn items_are_one(items: &[rable::ListItem]) -> bool {
-    items.iter().all(|item| matches!(item.operator, None | Some(ListOperator::Semi)))
 }
 
 /// Quotes that go on from one part of a word to the next.

@@ -2,14 +2,14 @@
 
 use globset::Glob;
 
-use super::story::{DEMO, MS, STARTER, Story};
+use super::story::{BEGIN, DEMO, MS, STARTER, Story};
 use crate::{
     model::{
         document::{OutcomeState, ServiceKind},
         event::{DispositionKind, What},
         signal::Signal,
     },
-    observation::{Fact, Handler, State, Task},
+    observation::{Environment, Fact, Handler, Observation, Program, State, Task},
     timeline::{Builder, Selector},
 };
 
@@ -107,6 +107,53 @@ fn a_child_that_is_moved_to_another_unit_begins_a_start_of_that() {
         .map(|(name, main)| (name, main.unwrap().pid))
         .collect();
     assert_eq!(mains, [("demo.service", 10), ("demo2.service", 11)]);
+}
+
+#[test]
+fn a_child_that_is_moved_below_its_unit_stays_in_it() {
+    let told = Story::unit()
+        .start(0, 10, "/bin/demo", "a")
+        .fork(5, 10, 11)
+        .attach(6, 11, &format!("{DEMO}/payload"))
+        .hup(7, STARTER, 11)
+        .told();
+    assert_eq!((told.services.len(), told.signals().len()), (1, 1));
+}
+
+#[test]
+fn the_command_is_known_by_its_fork_also_where_it_was_found_before() {
+    let mut story = Story::command().fork(5, STARTER, 10).exec(10, 10, "/bin/demo");
+    let found = Fact::Found {
+        task: story.task(10),
+        parent: STARTER,
+        exe: None,
+        program: Program::Unread,
+        cgroup: None,
+        environment: Environment::default(),
+        state: State::default(),
+    };
+    story.observations.insert(0, Observation { at: BEGIN, fact: found });
+    assert_eq!(main_pid(&story.told()), Some(10));
+}
+
+#[test]
+fn what_was_to_be_executed_is_told_where_another_program_was() {
+    let filenames = |asked: &str| {
+        let mut story = Story::command().fork(0, STARTER, 10).exec(10, 10, "/bin/demo");
+        for observation in &mut story.observations {
+            if let Fact::Exec { filename, .. } = &mut observation.fact {
+                asked.clone_into(filename);
+            }
+        }
+        let told = story.told();
+        let filename = |what: &What| match what {
+            What::Exec { filename, .. } => Some(filename.clone()),
+            _ => None,
+        };
+        told.events.iter().find_map(|event| filename(&event.what)).expect("an exec")
+    };
+    assert_eq!(filenames("/bin/demo"), None);
+    assert_eq!(filenames("/bin/script").as_deref(), Some("/bin/script"));
 }
 
 #[test]

@@ -90,6 +90,7 @@ fn what_a_process_or_the_kernel_sends_is_no_reload() {
 fn a_successor_takes_over_whether_systemd_is_told_or_not() {
     let left = || reloaded(up()).fork(1_010, 10, 11);
     has(&left().exit(1_300, 10, 0), Effect::Replaced, Some(1_290));
+    has(&left().exit(1_300, 10, 0).exit(5_000, 11, 0), Effect::Replaced, Some(1_290));
     // Another program is no successor, and neither is one that was there before.
     has(&left().exec(1_011, 11, "/bin/log").exit(1_300, 10, 0), Effect::Ended, Some(1_290));
     has(&reloaded(up().fork(30, 10, 11)).exit(1_300, 10, 0), Effect::Ended, Some(1_290));
@@ -224,6 +225,37 @@ fn a_shells_trap_waits_for_the_command_in_the_foreground_alone() {
     let behind = behind.exec(502, 11, "/bin/sleep");
     has(&reloaded(behind).exit(4_000, 11, 0), Effect::Survived, None);
     has(&reloaded(runs(up())).exit(4_000, 11, 0), Effect::Survived, None);
+    // What others do is no act of the shell's, and what others are tells nothing of its command.
+    has(&waits().fork(1_002, 11, 13).exit(4_000, 11, 0), Effect::Deferred, Some(3_990));
+    let beside = shell().fork(500, 10, 11).fork(500, 10, 12).ignoring(500, 12, Signal::INT);
+    let beside = beside.exec(501, 12, "/bin/log").exec(502, 11, "/bin/sleep");
+    has(&reloaded(beside).exit(4_000, 11, 0), Effect::Deferred, Some(3_990));
+}
+
+#[test]
+fn an_end_soon_after_a_trap_that_waited_is_the_reloads_unless_it_may_come_by_itself() {
+    let ended = |at| {
+        let story = Story::command().recording(Signal::INT).until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/dash").handler(20, 10);
+        let story = reloaded(story.fork(500, 10, 11).exec(501, 11, "/bin/sleep"));
+        story.exit(4_000, 11, 0).exit(at, 10, 0)
+    };
+    let service = |at| ended(at).with_type("simple", "no");
+    has(&service(4_100), Effect::Ended, Some(4_090));
+    has(&service(6_000), Effect::Deferred, Some(3_990));
+    has(&ended(4_100), Effect::Deferred, Some(3_990));
+}
+
+#[test]
+fn a_reload_that_waits_is_not_survived_and_leaves_who_asked_without_an_answer() {
+    let waits = |of: &str| {
+        let story = Story::command().with_type(of, "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        let story = story.notify(30, 10, "READY=1").mask(40, 10, true);
+        story.found(SENDER, 1, "/elsewhere", &[]).hup(1_000, SENDER, 10)
+    };
+    has(&waits("notify"), Effect::Unknown, None);
+    has(&waits("notify-reload"), Effect::Unanswered, None);
 }
 
 #[test]
