@@ -2,14 +2,9 @@
 //! by count and by time: whatever the kernel's stream or a bus delivers, signals, timers, the
 //! command's end and systemd's news are looked at in every turn.
 
-use std::{
-    io,
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{
     Observer, Until,
@@ -32,8 +27,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(50);
 /// The longest a turn takes in what has happened.
 const TURN: Duration = Duration::from_millis(20);
-/// The longest the report waits for the kernel to let go of the programs.
-const DETACHING: Duration = Duration::from_secs(1);
 
 /// What takes longer is told, so that a trace that was late can say why.
 const LATE: Duration = Duration::from_secs(1);
@@ -198,34 +191,14 @@ impl<'a, S: Subject> Session<'a, S> {
         let (record, at) = self.capture.end(|observation| self.subject.learn(observation))?;
         let began = tell_late("taking in what happened last", began);
         self.subject.session_ended()?;
-        let is_detached = beside(move || attached.detach())
-            .context("cannot start a thread that detaches the programs")?;
+        // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
+        attached.detach();
+        let began = tell_late("detaching the programs", began);
         let mut document = record.document(ended_by, at);
         document.capture.untested = self.subject.untested();
         tell_late("judging", began);
-        // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
-        // No program runs any more when the kernel takes longer to let go of them.
-        if !is_done(&is_detached, DETACHING) {
-            log::info!("the kernel has not let go of the programs yet: this process waits for it");
-        }
         Ok((self.subject, document))
     }
-}
-
-/// Does something on a thread of its own, which tells when it is done.
-fn beside(work: impl FnOnce() + Send + 'static) -> io::Result<Receiver<()>> {
-    let (done, is_done) = mpsc::channel();
-    let work = move || {
-        work();
-        let _ = done.send(());
-    };
-    thread::Builder::new().name("sigready-detach".to_owned()).spawn(work)?;
-    Ok(is_done)
-}
-
-/// Waits for that, so long at most.
-fn is_done(done: &Receiver<()>, patience: Duration) -> bool {
-    done.recv_timeout(patience) != Err(RecvTimeoutError::Timeout)
 }
 
 /// Tells if something that began then has taken long. Gives the time now.
@@ -236,18 +209,4 @@ fn tell_late(what: &str, began: Instant) -> Instant {
         log::info!("{what} took {:.1} s", took.as_secs_f64());
     }
     now
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_takes_long_beside_is_waited_for_no_longer_than_it_may() {
-        let (go_on, waiting) = mpsc::channel::<()>();
-        let done = beside(move || waiting.recv().unwrap_or(())).unwrap();
-        assert!(!is_done(&done, Duration::from_millis(1)));
-        go_on.send(()).unwrap();
-        assert!(is_done(&done, Duration::from_mins(1)));
-    }
 }
