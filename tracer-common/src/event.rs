@@ -318,8 +318,11 @@ pub struct Generate {
     pub flags: u32,
     /// `signal->group_exit_code`, meaningful with [`TARGET_DYING`].
     pub group_exit_code: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The first of the target's threads that doesn't block it, where `target.tid` does and it
+    /// was sent to the process; else 0.
+    pub unblocked_tid: u32,
+    /// That thread's name; may hold any bytes.
+    pub unblocked_comm: [u8; COMM_LEN],
     /// The handler it met.
     pub handler: Handler,
     /// Bytes of the sender's command line, `mm->arg_end - mm->arg_start`; 0 where `parents` and

@@ -79,7 +79,11 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
         return;
     }
     emit::record::<Generate>(Kind::Generate, |record| {
-        record.flags = masks(signal, target, to_process);
+        if to_process {
+            masks_of_process(record, signal, target);
+        } else {
+            record.flags = TO_THREAD | masks_of_thread(signal, target);
+        }
         record.header = emit::header_of_current(Kind::Generate);
         record.target = target.describe_given(record.header.task);
         record.signal = signal;
@@ -167,29 +171,34 @@ fn group(record: &mut Generate, target: Task<Typed>) {
     }
 }
 
-/// Who of the target's threads could take the signal: all of them for one sent to the
-/// process, else only the thread it was sent to.
+/// Who of the target's threads could take a signal that was sent to the process: any.
 #[inline(always)]
-fn masks(signal: u32, target: Task<Typed>, to_process: bool) -> u32 {
+fn masks_of_process(record: &mut Generate, signal: u32, target: Task<Typed>) {
+    let bit = SignalSet::of(signal);
+    let masks = target.group_masks(target.signal(), bit);
+    if masks.blocked.intersects(bit) {
+        record.flags |= if masks.unknown { BLOCKED_UNKNOWN } else { TARGET_BLOCKED };
+    } else if masks.last.get() != 0 && target.blocks(bit) {
+        let thread = Task(masks.last);
+        record.unblocked_tid = thread.tid();
+        record.unblocked_comm = thread.comm();
+    }
+    if masks.awaited.intersects(bit) {
+        record.flags |= TARGET_WAITING;
+    }
+}
+
+/// Whether a thread that a signal was sent to could take it.
+#[inline(always)]
+fn masks_of_thread(signal: u32, target: Task<Typed>) -> u32 {
     let bit = SignalSet::of(signal);
     let mut flags = 0;
-    if to_process {
-        let masks = target.group_masks(target.signal(), bit);
-        if masks.blocked.intersects(bit) {
-            flags |= if masks.unknown { BLOCKED_UNKNOWN } else { TARGET_BLOCKED };
-        }
-        if masks.awaited.intersects(bit) {
-            flags |= TARGET_WAITING;
-        }
-    } else {
-        flags |= TO_THREAD;
-        let (own, real) = (target.mask(), target.real_mask());
-        if own.union(real).intersects(bit) {
-            flags |= TARGET_BLOCKED;
-        }
-        if real.intersects(bit) && !own.intersects(bit) {
-            flags |= TARGET_WAITING;
-        }
+    let (own, real) = (target.mask(), target.real_mask());
+    if own.union(real).intersects(bit) {
+        flags |= TARGET_BLOCKED;
+    }
+    if real.intersects(bit) && !own.intersects(bit) {
+        flags |= TARGET_WAITING;
     }
     flags
 }

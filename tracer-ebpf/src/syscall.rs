@@ -179,9 +179,10 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
         return;
     };
     let result = returned(context);
-    // `sendmmsg` returns how many were sent, or the error of the first.
-    let (count, result) = if send.arguments[4] == Entry::Sendmmsg as u64 {
-        (result.max(1) as u64, result.min(0))
+    // `sendmmsg` returns how many were sent (none, where it was given none), or the error of the
+    // first.
+    let (count, result) = if send.arguments[4] == Entry::Sendmmsg as u64 && result >= 0 {
+        (result as u64, 0)
     } else {
         (1, result)
     };

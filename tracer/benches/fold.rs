@@ -102,6 +102,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
             traced: false,
             to_thread: false,
             awaited: false,
+            unblocked: None,
             handler,
             dying_of: None,
         };

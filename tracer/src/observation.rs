@@ -8,7 +8,7 @@ use tracer_common::signal::SignalSet;
 
 use crate::model::{
     document::Owner,
-    event::{Consumer, DispositionKind},
+    event::{Consumer, DispositionKind, ThreadRef},
     runtime::Runtime,
     signal::Signal,
     unit::{UnitFacts, UnitState},
@@ -326,6 +326,8 @@ pub struct Generate {
     pub to_thread: bool,
     /// A thread of the target was waiting for it in sigwait.
     pub awaited: bool,
+    /// The first thread of the target that doesn't block it, where the one it came to does.
+    pub unblocked: Option<ThreadRef>,
     /// The handler it met.
     pub handler: Handler,
     /// The signal that the target's thread group is dying of, right after this one

@@ -14,7 +14,7 @@ use bytemuck::{Zeroable as _, cast};
 use tracer_common::{
     config::MAX_DISPOSITIONS,
     event::{
-        DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, Parent,
+        COMM_LEN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, Parent,
         SignalState, Task as WireTask,
     },
     signal::{MAX_SIGNAL, SignalSet},
@@ -193,7 +193,7 @@ impl<P: Pointer> Task<P> {
     fn describe_process(self, task: &mut WireTask) {
         task.ns_pid = self.namespace_pid(task.pid);
         task.start_ns = self.0.read(offset!(task_start_boottime));
-        task.comm = cast(self.0.read_pair(offset!(task_comm)));
+        task.comm = self.comm();
     }
 
     /// The first thread of the process that started it, or took it on (`real_parent`).
@@ -211,7 +211,7 @@ impl<P: Pointer> Task<P> {
             ns_pid: self.number(),
             start_ns: self.0.read(offset!(task_start_boottime)),
             cgroup_id: self.cgroup_address().id(),
-            comm: cast(self.0.read_pair(offset!(task_comm))),
+            comm: self.comm(),
         }
     }
 
@@ -302,6 +302,12 @@ impl<P: Pointer> Task<P> {
         handler
     }
 
+    /// Its name.
+    #[inline(always)]
+    pub fn comm(self) -> [u8; COMM_LEN] {
+        cast(self.0.read_pair(offset!(task_comm)))
+    }
+
     /// Its own mask (`blocked`).
     #[inline(always)]
     pub fn mask(self) -> SignalSet {
@@ -320,6 +326,12 @@ impl<P: Pointer> Task<P> {
         self.0.read::<u32>(offset!(task_ptrace)) != 0
     }
 
+    /// Whether it is one that lives and blocks one of `of`.
+    #[inline(always)]
+    pub fn blocks(self, of: SignalSet) -> bool {
+        self.exiting() == 0 && self.mask().union(self.real_mask()).intersects(of)
+    }
+
     /// All ones for a thread that is exiting, which takes no signal, else 0. Without a
     /// branch: the verifier would follow both ways for every thread.
     #[inline(always)]
@@ -332,7 +344,12 @@ impl<P: Pointer> Task<P> {
     /// thread awaits.
     #[inline(always)]
     pub fn group_masks(self, signals: Signals<P>, of: SignalSet) -> GroupMasks {
-        let mut masks = GroupMasks { blocked: of, awaited: SignalSet::EMPTY, unknown: false };
+        let mut masks = GroupMasks {
+            blocked: of,
+            last: Address::new(0),
+            awaited: SignalSet::EMPTY,
+            unknown: false,
+        };
         let live = signals.live();
         if live == 0 {
             // The last thread has exited: what it blocked is all there is to tell.
@@ -354,7 +371,9 @@ impl<P: Pointer> Task<P> {
             if node == head || node.get() == 0 || masks.blocked == SignalSet::EMPTY {
                 return masks;
             }
-            masks.add(Task(node - offset!(task_thread_node)));
+            let thread = node - offset!(task_thread_node);
+            masks.add(Task(thread));
+            masks.last = thread;
             node = Address::new(node.read(0));
         }
         masks.unknown = true;
@@ -405,6 +424,9 @@ impl<P: Pointer> Task<P> {
 pub struct GroupMasks {
     /// Blocked by every thread.
     pub blocked: SignalSet,
+    /// The thread that was looked at last, a `struct task_struct`: where one signal was asked for
+    /// and is not in `blocked`, the first that doesn't block it. 0 where no list was gone through.
+    pub last: Address,
     /// Let through by a thread in `sigtimedwait` for that call alone.
     pub awaited: SignalSet,
     /// There were more threads than were looked at.

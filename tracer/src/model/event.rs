@@ -222,6 +222,10 @@ pub struct SignalSent {
     /// The thread, if it was sent to one thread and not to the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tid: Option<u32>,
+    /// The first of its threads that doesn't block it, where it was sent to the process and the
+    /// process's own thread does block it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unblocked: Option<ThreadRef>,
     /// `si_code` (`sigaction(2)`): 0 kill, -6 tgkill, 128 the kernel.
     pub si_code: i32,
     /// What the kernel would do with it, read when it was sent.
@@ -243,6 +247,15 @@ pub struct SignalSent {
     /// When that showed: the end, the hand-over, READY=1. Absent where nothing shows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect_ns: Option<i64>,
+}
+
+/// A thread of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ThreadRef {
+    /// Its id.
+    pub tid: u32,
+    /// Its name, up to 15 bytes: text from outside.
+    pub comm: String,
 }
 
 /// What became of a signal.

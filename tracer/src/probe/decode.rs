@@ -9,7 +9,7 @@ use tracer_common::{
 use crate::{
     host::sender::{CUT, command_line},
     model::{
-        event::{Consumer, DispositionKind},
+        event::{Consumer, DispositionKind, ThreadRef},
         signal::Signal,
     },
     observation::{
@@ -215,6 +215,8 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
         traced: has(wire::TARGET_TRACED),
         to_thread: has(wire::TO_THREAD),
         awaited: has(wire::TARGET_WAITING),
+        unblocked: (record.unblocked_tid != 0)
+            .then(|| ThreadRef { tid: record.unblocked_tid, comm: text(&record.unblocked_comm) }),
         handler: record.handler,
         dying_of: if has(wire::TARGET_DYING) {
             Signal::from_number(record.group_exit_code & 0x7f)

@@ -238,7 +238,7 @@ fn signal(at: i64, sent: &SignalSent) -> String {
         Some(sender) => self::sender(sender),
         None => "the kernel".to_owned(),
     };
-    let thread = sent.tid.map(|tid| format!(" to thread {tid}")).unwrap_or_default();
+    let to = sent.tid.map(|tid| format!(" to thread {tid}")).unwrap_or_default();
     let met = match (sent.disposition, sent.runtime) {
         (DispositionKind::Default, _) => "default action",
         // The kernel spares an init that has no handler.
@@ -248,6 +248,11 @@ fn signal(at: i64, sent: &SignalSent) -> String {
         (DispositionKind::Handler, None) => "handler",
         (DispositionKind::Blocked, _) => "blocked",
     };
+    let by_default = sent.disposition == DispositionKind::Default;
+    let unblocked = sent.unblocked.as_ref().filter(|_| by_default);
+    let unblocked = unblocked
+        .map(|thread| format!(" in thread {} ({})", thread.tid, thread.comm))
+        .unwrap_or_default();
     let fate = fate(sent.fate);
     let later = sent
         .fate_ns
@@ -257,7 +262,7 @@ fn signal(at: i64, sent: &SignalSent) -> String {
     // What is told of the signal itself needs no time of its own.
     let own = sent.effect_ns.filter(|effect| *effect != sent.fate_ns.unwrap_or(at));
     let effect = effect(sent.effect, own, at);
-    format!("{name} from {from}{thread}: {met}, {fate}{later}{traced}{effect}")
+    format!("{name} from {from}{to}: {met}{unblocked}, {fate}{later}{traced}{effect}")
 }
 
 /// What became of the service after a reload at `at`, in words.

@@ -2,7 +2,7 @@
 //! the long version.
 
 use super::Case;
-use crate::model::signal::Signal;
+use crate::model::{event::SignalSent, signal::Signal};
 
 /// The handler comes too late.
 pub(super) fn handler_first(case: &Case) -> String {
@@ -30,12 +30,18 @@ pub(super) fn handler_first(case: &Case) -> String {
 }
 
 /// A thread lacks the mask.
-pub(super) fn mask_first(signal: Signal) -> String {
+pub(super) fn mask_first(sent: &SignalSent) -> String {
+    let signal = sent.signal;
+    let which = match &sent.unblocked {
+        Some(thread) => format!("Here it was thread {} ({}).", thread.tid, thread.comm),
+        None => "The thread that lacks it: SigBlk in /proc/PID/task/*/status, and its name beside \
+                 that."
+            .to_owned(),
+    };
     format!(
         "In the program: block {signal} in the main thread before the first thread is started, by \
          a library too: a thread begins with the mask of the one that starts it \
-         (pthread_sigmask(3)). The thread that lacks it: SigBlk in /proc/PID/task/*/status, and \
-         its name beside that."
+         (pthread_sigmask(3)). {which}"
     )
 }
 

@@ -93,6 +93,7 @@ fn what() -> impl Strategy<Value = What> {
                     sender: sender.map(Into::into),
                     target,
                     tid: None,
+                    unblocked: None,
                     si_code: 0,
                     disposition,
                     runtime,

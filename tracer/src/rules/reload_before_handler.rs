@@ -62,19 +62,25 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
         ),
         consequence: consequence::death(case, deadly.end, settled),
         mend: if lacks_mask(case, reload) {
-            mend::mask_first(signal)
+            mend::mask_first(deadly.reload.sent)
         } else {
             mend::handler_first(case)
         },
     }
 }
 
-/// Whether somebody waits for the signal, and not every thread blocks it: the kernel gives it
-/// to one that doesn't (`complete_signal()` in kernel/signal.c).
+/// Whether the program means to block the signal and not every thread does: somebody waits for it,
+/// or the process's own thread blocks it. The kernel gives it to one that doesn't
+/// (`complete_signal()` in kernel/signal.c).
 fn lacks_mask(case: &Case, reload: &Reload) -> bool {
+    reload.sent.disposition == DispositionKind::Default
+        && (has_consumer(case, reload) || reload.sent.unblocked.is_some())
+}
+
+/// Whether somebody waited for the signal.
+fn has_consumer(case: &Case, reload: &Reload) -> bool {
     let before = case.phases().take_while(|phase| phase.index < reload.index).last();
     before.is_some_and(|phase| phase.has_consumer)
-        && reload.sent.disposition == DispositionKind::Default
 }
 
 /// Why there was nothing to take it.
@@ -100,9 +106,18 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
             .to_owned();
     }
     if lacks_mask(case, reload) {
-        return "one of its threads waits for it (sigwait, signalfd), but another thread did not \
-                block it, and there it met the default action"
-            .to_owned();
+        let holds = if has_consumer(case, reload) {
+            "one of its threads waits for it (sigwait, signalfd)"
+        } else {
+            "the main thread blocks it"
+        };
+        let other = match &reload.sent.unblocked {
+            Some(thread) => format!("thread {} ({})", thread.tid, thread.comm),
+            None => "another thread".to_owned(),
+        };
+        return format!(
+            "{holds}, but {other} did not block it, and there it met the default action"
+        );
     }
     let (before, exec) = case
         .phases()
@@ -291,6 +306,21 @@ mod tests {
             .judged(&[ID]);
         assert!(alerts[0].message.contains("another thread"), "{}", alerts[0].message);
         assert!(alerts[0].mend.contains("before the first thread"), "{}", alerts[0].mend);
+    }
+
+    #[test]
+    fn the_thread_that_does_not_block_it_is_named_where_the_kernel_told_it() {
+        let hit = |start: Start| {
+            start
+                .signal(50.ms(), Signal::HUP, Default, Killed, by("kill"))
+                .unblocked(17, "rdk:main")
+        };
+        let alerts = hit(activation().exec(0).waited_for(10.ms())).judged(&[ID]);
+        assert!(alerts[0].message.contains("waits for it"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("thread 17 (rdk:main) did"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("thread 17 (rdk:main)"), "{}", alerts[0].mend);
+        let alerts = hit(activation().exec(0)).judged(&[ID]);
+        assert!(alerts[0].message.contains("main thread blocks it, but"), "{}", alerts[0].message);
     }
 
     #[test]

@@ -104,6 +104,15 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_overtakes_the_state_of_a_reload_is_read_in_it() {
+        let start = up().release("257.9").systemd(900.ms(), "active", Some("running"), "success");
+        let start = start.notify(1.s(), itself(), STOPPING);
+        let start = start.systemd(1.s() + 1.ms(), "reloading", Some("reload"), "success");
+        let told = told(start.ready(2.s()));
+        assert!(told.contains("lets READY=1 take STOPPING=1 back"), "{told}");
+    }
+
+    #[test]
     fn one_that_systemd_had_to_kill_did_not_end() {
         let stopped = up().notify(1.s(), itself(), STOPPING);
         let killed = stopped.signal(91.s(), Signal::KILL, Default, Killed, by("systemd"));

@@ -13,7 +13,7 @@ use crate::model::{
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
-        What,
+        ThreadRef, What,
     },
     signal::Signal,
     unit::{UnitFacts, UnitState},
@@ -344,6 +344,7 @@ impl Start {
             sender: Some(sender.into()),
             target: self.activation.main_process.clone().unwrap_or_else(itself),
             tid: None,
+            unblocked: None,
             si_code: 0,
             disposition,
             runtime: None,
@@ -373,6 +374,7 @@ impl Start {
             sender: Some(sender.into()),
             target: ProcessRef { pid: 4712, ..by(comm) },
             tid: None,
+            unblocked: None,
             si_code: 0,
             disposition,
             runtime: None,
@@ -416,6 +418,12 @@ impl Start {
     /// When the fate of the last signal was sealed.
     pub fn fate_at(mut self, ns: i64) -> Self {
         self.last_signal().fate_ns = Some(ns);
+        self
+    }
+
+    /// The last signal came to a thread that blocks it, and this one doesn't.
+    pub fn unblocked(mut self, tid: u32, comm: &str) -> Self {
+        self.last_signal().unblocked = Some(ThreadRef { tid, comm: comm.to_owned() });
         self
     }
 

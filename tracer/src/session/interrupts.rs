@@ -48,16 +48,17 @@ const SILENT: &str = "the file system that its program is on does not answer";
 /// How often signals that are held are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Signals that came while they were held.
-static HELD: [AtomicBool; ENDING.len()] = [const { AtomicBool::new(false) }; ENDING.len()];
+/// Signals that came while they were held, by their numbers.
+static HELD: [AtomicBool; MAX_SIGNAL as usize + 1] =
+    [const { AtomicBool::new(false) }; MAX_SIGNAL as usize + 1];
 
-/// The signals that end a session, held by a handler until somebody takes them. A command that
-/// is started meanwhile does not inherit that: a blocked signal it would, and its unblocking
-/// would be told as an event of its start.
+/// The signals that end a session or the process, held by a handler until somebody takes them.
+/// A command that is started meanwhile does not inherit that: a blocked signal it would, and its
+/// unblocking would be told as an event of its start.
 ///
 /// The start of a command waits for the file system that its program is on, which may never
-/// answer. So the process ends if a signal is held for long, or after the longest that a start
-/// may take.
+/// answer. So the process ends if a signal that ends a session is held for long, at once by any
+/// other, and after the longest that a start may take.
 pub struct Held {
     /// The thread that looks after that ends when this is dropped.
     _watching: Sender<()>,
@@ -67,7 +68,7 @@ impl Held {
     /// Holds them, for `longest` at most. One that was ignored when this process was started
     /// stays so (nohup(1)), except for what a user ends a trace with.
     pub fn now(longest: Duration) -> Result<Self> {
-        for signal in ENDING.into_iter().filter(|signal| is_taken(*signal)) {
+        for signal in numbers().filter(|signal| is_taken(*signal)) {
             set_handler(signal, hold as *const () as libc::sighandler_t);
         }
         let (watching, is_over) = channel();
@@ -85,11 +86,11 @@ impl Held {
     /// Blocks them instead; those that came are pending then.
     pub fn block(self) -> Result<Blocked> {
         let blocked = Blocked::now()?;
-        for (signal, came) in ENDING.into_iter().zip(&HELD) {
+        for signal in numbers() {
             if is_held(signal) {
                 set_handler(signal, libc::SIG_DFL);
             }
-            if came.swap(false, Ordering::AcqRel) {
+            if came(signal).is_some_and(|came| came.swap(false, Ordering::AcqRel)) {
                 // SAFETY: a system call on plain numbers; the signal is blocked.
                 unsafe { libc::kill(libc::getpid(), signal) };
             }
@@ -103,8 +104,11 @@ fn watch_held(is_over: &Receiver<()>, limit: Deadline) {
     let mut since = None;
     while is_over.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
-        let held = ENDING.into_iter().zip(&HELD).find(|(_, came)| came.load(Ordering::Acquire));
-        if let Some((number, _)) = held
+        let is_held = |number: &i32| came(*number).is_some_and(|came| came.load(Ordering::Acquire));
+        if let Some(number) = numbers().filter(|number| !ENDING.contains(number)).find(is_held) {
+            end_by(number);
+        }
+        if let Some(number) = ENDING.into_iter().find(is_held)
             && *since.get_or_insert(now) + STUCK <= now
         {
             log::error!("the command was not started yet: {SILENT}");
@@ -121,11 +125,20 @@ fn watch_held(is_over: &Receiver<()>, limit: Deadline) {
 
 /// Only remembers. Async-signal-safe.
 extern "C" fn hold(signal: i32) {
-    for (held, came) in ENDING.into_iter().zip(&HELD) {
-        if held == signal {
-            came.store(true, Ordering::Release);
-        }
+    if let Some(came) = came(signal) {
+        came.store(true, Ordering::Release);
     }
+}
+
+/// Whether a signal came while it was held.
+fn came(signal: i32) -> Option<&'static AtomicBool> {
+    HELD.get(usize::try_from(signal).ok()?)
+}
+
+/// All that end a session or the process.
+fn numbers() -> impl Iterator<Item = i32> {
+    let real_time = libc::SIGRTMIN()..=MAX_SIGNAL.cast_signed();
+    ENDING.into_iter().chain(FATAL).chain(real_time)
 }
 
 fn set_handler(signal: i32, handler: libc::sighandler_t) {
@@ -152,8 +165,7 @@ impl Blocked {
             libc::sigemptyset(set.as_mut_ptr());
             set.assume_init()
         };
-        let real_time = libc::SIGRTMIN()..=MAX_SIGNAL.cast_signed();
-        for signal in ENDING.into_iter().chain(FATAL).chain(real_time) {
+        for signal in numbers() {
             if is_taken(signal) {
                 // SAFETY: the set was made above, and every number is a signal's.
                 unsafe { libc::sigaddset(&raw mut set, signal) };

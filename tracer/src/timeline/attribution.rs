@@ -198,9 +198,13 @@ impl Attribution {
 
     /// Gives those that still wait their place, for want of anything better to know.
     pub fn settle(&mut self, setup: &Setup) {
+        let mut waited = Vec::new();
         for (id, service) in self.processes.waiting() {
-            self.place_in_start(setup, id, service, &Environment::default());
+            waited.extend(self.place_in_start(id, service, &Environment::default()));
         }
+        // Those that share handlers change each other's.
+        waited.sort_by_key(|it| it.at);
+        self.tell_waited(setup, waited);
     }
 
     /// A cgroup was removed, or is there.

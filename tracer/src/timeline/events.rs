@@ -375,6 +375,7 @@ mod tests {
             sender: Some(ProcessRef { comm: sender.to_owned(), ..process() }.into()),
             target: process(),
             tid: None,
+            unblocked: None,
             si_code: 0,
             disposition: DispositionKind::Handler,
             runtime: None,

@@ -382,6 +382,7 @@ impl Start {
                 .map(|task| origin::sender(self.sender(task), task, generate.origin.as_deref())),
             target: self.known(&generate.target),
             tid: generate.to_thread.then_some(generate.target.tid),
+            unblocked: generate.unblocked.clone(),
             si_code: generate.si_code,
             disposition: generate.disposition,
             runtime,

@@ -1,6 +1,8 @@
 //! What the kernel does with a signal in each state of its target, and what the
 //! timeline says of it.
 
+use serde_json::json;
+
 use crate::support::{Compiled, python, run};
 
 #[test]
@@ -21,13 +23,22 @@ fn a_default_hup_kills_and_is_seen_as_hup_not_as_kill() {
 fn blocked_in_the_first_thread_alone_it_kills_at_once() {
     let ran = python(
         "import signal, threading, time\n\
-         threading.Thread(target=time.sleep, args=(10,), daemon=True).start()\n\
+         def helper():\n    \
+             open('/proc/self/task/%d/comm' % threading.get_native_id(), 'w').write('helper')\n    \
+             print(threading.get_native_id(), flush=True)\n    \
+             time.sleep(10)\n\
+         threading.Thread(target=helper, daemon=True).start()\n\
          signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])\n\
          time.sleep(10)",
         &["HUP@300ms"],
     );
     assert_eq!(ran.hup(0), ("default", "killed"));
     assert_eq!(ran.hups()[0].get("fate_ns"), None, "at once");
+    let tid: u32 = ran.stdout.trim().parse().unwrap();
+    assert_eq!(ran.hups()[0]["unblocked"], json!({ "tid": tid, "comm": "helper" }));
+    let alert = &ran.activation()["alerts"][0];
+    let named = format!("the main thread blocks it, but thread {tid} (helper) did not");
+    assert!(alert["message"].as_str().unwrap().contains(&named), "{alert:#}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -231,4 +231,41 @@ fn an_exec_that_does_not_end_is_told_on_an_interrupt_and_at_the_time_out() {
             }
         }
     }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_signal_before_the_command_runs_leaves_nothing_of_the_notify_socket() {
+    let program = Compiled::new("int main(void) { return 0; }");
+    for signal in ["QUIT", "USR1", "RTMIN+5"] {
+        let mut fuse = Fuse::new(Some((Open, 1)), &[Path::new(&program.path())]);
+        let path = fuse.path(Path::new(&program.path()).file_name().unwrap().to_str().unwrap());
+        let mut command = Command::new(cargo_bin("sigready"));
+        command.args(["run", "--type", "notify", "--"]).arg(&path);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        fuse.wait_until_silent();
+        let socket = bound_by(child.id());
+        assert!(socket.exists(), "{socket:?}");
+        let pid = child.id().to_string();
+        assert!(Command::new("/bin/kill").args(["-s", signal, &pid]).status().unwrap().success());
+        assert_eq!(wait(&mut child), None, "{signal} ends it");
+        assert!(!socket.parent().unwrap().exists(), "{signal} left {socket:?}");
+    }
+}
+
+/// The notify socket that a tracer made, as the kernel tells it (proc_pid_net(5), `unix`).
+fn bound_by(pid: u32) -> PathBuf {
+    let table = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap();
+    let own: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|file| fs::read_link(file.ok()?.path()).ok())
+        .map(|link| link.display().to_string())
+        .collect();
+    let mut paths = table.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(6);
+        let socket = format!("socket:[{}]", words.next()?);
+        let path = words.next()?;
+        (path.starts_with("/run/sigready-") && own.contains(&socket)).then(|| path.into())
+    });
+    paths.next().expect("the tracer has a notify socket")
 }

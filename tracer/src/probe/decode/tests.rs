@@ -204,6 +204,7 @@ struct Sent {
     disposition: u32,
     flags: u32,
     group_exit_code: u32,
+    unblocked: (u32, &'static [u8]),
     command: (u32, u32, &'static [u8]),
     cgroup: (&'static [u8], &'static [u8]),
     parents: u32,
@@ -218,6 +219,7 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         disposition: 0,
         flags: 0,
         group_exit_code: 0,
+        unblocked: (0, b""),
         command: (0, 0, b""),
         cgroup: (b"", b""),
         parents: 0,
@@ -234,7 +236,8 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         .u32(sent.disposition)
         .u32(sent.flags)
         .u32(sent.group_exit_code)
-        .u32(0)
+        .u32(sent.unblocked.0)
+        .text(sent.unblocked.1, 16)
         .u64(0x101)
         .u64(0x400)
         .u32(sent.command.0)
@@ -266,6 +269,7 @@ fn plain() -> Generate {
         traced: false,
         to_thread: false,
         awaited: false,
+        unblocked: None,
         handler: Handler { serves: SignalSet(0x101), faults: SignalSet(0x400) },
         dying_of: None,
     }
@@ -277,6 +281,9 @@ fn generate() {
     let expected = Generate { sender: None, si_code: 128, signal: signal(64), ..plain() };
     let by_the_kernel = |it: &mut Sent| (it.origin, it.si_code, it.signal) = (1, 128, 64);
     assert_eq!(generated(by_the_kernel), expected);
+    let thread = ThreadRef { tid: 4721, comm: "rdk:main".to_owned() };
+    let expected = Generate { unblocked: Some(thread), ..plain() };
+    assert_eq!(generated(|it| it.unblocked = (4721, b"rdk:main")), expected);
 }
 
 #[test]

@@ -40,6 +40,7 @@ fn sent_by(pid: u32) -> Observation {
         traced: false,
         to_thread: false,
         awaited: false,
+        unblocked: None,
         handler: Handler::default(),
         dying_of: None,
     };

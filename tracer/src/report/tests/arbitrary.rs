@@ -114,6 +114,7 @@ fn signal_sent() -> BoxedStrategy<What> {
                 sender,
                 target,
                 tid,
+                unblocked: None,
                 si_code,
                 disposition,
                 runtime: runtime.then_some(Runtime::CatchAll),

@@ -73,6 +73,7 @@ fn hup(
         sender: Some(sender.into()),
         target: target.clone(),
         tid: None,
+        unblocked: None,
         si_code: 0,
         disposition,
         runtime: None,

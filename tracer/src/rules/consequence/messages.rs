@@ -4,7 +4,10 @@
 use super::{UNKNOWN, capitalised, restart_after, settings};
 use crate::{
     model::unit::UnitFacts,
-    rules::{case::Case, result::ServiceResult},
+    rules::{
+        case::{Case, State},
+        result::ServiceResult,
+    },
 };
 
 /// systemd refused READY=1 for want of a handler.
@@ -31,7 +34,7 @@ pub(in crate::rules) fn later_systemd(case: &Case) -> &'static str {
 /// A service that has said STOPPING=1 goes on.
 pub(in crate::rules) fn stopping_then_on(case: &Case, at: i64) -> String {
     let facts = settings(case).map(|(_, facts)| facts);
-    let state = case.state_at(at);
+    let state = state_when_read(case, at);
     let is_starting = state.is_some_and(|state| state.state == "activating");
     let ends = if is_starting {
         "READY=1 is not taken any more, and the start fails when TimeoutStartSec= is over (result \
@@ -57,6 +60,15 @@ pub(in crate::rules) fn stopping_then_on(case: &Case, at: i64) -> String {
         ),
         None => format!("{UNKNOWN}: from systemd 259 on STOPPING=1 is final: {ends}."),
     }
+}
+
+/// The state that systemd was in when it read a STOPPING=1 that was sent at `at`. What it was in
+/// the middle of comes first: it forks the process of an ExecReload= before it is `reloading`
+/// (`service_enter_reload`), and reads messages after that. Had it read this one while the
+/// service was `active`, no reload would follow.
+fn state_when_read<'a>(case: &Case<'a>, at: i64) -> Option<State<'a>> {
+    let next = case.states().find(|state| state.at_ns > at);
+    next.filter(|state| state.state == "reloading").or_else(|| case.state_at(at))
 }
 
 /// The watchdog is not heard.

@@ -1,6 +1,6 @@
 //! When a start of a service begins, and which process is its main one.
 
-use super::{Attribution, State};
+use super::{Attribution, State, place::Waited};
 use crate::{
     observation::{Datagram, Environment, ProcessId},
     timeline::{
@@ -20,17 +20,17 @@ impl Attribution {
     }
 
     /// Decides whether a process that came from outside of the service begins a new
-    /// start of it, and whether it is the main process.
+    /// start of it, and whether it is the main process. Gives the facts that waited.
+    #[must_use]
     pub(super) fn place_in_start(
         &mut self,
-        setup: &Setup,
         id: ProcessId,
         number: u64,
         environment: &Environment,
-    ) {
+    ) -> Vec<Waited> {
         let (since, known) = (self.waiting_since(id), self.known(id));
         let Some(service) = self.services.get_mut(&number) else {
-            return;
+            return Vec::new();
         };
         let (last, begins) = match service.last() {
             None => (0, true),
@@ -53,7 +53,7 @@ impl Attribution {
         let Some(begun) = service.open_mut(start) else {
             // What comes after the end of a start that is final.
             self.processes.set_place(id, Place::Outside);
-            return;
+            return Vec::new();
         };
         if begun.invocation_id.is_none() {
             begun.invocation_id.clone_from(&environment.invocation_id);
@@ -66,7 +66,7 @@ impl Attribution {
         } else {
             begun.add_control(known);
         }
-        self.put(setup, id, number, start);
+        self.enter(id, number, start)
     }
 
     /// A process is one that was said to be the service. The first of a start is its main process

@@ -12,6 +12,14 @@ use crate::{
     },
 };
 
+/// A fact that waited until it was known which start it belongs to.
+pub(super) struct Waited {
+    service: u64,
+    start: u64,
+    pub at: u64,
+    fact: Fact,
+}
+
 impl Attribution {
     /// Finds a process's service, and its start if that can be told by now.
     pub(super) fn find_place(&mut self, setup: &Setup, task: &Task, at: u64, fact: &Fact) {
@@ -31,14 +39,16 @@ impl Attribution {
             match fact {
                 Fact::Exec { exe, .. } if is_executor(exe) => {}
                 Fact::Exec { environment, .. } => {
-                    self.place_in_start(setup, id, service, environment);
+                    let waited = self.place_in_start(id, service, environment);
+                    self.tell_waited(setup, waited);
                 }
                 // systemd's own helpers do their work and end without an exec: by themselves, or
                 // killed by who forked them, which is about to become the service.
                 Fact::Exit { signal: None, .. } => self.put_outside(id),
                 Fact::Exit { .. } if is_helper => self.put_outside(id),
                 Fact::Exit { .. } => {
-                    self.place_in_start(setup, id, service, &Environment::default());
+                    let waited = self.place_in_start(id, service, &Environment::default());
+                    self.tell_waited(setup, waited);
                 }
                 _ => {}
             }
@@ -153,7 +163,8 @@ impl Attribution {
         match (fact, with_parent) {
             (_, Some(start)) => self.put(setup, id, service, start),
             (Fact::Found { environment, .. }, None) => {
-                self.place_in_start(setup, id, service, environment);
+                let waited = self.place_in_start(id, service, environment);
+                self.tell_waited(setup, waited);
                 if let Some(Place::In(service, start)) = self.processes.place(id) {
                     self.prefer_older(id, service, start, environment);
                     if let Some(start) = self.start_mut(service, start) {
@@ -177,7 +188,8 @@ impl Attribution {
     /// Places a process of which nothing more will be known. Unless its start was seen,
     /// it was there before the capture.
     fn join(&mut self, setup: &Setup, id: ProcessId, service: u64, at: u64) {
-        self.place_in_start(setup, id, service, &Environment::default());
+        let waited = self.place_in_start(id, service, &Environment::default());
+        self.tell_waited(setup, waited);
         let born = self.processes.get(id).is_none_or(|process| process.born);
         if let Some(Place::In(service, start)) = self.processes.place(id)
             && !born
@@ -189,18 +201,31 @@ impl Attribution {
 
     /// Puts a process into a start, with the facts that waited.
     pub(super) fn put(&mut self, setup: &Setup, id: ProcessId, service: u64, start: u64) {
-        let waited = match self.processes.get_mut(id) {
+        let waited = self.enter(id, service, start);
+        self.tell_waited(setup, waited);
+    }
+
+    /// Puts a process into a start. Gives the facts that waited.
+    #[must_use]
+    pub(super) fn enter(&mut self, id: ProcessId, service: u64, start: u64) -> Vec<Waited> {
+        let waiting = match self.processes.get_mut(id) {
             Some(process) => {
                 process.place = Place::In(service, start);
                 std::mem::take(&mut process.waiting)
             }
-            None => return,
+            None => return Vec::new(),
         };
         if let Some(begun) = self.start_mut(service, start) {
             begun.alive.insert(id);
         }
-        self.waiting -= waited.len();
-        for (at, fact) in waited {
+        self.waiting -= waiting.len();
+        let waited = waiting.into_iter().map(|(at, fact)| Waited { service, start, at, fact });
+        waited.collect()
+    }
+
+    /// Tells what waited to the starts that it belongs to.
+    pub(super) fn tell_waited(&mut self, setup: &Setup, waited: Vec<Waited>) {
+        for Waited { service, start, at, fact } in waited {
             self.tell(setup, service, start, at, fact);
         }
     }

@@ -178,8 +178,9 @@ impl Start {
         if exe.is_some() {
             member.exe = exe;
         }
-        if shares_handlers && self.members.contains_key(&parent.id) {
-            let shared = self.members[&parent.id].shares_with.clone();
+        if shares_handlers {
+            // Of one that is heard of here first, what the other sets is all there is to know.
+            let shared = self.member_mut(context, parent).shares_with.clone();
             for one in shared.iter().copied().chain([parent.id]) {
                 if let Some(member) = self.members.get_mut(&one) {
                     member.shares_with.push(child.id);

@@ -743,6 +743,7 @@ impl Kernel {
             traced: false,
             to_thread: thread.is_some(),
             awaited: false,
+            unblocked: None,
             handler: self.handler(of, signal),
             dying_of: condemned.then(|| number(signal)),
         };

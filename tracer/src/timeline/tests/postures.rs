@@ -333,6 +333,15 @@ fn what_executes_a_program_shares_its_handlers_no_more() {
 }
 
 #[test]
+fn what_waited_for_its_place_is_told_in_order_of_time() {
+    // No exec is seen of either. What the child sets, its parent has too.
+    let story = Story::unit().attach(0, 10, DEMO).share(10, 10, 11).handler(20, 11);
+    let told = story.action(30, 10, Signal::TERM, DispositionKind::Handler, 2).until(100).told();
+    assert_eq!(told.milestones.handler_ns, Some(20 * MS as i64), "set by the other");
+    assert_eq!(told.main_process.as_ref().map(|main| main.pid), Some(10));
+}
+
+#[test]
 fn one_that_shares_handlers_has_a_mask_and_a_signalfd_of_its_own() {
     let story = running().mask(20, 10, true).consume(30, 10, Consumer::Signalfd);
     let told = story.share(40, 10, 11).handler(50, 11).told();

@@ -99,6 +99,7 @@ fn generate() -> impl Strategy<Value = Fact> {
                 traced: false,
                 to_thread,
                 awaited: false,
+                unblocked: None,
                 handler,
                 dying_of,
             }))

@@ -446,7 +446,8 @@ impl Lives {
             let is_known = was_shown.contains(&id) || asked.contains(&id);
             let is_new = now.caught && now.runtime.is_none() && !lives.now(id).caught;
             let is_new = is_new && !is_known;
-            if is_new && !matches!(fact, Fact::Disposition { signal, .. } if *signal == reload) {
+            let is_set = matches!(fact, Fact::Disposition { signal, .. } if *signal == reload);
+            if is_new && !is_set && !hindsight.has_survived(id) {
                 now.runtime = hindsight.met(id, forwarders.contains(&id));
             }
             if !exec && let Some(blocked) = in_moment(&moments, id, *at) {
@@ -763,6 +764,29 @@ impl Hindsight<'_> {
             _ => None,
         });
         last == Some(true)
+    }
+
+    /// Whether the reload signal has come to the handler that it has, of which nothing was heard
+    /// by then, and it did not die of that.
+    fn has_survived(&self, id: ProcessId) -> bool {
+        let is_about = |of: &Task, signal: &Signal| of.id == id && *signal == self.reload;
+        let last =
+            self.facts[..self.index].iter().enumerate().rev().find_map(|(index, (_, fact))| {
+                match fact {
+                    Fact::Deliver { task, signal, disposition, once, .. }
+                        if is_about(task, signal) =>
+                    {
+                        let came = *disposition == DispositionKind::Handler && !once;
+                        Some(came.then_some(index))
+                    }
+                    Fact::Disposition { task, signal, .. } if is_about(task, signal) => Some(None),
+                    Fact::Exec { task, .. } if task.id == id => Some(None),
+                    Fact::Fork { child, .. } if child.id == id => Some(None),
+                    _ => None,
+                }
+            });
+        let came = last.flatten().map(|index| Hindsight { index, ..*self });
+        came.is_some_and(|came| came.is_survived(id, false))
     }
 
     fn was_jvm(&self, id: ProcessId) -> bool {

@@ -351,6 +351,7 @@ impl Story {
             traced: false,
             to_thread: false,
             awaited: false,
+            unblocked: None,
             handler: Handler::default(),
             dying_of: (disposition == DispositionKind::Default).then_some(Signal::HUP),
         };
