@@ -181,7 +181,9 @@ fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
     paths.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
+/// A cgroup that is there: before anything that is told of it. No other gets its id
+/// (`__kernfs_new_node`, from 5.5 on).
 fn path_known(cgroup: Cgroup) -> Observation {
     let Cgroup { hierarchy, id, path } = cgroup;
-    Observation { at: clock::boot_ns(), fact: Fact::CgroupPath { hierarchy, id, path } }
+    Observation { at: 0, fact: Fact::CgroupPath { hierarchy, id, path } }
 }

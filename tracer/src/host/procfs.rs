@@ -31,8 +31,9 @@ const READING: Patience =
 /// How long it may take to find those that wait.
 const SORTING: Duration = Duration::from_millis(100);
 
-/// Every process that is there and no zombie, as observations of this moment, the oldest
-/// first: so parents come before their children. One that can't be read in time is left out.
+/// Every process that is there and no zombie, as observations, each of a moment before it was
+/// read: what is told to have happened since then is not undone by it. The oldest are first, so
+/// parents come before their children. One that can't be read in time is left out.
 ///
 /// Who reads `stat` of a process, or opens its environment, waits for it to finish its exec
 /// (`exec_update_lock`), in which it can have files closed by a file system of its own that
@@ -42,12 +43,25 @@ pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
     let mut pids = pids();
     waiting_last(&mut pids, |pid| *pid);
     let theirs = hierarchies.clone();
-    let read = move |pid| found(pid, &theirs);
-    let facts = in_time("sigready-proc", &pids, read);
-    let mut facts: Vec<(ProcessId, Fact)> = facts.into_iter().flatten().flatten().collect();
-    read_programs(&mut facts);
-    facts.sort_by_key(|(id, _)| (id.start_ticks, id.pid));
-    facts.into_iter().map(|(_, fact)| Observation { at: clock::boot_ns(), fact }).collect()
+    let read = move |pid| {
+        let at = clock::boot_ns();
+        found(pid, &theirs).map(|(id, fact)| (id, Observation { at, fact }))
+    };
+    let found = in_time("sigready-proc", &pids, read);
+    let mut found: Vec<(ProcessId, Observation)> = found.into_iter().flatten().flatten().collect();
+    read_programs(&mut found);
+    found.sort_by_key(|(id, _)| (id.start_ticks, id.pid));
+    in_order_of_time(&mut found);
+    found.into_iter().map(|(_, observation)| observation).collect()
+}
+
+/// Gives a parent that was read after its child the earlier time.
+fn in_order_of_time(found: &mut [(ProcessId, Observation)]) {
+    let mut next = u64::MAX;
+    for (_, observation) in found.iter_mut().rev() {
+        observation.at = observation.at.min(next);
+        next = observation.at;
+    }
 }
 
 /// Reads what there is to know of each: `None` of those that can't be read in time.
@@ -60,14 +74,14 @@ fn in_time<Q: Clone + PartialEq + Send + 'static, A: Send + 'static>(
 }
 
 /// Adds what runs in processes, as far as that can be read.
-fn read_programs(facts: &mut [(ProcessId, Fact)]) {
-    let ids: Vec<ProcessId> = facts.iter().map(|(id, _)| *id).collect();
+fn read_programs(found: &mut [(ProcessId, Observation)]) {
+    let ids: Vec<ProcessId> = found.iter().map(|(id, _)| *id).collect();
     let reader = program::Reader::default();
     let read = move |id| reader.read(id);
-    let found = in_time("sigready-program", &ids, read);
-    for ((_, fact), found) in facts.iter_mut().zip(found) {
-        if let (Fact::Found { program, .. }, Some(Some(found))) = (fact, found) {
-            *program = found.program;
+    let programs = in_time("sigready-program", &ids, read);
+    for ((_, observation), read) in found.iter_mut().zip(programs) {
+        if let (Fact::Found { program, .. }, Some(Some(read))) = (&mut observation.fact, read) {
+            *program = read.program;
         }
     }
 }
@@ -495,6 +509,17 @@ mod tests {
             caught: 16,
         };
         assert_eq!(Status::parse(text), expected);
+    }
+
+    #[test]
+    fn a_parent_that_was_read_late_has_the_time_of_its_child() {
+        let found = |pid, at| {
+            let fact = Fact::Loss { kind: "x".into(), count: 1 };
+            (ProcessId { pid, start_ticks: 1 }, Observation { at, fact })
+        };
+        let mut all = [found(1, 10), found(2, 50), found(3, 30), found(4, 40)];
+        in_order_of_time(&mut all);
+        assert_eq!(all.map(|(id, it)| (id.pid, it.at)), [(1, 10), (2, 30), (3, 30), (4, 40)]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     model::{
+        disposition::Disposition,
         document::{Activation, Milestones, Outcome, OutcomeState, WallTime},
         event::Event,
         signal::Signal,
@@ -76,7 +77,8 @@ impl Timeline<'_> {
     }
 
     /// What the main process does on the reload signal, through time. One that is handed
-    /// over to brings what it has set up by then.
+    /// over to brings what it has set up by then. Of one that ran before the capture nothing may
+    /// have been seen at first.
     fn phases(&self) -> Vec<Phase> {
         let mut phases: Vec<Phase> = Vec::new();
         let mains = &self.start.mains;
@@ -86,19 +88,19 @@ impl Timeline<'_> {
             };
             let (since, is_first) = (*since, index == 0);
             let until = mains.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
-            let at_first = (!is_first).then(|| Change {
-                at: since,
-                now: member.signals.at(since),
-                exec: false,
-            });
-            let changes = member.signals.changes().iter().copied();
-            let is_in = |change: &Change| (is_first || change.at >= since) && change.at < until;
-            for change in at_first.into_iter().chain(changes.filter(is_in)) {
-                let disposition = change.now.of(self.frame.signal);
+            let begins = if is_first { self.start.joined_at } else { Some(since) };
+            let at_first = begins.map(|at| (at, member.signals.at(at), false));
+            let at_first = at_first.filter(|(_, now, _)| !is_first || now.is_none());
+            let changes = member.signals.changes().iter();
+            let is_in = |change: &&Change| (is_first || change.at >= since) && change.at < until;
+            let changes = changes.filter(is_in).map(|it| (it.at, Some(it.now), it.exec));
+            for (at, now, exec) in at_first.into_iter().chain(changes) {
+                let disposition = now.map(|now| now.of(self.frame.signal));
+                let of_init = |it: Disposition| if main.is_init() { it.of_init() } else { it };
                 let phase = Phase {
-                    at_ns: self.at(change.at),
-                    disposition: if main.is_init() { disposition.of_init() } else { disposition },
-                    exec: change.exec,
+                    at_ns: self.at(at),
+                    disposition: disposition.map(of_init),
+                    exec,
                     pid: main.id.pid,
                 };
                 let is_same = |last: &Phase| {
@@ -117,8 +119,8 @@ impl Timeline<'_> {
         let (first_exec, last_exec) = (execs.clone().min(), execs.max());
         let joined = self.start.joined_at.is_some();
         let ready_ns = self.ready_ns();
-        let found_with_handler =
-            joined && phases.first().is_some_and(|phase| exposure::takes(phase.disposition));
+        let first_seen = phases.iter().find(|phase| phase.disposition.is_some());
+        let found_with_handler = joined && first_seen.is_some_and(Phase::takes);
         Milestones {
             exec_ns: if joined { None } else { first_exec },
             last_exec_ns: last_exec.filter(|last| Some(*last) != first_exec),

@@ -119,7 +119,7 @@ impl Attribution {
                 }
                 return;
             }
-            Fact::Found { task, parent, cgroup, .. } => {
+            Fact::Found { task, parent, cgroup, environment, .. } => {
                 // What its start or its end showed tells more.
                 let placed = |known: &Process| known.born && known.place != Place::Outside;
                 if self.processes.get(task.id).is_some_and(|known| known.ended || placed(known)) {
@@ -132,6 +132,9 @@ impl Attribution {
                     process.is_placed = false;
                 }
                 self.join_by_descent(setup, parent, task.id);
+                if let Some(Place::In(service, start)) = self.processes.place(task.id) {
+                    self.prefer_older(task.id, service, start, environment);
+                }
             }
             Fact::Fork { parent, child, .. } => {
                 self.meet(parent, None);

@@ -96,10 +96,15 @@ impl Builder {
             | Fact::Unit(_) => {}
             _ => self.events += 1,
         }
-        self.latest = self.latest.max(observation.at);
         self.arrived += 1;
+        let (at, is_found) = (observation.at, matches!(observation.fact, Fact::Found { .. }));
         // An observation is large, and the table moves its entries about.
-        self.window.insert((observation.at, self.arrived), Box::new(observation));
+        self.window.insert((at, self.arrived), Box::new(observation));
+        if is_found {
+            // What the kernel told meanwhile is yet to be read.
+            return;
+        }
+        self.latest = self.latest.max(at);
         self.release(self.latest.saturating_sub(REORDER_NS));
     }
 

@@ -12,8 +12,8 @@ use crate::model::{
 pub struct Phase {
     /// When, ns on the activation's timeline.
     pub at_ns: i64,
-    /// What it is from then on.
-    pub disposition: Disposition,
+    /// What it is from then on, if anything was seen of that process by then.
+    pub disposition: Option<Disposition>,
     /// It came with an exec.
     pub exec: bool,
     /// The main process.
@@ -58,13 +58,15 @@ impl Waits {
 pub fn handler_at(phases: &[Phase], up_ns: Option<i64>) -> Option<i64> {
     let is_start = |phase: &Phase| phase.exec && up_ns.is_none_or(|up| phase.at_ns <= up);
     let last_exec = phases.iter().rposition(is_start).unwrap_or(0);
-    phases.get(last_exec..)?.iter().find(|phase| takes(phase.disposition)).map(|phase| phase.at_ns)
+    phases.get(last_exec..)?.iter().find(|phase| phase.takes()).map(|phase| phase.at_ns)
 }
 
-/// Whether the program itself takes the signal.
-#[must_use]
-pub fn takes(disposition: Disposition) -> bool {
-    disposition.reaction() == Reaction::Takes
+impl Phase {
+    /// Whether the program itself takes the signal, as far as it was seen.
+    #[must_use]
+    pub fn takes(&self) -> bool {
+        self.disposition.is_some_and(|it| it.reaction() == Reaction::Takes)
+    }
 }
 
 /// The spans of harm from `from_ns` (the exec, or where the capture joined) to `to_ns`
@@ -109,23 +111,31 @@ fn harm(phases: &[Phase], waits: &Waits, to_ns: i64) -> Option<ExposureKind> {
     let [phase, later @ ..] = phases else {
         return None;
     };
-    if !phase.disposition.blocked {
-        return harm_of(phase.disposition);
+    let Some(mut before) = phase.disposition else {
+        return Some(ExposureKind::Unknown);
+    };
+    if !before.blocked {
+        return harm_of(before);
     }
-    if phase.disposition.mask_unknown {
+    if before.mask_unknown {
         return Some(ExposureKind::Unknown);
     }
-    let mut before = phase.disposition;
     for Phase { at_ns, disposition, pid, .. } in later {
+        let came = waits.last_within(phase.at_ns, *at_ns);
         // The next main process does not get what waits in the one before.
-        if *pid != phase.pid {
-            match waits.last_within(phase.at_ns, *at_ns) {
-                Some(Fate::Pending) => return Some(ExposureKind::Pending),
+        if *pid != phase.pid && came == Some(Fate::Pending) {
+            return Some(ExposureKind::Pending);
+        }
+        if *pid != phase.pid || disposition.is_none_or(|it| !it.blocked) {
+            match came {
                 Some(Fate::Killed) => return Some(ExposureKind::Fatal),
                 Some(Fate::Handled) => return None,
                 _ => {}
             }
         }
+        let Some(disposition) = disposition else {
+            return Some(ExposureKind::Unknown);
+        };
         // Somebody came to take it.
         if before.blocked && before.consumer.is_some() {
             return None;
@@ -171,7 +181,7 @@ mod tests {
     const HANDLER: Disposition = Disposition { caught: true, ..DEFAULT };
 
     fn phase(at_ns: i64, disposition: Disposition) -> Phase {
-        Phase { at_ns, disposition, exec: at_ns == 0, pid: 1 }
+        Phase { at_ns, disposition: Some(disposition), exec: at_ns == 0, pid: 1 }
     }
 
     #[test]
@@ -285,6 +295,21 @@ mod tests {
     }
 
     #[test]
+    fn what_waited_and_was_taken_tells_that_it_does_no_harm_to_wait() {
+        // As far as is known then, a runtime dies of it.
+        let catch_all = Disposition { effect: Some(Action::Dies), ..HANDLER };
+        let held = Disposition { blocked: true, ..catch_all };
+        let of = |fate| {
+            let waits = Waits { sent: vec![(5, fate)], at_end: false };
+            let phases = [phase(0, held), phase(10, catch_all), phase(11, HANDLER)];
+            let spans = spans(&phases, &waits, None, false, (0, 20));
+            spans.iter().map(|span| (span.kind, span.from_ns)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Fate::Handled), [(ExposureKind::Fatal, 10)]);
+        assert_eq!(of(Fate::Killed), [(ExposureKind::Fatal, 0)]);
+    }
+
+    #[test]
     fn a_mask_set_for_a_while_leaves_an_ignored_signal_as_lost_as_before() {
         let blocked = Disposition { blocked: true, ..IGNORED };
         let phases = [phase(0, IGNORED), phase(10, blocked), phase(15, IGNORED)];
@@ -327,6 +352,26 @@ mod tests {
             ),
             [Exposure { kind: ExposureKind::Unknown, from_ns: 0, to_ns: 20 }]
         );
+    }
+
+    #[test]
+    fn before_anything_was_seen_of_the_process_it_is_unknown_what_a_signal_does() {
+        let unseen = Phase { disposition: None, ..phase(5, DEFAULT) };
+        let of = |phases: &[Phase]| {
+            let spans = spans(phases, &Waits::default(), None, false, (0, 100));
+            spans.iter().map(|span| (span.kind, span.from_ns, span.to_ns)).collect::<Vec<_>>()
+        };
+        let unknown = ExposureKind::Unknown;
+        assert_eq!(of(&[unseen]), [(unknown, 5, 100)]);
+        assert_eq!(of(&[unseen, phase(30, HANDLER)]), [(unknown, 5, 30)]);
+        assert_eq!(handler_at(&[unseen, phase(30, HANDLER)], None), Some(30));
+        let next = Phase { pid: 2, at_ns: 40, ..unseen };
+        assert_eq!(
+            of(&[phase(0, DEFAULT), next]),
+            [(ExposureKind::Fatal, 0, 40), (unknown, 40, 100)]
+        );
+        let blocked = Disposition { blocked: true, ..DEFAULT };
+        assert_eq!(of(&[phase(0, blocked), next]), [(unknown, 0, 100)], "it waits for that one");
     }
 
     #[test]

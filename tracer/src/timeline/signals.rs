@@ -35,7 +35,7 @@ const ALL: SignalSet = SignalSet(u64::MAX);
 #[derive(Clone, Debug)]
 pub struct ProcessSignals {
     recorded: SignalSet,
-    /// In order of time; never empty.
+    /// In order of time; empty while nothing was seen of it.
     changes: Vec<Change>,
     /// Changes there was no room for.
     dropped: u64,
@@ -115,10 +115,14 @@ impl ProcessSignals {
         known
     }
 
-    /// It was there when the capture began.
+    /// It was there when the capture began. Where the kernel has told of it since, that says what
+    /// it does; what runs is new.
     pub fn found(&mut self, at: u64, state: &State, program: Program) {
         self.program = program;
-        self.had_handler = state.caught;
+        self.had_handler = self.had_handler.union(state.caught);
+        if !self.changes.is_empty() {
+            return self.change(at, self.now().running(program), false);
+        }
         let state = &self.known(state, ALL);
         let known = runtimes::known(program);
         let mut now = Dispositions { known, ..Dispositions::default() }.with(state, self.recorded);
@@ -139,7 +143,7 @@ impl ProcessSignals {
     #[must_use]
     pub fn child(&self, at: u64, state: &State) -> Self {
         let mut child = Self::unknown(self.recorded);
-        let mut now = self.at(at).with(&child.known(state, ALL), self.recorded);
+        let mut now = self.at(at).unwrap_or_default().with(&child.known(state, ALL), self.recorded);
         // The child has the descriptors, but not the threads that wait.
         now.sigwait = SignalSet::EMPTY;
         child.program = self.program;

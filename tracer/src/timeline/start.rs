@@ -253,11 +253,14 @@ impl Start {
         match fact {
             Fact::Found { task, exe, program, state, .. } => {
                 let member = self.member_mut(context, &task);
+                let is_first = member.signals.changes().is_empty();
                 member.signals.found(at, &state, program);
                 member.found = Some(state);
                 member.exe = exe.map(Arc::from);
                 let now = member.signals.now();
-                self.change(context, at, &task, (Dispositions::default(), now), None, true);
+                if is_first {
+                    self.change(context, at, &task, (Dispositions::default(), now), None, true);
+                }
             }
             Fact::Fork { parent, child, shares_handlers, state } => {
                 self.forked(context, at, &parent, &child, shares_handlers, &state);

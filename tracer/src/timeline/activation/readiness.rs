@@ -75,10 +75,8 @@ impl Timeline<'_> {
         });
         let main = self.start.main_at(claim.at).and_then(|main| self.start.member(main.id));
         let has_handler = |at| {
-            main.is_none_or(|main| {
-                let now = main.signals.at(at).of(signal);
-                now.caught || now.blocked
-            })
+            let now = main.and_then(|main| main.signals.at(at)).map(|now| now.of(signal));
+            now.is_none_or(|now| now.caught || now.blocked)
         };
         let was_read_by = claim.at.saturating_add(READ_BY_NS);
         !earlier

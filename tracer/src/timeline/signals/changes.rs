@@ -30,11 +30,11 @@ impl ProcessSignals {
         &self.changes
     }
 
-    /// What it did at a time.
+    /// What it did at a time, if anything was seen of it by then.
     #[must_use]
-    pub fn at(&self, at: u64) -> Dispositions {
+    pub fn at(&self, at: u64) -> Option<Dispositions> {
         let last = self.changes.iter().rev().find(|change| change.at <= at);
-        last.map(|change| change.now).unwrap_or_default()
+        last.map(|change| change.now)
     }
 
     /// Changes there was no room for.

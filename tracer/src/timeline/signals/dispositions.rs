@@ -8,7 +8,7 @@ use crate::{
         event::{Consumer, Runtime},
         signal::Signal,
     },
-    observation::State,
+    observation::{Program, State},
 };
 
 /// What a process does on signals: each set holds the signals that it is true of.
@@ -77,6 +77,16 @@ impl Dispositions {
         ]
         .into_iter()
         .find_map(|(set, runtime)| has(set).then_some(runtime))
+    }
+
+    /// The same where it has become known what runs: a catch-all is of that.
+    pub(super) fn running(self, program: Program) -> Self {
+        let none = SignalSet::EMPTY;
+        match program {
+            Program::Unread => self,
+            Program::Plain => Self { own: none, forwarding: none, jvm: none, ..self },
+            Program::Of(runtime) => Self { known: Some(runtime), ..self },
+        }
     }
 
     /// Says whose handler a signal has.

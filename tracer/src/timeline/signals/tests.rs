@@ -77,7 +77,7 @@ fn a_thread_that_was_let_through_meanwhile_says_nothing_of_the_time_before() {
     signals.mask(10 * WHILE, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
     // Set back as a handler returned, of which nobody is told.
     signals.mask(20 * WHILE, 7, (SignalSet::EMPTY, TERM), &NONE);
-    let blocked = |at| signals.at(at).blocked.intersects(HUP);
+    let blocked = |at| signals.at(at).unwrap().blocked.intersects(HUP);
     assert!(blocked(15 * WHILE) && !blocked(20 * WHILE));
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    lives::{self, Turn},
+    lives::{self, Of, Turn},
     reference::{self, Told, ToldSignal},
     story::{BEGIN, Story},
 };
@@ -42,10 +42,10 @@ fn said(activation: &Activation, reload: Signal) -> Told {
 }
 
 /// Builds the timelines, and compares each with the reference.
-fn compare(turns: &[Turn], is_unit: bool) -> Result<(), TestCaseError> {
-    let story = if is_unit { Story::unit() } else { Story::command() };
+fn compare(turns: &[Turn], of: Of) -> Result<(), TestCaseError> {
+    let story = if of != Of::Command { Story::unit() } else { Story::command() };
     let setup = story.recording(Signal::TERM).setup();
-    let observations: Vec<Observation> = lives::observed(turns, is_unit);
+    let observations: Vec<Observation> = lives::observed(turns, of);
     let mut builder = Builder::new(setup);
     for observation in &observations {
         builder.observe(observation.clone());
@@ -90,16 +90,16 @@ proptest! {
     #[test]
     fn the_fold_says_what_all_facts_together_say(
         turns in lives::turns(false),
-        is_unit in any::<bool>(),
+        of in lives::any_of(),
     ) {
-        compare(&turns, is_unit)?;
+        compare(&turns, of)?;
     }
 
     #[test]
     fn the_fold_says_what_those_facts_say_that_are_not_lost(
         turns in lives::turns(true),
-        is_unit in any::<bool>(),
+        of in lives::any_of(),
     ) {
-        compare(&turns, is_unit)?;
+        compare(&turns, of)?;
     }
 }

@@ -216,10 +216,37 @@ pub fn turns(losses: bool) -> impl Strategy<Value = Vec<Turn>> {
     vec(turn, 0..40)
 }
 
-/// What is observed of a command, or else of a unit, in the order it comes in.
-pub fn observed(turns: &[Turn], is_unit: bool) -> Vec<Observation> {
-    let mut kernel = Kernel::new(is_unit);
-    for turn in turns {
+/// Whose lives are told, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// A command's.
+    Command,
+    /// A unit's.
+    Unit,
+    /// A unit's that was up before the capture: its processes are looked at after so many turns.
+    RunningUnit(usize),
+}
+
+/// Either, from their starts on.
+pub fn begun() -> impl Strategy<Value = Of> {
+    prop_oneof![Just(Of::Command), Just(Of::Unit)]
+}
+
+/// Any of them.
+pub fn any_of() -> impl Strategy<Value = Of> {
+    prop_oneof![3 => begun(), 2 => (0..5_usize).prop_map(Of::RunningUnit)]
+}
+
+/// What is observed, in the order it comes in.
+pub fn observed(turns: &[Turn], of: Of) -> Vec<Observation> {
+    let mut kernel = Kernel::new(of != Of::Command);
+    if let Of::RunningUnit(_) = of {
+        kernel.told.retain(|it| matches!(it.observation.fact, Fact::CgroupPath { .. }));
+    }
+    for (index, turn) in turns.iter().enumerate() {
+        if of == Of::RunningUnit(index) {
+            kernel.look();
+        }
         kernel.now += turn.wait;
         let first = kernel.told.len();
         kernel.step(turn.of, &turn.step);
@@ -229,7 +256,8 @@ pub fn observed(turns: &[Turn], is_unit: bool) -> Vec<Observation> {
                 _ => turn.late / (place + 1),
             };
             // Without its start nothing of a process is in scope.
-            let begins = matches!(told.observation.fact, Fact::CgroupAttach { .. });
+            let fact = &told.observation.fact;
+            let begins = matches!(fact, Fact::CgroupAttach { .. } | Fact::Found { .. });
             told.lost = turn.lost && !begins;
         }
     }
@@ -804,6 +832,23 @@ impl Kernel {
     fn news(&mut self, news: UnitNews) {
         let cgroup = DEMO.to_owned();
         self.tell(Fact::Unit(Box::new(UnitNews { cgroup, ..news })));
+    }
+
+    /// /proc is read.
+    fn look(&mut self) {
+        for of in 0..self.processes.len() {
+            if self.processes[of].alive {
+                let task = Task { cgroup_id: 0, ..self.task(of, 0) };
+                let exe = Some(format!("/bin/{}", task.comm));
+                let (program, state) = (self.processes[of].program, self.state(of));
+                let environment = Environment {
+                    invocation_id: Some(self.invocation.to_string()),
+                    ..Environment::default()
+                };
+                let (parent, cgroup) = (STARTER, Some(DEMO.to_owned()));
+                self.tell(Fact::Found { task, parent, exe, program, cgroup, environment, state });
+            }
+        }
     }
 
     /// The capture ends: those that live are looked at.

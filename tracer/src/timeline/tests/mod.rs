@@ -9,6 +9,7 @@ mod counting;
 mod effects;
 mod fates;
 mod lives;
+mod looks;
 mod main_process;
 mod one_story;
 mod postures;

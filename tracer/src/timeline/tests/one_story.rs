@@ -121,9 +121,9 @@ proptest! {
     #[test]
     fn strip_fates_effects_headline_and_alerts_agree(
         turns in lives::turns(false),
-        is_unit in any::<bool>(),
+        of in lives::any_of(),
     ) {
-        let mut document = replay::document(&turns, is_unit);
+        let mut document = replay::document(&turns, of);
         judge(&mut document);
         for service in &document.services {
             for activation in &service.activations {

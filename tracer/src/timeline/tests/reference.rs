@@ -108,7 +108,7 @@ impl Reference<'_> {
         let execs = || phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs().min(), execs().max());
         let found_with_handler = joined.is_some()
-            && phases.first().is_some_and(|phase| exposure::takes(phase.disposition));
+            && phases.iter().find(|phase| phase.disposition.is_some()).is_some_and(Phase::takes);
         let exit_ns = end.map(|(at, ..)| self.at(at));
         let first_reload_ns = self.first_reload_ns(end.map(|(at, ..)| at));
         let up_ns = [ready_ns, first_reload_ns].into_iter().flatten().min();
@@ -160,15 +160,25 @@ impl Reference<'_> {
         let mut phases: Vec<Phase> = Vec::new();
         for (index, (since, main)) in mains.iter().enumerate() {
             let until = mains.get(index + 1).map(|(next, _)| *next);
-            let Some(changes) = lives.of.get(&main.id) else { continue };
-            let before = changes.iter().rev().find(|change| change.at <= *since);
-            let now = before.map(|change| change.now).unwrap_or_default();
-            let brought = (index > 0).then_some(Change { at: *since, now, exec: false });
-            let own = changes.iter().copied().filter(|change| {
+            let is_met = |fact: &Fact| fact_task(fact).is_some_and(|task| task.id == main.id);
+            if !self.facts.iter().any(|(_, fact)| is_met(fact)) {
+                continue;
+            }
+            let changes = lives.of.get(&main.id).map_or(&[][..], |changes| changes);
+            let seen_by = |at| changes.iter().rev().find(|change| change.at <= at);
+            let brought = if index > 0 {
+                Some((*since, seen_by(*since).map(|change| change.now), false))
+            } else {
+                // It ran before the capture, and nothing was seen of it yet.
+                let joined = self.start.joined_at.filter(|joined| seen_by(*joined).is_none());
+                joined.map(|joined| (joined, None, false))
+            };
+            let own = changes.iter().filter(|change| {
                 (index == 0 || change.at >= *since) && until.is_none_or(|until| change.at < until)
             });
-            for Change { at, now, exec } in brought.into_iter().chain(own) {
-                let now = if main.is_init() { now.of_init() } else { now };
+            let own = own.map(|change| (change.at, Some(change.now), change.exec));
+            for (at, now, exec) in brought.into_iter().chain(own) {
+                let now = now.map(|now| if main.is_init() { now.of_init() } else { now });
                 let pid = main.id.pid;
                 let is_new = |last: &Phase| last.disposition != now || last.pid != pid;
                 if exec || phases.last().is_none_or(is_new) {
@@ -325,6 +335,17 @@ impl Lives {
                 shown.push(id);
             }
             let (id, mut now, exec) = match fact {
+                Fact::Found { task, program, .. } if lives.of.contains_key(&task.id) => {
+                    let now = lives.now(task.id);
+                    let runtime = match program {
+                        Program::Plain => None,
+                        Program::Of(runtime) if now.runtime == Some(Runtime::CatchAll) => {
+                            Some(*runtime)
+                        }
+                        Program::Of(_) | Program::Unread => now.runtime,
+                    };
+                    (task.id, Disposition { runtime, ..now }, false)
+                }
                 Fact::Found { task, program, state, .. } => {
                     let mut now = with(Disposition::default(), state, reload);
                     let is_runtimes = match program {
@@ -347,7 +368,8 @@ impl Lives {
                         now.runtime = hindsight.of_forwarder(child.id);
                     }
                     now.consumer = now.consumer.filter(|it| *it == Consumer::Signalfd);
-                    if *shares_handlers {
+                    // What is set for one that was not seen yet is known when that is looked at.
+                    if *shares_handlers && lives.of.contains_key(&parent.id) {
                         match sharing.iter_mut().find(|group| group.contains(&parent.id)) {
                             Some(group) => group.push(child.id),
                             None => sharing.push(vec![parent.id, child.id]),
@@ -695,9 +717,7 @@ impl Hindsight<'_> {
                 Fact::Exec { task, state, .. } if task.id == id => {
                     return (had, has(state.ignored));
                 }
-                Fact::Found { task, state, .. } if task.id == id => {
-                    return (had || has(state.caught), false);
-                }
+                Fact::Found { task, state, .. } if task.id == id => had |= has(state.caught),
                 Fact::Fork { parent, child, .. } if child.id == id => {
                     let (parents, ignored) = Hindsight { index, ..*self }.before(parent.id);
                     return (had || parents, ignored);
@@ -854,7 +874,7 @@ fn has_signalfd(before: &[(u64, Fact)], id: ProcessId, signal: Signal) -> bool {
             {
                 return *consumer == Consumer::Signalfd;
             }
-            Fact::Exec { task, .. } | Fact::Found { task, .. } if task.id == id => return false,
+            Fact::Exec { task, .. } if task.id == id => return false,
             // A child has the descriptors of its parent.
             Fact::Fork { parent, child, .. } if child.id == id => {
                 return has_signalfd(&before[..index], parent.id, signal);

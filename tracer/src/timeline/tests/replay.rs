@@ -21,10 +21,10 @@ use crate::{
 
 const LASTED: u64 = 100_000_000_000;
 
-pub fn document(turns: &[lives::Turn], is_unit: bool) -> Document {
-    let story = if is_unit { Story::unit() } else { Story::command() };
+pub fn document(turns: &[lives::Turn], of: lives::Of) -> Document {
+    let story = if of != lives::Of::Command { Story::unit() } else { Story::command() };
     let mut builder = Builder::new(story.recording(Signal::TERM).setup());
-    for observation in lives::observed(turns, is_unit) {
+    for observation in lives::observed(turns, of) {
         builder.observe(observation);
     }
     builder.end();
@@ -58,9 +58,9 @@ proptest! {
     #[test]
     fn a_document_that_is_read_back_and_judged_again_is_the_same_to_the_byte(
         turns in lives::turns(true),
-        is_unit in any::<bool>(),
+        of in lives::any_of(),
     ) {
-        let mut document = document(&turns, is_unit);
+        let mut document = document(&turns, of);
         judge(&mut document);
         for format in [Format::Json, Format::Jsonl] {
             let written = |document: &Document| render(document, format, Style::default());
@@ -104,7 +104,7 @@ fn a_life_that_ends_by_an_early_reload_is_judged() {
         },
         ..kill.clone()
     };
-    let mut document = document(&[fork, by_child], false);
+    let mut document = document(&[fork, by_child], lives::Of::Command);
     judge(&mut document);
     let start = &document.services[0].activations[0];
     let killed = Outcome { state: OutcomeState::Killed, signal: Some(Signal::HUP), code: None };
