@@ -63,10 +63,10 @@ mod tests {
 
     #[test]
     fn what_is_read_of_a_process_has_a_limit() {
+        type Reading = fn(PathBuf) -> io::Result<Vec<u8>>;
         let file = tempfile::NamedTempFile::new().unwrap();
-        let reads: [(fn(PathBuf) -> io::Result<Vec<u8>>, u64); 3] =
-            [(of_process, 1 << 20), (maps, 4 << 20), (mounts, 64 << 20)];
-        for (read, most) in reads {
+        let reads: [Reading; 3] = [of_process, maps, mounts];
+        for (read, most) in reads.into_iter().zip([1 << 20, 4 << 20, 64 << 20]) {
             for (length, expected) in [(most - 1, most - 1), (most, most), (most + 1, most)] {
                 file.as_file().set_len(length).unwrap();
                 assert_eq!(read(file.path().into()).unwrap().len() as u64, expected);

@@ -299,12 +299,12 @@ mod tests {
     fn of_what_systemds_say_so_much_is_taken_in_a_turn() {
         let mut left = 2 * NEWS + 1;
         let mut take = || {
-            let next = async || match left {
-                0 => std::future::pending().await,
-                _ => {
-                    left -= 1;
-                    news(UnitNews::default())
+            let next = async || {
+                if left == 0 {
+                    return std::future::pending().await;
                 }
+                left -= 1;
+                news(UnitNews::default())
             };
             futures_lite::future::block_on(those_that_have_come(next)).len()
         };

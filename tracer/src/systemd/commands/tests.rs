@@ -177,7 +177,7 @@ fn the_target_is_told_apart() {
         ("/usr/bin/pkill -HUP -U web -G web relayd", named("web")),
         ("/usr/bin/pkill -HUP -f -- -relayd", named("-relayd")),
         ("/usr/bin/pkill -fx -HUP relayd", named("relayd")),
-        ("/usr/bin/pkill -HUP --$HOW relayd", named("relayd")),
+        ("/usr/bin/pkill -HUP --${HOW} relayd", named("relayd")),
         ("/usr/bin/killall -o 1d -HUP relayd", named("1d")),
         ("/usr/bin/killall -r -HUP relayd", named("relayd")),
         ("/usr/bin/killall -e -u web -HUP relayd", named("web")),

@@ -2,14 +2,14 @@
 
 use globset::Glob;
 
-use super::story::{BEGIN, DEMO, MS, STARTER, Story};
+use super::story::{DEMO, MS, STARTER, Story};
 use crate::{
     model::{
         document::{OutcomeState, ServiceKind},
         event::{DispositionKind, What},
         signal::Signal,
     },
-    observation::{Environment, Fact, Handler, Observation, Program, State, Task},
+    observation::{Fact, Handler, State, Task},
     timeline::{Builder, Selector},
 };
 
@@ -121,19 +121,9 @@ fn a_child_that_is_moved_below_its_unit_stays_in_it() {
 }
 
 #[test]
-fn the_command_is_known_by_its_fork_also_where_it_was_found_before() {
-    let mut story = Story::command().fork(5, STARTER, 10).exec(10, 10, "/bin/demo");
-    let found = Fact::Found {
-        task: story.task(10),
-        parent: STARTER,
-        exe: None,
-        program: Program::Unread,
-        cgroup: None,
-        environment: Environment::default(),
-        state: State::default(),
-    };
-    story.observations.insert(0, Observation { at: BEGIN, fact: found });
-    assert_eq!(main_pid(&story.told()), Some(10));
+fn the_command_is_known_by_its_fork_also_where_it_is_known_that_the_tracer_is_no_service() {
+    let story = Story::command().handler(1, STARTER).fork(5, STARTER, 10);
+    assert_eq!(main_pid(&story.exec(10, 10, "/bin/demo").told()), Some(10));
 }
 
 #[test]
