@@ -1,6 +1,9 @@
 //! `--root`, given the directory that is a container's root.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
@@ -14,7 +17,7 @@ use crate::support::{
 struct Copy(TempDir);
 
 impl Copy {
-    fn of(root: PathBuf) -> Self {
+    fn of(root: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let [upper, work, merged] = ["upper", "work", "merged"].map(|it| directory.path().join(it));
         for made in [&upper, &work, &merged] {
@@ -101,7 +104,7 @@ fn traced_by_directory(copy: &Copy, container: Container) {
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
 fn a_containers_root_directory_leads_to_its_systemd() {
-    let copy = Copy::of(newer_root());
+    let copy = Copy::of(&newer_root());
     let container = Container::boot_on(copy.directory(), ANSWERING, &FILES);
     traced_by_directory(&copy, container);
 }
@@ -109,7 +112,7 @@ fn a_containers_root_directory_leads_to_its_systemd() {
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
 fn a_directory_leads_to_the_systemd_of_the_container_that_runs_on_an_overlay_of_it() {
-    let copy = Copy::of(root());
+    let copy = Copy::of(&root());
     let boot = || Container::boot_in(copy.directory(), Hierarchy::Unified, ANSWERING, &FILES);
     traced_by_directory(&copy, boot());
     let refused = || {
@@ -131,5 +134,7 @@ fn a_directory_leads_to_the_systemd_of_the_container_that_runs_on_an_overlay_of_
     for container in &two {
         assert!(said.contains(&format!("/proc/{}/root", container.init())), "{said}");
     }
-    two.map(Container::over);
+    for container in two {
+        container.over();
+    }
 }
