@@ -7,12 +7,12 @@ use std::{env, process::ExitCode};
 
 use clap::Parser as _;
 use sigready::{
-    host::{named, opener::serve},
+    host::{named, opener::serve, program},
     report, systemd,
 };
 
 fn main() -> ExitCode {
-    let answering = [systemd::opener::answer, named::answer, report::answer];
+    let answering = [systemd::opener::answer, named::answer, program::answer, report::answer];
     if let Some(status) = serve(env::args_os(), &answering) {
         return status;
     }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tracer_common::signal::SignalSet;
 
 use crate::model::{
@@ -53,6 +54,16 @@ pub struct Task {
     pub cgroup_id: u64,
     /// Its name.
     pub comm: String,
+}
+
+#[cfg(test)]
+impl Task {
+    /// The first thread of a process of root's, as tests take it for any.
+    pub(crate) fn of(id: ProcessId) -> Self {
+        let ProcessId { pid, start_ticks } = id;
+        let start_ns = start_ticks * TICK_NS;
+        Self { id, tid: pid, ns_pid: pid, uid: 0, start_ns, cgroup_id: 0, comm: String::new() }
+    }
 }
 
 /// Whom a handler serves (see `tracer_common::event::Handler`).
@@ -256,7 +267,7 @@ pub enum Fact {
 }
 
 /// What runs in a process, as its executable tells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {
     /// The executable could not be read.
     #[default]

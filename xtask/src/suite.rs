@@ -20,6 +20,8 @@ pub struct Verdict {
     ended: Vec<String>,
     /// Names of the tests that failed.
     failed: Vec<String>,
+    /// Names of those that failed, and passed when they were run once more.
+    at_second_try: Vec<String>,
     /// Tests that were not run, each with its reason.
     ignored: Vec<String>,
     /// What tests say they have shown, for better or worse.
@@ -61,6 +63,24 @@ impl Verdict {
             bail!("{} tests did not run: {}", missing.len(), missing.join(" "));
         }
         Ok(self)
+    }
+
+    /// The tests that failed.
+    pub fn failed(&self) -> &[String] {
+        &self.failed
+    }
+
+    /// What is so after those that failed were run once more. A test that did not end then has
+    /// failed still.
+    #[must_use]
+    pub fn after(mut self, second: &Self) -> Self {
+        let passed = |name: &String| second.ended.contains(name) && !second.failed.contains(name);
+        let (passed, failed): (Vec<_>, Vec<_>) = self.failed.into_iter().partition(passed);
+        self.passed += passed.len();
+        self.failed = failed;
+        self.at_second_try.extend(passed);
+        self.proved.extend(second.proved.clone());
+        self
     }
 }
 
@@ -172,7 +192,10 @@ impl fmt::Display for Suite {
             Ok(verdict) if verdict.passed + verdict.failed.len() == 0 => Ok(()),
             Ok(verdict) => {
                 write!(f, ": {} passed, {} failed", verdict.passed, verdict.failed.len())?;
-                verdict.failed.iter().try_for_each(|name| write!(f, "\n            {name}"))
+                verdict.failed.iter().try_for_each(|name| write!(f, "\n            {name}"))?;
+                verdict.at_second_try.iter().try_for_each(|name| {
+                    write!(f, "\n            failed at first, passed alone: {name}")
+                })
             }
         }
     }
@@ -200,6 +223,7 @@ mod tests {
             passed: 5,
             ended: vec!["fine".to_owned(), "broken".to_owned()],
             failed: vec!["broken".to_owned()],
+            at_second_try: Vec::new(),
             ignored: vec!["odd: needs root".to_owned()],
             proved: BTreeMap::from([("that: something".to_owned(), true)]),
         };
@@ -211,6 +235,22 @@ mod tests {
         let verdict = Verdict { ended: vec!["one".to_owned()], ..Verdict::default() };
         let error = verdict.complete(["one".to_owned(), "two".to_owned()].iter()).unwrap_err();
         assert!(error.to_string().ends_with(": two"), "{error}");
+    }
+
+    #[test]
+    fn a_test_that_passes_at_the_second_try_is_named() {
+        let read = |lines: &[&str]| {
+            let mut verdict = Verdict::default();
+            lines.iter().for_each(|line| verdict.read(line));
+            verdict
+        };
+        let first = ["test late ... FAILED", "test broken ... FAILED", "test gone ... FAILED"];
+        let second = read(&["test late ... ok", "test broken ... FAILED"]);
+        let verdict = read(&first).after(&second);
+        assert_eq!(verdict.failed(), ["broken", "gone"]);
+        let told = Suite::run("example", || Ok(verdict)).to_string();
+        assert!(told.contains("1 passed, 2 failed"), "{told}");
+        assert!(told.ends_with("failed at first, passed alone: late"), "{told}");
     }
 
     #[test]

@@ -45,6 +45,10 @@ const PACKAGES: [&str; 9] = [
     "util-linux",
 ];
 
+/// So many tests may fail for want of a processor while daemons and systemd boot beside them. They
+/// are run once more, alone, and named in the summary.
+const LATE: usize = 5;
+
 /// How long the kernel may take to let go of programs whose owner has ended.
 const RELEASE: Duration = Duration::from_secs(5);
 
@@ -95,7 +99,15 @@ fn plain_tests(filter: Option<&str>) -> Result<Verdict> {
 fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
     // Each attaches its own programs: more at a time would only wait for each other.
     let threads = ["--ignored", "--test-threads=2"];
-    suite::cargo_test(privileged(&["--no-fail-fast"])?.args(threads).args(filter))
+    let verdict = suite::cargo_test(privileged(&["--no-fail-fast"])?.args(threads).args(filter))?;
+    if !(1..=LATE).contains(&verdict.failed().len()) {
+        return Ok(verdict);
+    }
+    eprintln!("\n== tests: those that failed, once more, one at a time");
+    let alone = ["--ignored", "--test-threads=1", "--exact"];
+    let mut again = privileged(&["--no-fail-fast"])?;
+    let second = suite::cargo_test(again.args(alone).args(verdict.failed()))?;
+    Ok(verdict.after(&second))
 }
 
 /// cargo's tests of sigready with what the privileged ones need, up to their own options.

@@ -15,6 +15,7 @@ use sigready::{
         self,
         lint::{json, table},
     },
+    session::BadRequest,
     systemd::{
         opener::{self, Listing, WholeUnit, wait_for},
         unit_files,
@@ -112,11 +113,11 @@ fn subject(unit: WholeUnit) -> Option<Subject> {
 /// A unit by name or glob, or a file.
 fn one(files: &Files, what: &Path) -> Result<Vec<Subject>, Fault> {
     let text = what.to_string_lossy();
-    let is_file = |path| {
-        named::is_file(path)
-            .map_err(|error| Fault::usage(format_args!("cannot read {}: {error}", path.display())))
+    let is_file = || {
+        let cannot = format_args!("cannot read {}", what.display());
+        named::is_file(what).map_err(|error| BadRequest::unless_short(cannot, error))
     };
-    if text.contains('/') || is_file(what)? {
+    if text.contains('/') || is_file()? {
         return file(what).map(|unit| vec![unit]);
     }
     let name = unit_names::with_suffix(&text);

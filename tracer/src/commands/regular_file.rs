@@ -1,8 +1,12 @@
 //! Files that were named on the command line.
 
-use std::{fmt::Display, fs::File, io::Read as _, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
-use sigready::host::named;
+use sigready::{host::named, session::BadRequest};
 
 use super::fault::Fault;
 
@@ -13,7 +17,7 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Fault> {
     read.map_err(|error| cannot(path, error))?;
     // One that is being written may have grown since.
     if bytes.len() as u64 > max {
-        return Err(cannot(path, format_args!("it has more than {max} bytes")));
+        return Err(cannot(path, io::Error::other(format!("it has more than {max} bytes"))));
     }
     Ok(bytes)
 }
@@ -23,6 +27,6 @@ pub fn open(path: &Path, max: u64) -> Result<File, Fault> {
     named::open(path, max).map_err(|error| cannot(path, error))
 }
 
-fn cannot(path: &Path, why: impl Display) -> Fault {
-    Fault::usage(format_args!("cannot read {}: {why}", path.display()))
+fn cannot(path: &Path, why: io::Error) -> Fault {
+    BadRequest::unless_short(format_args!("cannot read {}", path.display()), why).into()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, stdout},
+    io::{self, Read, stdout},
     path::Path,
 };
 
@@ -48,10 +48,30 @@ fn file(path: &Path) -> Result<File, Fault> {
     if path != Path::new("-") {
         return regular_file::open(path, MAX_SIZE);
     }
+    kept(io::stdin().lock(), MAX_STDIN)
+}
+
+/// What comes from stdin, so many bytes at most.
+fn kept(stdin: impl Read, most: u64) -> Result<File, Fault> {
     let mut file = tempfile::tempfile().context("cannot make a temporary file for stdin")?;
-    let copied = io::copy(&mut io::stdin().lock().take(MAX_STDIN + 1), &mut file);
-    if copied.context("cannot read stdin")? > MAX_STDIN {
-        return Err(Fault::usage(format_args!("stdin has more than {MAX_STDIN} bytes")));
+    let copied = io::copy(&mut stdin.take(most + 1), &mut file).context("cannot read stdin")?;
+    if copied > most {
+        return Err(Fault::usage(format_args!("stdin has more than {most} bytes")));
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_kept_of_stdin_than_it_may_have() {
+        let kept = |length| kept(io::repeat(b'a').take(length), 1_000);
+        assert_eq!(kept(1_000).unwrap().metadata().unwrap().len(), 1_000);
+        for length in [1_001, u64::MAX] {
+            let Err(Fault::Usage(refused)) = kept(length) else { panic!("{length} are kept") };
+            assert_eq!(refused, "stdin has more than 1000 bytes");
+        }
+    }
 }

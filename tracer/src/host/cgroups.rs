@@ -10,14 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::read::bounded;
+use super::read;
 
 /// How many cgroups a scan finds: more than any real host has.
 const MAX_CGROUPS: usize = 262_144;
-/// How much is read of `mountinfo`: some hundred thousand mounts.
-const MAX_MOUNTS: u64 = 1 << 26;
-/// How much is read of a process's `cgroup`: a line of a path for each hierarchy.
-const MAX_GROUPS: u64 = 1 << 20;
 
 /// Where the hierarchies are mounted, and what tells the kernel's apart.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +38,7 @@ pub struct Cgroup {
 impl Hierarchies {
     /// Finds the mounted ones.
     pub fn find() -> Result<Self> {
-        let mounts = bounded("/proc/self/mountinfo", MAX_MOUNTS)
+        let mounts = read::mounts("/proc/self/mountinfo")
             .context("cannot read /proc/self/mountinfo: is /proc mounted?")?;
         let mounts = || mounts.split(|byte| *byte == b'\n').filter_map(Mount::parse);
         let unified = mounts().find(|mount| mount.kind == b"cgroup2");
@@ -51,7 +47,7 @@ impl Hierarchies {
                 && mount.options.split(|byte| *byte == b',').any(|it| it == b"name=systemd")
         });
         let groups =
-            bounded("/proc/self/cgroup", MAX_GROUPS).context("cannot read /proc/self/cgroup")?;
+            read::of_process("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
         let id = groups_in(&groups)
             .find(|group| group.controllers.split(|it| *it == b',').any(|it| it == b"name=systemd"))
             .map(|group| group.hierarchy);
@@ -96,7 +92,7 @@ impl Hierarchies {
     /// its root, where there is none), and in systemd's. Empty if the process is gone.
     #[must_use]
     pub fn paths_of(&self, pid: u32) -> Vec<(u32, String)> {
-        let Ok(bytes) = bounded(format!("/proc/{pid}/cgroup"), MAX_GROUPS) else {
+        let Ok(bytes) = read::of_process(format!("/proc/{pid}/cgroup")) else {
             return Vec::new();
         };
         let of = |hierarchy: u32| {

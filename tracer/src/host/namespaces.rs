@@ -21,11 +21,9 @@ ioctl_read_bad!(
     uid_t
 );
 
-/// User namespaces nest 32 deep at most (user_namespaces(7)).
-const MAX_DEPTH: usize = 33;
-
 /// The user ids, as this process sees them, of those who made the user namespaces that a
-/// process is in, the innermost first. None for one in this process's own.
+/// process is in, the innermost first. None for one in this process's own. The kernel lets them
+/// nest 33 deep (`create_user_ns` in kernel/user_namespace.c).
 pub fn makers(pid: u32) -> io::Result<Vec<u32>> {
     let path = format!("/proc/{pid}/ns/user");
     // The target of the link names the namespace: user:[4026531837].
@@ -35,7 +33,7 @@ pub fn makers(pid: u32) -> io::Result<Vec<u32>> {
     let own = identity(&File::open("/proc/self/ns/user")?)?;
     let mut namespace = OwnedFd::from(File::open(&path)?);
     let mut makers = Vec::new();
-    while makers.len() < MAX_DEPTH && identity(&namespace)? != own {
+    while identity(&namespace)? != own {
         makers.push(maker(&namespace)?);
         namespace = parent(&namespace)?;
     }

@@ -17,17 +17,13 @@ use crate::{
         bounded::{Bounded, Patience},
         cgroups::Hierarchies,
         clock, program,
-        read::bounded,
+        read::of_process,
     },
     observation::{Environment, Fact, Observation, ProcessId, Program, State, TICK_NS, Task},
 };
 
 /// The parent of kernel threads.
 const KTHREADD: u32 = 2;
-/// The most that `stat`, `status`, `children` and `cgroup` of a process can have, by far.
-const MAX_FILE: u64 = 1 << 20;
-/// How much of an environment is read: longer ones than a program is ever given by systemd.
-const MAX_ENVIRONMENT: u64 = 1 << 20;
 
 /// How long reading of one process may take, and of all.
 const READING: Patience =
@@ -51,7 +47,7 @@ pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
         let at = clock::boot_ns();
         found(pid, &theirs).map(|(id, fact)| (id, Observation { at, fact }))
     };
-    let found = Bounded::new("sigready-proc", read).ask(&pids, READING);
+    let found = in_time("sigready-proc", &pids, read);
     let mut found: Vec<(ProcessId, Observation)> = found.into_iter().flatten().flatten().collect();
     read_programs(&mut found);
     found.sort_by_key(|(id, _)| (id.start_ticks, id.pid));
@@ -68,12 +64,21 @@ fn in_order_of_time(found: &mut [(ProcessId, Observation)]) {
     }
 }
 
+/// Reads what there is to know of each: `None` of those that can't be read in time.
+fn in_time<Q: Clone + PartialEq + Send + 'static, A: Send + 'static>(
+    name: &'static str,
+    processes: &[Q],
+    read: impl Fn(Q) -> A + Send + Sync + 'static,
+) -> Vec<Option<A>> {
+    Bounded::new(name, read).ask(processes, READING)
+}
+
 /// Adds what runs in processes, as far as that can be read.
 fn read_programs(found: &mut [(ProcessId, Observation)]) {
     let ids: Vec<ProcessId> = found.iter().map(|(id, _)| *id).collect();
     let reader = program::Reader::default();
     let read = move |id| reader.read(id);
-    let programs = Bounded::new("sigready-program", read).ask(&ids, READING);
+    let programs = in_time("sigready-program", &ids, read);
     for ((_, observation), read) in found.iter_mut().zip(programs) {
         if let (Fact::Found { program, .. }, Some(Some(read))) = (&mut observation.fact, read) {
             *program = read.program;
@@ -84,7 +89,10 @@ fn read_programs(found: &mut [(ProcessId, Observation)]) {
 /// Puts those last that wait for a device or a file system, and may never be read: they cost
 /// the others nothing. Where there are too many to look at in time, the rest stays as it is.
 pub fn waiting_last<T>(processes: &mut [T], pid_of: impl Fn(&T) -> u32) {
-    let limit = Instant::now() + SORTING;
+    waiting_last_until(Instant::now() + SORTING, processes, pid_of);
+}
+
+fn waiting_last_until<T>(limit: Instant, processes: &mut [T], pid_of: impl Fn(&T) -> u32) {
     let waits = |pid: u32| {
         Instant::now() < limit && Status::of(pid).is_some_and(|status| status.state == b'D')
     };
@@ -216,7 +224,7 @@ pub fn brief(pid: u32) -> Option<Brief> {
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {
     let of_thread = |thread: u32| {
-        let bytes = bounded(format!("/proc/{pid}/task/{thread}/children"), MAX_FILE).ok()?;
+        let bytes = of_process(format!("/proc/{pid}/task/{thread}/children")).ok()?;
         Some(bytes.split(u8::is_ascii_whitespace).filter_map(number).collect::<Vec<u32>>())
     };
     threads(pid).into_iter().filter_map(of_thread).flatten().collect()
@@ -270,7 +278,7 @@ struct Stat {
 
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
-        let mut stat = Self::parse(&bounded(format!("/proc/{pid}/stat"), MAX_FILE).ok()?)?;
+        let mut stat = Self::parse(&of_process(format!("/proc/{pid}/stat")).ok()?)?;
         // In a time namespace it is set off before it is counted in ticks (`do_task_stat`), so
         // the host's can be told to the tick where the offset is in whole ticks.
         let ticks = clock::boot_offset_ns() / TICK_NS.cast_signed();
@@ -322,12 +330,12 @@ struct Status {
 
 impl Status {
     fn of(pid: u32) -> Option<Self> {
-        Some(Self::parse(&bounded(format!("/proc/{pid}/status"), MAX_FILE).ok()?))
+        Some(Self::parse(&of_process(format!("/proc/{pid}/status")).ok()?))
     }
 
     fn of_thread(pid: u32, thread: u32) -> Option<Self> {
         let path = format!("/proc/{pid}/task/{thread}/status");
-        Some(Self::parse(&bounded(path, MAX_FILE).ok()?))
+        Some(Self::parse(&of_process(path).ok()?))
     }
 
     /// The kernel writes line ends in names as `\n`, so that each line is a field.
@@ -404,7 +412,7 @@ fn found(pid: u32, hierarchies: &Hierarchies) -> Option<(ProcessId, Fact)> {
 }
 
 fn environment(pid: u32) -> Environment {
-    let variables = bounded(format!("/proc/{pid}/environ"), MAX_ENVIRONMENT).unwrap_or_default();
+    let variables = of_process(format!("/proc/{pid}/environ")).unwrap_or_default();
     let value = |name: &str| {
         variables
             .split(|byte| *byte == 0)
@@ -445,7 +453,10 @@ mod tests {
         thread,
     };
 
-    use nix::sys::signal::{SigSet, Signal as NixSignal};
+    use nix::{
+        sys::signal::{SigSet, Signal as NixSignal, kill},
+        unistd::Pid,
+    };
 
     use super::*;
 
@@ -453,7 +464,7 @@ mod tests {
     /// has its memory, before it has its name and its environment (`exec_mmap`).
     fn start(command: &mut Command) -> Child {
         let child = command.spawn().unwrap();
-        while bounded(format!("/proc/{}/environ", child.id()), 1).unwrap().is_empty() {
+        while of_process(format!("/proc/{}/environ", child.id())).unwrap().is_empty() {
             thread::yield_now();
         }
         child
@@ -578,6 +589,65 @@ mod tests {
         assert_eq!(dead.mask(), u64::MAX, "a thread that has ended takes no signal");
         drop(end);
         blocks_both.join().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_never_read_holds_the_reading_of_all_no_longer_than_it_may() {
+        let read = |pid: u32| {
+            if pid == 0 {
+                thread::sleep(Duration::from_hours(1));
+            }
+            pid
+        };
+        let found = in_time("test", &[0, 0, 0], read);
+        assert_eq!(found, [None; 3]);
+    }
+
+    #[test]
+    fn processes_that_wait_for_a_device_are_put_last_as_far_as_there_is_time_to_look() {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, program) = (directory.path().join("a.c"), directory.path().join("a"));
+        // Who waits for its child's exec waits as for a device (`wait_for_vfork_done`).
+        let text = "#include <unistd.h>\nint main(void) { if (!vfork()) pause(); return 0; }\n";
+        fs::write(&source, text).unwrap();
+        assert!(Command::new("cc").arg("-o").args([&program, &source]).status().unwrap().success());
+        let mut waiting = Command::new(&program).spawn().unwrap();
+        while Status::of(waiting.id()).unwrap().state != b'D' {
+            thread::yield_now();
+        }
+        let order = [waiting.id(), std::process::id()];
+        let mut late = order;
+        waiting_last_until(Instant::now(), &mut late, |pid| *pid);
+        let mut sorted = order;
+        waiting_last(&mut sorted, |pid| *pid);
+        let child = children(waiting.id());
+        waiting.kill().unwrap();
+        for child in child {
+            kill(Pid::from_raw(child.cast_signed()), NixSignal::SIGKILL).unwrap();
+        }
+        waiting.wait().unwrap();
+        assert_eq!((late, sorted), (order, [order[1], order[0]]));
+    }
+
+    #[test]
+    fn of_a_long_environment_the_beginning_is_read() {
+        let found = |filler: &str| {
+            let mut command = Command::new("/bin/sleep");
+            command.arg("60").env_clear().env("INVOCATION_ID", "7").env("MAINPID", "1");
+            // They stand in the order of their names, which have room for 128 KiB each
+            // (`MAX_ARG_STRLEN`).
+            for number in 0..9 {
+                command.env(format!("{filler}{number}"), "x".repeat(130_000));
+            }
+            let mut child = start(&mut command);
+            let found = environment(child.id());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            (found.invocation_id, found.control)
+        };
+        assert_eq!(found("Z"), (Some("7".to_owned()), true));
+        assert_eq!(found("J"), (Some("7".to_owned()), false));
+        assert_eq!(found("A"), (None, false));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! What runs in a process, told by its executable: Go's build information, the names that a
 //! program shares with its libraries, and what shells say of themselves.
 //!
-//! A file may hang for ever (a file system of the process's own may serve it), so all this is
-//! asked through [`crate::host::bounded`].
+//! A file may never be read: a program may answer for its file system, and never do it. What is
+//! not on a file system of the kernel's own is read by a process of its own
+//! ([`crate::host::opener`]), and all this is asked through [`crate::host::bounded`].
 
 use std::{
     cell::Cell,
     collections::HashMap,
+    ffi::OsStr,
     fs::{self, File},
+    io,
     ops::Range,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,9 +25,15 @@ use object::{
         elf::{FileHeader, SectionHeader as _},
     },
 };
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, open, statx};
 
 use crate::{
-    host::{procfs, read::bounded},
+    host::{
+        mounts,
+        opener::{Answer, Question, text, wait_for},
+        procfs,
+        read::maps,
+    },
     model::runtime::Runtime,
     observation::{ProcessId, Program},
 };
@@ -33,12 +43,16 @@ use crate::{
 const MAX_READ: u64 = 16 << 20;
 /// The most that is read of one file.
 const MAX_ALL: u64 = 32 << 20;
+/// The longest name of a section: `ReadCache` reads no more of one.
+const MAX_NAME: u64 = 4_096;
 /// The most constants that are searched for what a shell says of itself.
 const MAX_CONSTANTS: u64 = 2 << 20;
+/// What a process that opens is asked for here.
+const QUESTION: &str = "executable";
+/// Where that finds the file, which is not open to be read.
+const STDIN: &str = "/proc/self/fd/0";
 /// Executables that are remembered.
 const MAX_KNOWN: usize = 256;
-/// How much of the list of a process's mappings is read.
-const MAX_MAPS: u64 = 4 << 20;
 
 /// What stands among the names for dynamic linking of a runtime's own program alone: a symbol
 /// that it defines or has from the runtime's library, or the name of that.
@@ -98,46 +112,97 @@ pub struct Read {
 }
 
 /// Reads executables, and remembers those it has read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     known: Arc<Mutex<HashMap<Identity, Program>>>,
+    /// Reads one that a program may answer for.
+    elsewhere: fn(&Executable) -> Option<Program>,
 }
 
-/// A file as it was when it was read: device, inode, size, and the time of the last change (s,
-/// ns).
-type Identity = (u64, u64, u64, i64, i64);
+impl Default for Reader {
+    fn default() -> Self {
+        Self { known: Arc::default(), elsewhere: read_elsewhere }
+    }
+}
 
-impl Reader {
-    /// What a process runs now; may wait for the file. `None` if that can't be read, or another
-    /// process has the pid.
-    #[must_use]
-    pub fn read(&self, id: ProcessId) -> Option<Read> {
-        let file = File::open(format!("/proc/{}/exe", id.pid)).ok()?;
+/// A file as it was when it was read: device (major, minor), inode, size, and the time of the last
+/// change (s, ns).
+type Identity = (u32, u32, u64, u64, i64, u32);
+
+/// An executable that is not opened yet: nothing was asked of its file system.
+struct Executable {
+    /// It can be opened through this (`O_PATH`).
+    file: File,
+    /// Without directories.
+    name: String,
+    identity: Identity,
+    /// The id of its mount.
+    mount: u64,
+}
+
+impl Executable {
+    /// What a process runs; `None` if another has the pid.
+    fn of(id: ProcessId) -> Option<Self> {
+        let executable = Self::at(Path::new(&format!("/proc/{}/exe", id.pid)))?;
+        (procfs::id(id.pid) == Some(id)).then_some(executable)
+    }
+
+    /// Follows a path. A file system is asked for the way alone, and not for the file
+    /// (`AT_STATX_DONT_SYNC`: `fuse_update_get_attr` in fs/fuse/dir.c).
+    fn at(path: &Path) -> Option<Self> {
+        let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
-        if procfs::id(id.pid) != Some(id) {
-            return None;
-        }
         let path = path.to_string_lossy();
         let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        let program = self.program(file, &name)?;
-        Some(Read { name, program })
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let about = statx(&file, "", flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID).ok()?;
+        let identity = (
+            about.stx_dev_major,
+            about.stx_dev_minor,
+            about.stx_ino,
+            about.stx_size,
+            about.stx_mtime.tv_sec,
+            about.stx_mtime.tv_nsec,
+        );
+        let is_file = FileType::from_raw_mode(about.stx_mode.into()) == FileType::RegularFile;
+        is_file.then(|| Self { file: file.into(), name, identity, mount: about.stx_mnt_id })
     }
 
-    fn program(&self, file: File, name: &str) -> Option<Program> {
-        let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
-        let identity = (
-            metadata.dev(),
-            metadata.ino(),
-            metadata.size(),
-            metadata.mtime(),
-            metadata.mtime_nsec(),
-        );
+    /// Opens it to be read, which asks its file system.
+    fn open(&self) -> io::Result<File> {
+        File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+}
+
+impl Reader {
+    /// What a process runs now; may wait for the process. `None` if that can't be read, or another
+    /// process has the pid.
+    #[must_use]
+    pub fn read(&self, id: ProcessId) -> Option<Read> {
+        let executable = Executable::of(id)?;
+        // It may be none that this process has: then it is read elsewhere.
+        let process = PathBuf::from(format!("/proc/{}", id.pid));
+        let is_at_hand = || mounts::is_of_the_kernel(&process, executable.mount);
+        let program = self.program(&executable, is_at_hand)?;
+        Some(Read { name: executable.name, program })
+    }
+
+    fn program(
+        &self,
+        executable: &Executable,
+        is_at_hand: impl FnOnce() -> bool,
+    ) -> Option<Program> {
+        let identity = executable.identity;
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(program) = known().get(&identity) {
             return Some(*program);
         }
-        let program = of(file, name)?;
+        let program = if is_at_hand() {
+            of(executable.open().ok()?, &executable.name)?
+        } else {
+            (self.elsewhere)(executable)?
+        };
         let mut known = known();
         if known.len() >= MAX_KNOWN {
             known.clear();
@@ -147,10 +212,31 @@ impl Reader {
     }
 }
 
+/// What a process of its own says of it.
+fn read_elsewhere(executable: &Executable) -> Option<Program> {
+    let (major, minor, ..) = executable.identity;
+    // It is the file system that may not answer.
+    let about = (PathBuf::from(format!("device {major}:{minor}")), None);
+    let words = [QUESTION.as_ref(), OsStr::new(&executable.name)];
+    let input = Some(executable.file.try_clone().ok()?);
+    let question = Question { input, ..Question::new(about, &words) };
+    serde_json::from_slice(&wait_for(text(question)).ok()?).ok()?
+}
+
+/// Answers what is asked above.
+#[must_use]
+pub fn answer(words: &[&OsStr]) -> Option<io::Result<Answer>> {
+    let [question, name] = *words else { return None };
+    (question == QUESTION).then(|| {
+        let program = of(File::open(STDIN)?, &name.to_string_lossy());
+        Ok(Answer::Text(serde_json::to_vec(&program)?))
+    })
+}
+
 /// The virtual machine that a process has loaded; may wait for the process.
 #[must_use]
 pub fn loaded(id: ProcessId) -> Option<Runtime> {
-    let maps = bounded(format!("/proc/{}/maps", id.pid), MAX_MAPS).ok()?;
+    let maps = maps(format!("/proc/{}/maps", id.pid)).ok()?;
     if procfs::id(id.pid) != Some(id) {
         return None;
     }
@@ -160,7 +246,7 @@ pub fn loaded(id: ProcessId) -> Option<Runtime> {
 
 /// What an executable is; `None` if it can't be told from what may be read of it.
 fn of(file: File, name: &str) -> Option<Program> {
-    let file = Limited { cache: ReadCache::new(file), left: Cell::new(MAX_ALL) };
+    let file = Limited::new(file);
     let [class] = (&file).read_bytes_at(4, 1).ok()? else { return None };
     let evidence = if *class == ELFCLASS64 {
         Evidence::of::<FileHeader64<Endianness>>(&file)
@@ -255,6 +341,12 @@ struct Limited {
     left: Cell<u64>,
 }
 
+impl Limited {
+    fn new(file: File) -> Self {
+        Self { cache: ReadCache::new(file), left: Cell::new(MAX_ALL) }
+    }
+}
+
 impl<'a> ReadRef<'a> for &'a Limited {
     fn len(self) -> Result<u64, ()> {
         (&self.cache).len()
@@ -267,7 +359,13 @@ impl<'a> ReadRef<'a> for &'a Limited {
     }
 
     fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
-        self.cache.read_bytes_at_until(range, delimiter)
+        let left = self.left.get();
+        if left < MAX_NAME {
+            return Err(());
+        }
+        let bytes = self.cache.read_bytes_at_until(range, delimiter)?;
+        self.left.set(left - bytes.len() as u64);
+        Ok(bytes)
     }
 }
 
@@ -277,12 +375,20 @@ mod tests {
         env,
         io::Write as _,
         os::unix::fs::FileExt as _,
-        path::Path,
         process::{Command, Stdio},
         time::{Duration, SystemTime},
     };
 
+    use tempfile::TempDir;
+
     use super::*;
+    use crate::host::opener::in_memory;
+
+    /// One that reads all itself.
+    fn reader() -> Reader {
+        let elsewhere = |it: &Executable| of(it.open().ok()?, &it.name);
+        Reader { elsewhere, ..Reader::default() }
+    }
 
     fn read(path: impl AsRef<Path>, name: &str) -> Option<Program> {
         of(File::open(path).unwrap(), name)
@@ -304,7 +410,7 @@ mod tests {
 
     #[test]
     fn of_too_many_executables_all_are_read_again() {
-        let reader = Reader::default();
+        let reader = reader();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sleep");
         fs::copy("/bin/sleep", &path).unwrap();
@@ -312,7 +418,8 @@ mod tests {
             // It is another file when it has changed.
             let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
             File::options().write(true).open(&path).unwrap().set_modified(changed).unwrap();
-            assert_eq!(reader.program(File::open(&path).unwrap(), "x"), Some(Program::Plain));
+            let executable = Executable::at(&path).unwrap();
+            assert_eq!(reader.program(&executable, || true), Some(Program::Plain));
             reader.known.lock().unwrap().len()
         });
         let known: Vec<usize> = known.collect();
@@ -355,6 +462,93 @@ mod tests {
         assert!(matches!(program, None | Some(Program::Plain)), "{program:?}");
     }
 
+    /// What the assembler makes of some text.
+    fn assembled(text: &str) -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let (source, object) = (directory.path().join("a.s"), directory.path().join("a.o"));
+        fs::write(&source, text).unwrap();
+        let built = Command::new("cc")
+            .args(["-c", "-Wa,--no-warn", "-o"])
+            .args([&object, &source])
+            .status();
+        assert!(built.unwrap().success());
+        (directory, object)
+    }
+
+    #[test]
+    fn names_and_constants_are_read_if_they_are_not_too_long() {
+        // What a section says at its end, and how long it is.
+        let program = |section: &str, says: &str, length: u64| {
+            let filler = length - says.len() as u64 - 1;
+            let (_directory, object) = assembled(&format!(
+                ".section {section},\"a\",@progbits\n.zero {filler}\n.asciz \"{says}\"\n"
+            ));
+            read(object, "busybox")
+        };
+        let names = |length| program(".dynstr", "perl_run", length);
+        assert_eq!(names(MAX_READ), Some(Program::Of(Runtime::Perl)));
+        assert_eq!(names(MAX_READ + 1), None);
+        let constants = |length| program(".rodata", "BusyBox v", length);
+        assert_eq!(constants(MAX_CONSTANTS), Some(Program::Of(Runtime::Busybox)));
+        assert_eq!(constants(MAX_CONSTANTS + 1), Some(Program::Plain));
+    }
+
+    #[test]
+    fn of_a_file_no_more_is_read_than_is_allowed() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        let limited = || Limited::new(file.try_clone().unwrap());
+        let file = &limited();
+        assert_eq!(file.read_bytes_at(0, MAX_READ + 1), Err(()));
+        for begin in 0..MAX_ALL / MAX_READ {
+            let read = file.read_bytes_at(begin * MAX_READ, MAX_READ).unwrap();
+            assert_eq!(read.len() as u64, MAX_READ);
+        }
+        assert_eq!(file.read_bytes_at(1 << 39, 1), Err(()));
+    }
+
+    #[test]
+    fn the_names_of_sections_count_too() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[b'a'; MAX_NAME as usize - 1], 0).unwrap();
+        file.set_len(1 << 40).unwrap();
+        let file = &Limited::new(file);
+        let name = || file.read_bytes_at_until(0..1 << 39, 0).map(|name| name.len() as u64);
+        assert_eq!(file.read_bytes_at(MAX_NAME, MAX_READ).map(drop), Ok(()));
+        for _ in 0..=MAX_READ / MAX_NAME {
+            assert_eq!(name(), Ok(MAX_NAME - 1));
+        }
+        // A longest name has no room any more.
+        assert_eq!((name(), file.left.get()), (Err(()), 1));
+    }
+
+    #[test]
+    fn what_a_program_may_answer_for_is_read_elsewhere_and_remembered() {
+        let memory = in_memory(&fs::read("/bin/sleep").unwrap()).unwrap();
+        // No process has the mount that such a file is on.
+        let mut child = Command::new(format!("/proc/self/fd/{}", memory.as_raw_fd()))
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let id = procfs::id(child.id()).unwrap();
+        let program = |elsewhere: fn(&Executable) -> Option<Program>, known: &Reader| {
+            Reader { elsewhere, ..known.clone() }.read(id).map(|read| read.program)
+        };
+        let reader = Reader::default();
+        assert_eq!(program(|_| None, &reader), None);
+        let expected = Some(Program::Of(Runtime::Lua));
+        assert_eq!(program(|_| Some(Program::Of(Runtime::Lua)), &reader), expected);
+        assert_eq!(program(|_| None, &reader), expected);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn another_question_is_not_answered() {
+        assert!(answer(&[OsStr::new("other"), OsStr::new("a")]).is_none());
+        assert!(answer(&[OsStr::new(QUESTION)]).is_none());
+    }
+
     #[test]
     fn a_process_is_read_by_its_pid_though_its_file_is_gone() {
         let directory = tempfile::tempdir().unwrap();
@@ -364,7 +558,7 @@ mod tests {
             Command::new(&path).args(["-c", "read; :"]).stdin(Stdio::piped()).spawn().unwrap();
         fs::remove_file(&path).unwrap();
         let id = procfs::id(child.id()).unwrap();
-        let reader = Reader::default();
+        let reader = reader();
         let expected = Read { name: "python".to_owned(), program: Program::Of(Runtime::Bash) };
         assert_eq!(reader.read(id), Some(expected));
         let other = ProcessId { start_ticks: id.start_ticks + 1, ..id };

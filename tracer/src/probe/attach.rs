@@ -3,8 +3,6 @@
 //! Nothing is pinned: the kernel detaches every program when this process ends,
 //! however it ends.
 
-use std::thread;
-
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, Endianness,
@@ -20,6 +18,7 @@ use super::{
     btf::{self, Btf},
     hooks::{CONCERNS, Concern, Function, TRACEPOINTS, first, is_second},
     layout::{self, Missing},
+    links::{Link, Links},
     refusal, tracefs, trial,
     verify::{self, Unverified},
 };
@@ -84,14 +83,11 @@ pub enum Reach {
     ChildrenOf(u32),
 }
 
-/// Keeps a program attached, and in the kernel, until it is dropped.
-type Link = Box<dyn Send>;
-
 /// The attached kernel side.
 pub struct Attached {
     /// aya's handle: maps and programs.
     pub ebpf: Ebpf,
-    links: Vec<Link>,
+    links: Links,
     /// Which processes it reports.
     pub reach: Reach,
     /// Which backend it is: `Fentry` if any concern comes in through its function.
@@ -103,20 +99,12 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Takes everything out of the kernel. A program is detached as soon as its link begins to
-    /// be closed. Closing one waits for grace periods of the kernel's, those of syscalls for one
-    /// after the other (`perf_trace_event_unreg` under `event_mutex`): a second together, and
-    /// longer on a busy machine. So they are closed side by side.
+    /// Takes everything out of the kernel, without waiting for it (see [`Links`]).
     pub fn detach(self) {
         let Self { ebpf, links, .. } = self;
         // The links alone keep the programs now, so nothing of them is open afterwards.
         drop(ebpf);
-        thread::scope(|scope| {
-            for link in links {
-                // Where no thread can be started, it goes here.
-                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
-            }
-        });
+        drop(links);
     }
 }
 
@@ -186,6 +174,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
     if request.backend == Wanted::Only(Backend::Tracepoint) {
         fallbacks.clear();
     }
+    let links = Links::new(links);
     Ok(Attached { ebpf, links, reach: request.reach, backend, fallbacks, missing })
 }
 

@@ -8,6 +8,7 @@ pub mod btf;
 pub mod decode;
 pub mod hooks;
 pub mod layout;
+mod links;
 pub mod lockdown;
 mod lookups;
 mod losses;

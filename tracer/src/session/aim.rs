@@ -140,15 +140,7 @@ mod tests {
     const UNIT: &str = "a.service";
 
     fn task(pid: u32) -> Task {
-        Task {
-            id: id(pid),
-            tid: pid,
-            ns_pid: pid - 100,
-            uid: 0,
-            start_ns: 0,
-            cgroup_id: 0,
-            comm: "x".to_owned(),
-        }
+        Task { ns_pid: pid - 100, ..Task::of(id(pid)) }
     }
 
     fn id(pid: u32) -> ProcessId {

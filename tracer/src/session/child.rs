@@ -193,14 +193,15 @@ fn find_user(name: &str) -> Result<User> {
 }
 
 /// Finds a program, so that a mistake is told before anything starts.
-fn find_program(name: &OsStr) -> Result<PathBuf, BadRequest> {
+fn find_program(name: &OsStr) -> Result<PathBuf> {
     let shown = Path::new(name).display();
     match named::program(name) {
         Ok(Some(program)) => Ok(program),
         Ok(None) => Err(BadRequest::new(format_args!(
             "cannot run '{shown}': there is no such program in PATH (give its full path?)"
-        ))),
-        Err(error) => Err(BadRequest::new(format_args!("cannot run {shown}: {error}"))),
+        ))
+        .into()),
+        Err(error) => Err(BadRequest::unless_short(format_args!("cannot run {shown}"), error)),
     }
 }
 

@@ -90,6 +90,33 @@ impl Descendants {
     }
 }
 
+/// How long a command that has ended is followed.
+struct Following {
+    limit: Instant,
+    calm_since: Instant,
+    /// How many processes were started by then.
+    started: u64,
+}
+
+impl Following {
+    fn new(now: Instant, started: u64) -> Self {
+        Self { limit: now + LEAVING, calm_since: now, started }
+    }
+
+    /// So many were started until now.
+    fn learn(&mut self, started: u64, now: Instant) {
+        if started > self.started {
+            self.started = started;
+            self.calm_since = now;
+        }
+    }
+
+    /// How much longer: nothing once it is over.
+    fn patience(&self, now: Instant) -> Duration {
+        (self.calm_since + CALM).min(self.limit).saturating_duration_since(now)
+    }
+}
+
 /// The session a process is in, by its leader's pid. Waits for nothing.
 fn session_of(pid: u32) -> Option<u32> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?);
@@ -176,22 +203,17 @@ impl Subject for Command {
 
     /// Follows what a command that has ended left running until that starts no others.
     async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
-        let mut calm_since = Instant::now();
-        let limit = calm_since + LEAVING;
+        let mut following = Following::new(Instant::now(), self.descendants.started);
         while self.child.has_ended() && !self.descendants.alive.is_empty() {
-            let started = self.descendants.started;
-            let calm = (calm_since + CALM).min(limit);
-            let patience = calm.saturating_duration_since(Instant::now());
+            let patience = following.patience(Instant::now());
             // What fails here fails again, and is told then.
             if patience.is_zero()
                 || capture.wait(patience).await.is_err()
-                || capture.take(limit, |observation| self.learn(observation)).is_err()
+                || capture.take(following.limit, |observation| self.learn(observation)).is_err()
             {
                 break;
             }
-            if self.descendants.started > started {
-                calm_since = Instant::now();
-            }
+            following.learn(self.descendants.started, Instant::now());
         }
         Vec::new()
     }
@@ -215,15 +237,7 @@ mod tests {
     use crate::observation::{ProcessId, State, Task};
 
     fn task(pid: u32) -> Task {
-        Task {
-            id: ProcessId { pid, start_ticks: 1 },
-            tid: pid,
-            ns_pid: pid,
-            uid: 0,
-            start_ns: 0,
-            cgroup_id: 0,
-            comm: String::new(),
-        }
+        Task::of(ProcessId { pid, start_ticks: 1 })
     }
 
     #[test]
@@ -244,6 +258,23 @@ mod tests {
         descendants.learn(&ended);
         descendants.learn(&fork(most));
         assert!(descendants.alive.contains(&most) && !descendants.alive.contains(&3));
+    }
+
+    #[test]
+    fn a_command_is_followed_until_it_starts_none_for_a_while_and_no_longer_than_half_a_second() {
+        let ms = Duration::from_millis;
+        let ended = Instant::now();
+        let mut following = Following::new(ended, 3);
+        assert_eq!(following.patience(ended), ms(50));
+        following.learn(3, ended + ms(40));
+        assert_eq!(following.patience(ended + ms(49)), ms(1));
+        assert_eq!(following.patience(ended + ms(50)), ms(0));
+        for (started, at) in (4..).zip((0..=470).step_by(10)) {
+            following.learn(started, ended + ms(at));
+            let left = following.patience(ended + ms(at));
+            assert_eq!(left, ms(50.min(500 - at)), "after {at} ms");
+        }
+        assert_eq!(following.patience(ended + ms(500)), ms(0));
     }
 
     /// `sh` starts a `sleep` that it leaves behind in its session, and another that a child of

@@ -22,7 +22,12 @@ mod schedule;
 mod turns;
 mod units;
 
-use std::fmt::{self, Display};
+use std::{
+    fmt::{self, Display},
+    io,
+};
+
+use nix::errno::Errno;
 
 pub use self::{
     capture::{Asked, Capture},
@@ -59,6 +64,18 @@ impl BadRequest {
     /// With this sentence.
     pub fn new(sentence: impl Display) -> Self {
         Self(sentence.to_string())
+    }
+
+    /// That what was asked for can't be looked at, and why. Where this process has no room for
+    /// that, it is no fault of what was asked for.
+    pub fn unless_short(sentence: impl Display, why: io::Error) -> anyhow::Error {
+        let number = why.raw_os_error().map(Errno::from_raw);
+        match number {
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EAGAIN) => {
+                anyhow::Error::new(why).context(sentence.to_string())
+            }
+            _ => Self::new(format_args!("{sentence}: {why}")).into(),
+        }
     }
 }
 

@@ -134,15 +134,7 @@ mod tests {
     const PID: u32 = 7;
 
     fn task(pid: u32) -> Task {
-        Task {
-            id: ProcessId { pid, start_ticks: 1 },
-            tid: pid,
-            ns_pid: pid,
-            uid: 0,
-            start_ns: 0,
-            cgroup_id: 0,
-            comm: "x".to_owned(),
-        }
+        Task::of(ProcessId { pid, start_ticks: 1 })
     }
 
     fn exec(pid: u32) -> Observation {

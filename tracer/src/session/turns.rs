@@ -2,13 +2,9 @@
 //! by count and by time: whatever the kernel's stream or a bus delivers, signals, timers, the
 //! command's end and systemd's news are looked at in every turn.
 
-use std::{
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{
     Observer, Until,
@@ -31,8 +27,6 @@ use crate::{
 const TICK: Duration = Duration::from_millis(50);
 /// The longest a turn takes in what has happened.
 const TURN: Duration = Duration::from_millis(20);
-/// The longest the report waits for the kernel to let go of the programs.
-const DETACHING: Duration = Duration::from_secs(1);
 
 /// What takes longer is told, so that a trace that was late can say why.
 const LATE: Duration = Duration::from_secs(1);
@@ -197,22 +191,12 @@ impl<'a, S: Subject> Session<'a, S> {
         let (record, at) = self.capture.end(|observation| self.subject.learn(observation))?;
         let began = tell_late("taking in what happened last", began);
         self.subject.session_ended()?;
-        let (detached, is_detached) = mpsc::channel();
-        thread::Builder::new()
-            .name("sigready-detach".to_owned())
-            .spawn(move || {
-                attached.detach();
-                let _ = detached.send(());
-            })
-            .context("cannot start a thread that detaches the programs")?;
+        // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
+        attached.detach();
+        let began = tell_late("detaching the programs", began);
         let mut document = record.document(ended_by, at);
         document.capture.untested = self.subject.untested();
         tell_late("judging", began);
-        // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
-        // No program runs any more when the kernel takes longer to let go of them.
-        if let Err(RecvTimeoutError::Timeout) = is_detached.recv_timeout(DETACHING) {
-            log::info!("the kernel has not let go of the programs yet: this process waits for it");
-        }
         Ok((self.subject, document))
     }
 }

@@ -116,15 +116,22 @@ impl<'a> Units<'a> {
     /// Has the units watched that have come into sight, as far as there is time.
     fn seek(&mut self, capture: &mut Capture, limit: Instant) {
         self.new.extend(capture.new_units());
-        while let Some((name, cgroup)) = self.new.pop_front() {
-            self.seek_one(capture, name, cgroup);
-            if Instant::now() >= limit {
-                return;
-            }
-        }
+        capture.observe(self.seek_new(limit));
     }
 
-    fn seek_one(&mut self, capture: &mut Capture, name: String, cgroup: String) {
+    /// Does it with those that are not yet, with one at least. Gives what is to be told of them.
+    fn seek_new(&mut self, limit: Instant) -> Vec<Observation> {
+        let mut told = Vec::new();
+        while let Some((name, cgroup)) = self.new.pop_front() {
+            told.push(self.seek_one(name, cgroup));
+            if Instant::now() >= limit {
+                break;
+            }
+        }
+        told
+    }
+
+    fn seek_one(&mut self, name: String, cgroup: String) -> Observation {
         let levels = levels(&cgroup, self.hierarchies);
         let owner = whose(&levels, self.system.as_deref().map_or(0, depth));
         let manager = match (&self.named, owner) {
@@ -138,16 +145,37 @@ impl<'a> Units<'a> {
         };
         let problem = manager.as_ref().err().cloned();
         let owner = Some(owner);
-        observe(capture, UnitNews { cgroup: cgroup.clone(), owner, problem, ..Default::default() });
+        let told = news(UnitNews { cgroup: cgroup.clone(), owner, problem, ..Default::default() });
         if let Ok(manager) = manager {
             let uid = levels.last().and_then(|level| level.uid).unwrap_or(0);
             self.watch.unit(&manager, Watched::new(name, cgroup, uid));
         }
+        told
+    }
+
+    /// What is to be told of those that nobody will be asked of any more.
+    fn leave_new(&mut self) -> Vec<Observation> {
+        let told = self.new.drain(..).map(|(_, cgroup)| {
+            let problem = Some("the trace ended before its systemd could be asked".to_owned());
+            news(UnitNews { cgroup, problem, ..Default::default() })
+        });
+        told.collect()
     }
 }
 
-fn observe(capture: &mut Capture, news: UnitNews) {
-    capture.observe([Observation { at: clock::boot_ns(), fact: Fact::Unit(Box::new(news)) }]);
+fn news(news: UnitNews) -> Observation {
+    Observation { at: clock::boot_ns(), fact: Fact::Unit(Box::new(news)) }
+}
+
+/// The first that comes, and those that have come by then: [`NEWS`] at most.
+async fn those_that_have_come(mut next: impl AsyncFnMut() -> Observation) -> Vec<Observation> {
+    let mut observations = vec![next().await];
+    while observations.len() < NEWS
+        && let Some(next) = poll_once(next()).await
+    {
+        observations.push(next);
+    }
+    observations
 }
 
 /// How many cgroups lead to this one, the root and itself included.
@@ -185,14 +213,9 @@ impl Subject for Units<'_> {
     }
 
     async fn news(&mut self) -> Result<News> {
+        let watch = &mut self.watch;
         tokio::select! {
-            first = self.watch.next() => {
-                let mut observations = vec![first];
-                while observations.len() < NEWS
-                    && let Some(next) = poll_once(self.watch.next()).await
-                {
-                    observations.push(next);
-                }
+            observations = those_that_have_come(async || watch.next().await) => {
                 Ok(News::Observed(observations))
             }
             news = self.restart.news() => news.map(|()| News::Done),
@@ -218,10 +241,7 @@ impl Subject for Units<'_> {
 
     async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
         self.seek(capture, Instant::now() + LAST_SEEKING);
-        for (_, cgroup) in self.new.drain(..) {
-            let problem = Some("the trace ended before its systemd could be asked".to_owned());
-            observe(capture, UnitNews { cgroup, problem, ..Default::default() });
-        }
+        capture.observe(self.leave_new());
         std::mem::take(&mut self.watch).finish().await
     }
 
@@ -231,5 +251,101 @@ impl Subject for Units<'_> {
 
     fn untested(&self) -> Vec<String> {
         self.restart.untested()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn units<'a>(hierarchies: &'a Hierarchies, is_gone: impl Fn() -> bool + 'a) -> Units<'a> {
+        let restart = Restart::new(Manager::host(), None, Vec::new(), None, None);
+        Units::new(None, None, false, false, hierarchies, restart, is_gone)
+    }
+
+    fn told(observations: Vec<Observation>) -> Vec<(String, String)> {
+        let unit = |observation: Observation| match observation.fact {
+            Fact::Unit(news) => (news.cgroup, news.problem.unwrap_or_default()),
+            other => panic!("{other:?}"),
+        };
+        observations.into_iter().map(unit).collect()
+    }
+
+    #[test]
+    fn units_that_there_is_no_time_for_wait_and_are_told_of_at_the_end() {
+        let hierarchies = Hierarchies::default();
+        let mut units = units(&hierarchies, || false);
+        let tick = Duration::from_secs(1);
+        let now = Instant::now();
+        assert_eq!(units.patience(tick, now), tick);
+        units.new = (0..4).map(|it| (format!("{it}.service"), format!("/{it}"))).collect();
+        // Its time is over: one is looked at, so that there is an end.
+        let none = "no systemd runs above its cgroup".to_owned();
+        assert_eq!(told(units.seek_new(now)), [("/0".to_owned(), none.clone())]);
+        assert_eq!(units.patience(tick, now), Duration::ZERO, "the others are next");
+        assert_eq!(told(units.leave_new()).len(), 3);
+        units.new.push_back(("4.service".to_owned(), "/4".to_owned()));
+        let late = "the trace ended before its systemd could be asked".to_owned();
+        assert_eq!(told(units.leave_new()), [("/4".to_owned(), late)]);
+        units.new = (5..7).map(|it| (format!("{it}.service"), format!("/{it}"))).collect();
+        let in_time = told(units.seek_new(now + Duration::from_hours(1)));
+        assert_eq!(in_time, [("/5".to_owned(), none.clone()), ("/6".to_owned(), none)]);
+        assert_eq!(units.patience(tick, now), tick);
+    }
+
+    #[test]
+    fn of_what_systemds_say_so_much_is_taken_in_a_turn() {
+        let mut left = 2 * NEWS + 1;
+        let mut take = || {
+            let next = async || match left {
+                0 => std::future::pending().await,
+                _ => {
+                    left -= 1;
+                    news(UnitNews::default())
+                }
+            };
+            futures_lite::future::block_on(those_that_have_come(next)).len()
+        };
+        assert_eq!([take(), take(), take()], [NEWS, NEWS, 1]);
+    }
+
+    #[test]
+    fn whether_anything_is_left_is_looked_at_no_more_often_than_it_may() {
+        let hierarchies = Hierarchies::default();
+        let looks = Cell::new(0);
+        let mut units = units(&hierarchies, || {
+            looks.set(looks.get() + 1);
+            true
+        });
+        let now = Instant::now();
+        assert!(units.is_over(now) && !units.is_over(now));
+        assert_eq!(looks.get(), 1);
+        assert!(units.is_over(now + Duration::from_hours(1)));
+        assert_eq!(looks.get(), 2);
+    }
+
+    #[test]
+    fn new_systemds_are_looked_for_one_look_at_a_time_and_no_more_often_than_they_may() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let hierarchies = Hierarchies::default();
+            let mut units = units(&hierarchies, || false);
+            let now = Instant::now();
+            units.look(now).await;
+            assert!(units.looking.is_none(), "nothing is waited for");
+            units.managers = Some(Pace::new(LOOK));
+            units.look(now).await;
+            while let Some((began, _)) = &units.looking {
+                assert_eq!(*began, now);
+                units.look(now + LOOK / 2).await;
+                tokio::task::yield_now().await;
+            }
+            units.look(now + LOOK).await;
+            assert!(units.looking.is_none(), "it has just been looked");
+            units.look(now + Duration::from_hours(1)).await;
+            assert!(units.looking.is_some());
+        });
     }
 }

@@ -127,12 +127,17 @@ impl Watch {
             if self.managers.len() >= MAX_MANAGERS {
                 return Err(io::Error::other(format!("{MAX_MANAGERS} others are already")));
             }
-            let (ask, requests) = channel(MAX_REQUESTS);
             let attendant = Attendant::new(manager.clone(), self.news_sender.clone());
-            thread::spawn(attendant.attend(requests))?;
-            self.managers.insert(manager.clone(), ask);
+            thread::spawn(attendant.attend(self.requests_for(manager)))?;
         }
         self.managers.get(manager).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// What a manager's task is asked for from now on.
+    fn requests_for(&mut self, manager: &Manager) -> Receiver<Request> {
+        let (ask, requests) = channel(MAX_REQUESTS);
+        self.managers.insert(manager.clone(), ask);
+        requests
     }
 
     /// The next that is learned. Can be dropped and called again.

@@ -185,15 +185,7 @@ mod tests {
     use super::*;
 
     fn task(pid: u32, cgroup_id: u64) -> Task {
-        Task {
-            id: ProcessId { pid, start_ticks: 0 },
-            tid: pid,
-            ns_pid: pid,
-            uid: 0,
-            start_ns: 0,
-            cgroup_id,
-            comm: String::new(),
-        }
+        Task { cgroup_id, ..Task::of(ProcessId { pid, start_ticks: 0 }) }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{
         fs::chown,
         net::{UnixListener, UnixStream},
@@ -16,6 +16,11 @@ use std::{
 };
 
 use assert_cmd::cargo::cargo_bin;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sigready::host::namespaces;
 use tempfile::TempDir;
 use zbus::Message;
 
@@ -310,4 +315,29 @@ fn a_cgroup_that_a_user_gave_a_units_name_is_shown_as_claimed_and_ends_no_wait()
     let owners: Vec<&str> = services.filter_map(|it| it["owner"]["kind"].as_str()).collect();
     assert_eq!(owners.len(), 2);
     assert!(owners.contains(&"claimed") && owners.contains(&"unmanaged"), "{owners:?}");
+}
+
+/// Makes user namespaces, one in the other, until the kernel makes no more, and says how many.
+const NESTED: &str = r#"
+unshare --user --map-root-user sh -c "$1" sh "$1" $(($2 + 1)) 2> /dev/null && exit
+echo $$ $2
+sleep 60
+"#;
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn who_made_user_namespaces_is_told_however_deep_they_are() {
+    let mut command = Command::new("sh");
+    let mut shell =
+        command.args(["-c", NESTED, "sh", NESTED, "0"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (pid, depth) = line.trim().split_once(' ').unwrap();
+    let makers = namespaces::makers(pid.parse().unwrap());
+    kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).unwrap();
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    let depth: usize = depth.parse().unwrap();
+    assert!(depth > 20, "{depth}");
+    assert_eq!(makers.unwrap(), vec![0; depth]);
 }

@@ -361,11 +361,16 @@ fn what_is_no_regular_file_is_refused_and_what_is_too_large_is_too() {
         assert_eq!(status, Some(2), "{}: {said}", file.display());
         assert!(said.contains(sentence), "{}: {said}", file.display());
     }
-    for file in ["/dev/zero".into(), path("fifo.service")] {
+    large.set_len((1 << 36) + 1).unwrap();
+    for (file, sentence) in [
+        ("/dev/zero".into(), "not a regular file"),
+        (path("fifo.service"), "not a regular file"),
+        (path("large.service"), "more than 68719476736 bytes"),
+    ] {
         let output = Command::new(cargo_bin("sigready")).arg("report").arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains("not a regular file"), "{said}");
+        assert!(said.contains(sentence), "{said}");
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
@@ -19,7 +20,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Compiled, file,
+    Compiled, Killed, file,
     fuse::{
         Fuse,
         Request::{Create, Fsync, Init, Lookup, Open, Read, Rename, Write},
@@ -268,4 +269,50 @@ fn bound_by(pid: u32) -> PathBuf {
         (path.starts_with("/run/sigready-") && own.contains(&socket)).then(|| path.into())
     });
     paths.next().expect("the tracer has a notify socket")
+}
+
+/// An overlay over another file system, gone when dropped.
+struct Overlay(TempDir);
+
+impl Overlay {
+    fn over(lower: &Path) -> Self {
+        let (point, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let options = format!("lowerdir={}:{}", lower.display(), empty.path().display());
+        let (kind, flags) = (Some("overlay"), MsFlags::empty());
+        mount(kind, point.path(), kind, flags, Some(options.as_str())).unwrap();
+        Self(point)
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// The first to open a program is the kernel that executes it, and the second who reads it.
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_program_that_can_not_be_read_holds_nothing() {
+    let program = Compiled::new("#include <unistd.h>\nint main(void) { for (;;) pause(); }");
+    let path = program.path();
+    let program = Path::new(&path);
+    let name = program.file_name().unwrap();
+    for under_overlay in [false, true] {
+        let mut fuse = Fuse::new(Some((Open, 2)), &[program]);
+        let overlay = under_overlay.then(|| Overlay::over(&fuse.path("")));
+        let path = overlay.as_ref().map_or(fuse.path("").join(name), |it| it.0.path().join(name));
+        let running = Killed(Command::new(&path).spawn().unwrap());
+        let pid = running.0.id().to_string();
+        let output = sigready(&["trace", "--pid", &pid, "--duration", "500ms"].map(OsStr::new));
+        fuse.wait_until_silent();
+        let said = text(&output.stderr);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{under_overlay}: {said}");
+    }
+    // Of one that is executed while it is traced it is the same.
+    let directory = tempfile::tempdir().unwrap();
+    let mut fuse = Fuse::new(Some((Open, 2)), &[program]);
+    let mut run = run_of(&fuse, program, &directory.path().join("said"));
+    fuse.wait_until_silent();
+    assert!(wait(&mut run).is_some());
 }

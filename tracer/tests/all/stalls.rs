@@ -24,7 +24,7 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Compiled, run};
+use crate::support::{Compiled, Killed, run};
 
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -62,16 +62,6 @@ impl Drop for Cgroup {
         while fs::remove_dir(&self.0).is_err() && Instant::now() < limit {
             thread::sleep(Duration::from_millis(20));
         }
-    }
-}
-
-/// A process that is killed when dropped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

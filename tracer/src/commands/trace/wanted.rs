@@ -18,6 +18,7 @@ use sigready::{
         attach::{Attached, Reach},
         scope::ScopeMaps,
     },
+    session::BadRequest,
     systemd::{
         manager::Manager,
         opener::{UnitFile, wait_for},
@@ -257,7 +258,8 @@ fn cgroup_path(
         hierarchies.unified.iter().chain(systemd).filter_map(|it| it.canonicalize().ok()).collect();
     let below = |path: &Path| {
         let path = resolved(path).map_err(|error| {
-            Fault::usage(format_args!("cannot look for a cgroup at {}: {error}", path.display()))
+            let cannot = format_args!("cannot look for a cgroup at {}", path.display());
+            BadRequest::unless_short(cannot, error)
         })?;
         let inside = |path: &Path| {
             roots.iter().find_map(|root| path.strip_prefix(root).map(Path::to_owned).ok())

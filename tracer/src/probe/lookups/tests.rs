@@ -16,15 +16,7 @@ use crate::{
 const MANY: u32 = 1_000;
 
 fn task(pid: u32) -> Task {
-    Task {
-        id: ProcessId { pid, start_ticks: 1 },
-        tid: pid,
-        ns_pid: pid,
-        uid: 0,
-        start_ns: 0,
-        cgroup_id: 0,
-        comm: String::new(),
-    }
+    Task::of(ProcessId { pid, start_ticks: 1 })
 }
 
 fn sent_by(pid: u32) -> Observation {

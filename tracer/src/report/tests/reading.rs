@@ -189,3 +189,19 @@ fn the_fields_of_an_object_may_come_in_any_order() {
     assert!(sorted.to_string().find("\"services\"") < sorted.to_string().find("\"tool\""));
     assert_eq!(read(sorted.to_string().as_bytes()).unwrap(), document);
 }
+
+#[test]
+fn a_line_of_json_lines_has_a_limit() {
+    let most = 16 * 1_048_576;
+    let jsonl = jsonl();
+    let (first, rest) = jsonl.split_once('\n').unwrap();
+    let padded = |length: usize| {
+        let filler = " ".repeat(length - first.len());
+        format!("{first}{filler}\n{rest}")
+    };
+    assert_eq!(read(padded(most - 1).as_bytes()).unwrap(), fixtures::patroni_killed());
+    assert_eq!(
+        refusal(padded(most)),
+        "line 1: it is longer than 16777216 bytes; the lines must be whole and in the order they were written"
+    );
+}

@@ -55,6 +55,27 @@ fn only_so_many_systemds_are_listened_to() {
     });
 }
 
+#[test]
+fn of_too_many_units_that_wait_for_an_answer_the_newest_is_not_asked_about() {
+    run(async {
+        let mut watch = Watch::default();
+        let mut requests = watch.requests_for(&nowhere(0));
+        let ask = |watch: &mut Watch, number: usize| {
+            watch.unit(&nowhere(0), unit(number));
+            watch.own.len()
+        };
+        for number in 0..MAX_REQUESTS {
+            assert_eq!(ask(&mut watch, number), 0, "{number}");
+        }
+        assert_eq!(ask(&mut watch, MAX_REQUESTS), 1);
+        let told = "its systemd can't be asked: 4096 units are waiting for its answers already";
+        assert_eq!(problem(&mut watch).await, (format!("/{MAX_REQUESTS}"), told.to_owned()));
+        let Some(Request::Watch(first)) = requests.recv().await else { panic!("not asked") };
+        assert_eq!(first.cgroup, "/0");
+        assert_eq!(ask(&mut watch, MAX_REQUESTS), 0, "there is room again");
+    });
+}
+
 fn attendant(news_sender: Sender<Observation>) -> Attendant {
     Attendant::new(nowhere(0), news_sender)
 }

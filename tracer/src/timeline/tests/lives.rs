@@ -383,15 +383,9 @@ impl Kernel {
 
     fn task(&self, of: usize, thread: usize) -> Task {
         let process = &self.processes[of];
-        Task {
-            id: process.id,
-            tid: process.threads[thread].tid,
-            ns_pid: process.id.pid,
-            uid: 0,
-            start_ns: process.start_ns,
-            cgroup_id: 1,
-            comm: process.comm.clone(),
-        }
+        let (tid, comm) = (process.threads[thread].tid, process.comm.clone());
+        let start_ns = process.start_ns;
+        Task { tid, start_ns, cgroup_id: 1, comm, ..Task::of(process.id) }
     }
 
     fn set(&self, of: usize, signal: u32) -> Set {
@@ -876,13 +870,6 @@ fn number(signal: u32) -> Signal {
 }
 
 fn starter() -> Task {
-    Task {
-        id: ProcessId { pid: STARTER, start_ticks: 0 },
-        tid: STARTER,
-        ns_pid: STARTER,
-        uid: 0,
-        start_ns: 0,
-        cgroup_id: 1,
-        comm: "starter".to_owned(),
-    }
+    let id = ProcessId { pid: STARTER, start_ticks: 0 };
+    Task { cgroup_id: 1, comm: "starter".to_owned(), ..Task::of(id) }
 }

@@ -50,8 +50,9 @@ pub struct ToldSignal {
     pub signal: Signal,
     pub fate: Fate,
     pub fate_ns: Option<i64>,
-    /// Of the reload signal: the runtime whose handler it met.
-    pub runtime: Option<Runtime>,
+    /// Of the reload signal: the runtime whose handler it met, if it was one's. `None` where it
+    /// met a handler that had not been heard of.
+    pub runtime: Option<Option<Runtime>>,
 }
 
 /// What a start's timeline must say.
@@ -237,7 +238,11 @@ impl Reference<'_> {
                 signal: sent.signal,
                 fate,
                 fate_ns: fate_at.map(|at| self.at(at)),
-                runtime: met.filter(|_| is_met).and_then(|change| change.now.runtime),
+                runtime: match met {
+                    Some(change) if is_met && change.now.caught => Some(change.now.runtime),
+                    _ if is_met => None,
+                    _ => Some(None),
+                },
             });
         }
         told

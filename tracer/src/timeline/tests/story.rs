@@ -137,15 +137,9 @@ impl Story {
 
     pub fn task(&self, pid: u32) -> Task {
         let actor = self.processes.get(&pid).expect("a process of the story");
-        Task {
-            id: ProcessId { pid, start_ticks: actor.start_ns / TICK_NS },
-            tid: pid,
-            ns_pid: pid,
-            uid: 0,
-            start_ns: actor.start_ns,
-            cgroup_id: 1,
-            comm: actor.comm.clone(),
-        }
+        let id = ProcessId { pid, start_ticks: actor.start_ns / TICK_NS };
+        let (start_ns, comm) = (actor.start_ns, actor.comm.clone());
+        Task { start_ns, cgroup_id: 1, comm, ..Task::of(id) }
     }
 
     fn state(&mut self, pid: u32) -> &mut State {

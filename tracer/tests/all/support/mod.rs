@@ -9,7 +9,7 @@ use std::{
     fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use assert_cmd::cargo::cargo_bin;
@@ -102,6 +102,16 @@ pub fn python_notify(program: &str, options: &[&str]) -> Ran {
     let mut all = vec!["--until", "exit", "--timeout", "20s"];
     all.extend(options);
     run(&all, &[PYTHON, "-c", program])
+}
+
+/// A process that is killed when dropped.
+pub struct Killed(pub Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A C program, compiled.
