@@ -7,7 +7,7 @@ use super::{
     view::View,
 };
 use crate::model::{
-    document::{Activation, ExposureKind, OutcomeState, Owner, ServiceKind, Severity},
+    document::{Activation, ExposureKind, Milestones, OutcomeState, Owner, ServiceKind, Severity},
     event::{Effect, What},
 };
 
@@ -76,7 +76,8 @@ fn outcome(view: View) -> (String, Ink) {
         OutcomeState::Killed => {
             let by =
                 activation.outcome.signal.map(|signal| format!(" by {signal}")).unwrap_or_default();
-            let after = milestones.exit_ns.map(|at| after_start(at, joined)).unwrap_or_default();
+            let after =
+                milestones.exit_ns.map(|at| after_start(at, milestones)).unwrap_or_default();
             let early = activation.outcome.signal == Some(reload)
                 && milestones.handler_ns.is_none()
                 && !joined;
@@ -86,7 +87,8 @@ fn outcome(view: View) -> (String, Ink) {
         OutcomeState::Exited => {
             let code = activation.outcome.code;
             let with = code.map(|code| format!(" with code {code},")).unwrap_or_default();
-            let after = milestones.exit_ns.map(|at| after_start(at, joined)).unwrap_or_default();
+            let after =
+                milestones.exit_ns.map(|at| after_start(at, milestones)).unwrap_or_default();
             let failed = code != Some(0) || !not_ready.is_empty();
             let ink = if failed { Ink::Error } else { worst(bad, Ink::Plain) };
             (format!("exited{with}{after}{not_ready}"), ink)
@@ -116,10 +118,11 @@ fn outcome(view: View) -> (String, Ink) {
     }
 }
 
-/// When a process that is gone had ended. Where the capture joined late, zero is
-/// its start and not an exec.
-fn after_start(at: i64, joined: bool) -> String {
-    format!(" {} after {}", time::span(at), if joined { "its start" } else { "exec" })
+/// When a process that is gone had ended. Where no exec of its program was seen, zero is
+/// its start.
+fn after_start(at: i64, milestones: &Milestones) -> String {
+    let zero = if milestones.exec_ns.is_some() { "exec" } else { "its start" };
+    format!(" {} after {zero}", time::span(at))
 }
 
 /// Whether this is what the reload signal would have done at the end.

@@ -51,6 +51,16 @@ impl Known {
         service_type.is_none_or(|service_type| service_type == "forking")
     }
 
+    /// Whether a start goes on, by systemd's last word.
+    pub(super) fn goes_on(&self, invocation_id: &str) -> bool {
+        self.states.back().is_some_and(|last| {
+            let sub_state = last.state.sub_state.as_deref().unwrap_or_default();
+            last.invocation_id.as_deref() == Some(invocation_id)
+                && GOES_ON.contains(&last.state.active_state.as_str())
+                && !sub_state.starts_with("auto-restart")
+        })
+    }
+
     /// Whether systemd has said of a start that it went no further than its ExecCondition= and
     /// ExecStartPre=, and is over.
     fn ended_before_main(&self, invocation_id: &str) -> bool {
@@ -69,6 +79,8 @@ impl Known {
 const BEFORE_MAIN: [&str; 2] = ["condition", "start-pre"];
 /// The same once it was started.
 const WITH_MAIN: [&str; 4] = ["start", "start-post", "running", "exited"];
+/// What a unit is in while a start of it is not over.
+const GOES_ON: [&str; 5] = ["activating", "active", "reloading", "refreshing", "deactivating"];
 /// The same once it is up: what comes into the service by itself from then on is no main process.
 const UP: [&str; 3] = ["active", "reloading", "refreshing"];
 

@@ -37,8 +37,15 @@ impl Attribution {
             Some((last, state)) => {
                 let begins = match (&environment.invocation_id, state.invocation_id()) {
                     (Some(this), Some(open)) => this != open,
-                    _ => match state {
-                        State::Open(start) => start.is_over(),
+                    (this, open) => match state {
+                        // A command beside a main process that died before its exec, and never
+                        // showed its id.
+                        State::Open(_) if this.is_some() && environment.control => false,
+                        // One that died so, after a command of ExecStartPre=.
+                        State::Open(start) => {
+                            let goes_on = open.is_some_and(|id| service.known.goes_on(id));
+                            start.is_over() && !goes_on
+                        }
                         State::Final(_) => true,
                     },
                 };

@@ -43,7 +43,7 @@ fn said(activation: &Activation, reload: Signal) -> Told {
 
 /// Builds the timelines, and compares each with the reference.
 fn compare(turns: &[Turn], of: Of) -> Result<(), TestCaseError> {
-    let story = if of != Of::Command { Story::unit() } else { Story::command() };
+    let story = if of == Of::Command { Story::command() } else { Story::unit() };
     let setup = story.recording(Signal::TERM).setup();
     let observations: Vec<Observation> = lives::observed(turns, of);
     let mut builder = Builder::new(setup);

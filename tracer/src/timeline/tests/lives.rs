@@ -241,6 +241,8 @@ pub fn any_of() -> impl Strategy<Value = Of> {
 pub fn observed(turns: &[Turn], of: Of) -> Vec<Observation> {
     let mut kernel = Kernel::new(of != Of::Command);
     if let Of::RunningUnit(_) = of {
+        let main = &mut kernel.processes[0];
+        (main.start_ns, main.id.start_ticks) = (BEGIN / 2, BEGIN / 2 / TICK_NS);
         kernel.told.retain(|it| matches!(it.observation.fact, Fact::CgroupPath { .. }));
     }
     for (index, turn) in turns.iter().enumerate() {

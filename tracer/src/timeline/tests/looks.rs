@@ -26,7 +26,9 @@ fn looked_at_after(
     let found = |story: Story, pid: &u32| story.found(*pid, STARTER, DEMO, caught);
     let mut story = pids.iter().fold(Story::unit().fact(0, path), found);
     let mut looks = story.observations.split_off(1);
-    looks.iter_mut().for_each(|look| look.at += ms * MS);
+    for look in &mut looks {
+        look.at += ms * MS;
+    }
     let mut story = then(story);
     story.observations.extend(looks);
     story

@@ -451,8 +451,13 @@ impl Lives {
             let is_known = was_shown.contains(&id) || asked.contains(&id);
             let is_new = now.caught && now.runtime.is_none() && !lives.now(id).caught;
             let is_new = is_new && !is_known;
-            let is_set = matches!(fact, Fact::Disposition { signal, .. } if *signal == reload);
-            if is_new && !is_set && !hindsight.has_survived(id) {
+            let is_told = match fact {
+                Fact::Disposition { signal, .. } => *signal == reload,
+                // What it catches has told.
+                Fact::Found { state, .. } => runtimes::is_runtimes(state.caught),
+                _ => false,
+            };
+            if is_new && !is_told && !hindsight.has_survived(id) {
                 now.runtime = hindsight.met(id, forwarders.contains(&id));
             }
             if !exec && let Some(blocked) = in_moment(&moments, id, *at) {

@@ -22,7 +22,7 @@ use crate::{
 const LASTED: u64 = 100_000_000_000;
 
 pub fn document(turns: &[lives::Turn], of: lives::Of) -> Document {
-    let story = if of != lives::Of::Command { Story::unit() } else { Story::command() };
+    let story = if of == lives::Of::Command { Story::command() } else { Story::unit() };
     let mut builder = Builder::new(story.recording(Signal::TERM).setup());
     for observation in lives::observed(turns, of) {
         builder.observe(observation);

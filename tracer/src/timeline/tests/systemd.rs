@@ -124,6 +124,36 @@ fn a_start_that_died_before_its_exec_has_the_states_of_its_time() {
 }
 
 #[test]
+fn a_command_after_a_main_process_that_died_before_its_exec_is_of_the_same_start() {
+    let died = Story::unit().attach(0, 10, DEMO).killed(10, 10, Signal::HUP);
+    let stop = died.attach(20, 11, DEMO).exec_control(21, 11, "/bin/stop", "a").exit(40, 11, 1);
+    let told = told(stop, 45, state("failed", "failed", "exit-code", "a")).told();
+    let [start] = told.starts() else { panic!("{:?}", told.starts()) };
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
+    assert_eq!(start.outcome.signal, Some(Signal::HUP));
+    assert_eq!(start.invocation_id.as_deref(), Some("a"));
+    assert_eq!(states(start), ["failed"]);
+}
+
+#[test]
+fn a_main_process_that_died_before_its_exec_is_of_the_start_that_goes_on() {
+    let checked =
+        |at, state| told(Story::unit().start(0, 10, "/bin/check", "a").exit(20, 10, 0), at, state);
+    let died = |story: Story| story.attach(30, 11, DEMO).killed(40, 11, Signal::HUP).told();
+    let goes_on = died(checked(25, state("activating", "start", "success", "a")));
+    let [start] = goes_on.starts() else { panic!("{:?}", goes_on.starts()) };
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(11));
+    assert_eq!(start.outcome.signal, Some(Signal::HUP));
+    for over in [
+        state("activating", "auto-restart", "success", "a"),
+        state("inactive", "dead", "success", "a"),
+        state("activating", "start", "success", "b"),
+    ] {
+        assert_eq!(died(checked(25, over)).starts().len(), 2);
+    }
+}
+
+#[test]
 fn a_failure_is_not_taken_back_within_a_start_and_a_state_is_told_once() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
     let story = told(story, 41, state("activating", "auto-restart", "exit-code", "a1"));

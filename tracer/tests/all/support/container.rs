@@ -121,6 +121,21 @@ impl Container {
         scenario: &str,
         files: &[(&str, &str)],
     ) -> Self {
+        Self::boot_with(root, &["--volatile=overlay"], hierarchy, scenario, files)
+    }
+
+    /// The same with a root that it may write to.
+    pub fn boot_on(root: PathBuf, scenario: &str, files: &[(&str, &str)]) -> Self {
+        Self::boot_with(root, &[], Hierarchy::Unified, scenario, files)
+    }
+
+    fn boot_with(
+        root: PathBuf,
+        options: &[&str],
+        hierarchy: Hierarchy,
+        scenario: &str,
+        files: &[(&str, &str)],
+    ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let shared = tempfile::tempdir().expect("a directory to share");
         let put = |name: &str, text: &str| {
@@ -143,7 +158,8 @@ impl Container {
             .args(["--pdeathsig", "TERM", "sh", "-c", IN_CGROUP, &name])
             .args(["systemd-nspawn", "--kill-signal=SIGKILL"])
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", hierarchy.value())
-            .args(["--quiet", "--volatile=overlay", "--register=no", "--keep-unit"])
+            .args(["--quiet", "--register=no", "--keep-unit"])
+            .args(options)
             .args(["--private-network", "--console=pipe", "--machine", &name, "--directory"])
             .arg(root)
             .arg(format!("--bind={directory}:/shared"))
