@@ -241,7 +241,9 @@ mod tests {
     fn a_test_that_passes_at_the_second_try_is_named() {
         let read = |lines: &[&str]| {
             let mut verdict = Verdict::default();
-            lines.iter().for_each(|line| verdict.read(line));
+            for line in lines {
+                verdict.read(line);
+            }
             verdict
         };
         let first = ["test late ... FAILED", "test broken ... FAILED", "test gone ... FAILED"];

@@ -43,6 +43,15 @@ pub struct Told {
     pub messages: Vec<(i64, Option<bool>)>,
 }
 
+/// Whose handler a signal met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// A runtime's, if it was one's.
+    Of(Option<Runtime>),
+    /// It had not been heard of: what it was is a matter of what comes later.
+    Unheard,
+}
+
 /// What is told of a signal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToldSignal {
@@ -50,9 +59,8 @@ pub struct ToldSignal {
     pub signal: Signal,
     pub fate: Fate,
     pub fate_ns: Option<i64>,
-    /// Of the reload signal: the runtime whose handler it met, if it was one's. `None` where it
-    /// met a handler that had not been heard of.
-    pub runtime: Option<Option<Runtime>>,
+    /// Of the reload signal: whose handler it met.
+    pub met: Met,
 }
 
 /// What a start's timeline must say.
@@ -238,10 +246,10 @@ impl Reference<'_> {
                 signal: sent.signal,
                 fate,
                 fate_ns: fate_at.map(|at| self.at(at)),
-                runtime: match met {
-                    Some(change) if is_met && change.now.caught => Some(change.now.runtime),
-                    _ if is_met => None,
-                    _ => Some(None),
+                met: match met {
+                    Some(change) if is_met && change.now.caught => Met::Of(change.now.runtime),
+                    _ if is_met => Met::Unheard,
+                    _ => Met::Of(None),
                 },
             });
         }
