@@ -7,6 +7,7 @@ mod daemons;
 mod demo;
 mod deny;
 mod ebpf;
+mod fuzz;
 mod mutants;
 mod process;
 mod root;
@@ -47,6 +48,8 @@ enum Command {
     Mutants(mutants::Options),
     /// Check the licences and the sources of what is linked in.
     Deny(deny::Options),
+    /// Let libFuzzer read what comes from outside, for as long as is wanted.
+    Fuzz(fuzz::Options),
     /// Measure what a trace costs the host, as ratios of one run (as root).
     Bench(bench::Options),
     /// Everything that has to hold before a change lands.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Vm(options) => vm::run(&options),
         Command::Mutants(options) => mutants::run(&options),
         Command::Deny(options) => deny::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Ci(options) => ci::run(&options),
     };

@@ -89,7 +89,7 @@ impl Timeline<'_> {
             let (since, is_first) = (*since, index == 0);
             let until = mains.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
             let begins = if is_first { self.start.joined_at } else { Some(since) };
-            let at_first = begins.map(|at| (at, member.signals.at(at), false));
+            let at_first = begins.map(|at| (at, member.signals_at(at), false));
             let at_first = at_first.filter(|(_, now, _)| !is_first || now.is_none());
             let changes = member.signals.changes().iter();
             let is_in = |change: &&Change| (is_first || change.at >= since) && change.at < until;

@@ -13,6 +13,7 @@ use tracer_common::signal::SignalSet;
 
 pub use self::{changes::Change, dispositions::Dispositions, handlers::Amendment};
 use self::{
+    changes::MAX_CHANGES,
     dispositions::{common, members, without},
     handlers::{Installed, Sent, Trial},
 };
@@ -247,15 +248,21 @@ impl ProcessSignals {
 
     /// Another process that shares its handlers has set one.
     pub fn shared(&mut self, at: u64, others: Dispositions) {
-        let now = self.now();
-        let shared = Dispositions {
+        let shared = |now: Dispositions| Dispositions {
             blocked: now.blocked,
             mask_unknown: now.mask_unknown,
             signalfd: now.signalfd,
             sigwait: now.sigwait,
             ..others
         };
-        self.change(at, shared, false);
+        // The other's facts may have waited for its place. What this one has told since stays.
+        let later = self.changes.partition_point(|change| change.at <= at);
+        if later == self.changes.len() {
+            self.change(at, shared(self.now()), false);
+        } else if self.changes.len() < MAX_CHANGES {
+            let now = shared(self.at(at).unwrap_or_default());
+            self.changes.insert(later, Change { at, now, exec: false });
+        }
     }
 
     /// A signal was sent to it.

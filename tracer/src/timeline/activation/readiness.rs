@@ -75,7 +75,7 @@ impl Timeline<'_> {
         });
         let main = self.start.main_at(claim.at).and_then(|main| self.start.member(main.id));
         let has_handler = |at| {
-            let now = main.and_then(|main| main.signals.at(at)).map(|now| now.of(signal));
+            let now = main.and_then(|main| main.signals_at(at)).map(|now| now.of(signal));
             now.is_none_or(|now| now.caught || now.blocked)
         };
         let was_read_by = claim.at.saturating_add(READ_BY_NS);

@@ -13,7 +13,7 @@ use crate::{
         events::{Class, Kind, Record},
         executor::is_executor,
         masks::MOMENT_NS,
-        signals::ProcessSignals,
+        signals::{Dispositions, ProcessSignals},
     },
 };
 
@@ -82,6 +82,14 @@ impl Member {
             found: None,
             parent: None,
         }
+    }
+
+    /// What it did on signals at a time, if anything was seen of it by then. A child is told of as
+    /// it is there, a moment after its birth, and has its parent's ways in between.
+    #[must_use]
+    pub fn signals_at(&self, at: u64) -> Option<Dispositions> {
+        let at_birth = || self.parent.and(self.signals.changes().first()).map(|first| first.now);
+        self.signals.at(at).or_else(|| at_birth().filter(|_| at >= self.start_ns))
     }
 
     /// Changes of its masks that are no events yet.

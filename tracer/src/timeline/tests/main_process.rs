@@ -119,6 +119,21 @@ fn a_daemons_handler_counts_from_when_it_was_set() {
 }
 
 #[test]
+fn between_its_birth_and_the_word_of_it_a_daemon_has_its_parents_handler() {
+    let up = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking");
+    let mut forked = up.handler(5, 10).fork(20, 10, 11);
+    let Some(Fact::Fork { child, .. }) = forked.observations.last_mut().map(|it| &mut it.fact)
+    else {
+        panic!("the last fact is the fork")
+    };
+    child.start_ns -= 18_000;
+    let told = forked.exit(30, 10, 0).until(100).told();
+    assert_eq!(main_pid(&told), Some(11));
+    assert_eq!(told.exposure.len(), 1, "{:?}", told.exposure);
+    assert_eq!(told.exposure[0].to_ns, 4 * MS as i64);
+}
+
+#[test]
 fn what_a_oneshot_runs_once_it_is_up_is_no_main_process() {
     let once = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "oneshot");
     let once = once.exit(10, 10, 0);

@@ -174,8 +174,15 @@ impl Reference<'_> {
             }
             let changes = lives.of.get(&main.id).map_or(&[][..], |changes| changes);
             let seen_by = |at| changes.iter().rev().find(|change| change.at <= at);
+            // Between its birth and the word of it a child has what it has then.
+            let born = self.facts.iter().find_map(|(_, fact)| match fact {
+                Fact::Fork { child, .. } if child.id == main.id => Some(child.start_ns),
+                _ => None,
+            });
+            let at_birth = || changes.first().filter(|_| born.is_some_and(|born| born <= *since));
             let brought = if index > 0 {
-                Some((*since, seen_by(*since).map(|change| change.now), false))
+                let now = seen_by(*since).or_else(at_birth).map(|change| change.now);
+                Some((*since, now, false))
             } else {
                 // It ran before the capture, and nothing was seen of it yet.
                 let joined = self.start.joined_at.filter(|joined| seen_by(*joined).is_none());
@@ -376,8 +383,7 @@ impl Lives {
                         now.runtime = hindsight.of_forwarder(child.id);
                     }
                     now.consumer = now.consumer.filter(|it| *it == Consumer::Signalfd);
-                    // What is set for one that was not seen yet is known when that is looked at.
-                    if *shares_handlers && lives.of.contains_key(&parent.id) {
+                    if *shares_handlers {
                         match sharing.iter_mut().find(|group| group.contains(&parent.id)) {
                             Some(group) => group.push(child.id),
                             None => sharing.push(vec![parent.id, child.id]),
