@@ -4,6 +4,7 @@
 use std::{
     ffi::OsStr,
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -12,6 +13,7 @@ use std::{
 
 use assert_cmd::cargo::cargo_bin;
 use nix::{
+    libc,
     mount::{MntFlags, MsFlags, mount, umount2},
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -243,6 +245,13 @@ fn a_signal_before_the_command_runs_leaves_nothing_of_the_notify_socket() {
         let path = fuse.path(Path::new(&program.path()).file_name().unwrap().to_str().unwrap());
         let mut command = Command::new(cargo_bin("sigready"));
         command.args(["run", "--type", "notify", "--"]).arg(&path);
+        // SAFETY: one system call. What a shell starts in the background ignores it.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         fuse.wait_until_silent();
         let socket = bound_by(child.id());
