@@ -205,7 +205,10 @@ impl ProcessSignals {
             now.keep_runtimes_of_caught();
             self.handlers.retain(|installed| installed.signal != signal);
             self.shown = without(self.shown, signal.set());
-            self.change(at, now, false);
+            // Of one that nothing was seen of this is not all.
+            if !self.changes.is_empty() {
+                self.change(at, now, false);
+            }
             return None;
         }
         if !self.recorded.intersects(signal.set()) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    lives::{self, Of, Turn},
+    lives::{self, Of, Step, Turn},
     reference::{self, Met, Told, ToldSignal},
     story::{BEGIN, Story},
 };
@@ -39,6 +39,18 @@ fn said(activation: &Activation, reload: Signal) -> Told {
         signals,
         messages,
     }
+}
+
+/// The same turns, with no process that shares its handlers and is no thread: those are followed
+/// where both are known as the second is started, and else it depends on when they are placed.
+fn apart(turns: &[Turn]) -> Vec<Turn> {
+    let mut turns = turns.to_vec();
+    for turn in &mut turns {
+        if let Step::Fork { shares_handlers } = &mut turn.step {
+            *shares_handlers = false;
+        }
+    }
+    turns
 }
 
 /// Builds the timelines, and compares each with the reference.
@@ -94,6 +106,7 @@ proptest! {
         turns in lives::turns(false),
         of in lives::any_of(),
     ) {
+        let turns = if let Of::RunningUnit(_) = of { apart(&turns) } else { turns };
         compare(&turns, of)?;
     }
 
@@ -102,6 +115,6 @@ proptest! {
         turns in lives::turns(true),
         of in lives::any_of(),
     ) {
-        compare(&turns, of)?;
+        compare(&apart(&turns), of)?;
     }
 }

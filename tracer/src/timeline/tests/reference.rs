@@ -440,7 +440,7 @@ impl Lives {
                 }
                 Fact::Deliver {
                     task, signal, disposition: DispositionKind::Handler, once, ..
-                } if *signal == reload && (*once || lives.of.contains_key(&task.id)) => {
+                } if *signal == reload && lives.of.contains_key(&task.id) => {
                     let mut now = lives.now(task.id);
                     let is_sure = now.runtime.is_some_and(|runtime| {
                         let tried =
