@@ -46,7 +46,7 @@ fn has_another(start: &Activation, index: usize, sent: &SignalSent) -> bool {
 
 /// Whether the strip and the fate of a signal to the whole process say the same.
 fn agrees(kind: Option<ExposureKind>, sent: &SignalSent, has_taker: bool) -> bool {
-    use ExposureKind::{Fatal, Lost, Pending, Unknown};
+    use ExposureKind::{Fatal, Lost, NotReady, Pending, Unknown};
     match (sent.fate, sent.disposition) {
         _ if sent.runtime.is_some() => true,
         (Fate::Killed, DispositionKind::Default) => matches!(kind, Some(Fatal | Unknown)),
@@ -55,7 +55,9 @@ fn agrees(kind: Option<ExposureKind>, sent: &SignalSent, has_taker: bool) -> boo
             !matches!(kind, Some(Fatal | Lost | Pending))
         }
         (Fate::Pending, DispositionKind::Blocked) => {
-            matches!(kind, Some(Pending | Unknown)) || (kind.is_none() && has_taker)
+            // Whoever takes it may not have come to it.
+            matches!(kind, Some(Pending | Unknown))
+                || (matches!(kind, None | Some(NotReady)) && has_taker)
         }
         _ => true,
     }
