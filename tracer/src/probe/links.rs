@@ -1,25 +1,23 @@
 //! What keeps programs attached, and how the kernel is made to let go of them.
 
-use std::thread;
+use std::{io::pipe, os::fd::AsRawFd as _, thread};
 
 use nix::{
     libc,
-    sched::{CloneFlags, clone},
     sys::wait::waitpid,
+    unistd::{ForkResult, fork},
 };
 
 /// Keeps a program attached, and in the kernel, until it is dropped.
 pub type Link = Box<dyn Send>;
 
-/// Bytes of stack that a child needs which does nothing: the C library's wrapper runs on it.
-const STACK: usize = 16 * 1024;
-
 /// All that keep programs attached.
 ///
 /// Closing the last descriptor of one waits for grace periods of the kernel's, those of syscalls
 /// for one after the other (`perf_trace_event_unreg` under `event_mutex`): a second together, and
-/// longer on a busy machine. Nobody is to wait for that. So a child that has them open too ends
-/// at once, and does the waiting inside the kernel, on its way out (`exit_files`).
+/// longer on a busy machine. Nobody is to wait for that. So a child has them open too, until this
+/// process has closed them. Then it ends, and does the waiting inside the kernel, on its way out
+/// (`exit_files`).
 pub struct Links(Vec<Link>);
 
 impl Links {
@@ -35,21 +33,27 @@ impl Drop for Links {
         if self.0.is_empty() {
             return;
         }
-        let mut stack = vec![0; STACK];
-        let child = {
-            let nothing = Box::new(|| 0);
-            let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
-            // SAFETY: the child shares the memory, for which this thread waits (`CLONE_VFORK`),
-            // and it returns at once: it calls nothing but `_exit`. The descriptors it has are
-            // copies, which it doesn't touch.
-            unsafe { clone(nothing, &mut stack, flags, Some(libc::SIGCHLD)) }
-        };
-        // Without a child these are the last, and this process waits. Else they are closed
-        // without waiting, and the child is to be waited for where this process lives on.
-        self.0.clear();
-        if let Ok(child) = child {
-            let name = "sigready-detach".to_owned();
-            let _ = thread::Builder::new().name(name).spawn(move || waitpid(child, None));
+        // Without a child these are the last, and this process waits.
+        let Ok((closed, closing)) = pipe() else { return };
+        // SAFETY: the child makes system calls alone, on descriptors that are open: it neither
+        // allocates nor locks, and runs no destructor.
+        match unsafe { fork() } {
+            // SAFETY: system calls on numbers that are descriptors here, and a byte to read to.
+            Ok(ForkResult::Child) => unsafe {
+                libc::close(closing.as_raw_fd());
+                // It comes to its end when this process has closed its own.
+                let mut nothing = 0_u8;
+                libc::read(closed.as_raw_fd(), (&raw mut nothing).cast(), 1);
+                libc::_exit(0)
+            },
+            Ok(ForkResult::Parent { child }) => {
+                self.0.clear();
+                drop(closing);
+                // Where this process lives on.
+                let name = "sigready-detach".to_owned();
+                let _ = thread::Builder::new().name(name).spawn(move || waitpid(child, None));
+            }
+            Err(_) => {}
         }
     }
 }
