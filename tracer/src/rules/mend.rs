@@ -1,7 +1,7 @@
 //! What to change: short enough for a terminal. The pages under docs/rules have
 //! the long version.
 
-use super::Case;
+use super::{Case, text};
 use crate::model::{event::SignalSent, signal::Signal};
 
 /// The handler comes too late.
@@ -33,7 +33,7 @@ pub(super) fn handler_first(case: &Case) -> String {
 pub(super) fn mask_first(sent: &SignalSent) -> String {
     let signal = sent.signal;
     let which = match &sent.unblocked {
-        Some(thread) => format!("Here it was thread {} ({}).", thread.tid, thread.comm),
+        Some(thread) => format!("Here it was {}.", text::thread(thread)),
         None => "The thread that lacks it: SigBlk in /proc/PID/task/*/status, and its name beside \
                  that."
             .to_owned(),

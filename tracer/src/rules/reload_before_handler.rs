@@ -62,7 +62,7 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
         ),
         consequence: consequence::death(case, deadly.end, settled),
         mend: if lacks_mask(case, reload) {
-            mend::mask_first(deadly.reload.sent)
+            mend::mask_first(reload.sent)
         } else {
             mend::handler_first(case)
         },
@@ -111,10 +111,8 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
         } else {
             "the main thread blocks it"
         };
-        let other = match &reload.sent.unblocked {
-            Some(thread) => format!("thread {} ({})", thread.tid, thread.comm),
-            None => "another thread".to_owned(),
-        };
+        let other = reload.sent.unblocked.as_ref();
+        let other = other.map_or_else(|| "another thread".to_owned(), text::thread);
         return format!(
             "{holds}, but {other} did not block it, and there it met the default action"
         );

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::model::{
     document::Activation,
-    event::{DispositionKind, ProcessRef, Sender},
+    event::{DispositionKind, ProcessRef, Sender, ThreadRef},
     span,
     text::clipped,
 };
@@ -28,6 +28,11 @@ pub(super) fn process(process: &ProcessRef) -> String {
 
 /// The most characters of a command line that are shown.
 const COMMAND: usize = 100;
+
+/// `thread 17 (rdk:main)`.
+pub(super) fn thread(thread: &ThreadRef) -> String {
+    format!("thread {} ({})", thread.tid, thread.comm)
+}
 
 /// `kill (pid 812, 'kill -HUP 431', of logrotate.service, started by 'sh /etc/cron.daily/log')`
 pub(super) fn sender(sender: &Sender) -> String {
