@@ -470,6 +470,7 @@ impl Start {
             assignments,
             length: 8,
             result: 0,
+            lines_left_out: 0,
             not_connected: false,
             accepted: self.facts.as_ref().map(|_| true),
             refusal: None,
