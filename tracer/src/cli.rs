@@ -6,6 +6,7 @@ mod explain;
 mod lint;
 #[cfg(test)]
 mod printed;
+mod race;
 mod report;
 mod run;
 mod trace;
@@ -18,6 +19,7 @@ pub use self::{
     doctor::{Doctor, DoctorFormat},
     explain::Explain,
     lint::{Lint, LintFormat},
+    race::Race,
     report::Report,
     run::{Run, ServiceType},
     trace::Trace,
@@ -91,6 +93,9 @@ pub enum Command {
     /// Trace services on this host.
     #[command(after_help = trace::EXAMPLES)]
     Trace(Trace),
+    /// Start a command again and again, with a signal at every instant of its start.
+    #[command(after_help = race::EXAMPLES)]
+    Race(Race),
     /// Say which services an early reload can hurt, by their unit files alone.
     #[command(after_help = lint::EXAMPLES)]
     Lint(Lint),

@@ -60,12 +60,11 @@ const MESSAGES: [(&str, bool); 2] = [("sendmsg", true), ("sendmmsg", true)];
 const SYSCALLS: [AtSyscalls; 15] = [
     at("place_exit_prctl", EXIT, &[("prctl", true)]),
     at("place_enter_prctl", ENTER, &[("prctl", true)]),
-    at("place_exit_fork", EXIT, &[
-        ("clone", true),
-        ("clone3", true),
-        ("fork", false),
-        ("vfork", false),
-    ]),
+    at(
+        "place_exit_fork",
+        EXIT,
+        &[("clone", true), ("clone3", true), ("fork", false), ("vfork", false)],
+    ),
     at("place_exit_rt_sigaction", EXIT, &[("rt_sigaction", true)]),
     at("place_enter_rt_sigaction", ENTER, &[("rt_sigaction", true)]),
     at("place_exit_rt_sigprocmask", EXIT, &[("rt_sigprocmask", true)]),
@@ -73,13 +72,17 @@ const SYSCALLS: [AtSyscalls; 15] = [
     at("place_exit_signalfd", EXIT, &SIGNALFD),
     at("place_enter_signalfd", ENTER, &SIGNALFD),
     at("place_enter_rt_sigtimedwait", ENTER, &[("rt_sigtimedwait", true)]),
-    at("place_exit_send", EXIT, &[
-        ("write", true),
-        ("writev", true),
-        ("sendto", true),
-        ("sendmsg", true),
-        ("sendmmsg", true),
-    ]),
+    at(
+        "place_exit_send",
+        EXIT,
+        &[
+            ("write", true),
+            ("writev", true),
+            ("sendto", true),
+            ("sendmsg", true),
+            ("sendmmsg", true),
+        ],
+    ),
     at("place_enter_write", ENTER, &[("write", true)]),
     at("place_enter_writev", ENTER, &[("writev", true)]),
     at("place_enter_sendto", ENTER, &[("sendto", true)]),

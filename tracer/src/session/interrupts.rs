@@ -225,6 +225,7 @@ struct Shared {
 }
 
 /// The signals, as they come.
+#[derive(Clone)]
 pub struct Interrupts(Arc<Shared>);
 
 impl Interrupts {
