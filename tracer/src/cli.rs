@@ -28,11 +28,11 @@ pub use self::{
 /// Exit statuses, as `--help` lists them.
 const STATUSES: &str = "\
 Exit status:
-  0  no alert at or above --fail-on
+  0  no alert at or above --fail-on; no bad instant of a race
   1  sigready itself failed
   2  the command line can't be carried out: wrong syntax, or it names something that
      does not exist
-  3  alerts";
+  3  alerts, or a bad instant of a race";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,7 @@ Examples:
   sigready run -- /usr/sbin/mydaemon -f            was it ready for its signals?
   sigready run --send HUP@50ms -- ./mydaemon       what would an early reload do?
   sigready trace patroni.service --duration 30s    watch a unit while it restarts
+  sigready race -- ./mydaemon --fg                 at which instants does a reload kill?
   sigready lint                                    which units an early reload can hurt
   sigready explain reload-before-handler           what an alert means";
 
