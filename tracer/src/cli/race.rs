@@ -26,7 +26,7 @@ out; 3 an instant is bad that a reload reaches (--strict: any instant).
 
 Examples:
   sigready race -- ./server --fg
-  sigready race --type simple --signal HUP --signal TERM -- python3 service.py
+  sigready race --signal HUP --signal TERM --type simple -- python3 service.py
   sigready race --strict --format junit --output race.xml -- ./server --fg
   sigready race --only HUP@exec1 --repeat 5 -- ./server --fg";
 
