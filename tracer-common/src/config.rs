@@ -57,10 +57,16 @@ pub enum Call {
     Sigtimedwait,
     /// Sending a message.
     Send,
+    /// Connecting a socket.
+    Connect,
+    /// `sendto`, whatever the socket.
+    Sendto,
+    /// `sendmsg`, whatever the socket.
+    Sendmsg,
 }
 
 /// How many there are.
-pub const CALLS: u32 = 5;
+pub const CALLS: u32 = 8;
 
 /// The hash of a cgroup's name under which the scope map has it: FNV-1a, 64 bit.
 #[must_use]
@@ -122,8 +128,8 @@ macro_rules! layout {
             /// Number of members.
             pub const LEN: usize = [$($type),*].len();
             /// Struct and member of each field, in the order of the fields. A member is a
-            /// dotted path, or empty for the size of the struct, or several that followed
-            /// each other in the kernel's history with `|` between them, or ends with `?` if
+            /// dotted path, which may end at an element of an array, or empty for the size of
+            /// the struct, or several that followed each other in the kernel's history with `|` between them, or ends with `?` if
             /// not every kernel has it. The values of enumerations are written alike.
             pub const MEMBERS: [(&'static str, &'static str); Self::LEN] = [$(($type, $member)),*];
         }
@@ -219,6 +225,14 @@ layout! {
     /// The first argument of a syscall, by its register on x86-64; on arm64 it is the first
     /// of all registers.
     pt_regs_first = "pt_regs"."di|regs",
+    /// The second one.
+    pt_regs_second = "pt_regs"."si|regs[1]",
+    /// The third one.
+    pt_regs_third = "pt_regs"."dx|regs[2]",
+    /// The fifth one.
+    pt_regs_fifth = "pt_regs"."r8|regs[4]",
+    /// The sixth one.
+    pt_regs_sixth = "pt_regs"."r9|regs[5]",
     /// Not a member: the number of the helper that gives the current thread, typed, from 5.11
     /// on.
     current_task_btf = "bpf_func_id"."BPF_FUNC_get_current_task_btf?",

@@ -419,6 +419,9 @@ pub const PAYLOAD_UNREADABLE: u32 = 1 << 1;
 /// [`Notify::flags`]: `claimed_pid` holds the pid of an `SCM_CREDENTIALS` message.
 pub const HAS_CREDENTIALS: u32 = 1 << 2;
 
+/// [`Notify::flags`]: there is no message: its socket could not be connected to the destination.
+pub const NOT_CONNECTED: u32 = 1 << 3;
+
 /// A destination. Aligned so that the kernel side copies it by words.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -429,15 +432,15 @@ pub struct Address {
     pub length: u32,
 }
 
-/// A datagram sent to a named AF_UNIX socket. The record is cut after `payload[..stored]`.
+/// A datagram sent to a named AF_UNIX socket, or a connect() to one that failed. The record is cut after `payload[..stored]`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Notify {
     /// Kind, time the send began, the sending thread.
     pub header: Header,
-    /// What the send returned: bytes, or a negative errno.
+    /// What the call returned: bytes, or a negative errno.
     pub result: i32,
-    /// `PAYLOAD_*` and `HAS_CREDENTIALS` bits.
+    /// `PAYLOAD_*`, `HAS_CREDENTIALS` and `NOT_CONNECTED` bits.
     pub flags: u32,
     /// Bytes of payload that were sent, or were to be.
     pub length: u32,

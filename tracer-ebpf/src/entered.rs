@@ -13,6 +13,7 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{config, copy, now},
+    notify::{ROOMS, Room},
     pairs::Program,
     scope,
 };
@@ -55,9 +56,13 @@ pub enum Entry {
     Sendmsg,
     /// `sendmmsg`
     Sendmmsg,
+    /// `sendto` to an AF_UNIX address through what is no socket for it: it will fail.
+    SendtoElsewhere,
+    /// The same by `sendmsg`.
+    SendmsgElsewhere,
 }
 
-/// How many there are.
+/// How many hooks there are: the last two come in at those of `sendto` and `sendmsg`.
 const ENTRIES: u32 = 6;
 
 /// Room for a call that is too large for the stack: one for each entry and each [`Program`]. A
@@ -65,9 +70,9 @@ const ENTRIES: u32 = 6;
 #[map]
 static ENTERING: PerCpuArray<Entered> = PerCpuArray::with_max_entries(2 * ENTRIES, 0);
 
-/// Room for the address of a message at the exit: one for each [`Program`].
+/// Room for the address of a message at the exit.
 #[map]
-static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(2, 0);
+static ADDRESS: PerCpuArray<Address> = PerCpuArray::with_max_entries(ROOMS, 0);
 
 /// How often the loader came through each hooked function. The compiler may have built a
 /// function into its callers, and then a hook on it is never reached.
@@ -114,7 +119,7 @@ const fn kind(call: Call) -> Kind {
         Call::Sigaction => Kind::Disposition,
         Call::Sigprocmask => Kind::Mask,
         Call::Signalfd | Call::Sigtimedwait => Kind::Consume,
-        Call::Send => Kind::Notify,
+        Call::Send | Call::Connect | Call::Sendto | Call::Sendmsg => Kind::Notify,
     }
 }
 
@@ -152,10 +157,16 @@ pub fn remember_send(program: Program, send: &Entered) {
 
 /// Room for the address of the send being left, with what was remembered of it.
 #[inline(always)]
-pub fn destination(of: &Entered, program: Program) -> Option<&'static mut Address> {
-    let address = ADDRESS.get_ptr_mut(program as u32)?;
-    // SAFETY: a per-CPU value that only one of the exit's programs uses.
-    let address = unsafe { &mut *address };
+pub fn destination(of: &Entered, room: Room) -> Option<&'static mut Address> {
+    let address = new_address(room)?;
     copy(&of.destination, address);
     Some(address)
+}
+
+/// Room for an address, with whatever is there.
+#[inline(always)]
+pub fn new_address(room: Room) -> Option<&'static mut Address> {
+    let address = ADDRESS.get_ptr_mut(room as u32)?;
+    // SAFETY: a per-CPU value that only one program uses.
+    Some(unsafe { &mut *address })
 }

@@ -16,8 +16,8 @@ use tracer_common::{
 use crate::{
     disposition,
     entered::{self, Entry, forget, recall, remember},
-    kernel::{Address, Pointer, Typed, config, offset, read_user, with_current},
-    notify::{self, Message, Payload, Space},
+    kernel::{Address, Pointer, Typed, config, now, offset, read_user, with_current},
+    notify::{self, LENGTH_MASK, Message, Payload, Room, Space},
     pairs::Program,
     scope,
 };
@@ -226,7 +226,7 @@ pub fn exit_sendmsg(context: &FExitContext, program: Program) {
     let Some(entered) = recall(Call::Send) else {
         return;
     };
-    let Some(address) = entered::destination(entered, program) else {
+    let Some(address) = entered::destination(entered, program.into()) else {
         return;
     };
     let msg = Typed::new(context.arg::<u64>(1));
@@ -242,7 +242,112 @@ pub fn exit_sendmsg(context: &FExitContext, program: Program) {
         control: msg.read(offset!(msghdr_control)),
         control_length: msg.read(offset!(msghdr_controllen)),
     };
-    notify::begin(entered.at_ns, program);
-    notify::sent(&message, address, program);
+    let room = program.into();
+    notify::begin(entered.at_ns, room);
+    notify::sent(&message, address, room);
     forget();
+}
+
+/// Registers of a process that has entered a syscall, at the end of the syscall's function.
+#[inline(always)]
+fn registers(context: &FExitContext) -> Address {
+    Address::new(context.arg::<u64>(0))
+}
+
+/// `connect`, leaving.
+#[inline(always)]
+pub fn exit_connect(context: &FExitContext) {
+    let result = returned(context, 1);
+    if result >= 0 {
+        return;
+    }
+    entered::count(Call::Connect);
+    if scope::covers_current() {
+        let registers = registers(context);
+        let name = registers.read(offset!(pt_regs_second));
+        let length = registers.read(offset!(pt_regs_third));
+        notify::not_connected(now(), i64::from(result), [name, length]);
+    }
+}
+
+/// `sendto`, leaving.
+#[inline(always)]
+pub fn exit_sendto(context: &FExitContext) {
+    let result = returned(context, 1);
+    if result >= 0 {
+        return;
+    }
+    entered::count(Call::Sendto);
+    failed(context, result, Room::Sendto, |registers| {
+        let name: u64 = registers.read(offset!(pt_regs_fifth));
+        let length: u64 = registers.read(offset!(pt_regs_sixth));
+        let base: u64 = registers.read(offset!(pt_regs_second));
+        let count: u64 = registers.read(offset!(pt_regs_third));
+        Some(Failed { name: [name, length], payload: Payload::Flat(base, count), control: [0; 2] })
+    });
+}
+
+/// `sendmsg`, leaving.
+#[inline(always)]
+pub fn exit_sys_sendmsg(context: &FExitContext) {
+    let result = returned(context, 1);
+    if result >= 0 {
+        return;
+    }
+    entered::count(Call::Sendmsg);
+    failed(context, result, Room::Sendmsg, |registers| {
+        // As in `struct msghdr`.
+        let message: u64 = registers.read(offset!(pt_regs_second));
+        let [name, length, base, count, control, control_length] = read_user(message)?;
+        Some(Failed {
+            name: [name, length],
+            payload: Payload::Pieces(base, count),
+            control: [control, control_length],
+        })
+    });
+}
+
+/// What was to be sent, in user memory: addresses and lengths.
+struct Failed {
+    name: [u64; 2],
+    payload: Payload,
+    control: [u64; 2],
+}
+
+/// A send failed. If it was one to an AF_UNIX address through what is no socket for it, it never
+/// came to the function that tells of others.
+#[inline(always)]
+fn failed(
+    context: &FExitContext,
+    result: i32,
+    room: Room,
+    given: impl FnOnce(Address) -> Option<Failed>,
+) {
+    // Where the tracepoints at these syscalls are in use, they tell of it.
+    if !scope::covers_current() || recall(Call::Send).is_some() {
+        return;
+    }
+    let registers = registers(context);
+    let Some(Failed { name: [name, length], payload, control: [control, control_length] }) =
+        given(registers)
+    else {
+        return;
+    };
+    if !notify::is_unix(name) {
+        return;
+    }
+    let socket = notify::socket_of(registers.read(offset!(pt_regs_first)));
+    if socket.and_then(notify::datagrams).is_some() {
+        return;
+    }
+    let Some(address) = entered::new_address(room) else {
+        return;
+    };
+    if notify::given_address(Space::User, name, length & LENGTH_MASK, address).is_none() {
+        return;
+    }
+    let result = i64::from(result);
+    let message = Message { result, payload, space: Space::User, control, control_length };
+    notify::begin(now(), room);
+    notify::sent(&message, address, room);
 }

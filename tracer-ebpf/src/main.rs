@@ -212,6 +212,27 @@ fn exit_rt_sigtimedwait(context: FExitContext) -> i32 {
     0
 }
 
+/// `long __x64_sys_connect(const struct pt_regs *regs)`, by its name on x86-64.
+#[fexit(function = "__x64_sys_connect")]
+fn exit_connect(context: FExitContext) -> i32 {
+    function::exit_connect(&context);
+    0
+}
+
+/// `long __x64_sys_sendto(const struct pt_regs *regs)`, by its name on x86-64.
+#[fexit(function = "__x64_sys_sendto")]
+fn exit_sendto(context: FExitContext) -> i32 {
+    function::exit_sendto(&context);
+    0
+}
+
+/// `long __x64_sys_sendmsg(const struct pt_regs *regs)`, by its name on x86-64.
+#[fexit(function = "__x64_sys_sendmsg")]
+fn exit_sendmsg(context: FExitContext) -> i32 {
+    function::exit_sys_sendmsg(&context);
+    0
+}
+
 // At syscalls a program is preempted only by those of newer kernels, and only there has the
 // second one to be attached.
 macro_rules! syscalls {
@@ -283,6 +304,20 @@ fn sys_enter_rt_sigtimedwait(context: TracePointContext) -> u32 {
 #[tracepoint]
 fn sys_exit_rt_sigtimedwait(context: TracePointContext) -> u32 {
     syscall::exit_sigtimedwait(&context);
+    0
+}
+
+/// `connect(int fd, struct sockaddr *addr, int addr_len)`
+#[tracepoint]
+fn sys_enter_connect(context: TracePointContext) -> u32 {
+    syscall::enter_connect(&context);
+    0
+}
+
+/// Its end.
+#[tracepoint]
+fn sys_exit_connect(context: TracePointContext) -> u32 {
+    syscall::exit_connect(&context);
     0
 }
 

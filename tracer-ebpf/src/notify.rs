@@ -1,4 +1,4 @@
-//! Notify messages: datagrams to named AF_UNIX sockets.
+//! Notify messages: datagrams to named AF_UNIX sockets, and connections to such that fail.
 //!
 //! Which of them go to a notify socket is told in user space, where the
 //! environments of the senders are known; here only the sockets of the journal
@@ -13,12 +13,12 @@ use aya_ebpf::{
 };
 use bytemuck::Zeroable;
 use tracer_common::event::{
-    ADDRESS_LEN, Address as Destination, HAS_CREDENTIALS, Header, Kind, Notify, PAYLOAD_LEN,
-    PAYLOAD_TRUNCATED, PAYLOAD_UNREADABLE,
+    ADDRESS_LEN, Address as Destination, HAS_CREDENTIALS, Header, Kind, NOT_CONNECTED, Notify,
+    PAYLOAD_LEN, PAYLOAD_TRUNCATED, PAYLOAD_UNREADABLE,
 };
 
 use crate::{
-    emit,
+    emit, entered,
     kernel::{Address, Pointer, Task, copy, nonzero, offset, read_user, with_current, zero},
     pairs::Program,
 };
@@ -58,12 +58,42 @@ pub struct Scratch {
 
 /// The bits of a length up to [`PAYLOAD_LEN`].
 const TAKE_MASK: u64 = 2 * PAYLOAD_LEN as u64 - 1;
+/// The length of an address is 32 bits wide; the rest of its register is not defined.
+pub const LENGTH_MASK: u64 = 0xffff_ffff;
 /// The bits of the length of up to [`MAX_PIECES`] pieces.
 const PIECES_MASK: u64 = 2 * 16 * MAX_PIECES - 1;
 
-/// One for each [`Program`].
 #[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(ROOMS, 0);
+
+/// Where a program puts a record together: programs that may preempt each other have each their
+/// own.
+#[derive(Clone, Copy)]
+pub enum Room {
+    /// The first program at the end of a send.
+    First,
+    /// The second one.
+    Second,
+    /// That at the end of `connect`.
+    Connect,
+    /// That at the end of `sendto`, whatever the socket.
+    Sendto,
+    /// That at the end of `sendmsg`, whatever the socket.
+    Sendmsg,
+}
+
+/// How many there are.
+pub const ROOMS: u32 = 5;
+
+impl From<Program> for Room {
+    #[inline(always)]
+    fn from(program: Program) -> Self {
+        match program {
+            Program::First => Self::First,
+            Program::Second => Self::Second,
+        }
+    }
+}
 
 /// Whose memory an address is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,17 +165,26 @@ fn socket_of_task(task: Task<impl Pointer>, fd: u64) -> Option<Address> {
 /// is anything else; `into` stays as it is without a peer.
 #[inline(always)]
 pub fn peer_of(socket: impl Pointer, into: &mut Destination) -> Option<()> {
+    if let Some(peer) = datagrams(socket)?.follow(offset!(unix_sock_peer)) {
+        bound_address(peer, into);
+    }
+    Some(())
+}
+
+/// The `struct unix_sock` of an AF_UNIX datagram socket: `None` if it is anything else.
+#[inline(always)]
+pub fn datagrams(socket: impl Pointer) -> Option<Address> {
     let kind: u16 = socket.read(offset!(socket_type));
     // Also what a `struct unix_sock` begins with, whose type the pointer does not tell.
     let sock = socket.follow_address(offset!(socket_sk))?;
     let family: u16 = sock.read(offset!(sock_family));
-    if kind != SOCK_DGRAM || family != AF_UNIX {
-        return None;
-    }
-    if let Some(peer) = sock.follow(offset!(unix_sock_peer)) {
-        bound_address(peer, into);
-    }
-    Some(())
+    (kind == SOCK_DGRAM && family == AF_UNIX).then_some(sock)
+}
+
+/// Whether what a sender gave as an address is one of AF_UNIX.
+#[inline(always)]
+pub fn is_unix(name: u64) -> bool {
+    name != 0 && read_user::<u16>(name) == Some(AF_UNIX)
 }
 
 /// The address a `struct unix_sock` is bound to.
@@ -206,8 +245,8 @@ pub fn may_be_notify_socket(address: &Destination) -> bool {
 
 /// What the records of a send that began at `at_ns` have in common: to be called before [`sent`].
 #[inline(always)]
-pub fn begin(at_ns: u64, program: Program) {
-    if let Some(scratch) = SCRATCH.get_ptr_mut(program as u32) {
+pub fn begin(at_ns: u64, room: Room) {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(room as u32) {
         // SAFETY: as in `sent`.
         unsafe {
             (*scratch).record.header = Header { at_ns, ..emit::header_of_current(Kind::Notify) };
@@ -217,15 +256,15 @@ pub fn begin(at_ns: u64, program: Program) {
 
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
-pub fn sent(message: &Message, address: &Destination, program: Program) {
+pub fn sent(message: &Message, address: &Destination, room: Room) {
     if !may_be_notify_socket(address) {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(program as u32) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(room as u32) else {
         return emit::lost(Kind::Notify);
     };
-    // SAFETY: a per-CPU value that only one of the exit's programs uses, which the kernel
-    // doesn't run twice at a time on a CPU.
+    // SAFETY: a per-CPU value that only one program uses, which the kernel doesn't run twice at
+    // a time on a CPU.
     let record = unsafe { &mut (*scratch).record };
     record.result = message.result as i32;
     record.flags = 0;
@@ -255,6 +294,38 @@ pub fn sent(message: &Message, address: &Destination, program: Program) {
     }
     let size = core::mem::offset_of!(Notify, payload) + stored(record) as usize;
     // SAFETY: `size` is at most that of the record.
+    let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
+    emit::bytes(Kind::Notify, bytes);
+}
+
+/// The current thread could not connect a socket to the address at `name`: `result` is the
+/// negative errno. What it would have sent is not known.
+#[inline(always)]
+pub fn not_connected(at_ns: u64, result: i64, [name, length]: [u64; 2]) {
+    let room = Room::Connect;
+    let Some(address) = entered::new_address(room) else {
+        return;
+    };
+    if given_address(Space::User, name, length & LENGTH_MASK, address).is_none()
+        || !may_be_notify_socket(address)
+    {
+        return;
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(room as u32) else {
+        return emit::lost(Kind::Notify);
+    };
+    begin(at_ns, room);
+    // SAFETY: as in `sent`.
+    let record = unsafe { &mut (*scratch).record };
+    record.result = result as i32;
+    record.flags = NOT_CONNECTED;
+    record.length = 0;
+    record.stored = 0;
+    record.claimed_pid = 0;
+    record.reserved = 0;
+    copy(address, &mut record.address);
+    let size = core::mem::offset_of!(Notify, payload);
+    // SAFETY: `size` is below that of the record.
     let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
     emit::bytes(Kind::Notify, bytes);
 }

@@ -11,7 +11,7 @@ use crate::{
     disposition, emit,
     entered::{self, Entered, Entry, forget, recall, remember},
     kernel::{config, read_user, with_current},
-    notify::{self, Message, Payload, Space},
+    notify::{self, LENGTH_MASK, Message, Payload, Room, Space},
     pairs::Program,
     scope,
 };
@@ -112,7 +112,8 @@ pub fn exit_sigtimedwait(context: &TracePointContext) {
 }
 
 /// A send on the descriptor that is the first argument: goes on only for AF_UNIX datagram
-/// sockets of processes in scope. What is to be remembered of it are the words of
+/// sockets of processes in scope, and where a message to such a one is about to fail, as what
+/// it is to go through is another socket, or none. What is to be remembered of it are the words of
 /// `arguments`; most threads that come here are out of scope, so nothing is read before.
 #[inline(always)]
 fn enter_send(
@@ -127,13 +128,15 @@ fn enter_send(
     let Some(send) = entered::new_send(entry, program) else {
         return;
     };
-    let Some(socket) = notify::socket_of(argument(context, 0)) else {
-        return;
-    };
-    if notify::peer_of(socket, &mut send.destination).is_none() {
-        return;
-    }
+    let peer = notify::socket_of(argument(context, 0))
+        .and_then(|socket| notify::peer_of(socket, &mut send.destination));
     let [first, second, third, fourth] = arguments();
+    let entry = match entry {
+        _ if peer.is_some() => entry,
+        Entry::Sendto if notify::is_unix(third) => Entry::SendtoElsewhere,
+        Entry::Sendmsg if notify::is_unix(read_user(first).unwrap_or(0)) => Entry::SendmsgElsewhere,
+        _ => return,
+    };
     send.arguments = [first, second, third, fourth, entry as u64];
     entered::remember_send(program, send);
 }
@@ -172,6 +175,25 @@ pub fn enter_sendmmsg(context: &TracePointContext, program: Program) {
     enter_send(context, Entry::Sendmmsg, program, || [argument(context, 1), 0, 0, 0]);
 }
 
+/// `connect(fd, name, name_length)`
+#[inline(always)]
+pub fn enter_connect(context: &TracePointContext) {
+    let arguments = [argument(context, 1), argument(context, 2), 0, 0, 0];
+    remember(Call::Connect, Program::First, arguments);
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_connect(context: &TracePointContext) {
+    if let Some(entered) = recall(Call::Connect) {
+        let [name, length, ..] = entered.arguments;
+        if returned(context) < 0 {
+            notify::not_connected(entered.at_ns, returned(context), [name, length]);
+        }
+        forget();
+    }
+}
+
 /// Leaving any of them.
 #[inline(always)]
 pub fn exit_send(context: &TracePointContext, program: Program) {
@@ -179,6 +201,10 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
         return;
     };
     let result = returned(context);
+    let elsewhere = [Entry::SendtoElsewhere as u64, Entry::SendmsgElsewhere as u64];
+    if result >= 0 && elsewhere.contains(&send.arguments[4]) {
+        return forget();
+    }
     // `sendmmsg` returns how many were sent (none, where it was given none), or the error of the
     // first.
     let (count, result) = if send.arguments[4] == Entry::Sendmmsg as u64 && result >= 0 {
@@ -186,12 +212,13 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
     } else {
         (1, result)
     };
-    notify::begin(send.at_ns, program);
+    let room = program.into();
+    notify::begin(send.at_ns, room);
     for index in 0..MAX_MESSAGES {
         if index >= count {
             break;
         }
-        sent(send, index, result, program);
+        sent(send, index, result, room);
     }
     if count > MAX_MESSAGES {
         emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
@@ -201,9 +228,11 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
 
 /// One of the messages was sent to the address given with it, else to the connected peer.
 #[inline(always)]
-fn sent(send: &Entered, index: u64, result: i64, program: Program) {
+fn sent(send: &Entered, index: u64, result: i64, room: Room) {
     let [first, second, third, fourth, entry] = send.arguments;
-    let has_msghdr = entry == Entry::Sendmsg as u64 || entry == Entry::Sendmmsg as u64;
+    let has_msghdr =
+        [Entry::Sendmsg as u64, Entry::Sendmmsg as u64, Entry::SendmsgElsewhere as u64]
+            .contains(&entry);
     // In the order of `struct msghdr`: msg_name, msg_namelen, msg_iov, msg_iovlen,
     // msg_control, msg_controllen.
     let words = if has_msghdr {
@@ -214,11 +243,10 @@ fn sent(send: &Entered, index: u64, result: i64, program: Program) {
     let Some([name, name_length, base, count, control, control_length]) = words else {
         return;
     };
-    let Some(address) = entered::destination(send, program) else {
+    let Some(address) = entered::destination(send, room) else {
         return;
     };
-    // `msg_namelen` is 32 bits wide; the rest of the word is padding.
-    let name_length = name_length & 0xffff_ffff;
+    let name_length = name_length & LENGTH_MASK;
     if name != 0 && notify::given_address(Space::User, name, name_length, address).is_none() {
         return;
     }
@@ -228,5 +256,5 @@ fn sent(send: &Entered, index: u64, result: i64, program: Program) {
         Payload::Flat(base, count)
     };
     let message = Message { result, payload, space: Space::User, control, control_length };
-    notify::sent(&message, address, program);
+    notify::sent(&message, address, room);
 }

@@ -253,7 +253,7 @@ pub enum Fact {
         /// The signal.
         signal: Signal,
     },
-    /// A datagram was sent to a named socket.
+    /// A datagram was sent to a named socket, or a connect() to one failed.
     Notify(Box<Datagram>),
     /// What systemd knows of a unit (from D-Bus or unit files).
     Unit(Box<UnitNews>),
@@ -429,8 +429,10 @@ pub struct Datagram {
     pub payload: Option<Vec<u8>>,
     /// Bytes it had.
     pub length: u32,
-    /// 0, or the errno of the send.
+    /// 0, or the errno of the send, or of the connect().
     pub errno: i32,
+    /// Whether there is no message, as the sender could not connect() to the address.
+    pub not_connected: bool,
 }
 
 /// The task a fact is about: of a fork the child, of a signal its target, of a message its

@@ -97,8 +97,8 @@ fn plain_tests(filter: Option<&str>) -> Result<Verdict> {
 
 /// Tests that attach to the kernel, run daemons and boot systemd: those marked `#[ignore]`.
 fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
-    // Each attaches its own programs: more at a time would only wait for each other.
-    let threads = ["--ignored", "--test-threads=2"];
+    // They wait for two thirds of their time: for daemons, systemd, and settle times.
+    let threads = ["--ignored", "--test-threads=3"];
     let verdict = suite::cargo_test(privileged(&["--no-fail-fast"])?.args(threads).args(filter))?;
     if !(1..=LATE).contains(&verdict.failed().len()) {
         return Ok(verdict);

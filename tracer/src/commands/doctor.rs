@@ -9,7 +9,7 @@ use procfs::process::Process;
 use serde::Serialize;
 use sigready::{
     host::cgroups::Hierarchies,
-    model::signal::Signal,
+    model::{document::Fallback, signal::Signal},
     probe::{
         attach::{Attached, Reach, Request, attach},
         backend::{Backend, Wanted},
@@ -259,12 +259,8 @@ fn attachment(attached: &Attached) -> Check {
     let found = if attached.backend == Backend::Tracepoint {
         format!("attached, backend {backend}: fentry can't be used, {}", first.reason)
     } else {
-        let shown: Vec<_> = attached.fallbacks.iter().map(|it| it.shows.as_str()).collect();
-        format!(
-            "attached, backend {backend}, but system calls for {}: {}",
-            shown.join(", "),
-            first.reason
-        )
+        let instead = Fallback::list(&attached.fallbacks);
+        format!("attached, backend {backend}, but {instead}: {}", first.reason)
     };
     Check::limited(
         PROGRAMS,

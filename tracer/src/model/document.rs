@@ -136,8 +136,24 @@ pub struct Fallback {
     /// Why it could not be hooked.
     pub reason: String,
     /// What is hooked in its place: another kernel function, which 32-bit programs don't
-    /// come through, or `syscall tracepoints`.
+    /// come through, or `syscall tracepoints`; `nothing` for what is not seen at all.
     pub instead: String,
+}
+
+impl Fallback {
+    /// What comes in through system calls, and what is not seen.
+    #[must_use]
+    pub fn list(fallbacks: &[Self]) -> String {
+        let shown = |unseen: bool| {
+            let chosen = fallbacks.iter().filter(|it| (it.instead == "nothing") == unseen);
+            let mut shown: Vec<&str> = chosen.map(|it| it.shows.as_str()).collect();
+            shown.dedup();
+            shown.join(", ")
+        };
+        let parts = [("system calls for ", shown(false)), ("unseen: ", shown(true))];
+        let parts = parts.iter().filter(|(_, shown)| !shown.is_empty());
+        parts.map(|(what, shown)| format!("{what}{shown}")).collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// Why a capture ended.

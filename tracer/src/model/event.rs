@@ -324,7 +324,7 @@ pub enum Effect {
     Unknown,
 }
 
-/// A datagram sent to a notify socket.
+/// A datagram sent to a notify socket, or a connect() to it that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NotifyMessage {
     /// Who sent it, with exe and uid.
@@ -338,8 +338,12 @@ pub struct NotifyMessage {
     pub assignments: Vec<(String, String)>,
     /// Bytes sent.
     pub length: u32,
-    /// What the send returned, if that was an error: a positive errno; 0 for success.
+    /// What the send, or the connect(), returned, if that was an error: a positive errno; 0 for
+    /// success.
     pub result: i32,
+    /// Whether there is no message, as the sender could not connect() to the socket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_connected: bool,
     /// Whether systemd would act on it; null where the unit's settings are unknown.
     pub accepted: Option<bool>,
     /// What refused it.

@@ -56,6 +56,9 @@ impl Preemptible {
 /// What a [`Fallback`] says of a concern none of whose functions can be hooked.
 const TRACEPOINTS_INSTEAD: &str = "syscall tracepoints";
 
+/// What it says where there is nothing in place of the functions.
+const NOTHING: &str = "nothing";
+
 /// What is to be captured.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -152,8 +155,16 @@ pub fn attach(request: &Request) -> Result<Attached> {
                 refused.reason
             );
         }
-        fallbacks.push(refused);
+        fallbacks.push((concern, refused));
     }
+    let at_syscalls = by_syscalls.iter().any(|concern| concern.call == Call::Send);
+    let mut fallbacks: Vec<_> = fallbacks
+        .into_iter()
+        .map(|(concern, refused)| match concern.syscalls {
+            [] if !at_syscalls => Fallback { instead: NOTHING.to_owned(), ..refused },
+            _ => refused,
+        })
+        .collect();
     let tracepoints: Vec<_> =
         TRACEPOINTS.into_iter().filter(|name| preemptible.needs(name, false)).collect();
     let mut unverified = Vec::new();

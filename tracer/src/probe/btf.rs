@@ -168,17 +168,38 @@ impl<'a> Btf<'a> {
     }
 
     /// Byte offset of `path` (members joined by dots) in `struct name`. Members of
-    /// anonymous structs and unions are found as if they were the struct's own.
+    /// anonymous structs and unions are found as if they were the struct's own. A member that
+    /// is an array may be followed by the number of an element, as in `regs[1]`.
     #[must_use]
     pub fn member(&self, name: &str, path: &str) -> Option<u32> {
         let mut inside = *self.structs.get(name.as_bytes())?;
         let mut offset = 0;
         for step in path.split('.') {
-            let (bits, member_type) = self.find(inside, step.as_bytes())?;
+            let (member, index) = match step.strip_suffix(']') {
+                Some(step) => step.split_once('[').map(|(member, index)| (member, Some(index)))?,
+                None => (step, None),
+            };
+            let (bits, member_type) = self.find(inside, member.as_bytes())?;
             offset += bits / 8;
             inside = self.resolve(member_type)?;
+            if let Some(index) = index {
+                let (element, size) = self.array_of(inside)?;
+                offset += index.parse::<u32>().ok()?.checked_mul(size)?;
+                inside = element;
+            }
         }
         Some(offset)
+    }
+
+    /// The type of an array's elements, and their size in bytes.
+    fn array_of(&self, index: usize) -> Option<(usize, u32)> {
+        let array = &self.types[index];
+        if array.kind() != ARRAY {
+            return None;
+        }
+        let element = self.resolve(word(array.extra, 0).ok()?)?;
+        let size = &self.types[element];
+        matches!(size.kind(), INT | STRUCT | UNION).then_some((element, size.size_or_id))
     }
 
     /// Whether the kernel has the function.
@@ -329,6 +350,20 @@ mod tests {
         assert_eq!(btf.element("pid_type", "PIDTYPE_PID"), Some(0));
         assert_eq!(btf.element("pid_type", "PIDTYPE_TGID"), Some(1));
         assert_eq!(btf.element("pid_type", "PIDTYPE_NONE"), None);
+    }
+
+    #[test]
+    fn an_element_of_an_array_lies_behind_those_before_it() {
+        let bytes = vmlinux();
+        let btf = Btf::parse(&bytes).unwrap();
+        let offset = |path| btf.member("sighand_struct", path);
+        let size = btf.size("k_sigaction").unwrap();
+        assert_eq!(offset("action[0]"), offset("action"));
+        assert_eq!(offset("action[3]"), Some(offset("action").unwrap() + 3 * size));
+        assert_eq!(offset("action[3].sa.sa_handler"), offset("action[3]"));
+        assert_eq!(offset("count[1]"), None, "it is no array");
+        assert_eq!(offset("action[x]"), None);
+        assert_eq!(offset("action]"), None);
     }
 
     #[test]

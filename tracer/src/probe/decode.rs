@@ -344,6 +344,7 @@ fn notify(bytes: &[u8]) -> Option<Fact> {
         payload: (!has(wire::PAYLOAD_UNREADABLE)).then(|| payload.to_vec()),
         length: record.length,
         errno: record.result.min(0).saturating_neg(),
+        not_connected: has(wire::NOT_CONNECTED),
     })))
 }
 

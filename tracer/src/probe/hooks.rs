@@ -96,8 +96,13 @@ const fn syscall(name: &'static str, entry: &'static [&'static str]) -> Syscall 
     Syscall { name, is_everywhere: true, entry }
 }
 
+/// The entry of a syscall at whose end it is seen what the process had given it.
+const fn leaving(name: &'static str, exit: &'static [&'static str]) -> Function {
+    Function { name, is_syscall: true, entry: &[], exit, needs: &["pt_regs"] }
+}
+
 /// The concerns with several ways in.
-pub const CONCERNS: [Concern; 5] = [
+pub const CONCERNS: [Concern; 8] = [
     Concern {
         shows: "signal handlers",
         call: Call::Sigaction,
@@ -182,6 +187,31 @@ pub const CONCERNS: [Concern; 5] = [
         exit: &["sys_exit_rt_sigtimedwait"],
     },
     Concern {
+        shows: "notify sockets that can't be connected to",
+        call: Call::Connect,
+        functions: &[leaving("connect", &["exit_connect"])],
+        is_essential: false,
+        syscalls: &[syscall("connect", &["sys_enter_connect"])],
+        exit: &["sys_exit_connect"],
+    },
+    // Where notify messages are seen at syscalls, those are seen there, too.
+    Concern {
+        shows: "notify messages that fail before they come to a socket",
+        call: Call::Sendto,
+        functions: &[leaving("sendto", &["exit_sendto"])],
+        is_essential: false,
+        syscalls: &[],
+        exit: &[],
+    },
+    Concern {
+        shows: "notify messages that fail before they come to a socket",
+        call: Call::Sendmsg,
+        functions: &[leaving("sendmsg", &["exit_sendmsg"])],
+        is_essential: false,
+        syscalls: &[],
+        exit: &[],
+    },
+    Concern {
         shows: "notify messages",
         call: Call::Send,
         functions: &[Function {
@@ -242,7 +272,9 @@ mod tests {
     #[test]
     fn each_function_has_the_programs_of_its_own_entry_and_exit() {
         for function in CONCERNS.iter().flat_map(|concern| concern.functions) {
-            assert_eq!(named(function.entry), format!("enter_{}", function.name));
+            if !function.entry.is_empty() {
+                assert_eq!(named(function.entry), format!("enter_{}", function.name));
+            }
             assert_eq!(named(function.exit), format!("exit_{}", function.name));
             assert!(function.symbol().ends_with(function.name));
             assert_eq!(function.symbol() == function.name, !function.is_syscall);
@@ -257,9 +289,13 @@ mod tests {
                 let name = syscall.name.trim_end_matches('4');
                 assert_eq!(named(syscall.entry), format!("sys_enter_{name}"));
             }
-            let exit = match concern.call {
-                Call::Send => "send",
-                _ => concern.syscalls[0].name,
+            let exit = match (concern.call, concern.syscalls) {
+                (Call::Send, _) => "send",
+                (_, [first, ..]) => first.name,
+                (_, []) => {
+                    assert!(concern.exit.is_empty());
+                    continue;
+                }
             };
             assert_eq!(named(concern.exit), format!("sys_exit_{exit}"));
         }
@@ -276,5 +312,8 @@ mod tests {
         assert_eq!(functions(Call::Signalfd), ["do_signalfd4"]);
         assert_eq!(functions(Call::Sigtimedwait), ["do_sigtimedwait", "rt_sigtimedwait"]);
         assert_eq!(functions(Call::Send), ["unix_dgram_sendmsg"]);
+        assert_eq!(functions(Call::Connect), ["connect"]);
+        assert_eq!(functions(Call::Sendto), ["sendto"]);
+        assert_eq!(functions(Call::Sendmsg), ["sendmsg"]);
     }
 }

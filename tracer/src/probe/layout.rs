@@ -21,7 +21,7 @@ const FEATURES: [(&str, &str); 34] = [
     ("msghdr", FENTRY_MESSAGES),
     ("iov_iter", FENTRY_MESSAGES),
     ("iter_type", FENTRY_MESSAGES),
-    ("pt_regs", "waiting for signals, where it is read from a syscall's entry"),
+    ("pt_regs", "waiting for signals and sends that fail, where they are read from syscalls"),
     ("mm_struct.arg", "the command lines of senders"),
     ("task_struct.real_parent", "the parents of senders"),
     ("mm_struct", "systemd's variables in a process's environment"),

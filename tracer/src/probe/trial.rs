@@ -3,7 +3,10 @@
 //! A compiler may build a function into its callers and still leave it in place for
 //! others. A hook on it then loads, and never sees a thing.
 
-use std::{os::unix::net::UnixDatagram, ptr};
+use std::{
+    os::{fd::AsRawFd as _, unix::net::UnixDatagram},
+    ptr,
+};
 
 use anyhow::{Context as _, Result};
 use aya::{Ebpf, maps::Array};
@@ -12,6 +15,7 @@ use nix::{
     sys::{
         signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction},
         signalfd::SignalFd,
+        socket::{MsgFlags, UnixAddr, sendmsg},
     },
 };
 use tracer_common::config::Call;
@@ -24,6 +28,9 @@ pub fn is_called(ebpf: &Ebpf, call: Call) -> Result<bool> {
     make(call);
     Ok(called.get(&(call as u32), 0).context("cannot read the map 'CALLED'")? > 0)
 }
+
+/// Where no socket can be.
+const NOBODY: &str = "/proc/self/nobody";
 
 /// Makes the system call that a service would make. What it returns doesn't matter.
 fn make(call: Call) {
@@ -46,10 +53,21 @@ fn make(call: Call) {
                 libc::sigtimedwait(SigSet::empty().as_ref(), ptr::null_mut(), &raw const at_once)
             };
         }
-        Call::Send => {
+        // An empty datagram to nobody: the kernel refuses it.
+        Call::Send | Call::Sendto => {
             if let Ok(socket) = UnixDatagram::unbound() {
-                // An empty datagram to nobody: the kernel refuses it.
-                let _ = socket.send_to(b"", "/proc/self/nobody");
+                let _ = socket.send_to(b"", NOBODY);
+            }
+        }
+        Call::Sendmsg => {
+            if let (Ok(socket), Ok(nobody)) = (UnixDatagram::unbound(), UnixAddr::new(NOBODY)) {
+                let (none, flags) = (&[], MsgFlags::empty());
+                let _ = sendmsg(socket.as_raw_fd(), none, &[], flags, Some(&nobody));
+            }
+        }
+        Call::Connect => {
+            if let Ok(socket) = UnixDatagram::unbound() {
+                let _ = socket.connect(NOBODY);
             }
         }
     }

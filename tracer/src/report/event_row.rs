@@ -301,6 +301,10 @@ fn signal_ink(sent: &SignalSent) -> Ink {
 }
 
 fn notify(at: i64, message: &NotifyMessage) -> String {
+    if message.not_connected {
+        let error = std::io::Error::from_raw_os_error(message.result);
+        return format!("can't connect to the notify socket: {error}");
+    }
     let lines: Vec<String> =
         message.assignments.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let said = if lines.is_empty() {

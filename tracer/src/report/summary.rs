@@ -8,7 +8,7 @@ use super::{
     text, time,
     view::View,
 };
-use crate::model::document::{Capture, Document, EndedBy};
+use crate::model::document::{Capture, Document, EndedBy, Fallback};
 
 /// From so many activations on they are summed up.
 const MANY: usize = 3;
@@ -89,8 +89,7 @@ fn fallbacks(capture: &Capture) -> String {
     if capture.backend == "tracepoint" {
         return format!(" (fentry can't be used: {reason})");
     }
-    let shown: Vec<_> = capture.fallbacks.iter().map(|it| quote(&it.shows)).collect();
-    format!(" (system calls for {}: {reason})", shown.join(", "))
+    format!(" ({}: {reason})", quote(&Fallback::list(&capture.fallbacks)))
 }
 
 /// The services and starts that there was no room for.

@@ -1,4 +1,4 @@
-//! A message to the notify socket could not be sent.
+//! A message to the notify socket could not be sent, or that socket not be connected to.
 
 use nix::errno::Errno;
 
@@ -7,7 +7,7 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::model::document::Severity;
+use crate::model::{document::Severity, event::NotifyMessage};
 
 pub(super) const RULE: Rule = Rule {
     id: "notify-send-failed",
@@ -30,7 +30,8 @@ fn was_repeated(case: &Case, failed: &Told) -> bool {
         told.index > failed.index
             && told.message.result == 0
             && told.message.sender.pid == failed.message.sender.pid
-            && told.message.assignments == failed.message.assignments
+            && (failed.message.not_connected
+                || told.message.assignments == failed.message.assignments)
     })
 }
 
@@ -40,17 +41,15 @@ fn finding(case: &Case, failed: &[Told]) -> Option<Finding> {
         .find(|told| told.state() == Some(Announced::Ready))
         .or_else(|| failed.first())?;
     let message = worst.message;
-    let keys: Vec<&str> = message.assignments.iter().map(|(key, _)| key.as_str()).collect();
-    let never_ready =
-        worst.state() == Some(Announced::Ready) && case.activation.milestones.ready_ns.is_none();
+    // What was to be sent where no connection was made is not known.
+    let may_be_ready = worst.state() == Some(Announced::Ready) || message.not_connected;
+    let never_ready = may_be_ready && case.activation.milestones.ready_ns.is_none();
     Some(Finding {
         at_ns: worst.at_ns,
         events: failed.iter().map(|told| told.index).collect(),
         message: format!(
-            "{} from {} to {} could not be sent {}: {}{}.",
-            if keys.is_empty() { "A message".to_owned() } else { keys.join(", ") },
-            text::teller(&message.sender),
-            message.destination,
+            "{} {}: {}{}.",
+            what_failed(message),
             text::when(case.activation, worst.at_ns),
             reason(message.result),
             text::and_more(failed.len())
@@ -65,6 +64,17 @@ fn finding(case: &Case, failed: &[Told]) -> Option<Finding> {
                bind-mount it. Send again after EAGAIN."
             .to_owned(),
     })
+}
+
+/// `READY from python3 (pid 4711) to /run/systemd/notify could not be sent`
+fn what_failed(message: &NotifyMessage) -> String {
+    let (sender, socket) = (text::teller(&message.sender), &message.destination);
+    if message.not_connected {
+        return format!("{sender} could not connect to {socket}, to send a message,");
+    }
+    let keys: Vec<&str> = message.assignments.iter().map(|(key, _)| key.as_str()).collect();
+    let keys = if keys.is_empty() { "A message".to_owned() } else { keys.join(", ") };
+    format!("{keys} from {sender} to {socket} could not be sent")
 }
 
 /// `ECONNREFUSED (Connection refused)`
@@ -126,6 +136,34 @@ mod tests {
             .failed(2)
             .judged(&[ID]);
         assert!(alerts[0].consequence.contains("'timeout'"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_socket_that_cannot_be_connected_to_may_have_cost_the_ready() {
+        let start = activation().unit("notify", "no").exec(0);
+        let start = start.notify(20.ms(), itself(), &[]).not_connected(2);
+        let alerts = start.judged(&[ID]);
+        assert_eq!(
+            alerts[0].message,
+            "python3 (pid 4711) could not connect to /run/systemd/notify, to send a message, 20.0 \
+             ms after its exec: ENOENT (No such file or directory)."
+        );
+        assert!(alerts[0].consequence.contains("'timeout'"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn who_was_connected_or_ready_all_the_same_lost_no_ready() {
+        let start = activation().unit("notify", "no").exec(0);
+        let start = start.notify(20.ms(), by("worker"), &[]).not_connected(2).ready(30.ms());
+        let alerts = start.judged(&[ID]);
+        assert!(alerts[0].consequence.contains("never saw"), "{}", alerts[0].consequence);
+        activation()
+            .unit("notify", "no")
+            .exec(0)
+            .notify(20.ms(), itself(), &[])
+            .not_connected(2)
+            .ready(30.ms())
+            .judged(&[]);
     }
 
     #[test]

@@ -5,6 +5,10 @@ use super::{
 };
 use crate::model::document::{EndedBy, Severity};
 
+const MEND: &str = "Let the main process send READY=1 once it serves and its handlers are in \
+                    (sd_notify(3), systemd-notify --ready). A program that can't: [Service] \
+                    Type=exec.";
+
 pub(super) const RULE: Rule = Rule {
     id: "ready-missing",
     severity: Severity::Error,
@@ -46,7 +50,8 @@ fn finding(case: &Case) -> Option<Finding> {
     };
     let failed = case
         .messages()
-        .find(|told| told.message.result != 0 && told.state() == Some(Announced::Ready));
+        .filter(|told| told.message.result != 0)
+        .find(|told| told.message.not_connected || told.state() == Some(Announced::Ready));
     let mut events: Vec<usize> = [
         failed.map(|told| told.index),
         stop.filter(|_| milestones.exit_ns.is_some()).map(|(index, ..)| index),
@@ -63,27 +68,17 @@ fn finding(case: &Case) -> Option<Finding> {
             "{} {how} {} and {}.",
             text::main(case),
             text::when(case.activation, end),
-            if failed.is_some() {
-                "its READY=1 had not arrived: the send failed"
-            } else {
-                "had not said READY=1"
+            match failed {
+                Some(told) if told.message.not_connected => {
+                    "had not said READY=1: it could not connect to the notify socket"
+                }
+                Some(_) => "its READY=1 had not arrived: the send failed",
+                None => "had not said READY=1",
             }
         ),
         consequence: consequence::never_ready(case),
-        mend: mend(case),
+        mend: MEND.to_owned(),
     })
-}
-
-fn mend(case: &Case) -> String {
-    let say = "Let the main process send READY=1 once it serves and its handlers are in \
-               (sd_notify(3), systemd-notify --ready). A program that can't: [Service] Type=exec.";
-    if case.messages().next().is_some() {
-        return say.to_owned();
-    }
-    format!(
-        "{say} Does it try to? A connect() to $NOTIFY_SOCKET that fails, as after a chroot, and a \
-         send through a socket that is no datagram socket reach nobody and are not seen here."
-    )
 }
 
 #[cfg(test)]
@@ -159,12 +154,22 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_was_sent_what_is_not_seen_is_named() {
-        let silent = activation().unit("notify", "no").exec(0).exit(1.s(), 1).judged(&[ID]);
-        assert!(silent[0].mend.contains("not seen here"), "{}", silent[0].mend);
-        let told = activation().unit("notify", "no").exec(0);
-        let told = told.notify(20.ms(), itself(), &[("STATUS", "x")]).exit(1.s(), 1).judged(&[ID]);
-        assert!(!told[0].mend.contains("not seen"), "{}", told[0].mend);
+    fn who_could_not_connect_to_the_socket_could_not_say_it() {
+        let alerts = activation()
+            .unit("notify", "no")
+            .exec(0)
+            .notify(20.ms(), itself(), &[])
+            .not_connected(2)
+            .exit(1.s(), 1)
+            .judged(&["notify-send-failed", ID]);
+        assert!(
+            alerts[1]
+                .message
+                .ends_with("had not said READY=1: it could not connect to the notify socket."),
+            "{}",
+            alerts[1].message
+        );
+        assert_eq!(alerts[1].events, [1, 2]);
     }
 
     #[test]

@@ -461,6 +461,7 @@ impl Start {
             assignments,
             length: 8,
             result: 0,
+            not_connected: false,
             accepted: self.facts.as_ref().map(|_| true),
             refusal: None,
             problem: None,
@@ -518,6 +519,14 @@ impl Start {
         message.result = errno;
         message.accepted = message.accepted.map(|_| false);
         self
+    }
+
+    /// There is no last message: its sender could not connect to the socket.
+    pub fn not_connected(mut self, errno: i32) -> Self {
+        let message = self.last_message();
+        message.assignments.clear();
+        (message.length, message.not_connected) = (0, true);
+        self.failed(errno)
     }
 
     pub fn exit(self, at: i64, code: u8) -> Self {

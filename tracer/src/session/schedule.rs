@@ -171,6 +171,7 @@ mod tests {
             payload: Some(b"READY=1".to_vec()),
             length: 7,
             errno: 0,
+            not_connected: false,
         }));
         Observation { at: 0, fact }
     }

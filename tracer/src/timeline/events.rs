@@ -75,12 +75,13 @@ pub enum Record {
     },
     /// A thread has changed its mask to `mask`.
     Mask { process: ProcessRef, tid: u32, mask: SignalSet, before: Dispositions, now: Dispositions },
-    /// A notify message; whether it counts is judged when the unit's settings are known.
+    /// A notify message, or a connect() to its socket that failed; whether it counts is judged when the unit's settings are known.
     Notify {
         sender: ProcessRef,
         destination: String,
         assignments: Vec<(String, String)>,
         length: u32,
+        not_connected: bool,
         claim: Claim,
     },
     /// A process joined a cgroup.

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use assert_cmd::cargo::cargo_bin;
+use nix::libc;
 use serde_json::{Value, json};
 
 use crate::support::{Compiled, Ran, fentry_works, proved, run, sigready};
@@ -79,6 +80,16 @@ int main(void) {
   send(connected, large, sizeof large, 0);
   struct sockaddr_un nowhere = { .sun_family = AF_UNIX, .sun_path = "/run/nobody-is-here" };
   sendto(plain, "READY=1", 7, 0, (void *)&nowhere, sizeof nowhere);
+  int wrong[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM, 0, wrong)) return 4;
+  sendto(wrong[0], "STATUS=five", 11, 0, (void *)&name, sizeof name);
+  sendmsg(wrong[0], &message, MSG_NOSIGNAL);
+  send(wrong[0], "STATUS=to another", 17, 0);
+  close(wrong[1]);
+  sendmsg(wrong[1], &message, MSG_NOSIGNAL);
+  int stream = socket(AF_UNIX, SOCK_STREAM, 0);
+  connect(stream, (void *)&name, sizeof name);
+  connect(stream, (void *)&nowhere, sizeof nowhere);
   pid_t child = fork();
   if (child == 0) {
     signal(SIGHUP, SIG_DFL);
@@ -134,9 +145,17 @@ fn both_backends_tell_the_same_story_event_by_event() {
     assert_eq!(by_syscalls.activation()["outcome"]["signal"], "HUP");
     let story_by_syscalls = story(&by_syscalls);
     let of_kind = |kind| story_by_syscalls.iter().filter(|event| event["kind"] == kind).count();
-    assert!(of_kind("notify") == 9 && of_kind("mask") >= 2, "{story_by_syscalls:#?}");
+    assert!(of_kind("notify") == 13 && of_kind("mask") >= 2, "{story_by_syscalls:#?}");
     proved("handlers, masks, signalfd, sigwait", true);
     proved("messages by write, writev, send, sendto, sendmsg, sendmmsg", true);
+    let failed = |event: &&Value| event["result"].as_i64().is_some_and(|errno| errno > 0);
+    let failed: Vec<&Value> = story_by_syscalls.iter().filter(failed).collect();
+    let errors: Vec<i64> = failed.iter().map(|event| event["result"].as_i64().unwrap()).collect();
+    assert_eq!(
+        errors,
+        [libc::EISCONN, libc::EISCONN, libc::EBADF, libc::EPROTOTYPE].map(i64::from)
+    );
+    proved("messages and connections that fail before they come to the socket", true);
     if fentry_works() {
         let by_functions = with("fentry", &[&program.path()]);
         assert_eq!(by_functions.report["capture"]["backend"], "fentry");

@@ -99,6 +99,42 @@ fn each_message_of_a_sendmmsg_is_seen() {
     assert_eq!(message(&ran, "READY")["assignments"][0][1], "1");
 }
 
+/// The alert that a message could not be sent, or that the socket could not be connected to.
+fn not_sent(deed: &str) -> String {
+    let ran = python_notify(&sender(&format!("try:\n    {deed}\nexcept OSError: pass")), &[]);
+    let alerts = ran.activation()["alerts"].as_array().unwrap();
+    let alert = alerts.iter().find(|alert| alert["id"] == "notify-send-failed");
+    let alert = alert.unwrap_or_else(|| panic!("{deed}: {:#}", ran.activation()));
+    alert["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_message_through_what_is_no_socket_for_it_is_seen_with_its_error() {
+    let through = |fd: &str, error: &str| {
+        let message = not_sent(&format!(
+            "name = struct.pack('H', 1) + address.encode() + b'\\0'; \
+             ctypes.CDLL(None).sendto({fd}, b'READY=1', 7, 0, name, len(name))"
+        ));
+        assert!(message.starts_with("READY from python3"), "{message}");
+        assert!(message.contains(&format!(": {error} (")), "{message}");
+    };
+    through("socket.socketpair()[0].detach()", "EISCONN");
+    through("socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).detach()", "EOPNOTSUPP");
+    through("os.open('/dev/null', os.O_WRONLY)", "ENOTSOCK");
+    through("999", "EBADF");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_notify_socket_that_cannot_be_connected_to_is_seen_with_the_error() {
+    let message = not_sent("os.chroot('/mnt'); s.connect(address)");
+    assert!(message.contains("could not connect to /run/sigready-"), "{message}");
+    assert!(message.contains("ENOENT"), "{message}");
+    let message = not_sent("socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect(address)");
+    assert!(message.contains("EPROTOTYPE"), "{message}");
+}
+
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn an_abstract_address_is_written_with_an_at_sign() {

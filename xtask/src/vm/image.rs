@@ -120,6 +120,8 @@ fn programs(directory: &Path) -> Result<Vec<Program>> {
     let messages = process::output(
         workspace::cargo()
             .args(["test", "--no-run", "--release", "--locked", "--package", "sigready"])
+            // With the program; the library's own tests need no machine.
+            .args(["--test", "*"])
             .args(["--message-format=json", "--quiet", "--target", TARGET])
             .env("CARGO_TARGET_DIR", directory)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),

@@ -439,6 +439,7 @@ fn notify() {
         payload: Some(b"READY=1\xff".to_vec()),
         length: 5000,
         errno: 0,
+        not_connected: false,
     };
     let read = |record: Bytes| match record.read() {
         Fact::Notify(datagram) => *datagram,
@@ -451,7 +452,10 @@ fn notify() {
     let told = read(sent(-32, 1 << 1, path, b"READY=1\xff"));
     assert_eq!(told, Datagram { payload: None, errno: 32, ..expected.clone() });
     let told = read(sent(8, 0, b"\0/org/a\0b", b"READY=1\xff"));
-    assert_eq!(told, Datagram { destination: "@/org/a@b".to_owned(), ..expected });
+    assert_eq!(told, Datagram { destination: "@/org/a@b".to_owned(), ..expected.clone() });
+    let told = read(sent(-2, 1 << 3, path, b""));
+    let payload = Some(Vec::new());
+    assert_eq!(told, Datagram { payload, length: 5000, errno: 2, not_connected: true, ..expected });
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn notify() -> BoxedStrategy<What> {
                 assignments,
                 length,
                 result,
+                not_connected: false,
                 accepted,
                 refusal: None,
                 problem,

@@ -81,7 +81,7 @@ impl Timeline<'_> {
                     disposition: now.of(reload).kind(),
                 }
             }
-            Record::Notify { sender, destination, assignments, length, claim } => {
+            Record::Notify { sender, destination, assignments, length, not_connected, claim } => {
                 let is_ready = notify::meaning(assignments) == Some(Meaning::Ready);
                 let Admission { accepted, refusal, problem } = self.admission(claim, is_ready);
                 What::Notify(Box::new(NotifyMessage {
@@ -91,6 +91,7 @@ impl Timeline<'_> {
                     assignments: assignments.clone(),
                     length: *length,
                     result: claim.errno,
+                    not_connected: *not_connected,
                     accepted,
                     refusal,
                     problem,

@@ -88,11 +88,13 @@ impl Start {
             Some(Meaning::Stopping) => 1,
             Some(Meaning::Ready) => 2,
             Some(Meaning::Reloading) => 3,
-        } | u32::from(claim.errno != 0) << 4;
+        } | u32::from(claim.errno != 0) << 4
+            | u32::from(datagram.not_connected) << 5;
         let class = Class { detail, ..self.class(Kind::Notify, id, at) };
         let Message { assignments, .. } = message;
-        let Datagram { destination, length, .. } = datagram;
-        let record = Record::Notify { sender, destination, assignments, length, claim };
+        let Datagram { destination, length, not_connected, .. } = datagram;
+        let record =
+            Record::Notify { sender, destination, assignments, length, not_connected, claim };
         self.events.add(at, id, class, record, context.is_tight);
         self.revision += 1;
     }
@@ -142,6 +144,7 @@ mod tests {
             payload: Some(b"READY=1".to_vec()),
             length: 7,
             errno: 0,
+            not_connected: false,
         };
         Claim::new(at, &datagram, &notify::parse(b"READY=1", 7))
     }

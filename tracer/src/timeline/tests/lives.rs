@@ -809,6 +809,7 @@ impl Kernel {
             length: text.len() as u32,
             payload: Some(text.into_bytes()),
             errno: if failed { 11 } else { 0 },
+            not_connected: false,
         };
         self.tell(Fact::Notify(Box::new(datagram)));
     }

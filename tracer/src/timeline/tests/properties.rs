@@ -125,6 +125,7 @@ fn notify() -> impl Strategy<Value = Fact> {
                 payload: Some(text.as_bytes().to_vec()),
                 length: text.len() as u32,
                 errno,
+                not_connected: false,
             }))
         },
     )

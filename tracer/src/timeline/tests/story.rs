@@ -431,6 +431,7 @@ impl Story {
             payload: Some(text.as_bytes().to_vec()),
             length: text.len() as u32,
             errno: 0,
+            not_connected: false,
         };
         change(&mut datagram);
         self.fact(at, Fact::Notify(Box::new(datagram)))
