@@ -28,6 +28,7 @@ Examples:
   sigready race -- ./server --fg
   sigready race --signal HUP --signal TERM --type simple -- python3 service.py
   sigready race --strict --format junit --output race.xml -- ./server --fg
+  sigready race --between 'rm -rf /tmp/data' --user ada -- ./server --data /tmp/data
   sigready race --only HUP@exec1 --repeat 5 -- ./server --fg";
 
 /// Options of `race`.
@@ -60,6 +61,12 @@ pub struct Race {
     /// How long the command must still be there after the signal.
     #[arg(long, default_value = "500ms", value_name = "TIME", value_parser = settle)]
     pub settle: Duration,
+    /// Run this in a shell between two runs: what a run leaves in files can be put back by it.
+    #[arg(long, value_name = "COMMAND")]
+    pub between: Option<String>,
+    /// Run the command as this user, with that user's groups, as for 'run'.
+    #[arg(short, long)]
+    pub user: Option<String>,
     /// How handlers and messages are seen, as for 'run'.
     #[arg(long, value_enum, env = "SIGREADY_BACKEND", default_value_t = Backend::Auto)]
     pub backend: Backend,
@@ -74,9 +81,52 @@ pub struct Race {
     pub command: Vec<OsString>,
 }
 
+/// Times that are used where none are named.
+pub struct Usual {
+    /// `--timeout`
+    pub timeout: Duration,
+    /// `--quiet-time`
+    pub quiet: Duration,
+    /// `--settle`
+    pub settle: Duration,
+}
+
+impl Race {
+    /// The default of each.
+    pub const USUAL: Usual = Usual {
+        timeout: Duration::from_secs(30),
+        quiet: Duration::from_secs(2),
+        settle: Duration::from_millis(500),
+    };
+}
+
 /// The longest that a run may take.
 fn limit(text: &str) -> Result<Duration, String> {
     let span = duration(text)?;
     let allowed = Duration::from_millis(100)..=Duration::from_hours(1);
     if allowed.contains(&span) { Ok(span) } else { Err("it must be from 100ms to 1h".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn the_usual_times_are_those_of_the_options() {
+        let cli = Cli::try_parse_from(["sigready", "race", "--", "true"]).unwrap();
+        let Command::Race(race) = cli.command else { panic!("another command") };
+        let Usual { timeout, quiet, settle } = Race::USUAL;
+        assert_eq!([race.timeout, race.quiet_time, race.settle], [timeout, quiet, settle]);
+    }
+
+    #[test]
+    fn a_run_takes_from_a_tenth_of_a_second_to_an_hour() {
+        assert_eq!(limit("90s"), Ok(Duration::from_secs(90)));
+        for text in ["0", "99ms", "61m", "soon"] {
+            assert!(limit(text).is_err(), "{text}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::{
     fmt::Display,
     io::{self, BufWriter, Write as _},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -20,8 +21,8 @@ use sigready::{
     race::{unplaceable, untested},
     report::{self, race::RaceFormat},
     session::{
-        MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Startable, Streams, Wanted,
-        host,
+        Between, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Startable, Streams,
+        Wanted, host,
     },
     timeline::Progress,
 };
@@ -35,7 +36,7 @@ const BUFFER: u32 = 4_096;
 /// Races the command.
 pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
     let rules = rules(options)?;
-    let startable = Startable::check(&options.command, None)?;
+    let startable = Startable::check(&options.command, options.user.as_deref())?;
     let request = request(options, &rules.signals)?;
     let (line, anchor) = (Line(progress::Line::start(messages, " (Ctrl-C ends)")), clock::anchor());
     let race = in_event_loop(async {
@@ -46,6 +47,7 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
             arguments: arguments(options),
             notifies: options.service_type != ServiceType::Simple,
             streams: if messages.is_verbose() { Streams::Stderr } else { Streams::None },
+            between: options.between.clone().map(|line| Between { line, limit: options.timeout }),
         };
         let mut racer = Racer::attach(raced, &request, &line)?;
         let say = |what: &dyn Display| line.0.say(what);
@@ -65,6 +67,7 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
             },
             host: host(),
             command: arguments(options),
+            options: repeated(options),
             name: name(options),
             service_type: rules.service_type.clone(),
             strict: rules.strict,
@@ -157,6 +160,30 @@ fn facts(options: &Race) -> UnitFacts {
         source: Some(FactsSource::CommandLine),
         ..UnitFacts::default()
     }
+}
+
+/// The options that an interval is to be raced again with.
+fn repeated(options: &Race) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut add = |option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), value]);
+        }
+    };
+    let (kind, usual) = (options.service_type, Race::USUAL);
+    let other = |span: Duration, usual: Duration| {
+        (span != usual).then(|| format!("{}ms", span.as_millis()))
+    };
+    add("--type", (kind != ServiceType::Notify).then(|| kind.name().to_owned()));
+    add("--timeout", other(options.timeout, usual.timeout));
+    add("--quiet-time", other(options.quiet_time, usual.quiet));
+    add("--settle", other(options.settle, usual.settle));
+    add("--between", options.between.clone());
+    add("--user", options.user.clone());
+    if options.strict {
+        words.push("--strict".to_owned());
+    }
+    words
 }
 
 fn name(options: &Race) -> String {

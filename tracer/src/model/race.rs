@@ -28,6 +28,8 @@ pub struct Race {
     pub host: Host,
     /// The command line that was raced.
     pub command: Vec<String>,
+    /// The options that an interval is raced again with, `--only` and the signal aside.
+    pub options: Vec<String>,
     /// What the command is called: its file's name.
     pub name: String,
     /// The unit's `Type=` that decides which instants a reload reaches.

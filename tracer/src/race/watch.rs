@@ -20,6 +20,8 @@ pub struct Goal {
     pub signal: Option<Signal>,
     /// The signal is to end the command: nothing else ends the run.
     pub ends: bool,
+    /// It is to be answered with READY=1.
+    pub answered: bool,
 }
 
 /// Follows a run, by its facts.
@@ -33,7 +35,8 @@ pub struct Watch {
     began: u64,
     /// When something changed last, `CLOCK_BOOTTIME` ns.
     changed: u64,
-    ready: bool,
+    /// When READY=1 was said last (the same clock).
+    ready: Option<u64>,
     placed: Option<u64>,
 }
 
@@ -41,7 +44,7 @@ impl Watch {
     /// Of a command that was started at `began` (`CLOCK_BOOTTIME` ns).
     #[must_use]
     pub fn new(goal: Goal, pid: u32, socket: Option<String>, began: u64) -> Self {
-        Self { goal, pid, socket, began, changed: began, ready: false, placed: None }
+        Self { goal, pid, socket, began, changed: began, ready: None, placed: None }
     }
 
     /// Takes a fact.
@@ -56,7 +59,7 @@ impl Watch {
                     && self.socket.as_deref() == Some(&datagram.destination)
                     && datagram.payload.as_deref().is_some_and(says_ready) =>
             {
-                self.ready = true;
+                self.ready = self.ready.max(Some(at));
                 self.changed = self.changed.max(at);
             }
             Fact::Generate(sent)
@@ -73,14 +76,17 @@ impl Watch {
     /// Whether READY=1 was said.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready
+        self.ready.is_some()
     }
 
     /// When there is nothing more to wait for, `CLOCK_BOOTTIME` ns; `None` as long as that
     /// depends on what is to come.
     #[must_use]
     pub fn settles(&self) -> Option<u64> {
-        if self.goal.ready && !self.ready || self.goal.ends && self.placed.is_some() {
+        let is_due = self.goal.ready && self.ready.is_none()
+            || self.goal.ends && self.placed.is_some()
+            || self.goal.answered && self.placed.is_some() && self.ready <= self.placed;
+        if is_due {
             return None;
         }
         let last = self.placed.unwrap_or(0).max(self.changed);

@@ -1,20 +1,24 @@
 //! One run after the other of a command, with the programs attached once for all of them.
 
+mod between;
 mod rounds;
 
-pub use self::rounds::{Found, Rounds, Rules};
+pub use self::{
+    between::Between,
+    rounds::{Found, Rounds, Rules},
+};
 
 use std::{
     mem,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tracer_common::{place::Order, signal::SignalSet};
 
 use super::{
-    Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer, Schedule, Session,
-    Startable, Streams, Until,
+    Asked, BadRequest, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer,
+    Schedule, Session, Startable, Streams, Until,
     leavings::{end_descendants, take_orphans},
     turns::{News, Subject},
 };
@@ -81,6 +85,7 @@ pub struct Racer<'a> {
     arguments: Vec<String>,
     recorded: SignalSet,
     streams: Streams,
+    between: Option<Between>,
     attached: Attached,
     placer: Placer,
     stream: Option<Stream>,
@@ -105,16 +110,20 @@ pub struct Raced<'a> {
     pub notifies: bool,
     /// Its standard streams.
     pub streams: Streams,
+    /// What is done between two runs.
+    pub between: Option<Between>,
 }
 
 impl<'a> Racer<'a> {
     /// Attaches the programs.
     pub fn attach(raced: Raced<'a>, request: &Request, observer: &'a dyn Observer) -> Result<Self> {
         let mut attached = attach(request)?;
-        let placer =
-            Placer::attach(&mut attached).context("a signal can't be placed by the kernel here")?;
+        // Those that record were taken by this kernel.
+        let placer = Placer::attach(&mut attached).map_err(|error| {
+            BadRequest::new(format_args!("this kernel can't place a signal: {error:#}"))
+        })?;
         take_orphans()?;
-        let Raced { startable, facts, name, arguments, notifies, streams } = raced;
+        let Raced { startable, facts, name, arguments, notifies, streams, between } = raced;
         Ok(Self {
             startable,
             facts,
@@ -122,6 +131,7 @@ impl<'a> Racer<'a> {
             arguments,
             recorded: request.dispositions,
             streams,
+            between,
             attached,
             placer,
             stream: None,
@@ -147,6 +157,9 @@ impl<'a> Racer<'a> {
     /// Runs the command once, for `limit` at the longest. Nothing of it is left running
     /// afterwards.
     pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
+        if let Some(between) = self.between.as_ref().filter(|_| self.runs > 0) {
+            between.run().await?;
+        }
         let anchor = clock::anchor();
         let builder = Builder::new(Setup {
             scope: Scope::Command { parent: std::process::id(), name: self.name.clone() },

@@ -346,6 +346,51 @@ fn race_tells_what_hangs_crashes_and_ends() {
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_waits_for_the_answer_of_a_notify_reload_service_and_tells_where_none_comes() {
+    let service = |answers: &str| {
+        notify_service(
+            &format!(
+                "def on(*a):\n    \
+                     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000\n    \
+                     {answers}\n\
+                 signal.signal(signal.SIGHUP, on)"
+            ),
+            "while True: time.sleep(0.01)",
+        )
+    };
+    let options = ["--type", "notify-reload", "--settle", "150ms", "--timeout", "4s"];
+    let slow = "say(f'RELOADING=1\\nMONOTONIC_USEC={now}'); time.sleep(0.6); say('READY=1')";
+    let slow = race(&options, &[PYTHON, "-c", &service(slow)]);
+    assert_eq!(slow.interval("HUP@exec1.ready1")["outcome"], "taken", "{:#}", slow.race);
+    assert_eq!(slow.status, Some(0), "{}", slow.stderr);
+    let silent = race(&options, &[PYTHON, "-c", &service("pass")]);
+    assert_eq!(silent.interval("HUP@exec1.ready1")["outcome"], "hung", "{:#}", silent.race);
+    assert_eq!(silent.status, Some(3), "{}", silent.stderr);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_has_files_put_back_between_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = directory.path().join("lock");
+    let lock = lock.to_str().unwrap();
+    let script = format!("test -e {lock} && exit 7; : > {lock}; exec sleep 60");
+    let between = format!("rm -f {lock}");
+    let mut options = SIMPLE.to_vec();
+    options.extend(["--between", &between]);
+    let raced = race(&options, &["sh", "-c", &script]);
+    let outcomes = raced.outcomes();
+    assert!(outcomes.contains(&("HUP@exec2", "killed")), "{outcomes:?}");
+    assert!(outcomes.iter().all(|(_, did)| *did == "killed"), "{outcomes:?}");
+    let arguments = ["race", "--type", "simple", "--quiet-time", "300ms", "--between", "exit 5"];
+    let failed = sigready(&[&arguments[..], &["--", "sleep", "60"]].concat());
+    let stderr = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("--between 'exit 5' failed: exit status: 5"), "{stderr}");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn race_has_an_idea_of_right_for_each_signal() {
     let program = "import signal, subprocess, time\n\
          signal.signal(signal.SIGUSR1, lambda *a: None)\n\

@@ -76,6 +76,19 @@ fn after_the_signal_the_command_is_watched_for_the_settle_time() {
 }
 
 #[test]
+fn where_a_reload_is_to_be_answered_the_ready_after_it_is_waited_for() {
+    let answered = Goal { signal: Some(Signal::HUP), ready: true, answered: true, ..goal() };
+    let story = Story::command().says(300, COMMAND, "READY=1");
+    let mut watch = watch(answered, &story);
+    watch.learn(&placed(500, None, 0x80));
+    assert_eq!(watch.settles(), None);
+    for fact in Story::default().says(800, COMMAND, "READY=1").facts() {
+        watch.learn(fact);
+    }
+    assert_eq!(watch.settles(), Some(900 * MS));
+}
+
+#[test]
 fn after_a_signal_that_is_to_end_it_nothing_but_its_end_is_waited_for() {
     let ends = Goal { signal: Some(Signal::HUP), ends: true, ..goal() };
     let mut watch = watch(ends, &Story::command());

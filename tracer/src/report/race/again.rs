@@ -10,14 +10,11 @@ use crate::model::{
 /// It, as a shell takes it.
 pub fn again(race: &Race, signal: Signal, interval: &Interval) -> String {
     let mut line = "sigready race".to_owned();
-    if race.service_type != "notify" {
-        let _ = write!(line, " --type {}", race.service_type);
+    for option in &race.options {
+        let _ = write!(line, " {}", quoted(option));
     }
     if signal != Signal::HUP {
         let _ = write!(line, " --signal {signal}");
-    }
-    if race.strict {
-        line.push_str(" --strict");
     }
     let _ = write!(line, " --only {} --", quoted(&interval.id));
     for word in &race.command {

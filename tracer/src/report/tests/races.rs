@@ -140,6 +140,7 @@ fn race() -> Race {
         tool: Tool { name: "sigready".to_owned(), version: "0.1.0".to_owned() },
         host: Host { hostname: "db1".to_owned(), kernel: "6.18.44".to_owned(), boot_id: None },
         command: vec!["./server".to_owned(), "--greeting=hello world".to_owned()],
+        options: vec!["--settle".to_owned(), "1s".to_owned()],
         name: "server".to_owned(),
         service_type: "notify".to_owned(),
         strict: false,

@@ -165,6 +165,7 @@ impl Rounds<'_, '_> {
             settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
             signal: None,
             ends: false,
+            answered: false,
         };
         let ran = self.racer.run(Placing { signal, after: None }, goal, rules.timeout).await?;
         self.tell(&ran);
@@ -209,6 +210,13 @@ impl Rounds<'_, '_> {
                 ));
             }
             _ => {}
+        }
+        if ran.document.capture.lost > 0 {
+            anyhow::bail!(
+                "{} events of the untouched run were lost, so its steps are not known: is the \
+                 host busy?",
+                ran.document.capture.lost
+            );
         }
         if !ran.has_all {
             self.observer.note(
@@ -269,6 +277,9 @@ impl Rounds<'_, '_> {
             settle_ns,
             signal: Some(signal),
             ends: role == Role::End && planned.main,
+            answered: planned.main
+                && role == Role::Reload
+                && self.rules.service_type == "notify-reload",
         };
         let placing = Placing { signal, after: Some(planned.key) };
         let ran = self.racer.run(placing, goal, first.limit).await?;
@@ -278,6 +289,9 @@ impl Rounds<'_, '_> {
         }
         let steps = self.steps(&ran, signal);
         let missed = match (ran.placed, ran.refused) {
+            _ if ran.document.capture.lost > 0 => {
+                Some(format!("{} events of this run were lost", ran.document.capture.lost))
+            }
             (_, Some(errno)) => Some(format!(
                 "the kernel refused to send the signal: {}",
                 std::io::Error::from_raw_os_error(errno)
