@@ -18,6 +18,7 @@ mod function;
 mod kernel;
 mod notify;
 mod pairs;
+mod place;
 mod process;
 mod scope;
 mod signal;
@@ -318,6 +319,80 @@ fn sys_enter_connect(context: TracePointContext) -> u32 {
 fn sys_exit_connect(context: TracePointContext) -> u32 {
     syscall::exit_connect(&context);
     0
+}
+
+// What places a signal: loaded by `race` alone.
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+#[btf_tracepoint(function = "sched_process_fork")]
+fn place_sched_process_fork(context: BtfTracePointContext) -> i32 {
+    place::forked(Task(pointer(&context, 0)), Task(pointer(&context, 1)));
+    0
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+#[btf_tracepoint(function = "sched_process_exec")]
+fn place_sched_process_exec(_context: BtfTracePointContext) -> i32 {
+    place::executed();
+    0
+}
+
+/// `sched_process_exit(struct task_struct *p)`; `bool group_dead` follows from 6.16 on.
+#[btf_tracepoint(function = "sched_process_exit")]
+fn place_sched_process_exit(context: BtfTracePointContext) -> i32 {
+    place::exited(Task(pointer(&context, 0)));
+    0
+}
+
+/// `signal_deliver(int sig, struct kernel_siginfo *info, struct k_sigaction *ka)`
+#[btf_tracepoint(function = "signal_deliver")]
+fn place_signal_deliver(context: BtfTracePointContext) -> i32 {
+    place::delivered(context.arg::<u32>(0), pointer(&context, 2));
+    0
+}
+
+macro_rules! place_at_syscalls {
+    ($($(#[$doc:meta])* $name:ident => |$context:ident| $work:expr;)*) => {$(
+        $(#[$doc])*
+        #[tracepoint]
+        fn $name($context: TracePointContext) -> u32 {
+            $work;
+            0
+        }
+    )*};
+}
+
+place_at_syscalls! {
+    /// `prctl(int option, …)`
+    place_enter_prctl => |context| place::enter_prctl(&context);
+    /// Its end.
+    place_exit_prctl => |_context| place::exit_prctl();
+    /// The end of `clone`, `clone3`, `fork` and `vfork`.
+    place_exit_fork => |context| place::exit_fork(&context);
+    /// `rt_sigaction(int sig, const struct sigaction *act, struct sigaction *oact, size_t size)`
+    place_enter_rt_sigaction => |context| place::enter_sigaction(&context);
+    /// Its end.
+    place_exit_rt_sigaction => |context| place::exit_sigaction(&context);
+    /// `rt_sigprocmask(int how, sigset_t *set, sigset_t *oset, size_t size)`
+    place_enter_rt_sigprocmask => |context| place::enter_sigprocmask(&context);
+    /// Its end.
+    place_exit_rt_sigprocmask => |_context| place::exit_sigprocmask();
+    /// `signalfd(int fd, sigset_t *mask, size_t size)` and `signalfd4`
+    place_enter_signalfd => |context| place::enter_signalfd(&context);
+    /// Their end.
+    place_exit_signalfd => |context| place::exit_signalfd(&context);
+    /// `rt_sigtimedwait(const sigset_t *these, siginfo_t *info, const struct timespec *ts, size_t size)`
+    place_enter_rt_sigtimedwait => |context| place::enter_sigtimedwait(&context);
+    /// `write(unsigned int fd, const char *buf, size_t count)`
+    place_enter_write => |context| place::enter_write(&context);
+    /// `writev(unsigned long fd, const struct iovec *vec, unsigned long vlen)`
+    place_enter_writev => |context| place::enter_writev(&context);
+    /// `sendto(int fd, void *buff, size_t len, unsigned int flags, struct sockaddr *addr, int addr_len)`
+    place_enter_sendto => |context| place::enter_sendto(&context);
+    /// `sendmsg(int fd, struct user_msghdr *msg, unsigned int flags)` and `sendmmsg`
+    place_enter_sendmsg => |context| place::enter_sendmsg(&context);
+    /// The end of each of these that send.
+    place_exit_send => |context| place::exit_send(&context);
 }
 
 /// Required of a program without `std`; the verifier refuses what could reach it.

@@ -24,14 +24,14 @@ const MMSGHDR_LEN: u64 = 64;
 /// Argument `n` of the syscall being entered (format of `sys_enter_*`: 8 bytes of
 /// common fields, the number, then a word for each argument).
 #[inline(always)]
-fn argument(context: &TracePointContext, n: usize) -> u64 {
+pub fn argument(context: &TracePointContext, n: usize) -> u64 {
     // SAFETY: the helper checks the address; every hooked syscall has the argument.
     unsafe { context.read_at::<u64>(16 + 8 * n) }.unwrap_or(0)
 }
 
 /// What the syscall being left returns.
 #[inline(always)]
-fn returned(context: &TracePointContext) -> i64 {
+pub fn returned(context: &TracePointContext) -> i64 {
     // SAFETY: as for `argument`.
     unsafe { context.read_at::<i64>(16) }.unwrap_or(-1)
 }

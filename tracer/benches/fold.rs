@@ -39,6 +39,7 @@ fn setup() -> Setup {
         shown: Signal::HUP.set(),
         facts: None,
         settle_ns: 1_000_000_000,
+        placed: false,
         anchor: Anchor { boot_ns: BEGIN, wall: Timestamp::UNIX_EPOCH },
     }
 }

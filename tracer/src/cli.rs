@@ -6,6 +6,7 @@ mod explain;
 mod lint;
 #[cfg(test)]
 mod printed;
+mod race;
 mod report;
 mod run;
 mod trace;
@@ -18,6 +19,7 @@ pub use self::{
     doctor::{Doctor, DoctorFormat},
     explain::Explain,
     lint::{Lint, LintFormat},
+    race::Race,
     report::Report,
     run::{Run, ServiceType},
     trace::Trace,
@@ -26,11 +28,11 @@ pub use self::{
 /// Exit statuses, as `--help` lists them.
 const STATUSES: &str = "\
 Exit status:
-  0  no alert at or above --fail-on
+  0  no alert at or above --fail-on; no bad instant of a race
   1  sigready itself failed
   2  the command line can't be carried out: wrong syntax, or it names something that
      does not exist
-  3  alerts";
+  3  alerts, or a bad instant of a race";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,6 +40,7 @@ Examples:
   sigready run -- /usr/sbin/mydaemon -f            was it ready for its signals?
   sigready run --send HUP@50ms -- ./mydaemon       what would an early reload do?
   sigready trace patroni.service --duration 30s    watch a unit while it restarts
+  sigready race -- ./mydaemon --fg                 at which instants does a reload kill?
   sigready lint                                    which units an early reload can hurt
   sigready explain reload-before-handler           what an alert means";
 
@@ -91,6 +94,9 @@ pub enum Command {
     /// Trace services on this host.
     #[command(after_help = trace::EXAMPLES)]
     Trace(Trace),
+    /// Start a command again and again, with a signal at every instant of its start.
+    #[command(after_help = race::EXAMPLES)]
+    Race(Race),
     /// Say which services an early reload can hurt, by their unit files alone.
     #[command(after_help = lint::EXAMPLES)]
     Lint(Lint),

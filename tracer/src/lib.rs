@@ -11,6 +11,7 @@ pub mod lint;
 pub mod model;
 pub mod observation;
 pub mod probe;
+pub mod race;
 pub mod report;
 pub mod rules;
 pub mod session;

@@ -1,10 +1,11 @@
 """A service that starts as many do: imports first, then the handler, then READY=1.
 
-It ends by itself after its first reload, so that the demo does.
+It ends by itself after its first reload, so that the demo does; with --stay it does not.
 """
 
 import os
 import socket
+import sys
 import time
 
 # What takes a real service long: modules, settings, a first connection.
@@ -41,11 +42,14 @@ signal.signal(signal.SIGHUP, reload_settings)
 notify("READY=1\nSTATUS=serving")
 
 deadline = time.monotonic() + 10
-while not reloaded and time.monotonic() < deadline:
+while time.monotonic() < deadline:
     time.sleep(0.05)
-if reloaded:
-    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    notify(f"RELOADING=1\nMONOTONIC_USEC={now}")
-    time.sleep(0.05)
-    notify("READY=1\nSTATUS=reloaded")
+    if reloaded:
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        notify(f"RELOADING=1\nMONOTONIC_USEC={now}")
+        time.sleep(0.05)
+        notify("READY=1\nSTATUS=reloaded")
+        if "--stay" not in sys.argv:
+            break
+        reloaded = False
 notify("STOPPING=1")

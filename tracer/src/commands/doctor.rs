@@ -239,6 +239,7 @@ fn attached() -> (Check, Option<Backend>) {
         reach: Reach::ChildrenOf(std::process::id()),
         buffer: 4 << 20,
         backend: Wanted::Auto,
+        places: false,
     };
     match attach(&request) {
         Ok(attached) => (attachment(&attached), Some(attached.backend)),

@@ -22,6 +22,7 @@ const DEFAULT_WIDTH: u16 = 80;
 /// The user's wishes for stderr and colours.
 pub struct Messages {
     quiet: bool,
+    verbose: bool,
     color: Color,
 }
 
@@ -48,7 +49,7 @@ impl Messages {
             })
             .target(Target::Pipe(Box::new(stderr::Messages)))
             .init();
-        Self { quiet: options.quiet, color: options.color }
+        Self { quiet: options.quiet, verbose: options.verbose > 0, color: options.color }
     }
 
     /// Something to know that is not the report. Whoever is not there to read it
@@ -67,6 +68,11 @@ impl Messages {
             Fault::Closed => return,
         };
         let _ = stderr::Messages.write_all(line(&sentence).as_bytes());
+    }
+
+    /// Whether more than usual is to be said.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
     }
 
     /// Whether a progress line is welcome.

@@ -7,6 +7,7 @@ mod lint;
 mod messages;
 mod output;
 mod progress;
+mod race;
 mod regular_file;
 mod report;
 mod run;
@@ -39,6 +40,7 @@ pub fn main(cli: &Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Run(options) => run::run(options, &messages),
         Command::Trace(options) => trace::run(options, &messages),
+        Command::Race(options) => race::run(options, &messages),
         Command::Lint(options) => lint::run(options, &messages),
         Command::Report(options) => report::run(options, &messages),
         Command::Doctor(options) => doctor::run(options, &messages),

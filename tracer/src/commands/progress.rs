@@ -52,6 +52,13 @@ impl<'a> Line<'a> {
     }
 }
 
+impl Line<'_> {
+    /// Shows what is done now.
+    pub fn say(&self, what: &dyn Display) {
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(what.to_string());
+    }
+}
+
 /// Draws the line now and then, unless the terminal's output is stopped.
 fn draw(bar: &ProgressBar, text: &Mutex<Option<String>>, is_over: &Receiver<()>) {
     while is_over.recv_timeout(DRAW) == Err(RecvTimeoutError::Timeout) {

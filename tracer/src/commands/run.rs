@@ -14,7 +14,7 @@ use sigready::{
     probe::attach::{Reach, attach},
     session::{
         Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer as _, Recorded,
-        Schedule, Session, Startable, Stopped, Wanted, drop_unneeded,
+        Schedule, Session, Startable, Stopped, Streams, Wanted, drop_unneeded,
     },
     systemd::reload,
     timeline::{Builder, Counting, Scope, Setup},
@@ -48,6 +48,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             shown: recorded.shown,
             facts: Some(facts),
             settle_ns: nanoseconds(options.settle),
+            placed: false,
             main: main.clone(),
             anchor,
         });
@@ -60,7 +61,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             ServiceType::Simple => None,
             _ => Some(NotifySocket::bind()?),
         };
-        let child = startable.start(socket.as_ref().map(NotifySocket::path))?;
+        let child = startable.start(socket.as_ref().map(NotifySocket::path), Streams::Ours)?;
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
         let interrupts = Interrupts::start(held.block()?)?;

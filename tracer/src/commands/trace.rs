@@ -65,6 +65,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
             shown: recorded.shown,
             facts: None,
             settle_ns: nanoseconds(options.settle),
+            placed: false,
             main: main.clone(),
             anchor,
         });

@@ -5,6 +5,7 @@ pub mod disposition;
 pub mod document;
 pub mod event;
 pub mod programs;
+pub mod race;
 pub mod runtime;
 pub mod signal;
 pub mod span;

@@ -19,7 +19,7 @@ use super::{
     hooks::{CONCERNS, Concern, Function, TRACEPOINTS, first, is_second},
     layout::{self, Missing},
     links::{Link, Links},
-    refusal, tracefs, trial,
+    place, refusal, tracefs, trial,
     verify::{self, Unverified},
 };
 use crate::model::document::Fallback;
@@ -72,6 +72,8 @@ pub struct Request {
     pub buffer: u32,
     /// How dispositions and notify messages are to be seen.
     pub backend: Wanted,
+    /// Whether a signal is to be placed ([`super::place`]).
+    pub places: bool,
 }
 
 /// Which processes the kernel side reports from the moment it is attached.
@@ -102,6 +104,11 @@ pub struct Attached {
 }
 
 impl Attached {
+    /// Keeps more programs attached.
+    pub(super) fn keep(&mut self, links: Vec<Link>) {
+        self.links.add(links);
+    }
+
     /// Takes everything out of the kernel, without waiting for it (see [`Links`]).
     pub fn detach(self) {
         let Self { ebpf, links, .. } = self;
@@ -199,7 +206,11 @@ fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
         reserved: 0,
     };
     let dispositions = numbers(request.dispositions);
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    for (map, room) in place::ROOM.into_iter().filter(|_| request.places) {
+        loader.map_max_entries(map, room);
+    }
+    loader
         .override_global("LAYOUT", offsets, true)
         .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
@@ -346,7 +357,7 @@ fn attach_syscalls(
 }
 
 /// Gives nothing for a syscall that this architecture does not have.
-fn attach_syscall(
+pub(super) fn attach_syscall(
     ebpf: &mut Ebpf,
     name: &str,
     tracepoint: &str,
@@ -361,7 +372,7 @@ fn attach_syscall(
     }
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {

@@ -26,6 +26,11 @@ impl Links {
     pub fn new(links: Vec<Link>) -> Self {
         Self(links)
     }
+
+    /// And these.
+    pub fn add(&mut self, links: Vec<Link>) {
+        self.0.extend(links);
+    }
 }
 
 impl Drop for Links {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, mem,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracer_common::{
     event::Kind,
-    pairs::{Running, place},
+    pairs::{self, Running},
 };
 
 use super::{
@@ -30,6 +30,7 @@ use super::{
     hooks::first,
     lookups::Lookups,
     losses::Losses,
+    place,
 };
 use crate::{
     host::{cgroups::Hierarchies, clock},
@@ -57,6 +58,8 @@ pub struct Stream {
     running: PerCpuArray<MapData, [u64; size_of::<Running>() / 8]>,
     /// By the hook they are on.
     programs: BTreeMap<String, Vec<OwnedFd>>,
+    /// What was told of events that were missed, by hook.
+    skipped: BTreeMap<String, u64>,
     /// What the kernel side has to say about itself: only when something is wrong.
     messages: Option<EbpfLogger<&'static dyn Log>>,
     systemd_hierarchy: Option<u32>,
@@ -93,6 +96,7 @@ impl Stream {
             counted: Instant::now(),
             running: PerCpuArray::try_from(running)?,
             programs: loaded(ebpf)?,
+            skipped: BTreeMap::new(),
             messages,
             tells_commands,
             systemd_hierarchy,
@@ -181,30 +185,34 @@ impl Stream {
         self.lookups.add_commands(observations);
     }
 
-    /// How many events were missed at most. The kernel skips a program that would run within
+    /// How many events were missed at most since this was asked for last. The kernel skips a program that would run within
     /// itself on a CPU, and counts that (`recursion_misses`, from 5.12 on): an event is missed
     /// if every program on its hook missed it, for which all of them have to be preempted at
     /// one time. For the end of a capture: it has to be asked for program by program.
     #[must_use]
-    pub fn skipped(&self) -> Vec<Observation> {
-        let of_hook = |(first, programs): (&String, &Vec<OwnedFd>)| {
+    pub fn skipped(&mut self) -> Vec<Observation> {
+        let mut told = mem::take(&mut self.skipped);
+        let mut of_hook = |(first, programs): (&String, &Vec<OwnedFd>)| {
             let missed: Vec<u64> = programs.iter().filter_map(recursion_misses).collect();
             if missed.iter().any(|missed| *missed > 0) {
                 log::info!("programs at {first} missed events: {missed:?}");
             }
             let is_covered = missed.len() > 1 && !self.may_miss(first);
-            let count = missed.into_iter().min().filter(|_| !is_covered)?;
+            let all = missed.into_iter().min().filter(|_| !is_covered)?;
+            let count = all.saturating_sub(told.insert(first.clone(), all).unwrap_or(0));
             let kind = format!("skipped at {first}").into();
             let fact = Fact::Loss { kind, count };
             (count > 0).then(|| Observation { at: clock::boot_ns(), fact })
         };
-        self.programs.iter().filter_map(of_hook).collect()
+        let skipped = self.programs.iter().filter_map(&mut of_hook).collect();
+        self.skipped = told;
+        skipped
     }
 
     /// Whether both programs on a hook were ever preempted at one time on a CPU, as far as is
     /// known.
     fn may_miss(&self, first: &str) -> bool {
-        let running = place(first).and_then(|place| self.running.get(&place, 0).ok());
+        let running = pairs::place(first).and_then(|place| self.running.get(&place, 0).ok());
         running.is_none_or(|by_cpu| {
             by_cpu.iter().any(|it| bytemuck::cast_ref::<_, Running>(it).may_have_missed())
         })
@@ -227,7 +235,7 @@ impl Stream {
 /// The programs that are in the kernel, by the hook they are on.
 fn loaded(ebpf: &Ebpf) -> Result<BTreeMap<String, Vec<OwnedFd>>> {
     let mut programs = BTreeMap::<_, Vec<_>>::new();
-    for (name, program) in ebpf.programs() {
+    for (name, program) in ebpf.programs().filter(|(name, _)| !name.starts_with(place::PREFIX)) {
         let Ok(descriptor) = program.fd() else { continue };
         let descriptor = descriptor
             .as_fd()

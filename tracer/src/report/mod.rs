@@ -15,6 +15,7 @@ mod json;
 mod jsonl;
 pub mod lint;
 mod paint;
+pub mod race;
 mod read;
 mod save;
 pub mod schema;

@@ -6,7 +6,10 @@ use serde_json::Value;
 use super::jsonl::Record;
 use crate::{
     lint::{self, Lint},
-    model::document::{Document, SCHEMA},
+    model::{
+        document::{Document, SCHEMA},
+        race::{self, Race},
+    },
 };
 
 /// The schema of a document.
@@ -30,6 +33,14 @@ pub fn record() -> Schema {
 pub fn lint() -> Schema {
     let mut schema = settings().into_root_schema_for::<Lint>();
     set_title(&mut schema, lint::SCHEMA);
+    schema
+}
+
+/// The schema of the result of a race.
+#[must_use]
+pub fn race() -> Schema {
+    let mut schema = settings().into_root_schema_for::<Race>();
+    set_title(&mut schema, race::SCHEMA);
     schema
 }
 

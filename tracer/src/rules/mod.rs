@@ -31,7 +31,7 @@ mod watchdog_refused;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::cmp::Reverse;
 

@@ -587,6 +587,7 @@ impl Start {
             ready_ns: self.activation.milestones.ready_ns,
             end_ns: self.end,
             settle_ns: SETTLE_NS.cast_signed(),
+            placed: false,
         };
         effect::tell(&mut self.activation.events, &around);
     }

@@ -67,6 +67,21 @@ pub struct Record {
     fallbacks: Vec<Fallback>,
 }
 
+/// What a capture that is over has captured.
+pub struct Captured {
+    record: Record,
+    /// When it ended, `CLOCK_BOOTTIME` ns.
+    at: u64,
+}
+
+impl Captured {
+    /// The document, judged.
+    #[must_use]
+    pub fn document(&self, ended_by: EndedBy) -> Document {
+        self.record.document(ended_by, self.at)
+    }
+}
+
 /// A running capture.
 pub struct Capture {
     record: Record,
@@ -96,8 +111,22 @@ impl Capture {
         for missing in &attached.missing {
             log::warn!("this kernel has no {missing}: {} can't be seen", missing.cost());
         }
-        Ok(Self {
-            stream: Stream::open(attached, systemd_hierarchy, builder.main_choice().is_some())?,
+        let tells_commands = builder.main_choice().is_some();
+        let stream = Stream::open(attached, systemd_hierarchy, tells_commands)?;
+        Ok(Self::of_stream(asked, builder, stream, attached, anchor))
+    }
+
+    /// Begins with the stream of an attached kernel side, which another capture may have had
+    /// before.
+    pub fn of_stream(
+        asked: Asked,
+        builder: Builder,
+        stream: Stream,
+        attached: &Attached,
+        anchor: Anchor,
+    ) -> Self {
+        Self {
+            stream,
             record: Record {
                 asked,
                 host: host(),
@@ -114,7 +143,7 @@ impl Capture {
             all_pace: Pace::new(ALERTS_OF_ALL),
             has_news: false,
             looks: Bounded::new("sigready-proc", procfs::left),
-        })
+        }
     }
 
     /// Adds the processes that were found in /proc.
@@ -196,10 +225,10 @@ impl Capture {
         found
     }
 
-    /// Takes in what happened until now, looks at the processes that still run, and lets go of
-    /// the ring; `learn` is shown each record first. The time that takes is bounded. Gives what
-    /// was captured and when that was.
-    pub fn end(mut self, mut learn: impl FnMut(&Observation)) -> Result<(Record, u64)> {
+    /// Takes in what happened until now, and looks at the processes that still run; `learn` is
+    /// shown each record first. The time that takes is bounded. Gives what was captured, and the
+    /// stream.
+    pub fn end(mut self, mut learn: impl FnMut(&Observation)) -> Result<(Captured, Stream)> {
         self.rest(&mut learn)?;
         self.record.builder.end();
         let mut live = self.record.builder.live();
@@ -208,9 +237,11 @@ impl Capture {
         self.observe(left.into_iter().flatten().flatten());
         // What happened until /proc was read.
         self.rest(&mut learn)?;
-        self.observe(self.stream.skipped());
+        let skipped = self.stream.skipped();
+        self.observe(skipped);
         self.record.builder.end();
-        Ok((self.record, clock::boot_ns()))
+        let Self { record, stream, .. } = self;
+        Ok((Captured { record, at: clock::boot_ns() }, stream))
     }
 
     /// What was in the ring when this was called.
@@ -342,7 +373,9 @@ fn worst<'a>(services: impl Iterator<Item = &'a Service>) -> Option<Severity> {
     starts.flat_map(|start| &start.alerts).map(|alert| alert.severity).max()
 }
 
-fn host() -> Host {
+/// The machine this runs on.
+#[must_use]
+pub fn host() -> Host {
     let name = gethostname().map(|name| name.to_string_lossy().into_owned());
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     Host {

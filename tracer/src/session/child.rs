@@ -6,7 +6,7 @@ use std::{
     fs, io,
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
     ptr,
     time::Duration,
 };
@@ -45,6 +45,17 @@ pub struct Startable {
     user: Option<User>,
 }
 
+/// The standard streams of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// Those of this process.
+    Ours,
+    /// This process's stderr alone.
+    Stderr,
+    /// None at all.
+    None,
+}
+
 /// What a process takes on to be another user's.
 struct Credentials {
     user: Uid,
@@ -64,9 +75,15 @@ impl Startable {
     /// Starts it in a session of its own, with every signal at its default and no ambient
     /// capability; as another user, with nothing open but its standard streams and with
     /// systemd's environment. `socket` is where it is to say READY=1.
-    pub fn start(&self, socket: Option<&Path>) -> Result<Child> {
+    pub fn start(&self, socket: Option<&Path>, streams: Streams) -> Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
+        if streams != Streams::Ours {
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+        }
+        if streams == Streams::None {
+            command.stderr(Stdio::null());
+        }
         // What is said to this process's own manager is not the command's business.
         command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
         let mut credentials = None;
@@ -257,7 +274,12 @@ impl Child {
     /// Waits for its end after it was sent SIGTERM, and kills it if that takes longer than
     /// some seconds. One that waits for a file system or a device may not end by that either.
     pub async fn stop(&mut self) -> Result<Stopped> {
-        stop(self).await
+        stop(self, STOP_TIME).await
+    }
+
+    /// The same, where it has so long to end before it is killed.
+    pub async fn stop_within(&mut self, time: Duration) -> Result<Stopped> {
+        stop(self, time).await
     }
 }
 
@@ -277,8 +299,8 @@ impl Mortal for Child {
     }
 }
 
-async fn stop(mortal: &mut impl Mortal) -> Result<Stopped> {
-    if let Ok(ended) = timeout(STOP_TIME, mortal.end()).await {
+async fn stop(mortal: &mut impl Mortal, time: Duration) -> Result<Stopped> {
+    if let Ok(ended) = timeout(time, mortal.end()).await {
         return ended.map(|()| Stopped::ByTerm);
     }
     mortal.kill()?;
@@ -367,7 +389,7 @@ mod tests {
             let mut slow = Slow { by_term, by_kill, killed: false };
             runtime.block_on(async {
                 let begun = tokio::time::Instant::now();
-                assert_eq!(stop(&mut slow).await.unwrap(), expected);
+                assert_eq!(stop(&mut slow, STOP_TIME).await.unwrap(), expected);
                 assert_eq!(begun.elapsed(), seconds(took), "{expected:?}");
             });
         }

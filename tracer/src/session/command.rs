@@ -141,6 +141,11 @@ impl Command {
         self.child.stop().await
     }
 
+    /// The same, where it has so long to end before it is killed.
+    pub async fn stop_within(&mut self, time: Duration) -> Result<Stopped> {
+        self.child.stop_within(time).await
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -15,6 +15,8 @@ pub enum Until {
     Ready,
     /// The main process exited.
     Exit,
+    /// The subject has nothing more to wait for.
+    Settled,
     /// An alert of this severity or a worse one; never, if there is none that counts.
     Alert(Option<Severity>),
 }

@@ -244,6 +244,7 @@ struct Shared {
 }
 
 /// The signals, as they come.
+#[derive(Clone)]
 pub struct Interrupts(Arc<Shared>);
 
 impl Interrupts {

@@ -13,9 +13,11 @@ mod deadline;
 mod ending;
 mod intake;
 mod interrupts;
+mod leavings;
 mod notify_socket;
 mod pace;
 mod privileges;
+mod race;
 mod recorded;
 mod restart;
 mod schedule;
@@ -30,8 +32,8 @@ use std::{
 use nix::errno::Errno;
 
 pub use self::{
-    capture::{Asked, Capture},
-    child::{Child, Startable, Stopped},
+    capture::{Asked, Capture, host},
+    child::{Child, Startable, Stopped, Streams},
     command::Command,
     deadline::Deadline,
     ending::{Ending, Until},
@@ -39,6 +41,7 @@ pub use self::{
     notify_socket::NotifySocket,
     pace::Pace,
     privileges::drop_unneeded,
+    race::{Between, Found, Placing, Raced, Racer, Ran, Rounds, Rules},
     recorded::{MAX_RECORDED, Recorded, Wanted},
     restart::{Reload, Restart},
     schedule::{Moment, Schedule, Send},

@@ -131,6 +131,7 @@ impl Recorded {
             reach,
             buffer: self.buffer * 1024,
             backend: self.backend,
+            places: false,
         }
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::{
     Observer, Until,
-    capture::Capture,
+    capture::{Capture, Captured},
     ending::{Ending, Interrupted, Seen},
     interrupts::Interrupts,
 };
@@ -19,7 +19,7 @@ use crate::{
         signal::Signal,
     },
     observation::Observation,
-    probe::attach::Attached,
+    probe::{attach::Attached, stream::Stream},
     timeline::Progress,
 };
 
@@ -87,6 +87,16 @@ pub struct Session<'a, S> {
     /// Whether there is more to take in than the last turn did.
     has_more: bool,
     shown: Progress,
+}
+
+/// What is left of a session that is over.
+pub struct Closed<S> {
+    /// What was traced.
+    pub subject: S,
+    /// What was captured of it.
+    pub captured: Captured,
+    /// Where the next capture's records come from.
+    pub stream: Stream,
 }
 
 impl<'a, S: Subject> Session<'a, S> {
@@ -172,6 +182,7 @@ impl<'a, S: Subject> Session<'a, S> {
             && match self.ending.until() {
                 Some(Until::Ready) => self.capture.progress().ready,
                 Some(Until::Exit) => self.capture.progress().exited,
+                Some(Until::Settled) => true,
                 Some(Until::Alert(least)) => {
                     least.is_some_and(|least| self.capture.has_alert(least))
                 }
@@ -182,22 +193,30 @@ impl<'a, S: Subject> Session<'a, S> {
 
     /// Ends the capture, takes the programs out of the kernel, and judges. From now on an
     /// interrupt ends the process.
-    pub async fn end(mut self, ended_by: EndedBy, attached: Attached) -> Result<(S, Document)> {
+    pub async fn end(self, ended_by: EndedBy, attached: Attached) -> Result<(S, Document)> {
         self.interrupts.session_is_over();
+        let Closed { subject, captured, stream } = self.close().await?;
+        let began = Instant::now();
+        // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
+        drop(stream);
+        attached.detach();
+        let began = tell_late("detaching the programs", began);
+        let mut document = captured.document(ended_by);
+        document.capture.untested = subject.untested();
+        tell_late("judging", began);
+        Ok((subject, document))
+    }
+
+    /// Ends the capture, and leaves the programs in the kernel.
+    pub async fn close(mut self) -> Result<Closed<S>> {
         let began = Instant::now();
         let answers = self.subject.last_news(&mut self.capture).await;
         self.capture.observe(answers);
         let began = tell_late("asking a last time", began);
-        let (record, at) = self.capture.end(|observation| self.subject.learn(observation))?;
-        let began = tell_late("taking in what happened last", began);
+        let (captured, stream) = self.capture.end(|observation| self.subject.learn(observation))?;
+        tell_late("taking in what happened last", began);
         self.subject.session_ended()?;
-        // A report can wait for its reader for ever, and nothing is to be attached meanwhile.
-        attached.detach();
-        let began = tell_late("detaching the programs", began);
-        let mut document = record.document(ended_by, at);
-        document.capture.untested = self.subject.untested();
-        tell_late("judging", began);
-        Ok((self.subject, document))
+        Ok(Closed { subject: self.subject, captured, stream })
     }
 }
 

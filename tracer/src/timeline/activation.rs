@@ -37,6 +37,8 @@ pub struct Frame<'a> {
     pub now: u64,
     /// The settle time, ns.
     pub settle_ns: u64,
+    /// Whether the tracer places the reload signal.
+    pub placed: bool,
 }
 
 /// The timeline of a start, with systemd's states of it.
@@ -276,6 +278,7 @@ impl Timeline<'_> {
             ready_ns: milestones.ready_ns,
             end_ns: self.at(self.frame.now),
             settle_ns: i64::try_from(self.frame.settle_ns).unwrap_or(i64::MAX),
+            placed: self.frame.placed,
         };
         effect::tell(events, &around);
     }

@@ -194,6 +194,7 @@ impl Builder {
             anchor: self.setup.anchor,
             now,
             settle_ns: self.setup.settle_ns,
+            placed: self.setup.placed,
         }
     }
 

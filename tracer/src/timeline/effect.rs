@@ -40,6 +40,8 @@ pub struct Around<'a> {
     pub end_ns: i64,
     /// The settle time.
     pub settle_ns: i64,
+    /// Whether the tracer places the reload signal: what the kernel sends is a reload too.
+    pub placed: bool,
 }
 
 /// An effect, and when it showed.
@@ -67,6 +69,8 @@ struct Reloads<'a> {
     inside: BTreeSet<u32>,
     /// When the service was told to end, or said that it does: by the places of the events.
     stops: Vec<usize>,
+    /// Who sends what is placed.
+    kernel: ProcessRef,
 }
 
 impl<'a> Reloads<'a> {
@@ -78,6 +82,7 @@ impl<'a> Reloads<'a> {
             children: Vec::new(),
             inside: around.mains.iter().map(|(_, pid)| *pid).collect(),
             stops: Vec::new(),
+            kernel: ProcessRef { pid: 0, ns_pid: None, comm: String::new(), exe: None, uid: None },
         };
         for event in events {
             match &event.what {
@@ -137,10 +142,15 @@ impl<'a> Reloads<'a> {
         told.into_iter().collect()
     }
 
-    /// The sender of a reload signal. What the kernel sends is a terminal's hang-up, and what a
-    /// process sends itself ends the work of its own handler: neither is a reload.
-    fn sender<'s>(&self, sent: &'s SignalSent) -> Option<&'s ProcessRef> {
-        let sender = sent.sender.as_ref()?;
+    /// The sender of a reload signal. What the kernel sends is a terminal's hang-up, unless it
+    /// was placed, and what a process sends itself ends the work of its own handler: neither is a
+    /// reload.
+    fn sender<'s>(&'s self, sent: &'s SignalSent) -> Option<&'s ProcessRef> {
+        let sender = match &sent.sender {
+            Some(sender) => &sender.process,
+            None if self.around.placed => &self.kernel,
+            None => return None,
+        };
         let is_reload = sent.signal == self.around.signal && sender.pid != sent.target.pid;
         (is_reload && !self.is_stop(sent.signal, sender)).then_some(sender)
     }

@@ -32,6 +32,8 @@ pub struct Setup {
     /// How long after a reload the service must still be there for that to be told as survived,
     /// ns.
     pub settle_ns: u64,
+    /// Whether the tracer places the reload signal, which the kernel sends then.
+    pub placed: bool,
     /// Which process is the service, where that was said.
     pub main: Option<MainPattern>,
     /// One instant on both clocks: everything is seen of processes started since then.

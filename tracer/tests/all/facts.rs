@@ -35,7 +35,8 @@ fn facts_of(reach: Reach, work: impl FnOnce(&mut Attached)) -> Vec<Fact> {
         () if crate::support::wants_tracepoint() => Wanted::Only(Backend::Tracepoint),
         () => Wanted::Auto,
     };
-    let request = Request { signals: hup, dispositions: hup, reach, buffer: 1 << 22, backend };
+    let request =
+        Request { signals: hup, dispositions: hup, reach, buffer: 1 << 22, backend, places: false };
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let mut attached = attach(&request).unwrap();
         let mut stream = Stream::open(&mut attached, None, false).unwrap();

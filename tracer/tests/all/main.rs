@@ -23,6 +23,7 @@ mod printed;
 mod printed_systemctl;
 mod privileges;
 mod protocol;
+mod race;
 mod reload_signals;
 mod restart;
 mod run_environment;

@@ -64,7 +64,7 @@ impl Place {
         );
         assert!(started.ends_with("started\n"), "{started}");
         let directory = tempfile::tempdir().unwrap();
-        for name in ["myserviced", "server", "mydaemon", "service.py"] {
+        for name in ["myserviced", "server", "mydaemon", "service.py", "slow_start.py"] {
             let file = directory.path().join(name);
             fs::write(&file, DAEMON).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
@@ -145,8 +145,8 @@ impl Place {
             self.container.ask("systemctl restart myservice worker@1");
         }
         // Some seconds, or until then.
-        let is_limited =
-            words.windows(2).any(|pair| pair[0] == "--duration" && pair[1].ends_with('s'));
+        let is_limited = words[1] == "race"
+            || words.windows(2).any(|pair| pair[0] == "--duration" && pair[1].ends_with('s'));
         wait(&mut child, if is_limited { PATIENCE } else { LEFT_ALONE }, || false);
         if child.try_wait().unwrap().is_none() {
             kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();

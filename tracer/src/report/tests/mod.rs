@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod fixtures;
+mod races;
 mod reading;
 mod round_trip;
 mod schemas;

@@ -27,6 +27,7 @@ fn the_committed_schemas_are_those_of_the_types() {
     assert_current("timeline-v1.json", &schema::document());
     assert_current("timeline-v1-line.json", &schema::record());
     assert_current("lint-v1.json", &schema::lint());
+    assert_current("race-v1.json", &schema::race());
 }
 
 #[test]

@@ -30,7 +30,7 @@ impl Reloads<'_> {
     /// When another process died of the same reload.
     pub(super) fn lost_with(&self, index: usize, at: i64, until: i64) -> Option<i64> {
         let What::Signal(reload) = &self.events[index].what else { return None };
-        let (main, by) = (reload.target.pid, reload.sender.as_ref()?.pid);
+        let (main, by) = (reload.target.pid, self.sender(reload)?.pid);
         self.events.iter().find_map(|event| {
             let What::Signal(sent) = &event.what else { return None };
             let sender = self.sender(sent)?;

@@ -449,6 +449,7 @@ impl Story {
             shown: Signal::HUP.set(),
             facts: self.facts.clone(),
             settle_ns: 1_000 * MS,
+            placed: false,
             anchor: Anchor { boot_ns: BEGIN, wall: "2026-01-01T00:00:00Z".parse().unwrap() },
         }
     }

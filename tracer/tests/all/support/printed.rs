@@ -121,5 +121,5 @@ pub fn of_source(text: &str) -> Vec<Vec<String>> {
 
 /// Whether a word is one of the subcommands.
 pub fn is_subcommand(word: &str) -> bool {
-    ["run", "trace", "lint", "report", "doctor", "explain"].contains(&word)
+    ["run", "trace", "race", "lint", "report", "doctor", "explain"].contains(&word)
 }

@@ -1,0 +1,150 @@
+//! Where a signal is to be placed: told to the programs that place it, and by them.
+//!
+//! A step is found again by what it is: which process makes it, after how many of its execs,
+//! and which one of its kind it is since then.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::event::ADDRESS_LEN;
+
+/// The kinds of steps, as numbers.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// The process begins: its fork is over. Of the command itself: what is prepared in it
+    /// before its exec is over.
+    Begin,
+    /// It executed a program.
+    Exec,
+    /// It set what it does on the signal.
+    Action,
+    /// A thread of it began to block the signal.
+    Block,
+    /// A thread of it stopped to block the signal.
+    Unblock,
+    /// It made a signalfd for the signal, or changed one to it.
+    Signalfd,
+    /// A thread of it begins to wait for the signal in sigwait.
+    Sigwait,
+    /// A handler that is for one delivery (`SA_RESETHAND`) has been called.
+    Reset,
+    /// It said READY=1.
+    Ready,
+    /// It said RELOADING=1.
+    Reloading,
+    /// It said STOPPING=1.
+    Stopping,
+}
+
+/// How many there are.
+pub const STEPS: usize = 11;
+
+/// The command's own place in the tree of processes.
+pub const COMMAND: u64 = 1;
+
+/// Bits of a place for each generation.
+const GENERATION: u32 = 12;
+
+/// The place of the `fork`-th child (from 1 on) of the process at `parent`; `None` where it is
+/// too far down, or there were too many forks.
+#[must_use]
+pub const fn child_place(parent: u64, fork: u32) -> Option<u64> {
+    if parent >> (64 - GENERATION) != 0 || fork == 0 || fork >> GENERATION != 0 {
+        return None;
+    }
+    Some((parent << GENERATION) | fork as u64)
+}
+
+/// Words of an address.
+pub const ADDRESS_WORDS: usize = ADDRESS_LEN.div_ceil(8);
+
+/// What is to be placed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Order {
+    /// The thread whose next child is the command; 0 while nothing is to be placed.
+    pub starter: u32,
+    /// The signal.
+    pub signal: u32,
+    /// The place of the process in the tree: [`COMMAND`], [`child_place`].
+    pub process: u64,
+    /// A [`Step`] as its number.
+    pub step: u32,
+    /// How many programs the process has executed by then.
+    pub execs: u32,
+    /// Which one of its kind it is since the last exec, from 1 on; 0 for none at all.
+    pub number: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The path of the notify socket, with zeros behind it.
+    pub notify: [u64; ADDRESS_WORDS],
+    /// Which bits of that count.
+    pub notify_mask: [u64; ADDRESS_WORDS],
+}
+
+/// What was placed.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Placed {
+    /// When, `CLOCK_BOOTTIME` ns; 0 if the step was not reached.
+    pub at_ns: u64,
+    /// What `bpf_send_signal` gave: 0, or a negative errno.
+    pub result: i64,
+    /// The process.
+    pub pid: u32,
+    /// The command, once it was forked.
+    pub command: u32,
+}
+
+impl Order {
+    /// Sets where notify messages go: a path shorter than [`ADDRESS_LEN`].
+    #[must_use]
+    pub fn with_notify(mut self, path: &[u8]) -> Self {
+        let mut bytes = [0; 8 * ADDRESS_WORDS];
+        let mut mask = [0; 8 * ADDRESS_WORDS];
+        for (index, byte) in path.iter().take(ADDRESS_LEN - 1).enumerate() {
+            bytes[index] = *byte;
+            mask[index] = u8::MAX;
+        }
+        // The zero byte that ends it counts too.
+        mask[path.len().min(ADDRESS_LEN - 1)] = u8::MAX;
+        self.notify = bytemuck::cast(bytes);
+        self.notify_mask = bytemuck::cast(mask);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_of_a_tree_has_a_place_of_its_own_as_far_as_there_is_room() {
+        let first = child_place(COMMAND, 1).unwrap();
+        let second = child_place(COMMAND, 2).unwrap();
+        let below = child_place(first, 2).unwrap();
+        assert!(first != second && below != second && below != first && first != COMMAND);
+        assert_eq!(child_place(COMMAND, 0), None);
+        assert_eq!(child_place(COMMAND, 4096), None);
+        let mut place = COMMAND;
+        for _ in 0..5 {
+            place = child_place(place, 4095).unwrap();
+        }
+        assert_eq!(child_place(place, 1), None);
+    }
+
+    #[test]
+    fn an_address_counts_up_to_the_zero_byte_that_ends_it() {
+        let order = Order::default().with_notify(b"/run/x/notify");
+        let bytes: [u8; 8 * ADDRESS_WORDS] = bytemuck::cast(order.notify);
+        let mask: [u8; 8 * ADDRESS_WORDS] = bytemuck::cast(order.notify_mask);
+        assert_eq!(&bytes[..14], b"/run/x/notify\0");
+        assert_eq!(mask.iter().filter(|it| **it == u8::MAX).count(), 14);
+        assert_eq!(mask[13..15], [u8::MAX, 0]);
+    }
+
+    #[test]
+    fn the_kinds_are_numbered_up_to_their_number() {
+        assert_eq!(Step::Stopping as usize + 1, STEPS);
+    }
+}

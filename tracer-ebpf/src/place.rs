@@ -1,0 +1,470 @@
+//! Placing a signal: `race` alone loads these programs.
+//!
+//! They follow the steps of the command and of what it starts, by themselves and not by what
+//! is recorded. At the step that is wanted the process sends itself the signal
+//! (`bpf_send_signal`): a program runs at the end of a system call, and the signal is taken
+//! before the call returns. They are attached after the programs that record, so that the step
+//! is recorded before the signal.
+
+use core::{ffi::c_void, hint::black_box, ptr};
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_probe_read_user, bpf_send_signal},
+    },
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray},
+    programs::TracePointContext,
+};
+use tracer_common::{
+    event::{ADDRESS_LEN, Address as Destination, DISPOSITION_HANDLER},
+    place::{COMMAND, Order, Placed, STEPS, Step, child_place},
+    signal::SignalSet,
+};
+
+use crate::{
+    kernel::{Action, Task, Typed, nonzero, now, read_user, with_current, zero},
+    notify::{self, Space},
+    syscall::{argument, returned},
+};
+
+/// A process of the command.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Process {
+    /// Its place in the tree.
+    place: u64,
+    /// How many programs it has executed.
+    execs: u32,
+    /// How many children it has started.
+    forks: u32,
+    /// Steps of each kind since the last exec.
+    counts: [u32; STEPS],
+    reserved: u32,
+}
+
+/// A call that a thread is in: which, and what it was given.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Call {
+    kind: u64,
+    words: [u64; 5],
+}
+
+const ACTION: u64 = 1;
+const MASK: u64 = 2;
+const SIGNALFD: u64 = 3;
+const SEND: u64 = 4;
+const SEND_MESSAGE: u64 = 5;
+const SEND_PIECES: u64 = 6;
+const PREPARED: u64 = 7;
+
+/// The last thing that is prepared in the command before its exec (`prctl`).
+const PR_SET_PDEATHSIG: u64 = 1;
+/// `sa_flags`: the action is the default again once the handler has been called.
+const SA_RESETHAND: u64 = 0x8000_0000;
+
+/// Bytes of a message that are looked at.
+const LOOKED_AT: usize = 128;
+/// Room for them: a power of two above that, by which the verifier sees that they fit.
+const ROOM: usize = 2 * LOOKED_AT;
+
+/// What is to be placed.
+#[map]
+static PLACE_ORDER: Array<Order> = Array::with_max_entries(1, 0);
+
+/// What was placed.
+#[map]
+static PLACE_PLACED: Array<Placed> = Array::with_max_entries(1, 0);
+
+/// The command and what it started, by thread group. The loader gives it room for `race`.
+#[map]
+static PLACE_PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Calls that their threads are in. The loader gives it room for `race`.
+#[map]
+static PLACE_CALLS: HashMap<u64, Call> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Room for where a message goes and how it begins.
+#[map]
+static PLACE_MESSAGE: PerCpuArray<Message> = PerCpuArray::with_max_entries(1, 0);
+
+const BPF_F_NO_PREALLOC: u32 = 1;
+
+/// Where a message goes and how it begins.
+#[repr(C)]
+struct Message {
+    address: Destination,
+    payload: [u8; ROOM],
+    /// The last eight bytes that were looked at.
+    last: u64,
+    /// What the line would say that these end, if it ended with them; by bits.
+    before: u64,
+    /// What the lines so far have said.
+    found: u64,
+}
+
+#[inline(always)]
+fn tgid() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// The order, if there is one.
+#[inline(always)]
+fn order() -> Option<&'static Order> {
+    PLACE_ORDER.get(0).filter(|order| order.starter != 0)
+}
+
+/// The process of the command that runs this program, if it is one.
+#[inline(always)]
+fn current() -> Option<&'static mut Process> {
+    let process = PLACE_PROCESSES.get_ptr_mut(tgid())?;
+    // SAFETY: the entry stays until the process ends. What its threads count at one time may be
+    // off by one, which the reader of what was placed sees.
+    Some(unsafe { &mut *process })
+}
+
+/// The process has made a step: where it is the one that is wanted, the signal is sent.
+#[inline(always)]
+fn reached(process: &mut Process, step: Step) {
+    process.counts[step as usize] += 1;
+    let Some(order) = order() else { return };
+    if order.step != step as u32
+        || order.process != process.place
+        || order.execs != process.execs
+        || order.number != process.counts[step as usize]
+    {
+        return;
+    }
+    let Some(placed) = PLACE_PLACED.get_ptr_mut(0) else { return };
+    // SAFETY: one thread alone comes here: each step is counted once.
+    unsafe {
+        (*placed).at_ns = now();
+        (*placed).pid = tgid();
+        (*placed).result = bpf_send_signal(order.signal);
+    }
+}
+
+/// A task was forked.
+#[inline(always)]
+pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
+    let Some(order) = order() else { return };
+    let Some(placed) = PLACE_PLACED.get_ptr_mut(0) else { return };
+    let pid = child.tgid();
+    if pid != child.tid() {
+        return;
+    }
+    // SAFETY: a word of a map; the starter alone writes it.
+    let command = unsafe { &mut (*placed).command };
+    if *command == 0 && parent.tid() == order.starter {
+        *command = pid;
+        return follow(pid, COMMAND);
+    }
+    let Some(process) = PLACE_PROCESSES.get_ptr_mut(parent.tgid()) else { return };
+    // SAFETY: as for `current`.
+    let process = unsafe { &mut *process };
+    process.forks += 1;
+    if let Some(place) = child_place(process.place, process.forks) {
+        follow(pid, place);
+    }
+}
+
+#[inline(always)]
+fn follow(pid: u32, place: u64) {
+    let process = Process { place, execs: 0, forks: 0, counts: [0; STEPS], reserved: 0 };
+    // Without room its steps are not reached, and that is told.
+    let _ = PLACE_PROCESSES.insert(pid, process, 0);
+}
+
+/// The current process executed a program.
+#[inline(always)]
+pub fn executed() {
+    let Some(process) = current() else { return };
+    process.execs += 1;
+    process.counts = [0; STEPS];
+    reached(process, Step::Exec);
+}
+
+/// A thread exits.
+#[inline(always)]
+pub fn exited(task: Task<Typed>) {
+    let _ = PLACE_CALLS.remove(bpf_get_current_pid_tgid());
+    if task.signal().live() == 0 {
+        let _ = PLACE_PROCESSES.remove(task.tgid());
+    }
+}
+
+/// The current thread is about to call a handler.
+#[inline(always)]
+pub fn delivered(signal: u32, action: Typed) {
+    let Some(process) = current() else { return };
+    let action = Action::at(action);
+    if is_wanted(signal)
+        && action.disposition() == DISPOSITION_HANDLER
+        && action.flags & SA_RESETHAND != 0
+    {
+        reached(process, Step::Reset);
+    }
+}
+
+#[inline(always)]
+fn is_wanted(signal: u32) -> bool {
+    order().is_some_and(|order| order.signal == signal)
+}
+
+/// Whether the signal is in a set.
+#[inline(always)]
+fn has_wanted(set: SignalSet) -> bool {
+    order().is_some_and(|order| set.contains(order.signal))
+}
+
+/// Remembers a call that the current thread enters.
+#[inline(always)]
+fn enter(kind: u64, words: [u64; 5]) {
+    let _ = PLACE_CALLS.insert(bpf_get_current_pid_tgid(), Call { kind, words }, 0);
+}
+
+/// The call that it leaves, if that was remembered, and the process.
+#[inline(always)]
+fn leave(is_it: impl FnOnce(u64) -> bool) -> Option<(Call, &'static mut Process)> {
+    let process = current()?;
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: the thread's own entry, which is copied.
+    let call = unsafe { PLACE_CALLS.get(thread) }.copied()?;
+    let _ = PLACE_CALLS.remove(thread);
+    is_it(call.kind).then_some((call, process))
+}
+
+/// `prctl(option, …)`
+#[inline(always)]
+pub fn enter_prctl(context: &TracePointContext) {
+    if current().is_some_and(|process| process.place == COMMAND && process.execs == 0)
+        && argument(context, 0) == PR_SET_PDEATHSIG
+    {
+        enter(PREPARED, [0; 5]);
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_prctl() {
+    if let Some((_, process)) = leave(|kind| kind == PREPARED) {
+        reached(process, Step::Begin);
+    }
+}
+
+/// Leaving `clone`, `clone3`, `fork` or `vfork`: the child comes this way too.
+#[inline(always)]
+pub fn exit_fork(context: &TracePointContext) {
+    let Some(process) = current() else { return };
+    let begun = process.counts[Step::Begin as usize];
+    if returned(context) == 0 && process.place != COMMAND && process.execs == 0 && begun == 0 {
+        reached(process, Step::Begin);
+    }
+}
+
+/// `rt_sigaction(signal, new, old, size)`
+#[inline(always)]
+pub fn enter_sigaction(context: &TracePointContext) {
+    if current().is_some() && argument(context, 1) != 0 && is_wanted(argument(context, 0) as u32) {
+        enter(ACTION, [0; 5]);
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sigaction(context: &TracePointContext) {
+    if let Some((_, process)) = leave(|kind| kind == ACTION)
+        && returned(context) == 0
+    {
+        reached(process, Step::Action);
+    }
+}
+
+/// `rt_sigprocmask(how, set, old, size)`
+#[inline(always)]
+pub fn enter_sigprocmask(context: &TracePointContext) {
+    if current().is_some() && argument(context, 1) != 0 {
+        enter(MASK, [with_current!(|task| task.mask()).0, 0, 0, 0, 0]);
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_sigprocmask() {
+    let Some((call, process)) = leave(|kind| kind == MASK) else { return };
+    let (before, after) = (SignalSet(call.words[0]), with_current!(|task| task.mask()));
+    if has_wanted(SignalSet(!before.0 & after.0)) {
+        reached(process, Step::Block);
+    } else if has_wanted(SignalSet(before.0 & !after.0)) {
+        reached(process, Step::Unblock);
+    }
+}
+
+/// `signalfd4(fd, set, size, flags)` and `signalfd(fd, set, size)`
+#[inline(always)]
+pub fn enter_signalfd(context: &TracePointContext) {
+    if current().is_some() {
+        enter(SIGNALFD, [argument(context, 1), 0, 0, 0, 0]);
+    }
+}
+
+/// The same, leaving.
+#[inline(always)]
+pub fn exit_signalfd(context: &TracePointContext) {
+    if let Some((call, process)) = leave(|kind| kind == SIGNALFD)
+        && returned(context) >= 0
+        && read_user(call.words[0]).is_some_and(|set| has_wanted(SignalSet(set)))
+    {
+        reached(process, Step::Signalfd);
+    }
+}
+
+/// `rt_sigtimedwait(set, info, timeout, size)`: the signal is there as the wait begins.
+#[inline(always)]
+pub fn enter_sigtimedwait(context: &TracePointContext) {
+    let Some(process) = current() else { return };
+    if read_user(argument(context, 0)).is_some_and(|set| has_wanted(SignalSet(set))) {
+        reached(process, Step::Sigwait);
+    }
+}
+
+/// `sendto(fd, buffer, length, flags, name, name_length)`
+#[inline(always)]
+pub fn enter_sendto(context: &TracePointContext) {
+    if current().is_some() {
+        let word = |index| argument(context, index);
+        enter(SEND, [word(0), word(1), word(2), word(4), word(5)]);
+    }
+}
+
+/// `write(fd, buffer, length)`
+#[inline(always)]
+pub fn enter_write(context: &TracePointContext) {
+    if current().is_some() {
+        enter(SEND, [argument(context, 0), argument(context, 1), argument(context, 2), 0, 0]);
+    }
+}
+
+/// `writev(fd, pieces, count)`
+#[inline(always)]
+pub fn enter_writev(context: &TracePointContext) {
+    if current().is_some() {
+        enter(SEND_PIECES, [argument(context, 0), argument(context, 1), 0, 0, 0]);
+    }
+}
+
+/// `sendmsg(fd, message, flags)` and `sendmmsg(fd, messages, count, flags)`, of which the first
+/// message is looked at.
+#[inline(always)]
+pub fn enter_sendmsg(context: &TracePointContext) {
+    if current().is_some() {
+        enter(SEND_MESSAGE, [argument(context, 0), argument(context, 1), 0, 0, 0]);
+    }
+}
+
+/// Leaving any of them.
+#[inline(always)]
+pub fn exit_send(context: &TracePointContext) {
+    let is_send = |kind| matches!(kind, SEND | SEND_MESSAGE | SEND_PIECES);
+    if let Some((call, process)) = leave(is_send)
+        && returned(context) >= 0
+        && let Some(step) = said(&call)
+    {
+        reached(process, step);
+    }
+}
+
+/// What was said to the notify socket, if it was sent there and changes anything.
+#[inline(always)]
+fn said(call: &Call) -> Option<Step> {
+    let [fd, data, length, name, name_length] = call.words;
+    let message = PLACE_MESSAGE.get_ptr_mut(0)?;
+    // SAFETY: a per-CPU value that this program alone uses, which the kernel doesn't run twice
+    // at a time on a CPU.
+    let message = unsafe { &mut *message };
+    message.address.length = 0;
+    notify::peer_of(notify::socket_of(fd)?, &mut message.address)?;
+    let [name, name_length, pieces] = match call.kind {
+        // In the order of `struct msghdr`.
+        SEND_MESSAGE => {
+            let [name, name_length, pieces]: [u64; 3] = read_user(data)?;
+            [name, name_length & 0xffff_ffff, pieces]
+        }
+        SEND_PIECES => [0, 0, data],
+        _ => [name, name_length, 0],
+    };
+    if name != 0 {
+        notify::given_address(Space::User, name, name_length, &mut message.address)?;
+    }
+    if !is_notify_socket(&message.address) {
+        return None;
+    }
+    let [begin, length]: [u64; 2] = if pieces == 0 { [data, length] } else { read_user(pieces)? };
+    let length = black_box(length.min(LOOKED_AT as u64)) & (ROOM as u64 - 1);
+    zero(&raw mut message.payload);
+    // SAFETY: the helper checks the address, and `length` is less than there is room for.
+    let failed = unsafe {
+        bpf_probe_read_user(
+            (&raw mut message.payload).cast(),
+            length as u32,
+            begin as *const c_void,
+        )
+    };
+    if failed != 0 { None } else { step_of(message) }
+}
+
+/// Whether an address is the one of the order.
+#[inline(always)]
+fn is_notify_socket(address: &Destination) -> bool {
+    let Some(order) = order() else { return false };
+    let words = ptr::from_ref(address).cast::<u64>();
+    let mut difference = 0;
+    for index in 0..ADDRESS_LEN / 8 {
+        // SAFETY: an address is aligned to words and begins with its path of that length.
+        let word = unsafe { words.add(index).read() };
+        difference |= (word ^ order.notify[index]) & order.notify_mask[index];
+    }
+    address.length != 0 && difference == 0
+}
+
+const fn word(bytes: [u8; 8]) -> u64 {
+    u64::from_le_bytes(bytes)
+}
+
+/// The step that a message is, by its lines: STOPPING=1 beats READY=1, which beats RELOADING=1.
+/// What is known so far is kept in the map, so that the verifier finds the same state at each
+/// byte and need not follow each way to it.
+#[inline(always)]
+fn step_of(message: &mut Message) -> Option<Step> {
+    const READY: u64 = word(*b"\nREADY=1");
+    const STOPPING: u64 = word(*b"OPPING=1");
+    const RELOADING: u64 = word(*b"OADING=1");
+    let is = |value: u64, other: u64| nonzero(value ^ other) ^ 1;
+    // As though a line had just ended.
+    message.last = word(*b"\0\0\0\0\0\0\0\n");
+    (message.before, message.found) = (0, 0);
+    for index in 0..LOOKED_AT {
+        let byte = u64::from(black_box(message.payload[index]));
+        let ends = is(byte, 0) | is(byte, u64::from(b'\n'));
+        // SAFETY: references are valid to read and to write.
+        unsafe {
+            let before = ptr::read_volatile(&raw const message.before);
+            let found = ptr::read_volatile(&raw const message.found);
+            ptr::write_volatile(&raw mut message.found, found | (before * ends));
+            let last = ptr::read_volatile(&raw const message.last);
+            let last = (last >> 8) | (byte << 56);
+            ptr::write_volatile(&raw mut message.last, last);
+            let before = is(last, READY) | (is(last, STOPPING) << 1) | (is(last, RELOADING) << 2);
+            ptr::write_volatile(&raw mut message.before, before);
+        }
+    }
+    // SAFETY: as above.
+    match unsafe { ptr::read_volatile(&raw const message.found) } {
+        0 => None,
+        found if found & 2 != 0 => Some(Step::Stopping),
+        found if found & 1 != 0 => Some(Step::Ready),
+        _ => Some(Step::Reloading),
+    }
+}

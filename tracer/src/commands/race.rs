@@ -1,0 +1,219 @@
+//! `sigready race`: a signal at every instant of a command's start, on purpose.
+
+use std::{
+    fmt::Display,
+    io::{self, BufWriter, Write as _},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use sigready::{
+    host::clock,
+    model::{
+        document::{Tool, WallTime},
+        race::{self as model, SCHEMA},
+        signal::Signal,
+        text::Outside,
+        unit::{FactsSource, UnitFacts},
+    },
+    probe::attach::{Reach, Request},
+    race::{unplaceable, untested},
+    report::{self, race::RaceFormat},
+    session::{
+        Between, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Startable, Streams,
+        Wanted, host,
+    },
+    timeline::Progress,
+};
+
+use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, progress};
+use crate::cli::{Race, ServiceType};
+
+/// Room for events that wait to be read, in KiB.
+const BUFFER: u32 = 4_096;
+
+/// Races the command.
+pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
+    let rules = rules(options)?;
+    let startable = Startable::check(&options.command, options.user.as_deref())?;
+    let request = request(options, &rules.signals)?;
+    let (line, anchor) = (Line(progress::Line::start(messages, " (Ctrl-C ends)")), clock::anchor());
+    let race = in_event_loop(async {
+        let raced = Raced {
+            startable: &startable,
+            facts: facts(options),
+            name: name(options),
+            arguments: arguments(options),
+            notifies: options.service_type != ServiceType::Simple,
+            streams: if messages.is_verbose() { Streams::Stderr } else { Streams::None },
+            between: options.between.clone().map(|line| Between { line, limit: options.timeout }),
+        };
+        let mut racer = Racer::attach(raced, &request, &line)?;
+        let say = |what: &dyn Display| line.0.say(what);
+        let mut rounds = Rounds { racer: &mut racer, rules: &rules, observer: &line, say: &say };
+        let found = rounds.race().await?;
+        let (runs, backend) = (racer.runs, racer.backend().to_owned());
+        racer.end();
+        let signals = found.signals;
+        let all = || signals.iter().flat_map(|signal| &signal.intervals);
+        let bad = all().any(|interval| interval.bad && interval.counts);
+        let untested = untested(&signals);
+        Ok(model::Race {
+            schema: SCHEMA.to_owned(),
+            tool: Tool {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            host: host(),
+            command: arguments(options),
+            options: repeated(options),
+            name: name(options),
+            service_type: rules.service_type.clone(),
+            strict: rules.strict,
+            backend,
+            started_at: WallTime(anchor.wall),
+            duration_ns: clock::boot_ns().saturating_sub(anchor.boot_ns),
+            runs,
+            untouched: found.untouched,
+            bad,
+            untested,
+            signals,
+        })
+    })?;
+    drop(line);
+    write(&race, options, messages)?;
+    if race.bad {
+        return Ok(Verdict::Alerts);
+    }
+    if !race.untested.is_empty() {
+        let why: Vec<String> =
+            race.untested.iter().map(|why| Outside::new(why).to_string()).collect();
+        return Err(Fault::Failed(anyhow!("not tested: {}", why.join("; "))));
+    }
+    Ok(Verdict::Clean)
+}
+
+/// Notes, and what is done now.
+struct Line<'a>(progress::Line<'a>);
+
+impl Observer for Line<'_> {
+    fn note(&self, sentence: &dyn Display) {
+        self.0.note(sentence);
+    }
+
+    fn progress(&self, _: &Progress) {}
+}
+
+fn rules(options: &Race) -> Result<Rules, Fault> {
+    let mut signals = options.signals.clone();
+    if signals.is_empty() {
+        signals.push(Signal::HUP);
+    }
+    let mut seen = Vec::new();
+    signals.retain(|signal| {
+        !seen.contains(signal) && {
+            seen.push(*signal);
+            true
+        }
+    });
+    if let Some((signal, why)) = signals.iter().find_map(|it| Some((it, unplaceable(*it)?))) {
+        return Err(Fault::usage(format_args!("{signal} can't be raced: {why}")));
+    }
+    Ok(Rules {
+        signals,
+        service_type: options.service_type.name().to_owned(),
+        strict: options.strict,
+        only: options.only.clone(),
+        repeat: options.repeat,
+        timeout: options.timeout,
+        quiet: options.quiet_time,
+        settle: options.settle,
+    })
+}
+
+fn request(options: &Race, signals: &[Signal]) -> Result<Request, Fault> {
+    let most = MAX_RECORDED as usize;
+    if signals.len() > most {
+        return Err(Fault::usage(format_args!(
+            "{} signals are too many to race at a time: the limit is {most}",
+            signals.len()
+        )));
+    }
+    let wanted = Wanted {
+        signal: signals.first().copied(),
+        record: signals.to_vec(),
+        buffer: BUFFER,
+        backend: options.backend.into(),
+    };
+    let recorded = Recorded::asked(&wanted)?;
+    let reach = Reach::ChildrenOf(std::process::id());
+    Ok(Request { places: true, ..recorded.request(reach) })
+}
+
+/// The unit that the command line stands for.
+fn facts(options: &Race) -> UnitFacts {
+    let access = if options.service_type == ServiceType::Simple { "none" } else { "main" };
+    UnitFacts {
+        service_type: Some(options.service_type.name().to_owned()),
+        notify_access: Some(access.to_owned()),
+        source: Some(FactsSource::CommandLine),
+        ..UnitFacts::default()
+    }
+}
+
+/// The options that an interval is to be raced again with.
+fn repeated(options: &Race) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut add = |option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.extend([option.to_owned(), value]);
+        }
+    };
+    let (kind, usual) = (options.service_type, Race::USUAL);
+    let other = |span: Duration, usual: Duration| {
+        (span != usual).then(|| format!("{}ms", span.as_millis()))
+    };
+    add("--type", (kind != ServiceType::Notify).then(|| kind.name().to_owned()));
+    add("--timeout", other(options.timeout, usual.timeout));
+    add("--quiet-time", other(options.quiet_time, usual.quiet));
+    add("--settle", other(options.settle, usual.settle));
+    add("--between", options.between.clone());
+    add("--user", options.user.clone());
+    if options.strict {
+        words.push("--strict".to_owned());
+    }
+    words
+}
+
+fn name(options: &Race) -> String {
+    let program = options.command.first().map(Path::new).and_then(Path::file_name);
+    program.map_or_else(|| "command".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn arguments(options: &Race) -> Vec<String> {
+    options.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+/// Writes the result to `--output` or to stdout.
+fn write(race: &model::Race, options: &Race, messages: &Messages) -> Result<(), Fault> {
+    let extension = options.output.as_deref().and_then(Path::extension);
+    let by_name = match extension.and_then(|extension| extension.to_str()) {
+        Some("json") => RaceFormat::Json,
+        Some("xml") => RaceFormat::Junit,
+        _ => RaceFormat::Table,
+    };
+    let format = options.format.unwrap_or(by_name);
+    let mut style = messages.style(&io::stdout());
+    if let Some(path) = &options.output {
+        style.color = false;
+        let text = report::race::render(race, format, style)?;
+        report::save_with(path, &mut |out| Ok(out.write_all(text.as_bytes())?))?;
+        messages.note(format_args!("report written to {}", path.display()));
+        return Ok(());
+    }
+    let text = report::race::render(race, format, style)?;
+    let mut out = BufWriter::new(io::stdout());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write the report")?;
+    Ok(())
+}

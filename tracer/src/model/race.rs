@@ -1,0 +1,243 @@
+//! The exported result of a race, `sigready/race/v1`: what a signal did in each interval of a
+//! start, run by run.
+//!
+//! Unknown is `null`. Fields may be added within a version; none changes meaning. Times are ns
+//! from the command's first exec, as on its timeline; negative before it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    document::{Host, Outcome as ProcessOutcome, Tool, WallTime},
+    event::{Event, ProcessRef},
+    signal::Signal,
+};
+
+/// The `schema` of every race that this version writes.
+pub const SCHEMA: &str = "sigready/race/v1";
+
+/// A race, whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Race {
+    /// Always `sigready/race/v1`.
+    #[schemars(extend("const" = SCHEMA))]
+    pub schema: String,
+    /// What wrote it.
+    pub tool: Tool,
+    /// Where it was run.
+    pub host: Host,
+    /// The command line that was raced.
+    pub command: Vec<String>,
+    /// The options that an interval is raced again with, `--only` and the signal aside.
+    pub options: Vec<String>,
+    /// What the command is called: its file's name.
+    pub name: String,
+    /// The unit's `Type=` that decides which instants a reload reaches.
+    pub service_type: String,
+    /// Whether every instant counts (`--strict`).
+    pub strict: bool,
+    /// How handlers and messages were seen: `fentry` or `tracepoint`.
+    pub backend: String,
+    /// When the race began.
+    pub started_at: WallTime,
+    /// From then to its end, ns.
+    pub duration_ns: u64,
+    /// How often the command was started.
+    pub runs: u64,
+    /// The run in which nothing was placed.
+    pub untouched: Untouched,
+    /// What each signal did.
+    pub signals: Vec<SignalRace>,
+    /// Whether an instant that counts is bad.
+    pub bad: bool,
+    /// What was to be tested and was not, and why: a sentence each.
+    pub untested: Vec<String>,
+}
+
+/// The run in which nothing was placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Untouched {
+    /// The command's main process.
+    pub process: ProcessRef,
+    /// From when the timeline goes: the fork.
+    pub from_ns: i64,
+    /// How long it was looked at.
+    pub to_ns: i64,
+    /// When it said READY=1.
+    pub ready_ns: Option<i64>,
+    /// When it said STOPPING=1.
+    pub stopping_ns: Option<i64>,
+    /// How it was at the end of the run.
+    pub outcome: ProcessOutcome,
+}
+
+/// What a signal did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalRace {
+    /// The signal.
+    pub signal: Signal,
+    /// What is right for it.
+    pub role: Role,
+    /// It all in a sentence or two.
+    pub sentence: String,
+    /// The intervals of the start, main process first, in order of time.
+    pub intervals: Vec<Interval>,
+    /// Steps that bound no interval, as there were too many.
+    pub left_out: u64,
+}
+
+/// What is right for a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It is to be taken, or refused without harm.
+    Reload,
+    /// It is to end the service.
+    End,
+    /// It is to do no harm.
+    Other,
+}
+
+/// A span of time between two steps, in which what a signal does is the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Interval {
+    /// What `--only` takes.
+    pub id: String,
+    /// The process that makes the steps, and that the signal is sent to.
+    pub process: ProcessRef,
+    /// Whether it is the main process.
+    pub main: bool,
+    /// The step that begins it.
+    pub after: StepTold,
+    /// The step that ends it; null where it goes on beyond the start.
+    pub before: Option<StepTold>,
+    /// When it begins.
+    pub from_ns: i64,
+    /// When it ends, at the latest with what was looked at of the start.
+    pub to_ns: i64,
+    /// Whether a reload reaches it.
+    pub reached: Reach,
+    /// What the signal did: the worst of the tries.
+    pub outcome: Outcome,
+    /// Whether that is bad for a signal of its role.
+    pub bad: bool,
+    /// Whether it counts for the exit status.
+    pub counts: bool,
+    /// Whether every try came out alike.
+    pub steady: bool,
+    /// The tries.
+    pub tries: Vec<Try>,
+}
+
+/// A step, as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepTold {
+    /// What it is.
+    pub kind: StepKind,
+    /// In words.
+    pub what: String,
+    /// When, in the untouched run.
+    pub at_ns: i64,
+}
+
+/// What steps there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// The process was forked.
+    Fork,
+    /// It executed a program.
+    Exec,
+    /// It set what it does on the signal.
+    Action,
+    /// It began to block the signal.
+    Block,
+    /// It stopped to block the signal.
+    Unblock,
+    /// It made a signalfd for the signal.
+    Signalfd,
+    /// It began to wait for the signal in sigwait.
+    Sigwait,
+    /// A handler for one delivery was called.
+    Reset,
+    /// It said READY=1.
+    Ready,
+    /// It said RELOADING=1.
+    Reloading,
+    /// It said STOPPING=1.
+    Stopping,
+    /// It ended.
+    Exit,
+}
+
+/// Whether a reload through systemd reaches an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// It does, or what sends this signal does not ask systemd.
+    Reached,
+    /// It does not: systemd holds reloads back, or the process is not the main one. What sends
+    /// the signal itself hits all the same.
+    NotByReload,
+}
+
+/// What a signal did.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The process took it, and went on.
+    Taken,
+    /// It was thrown away: a reload is lost.
+    Ignored,
+    /// It still waited at the end of the run: blocked, and nothing took it.
+    Pending,
+    /// The signal was not placed in the interval: nothing is known of it.
+    NotReached,
+    /// The process took it and ended.
+    Ended,
+    /// The service did not get as far as without the signal, or did not end by it, in the time
+    /// there was.
+    Hung,
+    /// The process died of another signal.
+    Crashed,
+    /// It killed the process.
+    Killed,
+}
+
+/// One run with the signal placed in an interval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Try {
+    /// What the signal did.
+    pub outcome: Outcome,
+    /// What became of the service, in words.
+    pub what: String,
+    /// Whether that is bad for a signal of its role.
+    pub bad: bool,
+    /// When it was placed, on the timeline of its run; null where it was not.
+    pub placed_ns: Option<i64>,
+    /// The signal, as the kernel told of it in this run.
+    pub signal: Option<Event>,
+    /// The process's end in this run, if it ended.
+    pub exit: Option<Event>,
+    /// How often it was tried until the interval was reached.
+    pub attempts: u32,
+}
+
+impl Outcome {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Ignored => "ignored",
+            Self::Pending => "pending",
+            Self::NotReached => "not reached",
+            Self::Ended => "ended",
+            Self::Hung => "hung",
+            Self::Crashed => "crashed",
+            Self::Killed => "killed",
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The intervals between the steps of a start.
+
+use super::steps::{Key, Kind, Process, Step, Steps};
+use crate::model::{
+    event::ProcessRef,
+    race::{Reach, Role, StepKind, StepTold},
+    signal::Signal,
+};
+
+/// The most intervals of a start that are raced, for each signal.
+pub const MAX_INTERVALS: usize = 100;
+
+/// An interval that is to be raced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// What `--only` takes.
+    pub id: String,
+    /// The step that begins it.
+    pub key: Key,
+    /// The process.
+    pub process: ProcessRef,
+    /// Whether it is the main process.
+    pub main: bool,
+    /// The step that begins it, in words.
+    pub after: StepTold,
+    /// The step that ends it.
+    pub before: Option<StepTold>,
+    /// When it ends, at the latest with what was looked at, ns on the timeline.
+    pub to_ns: i64,
+    /// Whether a reload reaches it.
+    pub reached: Reach,
+}
+
+/// The intervals of a start, the main process's first, and how many there are no more room for.
+/// The start was looked at until `end` (`CLOCK_BOOTTIME` ns).
+#[must_use]
+pub fn plan(
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+    end: u64,
+) -> (Vec<Planned>, u64) {
+    let on_timeline = Timeline { zero: steps.zero(), end };
+    let mut planned = Vec::new();
+    let main = steps.command();
+    // What is right for a worker depends on how a reload is sent; what ends the service ends
+    // its workers.
+    let workers = steps.workers().filter(|_| role == Role::Reload);
+    for process in main.into_iter().chain(workers) {
+        let is_main = Some(process.place) == main.map(|main| main.place);
+        for (index, step) in process.steps().iter().enumerate() {
+            let next = process.steps().get(index + 1);
+            let before = on_timeline.before(process, next);
+            let to = next.map(|next| next.at).or(process.ended).unwrap_or(end);
+            planned.push(Planned {
+                id: format!("{signal}@{}", step.key),
+                key: step.key,
+                process: process.who.clone(),
+                main: is_main,
+                after: on_timeline.told(step),
+                before,
+                to_ns: on_timeline.at(to),
+                reached: if is_main {
+                    super::reach(steps, role, service_type, step.at, to)
+                } else {
+                    Reach::NotByReload
+                },
+            });
+        }
+    }
+    let left_out = planned.len().saturating_sub(MAX_INTERVALS);
+    planned.truncate(MAX_INTERVALS);
+    (planned, left_out as u64)
+}
+
+/// From moments to the timeline of the untouched run.
+struct Timeline {
+    zero: u64,
+    end: u64,
+}
+
+impl Timeline {
+    fn at(&self, at: u64) -> i64 {
+        let ns = i128::from(at.min(self.end)) - i128::from(self.zero);
+        ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+
+    fn told(&self, step: &Step) -> StepTold {
+        StepTold { kind: step.told, what: step.what.clone(), at_ns: self.at(step.at) }
+    }
+
+    /// What ends an interval that `next` follows on.
+    fn before(&self, process: &Process, next: Option<&Step>) -> Option<StepTold> {
+        let exit = process.ended.map(|at| StepTold {
+            kind: StepKind::Exit,
+            what: "exit".to_owned(),
+            at_ns: self.at(at),
+        });
+        next.map(|next| self.told(next)).or(exit)
+    }
+}
+
+impl Planned {
+    /// Whether a signal that was placed at `at` in another run, with these steps, is in this
+    /// interval: the last step by then is the one that begins it.
+    #[must_use]
+    pub fn holds(&self, steps: &Steps, at: u64) -> bool {
+        // The wait is told of where it begins, which may be a moment after the system call.
+        let slack = if self.key.kind == Kind::Sigwait { 1_000_000 } else { 0 };
+        let process = steps.process_at(self.key.process);
+        let last = process.and_then(|process| process.step_at(at.saturating_add(slack)));
+        last.is_some_and(|step| step.key == self.key)
+    }
+}

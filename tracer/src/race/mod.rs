@@ -1,0 +1,30 @@
+//! A signal in every interval of a start: which intervals there are, what the signal did in
+//! each, and whether that is right. Pure: facts and documents in, verdicts out.
+//!
+//! A *step* is what changes what a signal does: a fork, an exec, an action, a mask, a message.
+//! Between two steps that is the same, so one run tells it of the whole interval.
+
+mod interval;
+mod outcome;
+mod reach;
+mod right;
+mod sentence;
+mod steps;
+mod verdict;
+mod watch;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    interval::{MAX_INTERVALS, Planned, plan},
+    outcome::{Run, Undisturbed, tried},
+    reach::reach,
+    right::{is_bad, role, unplaceable},
+    sentence::sentence,
+    steps::{Key, MAX_FACTS, Step, Steps},
+    verdict::{interval, untested, untouched},
+    watch::{Goal, Watch},
+};

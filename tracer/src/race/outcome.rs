@@ -1,0 +1,201 @@
+//! What a signal did in a run, and what became of the service.
+
+use super::{right, watch::SI_KERNEL};
+use crate::model::{
+    document::{Activation, Document, Outcome as ProcessOutcome, OutcomeState},
+    event::{Effect, Event, Fate, SignalSent, What},
+    race::{Outcome, Role, Try},
+    signal::Signal,
+    span,
+};
+
+/// What the run without the signal came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undisturbed {
+    /// READY=1 was said.
+    pub ready: bool,
+    /// How the command was at its end.
+    pub outcome: ProcessOutcome,
+}
+
+/// A run with a signal.
+pub struct Run<'a> {
+    /// What was captured, judged.
+    pub document: &'a Document,
+    /// The process that the signal was placed in, and when on this run's timeline, ns.
+    pub placed: Option<(u32, i64)>,
+    /// Why it is not known to be in the interval, if it is not.
+    pub missed: Option<String>,
+    /// READY=1 was said.
+    pub ready: bool,
+    /// What the command left running at its end, by name.
+    pub left: &'a [String],
+    /// How long the run was followed, ns.
+    pub lasted_ns: u64,
+}
+
+/// What the signal did in a run, and in words what became of the service. It is taken from what
+/// the kernel told: the fate of the signal, its effect on the service, the end of the process.
+#[must_use]
+pub fn tried(
+    run: &Run<'_>,
+    before: &Undisturbed,
+    signal: Signal,
+    role: Role,
+    attempts: u32,
+) -> Try {
+    let start = run.document.services.iter().flat_map(|service| &service.activations).next_back();
+    let nothing = |what: String| Try {
+        outcome: Outcome::NotReached,
+        what,
+        bad: false,
+        placed_ns: run.placed.map(|(_, at)| at),
+        signal: None,
+        exit: None,
+        attempts,
+    };
+    if let Some(why) = &run.missed {
+        return nothing(why.clone());
+    }
+    let (Some((pid, at)), Some(start)) = (run.placed, start) else {
+        return nothing("the step that begins it did not come".to_owned());
+    };
+    let Some((event, sent)) = signal_event(start, signal, pid) else {
+        return nothing("the kernel told of no such signal".to_owned());
+    };
+    let told = Told { run, before, start, signal, role, pid, sent };
+    let exit = told.exit();
+    let (outcome, what) = told.outcome(exit);
+    let is_clean = run.left.is_empty() && told.code(exit).is_none_or(|code| code == 0);
+    let bad = right::is_bad(role, outcome, is_clean);
+    let what = if role == Role::End && !run.left.is_empty() && exit.is_some() {
+        format!("{what}, and left {} running", run.left.join(", "))
+    } else {
+        what
+    };
+    Try {
+        outcome,
+        what,
+        bad,
+        placed_ns: Some(at),
+        signal: Some(event.clone()),
+        exit: exit.cloned(),
+        attempts,
+    }
+}
+
+/// The signal that was placed in a process.
+fn signal_event(start: &Activation, signal: Signal, pid: u32) -> Option<(&Event, &SignalSent)> {
+    start.events.iter().find_map(|event| match &event.what {
+        What::Signal(sent)
+            if sent.signal == signal
+                && sent.sender.is_none()
+                && sent.si_code == SI_KERNEL
+                && sent.target.pid == pid =>
+        {
+            Some((event, &**sent))
+        }
+        _ => None,
+    })
+}
+
+struct Told<'a> {
+    run: &'a Run<'a>,
+    before: &'a Undisturbed,
+    start: &'a Activation,
+    signal: Signal,
+    role: Role,
+    pid: u32,
+    sent: &'a SignalSent,
+}
+
+impl Told<'_> {
+    /// The end of the process.
+    fn exit(&self) -> Option<&Event> {
+        let is_exit = |event: &&Event| matches!(&event.what, What::Exit { process, .. } if process.pid == self.pid);
+        self.start.events.iter().find(is_exit)
+    }
+
+    /// Its exit code, if it exited.
+    fn code(&self, exit: Option<&Event>) -> Option<u8> {
+        match &exit?.what {
+            What::Exit { code, .. } => *code,
+            _ => None,
+        }
+    }
+
+    fn outcome(&self, exit: Option<&Event>) -> (Outcome, String) {
+        let signal = self.signal;
+        if self.sent.fate == Fate::Killed {
+            return (Outcome::Killed, format!("died of {signal}"));
+        }
+        if let Some(Event { what: What::Exit { signal: by, code, core_dumped, .. }, .. }) = exit {
+            let core = if *core_dumped { ", with a core dump" } else { "" };
+            return match (by, code) {
+                (Some(by), _) if *by == signal => {
+                    (Outcome::Killed, format!("took it, and died of a later {signal}"))
+                }
+                (Some(by), _) => (Outcome::Crashed, format!("died of {by}{core}")),
+                (None, code) if self.ends_alike(*code) => self.went_on(),
+                (None, Some(code)) => (Outcome::Ended, format!("exited with code {code}")),
+                (None, None) => (Outcome::Ended, "exited".to_owned()),
+            };
+        }
+        let lasted = span::length(self.run.lasted_ns);
+        if self.role == Role::End {
+            let did = match self.sent.fate {
+                Fate::Ignored => "ignored it, and",
+                Fate::Pending => "blocks it, and",
+                _ => "took it, and",
+            };
+            return (Outcome::Hung, format!("{did} still ran after {lasted}"));
+        }
+        if self.before.ready && !self.run.ready {
+            return (Outcome::Hung, format!("did not say READY=1 within {lasted}"));
+        }
+        self.went_on()
+    }
+
+    /// Whether an end is the one that the command comes to by itself.
+    fn ends_alike(&self, code: Option<u8>) -> bool {
+        let before = &self.before.outcome;
+        self.role != Role::End && before.state == OutcomeState::Exited && before.code == code
+    }
+
+    /// The process did what it does without the signal.
+    fn went_on(&self) -> (Outcome, String) {
+        let signal = self.signal;
+        let what = match (self.sent.fate, self.sent.effect) {
+            (_, Some(Effect::Unanswered)) => {
+                return (Outcome::Hung, "did not answer: no RELOADING=1".to_owned());
+            }
+            (_, Some(Effect::Unfinished)) => {
+                return (Outcome::Hung, "said RELOADING=1, and no READY=1 followed".to_owned());
+            }
+            (_, Some(Effect::LostProcess)) => {
+                return (Outcome::Killed, format!("went on; another process died of {signal}"));
+            }
+            (_, Some(Effect::Crashed)) => {
+                return (Outcome::Crashed, "died of another signal".to_owned());
+            }
+            (_, Some(Effect::Replaced)) => {
+                return (Outcome::Ended, "another process took over".to_owned());
+            }
+            (Fate::Ignored, _) => {
+                let lost = if self.role == Role::Reload { ": the reload is lost" } else { "" };
+                return (Outcome::Ignored, format!("ignored it{lost}"));
+            }
+            (Fate::Pending | Fate::Coalesced, _) => {
+                return (Outcome::Pending, "blocked it, and never took it".to_owned());
+            }
+            (Fate::Dropped, _) => {
+                return (Outcome::Ignored, "the kernel had no room for it".to_owned());
+            }
+            (Fate::Stopped, _) => return (Outcome::Hung, "was stopped by it".to_owned()),
+            (_, Some(Effect::Reloaded)) => "took it, and said that it has reloaded",
+            (_, Some(Effect::Deferred)) => "its trap waits for the command in the foreground",
+            _ => "took it, and went on",
+        };
+        (Outcome::Taken, what.to_owned())
+    }
+}

@@ -1,0 +1,19 @@
+//! Whether a reload through systemd reaches an interval of the main process.
+
+use super::steps::Steps;
+use crate::model::race::{Reach, Role};
+
+/// Whether it does, for the interval from `from` to `to` (`CLOCK_BOOTTIME` ns).
+///
+/// `systemctl reload` of a unit that is still `activating` is folded into its start, and sends
+/// nothing; nor does it to one that is stopping. A `Type=simple` unit is active right after the
+/// fork, before the exec. What ends a service, and what others send, is not held back.
+#[must_use]
+pub fn reach(steps: &Steps, role: Role, service_type: &str, from: u64, to: u64) -> Reach {
+    if role != Role::Reload {
+        return Reach::Reached;
+    }
+    let stops = steps.stopping().is_some_and(|stopping| from >= stopping);
+    let is_up = service_type == "simple" || steps.ready().is_some_and(|ready| to > ready);
+    if is_up && !stops { Reach::Reached } else { Reach::NotByReload }
+}

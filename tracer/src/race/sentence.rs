@@ -1,0 +1,154 @@
+//! A race in a sentence or two.
+
+use crate::model::{
+    race::{Interval, Outcome, Reach, Role, StepKind},
+    signal::Signal,
+    span::span,
+};
+
+/// Spans of time that are named.
+const MAX_SPANS: usize = 3;
+
+/// What a signal did in all intervals of a start.
+#[must_use]
+pub fn sentence(
+    name: &str,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+    ready_ns: Option<i64>,
+    intervals: &[Interval],
+) -> String {
+    let main: Vec<&Interval> = intervals.iter().filter(|it| it.main).collect();
+    let mut sentences = Vec::new();
+    let count = main.len();
+    for outcome in [Outcome::Killed, Outcome::Crashed, Outcome::Hung, Outcome::Ended] {
+        let bad: Vec<&Interval> =
+            main.iter().copied().filter(|it| it.bad && it.outcome == outcome).collect();
+        if !bad.is_empty() {
+            let many = format!("in {} of {count} intervals", bad.len());
+            sentences.push(format!(
+                "{} {}, {many}",
+                does(signal, role, outcome, name),
+                when(&main, &bad)
+            ));
+        }
+    }
+    let is_harmless = sentences.is_empty();
+    if is_harmless && count > 0 && main.iter().any(|it| it.outcome != Outcome::NotReached) {
+        let intervals = if count == 1 { "interval" } else { "intervals" };
+        sentences
+            .push(format!("{signal} harms {name} at no instant of its start: {count} {intervals}"));
+    }
+    if let Some(tail) = tail(&main, role).filter(|_| !is_harmless) {
+        let last = sentences.len() - 1;
+        sentences[last] = format!("{}; {tail}", sentences[last]);
+    }
+    for (outcome, what) in
+        [(Outcome::Ignored, "is lost"), (Outcome::Pending, "waits, and is never taken,")]
+    {
+        let of: Vec<&Interval> = main.iter().copied().filter(|it| it.outcome == outcome).collect();
+        if role == Role::Reload && !of.is_empty() {
+            let many = format!("in {} of {count} intervals", of.len());
+            sentences.push(format!("It {what} {}, {many}", when(&main, &of)));
+        }
+    }
+    if main.iter().any(|it| it.bad && it.reached == Reach::NotByReload) {
+        if let Some(ready) = ready_ns {
+            sentences.push(format!(
+                "As Type={service_type} systemd holds reloads back until {}; a kill by a script \
+                 still hits",
+                span(ready)
+            ));
+        }
+    } else if main.iter().any(|it| it.bad) && role == Role::Reload && service_type == "simple" {
+        sentences.push(
+            "As Type=simple systemd sends reloads from the fork on, before the exec".to_owned(),
+        );
+    }
+    let workers: Vec<&Interval> = intervals.iter().filter(|it| !it.main && it.bad).collect();
+    if let Some(first) = workers.first() {
+        let many = intervals.iter().filter(|it| !it.main).count();
+        sentences.push(format!(
+            "Sent to a process that {name} started ({}), it does harm in {} of {many} intervals",
+            first.process.comm,
+            workers.len(),
+        ));
+    }
+    let missed = intervals.iter().filter(|it| it.outcome == Outcome::NotReached).count();
+    if missed > 0 {
+        sentences.push(format!(
+            "{missed} of {} intervals {} not reached, so nothing is known of {}",
+            intervals.len(),
+            if missed == 1 { "was" } else { "were" },
+            if missed == 1 { "it" } else { "them" }
+        ));
+    }
+    let unsteady = intervals.iter().filter(|it| !it.steady).count();
+    if unsteady > 0 {
+        sentences.push(format!("{unsteady} came out now one way, now another"));
+    }
+    sentences.iter().map(|sentence| format!("{sentence}.")).collect::<Vec<_>>().join(" ")
+}
+
+fn does(signal: Signal, role: Role, outcome: Outcome, name: &str) -> String {
+    match outcome {
+        Outcome::Killed | Outcome::Ended if role == Role::End => {
+            format!("{signal} does not end {name} cleanly")
+        }
+        Outcome::Crashed => format!("{signal} crashes {name}"),
+        Outcome::Hung => format!("{signal} hangs {name}"),
+        Outcome::Ended => format!("{signal} has {name} end"),
+        _ => format!("{signal} kills {name}"),
+    }
+}
+
+/// The spans of intervals of the main process, those that follow one another as one.
+fn when(main: &[&Interval], of: &[&Interval]) -> String {
+    let mut spans: Vec<(&Interval, &Interval)> = Vec::new();
+    for interval in main {
+        if !of.iter().any(|it| it.id == interval.id) {
+            continue;
+        }
+        match spans.last_mut() {
+            Some((_, last)) if follows(main, last, interval) => *last = interval,
+            _ => spans.push((interval, interval)),
+        }
+    }
+    let told = spans.iter().take(MAX_SPANS).map(|(first, last)| from_to(first, last));
+    let mut words = told.collect::<Vec<_>>().join(" and ");
+    let more = spans.len().saturating_sub(MAX_SPANS);
+    if more > 0 {
+        words.push_str(&format!(" and {more} more times"));
+    }
+    words
+}
+
+fn follows(main: &[&Interval], one: &Interval, other: &Interval) -> bool {
+    main.windows(2).any(|pair| pair[0].id == one.id && pair[1].id == other.id)
+}
+
+fn from_to(first: &Interval, last: &Interval) -> String {
+    let from = match first.after.kind {
+        StepKind::Fork => "fork".to_owned(),
+        StepKind::Exec if first.from_ns == 0 => "exec".to_owned(),
+        _ => span(first.from_ns),
+    };
+    match &last.before {
+        Some(_) => format!("from {from} to {}", span(last.to_ns)),
+        None => format!("from {from} on"),
+    }
+}
+
+/// What is said of the end of the start, where every interval of it is harmless.
+fn tail(main: &[&Interval], role: Role) -> Option<String> {
+    let harmless = main.iter().rev().take_while(|it| it.outcome == Outcome::Taken).count();
+    let first = main.get(main.len() - harmless)?;
+    let from = match first.after.kind {
+        StepKind::Action => "its handler".to_owned(),
+        StepKind::Ready => "READY=1".to_owned(),
+        _ => span(first.from_ns),
+    };
+    let what = if role == Role::Reload { "reload" } else { "one" };
+    Some(format!("from {from} on every {what} is taken"))
+}

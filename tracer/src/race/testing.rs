@@ -1,0 +1,221 @@
+//! Starts for tests, in a few words. Times are in ms.
+
+use tracer_common::signal::SignalSet;
+
+use super::{Steps, plan, role};
+use crate::{
+    model::{
+        document::{Outcome, OutcomeState},
+        event::{Consumer, DispositionKind, ProcessRef},
+        race::{Interval, Outcome as Did, Reach, StepKind, StepTold, Try},
+        signal::Signal,
+    },
+    observation::{
+        Datagram, Environment, Fact, Handler, Observation, ProcessId, Program, State, Task,
+    },
+};
+
+/// The tracer, which starts the command.
+pub const TRACER: u32 = 1;
+/// The command.
+pub const COMMAND: u32 = 100;
+/// Its notify socket.
+pub const SOCKET: &str = "/run/x/notify";
+const MS: u64 = 1_000_000;
+
+/// Facts of a start.
+#[derive(Default)]
+pub struct Story {
+    facts: Vec<Observation>,
+    blocked: SignalSet,
+}
+
+fn task(pid: u32) -> Task {
+    Task { comm: "demo".to_owned(), ..Task::of(ProcessId { pid, start_ticks: 1 }) }
+}
+
+impl Story {
+    /// The command, forked at 0 and executed at 2.
+    pub fn command() -> Self {
+        Self::default().fork(0, TRACER, COMMAND).exec(2, COMMAND, "/usr/bin/demo")
+    }
+
+    fn fact(mut self, at: u64, fact: Fact) -> Self {
+        self.facts.push(Observation { at: at * MS, fact });
+        self
+    }
+
+    fn state(&self) -> State {
+        State { blocked: self.blocked, ..State::default() }
+    }
+
+    pub fn fork(self, at: u64, parent: u32, child: u32) -> Self {
+        let (parent, child, state) = (task(parent), task(child), self.state());
+        self.fact(at, Fact::Fork { parent, child, shares_handlers: false, state })
+    }
+
+    pub fn exec(self, at: u64, pid: u32, exe: &str) -> Self {
+        let fact = Fact::Exec {
+            task: task(pid),
+            filename: exe.to_owned(),
+            exe: exe.to_owned(),
+            program: Program::Plain,
+            environment: Environment::default(),
+            state: self.state(),
+        };
+        self.fact(at, fact)
+    }
+
+    pub fn action(self, at: u64, pid: u32, signal: Signal, disposition: DispositionKind) -> Self {
+        let fact = Fact::Disposition {
+            task: task(pid),
+            signal,
+            disposition,
+            once: false,
+            handler: Handler::default(),
+            loaded: None,
+            state: self.state(),
+        };
+        self.fact(at, fact)
+    }
+
+    pub fn handler(self, at: u64, pid: u32) -> Self {
+        self.action(at, pid, Signal::HUP, DispositionKind::Handler)
+    }
+
+    /// Its only thread blocks HUP, or does no longer; at so many ns.
+    pub fn mask_ns(mut self, at: u64, pid: u32, blocks: bool) -> Self {
+        let before = self.blocked;
+        self.blocked = if blocks { Signal::HUP.set() } else { SignalSet::EMPTY };
+        let (after, state) = (self.blocked, self.state());
+        self.facts
+            .push(Observation { at, fact: Fact::Mask { task: task(pid), before, after, state } });
+        self
+    }
+
+    pub fn mask(self, at: u64, pid: u32, blocks: bool) -> Self {
+        self.mask_ns(at * MS, pid, blocks)
+    }
+
+    /// A thread's own mask, where another thread goes on without it.
+    pub fn mask_of_thread(self, at: u64, pid: u32, blocks: bool) -> Self {
+        let (set, none) = (Signal::HUP.set(), SignalSet::EMPTY);
+        let (before, after) = if blocks { (none, set) } else { (set, none) };
+        let state = self.state();
+        self.fact(at, Fact::Mask { task: task(pid), before, after, state })
+    }
+
+    pub fn consume(self, at: u64, pid: u32, consumer: Consumer) -> Self {
+        let (set, state) = (Signal::HUP.set(), self.state());
+        self.fact(at, Fact::Consume { task: task(pid), consumer, set, state })
+    }
+
+    pub fn called_once(self, at: u64, pid: u32) -> Self {
+        let fact = Fact::Deliver {
+            task: task(pid),
+            signal: Signal::HUP,
+            disposition: DispositionKind::Handler,
+            once: true,
+            unkillable: false,
+        };
+        self.fact(at, fact)
+    }
+
+    pub fn says(self, at: u64, pid: u32, text: &str) -> Self {
+        self.says_to(at, pid, SOCKET, text)
+    }
+
+    pub fn says_to(self, at: u64, pid: u32, socket: &str, text: &str) -> Self {
+        let datagram = Datagram {
+            sender: task(pid),
+            exe: None,
+            claimed_pid: None,
+            destination: socket.to_owned(),
+            payload: Some(text.as_bytes().to_vec()),
+            length: text.len() as u32,
+            errno: 0,
+            not_connected: false,
+        };
+        self.fact(at, Fact::Notify(Box::new(datagram)))
+    }
+
+    pub fn exit(self, at: u64, pid: u32) -> Self {
+        let state = self.state();
+        self.fact(
+            at,
+            Fact::Exit { task: task(pid), signal: None, code: 0, core_dumped: false, state },
+        )
+    }
+
+    pub fn facts(&self) -> &[Observation] {
+        &self.facts
+    }
+
+    pub fn steps(&self) -> Steps {
+        self.steps_of(Signal::HUP)
+    }
+
+    pub fn steps_of(&self, signal: Signal) -> Steps {
+        Steps::of(&self.facts, signal, TRACER, Some(SOCKET))
+    }
+
+    /// The ids of the intervals for HUP, each with its end in ms from the exec.
+    pub fn intervals(&self, service_type: &str) -> Vec<(String, i64, Reach)> {
+        let (planned, _) =
+            plan(&self.steps(), Signal::HUP, role(Signal::HUP), service_type, 1_000 * MS);
+        planned.into_iter().map(|it| (it.id, it.to_ns / MS.cast_signed(), it.reached)).collect()
+    }
+}
+
+/// A command that runs on.
+pub fn running() -> Outcome {
+    Outcome { state: OutcomeState::Running, signal: None, code: None }
+}
+
+fn process(main: bool) -> ProcessRef {
+    let pid = if main { COMMAND } else { COMMAND + 1 };
+    ProcessRef { pid, ns_pid: None, comm: "demo".to_owned(), exe: None, uid: None }
+}
+
+/// A try with this outcome.
+pub fn a_try(outcome: Did, bad: bool) -> Try {
+    Try {
+        outcome,
+        what: format!("it was {}", outcome.word()),
+        bad,
+        placed_ns: Some(0),
+        signal: None,
+        exit: None,
+        attempts: 1,
+    }
+}
+
+/// An interval of the main process after a step of this kind, in ms, with one try.
+pub fn an_interval(
+    id: &str,
+    after: StepKind,
+    (from, to): (i64, Option<i64>),
+    (outcome, bad): (Did, bool),
+) -> Interval {
+    let ms = MS.cast_signed();
+    let end = to.unwrap_or(1_000);
+    Interval {
+        id: format!("HUP@{id}"),
+        process: process(true),
+        main: true,
+        after: StepTold { kind: after, what: id.to_owned(), at_ns: from * ms },
+        before: to.map(|to| StepTold {
+            kind: StepKind::Action,
+            what: "the next".to_owned(),
+            at_ns: to * ms,
+        }),
+        from_ns: from * ms,
+        to_ns: end * ms,
+        reached: Reach::Reached,
+        outcome,
+        bad,
+        counts: true,
+        steady: true,
+        tries: vec![a_try(outcome, bad)],
+    }
+}

@@ -1,0 +1,4 @@
+mod outcomes;
+mod sentences;
+mod steps;
+mod watching;

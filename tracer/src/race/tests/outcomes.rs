@@ -1,0 +1,160 @@
+//! What a signal did in a run, as the document of that run has it.
+
+use crate::{
+    model::{
+        document::{Document, Outcome as ProcessOutcome, OutcomeState},
+        event::{DispositionKind as D, Effect, Fate, What},
+        race::{Outcome, Role, Try},
+        signal::Signal,
+    },
+    race::{Run, Undisturbed, testing::running, tried},
+    rules::testing::{Start, Time as _, activation, by, itself},
+};
+
+/// The main process of these starts.
+fn pid() -> u32 {
+    itself().pid
+}
+
+/// HUP was placed 50 ms after the exec.
+fn placed(fate: Fate) -> Start {
+    let disposition = if fate == Fate::Handled { D::Handler } else { D::Default };
+    activation().exec(0).signal(50.ms(), Signal::HUP, disposition, fate, by("x")).by_kernel()
+}
+
+fn document(start: Start, effect: Option<Effect>) -> Document {
+    let mut document = start.document();
+    for event in &mut document.services[0].activations[0].events {
+        if let What::Signal(sent) = &mut event.what {
+            (sent.si_code, sent.effect) = (0x80, effect);
+        }
+    }
+    document
+}
+
+fn ready() -> Undisturbed {
+    Undisturbed { ready: true, outcome: running() }
+}
+
+fn exits(code: u8) -> Undisturbed {
+    let outcome = ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(code) };
+    Undisturbed { ready: false, outcome }
+}
+
+fn run(document: &Document) -> Run<'_> {
+    Run {
+        document,
+        placed: Some((pid(), 50.ms())),
+        missed: None,
+        ready: true,
+        left: &[],
+        lasted_ns: 6_000_000_000,
+    }
+}
+
+fn reload(document: &Document, before: &Undisturbed) -> Try {
+    tried(&run(document), before, Signal::HUP, Role::Reload, 1)
+}
+
+#[test]
+fn fates_effects_and_ends_are_outcomes() {
+    use Effect as E;
+    use Outcome as O;
+    for (start, effect, outcome, bad, what) in [
+        (placed(Fate::Killed), None, O::Killed, true, "died of HUP"),
+        (placed(Fate::Handled), Some(E::Survived), O::Taken, false, "took it, and went on"),
+        (placed(Fate::Handled), Some(E::Reloaded), O::Taken, false, "said that it has reloaded"),
+        (placed(Fate::Handled), None, O::Taken, false, "took it, and went on"),
+        (placed(Fate::Ignored), Some(E::Survived), O::Ignored, false, "the reload is lost"),
+        (placed(Fate::Pending), None, O::Pending, false, "never took it"),
+        (placed(Fate::Handled), Some(E::Unanswered), O::Hung, true, "no RELOADING=1"),
+        (placed(Fate::Handled), Some(E::Unfinished), O::Hung, true, "no READY=1 followed"),
+        (placed(Fate::Handled), Some(E::LostProcess), O::Killed, true, "another process died"),
+        (placed(Fate::Handled), Some(E::Replaced), O::Ended, true, "took over"),
+        (placed(Fate::Stopped), None, O::Hung, true, "stopped"),
+        (placed(Fate::Handled).exit(90.ms(), 3), Some(E::Ended), O::Ended, true, "with code 3"),
+        (
+            placed(Fate::Handled).dies(90.ms(), "SEGV".parse().unwrap()),
+            Some(E::Crashed),
+            O::Crashed,
+            true,
+            "died of SEGV",
+        ),
+        (
+            placed(Fate::Handled).dies(90.ms(), Signal::HUP),
+            None,
+            O::Killed,
+            true,
+            "took it, and died of a later HUP",
+        ),
+    ] {
+        let document = document(start, effect);
+        let tried = reload(&document, &ready());
+        assert_eq!((tried.outcome, tried.bad), (outcome, bad), "{effect:?}: {}", tried.what);
+        assert!(tried.what.contains(what), "{}", tried.what);
+        assert!(tried.signal.is_some(), "the evidence");
+    }
+}
+
+#[test]
+fn a_service_that_does_not_get_ready_any_more_hangs() {
+    let document = document(placed(Fate::Handled), Some(Effect::Survived));
+    let stuck = Run { ready: false, ..run(&document) };
+    let tried = tried(&stuck, &ready(), Signal::HUP, Role::Reload, 1);
+    assert_eq!(tried.outcome, Outcome::Hung);
+    assert!(tried.what.contains("READY=1 within 6.00 s"), "{}", tried.what);
+}
+
+#[test]
+fn an_end_that_is_that_of_the_untouched_run_is_none_of_the_signals() {
+    let document = document(placed(Fate::Handled).exit(900.ms(), 0), Some(Effect::Ended));
+    assert_eq!(reload(&document, &exits(0)).outcome, Outcome::Taken);
+    assert_eq!(reload(&document, &exits(1)).outcome, Outcome::Ended);
+    assert_eq!(reload(&document, &ready()).outcome, Outcome::Ended);
+}
+
+#[test]
+fn what_is_to_end_the_service_has_to_and_cleanly() {
+    let of = |start: Start, left: &[String]| {
+        let document = document(start, None);
+        let run = Run { left, ..run(&document) };
+        let tried = tried(&run, &ready(), Signal::HUP, Role::End, 1);
+        (tried.outcome, tried.bad, tried.what)
+    };
+    let left = ["sleep (pid 7)".to_owned()];
+    assert_eq!(of(placed(Fate::Killed), &[]), (Outcome::Killed, false, "died of HUP".to_owned()));
+    let (outcome, bad, what) = of(placed(Fate::Killed), &left);
+    assert_eq!((outcome, bad), (Outcome::Killed, true));
+    assert!(what.ends_with("and left sleep (pid 7) running"), "{what}");
+    let clean = of(placed(Fate::Handled).exit(90.ms(), 0), &[]);
+    assert_eq!((clean.0, clean.1), (Outcome::Ended, false));
+    let unclean = of(placed(Fate::Handled).exit(90.ms(), 3), &[]);
+    assert_eq!((unclean.0, unclean.1), (Outcome::Ended, true));
+    for fate in [Fate::Handled, Fate::Ignored, Fate::Pending] {
+        let stays = of(placed(fate), &[]);
+        assert_eq!((stays.0, stays.1), (Outcome::Hung, true), "{fate:?}");
+        assert!(stays.2.contains("still ran after 6.00 s"), "{}", stays.2);
+    }
+}
+
+#[test]
+fn a_run_that_did_not_reach_the_interval_tells_nothing_of_it() {
+    let document = document(placed(Fate::Killed), None);
+    let missed = Run { missed: Some("another step came first".to_owned()), ..run(&document) };
+    let of = |run: &Run| tried(run, &ready(), Signal::HUP, Role::Reload, 3);
+    let tried = of(&missed);
+    assert_eq!((tried.outcome, tried.bad, tried.attempts), (Outcome::NotReached, false, 3));
+    assert_eq!(tried.what, "another step came first");
+    let unplaced = Run { placed: None, ..run(&document) };
+    assert_eq!(of(&unplaced).outcome, Outcome::NotReached);
+    let elsewhere = Run { placed: Some((pid() + 1, 50.ms())), ..run(&document) };
+    assert_eq!(of(&elsewhere).outcome, Outcome::NotReached, "that signal was another's");
+}
+
+#[test]
+fn what_another_sent_is_not_the_signal_that_was_placed() {
+    let start =
+        activation().exec(0).signal(10.ms(), Signal::HUP, D::Default, Fate::Killed, by("x"));
+    let document = start.document();
+    assert_eq!(reload(&document, &ready()).outcome, Outcome::NotReached);
+}

@@ -1,0 +1,130 @@
+//! A race in a sentence.
+
+use crate::{
+    model::{
+        race::{Interval, Outcome, Reach, Role, SignalRace, StepKind},
+        signal::Signal,
+    },
+    race::{
+        interval, plan, role, sentence,
+        testing::{COMMAND, Story, a_try, an_interval},
+        untested,
+    },
+};
+
+const KILLED: (Outcome, bool) = (Outcome::Killed, true);
+const TAKEN: (Outcome, bool) = (Outcome::Taken, false);
+
+fn of(service_type: &str, ready: Option<i64>, intervals: &[Interval]) -> String {
+    let ready = ready.map(|ms| ms * 1_000_000);
+    sentence("slow_start", Signal::HUP, Role::Reload, service_type, ready, intervals)
+}
+
+fn slow_start() -> Vec<Interval> {
+    vec![
+        an_interval("fork", StepKind::Fork, (-2, Some(0)), KILLED),
+        an_interval("exec1", StepKind::Exec, (0, Some(356)), KILLED),
+        an_interval("exec1.action1", StepKind::Action, (356, Some(400)), TAKEN),
+        an_interval("exec1.ready1", StepKind::Ready, (400, None), TAKEN),
+    ]
+}
+
+#[test]
+fn what_kills_until_the_handler_is_told_with_its_span_and_what_holds_it_back() {
+    let mut intervals = slow_start();
+    intervals[..3].iter_mut().for_each(|it| it.reached = Reach::NotByReload);
+    assert_eq!(
+        of("notify", Some(400), &intervals),
+        "HUP kills slow_start from fork to 356 ms, in 2 of 4 intervals; from its handler on \
+         every reload is taken. As Type=notify systemd holds reloads back until 400 ms; a kill \
+         by a script still hits."
+    );
+    assert_eq!(
+        of("simple", None, &slow_start()),
+        "HUP kills slow_start from fork to 356 ms, in 2 of 4 intervals; from its handler on \
+         every reload is taken. As Type=simple systemd sends reloads from the fork on, before \
+         the exec."
+    );
+}
+
+#[test]
+fn what_does_no_harm_is_told_as_that() {
+    let intervals = [an_interval("exec1", StepKind::Exec, (0, None), TAKEN)];
+    assert_eq!(
+        of("simple", None, &intervals),
+        "HUP harms slow_start at no instant of its start: 1 interval."
+    );
+}
+
+#[test]
+fn spans_apart_are_told_apart_and_of_many_the_first() {
+    let mut intervals = slow_start();
+    intervals.insert(3, an_interval("exec1.action2", StepKind::Action, (390, Some(400)), KILLED));
+    let told = of("notify", Some(400), &intervals);
+    assert!(
+        told.starts_with(
+            "HUP kills slow_start from fork to 356 ms and from 390 ms to 400 ms, in 3 of 5"
+        ),
+        "{told}"
+    );
+    let many: Vec<Interval> = (0..10)
+        .map(|n| {
+            let did = if n % 2 == 0 { KILLED } else { TAKEN };
+            an_interval(&format!("action{n}"), StepKind::Action, (10 * n, Some(10 * n + 10)), did)
+        })
+        .collect();
+    let told = of("notify", None, &many);
+    assert!(told.contains("from 40.0 ms to 50.0 ms and 2 more times, in 5 of 10"), "{told}");
+}
+
+#[test]
+fn what_is_lost_or_waits_or_was_not_reached_is_told_and_is_no_harm() {
+    let intervals = [
+        an_interval("exec1", StepKind::Exec, (0, Some(50)), (Outcome::Ignored, false)),
+        an_interval("exec1.block1", StepKind::Block, (50, Some(90)), (Outcome::Pending, false)),
+        an_interval("exec1.action1", StepKind::Action, (90, None), (Outcome::NotReached, false)),
+    ];
+    assert_eq!(
+        of("simple", None, &intervals),
+        "HUP harms slow_start at no instant of its start: 3 intervals. It is lost from exec to \
+         50.0 ms, in 1 of 3 intervals. It waits, and is never taken, from 50.0 ms to 90.0 ms, in \
+         1 of 3 intervals. 1 of 3 intervals was not reached, so nothing is known of it."
+    );
+}
+
+#[test]
+fn of_tries_the_worst_counts_and_that_they_differ_is_told() {
+    let story = Story::command().handler(10, COMMAND);
+    let (planned, _) = plan(&story.steps(), Signal::HUP, role(Signal::HUP), "notify", 90_000_000);
+    let tries = || vec![a_try(Outcome::Taken, false), a_try(Outcome::Killed, true)];
+    let lenient = interval(&planned[1], tries(), false);
+    assert_eq!((lenient.outcome, lenient.bad, lenient.counts), (Outcome::Killed, true, false));
+    assert!(!lenient.steady);
+    assert!(interval(&planned[1], tries(), true).counts, "--strict counts every instant");
+    let told = of("notify", None, &[lenient]);
+    assert!(told.ends_with("1 came out now one way, now another."), "{told}");
+}
+
+#[test]
+fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
+    let story = Story::command();
+    let (planned, _) = plan(&story.steps(), Signal::HUP, role(Signal::HUP), "simple", 90_000_000);
+    let tries = vec![a_try(Outcome::Taken, false), a_try(Outcome::NotReached, false)];
+    let it = interval(&planned[1], tries, false);
+    assert_eq!((it.outcome, it.steady), (Outcome::NotReached, true));
+    let race = SignalRace {
+        signal: Signal::HUP,
+        role: Role::Reload,
+        sentence: String::new(),
+        intervals: vec![it, interval(&planned[0], Vec::new(), false)],
+        left_out: 2,
+    };
+    assert_eq!(
+        untested(&[race]),
+        [
+            "HUP@exec1: it was not reached",
+            "HUP@fork: the race ended before",
+            "2 more intervals of HUP: there were too many"
+        ]
+    );
+}

@@ -1,0 +1,211 @@
+//! From facts to steps and intervals, and back to a step.
+
+use tracer_common::place::{Order, STEPS};
+
+use crate::{
+    model::{
+        event::{Consumer, DispositionKind},
+        race::Reach,
+        signal::Signal,
+    },
+    race::{
+        MAX_INTERVALS, plan, role,
+        testing::{COMMAND, Story},
+    },
+};
+
+const MS: u64 = 1_000_000;
+
+fn ids(story: &Story) -> Vec<String> {
+    story.intervals("simple").into_iter().map(|(id, ..)| id).collect()
+}
+
+#[test]
+fn the_first_interval_begins_at_the_fork_and_each_step_begins_the_next() {
+    let story = Story::command().handler(300, COMMAND).says(350, COMMAND, "READY=1\nSTATUS=x");
+    assert_eq!(
+        story.intervals("notify"),
+        [
+            ("HUP@fork".to_owned(), 0, Reach::NotByReload),
+            ("HUP@exec1".to_owned(), 298, Reach::NotByReload),
+            ("HUP@exec1.action1".to_owned(), 348, Reach::NotByReload),
+            ("HUP@exec1.ready1".to_owned(), 998, Reach::Reached),
+        ]
+    );
+}
+
+#[test]
+fn a_simple_service_is_reloaded_from_the_fork_on_and_no_one_once_it_stops() {
+    let story = Story::command().handler(300, COMMAND).says(400, COMMAND, "STOPPING=1");
+    let reached: Vec<Reach> = story.intervals("simple").iter().map(|it| it.2).collect();
+    assert_eq!(reached, [Reach::Reached, Reach::Reached, Reach::Reached, Reach::NotByReload]);
+}
+
+#[test]
+fn an_interval_in_which_another_process_says_ready_is_reached() {
+    let story = Story::command().fork(10, COMMAND, 101).says(20, 101, "READY=1").exit(21, 101);
+    let last = story.intervals("notify").pop().unwrap();
+    assert_eq!(last, ("HUP@exec1".to_owned(), 998, Reach::Reached));
+}
+
+#[test]
+fn what_is_prepared_in_the_command_before_its_exec_is_no_step_of_it() {
+    let story = Story::default()
+        .fork(0, 1, COMMAND)
+        .action(1, COMMAND, Signal::HUP, DispositionKind::Default)
+        .exec(2, COMMAND, "/usr/bin/demo")
+        .handler(3, COMMAND);
+    assert_eq!(ids(&story), ["HUP@fork", "HUP@exec1", "HUP@exec1.action1"]);
+}
+
+#[test]
+fn steps_are_numbered_by_kind_and_anew_after_each_exec() {
+    let story = Story::command()
+        .handler(10, COMMAND)
+        .mask(20, COMMAND, true)
+        .handler(30, COMMAND)
+        .mask(40, COMMAND, false)
+        .exec(50, COMMAND, "/usr/bin/demo")
+        .handler(60, COMMAND);
+    assert_eq!(
+        ids(&story),
+        [
+            "HUP@fork",
+            "HUP@exec1",
+            "HUP@exec1.action1",
+            "HUP@exec1.block1",
+            "HUP@exec1.action2",
+            "HUP@exec1.unblock1",
+            "HUP@exec2",
+            "HUP@exec2.action1",
+        ]
+    );
+}
+
+#[test]
+fn another_signals_handler_is_no_step_for_this_one() {
+    let story = Story::command().action(10, COMMAND, Signal::TERM, DispositionKind::Handler);
+    assert_eq!(ids(&story), ["HUP@fork", "HUP@exec1"]);
+    let steps = story.steps_of(Signal::TERM);
+    assert_eq!(steps.command().unwrap().steps().len(), 3);
+}
+
+#[test]
+fn a_mask_for_a_moment_is_none_but_is_counted() {
+    let story = Story::command()
+        .mask_ns(10 * MS, COMMAND, true)
+        .mask_ns(10 * MS + 900_000, COMMAND, false)
+        .mask_ns(20 * MS, COMMAND, true)
+        .mask_ns(30 * MS, COMMAND, false);
+    assert_eq!(ids(&story), ["HUP@fork", "HUP@exec1", "HUP@exec1.block2", "HUP@exec1.unblock2"]);
+}
+
+#[test]
+fn a_mask_for_a_moment_in_which_the_action_changes_is_told() {
+    let story = Story::command().mask_ns(10 * MS, COMMAND, true).handler(10, COMMAND).mask_ns(
+        10 * MS + 500_000,
+        COMMAND,
+        false,
+    );
+    assert_eq!(ids(&story).len(), 5);
+}
+
+#[test]
+fn a_thread_that_blocks_it_while_others_do_not_changes_nothing() {
+    let story = Story::command().mask_of_thread(10, COMMAND, true).mask(20, COMMAND, true);
+    assert_eq!(ids(&story), ["HUP@fork", "HUP@exec1", "HUP@exec1.block2"]);
+}
+
+#[test]
+fn a_process_that_waits_again_and_again_does_so_once() {
+    let story = Story::command()
+        .mask(10, COMMAND, true)
+        .consume(20, COMMAND, Consumer::Sigwait)
+        .consume(30, COMMAND, Consumer::Sigwait)
+        .consume(40, COMMAND, Consumer::Signalfd);
+    assert_eq!(ids(&story)[2..], ["HUP@exec1.block1", "HUP@exec1.sigwait1", "HUP@exec1.signalfd1"]);
+}
+
+#[test]
+fn a_handler_for_one_delivery_is_a_step_where_it_is_called() {
+    let story = Story::command().handler(10, COMMAND).called_once(20, COMMAND).handler(30, COMMAND);
+    assert_eq!(ids(&story)[2..], ["HUP@exec1.action1", "HUP@exec1.reset1", "HUP@exec1.action2"]);
+}
+
+#[test]
+fn only_what_is_said_to_its_own_socket_and_changes_something_is_a_step() {
+    let story = Story::command()
+        .says(10, COMMAND, "STATUS=loading")
+        .says_to(20, COMMAND, "/run/other", "READY=1")
+        .says(30, COMMAND, "READY=1")
+        .says(40, COMMAND, "WATCHDOG=1")
+        .says(50, COMMAND, "RELOADING=1\nMONOTONIC_USEC=5")
+        .says(60, COMMAND, "READY=1");
+    assert_eq!(ids(&story)[2..], ["HUP@exec1.ready1", "HUP@exec1.reloading1", "HUP@exec1.ready2"]);
+}
+
+#[test]
+fn of_the_processes_it_starts_those_that_run_on_are_raced_too() {
+    let story = Story::command()
+        .handler(10, COMMAND)
+        .fork(20, COMMAND, 101)
+        .exec(21, 101, "/usr/bin/helper")
+        .exit(25, 101)
+        .fork(30, COMMAND, 102)
+        .action(40, 102, Signal::HUP, DispositionKind::Default)
+        .fork(50, 102, 103);
+    assert_eq!(
+        ids(&story)[3..],
+        ["HUP@child2.fork", "HUP@child2.action1", "HUP@child2.child1.fork"]
+    );
+    let reached = story.intervals("simple").pop().unwrap().2;
+    assert_eq!(reached, Reach::NotByReload);
+    let steps = story.steps_of(Signal::TERM);
+    let (planned, _) = plan(&steps, Signal::TERM, role(Signal::TERM), "simple", 100 * MS);
+    assert!(planned.iter().all(|it| it.main), "what ends the service ends them");
+}
+
+#[test]
+fn a_signal_is_in_the_interval_whose_step_was_the_last_one() {
+    let first = Story::command().handler(300, COMMAND).handler(400, COMMAND);
+    let (planned, _) = plan(&first.steps(), Signal::HUP, role(Signal::HUP), "simple", 900 * MS);
+    let [.., exec, one, two] = &planned[..] else { panic!("{planned:?}") };
+    // Another run, which is slower.
+    let again = Story::command().handler(600, COMMAND).handler(800, COMMAND).steps();
+    assert!(one.holds(&again, 600 * MS) && one.holds(&again, 799 * MS));
+    assert!(!one.holds(&again, 599 * MS) && !one.holds(&again, 800 * MS));
+    assert!(exec.holds(&again, 599 * MS) && two.holds(&again, 801 * MS));
+    // One in which the second handler never comes.
+    let other = Story::command().handler(600, COMMAND).steps();
+    assert!(!two.holds(&other, 900 * MS));
+}
+
+#[test]
+fn an_order_says_which_step_it_is() {
+    let story = Story::command().handler(10, COMMAND).handler(20, COMMAND);
+    let (planned, _) = plan(&story.steps(), Signal::HUP, role(Signal::HUP), "simple", 900 * MS);
+    let order: Order = planned[3].key.order(Signal::HUP);
+    assert_eq!((order.signal, order.process, order.execs, order.number), (1, 1, 1, 2));
+    assert!((order.step as usize) < STEPS);
+    assert_eq!(order.starter, 0, "nothing is placed until it is told who starts the command");
+}
+
+#[test]
+fn of_too_many_intervals_the_first_are_raced_and_the_rest_is_counted() {
+    let mut story = Story::command();
+    for at in 0..2 * MAX_INTERVALS as u64 {
+        story = story.handler(10 + at, COMMAND);
+    }
+    let (planned, left_out) =
+        plan(&story.steps(), Signal::HUP, role(Signal::HUP), "simple", 900 * MS);
+    assert_eq!((planned.len(), left_out), (MAX_INTERVALS, MAX_INTERVALS as u64 + 2));
+}
+
+#[test]
+fn facts_that_overtook_each_other_are_put_in_order() {
+    let ordered = Story::command().handler(10, COMMAND).handler(20, COMMAND);
+    let mut facts = ordered.facts().to_vec();
+    facts.reverse();
+    let steps = crate::race::Steps::of(&facts, Signal::HUP, 1, None);
+    assert_eq!(steps.command().unwrap().steps().len(), 4);
+}

@@ -1,0 +1,98 @@
+//! When a run has shown what it is made for.
+
+use crate::{
+    model::{event::DispositionKind, signal::Signal},
+    observation::{Fact, Generate, GenerateResult, Handler, Observation, ProcessId, Task},
+    race::{
+        Goal, Watch,
+        testing::{COMMAND, SOCKET, Story},
+    },
+};
+
+const MS: u64 = 1_000_000;
+
+fn goal() -> Goal {
+    Goal { settle_ns: 100 * MS, ..Goal::default() }
+}
+
+fn watch(goal: Goal, story: &Story) -> Watch {
+    let mut watch = Watch::new(goal, COMMAND, Some(SOCKET.to_owned()), 0);
+    story.facts().iter().for_each(|fact| watch.learn(fact));
+    watch
+}
+
+fn placed(at: u64, sender: Option<Task>, si_code: i32) -> Observation {
+    let generate = Generate {
+        sender,
+        origin: None,
+        target: Task::of(ProcessId { pid: COMMAND, start_ticks: 1 }),
+        signal: Signal::HUP,
+        result: GenerateResult::Queued,
+        si_code,
+        disposition: DispositionKind::Handler,
+        mask_unknown: false,
+        traced: false,
+        to_thread: false,
+        awaited: false,
+        unblocked: None,
+        handler: Handler::default(),
+        dying_of: None,
+    };
+    Observation { at: at * MS, fact: Fact::Generate(Box::new(generate)) }
+}
+
+#[test]
+fn a_start_is_over_once_nothing_has_changed_for_a_while() {
+    let story = Story::command().handler(300, COMMAND).fork(350, COMMAND, 101).exit(360, 101);
+    assert_eq!(watch(goal(), &story).settles(), Some(400 * MS), "helpers change nothing");
+}
+
+#[test]
+fn one_that_is_to_say_ready_is_not_over_before() {
+    let ready = Goal { ready: true, ..goal() };
+    let story = Story::command().handler(300, COMMAND);
+    assert_eq!(watch(ready.clone(), &story).settles(), None);
+    let story = story.says_to(320, COMMAND, "/run/other", "READY=1");
+    assert_eq!(watch(ready.clone(), &story).settles(), None);
+    let story = story.says(350, 101, "READY=1");
+    assert!(watch(ready.clone(), &story).is_ready());
+    assert_eq!(watch(ready, &story).settles(), Some(450 * MS));
+}
+
+#[test]
+fn a_run_goes_on_for_as_long_as_the_untouched_start_took() {
+    let story = Story::command();
+    let long = Goal { least_ns: 700 * MS, ..goal() };
+    assert_eq!(watch(long, &story).settles(), Some(700 * MS));
+}
+
+#[test]
+fn after_the_signal_the_command_is_watched_for_the_settle_time() {
+    let mut watch = watch(Goal { signal: Some(Signal::HUP), ..goal() }, &Story::command());
+    watch.learn(&placed(500, Some(Task::of(ProcessId { pid: 7, start_ticks: 1 })), 0));
+    assert_eq!(watch.settles(), Some(102 * MS), "that was another's");
+    watch.learn(&placed(500, None, 0x80));
+    assert_eq!(watch.settles(), Some(600 * MS));
+}
+
+#[test]
+fn where_a_reload_is_to_be_answered_the_ready_after_it_is_waited_for() {
+    let answered = Goal { signal: Some(Signal::HUP), ready: true, answered: true, ..goal() };
+    let story = Story::command().says(300, COMMAND, "READY=1");
+    let mut watch = watch(answered, &story);
+    watch.learn(&placed(500, None, 0x80));
+    assert_eq!(watch.settles(), None);
+    for fact in Story::default().says(800, COMMAND, "READY=1").facts() {
+        watch.learn(fact);
+    }
+    assert_eq!(watch.settles(), Some(900 * MS));
+}
+
+#[test]
+fn after_a_signal_that_is_to_end_it_nothing_but_its_end_is_waited_for() {
+    let ends = Goal { signal: Some(Signal::HUP), ends: true, ..goal() };
+    let mut watch = watch(ends, &Story::command());
+    assert_eq!(watch.settles(), Some(102 * MS), "the step was not reached");
+    watch.learn(&placed(50, None, 0x80));
+    assert_eq!(watch.settles(), None);
+}

@@ -1,0 +1,77 @@
+//! What the runs of an interval come to.
+
+use super::{interval::Planned, steps::Steps};
+use crate::model::{
+    document::Outcome as ProcessOutcome,
+    race::{Interval, Outcome, Reach, SignalRace, Try, Untouched},
+};
+
+/// An interval with its tries. With `strict`, it counts whether a reload reaches it or not.
+#[must_use]
+pub fn interval(planned: &Planned, tries: Vec<Try>, strict: bool) -> Interval {
+    let worst = tries.iter().max_by_key(|it| (it.bad, it.outcome));
+    let outcome = worst.map_or(Outcome::NotReached, |worst| worst.outcome);
+    let bad = worst.is_some_and(|worst| worst.bad);
+    let known: Vec<Outcome> = tries
+        .iter()
+        .map(|it| it.outcome)
+        .filter(|outcome| *outcome != Outcome::NotReached)
+        .collect();
+    Interval {
+        id: planned.id.clone(),
+        process: planned.process.clone(),
+        main: planned.main,
+        after: planned.after.clone(),
+        before: planned.before.clone(),
+        from_ns: planned.after.at_ns,
+        to_ns: planned.to_ns,
+        reached: planned.reached,
+        outcome,
+        bad,
+        counts: strict || planned.reached == Reach::Reached,
+        steady: known.windows(2).all(|pair| pair[0] == pair[1]),
+        tries,
+    }
+}
+
+/// The untouched run, from its steps.
+#[must_use]
+pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Untouched> {
+    let command = steps.command()?;
+    let zero = steps.zero();
+    let at = |at: u64| {
+        let ns = i128::from(at) - i128::from(zero);
+        ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    };
+    Some(Untouched {
+        process: command.who.clone(),
+        from_ns: at(command.began),
+        to_ns: at(command.ended.unwrap_or(end)),
+        ready_ns: steps.ready().map(at),
+        stopping_ns: steps.stopping().map(at),
+        outcome,
+    })
+}
+
+/// What was to be tested and was not, and why.
+#[must_use]
+pub fn untested(signals: &[SignalRace]) -> Vec<String> {
+    let mut untested = Vec::new();
+    for race in signals {
+        for interval in &race.intervals {
+            let missed = interval.tries.iter().find(|it| it.outcome == Outcome::NotReached);
+            if let Some(missed) = missed {
+                untested.push(format!("{}: {}", interval.id, missed.what));
+            } else if interval.tries.is_empty() {
+                untested.push(format!("{}: the race ended before", interval.id));
+            }
+        }
+        if race.left_out > 0 {
+            untested.push(format!(
+                "{} more intervals of {}: there were too many",
+                race.left_out, race.signal
+            ));
+        }
+    }
+    untested
+}

@@ -1,0 +1,38 @@
+//! The result of a race: for people, as JSON, and as JUnit XML.
+
+mod again;
+mod junit;
+mod picture;
+mod table;
+
+use anyhow::{Context as _, Result};
+
+use super::{Style, escape};
+use crate::model::race::Race;
+
+/// How the result of a race is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RaceFormat {
+    /// For people, on a terminal
+    Table,
+    /// One JSON document
+    Json,
+    /// JUnit XML: a test case for each interval
+    Junit,
+}
+
+/// The result in a format, with a newline at its end.
+///
+/// # Errors
+///
+/// It can't be written as that.
+pub fn render(race: &Race, format: RaceFormat, style: Style) -> Result<String> {
+    match format {
+        RaceFormat::Table => Ok(table::text(race, style)),
+        RaceFormat::Json => {
+            let text = serde_json::to_string_pretty(race).context("cannot write JSON")?;
+            Ok(escape::json(&text).into_owned() + "\n")
+        }
+        RaceFormat::Junit => junit::text(race),
+    }
+}

@@ -1,0 +1,56 @@
+//! A race as JUnit XML, which continuous integration shows.
+
+use anyhow::{Context as _, Result};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::again::again;
+use crate::model::{
+    race::{Interval, Outcome, Race},
+    signal::Signal,
+};
+
+/// The report, with a newline at its end. An interval is a test case: it fails where it is bad
+/// and counts, is an error where nothing is known of it, and is skipped where it is bad and no
+/// reload reaches it.
+pub fn text(race: &Race) -> Result<String> {
+    let mut report = Report::new("sigready race");
+    for signal in &race.signals {
+        let mut suite = TestSuite::new(format!("{} {}", race.name, signal.signal));
+        for interval in &signal.intervals {
+            suite.add_test_case(case(race, signal.signal, interval));
+        }
+        suite.set_system_out(signal.sentence.clone());
+        report.add_test_suite(suite);
+    }
+    let text = report.to_string().context("cannot write JUnit XML")?;
+    Ok(if text.ends_with('\n') { text } else { text + "\n" })
+}
+
+fn case(race: &Race, signal: Signal, interval: &Interval) -> TestCase {
+    let before = interval.before.as_ref().map_or("the end of the start", |step| &step.what);
+    let between = format!("between '{}' and '{before}'", interval.after.what);
+    let worst = interval.tries.iter().max_by_key(|it| (it.bad, it.outcome));
+    let what = worst.map_or("the race ended before", |it| it.what.as_str());
+    let sentence = format!("{signal} {between}: {what}");
+    let failed = |kind: NonSuccessKind| {
+        let mut status = TestCaseStatus::non_success(kind);
+        status
+            .set_message(sentence.clone())
+            .set_type(interval.outcome.word())
+            .set_description(format!("{sentence}\nagain: {}", again(race, signal, interval)));
+        status
+    };
+    let status = match interval.outcome {
+        _ if interval.bad && interval.counts => failed(NonSuccessKind::Failure),
+        _ if interval.bad => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(format!("{sentence}; no reload through systemd reaches it"));
+            status
+        }
+        Outcome::NotReached => failed(NonSuccessKind::Error),
+        _ => TestCaseStatus::success(),
+    };
+    let mut case = TestCase::new(interval.id.clone(), status);
+    case.set_classname(format!("sigready.race.{}", race.name));
+    case
+}

@@ -1,0 +1,221 @@
+//! A race in each format.
+
+use crate::{
+    model::{
+        document::{Host, Outcome as ProcessOutcome, OutcomeState, Tool, WallTime},
+        event::{DispositionKind, Event, Fate, ProcessRef, SignalSent, What},
+        race::{
+            Interval, Outcome, Race, Reach, Role, SCHEMA, SignalRace, StepKind, StepTold, Try,
+            Untouched,
+        },
+        signal::Signal,
+    },
+    report::{
+        Style,
+        race::{RaceFormat, render},
+        schema,
+    },
+};
+
+const MS: i64 = 1_000_000;
+
+fn process(pid: u32, comm: &str) -> ProcessRef {
+    ProcessRef { pid, ns_pid: None, comm: comm.to_owned(), exe: None, uid: None }
+}
+
+fn step(kind: StepKind, what: &str, ms: i64) -> StepTold {
+    StepTold { kind, what: what.to_owned(), at_ns: ms * MS }
+}
+
+fn signal_event(ms: i64, fate: Fate) -> Event {
+    let sent = SignalSent {
+        signal: Signal::HUP,
+        sender: None,
+        target: process(4711, "server"),
+        tid: None,
+        unblocked: None,
+        si_code: 128,
+        disposition: DispositionKind::Default,
+        runtime: None,
+        traced: false,
+        fate,
+        fate_ns: None,
+        effect: None,
+        effect_ns: None,
+    };
+    Event { at_ns: ms * MS, what: What::Signal(Box::new(sent)) }
+}
+
+fn a_try(outcome: Outcome, what: &str, bad: bool, placed: Option<i64>) -> Try {
+    let fate = if outcome == Outcome::Killed { Fate::Killed } else { Fate::Handled };
+    Try {
+        outcome,
+        what: what.to_owned(),
+        bad,
+        placed_ns: placed.map(|ms| ms * MS),
+        signal: placed.map(|ms| signal_event(ms, fate)),
+        exit: None,
+        attempts: if placed.is_some() { 1 } else { 3 },
+    }
+}
+
+fn interval(
+    id: &str,
+    after: StepTold,
+    before: Option<StepTold>,
+    reached: Reach,
+    it: Try,
+) -> Interval {
+    Interval {
+        id: format!("HUP@{id}"),
+        process: process(4711, "server"),
+        main: true,
+        from_ns: after.at_ns,
+        to_ns: before.as_ref().map_or(900 * MS, |before| before.at_ns),
+        after,
+        before,
+        reached,
+        outcome: it.outcome,
+        bad: it.bad,
+        counts: reached == Reach::Reached,
+        steady: true,
+        tries: vec![it],
+    }
+}
+
+fn race() -> Race {
+    let fork = step(StepKind::Fork, "fork", -2);
+    let exec = step(StepKind::Exec, "exec of server", 0);
+    let handler = step(StepKind::Action, "handler set", 356);
+    let ready = step(StepKind::Ready, "READY=1", 360);
+    let block = step(StepKind::Block, "blocked", 500);
+    let intervals = vec![
+        interval(
+            "fork",
+            fork,
+            Some(exec.clone()),
+            Reach::NotByReload,
+            a_try(Outcome::Killed, "died of HUP", true, Some(-1)),
+        ),
+        interval(
+            "exec1",
+            exec,
+            Some(handler.clone()),
+            Reach::NotByReload,
+            a_try(Outcome::Killed, "died of HUP", true, Some(0)),
+        ),
+        interval(
+            "exec1.action1",
+            handler,
+            Some(ready.clone()),
+            Reach::NotByReload,
+            a_try(Outcome::Taken, "took it, and went on", false, Some(356)),
+        ),
+        interval(
+            "exec1.ready1",
+            ready,
+            Some(block.clone()),
+            Reach::Reached,
+            a_try(Outcome::Ended, "exited with code 1 </x> \x1b[2J", true, Some(360)),
+        ),
+        interval(
+            "exec1.block1",
+            block,
+            None,
+            Reach::Reached,
+            a_try(Outcome::NotReached, "the step that begins it did not come", false, None),
+        ),
+    ];
+    let mut worker = interval(
+        "child1.fork",
+        step(StepKind::Fork, "fork", 400),
+        None,
+        Reach::NotByReload,
+        a_try(Outcome::Killed, "died of HUP", true, Some(400)),
+    );
+    (worker.main, worker.process) = (false, process(4712, "worker"));
+    let intervals = intervals.into_iter().chain([worker]).collect();
+    Race {
+        schema: SCHEMA.to_owned(),
+        tool: Tool { name: "sigready".to_owned(), version: "0.1.0".to_owned() },
+        host: Host { hostname: "db1".to_owned(), kernel: "6.18.44".to_owned(), boot_id: None },
+        command: vec!["./server".to_owned(), "--greeting=hello world".to_owned()],
+        options: vec!["--settle".to_owned(), "1s".to_owned()],
+        name: "server".to_owned(),
+        service_type: "notify".to_owned(),
+        strict: false,
+        backend: "tracepoint".to_owned(),
+        started_at: WallTime("2026-01-01T00:00:00Z".parse().unwrap()),
+        duration_ns: 4_100_000_000,
+        runs: 9,
+        untouched: Untouched {
+            process: process(4700, "server"),
+            from_ns: -2 * MS,
+            to_ns: 900 * MS,
+            ready_ns: Some(360 * MS),
+            stopping_ns: None,
+            outcome: ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
+        },
+        signals: vec![SignalRace {
+            signal: Signal::HUP,
+            role: Role::Reload,
+            sentence: "HUP kills server from fork to 356 ms, in 2 of 5 intervals.".to_owned(),
+            intervals,
+            left_out: 0,
+        }],
+        bad: true,
+        untested: vec!["HUP@exec1.block1: the step that begins it did not come".to_owned()],
+    }
+}
+
+fn rendered(format: RaceFormat) -> String {
+    render(&race(), format, Style::default()).unwrap()
+}
+
+#[test]
+fn for_people_there_are_a_picture_a_table_and_what_it_comes_to() {
+    insta::assert_snapshot!("race_table", rendered(RaceFormat::Table));
+}
+
+#[test]
+fn narrow_and_wide_tables_keep_to_their_width() {
+    for width in [60, 80, 110] {
+        let text = render(&race(), RaceFormat::Table, Style { color: false, width }).unwrap();
+        let lines = text.lines().filter(|line| !line.contains("sigready race "));
+        for line in lines {
+            assert!(line.chars().count() <= usize::from(width), "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn text_from_outside_does_not_reach_the_terminal_as_it_is() {
+    for format in [RaceFormat::Table, RaceFormat::Json, RaceFormat::Junit] {
+        assert!(!rendered(format).contains('\x1b'), "{format:?}");
+    }
+}
+
+#[test]
+fn json_is_valid_by_the_schema_and_reads_back_as_the_same() {
+    let text = rendered(RaceFormat::Json);
+    let validator = jsonschema::validator_for(schema::race().as_value()).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    validator.validate(&value).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(serde_json::from_str::<Race>(&text).unwrap(), race());
+    let mut other = value;
+    other["signals"][0]["intervals"][0]["outcome"] = "burnt".into();
+    assert!(!validator.is_valid(&other));
+}
+
+#[test]
+fn json_of_a_race() {
+    let mut race = race();
+    race.signals[0].intervals.truncate(1);
+    let text = render(&race, RaceFormat::Json, Style::default()).unwrap();
+    insta::assert_snapshot!("race_json", text);
+}
+
+#[test]
+fn a_test_case_fails_where_it_is_bad_and_counts_and_is_an_error_where_nothing_is_known() {
+    insta::assert_snapshot!("race_junit", rendered(RaceFormat::Junit));
+}

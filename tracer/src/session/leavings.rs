@@ -1,0 +1,68 @@
+//! What a command leaves running is ended: this process takes orphans in, so that everything a
+//! command started is below it, and nothing gets away.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd::Pid,
+};
+
+use crate::host::procfs;
+
+/// How long it may take until all are gone.
+const GONE: Duration = Duration::from_secs(2);
+/// How often it is looked whether they are.
+const LOOK: Duration = Duration::from_millis(2);
+/// The most processes that are ended in one go; the next look finds the rest.
+const MAX_AT_ONCE: usize = 65_536;
+
+/// Processes whose parents end are this process's children from now on (`prctl(2)`,
+/// `PR_SET_CHILD_SUBREAPER`).
+pub fn take_orphans() -> Result<()> {
+    prctl::set_child_subreaper(true).context("cannot take in what a command leaves running")
+}
+
+/// Kills all that descends from this process, and waits until it is gone. Gives the names of
+/// those that are still there: they wait for a file system or a device.
+#[must_use]
+pub fn end_descendants() -> Vec<String> {
+    let limit = Instant::now() + GONE;
+    loop {
+        let found = descendants();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        if Instant::now() >= limit {
+            let name = |pid: &u32| procfs::name(*pid).map(|name| format!("{name} (pid {pid})"));
+            return found.iter().filter_map(name).collect();
+        }
+        for pid in found {
+            let Ok(pid) = i32::try_from(pid).map(Pid::from_raw) else { continue };
+            // One may be gone, or another's child; the next look tells.
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// All that descends from this process.
+fn descendants() -> Vec<u32> {
+    let mut found = procfs::children(std::process::id());
+    let mut index = 0;
+    while index < found.len() && found.len() < MAX_AT_ONCE {
+        let more = procfs::children(found[index]);
+        found.extend(more);
+        index += 1;
+    }
+    found
+}

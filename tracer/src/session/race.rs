@@ -1,0 +1,325 @@
+//! One run after the other of a command, with the programs attached once for all of them.
+
+mod between;
+mod rounds;
+
+pub use self::{
+    between::Between,
+    rounds::{Found, Rounds, Rules},
+};
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use tracer_common::{place::Order, signal::SignalSet};
+
+use super::{
+    Asked, BadRequest, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer,
+    Schedule, Session, Startable, Streams, Until,
+    leavings::{end_descendants, take_orphans},
+    turns::{News, Subject},
+};
+use crate::{
+    host::clock,
+    model::{
+        document::{Document, EndedBy},
+        signal::Signal,
+        unit::UnitFacts,
+    },
+    observation::Observation,
+    probe::{
+        attach::{Attached, Request, attach},
+        place::{Placer, address},
+        stream::Stream,
+    },
+    race::{Goal, Key, MAX_FACTS, Steps, Watch},
+    timeline::{Builder, Counting, Scope, Setup},
+};
+
+/// How long the command has to end by TERM after a run, before all of it is killed.
+const STOP: Duration = Duration::from_secs(1);
+/// The most records that are thrown away between two runs in one go.
+const BATCH: usize = 4_096;
+
+/// A signal at a step; or what the run is recorded for, where nothing is placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Placing {
+    /// The signal that the run is judged by.
+    pub signal: Signal,
+    /// After which step it is placed.
+    pub after: Option<Key>,
+}
+
+/// What a run gave.
+pub struct Ran {
+    /// What was captured, judged.
+    pub document: Document,
+    /// The facts that steps are told from, as far as there was room for them.
+    pub facts: Vec<Observation>,
+    /// Whether there was room for all.
+    pub has_all: bool,
+    /// The process that the signal was placed in, and when (`CLOCK_BOOTTIME` ns).
+    pub placed: Option<(u32, u64)>,
+    /// What the kernel said instead, as an errno, where it refused to send it.
+    pub refused: Option<i32>,
+    /// READY=1 was said.
+    pub ready: bool,
+    /// When the command was started and when it was looked at last (the same clock).
+    pub span: (u64, u64),
+    /// Why the run ended.
+    pub ended_by: EndedBy,
+    /// What the command left running when it ended by itself.
+    pub left: Vec<String>,
+    /// What is still there although it was killed.
+    pub stuck: Vec<String>,
+}
+
+/// Runs a command again and again.
+pub struct Racer<'a> {
+    startable: &'a Startable,
+    facts: UnitFacts,
+    name: String,
+    arguments: Vec<String>,
+    recorded: SignalSet,
+    streams: Streams,
+    between: Option<Between>,
+    attached: Attached,
+    placer: Placer,
+    stream: Option<Stream>,
+    socket: Option<NotifySocket>,
+    interrupts: Option<Interrupts>,
+    observer: &'a dyn Observer,
+    /// How often the command was started.
+    pub runs: u64,
+}
+
+/// What is raced.
+pub struct Raced<'a> {
+    /// The command.
+    pub startable: &'a Startable,
+    /// The unit that it stands for.
+    pub facts: UnitFacts,
+    /// What it is called.
+    pub name: String,
+    /// Its command line.
+    pub arguments: Vec<String>,
+    /// Whether it has a notify socket.
+    pub notifies: bool,
+    /// Its standard streams.
+    pub streams: Streams,
+    /// What is done between two runs.
+    pub between: Option<Between>,
+}
+
+impl<'a> Racer<'a> {
+    /// Attaches the programs.
+    pub fn attach(raced: Raced<'a>, request: &Request, observer: &'a dyn Observer) -> Result<Self> {
+        let mut attached = attach(request)?;
+        // Those that record were taken by this kernel.
+        let placer = Placer::attach(&mut attached).map_err(|error| {
+            BadRequest::new(format_args!("this kernel can't place a signal: {error:#}"))
+        })?;
+        take_orphans()?;
+        let Raced { startable, facts, name, arguments, notifies, streams, between } = raced;
+        Ok(Self {
+            startable,
+            facts,
+            name,
+            arguments,
+            recorded: request.dispositions,
+            streams,
+            between,
+            attached,
+            placer,
+            stream: None,
+            socket: notifies.then(NotifySocket::bind).transpose()?,
+            interrupts: None,
+            observer,
+            runs: 0,
+        })
+    }
+
+    /// How handlers and messages are seen.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        self.attached.backend.name()
+    }
+
+    /// The path of the command's notify socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<String> {
+        self.socket.as_ref().map(|socket| socket.path().to_string_lossy().into_owned())
+    }
+
+    /// Runs the command once, for `limit` at the longest. Nothing of it is left running
+    /// afterwards.
+    pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
+        if let Some(between) = self.between.as_ref().filter(|_| self.runs > 0) {
+            between.run().await?;
+        }
+        let anchor = clock::anchor();
+        let builder = Builder::new(Setup {
+            scope: Scope::Command { parent: std::process::id(), name: self.name.clone() },
+            reload_signal: placing.signal,
+            units_choose: false,
+            fresh: false,
+            counting: Counting::All,
+            recorded: self.recorded,
+            shown: placing.signal.set(),
+            facts: Some(self.facts.clone()),
+            settle_ns: goal.settle_ns,
+            placed: true,
+            main: None,
+            anchor,
+        });
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => Stream::open(&mut self.attached, None, false)?,
+        };
+        // What the run before left behind has nothing to do with this one.
+        while stream.take(BATCH)?.len() == BATCH {}
+        if let Some(key) = placing.after {
+            let order = key.order(placing.signal);
+            self.placer.arm(self.addressed(order))?;
+        }
+        let asked =
+            Asked { command: "race", arguments: self.arguments.clone(), signal: placing.signal };
+        let capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
+        let (child, interrupts) = self.start(limit)?;
+        self.runs += 1;
+        let began = anchor.boot_ns;
+        let schedule = Schedule::new(&[], child.pid(), placing.signal);
+        let subject = OneRun {
+            watch: Watch::new(goal, child.pid(), self.socket(), began),
+            command: Command::new(child, None, schedule),
+            facts: Vec::new(),
+            has_all: true,
+            left: Vec::new(),
+        };
+        let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
+        let mut session = Session::new(capture, subject, ending, interrupts, self.observer);
+        let ended_by = session.follow().await?;
+        let closed = session.close().await?;
+        let (mut subject, until) = (closed.subject, clock::boot_ns());
+        let placed = self.placer.placed()?;
+        self.placer.disarm()?;
+        self.stream = Some(closed.stream);
+        if subject.command.is_running() {
+            subject.command.stop_within(STOP).await?;
+        }
+        let stuck = end_descendants();
+        let is_placed = placing.after.is_some() && placed.at_ns != 0;
+        Ok(Ran {
+            document: closed.captured.document(ended_by),
+            facts: mem::take(&mut subject.facts),
+            has_all: subject.has_all,
+            placed: (is_placed && placed.result == 0).then_some((placed.pid, placed.at_ns)),
+            refused: (is_placed && placed.result != 0)
+                .then(|| i32::try_from(-placed.result).unwrap_or(i32::MAX)),
+            ready: subject.watch.is_ready(),
+            span: (began, until),
+            ended_by,
+            left: mem::take(&mut subject.left),
+            stuck,
+        })
+    }
+
+    fn addressed(&self, order: Order) -> Order {
+        match &self.socket {
+            Some(socket) => order.with_notify(address(socket.path())),
+            None => order,
+        }
+    }
+
+    /// Starts the command. The first time, signals that end this process are held meanwhile;
+    /// from then on a thread takes them.
+    fn start(&mut self, limit: Duration) -> Result<(super::Child, Interrupts)> {
+        let socket = self.socket.as_ref().map(NotifySocket::path);
+        if let Some(interrupts) = &self.interrupts {
+            let child = self.startable.start(socket, self.streams)?;
+            return Ok((child, interrupts.clone()));
+        }
+        let held = Held::now(limit)?;
+        let child = self.startable.start(socket, self.streams)?;
+        let interrupts = Interrupts::start(held.block()?)?;
+        self.socket.as_ref().map(NotifySocket::take_messages).transpose()?;
+        self.interrupts = Some(interrupts.clone());
+        Ok((child, interrupts))
+    }
+
+    /// Takes the programs out of the kernel. From now on an interrupt ends the process.
+    pub fn end(self) {
+        if let Some(interrupts) = &self.interrupts {
+            interrupts.session_is_over();
+        }
+        drop((self.stream, self.placer));
+        self.attached.detach();
+    }
+}
+
+/// A command in one run.
+struct OneRun {
+    watch: Watch,
+    command: Command,
+    facts: Vec<Observation>,
+    has_all: bool,
+    left: Vec<String>,
+}
+
+impl Subject for OneRun {
+    fn learn(&mut self, observation: &Observation) {
+        self.watch.learn(observation);
+        self.command.learn(observation);
+        if Steps::needs(&observation.fact) {
+            if self.facts.len() < MAX_FACTS {
+                self.facts.push(observation.clone());
+            } else {
+                self.has_all = false;
+            }
+        }
+    }
+
+    async fn act(&mut self, _: &mut Capture, _: &dyn Observer, _: Instant) -> Result<()> {
+        Ok(())
+    }
+
+    fn patience(&self, longest: Duration, _: Instant) -> Duration {
+        let left = self.watch.settles().map(|at| at.saturating_sub(clock::boot_ns()));
+        left.map_or(longest, |left| longest.min(Duration::from_nanos(left)))
+    }
+
+    async fn news(&mut self) -> Result<News> {
+        self.command.news().await
+    }
+
+    fn is_settled(&self, _: Instant) -> bool {
+        self.watch.settles().is_some_and(|at| clock::boot_ns() >= at)
+    }
+
+    fn is_over(&mut self, now: Instant) -> bool {
+        self.command.is_over(now)
+    }
+
+    fn forward(&mut self, signal: Signal, observer: &dyn Observer) -> Result<()> {
+        self.command.forward(signal, observer)
+    }
+
+    async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
+        let news = self.command.last_news(capture).await;
+        if !self.command.is_running() {
+            self.left = self.command.left_running(&[]);
+        }
+        news
+    }
+
+    fn untested(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn session_ended(&mut self) -> Result<()> {
+        self.command.session_ended()
+    }
+}

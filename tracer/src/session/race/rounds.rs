@@ -1,0 +1,338 @@
+//! All runs of a race: the untouched one, and then one for each interval.
+
+use std::{fmt::Display, time::Duration};
+
+use anyhow::Result;
+
+use super::{
+    super::{BadRequest, Observer},
+    Placing, Racer, Ran,
+};
+use crate::{
+    model::{
+        document::{EndedBy, Outcome as ProcessOutcome, OutcomeState},
+        race::{Outcome, Role, SignalRace, Try, Untouched},
+        signal::Signal,
+        span,
+        text::Outside,
+    },
+    race::{
+        Goal, Planned, Run, Steps, Undisturbed, interval, plan, role, sentence, tried, untouched,
+    },
+};
+
+/// How often an interval is tried until it is reached.
+const ATTEMPTS: u32 = 3;
+/// What a run with a signal has beside three times as long as the untouched one took.
+const LONGER: Duration = Duration::from_secs(5);
+
+/// What is raced, and how.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The signals.
+    pub signals: Vec<Signal>,
+    /// The unit's `Type=`.
+    pub service_type: String,
+    /// Whether every instant counts.
+    pub strict: bool,
+    /// The one interval that is raced.
+    pub only: Option<String>,
+    /// How often each is.
+    pub repeat: u16,
+    /// The longest that a run may take.
+    pub timeout: Duration,
+    /// How long nothing is to change for a start to be over that does not say so.
+    pub quiet: Duration,
+    /// How long the command must still be there after the signal.
+    pub settle: Duration,
+}
+
+/// What a race found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The run in which nothing was placed.
+    pub untouched: Untouched,
+    /// What each signal did.
+    pub signals: Vec<SignalRace>,
+    /// Whether somebody ended the race.
+    pub interrupted: bool,
+}
+
+/// The untouched run.
+struct First {
+    ran: Ran,
+    before: Undisturbed,
+    /// How long its start took, ns.
+    start_ns: u64,
+    limit: Duration,
+}
+
+/// Races a command.
+pub struct Rounds<'a, 'b> {
+    /// Runs it.
+    pub racer: &'a mut Racer<'b>,
+    /// What, and how.
+    pub rules: &'a Rules,
+    /// Is told what happens.
+    pub observer: &'a dyn Observer,
+    /// Is told what is done.
+    pub say: &'a dyn Fn(&dyn Display),
+}
+
+impl Rounds<'_, '_> {
+    /// Races it.
+    ///
+    /// # Errors
+    ///
+    /// A [`BadRequest`] where the command is none that can be raced, or there is no such
+    /// interval.
+    pub async fn race(&mut self) -> Result<Found> {
+        let rules = self.rules;
+        (self.say)(&"the untouched run");
+        let first = self.first().await?;
+        let mut plans = Vec::new();
+        for signal in &rules.signals {
+            let steps = self.steps(&first.ran, *signal);
+            let end = first.ran.span.1;
+            plans.push((*signal, plan(&steps, *signal, role(*signal), &rules.service_type, end)));
+        }
+        let known = plans.iter().flat_map(|(_, (planned, _))| planned).map(|it| it.id.as_str());
+        if let Some(only) = &rules.only
+            && !known.clone().any(|id| id == only)
+        {
+            let known: Vec<&str> = known.collect();
+            return Err(BadRequest::new(format_args!(
+                "there is no interval '{}' in this start: there are {}",
+                Outside::new(only),
+                known.join(", ")
+            ))
+            .into());
+        }
+        let is_wanted = |it: &Planned| rules.only.as_ref().is_none_or(|only| *only == it.id);
+        let all = plans.iter().flat_map(|(_, (planned, _))| planned).filter(|it| is_wanted(it));
+        let count = all.count();
+        let steps = self.steps(&first.ran, rules.signals[0]);
+        let untouched = untouched(&steps, first.ran.span.1, first.before.outcome.clone())
+            .ok_or_else(|| anyhow::anyhow!("the kernel told of no start of the command"))?;
+        let mut found = Found { untouched, signals: Vec::new(), interrupted: false };
+        let mut number = 0;
+        for (signal, (planned, left_out)) in plans {
+            let mut intervals = Vec::new();
+            for planned in planned.iter().filter(|it| is_wanted(it)) {
+                number += 1;
+                (self.say)(&format_args!("{number} of {count}: {}", planned.id));
+                let mut tries = Vec::new();
+                for _ in 0..rules.repeat {
+                    if !found.interrupted {
+                        let tried = self.reach(planned, signal, &first).await?;
+                        found.interrupted = tried.is_none();
+                        tries.extend(tried);
+                    }
+                }
+                intervals.push(interval(planned, tries, rules.strict));
+            }
+            if intervals.is_empty() {
+                continue;
+            }
+            let sentence = sentence(
+                &self.racer.name,
+                signal,
+                role(signal),
+                &rules.service_type,
+                found.untouched.ready_ns,
+                &intervals,
+            );
+            let left_out = if rules.only.is_some() { 0 } else { left_out };
+            let role = role(signal);
+            found.signals.push(SignalRace { signal, role, sentence, intervals, left_out });
+        }
+        Ok(found)
+    }
+
+    fn steps(&self, ran: &Ran, signal: Signal) -> Steps {
+        let socket = self.racer.socket();
+        Steps::of(&ran.facts, signal, std::process::id(), socket.as_deref())
+    }
+
+    /// The untouched run, which has to be a start that can be raced.
+    async fn first(&mut self) -> Result<First> {
+        let rules = self.rules;
+        let signal = rules.signals[0];
+        let says_ready = rules.service_type != "simple";
+        let goal = Goal {
+            ready: says_ready,
+            least_ns: 0,
+            settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
+            signal: None,
+            ends: false,
+            answered: false,
+        };
+        let ran = self.racer.run(Placing { signal, after: None }, goal, rules.timeout).await?;
+        self.tell(&ran);
+        let outcome = ended_as(&ran);
+        let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
+        match (ran.ended_by, outcome.state) {
+            (EndedBy::Interrupt, _) => anyhow::bail!("the race was ended in its untouched run"),
+            (_, OutcomeState::Killed) => {
+                let by = outcome.signal.map_or_else(String::new, |by| format!(" of {by}"));
+                return refuse(format!(
+                    "the command died{by} without a signal from here: there is no start to race"
+                ));
+            }
+            (EndedBy::Exit, _) if says_ready && !ran.ready => {
+                let code = outcome.code.unwrap_or_default();
+                let left = if ran.left.is_empty() {
+                    "a service that does not say READY=1 is raced with --type simple".to_owned()
+                } else {
+                    format!(
+                        "it left {} running: a service that puts itself into the background is \
+                         raced in the foreground",
+                        ran.left.join(", ")
+                    )
+                };
+                return refuse(format!(
+                    "the command exited with code {code} before it was ready, without a signal \
+                     from here; {left}"
+                ));
+            }
+            (_, OutcomeState::Exited) if !ran.left.is_empty() => {
+                return refuse(format!(
+                    "the command exited and left {} running: a service that puts itself into \
+                     the background is raced in the foreground",
+                    ran.left.join(", ")
+                ));
+            }
+            (EndedBy::Timeout, _) if says_ready => {
+                return refuse(format!(
+                    "the command did not say READY=1 within {}: a service that does not say it \
+                     is raced with --type simple, and one that takes longer with --timeout",
+                    span::length(nanoseconds(rules.timeout))
+                ));
+            }
+            _ => {}
+        }
+        if ran.document.capture.lost > 0 {
+            anyhow::bail!(
+                "{} events of the untouched run were lost, so its steps are not known: is the \
+                 host busy?",
+                ran.document.capture.lost
+            );
+        }
+        if !ran.has_all {
+            self.observer.note(
+                &"the start did more than could be followed: of what came late no \
+                                 interval is raced",
+            );
+        }
+        let lasted = ran.span.1.saturating_sub(ran.span.0);
+        let longest = Duration::from_nanos(lasted).saturating_mul(3).saturating_add(LONGER);
+        let last = rules
+            .signals
+            .iter()
+            .filter_map(|signal| {
+                let steps = self.steps(&ran, *signal);
+                steps.command()?.steps().last().map(|step| step.at)
+            })
+            .max();
+        Ok(First {
+            before: Undisturbed { ready: ran.ready, outcome },
+            start_ns: last.unwrap_or(0).saturating_sub(ran.span.0),
+            limit: rules.timeout.min(longest),
+            ran,
+        })
+    }
+
+    /// Places the signal in an interval, again while that is not reached; `None` once the race
+    /// was interrupted.
+    async fn reach(
+        &mut self,
+        planned: &Planned,
+        signal: Signal,
+        first: &First,
+    ) -> Result<Option<Try>> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let Some(tried) = self.place(planned, signal, first, attempts).await? else {
+                return Ok(None);
+            };
+            if tried.outcome != Outcome::NotReached || attempts == ATTEMPTS {
+                return Ok(Some(tried));
+            }
+        }
+    }
+
+    async fn place(
+        &mut self,
+        planned: &Planned,
+        signal: Signal,
+        first: &First,
+        attempts: u32,
+    ) -> Result<Option<Try>> {
+        let role = role(signal);
+        let settle_ns = nanoseconds(self.rules.settle);
+        let goal = Goal {
+            ready: first.before.ready,
+            least_ns: first.start_ns.saturating_add(settle_ns),
+            settle_ns,
+            signal: Some(signal),
+            ends: role == Role::End && planned.main,
+            answered: planned.main
+                && role == Role::Reload
+                && self.rules.service_type == "notify-reload",
+        };
+        let placing = Placing { signal, after: Some(planned.key) };
+        let ran = self.racer.run(placing, goal, first.limit).await?;
+        self.tell(&ran);
+        if ran.ended_by == EndedBy::Interrupt {
+            return Ok(None);
+        }
+        let steps = self.steps(&ran, signal);
+        let missed = match (ran.placed, ran.refused) {
+            _ if ran.document.capture.lost > 0 => {
+                Some(format!("{} events of this run were lost", ran.document.capture.lost))
+            }
+            (_, Some(errno)) => Some(format!(
+                "the kernel refused to send the signal: {}",
+                std::io::Error::from_raw_os_error(errno)
+            )),
+            (Some((_, at)), None) if !planned.holds(&steps, at) => {
+                Some("another step came first in this run".to_owned())
+            }
+            _ => None,
+        };
+        let zero = i128::from(steps.zero());
+        let on_timeline =
+            |at: u64| (i128::from(at) - zero).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        let run = Run {
+            document: &ran.document,
+            placed: ran.placed.map(|(pid, at)| (pid, on_timeline(at))),
+            missed,
+            ready: ran.ready,
+            left: &ran.left,
+            lasted_ns: ran.span.1.saturating_sub(ran.span.0),
+        };
+        Ok(Some(tried(&run, &first.before, signal, role, attempts)))
+    }
+
+    /// Tells what is still there of a run.
+    fn tell(&self, ran: &Ran) {
+        if !ran.stuck.is_empty() {
+            self.observer.note(&format_args!(
+                "killed, and still there: {}: they wait for a file system or a device",
+                ran.stuck.join(", ")
+            ));
+        }
+    }
+}
+
+/// How the command was at the end of a run.
+fn ended_as(ran: &Ran) -> ProcessOutcome {
+    let starts = ran.document.services.iter().flat_map(|service| &service.activations);
+    let last = starts.last().map(|start| start.outcome.clone());
+    last.unwrap_or(ProcessOutcome { state: OutcomeState::Running, signal: None, code: None })
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

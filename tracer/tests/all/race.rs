@@ -1,0 +1,564 @@
+//! A signal at every instant of a start: programs with holes at known places.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use serde_json::Value;
+
+use crate::support::{Compiled, PYTHON, sigready};
+
+/// A race and its result.
+struct Raced {
+    status: Option<i32>,
+    stderr: String,
+    race: Value,
+}
+
+impl Raced {
+    /// The outcomes of the intervals of a signal, by what `--only` takes, in their order.
+    fn outcomes(&self) -> Vec<(&str, &str)> {
+        let signals = self.race["signals"].as_array().unwrap();
+        let intervals = signals.iter().flat_map(|it| it["intervals"].as_array().unwrap());
+        intervals.map(|it| (it["id"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
+    }
+
+    fn interval(&self, id: &str) -> &Value {
+        let signals = self.race["signals"].as_array().unwrap();
+        let mut intervals = signals.iter().flat_map(|it| it["intervals"].as_array().unwrap());
+        intervals.find(|it| it["id"] == id).unwrap_or_else(|| panic!("no {id}: {:#}", self.race))
+    }
+
+    fn sentence(&self) -> &str {
+        self.race["signals"][0]["sentence"].as_str().unwrap()
+    }
+}
+
+fn race(options: &[&str], command: &[&str]) -> Raced {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("race.json");
+    let output = Command::new(cargo_bin("sigready"))
+        .arg("race")
+        .args(options)
+        .arg("--output")
+        .arg(&file)
+        .arg("--")
+        .args(command)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = fs::read(&file).unwrap_or_else(|error| panic!("no result: {error}\n{stderr}"));
+    let race = serde_json::from_slice(&text).unwrap();
+    Raced { status: output.status.code(), stderr, race }
+}
+
+/// Options for a program that is done with its start within 300 ms.
+const SIMPLE: [&str; 6] = ["--type", "simple", "--quiet-time", "300ms", "--settle", "100ms"];
+
+/// The outcomes of a C program's intervals for HUP. They come out alike three times.
+fn of_c(body: &str) -> (Raced, Vec<(String, String)>) {
+    let program = Compiled::new(&format!(
+        "#include <signal.h>\n#include <stdlib.h>\n#include <sys/signalfd.h>\n\
+         #include <unistd.h>\n\
+         static void on(int s) {{ (void)s; }}\n\
+         int main(void) {{\n(void)on;\n{body}\nfor (;;) pause();\n}}"
+    ));
+    let own = |raced: &Raced| -> Vec<(String, String)> {
+        let outcomes = raced.outcomes();
+        outcomes.into_iter().map(|(id, did)| (id.replace("HUP@", ""), did.to_owned())).collect()
+    };
+    let first = race(&SIMPLE, &[&program.path()]);
+    let outcomes = own(&first);
+    for _ in 0..2 {
+        let again = race(&SIMPLE, &[&program.path()]);
+        assert_eq!(own(&again), outcomes, "{}", again.stderr);
+    }
+    (first, outcomes)
+}
+
+fn pairs(outcomes: &[(String, String)]) -> Vec<(&str, &str)> {
+    outcomes.iter().map(|(id, did)| (id.as_str(), did.as_str())).collect()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_before_a_handler_and_none_after_it() {
+    let (raced, outcomes) = of_c("usleep(20000); signal(SIGHUP, on);");
+    assert_eq!(
+        pairs(&outcomes),
+        [("fork", "killed"), ("exec1", "killed"), ("exec1.action1", "taken")]
+    );
+    assert_eq!(raced.status, Some(3));
+    let sentence = raced.sentence();
+    assert!(sentence.contains("from fork to ") && sentence.contains("2 of 3"), "{sentence}");
+    // The evidence is the signal of that run, which the kernel sent.
+    let tried = &raced.interval("HUP@exec1")["tries"][0];
+    assert_eq!(
+        (tried["signal"]["si_code"].as_i64(), &tried["signal"]["sender"]),
+        (Some(128), &Value::Null)
+    );
+    assert_eq!(tried["signal"]["fate"], "killed");
+    assert_eq!(tried["exit"]["signal"], "HUP");
+    let placed = tried["placed_ns"].as_i64().unwrap();
+    assert!((0..15_000_000).contains(&placed), "right after the exec: {placed}");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_between_two_handlers() {
+    let (_, outcomes) = of_c(
+        "signal(SIGHUP, on); usleep(10000); signal(SIGHUP, SIG_DFL); usleep(10000);\
+         signal(SIGHUP, on); usleep(10000); signal(SIGHUP, SIG_IGN); usleep(10000);\
+         signal(SIGHUP, on);",
+    );
+    assert_eq!(
+        pairs(&outcomes)[2..],
+        [
+            ("exec1.action1", "taken"),
+            ("exec1.action2", "killed"),
+            ("exec1.action3", "taken"),
+            ("exec1.action4", "ignored"),
+            ("exec1.action5", "taken")
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_after_a_handler_for_one_delivery_was_called() {
+    let (_, outcomes) = of_c(
+        "struct sigaction once = { .sa_handler = on, .sa_flags = SA_RESETHAND };\
+         sigaction(SIGHUP, &once, 0); usleep(10000); raise(SIGHUP); usleep(10000);\
+         signal(SIGHUP, on);",
+    );
+    assert_eq!(
+        pairs(&outcomes)[2..],
+        [
+            // It takes the one handler there is from the program's own.
+            ("exec1.action1", "killed"),
+            ("exec1.reset1", "killed"),
+            ("exec1.action2", "taken")
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_between_unblocking_and_the_handler() {
+    let (_, outcomes) = of_c(
+        "sigset_t set; sigemptyset(&set); sigaddset(&set, SIGHUP);\
+         sigprocmask(SIG_BLOCK, &set, 0); usleep(10000);\
+         sigprocmask(SIG_UNBLOCK, &set, 0); usleep(10000); signal(SIGHUP, on);",
+    );
+    assert_eq!(
+        pairs(&outcomes)[2..],
+        [
+            // It waits for the unblocking, and kills then.
+            ("exec1.block1", "killed"),
+            ("exec1.unblock1", "killed"),
+            ("exec1.action1", "taken")
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_invents_no_hole_where_a_blocked_signal_is_read_or_gets_its_handler() {
+    let (raced, outcomes) = of_c(
+        "sigset_t set; sigemptyset(&set); sigaddset(&set, SIGHUP);\
+         sigprocmask(SIG_BLOCK, &set, 0); usleep(10000);\
+         int fd = signalfd(-1, &set, 0); usleep(10000);\
+         struct signalfd_siginfo info;\
+         for (;;) if (read(fd, &info, sizeof info) < 0) return 1;",
+    );
+    assert_eq!(pairs(&outcomes)[2..], [("exec1.block1", "taken"), ("exec1.signalfd1", "taken")]);
+    assert_eq!(raced.status, Some(3), "before it is blocked it kills");
+    let (_, outcomes) = of_c(
+        "sigset_t set; sigemptyset(&set); sigaddset(&set, SIGHUP);\
+         sigprocmask(SIG_BLOCK, &set, 0); usleep(10000);\
+         int got; for (;;) sigwait(&set, &got);",
+    );
+    assert_eq!(pairs(&outcomes)[2..], [("exec1.block1", "taken"), ("exec1.sigwait1", "taken")]);
+    let (_, outcomes) = of_c(
+        "sigset_t set; sigemptyset(&set); sigaddset(&set, SIGHUP);\
+         sigprocmask(SIG_BLOCK, &set, 0); usleep(10000); signal(SIGHUP, on); usleep(10000);\
+         sigprocmask(SIG_UNBLOCK, &set, 0); usleep(10000); sigprocmask(SIG_BLOCK, &set, 0);",
+    );
+    assert_eq!(
+        pairs(&outcomes)[2..],
+        [
+            ("exec1.block1", "taken"),
+            ("exec1.action1", "taken"),
+            ("exec1.unblock1", "taken"),
+            ("exec1.block2", "pending")
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_after_a_program_executes_itself_anew() {
+    let (_, outcomes) = of_c(
+        "signal(SIGHUP, on); usleep(20000);\
+         if (!getenv(\"AGAIN\")) { setenv(\"AGAIN\", \"1\", 1);\
+         execl(\"/proc/self/exe\", \"again\", (char *)0); }",
+    );
+    assert_eq!(
+        pairs(&outcomes)[1..],
+        [
+            ("exec1", "killed"),
+            ("exec1.action1", "taken"),
+            ("exec2", "killed"),
+            ("exec2.action1", "taken")
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_in_a_worker_and_a_reload_of_the_main_process_does_not_reach_it() {
+    let (raced, outcomes) = of_c(
+        "signal(SIGHUP, on); usleep(10000);\
+         if (fork() == 0) { usleep(10000); signal(SIGHUP, SIG_DFL); usleep(10000);\
+         signal(SIGHUP, on); for (;;) pause(); }",
+    );
+    assert_eq!(
+        pairs(&outcomes)[2..],
+        [
+            ("exec1.action1", "taken"),
+            ("child1.fork", "taken"),
+            ("child1.action1", "killed"),
+            ("child1.action2", "taken")
+        ]
+    );
+    let worker = raced.interval("HUP@child1.action1");
+    assert_eq!((&worker["main"], &worker["counts"]), (&false.into(), &false.into()));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_what_the_main_process_does_to_a_worker_with_a_reload() {
+    let program = Compiled::new(
+        "#include <signal.h>\n#include <unistd.h>\n\
+         static pid_t worker;\n\
+         static void on(int s) { if (worker) kill(worker, s); }\n\
+         int main(void) {\n\
+           signal(SIGHUP, on);\n\
+           pid_t child = fork();\n\
+           if (child == 0) { signal(SIGHUP, SIG_DFL); for (;;) pause(); }\n\
+           usleep(50000); worker = child; signal(SIGHUP, on);\n\
+           for (;;) pause();\n\
+         }",
+    );
+    let raced = race(&SIMPLE, &[&program.path()]);
+    let last = raced.interval("HUP@exec1.action2");
+    assert_eq!(last["outcome"], "killed", "{last:#}");
+    assert!(last["tries"][0]["what"].as_str().unwrap().contains("another process"), "{last:#}");
+    assert_eq!(raced.interval("HUP@exec1.action1")["outcome"], "taken");
+}
+
+/// A service that says READY=1 late, by the library or by hand.
+fn notify_service(before_ready: &str, after_ready: &str) -> String {
+    format!(
+        "import os, signal, socket, sys, time\n\
+         def say(text):\n    \
+             s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n    \
+             s.connect(os.environ['NOTIFY_SOCKET'])\n    \
+             s.sendall(text.encode())\n\
+         say('STATUS=starting')\n\
+         time.sleep(0.05)\n\
+         {before_ready}\n\
+         say('STATUS=up\\nREADY=1')\n\
+         {after_ready}\n\
+         time.sleep(60)\n"
+    )
+}
+
+const NOTIFY: [&str; 2] = ["--settle", "150ms"];
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_holds_what_comes_before_ready_back_unless_it_is_strict() {
+    let handler = "signal.signal(signal.SIGHUP, lambda *a: None)";
+    let service = notify_service(handler, "");
+    let lenient = race(&NOTIFY, &[PYTHON, "-c", &service]);
+    assert_eq!(
+        lenient.outcomes(),
+        [
+            ("HUP@fork", "killed"),
+            ("HUP@exec1", "killed"),
+            ("HUP@exec1.action1", "taken"),
+            ("HUP@exec1.ready1", "taken")
+        ]
+    );
+    assert_eq!(lenient.status, Some(0), "{}", lenient.stderr);
+    assert!(lenient.sentence().contains("As Type=notify systemd holds reloads back"));
+    assert_eq!(lenient.interval("HUP@exec1")["reached"], "not_by_reload");
+    assert_eq!(lenient.interval("HUP@exec1.ready1")["reached"], "reached");
+    let strict = race(&["--strict", "--settle", "150ms"], &[PYTHON, "-c", &service]);
+    assert_eq!(strict.status, Some(3));
+    // The handler after READY=1: that is a hole.
+    let late = race(&NOTIFY, &[PYTHON, "-c", &notify_service("pass", handler)]);
+    assert_eq!(late.interval("HUP@exec1.ready1")["outcome"], "killed");
+    assert_eq!(late.interval("HUP@exec1.action1")["outcome"], "taken");
+    assert_eq!(late.status, Some(3));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_tells_what_hangs_crashes_and_ends() {
+    let service = notify_service(
+        "ready = False\n\
+         def on(*a):\n    \
+             if not ready: time.sleep(60)\n    \
+             os.kill(os.getpid(), signal.SIGSEGV)\n\
+         signal.signal(signal.SIGHUP, on); time.sleep(0.02); ready = True",
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); time.sleep(0.02)\n\
+         signal.signal(signal.SIGHUP, on); time.sleep(0.02)\n\
+         signal.signal(signal.SIGHUP, lambda *a: sys.exit(4))",
+    );
+    let raced = race(&["--settle", "150ms", "--timeout", "2s"], &[PYTHON, "-c", &service]);
+    assert_eq!(
+        raced.outcomes()[2..],
+        [
+            ("HUP@exec1.action1", "hung"),
+            ("HUP@exec1.ready1", "crashed"),
+            ("HUP@exec1.action2", "ignored"),
+            ("HUP@exec1.action3", "crashed"),
+            ("HUP@exec1.action4", "ended")
+        ]
+    );
+    let what = |id: &str| raced.interval(id)["tries"][0]["what"].as_str().unwrap().to_owned();
+    assert!(
+        what("HUP@exec1.action1").contains("did not say READY=1"),
+        "{raced:?}",
+        raced = raced.race
+    );
+    assert!(what("HUP@exec1.action3").contains("SEGV"));
+    assert_eq!(what("HUP@exec1.action4"), "exited with code 4");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_waits_for_the_answer_of_a_notify_reload_service_and_tells_where_none_comes() {
+    let service = |answers: &str| {
+        notify_service(
+            &format!(
+                "def on(*a):\n    \
+                     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000\n    \
+                     {answers}\n\
+                 signal.signal(signal.SIGHUP, on)"
+            ),
+            "while True: time.sleep(0.01)",
+        )
+    };
+    let options = ["--type", "notify-reload", "--settle", "150ms", "--timeout", "4s"];
+    let slow = "say(f'RELOADING=1\\nMONOTONIC_USEC={now}'); time.sleep(0.6); say('READY=1')";
+    let slow = race(&options, &[PYTHON, "-c", &service(slow)]);
+    assert_eq!(slow.interval("HUP@exec1.ready1")["outcome"], "taken", "{:#}", slow.race);
+    assert_eq!(slow.status, Some(0), "{}", slow.stderr);
+    let silent = race(&options, &[PYTHON, "-c", &service("pass")]);
+    assert_eq!(silent.interval("HUP@exec1.ready1")["outcome"], "hung", "{:#}", silent.race);
+    assert_eq!(silent.status, Some(3), "{}", silent.stderr);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_has_files_put_back_between_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = directory.path().join("lock");
+    let lock = lock.to_str().unwrap();
+    let script = format!("test -e {lock} && exit 7; : > {lock}; exec sleep 60");
+    let between = format!("rm -f {lock}");
+    let mut options = SIMPLE.to_vec();
+    options.extend(["--between", &between]);
+    let raced = race(&options, &["sh", "-c", &script]);
+    let outcomes = raced.outcomes();
+    assert!(outcomes.contains(&("HUP@exec2", "killed")), "{outcomes:?}");
+    assert!(outcomes.iter().all(|(_, did)| *did == "killed"), "{outcomes:?}");
+    let arguments = ["race", "--type", "simple", "--quiet-time", "300ms", "--between", "exit 5"];
+    let failed = sigready(&[&arguments[..], &["--", "sleep", "60"]].concat());
+    let stderr = String::from_utf8_lossy(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("--between 'exit 5' failed: exit status: 5"), "{stderr}");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_has_an_idea_of_right_for_each_signal() {
+    let program = "import signal, subprocess, time\n\
+         signal.signal(signal.SIGUSR1, lambda *a: None)\n\
+         signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(0.02)\n\
+         signal.signal(signal.SIGTERM, signal.SIG_DFL)\n\
+         time.sleep(60)";
+    let mut options = vec!["--type", "simple", "--quiet-time", "300ms", "--settle", "100ms"];
+    options.extend([
+        "--timeout",
+        "2s",
+        "--signal",
+        "TERM",
+        "--signal",
+        "USR1",
+        "--signal",
+        "WINCH",
+    ]);
+    let raced = race(&options, &[PYTHON, "-c", program]);
+    let bad = |id: &str| {
+        let it = raced.interval(id);
+        (it["outcome"].as_str().unwrap().to_owned(), it["bad"].as_bool().unwrap())
+    };
+    let of = |outcome: &str, is_bad| (outcome.to_owned(), is_bad);
+    assert_eq!(bad("TERM@fork"), of("killed", false));
+    assert_eq!(bad("TERM@exec1"), of("killed", false));
+    assert_eq!(bad("TERM@exec1.action1"), of("hung", true));
+    assert_eq!(bad("TERM@exec1.action2"), of("killed", false));
+    assert_eq!(bad("USR1@exec1"), of("killed", true));
+    assert_eq!(bad("USR1@exec1.action1"), of("taken", false));
+    assert_eq!(bad("WINCH@exec1"), of("ignored", false));
+    assert_eq!(raced.status, Some(3));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_repeats_one_interval_and_tells_unsteady_outcomes() {
+    let directory = tempfile::tempdir().unwrap();
+    let count = directory.path().join("count");
+    // Every second start has its handler at once.
+    let program = format!(
+        "import os, signal, time\n\
+         n = os.path.getsize({count:?}) if os.path.exists({count:?}) else 0\n\
+         open({count:?}, 'a').write('x')\n\
+         signal.signal(signal.SIGHUP, signal.SIG_DFL if n % 2 else lambda *a: None)\n\
+         time.sleep(60)"
+    );
+    let mut options = SIMPLE.to_vec();
+    options.extend(["--only", "HUP@exec1.action1", "--repeat", "4"]);
+    let raced = race(&options, &[PYTHON, "-c", &program]);
+    assert_eq!(raced.outcomes(), [("HUP@exec1.action1", "killed")]);
+    let interval = raced.interval("HUP@exec1.action1");
+    assert_eq!(interval["steady"], false);
+    let tries = interval["tries"].as_array().unwrap();
+    let outcomes: Vec<&str> = tries.iter().map(|it| it["outcome"].as_str().unwrap()).collect();
+    let mut counts = BTreeMap::new();
+    outcomes.iter().for_each(|outcome| *counts.entry(*outcome).or_insert(0) += 1);
+    assert_eq!(counts, BTreeMap::from([("killed", 2), ("taken", 2)]));
+    assert!(raced.sentence().contains("now one way, now another"));
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_tells_an_interval_that_no_run_reaches_and_does_not_pass_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let once = directory.path().join("once");
+    // The second handler is set in the first start alone.
+    let program = format!(
+        "import os, signal, time\n\
+         signal.signal(signal.SIGHUP, lambda *a: None); time.sleep(0.02)\n\
+         if not os.path.exists({once:?}):\n    \
+             open({once:?}, 'w'); signal.signal(signal.SIGHUP, lambda *a: None)\n\
+         time.sleep(60)"
+    );
+    let mut options = SIMPLE.to_vec();
+    options.extend(["--only", "HUP@exec1.action2"]);
+    let raced = race(&options, &[PYTHON, "-c", &program]);
+    assert_eq!(raced.outcomes(), [("HUP@exec1.action2", "not_reached")]);
+    assert_eq!(raced.interval("HUP@exec1.action2")["tries"][0]["attempts"], 3);
+    assert_eq!(raced.status, Some(1), "{}", raced.stderr);
+    assert!(raced.stderr.contains("not tested: HUP@exec1.action2"), "{}", raced.stderr);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_refuses_what_is_no_start_with_a_sentence() {
+    for (options, command, reason) in [
+        (&["--signal", "KILL"][..], &["true"][..], "KILL can't be raced"),
+        (&["--signal", "STOP"], &["true"], "STOP can't be raced"),
+        (&[], &["/no/such/program"], "cannot run /no/such/program"),
+        (&[], &["true"], "exited with code 0 before it was ready"),
+        (&["--timeout", "300ms"], &["sleep", "60"], "did not say READY=1 within 300 ms"),
+        (&["--type", "simple"], &["sh", "-c", "kill -SEGV $$"], "died of SEGV"),
+        (&["--type", "simple"], &["sh", "-c", "setsid sleep 60 & exit 0"], "left sleep (pid"),
+        (
+            &["--type", "simple", "--quiet-time", "50ms", "--only", "HUP@exec7"],
+            &["sleep", "60"],
+            "there are HUP@fork, HUP@exec1",
+        ),
+        (&["--repeat", "0"], &["true"], "0 is not in 1..=1000"),
+        (&["--timeout", "0"], &["true"], "from 100ms to 1h"),
+    ] {
+        let arguments = [&["race"][..], options, &["--"], command].concat();
+        let output = sigready(&arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+/// How many processes have this argument.
+fn running(argument: &str) -> usize {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let lines = pids.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines
+        .filter(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
+        .count()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_leaves_nothing_running_and_nothing_stopped() {
+    // A helper that leaves its session and its parent, and ignores TERM.
+    let script = "(trap '' TERM HUP; setsid sleep 4242.5 & ) ; trap '' TERM; sleep 4242.5";
+    let mut options = SIMPLE.to_vec();
+    options.extend(["--signal", "HUP"]);
+    let raced = race(&options, &["sh", "-c", script]);
+    assert!(raced.race["runs"].as_u64().unwrap() >= 3, "{:#}", raced.race);
+    assert_eq!(running("4242.5"), 0);
+    // The tracer is killed in the middle: the command is told to end, and none is stopped.
+    let mut tracer = Command::new(cargo_bin("sigready"))
+        .args(["race", "--type", "simple", "--quiet-time", "30s", "--", "sleep", "4243.5"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let limit = Instant::now() + Duration::from_secs(30);
+    // The tracer has it as an argument, too.
+    while running("4243.5") < 2 {
+        assert!(Instant::now() < limit, "the command runs");
+        thread::sleep(Duration::from_millis(10));
+    }
+    tracer.kill().unwrap();
+    tracer.wait().unwrap();
+    while running("4243.5") > 0 {
+        assert!(Instant::now() < limit, "it ends");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_writes_junit_that_names_each_failure_with_the_command_to_repeat_it() {
+    let mut arguments = vec!["race", "--format", "junit"];
+    arguments.extend(SIMPLE);
+    arguments.extend(["--", "sleep", "60"]);
+    let output = sigready(&arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(
+        text.contains(
+            "<testsuites name=\"sigready race\" tests=\"2\" skipped=\"0\" failures=\"2\""
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("again: sigready race --type simple --only HUP@exec1 -- sleep 60"),
+        "{text}"
+    );
+}
