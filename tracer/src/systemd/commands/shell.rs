@@ -316,7 +316,7 @@ impl Walk {
         match known.as_slice() {
             ["true" | ":", ..] => Some(true),
             ["false", ..] => Some(false),
-            ["kill", "-0"] | ["/bin/kill", "-0"] if words.len() == 3 => {
+            ["kill" | "/bin/kill", "-0"] if words.len() == 3 => {
                 (words[2].variable() == Some("MAINPID")).then_some(true)
             }
             _ => None,
