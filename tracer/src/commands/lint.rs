@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use sigready::{
     host::named,
-    lint::{Lint as Findings, Place, Subject},
+    lint::{Lint as Findings, Place, Subject, shell_word},
     report::{
         self,
         lint::{json, table},
@@ -31,8 +31,8 @@ pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
     let place = Place {
         directory: files.listing.own_directory.clone().into(),
         options: match (&options.user, &options.root) {
-            (Some(user), _) => format!("--user {user}"),
-            (None, Some(root)) => format!("--root {}", root.display()),
+            (Some(user), _) => format!("--user {}", shell_word(user)),
+            (None, Some(root)) => format!("--root {}", shell_word(&root.display().to_string())),
             (None, None) => String::new(),
         },
     };

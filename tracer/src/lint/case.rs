@@ -1,13 +1,17 @@
 //! A unit with what its commands mean.
 
-use std::fmt::Write as _;
-
-use super::{DropIn, Place, Subject};
+use super::{
+    DropIn, Place, Subject,
+    death::{Aftermath, aftermath, starting_again},
+    early::{self, Early},
+    reload_ends_it::ends,
+};
 use crate::{
     model::{signal::Signal, unit::UnitFacts},
-    rules::result::{Decider, End, Prediction, Stage, predict},
+    rules::result::End,
     systemd::commands::{
-        Budget, MainProcess, Reload, Sent, Stay, Target, holds, main_process, reload,
+        Budget, MainProcess, Nobody, Reload, Sent, SentSignal, Stay, Stop, Takes, Target, When,
+        holds, is_shell, main_process, reload, stop,
     },
 };
 
@@ -23,12 +27,16 @@ pub(super) struct Case<'a> {
     /// The main process; `None` where there is no command.
     pub main: Option<MainProcess>,
     /// What its `ExecReload=` does.
-    pub reload: Reload,
+    reload: Reload,
+    /// What a reload sends, first to last, with whom it reaches as far as the unit tells.
+    pub sent: Vec<Sent>,
     /// The program of `ExecStart=`.
     program: Option<String>,
     /// Whether its `ExecStartPost=` keeps the unit from being up; `None` if that depends on
     /// the programs it runs.
     holds: Option<bool>,
+    /// How its `ExecStop=` ends once there is no main process.
+    stop: Stop,
 }
 
 impl<'a> Case<'a> {
@@ -37,33 +45,88 @@ impl<'a> Case<'a> {
         let commands = &subject.commands;
         let start = commands.start.last();
         let main = start.map(|command| main_process(command, &mut budget));
-        Self {
+        let program = match &main {
+            Some(MainProcess::Program { name, .. }) => Some(name.clone()),
+            _ => start.and_then(|it| it.argv.first()).cloned(),
+        };
+        let mut case = Self {
             name: &subject.name,
             facts: &subject.facts,
             place,
             has_watchdog: commands.has_watchdog,
             has_user: commands.has_user,
             reload: reload(&commands.reload, Some(&subject.name), &mut budget),
-            program: match &main {
-                Some(MainProcess::Program { name, .. }) => Some(name.clone()),
-                _ => start.and_then(|it| it.argv.first()).cloned(),
-            },
+            sent: Vec::new(),
+            program,
             main,
             holds: holds(&commands.start_post, &mut budget),
-        }
+            stop: stop(&commands.stop, &mut budget),
+        };
+        let command_line = start.map(|it| it.argv.join(" ")).unwrap_or_default();
+        case.sent = case.signals(&command_line);
+        case
     }
 
-    /// What its `ExecReload=` sends to the service, where that is known.
+    /// What a reload sends, to whom by these settings.
+    fn signals(&self, command_line: &str) -> Vec<Sent> {
+        // systemd itself sends that of notify-reload, before it runs ExecReload=
+        // (`service_enter_reload` in src/core/service.c).
+        let by_systemd = self.facts.reload_signal.filter(|_| self.is_type("notify-reload"));
+        let by_systemd = by_systemd.map(|signal| Sent {
+            signal: SentSignal::Known(signal),
+            target: Target::Main,
+            by: "systemd".to_owned(),
+            when: When::Always,
+        });
+        let has_no_main = self.is_type("oneshot") || self.facts.has_no_main();
+        let program = match &self.main {
+            Some(MainProcess::Program { name, .. }) => Some(name.as_str()),
+            _ => None,
+        };
+        let target = |target: &Target| match target {
+            Target::Main | Target::Group if has_no_main => Target::Nobody(Nobody::NoMain),
+            // Of what stays it may be a child that has the name.
+            Target::Named(..) if self.stay().is_some() => target.clone(),
+            Target::Named(name, _) if target.is_program(program, command_line).is_none() => {
+                Target::Unknown(name.clone())
+            }
+            target => target.clone(),
+        };
+        let by_commands =
+            self.reload.sent().map(|sent| Sent { target: target(&sent.target), ..sent.clone() });
+        by_systemd.into_iter().chain(by_commands).collect()
+    }
+
+    /// Whether it has this `Type=`.
+    pub fn is_type(&self, name: &str) -> bool {
+        self.facts.service_type.as_deref() == Some(name)
+    }
+
+    /// The signals that a reload is sure to send to the service if it gets that far.
+    pub fn arriving(&self) -> impl Iterator<Item = (&Sent, Signal)> {
+        let arrives = |sent: &&Sent| sent.target.is_service() && sent.when != When::Maybe;
+        self.sent.iter().filter(arrives).filter_map(|sent| match sent.signal {
+            SentSignal::Known(signal) => Some((sent, signal)),
+            SentSignal::Unknown(_) => None,
+        })
+    }
+
+    /// The one of those that decides what becomes of it: the first that is there to end it, or
+    /// else does so, or stops it.
     pub fn sent(&self) -> Option<(&Sent, Signal)> {
-        self.reload.to_service()
+        self.arriving().min_by_key(|(_, signal)| match early::of(*signal) {
+            _ if ends(*signal) => 0,
+            Early::Dies => 1,
+            Early::Stops => 2,
+            Early::Lost => 3,
+        })
     }
 
     /// The settings of a type that is up as soon as there is a process, and whose start
     /// nothing else holds back. systemd is `activating`, and folds reloads into the start,
     /// until `ExecStartPost=` is over (`service_enter_start_post` in src/core/service.c).
     pub fn is_up_at_once(&self) -> bool {
-        matches!(self.facts.service_type.as_deref(), Some("simple" | "exec" | "idle"))
-            && self.holds == Some(false)
+        is_up_at_once_by_type(self.facts) && self.holds == Some(false)
     }
 
     /// Whether the reload, which ends the service, starts it anew: by what systemd then takes
@@ -82,29 +145,37 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// Whether the main process is a program that is no shell: of one that reads a file it is not
+    /// told what it runs.
+    pub fn runs_program(&self) -> bool {
+        matches!(&self.main, Some(MainProcess::Program { name, .. }) if !is_shell(name))
+    }
+
     /// Whether the main process begins with this signal ignored.
     pub fn ignores(&self, signal: Signal) -> bool {
         match &self.main {
-            Some(MainProcess::Program { ignores, .. }) => ignores.contains(&signal),
-            Some(MainProcess::Stays(stay)) => stay.ignores.contains(&signal),
+            Some(MainProcess::Program { initial, .. }) => initial.ignores.contains(&signal),
+            Some(MainProcess::Stays(stay)) => stay.takes(signal) == Takes::Lost,
             _ => false,
         }
     }
 
-    /// What systemd makes of the main process's death by a signal while the unit is up.
-    pub fn death(&self, signal: Signal) -> Option<Prediction> {
-        predict(self.facts, End::Signal { signal, core_dumped: false }, Stage::Started)
+    /// Whether the program begins with this signal blocked.
+    pub fn blocks(&self, signal: Signal) -> bool {
+        matches!(&self.main, Some(MainProcess::Program { initial, .. })
+            if initial.blocks.contains(&signal))
     }
 
-    /// The same in words, from the result on, after "It dies".
-    pub fn aftermath(&self, predicted: Prediction) -> String {
-        aftermath(self.facts, predicted)
+    /// What systemd makes of the main process's death by a signal while the unit is up.
+    pub fn death(&self, signal: Signal) -> Option<Aftermath> {
+        aftermath(self.facts, End::Signal { signal, core_dumped: false }, &self.stop)
     }
 
     /// The settings that have systemd start it again after a death by a signal; `None` if it
     /// does so already, or none would.
     pub fn starting_again(&self, signal: Signal) -> Option<String> {
-        starting_again(self.facts, signal)
+        let comes_back = self.death(signal)?.restarts == Some(true);
+        if comes_back { None } else { starting_again(self.facts, signal) }
     }
 
     /// A check's drop-in with these lines for the service.
@@ -112,26 +183,73 @@ impl<'a> Case<'a> {
         self.place.drop_in(self.name, check, &format!("[Service]\n{lines}"))
     }
 
-    /// The drop-in that has a reload signal the main process alone.
-    pub fn reload_by(&self, check: &str, signal: Signal, why: &str) -> DropIn {
-        let lines = format!("{why}ExecReload=\nExecReload=/bin/kill -{signal} $MAINPID\n");
-        self.drop_in(check, &lines)
+    /// The drop-in that has a reload signal the main process alone; `None` where that is not the
+    /// program, or there is none.
+    pub fn reload_by(&self, check: &str, signal: Signal) -> Option<DropIn> {
+        let is_program = match &self.main {
+            Some(MainProcess::Program { .. }) => true,
+            Some(MainProcess::Stays(stay)) => {
+                matches!(stay.takes(signal), Takes::Handled | Takes::PassedOn)
+            }
+            _ => false,
+        };
+        let has_main = !self.is_type("oneshot") && !self.facts.has_no_main();
+        let lines = format!(
+            "# For a program that reloads on {signal}:\nExecReload=\nExecReload=/bin/kill \
+             -{signal} $MAINPID\n"
+        );
+        (is_program && has_main).then(|| self.drop_in(check, &lines))
     }
 
     /// What can't be told of it that would matter.
-    pub fn unknown(&self) -> Option<String> {
-        let waits_by_type =
-            !matches!(self.facts.service_type.as_deref(), Some("simple" | "exec" | "idle"));
-        if let Some(what) = self.reload.unknown() {
-            return Some(what);
+    pub fn unknown(&self) -> Vec<String> {
+        let mut unknown = self.reload.unknown();
+        for sent in &self.sent {
+            if let Target::Unknown(name) = &sent.target
+                && self
+                    .reload
+                    .sent()
+                    .any(|it| matches!(&it.target, Target::Named(n, _) if n == name))
+            {
+                unknown
+                    .push(format!("whether its reload reaches it: {} looks for '{name}'", sent.by));
+            }
         }
-        if self.sent().is_some() && !waits_by_type && self.holds.is_none() {
-            return Some(
+        let Some((sent, signal)) = self.sent() else {
+            unknown.extend(self.unknown_speaker());
+            return unknown;
+        };
+        if is_up_at_once_by_type(self.facts) && self.holds.is_none() {
+            unknown.push(
                 "whether its ExecStartPost= waits until the program is ready: reloads are held \
                  back until it is over"
                     .to_owned(),
             );
         }
+        let to_main = matches!(sent.target, Target::Main | Target::Group | Target::Unit);
+        match &self.main {
+            Some(MainProcess::Unknown(why)) if to_main && !self.hears_main_alone() => {
+                unknown.push(format!("which process a reload's {signal} meets: {why}"));
+            }
+            Some(MainProcess::Stays(stay)) if to_main && stay.takes(signal) == Takes::Unknown => {
+                unknown.push(format!("what {} does with a reload's {signal}", stay.by));
+            }
+            _ => {}
+        }
+        if let Stop::Unknown(by) = &self.stop
+            && self.death(signal).is_some_and(|it| it.restarts.is_none())
+            && early::of(signal) == Early::Dies
+        {
+            unknown.push(format!(
+                "whether systemd starts it again after a death by {signal}: that depends on \
+                 whether {by}, of its ExecStop= or ExecStopPost=, fails then"
+            ));
+        }
+        unknown.extend(self.unknown_speaker());
+        unknown
+    }
+
+    fn unknown_speaker(&self) -> Option<String> {
         match &self.main {
             Some(MainProcess::Unknown(why)) if self.hears_main_alone() => {
                 Some(format!("which process speaks for it: {why}"))
@@ -147,75 +265,18 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Whom it is sent to, in words.
-pub(super) fn whom(sent: &Sent) -> &'static str {
-    match sent.target {
-        _ if sent.literal.is_some() => ", as it is meant,",
+/// Whether it is up as soon as there is a process, by its type.
+fn is_up_at_once_by_type(facts: &UnitFacts) -> bool {
+    matches!(facts.service_type.as_deref(), Some("simple" | "exec" | "idle"))
+}
+
+/// Whom it is sent to, and when, in words.
+pub(super) fn whom(sent: &Sent) -> String {
+    let whom = match sent.target {
         Target::Group => " to the main process and its whole group",
         Target::Unit => " to every process of the unit",
         _ => "",
-    }
-}
-
-/// What systemd makes of an end in words, from the result on, after "It dies".
-pub(super) fn aftermath(facts: &UnitFacts, predicted: Prediction) -> String {
-    let restart = facts.restart.as_deref().unwrap_or("no");
-    let result = predicted.result.name();
-    let clean = if result == "success" { ": a clean exit" } else { "" };
-    let silent = if result == "success" { ", and nothing reports a failure" } else { "" };
-    match (predicted.restarts, predicted.decided_by) {
-        (Some(true), Decider::Force) => {
-            format!("(result '{result}'), and RestartForceExitStatus= starts it again")
-        }
-        (Some(true), _) => {
-            format!("(result '{result}'), and Restart={restart} starts it again")
-        }
-        (_, Decider::Remain) => format!(
-            "(result '{result}'{clean}), RemainAfterExit=yes keeps the unit \
-             'active (exited)' without a process{silent}"
-        ),
-        (_, Decider::Prevent) => {
-            format!("(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}")
-        }
-        _ => {
-            format!("(result '{result}'{clean}), Restart={restart} does not start it again{silent}")
-        }
-    }
-}
-
-/// The settings that have systemd start a service again after a death by a signal; `None` if it
-/// does so already, or none would.
-pub(super) fn starting_again(before: &UnitFacts, signal: Signal) -> Option<String> {
-    let death = End::Signal { signal, core_dumped: false };
-    let restarts = |facts: &UnitFacts| {
-        predict(facts, death, Stage::Started).is_some_and(|it| it.restarts == Some(true))
     };
-    if restarts(before) {
-        return None;
-    }
-    let mut facts = before.clone();
-    let mut lines = String::new();
-    if facts.remain_after_exit == Some(true) {
-        facts.remain_after_exit = Some(false);
-        lines += "# Otherwise the unit stays 'active (exited)' without a process.\n\
-                  RemainAfterExit=no\n";
-    }
-    if let Some(prevent) = &mut facts.restart_prevent_exit_status
-        && prevent.signals.contains(&signal)
-    {
-        prevent.signals.retain(|it| *it != signal);
-        lines += "RestartPreventExitStatus=\n";
-        let codes = prevent.codes.iter().map(ToString::to_string);
-        let signals = prevent.signals.iter().map(|signal| format!("SIG{signal}"));
-        let rest: Vec<String> = codes.chain(signals).collect();
-        if !rest.is_empty() {
-            let _ = writeln!(lines, "RestartPreventExitStatus={}", rest.join(" "));
-        }
-    }
-    if !restarts(&facts) {
-        lines += "# Start it again when a reload has killed it.\n";
-        let _ = writeln!(lines, "RestartForceExitStatus=SIG{signal}");
-        facts.restart_force_exit_status.get_or_insert_default().signals.push(signal);
-    }
-    restarts(&facts).then_some(lines)
+    let when = if sent.when == When::Always { "" } else { ", if what comes before it succeeds," };
+    format!("{whom}{when}")
 }

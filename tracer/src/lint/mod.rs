@@ -2,6 +2,7 @@
 //! in, findings out.
 
 mod case;
+mod death;
 mod early;
 mod notify_access_narrow;
 mod notify_access_wide;
@@ -158,9 +159,26 @@ impl Place {
 
     /// The command that traces a restart of the unit.
     fn trace(&self, unit: &str, more: &str) -> String {
-        let words = ["sigready trace", &self.options, "--restart", more, unit];
+        let unit = match unit.split_once("@.") {
+            // A template is started as an instance of it alone.
+            Some((name, suffix)) => format!("{name}@INSTANCE.{suffix}"),
+            None => unit.to_owned(),
+        };
+        let unit = shell_word(&unit);
+        let words = ["sigready trace", &self.options, "--restart", more, &unit];
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A word as it is written for a shell: quoted where it has more than plain characters (POSIX,
+/// "Quoting").
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:,+=%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl Lint {
@@ -173,7 +191,9 @@ impl Lint {
         for subject in subjects {
             let case = Case::new(&subject, place);
             let unit = subject.name.clone();
-            unknown.extend(case.unknown().map(|what| Unknown { unit, what }));
+            unknown.extend(
+                case.unknown().into_iter().map(|what| Unknown { unit: unit.clone(), what }),
+            );
             let findings = findings(&case);
             if !findings.is_empty() {
                 let Subject { name, files, facts, .. } = subject;

@@ -1,7 +1,7 @@
 //! Any process of the service may say READY=1, one that inherited the socket too.
 
 use super::{Case, Check, Finding, Look};
-use crate::model::document::Severity;
+use crate::{model::document::Severity, systemd::commands::MainProcess};
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-wide",
@@ -11,7 +11,9 @@ pub(super) const CHECK: Check = Check {
 
 fn check(case: &Case<'_>) -> Option<Finding> {
     let unit = case.facts;
-    let is_wide = unit.is_notify() && unit.notify_access.as_deref() == Some("all");
+    // What stays or ends does not speak for what it runs.
+    let has_child = matches!(case.main, Some(MainProcess::Stays(_) | MainProcess::Leaves(_)));
+    let is_wide = unit.is_notify() && unit.notify_access.as_deref() == Some("all") && !has_child;
     is_wide.then(|| Finding {
         id: CHECK.id.to_owned(),
         severity: Severity::Warning,
@@ -25,9 +27,11 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             "NotifyAccess=main, where the main process speaks for itself. See who does: {}",
             case.place.trace(case.name, "")
         ),
-        drop_in: Some(case.drop_in(
-            CHECK.id,
-            "# Where the main process itself sends READY=1:\nNotifyAccess=main\n",
-        )),
+        drop_in: case.runs_program().then(|| {
+            case.drop_in(
+                CHECK.id,
+                "# Where the main process itself sends READY=1:\nNotifyAccess=main\n",
+            )
+        }),
     })
 }

@@ -1,10 +1,7 @@
 //! The reload's signal is one that is there to end it: kill(1) without a name sends TERM.
 
-use super::{Case, Check, Finding, Look};
-use crate::{
-    model::{document::Severity, signal::Signal},
-    rules::result::Decider,
-};
+use super::{Case, Check, Finding, Look, case::whom};
+use crate::model::{document::Severity, signal::Signal};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-ends-it",
@@ -13,43 +10,39 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
-    // systemd itself sends that of notify-reload.
-    if case.facts.service_type.as_deref() == Some("oneshot") || case.starts_again() {
+    if case.is_type("oneshot") || case.starts_again() {
         return None;
     }
-    let by_systemd = case.facts.service_type.as_deref() == Some("notify-reload");
-    let sent = case.sent().map(|(_, signal)| signal);
-    let signal = if by_systemd { case.facts.reload_signal } else { sent };
-    let signal = signal.filter(|signal| ends(*signal))?;
-    let predicted = case.death(signal);
-    let comes_back = predicted.is_some_and(|it| it.restarts == Some(true));
-    let consequence = match predicted {
-        Some(predicted) if comes_back => {
-            format!("systemctl reload ends it {}.", case.aftermath(predicted))
-        }
-        Some(predicted) if predicted.decided_by == Decider::Remain => {
-            format!("systemctl reload ends it {}.", case.aftermath(predicted))
-        }
-        Some(predicted) => {
-            format!("systemctl reload stops the service {}.", case.aftermath(predicted))
-        }
+    let (sent, signal) = case.sent().filter(|(_, signal)| ends(*signal))?;
+    let by_systemd = sent.by == "systemd";
+    let aftermath = case.death(signal);
+    let stays_down = aftermath.as_ref().is_none_or(|it| it.restarts == Some(false));
+    let consequence = match aftermath {
+        Some(it) if !stays_down || it.remains => format!("systemctl reload ends it {}.", it.words),
+        Some(it) => format!("systemctl reload stops the service {}.", it.words),
         None => "systemctl reload stops the service.".to_owned(),
     };
     let drop_in = if by_systemd {
-        case.drop_in(CHECK.id, "# For a program that reloads on HUP:\nReloadSignal=SIGHUP\n")
+        case.runs_program().then(|| {
+            let lines = "# For a program that reloads on HUP:\nReloadSignal=SIGHUP\n";
+            case.drop_in(CHECK.id, lines)
+        })
     } else {
-        case.reload_by(CHECK.id, Signal::HUP, "# For a program that reloads on HUP:\n")
+        case.reload_by(CHECK.id, Signal::HUP)
     };
     Some(Finding {
         id: CHECK.id.to_owned(),
-        severity: if comes_back { Severity::Warning } else { Severity::Error },
-        message: format!("A reload sends {signal}, which programs take as the order to end."),
+        severity: if stays_down { Severity::Error } else { Severity::Warning },
+        message: format!(
+            "A reload sends {signal}{}, which programs take as the order to end.",
+            whom(sent).trim_end_matches(',')
+        ),
         consequence,
         mend: format!(
             "Name the signal that the program reloads on in {}.",
             if by_systemd { "ReloadSignal=" } else { "ExecReload=" }
         ),
-        drop_in: Some(drop_in),
+        drop_in,
     })
 }
 

@@ -1,9 +1,10 @@
-//! The reload's signal goes to a shell that has no trap for it, and not to the program.
+//! The reload's signal goes to a shell that has no trap for it, or another program that waits,
+//! and not to the program that it runs.
 
 use super::{Case, Check, Finding, Look, early, reload_ends_it::ends};
 use crate::{
     model::{document::Severity, signal::Signal},
-    systemd::commands::{Stay, Target},
+    systemd::commands::{Stay, Takes, Target},
 };
 
 pub(super) const CHECK: Check = Check {
@@ -13,38 +14,112 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
-    let (stay, signal) = hits_shell(case)?;
-    let predicted = case.death(signal)?;
-    let comes_back = predicted.restarts == Some(true);
+    let hit = hits(case)?;
+    let (by, signal) = (&hit.stay.by, hit.signal);
+    let (message, consequence, drop_in) = match hit.what {
+        What::Dies => (
+            format!(
+                "The main process is {by}, which stays and has no {} for {signal}: a reload \
+                 signals it, and not the program that it runs.",
+                if hit.stay.is_shell { "trap" } else { "handler" }
+            ),
+            format!(
+                "At every reload {} dies {}; the program is stopped with it.",
+                if hit.stay.is_shell { "the shell" } else { by },
+                case.death(signal)?.words
+            ),
+            case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
+        ),
+        What::Loses => (
+            format!(
+                "The main process is {by}, which blocks {signal} while it waits: a reload signals \
+                 it, and not the program that it runs."
+            ),
+            "Every reload is lost: the program never gets the signal.".to_owned(),
+            None,
+        ),
+        What::LosesLater => (
+            format!(
+                "The main process is {by}, which passes {signal} on once, and ignores it from then \
+                 on."
+            ),
+            "Every reload after the first is lost: the program never gets the signal.".to_owned(),
+            None,
+        ),
+        What::Defers => (
+            format!(
+                "The main process is {by}, whose trap for {signal} runs only when the program that \
+                 it waits for has ended."
+            ),
+            "A reload does nothing for as long as the program runs.".to_owned(),
+            None,
+        ),
+    };
+    let comes_back = case.death(signal)?.restarts != Some(false);
     Some(Finding {
         id: CHECK.id.to_owned(),
-        severity: if comes_back { Severity::Warning } else { Severity::Error },
-        message: format!(
-            "The main process is {}, which stays and has no trap for {signal}: a reload signals \
-             it, and not the program that it runs.",
-            stay.by
-        ),
-        consequence: format!(
-            "At every reload the shell dies {}; the program is stopped with it.",
-            case.aftermath(predicted)
-        ),
-        mend: "Let the shell exec the program, so that it becomes the main process.".to_owned(),
-        drop_in: case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
+        severity: if hit.what == What::Dies && !comes_back {
+            Severity::Error
+        } else {
+            Severity::Warning
+        },
+        message,
+        consequence,
+        mend: match (hit.what, hit.stay.is_shell) {
+            (What::Defers, _) => "Let the shell exec the program, or start it in the background \
+                                  and wait for it."
+                .to_owned(),
+            (What::LosesLater, _) => format!("{by} --foreground passes on every one."),
+            (_, true) => {
+                "Let the shell exec the program, so that it becomes the main process.".to_owned()
+            }
+            (_, false) => "Let systemd do what the program in between does, so that the service \
+                           itself becomes the main process."
+                .to_owned(),
+        },
+        drop_in,
     })
 }
 
-/// The shell that a reload kills, and by what.
-pub(super) fn hits_shell<'a>(case: &'a Case<'_>) -> Option<(&'a Stay, Signal)> {
+/// What becomes of a reload that goes to what waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// It dies.
+    Dies,
+    /// It blocks the signal.
+    Loses,
+    /// It ignores the signal once it has passed on the first.
+    LosesLater,
+    /// Its trap waits.
+    Defers,
+}
+
+/// A main process that a reload goes to, and that is not what the service is for.
+pub(super) struct Hit<'a> {
+    pub stay: &'a Stay,
+    pub signal: Signal,
+    pub what: What,
+}
+
+/// What waits and is hit by a reload.
+pub(super) fn hits<'a>(case: &'a Case<'_>) -> Option<Hit<'a>> {
     let (sent, signal) = case.sent()?;
-    let stay = case.stay().filter(|stay| stay.is_shell)?;
-    // The pid file and names may be the program's, and of a daemon the shell is gone.
-    let to_shell = sent.literal.is_none()
-        && matches!(sent.target, Target::Main | Target::Group | Target::Unit)
-        && case.facts.service_type.as_deref() != Some("forking")
-        && case.facts.service_type.as_deref() != Some("oneshot");
-    let dies = early::of(signal) == early::Early::Dies
-        && !ends(signal)
-        && !stay.handles.contains(&signal)
-        && !stay.ignores.contains(&signal);
-    (to_shell && dies).then_some((stay, signal))
+    let stay = case.stay()?;
+    // The pid file and names may be the program's, and of a daemon what started it is gone.
+    let to_main = matches!(sent.target, Target::Main | Target::Group | Target::Unit)
+        && !case.is_type("forking")
+        && !case.is_type("oneshot");
+    // The program gets it too then.
+    let to_all = matches!(sent.target, Target::Group | Target::Unit);
+    if !to_main || ends(signal) {
+        return None;
+    }
+    let what = match stay.takes(signal) {
+        Takes::Default if early::of(signal) == early::Early::Dies => What::Dies,
+        Takes::Lost if !stay.is_shell && !stay.ignores.contains(&signal) && !to_all => What::Loses,
+        Takes::PassedOnOnce if !to_all => What::LosesLater,
+        Takes::Handled if stay.defers_traps && !to_all => What::Defers,
+        _ => return None,
+    };
+    Some(Hit { stay, signal, what })
 }

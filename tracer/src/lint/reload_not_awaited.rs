@@ -5,9 +5,12 @@ use super::{
     case::whom,
     early::{self, Early},
     reload_ends_it::ends,
-    reload_hits_shell::hits_shell,
+    reload_hits_shell::{What, hits},
 };
-use crate::{model::document::Severity, systemd::commands::MainProcess};
+use crate::{
+    model::document::Severity,
+    systemd::commands::{MainProcess, Takes},
+};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-not-awaited",
@@ -18,21 +21,29 @@ pub(super) const CHECK: Check = Check {
 fn check(case: &Case<'_>) -> Option<Finding> {
     let (sent, signal) = case.sent().filter(|(_, signal)| !ends(*signal))?;
     // Of a shell's own handler the script is nearly as early as the process.
-    let has_trap = case.stay().is_some_and(|stay| stay.handles.contains(&signal));
-    let is_gone = matches!(case.main, Some(MainProcess::Leaves(_)));
-    if !case.is_up_at_once() || has_trap || is_gone || hits_shell(case).is_some() {
+    let is_known = case
+        .stay()
+        .is_none_or(|stay| !matches!(stay.takes(signal), Takes::Handled | Takes::Unknown));
+    let is_other = matches!(case.main, Some(MainProcess::Leaves(_) | MainProcess::Unknown(_)));
+    // What it passes on may meet the program early as well.
+    let is_hit = hits(case).is_some_and(|hit| hit.what != What::LosesLater);
+    if !case.is_up_at_once() || !is_known || is_other || is_hit {
         return None;
     }
     let service_type = case.facts.service_type.as_deref()?;
     let ignored = case.ignores(signal);
-    let early = if ignored { Early::Lost } else { early::of(signal) };
-    let predicted = case.death(signal)?;
-    let comes_back = predicted.restarts == Some(true);
+    let blocked = case.blocks(signal);
+    let early = if ignored || blocked { Early::Lost } else { early::of(signal) };
+    let aftermath = case.death(signal)?;
     let consequence = match early {
-        Early::Dies if comes_back => {
-            format!("It dies {}: an outage, no more.", case.aftermath(predicted))
+        Early::Dies if aftermath.restarts == Some(true) => {
+            format!("It dies {}: an outage, no more.", aftermath.words)
         }
-        Early::Dies => format!("It dies {}.", case.aftermath(predicted)),
+        Early::Dies => format!("It dies {}.", aftermath.words),
+        Early::Lost if blocked => format!(
+            "The reload waits: {signal} is blocked until the program unblocks it. One that does so \
+             before it has a handler dies then, and one that never does never reloads."
+        ),
         Early::Lost if ignored => format!(
             "The reload is lost: {signal} is ignored until the program sets a handler of its own, \
              and a program that leaves alone what is ignored never reloads."
@@ -48,7 +59,8 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
         Early::Lost | Early::Stops => None,
     };
-    let is_error = early == Early::Stops || early == Early::Dies && !comes_back;
+    let is_error =
+        early == Early::Stops || early == Early::Dies && aftermath.restarts == Some(false);
     Some(Finding {
         id: CHECK.id.to_owned(),
         severity: if is_error { Severity::Error } else { Severity::Warning },

@@ -1,9 +1,9 @@
-//! The reload looks for a process whose name is the main process's pid.
+//! The reload signals no process at all.
 
 use super::{Case, Check, Finding, Look};
 use crate::{
-    model::document::Severity,
-    systemd::commands::{Sent, SentSignal, Target},
+    model::{document::Severity, signal::Signal},
+    systemd::commands::{Nobody, SentSignal, Target},
 };
 
 pub(super) const CHECK: Check = Check {
@@ -13,37 +13,63 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
-    let reaches = |sent: &Sent| sent.target.is_service() && sent.literal.is_none();
-    if case.reload.sent().any(reaches) {
+    // One that can't be told of may reach it.
+    let may_reach = |target: &Target| target.is_service() || matches!(target, Target::Unknown(_));
+    if case.sent.iter().any(|sent| may_reach(&sent.target)) {
         return None;
     }
-    let is_lost = |sent: &&Sent| sent.target == Target::Nobody || sent.literal.is_some();
-    let sent = case.reload.sent().find(is_lost)?;
+    let (sent, nobody) = case.sent.iter().find_map(|sent| match &sent.target {
+        Target::Nobody(nobody) => Some((sent, nobody)),
+        _ => None,
+    })?;
+    // Nothing but a oneshot that remains is up without a main process, and can be reloaded.
+    if case.is_type("oneshot") && case.facts.remain_after_exit != Some(true) {
+        return None;
+    }
     let by = &sent.by;
-    let message = if let Some(literal) = &sent.literal {
-        format!(
+    let why = match nobody {
+        Nobody::PidForName => {
+            format!("{by} takes a name, and is given a pid: no process has that name")
+        }
+        Nobody::Literal(literal) => format!(
             "systemd puts no value in for '{literal}': it replaces ${{NAME}} within a word, $NAME \
-             as a word of its own, and runs no shell. {by} is given it as it is written, and a \
-             reload signals nobody."
-        )
-    } else {
-        format!(
-            "{by} takes a name, and is given a pid: no process has that name, and a reload \
-             signals nobody."
-        )
+             as a word of its own, and runs no shell. {by} is given it as it is written"
+        ),
+        Nobody::Refused(argument) => {
+            format!("This {by} does not take '{argument}', and sends nothing")
+        }
+        Nobody::NoPid => format!("{by} is given no pid"),
+        Nobody::LongName(name) => format!(
+            "{by} looks for '{name}' in the names that the kernel has of processes, which are cut \
+             off after 15 bytes"
+        ),
+        Nobody::NoMain => {
+            "$MAINPID is empty: systemd knows no main process of the service".to_owned()
+        }
     };
+    let signal = match sent.signal {
+        SentSignal::Known(signal) => Some(signal),
+        SentSignal::Unknown(_) => None,
+    };
+    // `kill HUP $MAINPID` means another signal than TERM.
+    let signal =
+        signal.filter(|_| !matches!(nobody, Nobody::Refused(it) if it.parse::<Signal>().is_ok()));
     Some(Finding {
         id: CHECK.id.to_owned(),
         severity: Severity::Warning,
-        message,
+        message: format!("{why}. A reload signals nobody."),
         consequence: format!(
-            "The service never reloads. {by} ends with status 1, and systemctl reload fails \
-             where that counts."
+            "The service never reloads. {by} fails, and systemctl reload with it where that counts."
         ),
-        mend: "Give kill the pid as a word of its own: $MAINPID.".to_owned(),
-        drop_in: match sent.signal {
-            SentSignal::Known(signal) => Some(case.reload_by(CHECK.id, signal, "")),
-            SentSignal::Unknown(_) => None,
+        mend: match nobody {
+            Nobody::NoMain => "Give the reload another way to reach what the service left behind, \
+                               or take it away."
+                .to_owned(),
+            Nobody::LongName(_) => {
+                "Give pkill the first 15 bytes, or kill the pid: $MAINPID.".to_owned()
+            }
+            _ => "Give kill the pid as a word of its own: /bin/kill -HUP $MAINPID.".to_owned(),
         },
+        drop_in: signal.and_then(|signal| case.reload_by(CHECK.id, signal)),
     })
 }

@@ -10,8 +10,11 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
-    let (sent, signal) =
-        case.sent().filter(|(sent, signal)| !ends(*signal) && sent.literal.is_none())?;
+    let (sent, signal) = case.arriving().find(|(sent, signal)| {
+        matches!(sent.target, Target::Unit | Target::Group)
+            && !ends(*signal)
+            && early::of(*signal) == early::Early::Dies
+    })?;
     let message = match sent.target {
         Target::Unit => format!(
             "systemctl kill sends {signal} to every process of the unit: children and helpers, \
@@ -22,9 +25,6 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         ),
         _ => return None,
     };
-    if early::of(signal) != early::Early::Dies {
-        return None;
-    }
     Some(Finding {
         id: CHECK.id.to_owned(),
         severity: Severity::Warning,
@@ -39,6 +39,6 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             }
         ),
         mend: "Signal the main process alone, which tells its children.".to_owned(),
-        drop_in: Some(case.reload_by(CHECK.id, signal, "")),
+        drop_in: case.reload_by(CHECK.id, signal),
     })
 }

@@ -5,7 +5,7 @@ use tracer_common::signal::SignalSet;
 
 use super::{
     DropIn, Finding, Lint, Look, Place, SCHEMA, Unit, Unknown,
-    case::{aftermath, starting_again},
+    death::{aftermath, starting_again},
     early::{self, Early},
 };
 use crate::{
@@ -16,7 +16,8 @@ use crate::{
         unit::UnitFacts,
     },
     observation::Program,
-    rules::result::{End, Stage, predict},
+    rules::result::End,
+    systemd::commands::Stop,
 };
 
 pub(super) const CHECK: super::Check = super::Check {
@@ -163,12 +164,12 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
         Meets::Handler | Meets::Unknown(_) => return None,
         Meets::Default(Early::Dies) => {
             let end = End::Signal { signal, core_dumped: false };
-            let predicted = predict(facts, end, Stage::Started)?;
-            let severity = match predicted.restarts {
-                Some(true) => Severity::Warning,
-                _ => Severity::Error,
+            let aftermath = aftermath(facts, end, &stop(facts))?;
+            let severity = match aftermath.restarts {
+                Some(false) => Severity::Error,
+                _ => Severity::Warning,
             };
-            let consequence = format!("Reloaded now, it dies {}.", aftermath(facts, predicted));
+            let consequence = format!("Reloaded now, it dies {}.", aftermath.words);
             ("has no handler for it", severity, consequence)
         }
         Meets::Default(Early::Stops) => (
@@ -205,6 +206,14 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
         ),
         drop_in,
     })
+}
+
+/// How `ExecStop=` ends once there is no main process: whether its failure counts is not told by
+/// what systemd says of it here.
+fn stop(facts: &UnitFacts) -> Stop {
+    let first = facts.exec_stop.iter().flatten().next();
+    let program = first.and_then(|line| line.split_whitespace().next());
+    program.map_or(Stop::Well, |program| Stop::Unknown(program.to_owned()))
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ fn one(service: &str, id: &str) -> Finding {
 }
 
 fn unknown(service: &str) -> Option<String> {
-    Case::new(&subject(service), &system()).unknown()
+    let unknown = Case::new(&subject(service), &system()).unknown();
+    (!unknown.is_empty()).then(|| unknown.join("; "))
 }
 
 fn found(id: &str, severity: Severity) -> Vec<(String, Severity)> {
@@ -86,7 +87,6 @@ fn a_start_post_that_waits_holds_reloads_back_and_one_that_is_over_at_once_does_
         "/bin/sh -c 'until curl -fs http://localhost/; do sleep 0.2; done'",
         "/bin/sleep 2",
         "/usr/bin/timeout 30 /bin/sh -c 'while ! test -S /run/x; do sleep 1; done'",
-        "-/bin/bash -c 'for i in 1 2 3; do ping -c1 x && break; done'",
         "/bin/sh -c 'sleep 1; echo up'",
     ] {
         assert_eq!(ids(&format!("{HUP}ExecStartPost={waits}\n")), [], "{waits}");
@@ -120,6 +120,7 @@ fn what_the_main_process_ignores_from_its_first_moment_is_lost_and_does_not_kill
         "/bin/bash -c 'trap \"\" SIGHUP; relayd'",
         "/usr/bin/env --ignore-signal=HUP relayd",
         "/usr/bin/nice -n 5 nohup relayd",
+        "/bin/sh -c 'exec env --ignore-signal=HUP relayd'",
     ] {
         let service = format!("ExecStart=\nExecStart={start}\n{HUP}");
         let finding = one(&service, AWAITED);
@@ -133,9 +134,18 @@ fn what_the_main_process_ignores_from_its_first_moment_is_lost_and_does_not_kill
         "/bin/dash -c 'trap \"\" SIGHUP; exec relayd'",
         "/bin/sh -c 'trap reload HUP; exec relayd'",
         "/usr/bin/nice nohupd",
+        "/usr/bin/nohup env --default-signal=HUP relayd",
     ] {
         assert_eq!(starting(start, HUP), found(AWAITED, Severity::Error), "{start}");
     }
+}
+
+#[test]
+fn a_blocked_signal_waits() {
+    let service = format!("ExecStart=\nExecStart=/usr/bin/env --block-signal=HUP relayd\n{HUP}");
+    let finding = one(&service, AWAITED);
+    assert_eq!((finding.severity, finding.drop_in), (Severity::Warning, None));
+    assert!(finding.consequence.contains("The reload waits"), "{}", finding.consequence);
 }
 
 #[test]
@@ -180,6 +190,8 @@ fn a_reload_that_sends_term_is_a_stop_or_a_restart() {
         "/bin/kill -TERM $MAINPID",
         "/bin/kill -s INT $MAINPID",
         "/usr/bin/pkill relayd",
+        "/bin/sh -c 'kill -CONT $MAINPID; kill -TERM $MAINPID'",
+        "/bin/kill -HUP $MAINPID ; /bin/kill $MAINPID",
         "/usr/bin/killall -w relayd",
         "/sbin/start-stop-daemon --stop --pidfile /run/x.pid",
         "/usr/bin/systemctl kill %n",
@@ -215,12 +227,30 @@ fn a_shell_that_stays_dies_of_the_reload() {
         "/bin/bash -c 'relayd & wait'",
         "/bin/bash -c 'exec > /var/log/x; relayd; true'",
         "/usr/bin/env A=1 /bin/dash -c 'relayd'",
+        "/bin/bash -c 'f() { relayd; }; f'",
+        "/usr/bin/flock /run/x relayd",
+        "/usr/bin/unshare -pf relayd",
     ] {
         assert_eq!(starting(start, HUP), found(hits, Severity::Error), "{start}");
         let always =
             starting(start, &format!("Restart=always\nType=notify\nNotifyAccess=all\n{HUP}"));
         assert!(always.contains(&(hits.to_owned(), Severity::Warning)), "{start}: {always:?}");
     }
+    let by_systemd = "Type=notify-reload\nNotifyAccess=all\n";
+    for start in ["/bin/sh -c 'relayd; true'", "/usr/bin/flock /run/x relayd"] {
+        assert_eq!(starting(start, by_systemd), found(hits, Severity::Error), "{start}");
+    }
+    let lost = |start: &str, text: &str| {
+        let service =
+            format!("Type=notify\nNotifyAccess=all\nExecStart=\nExecStart={start}\n{HUP}");
+        let finding = one(&service, hits);
+        assert_eq!((finding.severity, finding.drop_in), (Severity::Warning, None), "{start}");
+        assert!(finding.consequence.contains(text), "{start}: {}", finding.consequence);
+    };
+    lost("/usr/sbin/runuser -u web -- relayd", "Every reload is lost");
+    lost("/bin/su -c relayd web", "Every reload is lost");
+    lost("/usr/bin/timeout 1d relayd", "Every reload after the first is lost");
+    lost("/bin/bash -c 'trap : HUP; relayd'", "does nothing for as long as");
     for start in [
         "/bin/sh -c 'trap \"kill -HUP $!\" HUP; relayd & wait'",
         "/bin/sh -c 'trap \"\" HUP; relayd; true'",
@@ -233,20 +263,59 @@ fn a_shell_that_stays_dies_of_the_reload() {
 }
 
 #[test]
-fn a_pid_for_a_name_reaches_nobody() {
+fn a_reload_that_signals_no_process_is_named_and_nothing_else_is() {
     let nobody = "reload-reaches-nobody";
-    for reload in ["/usr/bin/pkill -HUP $MAINPID", "/usr/bin/killall -s HUP ${MAINPID}"] {
+    for reload in [
+        "/usr/bin/pkill -HUP $MAINPID",
+        "/usr/bin/killall -s HUP ${MAINPID}",
+        "/bin/kill -HUP -- -$MAINPID",
+        "/bin/kill -HUP -$MAINPID",
+        "/bin/kill -HUP $(cat /run/x)",
+        "/bin/kill -HUP `cat /run/x`",
+        ":/bin/kill -HUP $MAINPID",
+        "/bin/kill -HUP $$MAINPID",
+        "/bin/kill -HUP",
+        "/bin/sh -c 'kill -HUP -- $MAINPID'",
+        "/usr/bin/pkill -HUP my-long-daemon-name",
+    ] {
         let service = format!("ExecReload={reload}\n");
         assert_eq!(ids(&service), found(nobody, Severity::Warning), "{reload}");
         let text = one(&service, nobody).drop_in.unwrap().text;
         assert!(text.contains("ExecReload=/bin/kill -HUP $MAINPID"), "{text}");
+        // It would reach the shell, and kill it.
+        let in_shell = format!("ExecStart=\nExecStart=/bin/sh -c 'relayd; true'\n{service}");
+        assert_eq!(one(&in_shell, nobody).drop_in, None, "{reload}");
     }
-    for reload in ["kill -HUP -- -$MAINPID", "kill -HUP $(cat /run/x)", "kill -HUP `cat /run/x`"] {
-        let within = ids(&format!("ExecReload=/bin/{reload}\n"));
-        assert!(within.contains(&(nobody.to_owned(), Severity::Warning)), "{reload}: {within:?}");
+    for reload in [
+        "/bin/sh -c 'kill -SIGHUP $MAINPID'",
+        "/bin/sh -c 'kill --signal HUP $MAINPID'",
+        "/bin/kill -$SIG $MAINPID",
+    ] {
+        let service = format!("ExecReload={reload}\n");
+        assert_eq!(ids(&service), found(nobody, Severity::Warning), "{reload}");
+        assert_eq!(one(&service, nobody).drop_in, None, "{reload}");
     }
+    let oneshot = format!("Type=oneshot\nRemainAfterExit=yes\n{HUP}");
+    assert_eq!(ids(&oneshot), found(nobody, Severity::Warning));
+    assert_eq!(one(&oneshot, nobody).drop_in, None);
     let group = ids("ExecReload=/bin/kill -HUP -- -${MAINPID}\n");
     assert!(!group.iter().any(|(id, _)| id == nobody), "{group:?}");
+}
+
+#[test]
+fn what_a_stop_command_makes_of_a_clean_death_counts() {
+    let service = |restart: &str, stop: &str| format!("Restart={restart}\nExecStop={stop}\n{HUP}");
+    let kill = "/bin/kill -TERM $MAINPID";
+    let failing = one(&service("on-failure", kill), AWAITED);
+    assert_eq!((failing.severity, failing.drop_in), (Severity::Warning, None));
+    assert!(failing.consequence.contains("Restart=on-failure starts it again"));
+    let ignored = service("on-failure", "-/bin/kill -TERM $MAINPID");
+    assert_eq!(ids(&ignored), found(AWAITED, Severity::Error));
+    assert_eq!(ids(&service("no", kill)), found(AWAITED, Severity::Error));
+    let other = service("on-failure", "/usr/sbin/relayctl quit");
+    assert_eq!(ids(&other), found(AWAITED, Severity::Warning));
+    assert!(unknown(&other).unwrap().contains("relayctl"));
+    assert_eq!(unknown(&service("always", "/usr/sbin/relayctl quit")), None);
 }
 
 #[test]
@@ -275,7 +344,14 @@ fn a_signal_to_every_process_is_named() {
 #[test]
 fn what_the_text_does_not_tell_is_said_to_be_unknown() {
     for (service, what) in [
-        ("ExecReload=/bin/kill -$SIG $MAINPID\n", "which signal"),
+        ("ExecReload=/bin/kill -${SIG} $MAINPID\n", "which signal"),
+        ("ExecReload=/usr/sbin/nginx -s reload\n", "it runs nginx"),
+        ("ExecReload=/usr/bin/pkill -HUP other\n", "pkill looks for 'other'"),
+        ("ExecReload=/bin/sh -c 'if a; then kill $MAINPID; fi'\n", "whether its reload sends TERM"),
+        (
+            "ExecStart=\nExecStart=/bin/bash -c 'a; exit ${X[0]}'\nExecReload=/bin/kill -HUP $MAINPID\n",
+            { "which process a reload's HUP meets" },
+        ),
         ("ExecReload=/bin/sh -c 'kill -$SIG $MAINPID'\n", "which signal"),
         ("ExecReload=/bin/sh -c 'kill -s $(cat /etc/sig) $MAINPID'\n", "which signal"),
         ("ExecReload=/bin/kill -HUP $OTHER\n", "whom"),
@@ -306,9 +382,46 @@ fn a_users_unit_is_mended_in_their_own_directory() {
 }
 
 #[test]
+fn a_printed_command_can_be_given_to_a_shell() {
+    let place = Place {
+        directory: "/etc/systemd/system".into(),
+        options: format!("--root {}", shell_word("/srv/ro ot")),
+    };
+    for (unit, expected) in [
+        ("a@.service", "--root '/srv/ro ot' --restart a@INSTANCE.service"),
+        (r"a\x2db.service", r"--root '/srv/ro ot' --restart 'a\x2db.service'"),
+        ("it's.service", r"--root '/srv/ro ot' --restart 'it'\''s.service'"),
+        ("a@1.service", "--root '/srv/ro ot' --restart a@1.service"),
+    ] {
+        assert_eq!(place.trace(unit, ""), format!("sigready trace {expected}"), "{unit}");
+    }
+}
+
+#[test]
+fn a_signal_that_the_unit_names_in_a_variable_is_known() {
+    let by_variable = "Environment=SIG=HUP\nExecReload=/bin/kill -${SIG} $MAINPID\n";
+    assert_eq!(ids(by_variable), found(AWAITED, Severity::Error));
+    let by_file = format!("EnvironmentFile=/etc/x\n{by_variable}");
+    assert_eq!(ids(&by_file), []);
+    assert!(unknown(&by_file).unwrap().contains("which signal"));
+}
+
+#[test]
 fn notify_access_is_too_wide_for_any_process_and_too_narrow_for_a_child() {
     let wide = found("notify-access-wide", Severity::Warning);
     assert_eq!(ids("Type=notify\nNotifyAccess=all\n"), wide);
+    for start in [
+        "/bin/sh -c 'prepare; daemon'",
+        "/bin/bash -c 'systemd-notify --ready; daemon; true'",
+        "/usr/bin/flock /run/x daemon",
+        "/usr/sbin/runuser -u web -- daemon",
+        "/usr/bin/setsid daemon",
+    ] {
+        assert_eq!(starting(start, "Type=notify\nNotifyAccess=all\n"), [], "{start}");
+    }
+    // The script may have another speak for it.
+    let file = "ExecStart=\nExecStart=/bin/sh /usr/lib/daemon.sh\nType=notify\nNotifyAccess=all\n";
+    assert_eq!(one(file, "notify-access-wide").drop_in, None);
     let narrow = found("notify-access-narrow", Severity::Warning);
     for start in [
         "/bin/sh -c 'prepare; daemon'",
@@ -322,6 +435,9 @@ fn notify_access_is_too_wide_for_any_process_and_too_narrow_for_a_child() {
         "/usr/bin/flock /run/x daemon",
         "/bin/su -c daemon web",
         "/usr/bin/tini -- daemon",
+        "/usr/sbin/runuser -u web -- daemon",
+        "/usr/bin/script -qc daemon /dev/null",
+        "/usr/bin/dbus-run-session daemon",
     ] {
         assert_eq!(starting(start, "Type=notify\n"), narrow, "{start}");
     }
@@ -334,7 +450,6 @@ fn notify_access_is_too_wide_for_any_process_and_too_narrow_for_a_child() {
         "/bin/bash -lc daemon",
         "/usr/bin/daemon -c x",
         "/usr/bin/env A=1 daemon",
-        "/usr/sbin/runuser -u web -- daemon",
         "/bin/bash -c 'daemon & systemd-notify --ready; wait'",
         "/bin/sh /usr/lib/daemon.sh",
     ] {

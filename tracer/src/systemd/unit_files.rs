@@ -98,6 +98,8 @@ pub struct Commands {
     pub start_post: Vec<Command>,
     /// `ExecReload=`
     pub reload: Vec<Command>,
+    /// `ExecStop=` and `ExecStopPost=`: what runs when the main process has ended.
+    pub stop: Vec<Command>,
     /// Whether `WatchdogSec=` makes systemd wait for WATCHDOG=1 while the service is up.
     pub has_watchdog: bool,
     /// Whether it runs as somebody else than root, by `User=` or `DynamicUser=`.

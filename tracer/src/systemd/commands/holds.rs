@@ -1,12 +1,28 @@
 //! Whether `ExecStartPost=` takes time.
 
-use super::{base_name, budget::Budget, line::Command, shell, word::Word, wrapper};
+use super::{
+    base_name,
+    budget::Budget,
+    line::Command,
+    shell::{self, When},
+    word::Word,
+    wrapper,
+};
 
 /// Programs that are over at once.
 const INSTANT: [&str; 22] = [
     "true", "false", ":", "echo", "printf", "touch", "mkdir", "chmod", "chown", "chgrp", "rm",
     "ln", "cp", "mv", "install", "logger", "test", "[", "cd", "exit", "export", "setfacl",
 ];
+
+/// Whether a program is over at once, and does nothing to a service.
+pub(super) fn is_instant(name: &str) -> bool {
+    const MORE: [&str; 14] = [
+        "sleep", "wait", "set", "read", "cat", "ps", "pidof", "pgrep", "grep", "sync", "date",
+        "shift", "unset", "return",
+    ];
+    INSTANT.contains(&name) || MORE.contains(&name)
+}
 
 /// How deep programs may stand in others.
 const MAX_DEPTH: usize = 6;
@@ -33,13 +49,15 @@ fn of(words: &[Word], budget: &mut Budget, depth: usize) -> Option<bool> {
     }
     if let Some((_, script)) = shell::script_of(words) {
         let script = shell::read(script, budget)?;
-        if script.has_loop {
+        if script.looks_again {
             return Some(true);
         }
+        // What a loop over words runs may break it off.
         let mut found = Some(false);
-        for command in script.commands.iter().filter(|command| !command.in_child) {
+        for command in script.commands.iter().filter(|command| !command.in_background) {
             match of(&command.words, budget, depth + 1) {
-                Some(true) => return Some(true),
+                Some(true) if command.when == When::Always => return Some(true),
+                Some(true) => found = None,
                 Some(false) => {}
                 None => found = None,
             }
@@ -51,7 +69,8 @@ fn of(words: &[Word], budget: &mut Budget, depth: usize) -> Option<bool> {
     }
     let name = base_name(words.first()?.known()?);
     match name {
-        "sleep" | "wait" => Some(true),
+        "sleep" => Some(words.get(1)?.known()?.trim_end_matches(['s', 'm', 'h', 'd']) != "0"),
+        "break" | "continue" => Some(false),
         name if INSTANT.contains(&name) => Some(false),
         _ => None,
     }
@@ -84,8 +103,18 @@ mod tests {
             (&["/bin/sh -c 'sleep 1 & touch /x'"], Some(false)),
             (&["/bin/sh -c 'until test -e /x; do :; done'"], Some(true)),
             (&["/bin/sh -c 'while :; do :; done'"], Some(true)),
-            (&["/bin/sh -c 'for i in 1 2; do :; done'"], Some(true)),
-            (&["/bin/bash -c 'for ((;;)); do :; done'"], Some(true)),
+            (&["/bin/sh -c 'for i in 1 2; do :; done'"], Some(false)),
+            (&["/bin/sh -c 'for f in a b; do touch /run/$f; done'"], Some(false)),
+            (&["/bin/sh -c 'for i in 1 2; do sleep 1; done'"], None),
+            (&["/bin/sh -c 'for i in 1 2; do ping -c1 x && break; done'"], None),
+            (&["/bin/sh -c 'while read x; do touch /run/$x; done < /etc/x'"], None),
+            (&["/bin/sh -c 'until test -e /x; do :; done &'"], Some(false)),
+            (&["/bin/sh -c 'if test -e /x; then sleep 1; fi'"], None),
+            (&["/bin/sleep 0"], Some(false)),
+            (&["/bin/sleep 0.1"], Some(true)),
+            (&["/bin/sleep $DELAY"], None),
+            (&["/bin/sh -c 'sleep 1 | cat'"], Some(true)),
+            (&["/bin/sh -c 'wait'"], None),
             (&["/bin/sh -c $SCRIPT"], None),
             (&["$PROGRAM"], None),
         ] {

@@ -2,7 +2,11 @@
 //! "Command lines", `config_parse_exec` in src/core/load-fragment.c and `extract_first_word`
 //! in src/basic/extract-word.c (the same in 252 and 257).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::word::{Piece, Word};
 
 /// One command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +23,41 @@ const PREFIXES: [char; 6] = ['-', '@', ':', '+', '!', '|'];
 /// The most commands that are read of one setting.
 const MAX_COMMANDS: usize = 256;
 
+/// The most words that are read of one value.
+const MAX_WORDS: usize = 1_000;
+
 impl Command {
     /// Whether its failure does not count.
     #[must_use]
     pub fn ignores_failure(&self) -> bool {
         self.prefixes.contains('-')
+    }
+
+    /// Puts in the values of variables that the unit itself sets, as systemd does. Values with
+    /// spaces or dollars are left out.
+    pub fn put_in(&mut self, values: &BTreeMap<String, String>) {
+        let is_plain = |value: &&String| !value.contains([' ', '\t', '$', '"', '\'', '\\']);
+        let value = |name: &String| values.get(name).filter(is_plain).filter(|it| !it.is_empty());
+        if !self.has_variables() {
+            return;
+        }
+        for argument in self.argv.iter_mut().skip(1) {
+            let word = Word::of_unit(argument);
+            let has_value =
+                |piece: &Piece| matches!(piece, Piece::Variable(it) if value(it).is_some());
+            let is_known = |piece: &Piece| matches!(piece, Piece::Text(_) | Piece::Variable(_));
+            if !word.0.iter().any(has_value) || !word.0.iter().all(is_known) {
+                continue;
+            }
+            let written = |piece: &Piece| match piece {
+                Piece::Text(text) => text.replace('$', "$$"),
+                Piece::Variable(name) => {
+                    value(name).cloned().unwrap_or_else(|| format!("${{{name}}}"))
+                }
+                Piece::Output(_) | Piece::Unknown => String::new(),
+            };
+            *argument = word.0.iter().map(written).collect();
+        }
     }
 
     /// Whether systemd puts values in for variables.
@@ -46,6 +80,18 @@ pub fn commands(values: &[String], expand: impl Fn(&str) -> String) -> Vec<Comma
         }
     }
     commands
+}
+
+/// The words of a value, with their quotes and escapes taken away.
+pub fn words(value: &str) -> Vec<String> {
+    let mut rest = value;
+    std::iter::from_fn(|| {
+        let (word, after) = next_word(rest)?;
+        rest = after;
+        Some(word)
+    })
+    .take(MAX_WORDS)
+    .collect()
 }
 
 /// The first command and what is after the `;` behind it.
@@ -180,6 +226,28 @@ mod tests {
         assert_eq!(argvs(r"/bin/find -exec x \; y"), [["/bin/find", "-exec", "x", ";", "y"]]);
         assert_eq!(argvs("/bin/a ';' b"), [["/bin/a", ";", "b"]]);
         assert_eq!(argvs("/bin/a ;"), [["/bin/a"]]);
+    }
+
+    #[test]
+    fn a_value_that_the_unit_sets_is_put_in_where_systemd_puts_it_in() {
+        let values = [("SIG", "HUP"), ("TWO", "a b")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let put_in = |text: &str| {
+            let mut command = commands(&[text.to_owned()], str::to_owned).remove(0);
+            command.put_in(&values.clone().into());
+            command.argv.remove(1)
+        };
+        for (word, expected) in [
+            ("-${SIG}", "-HUP"),
+            ("$SIG", "HUP"),
+            ("-$SIG", "-$SIG"),
+            ("$$${SIG}", "$$HUP"),
+            ("${TWO}", "${TWO}"),
+            ("${OTHER}${SIG}", "${OTHER}HUP"),
+        ] {
+            assert_eq!(put_in(&format!("/bin/kill {word}")), expected, "{word}");
+        }
+        assert_eq!(put_in(":/bin/kill ${SIG}"), "${SIG}");
+        assert_eq!(super::words(r#"A=1 "B=c d""#), ["A=1", "B=c d"]);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::{
     base_name,
     budget::Budget,
+    initial::Initial,
     line::Command,
-    shell::{self, Script, When},
+    shell::{self, Script, Simple, When},
+    waiting::{Takes, Waiting},
     word::Word,
     wrapper::{self, Way},
 };
@@ -20,8 +22,8 @@ pub enum MainProcess {
     Program {
         /// Its path or name.
         name: String,
-        /// The signals that it ignores when it begins.
-        ignores: Vec<Signal>,
+        /// What signals do to it when it begins.
+        initial: Initial,
     },
     /// A program that stays, and has others run as its children.
     Stays(Stay),
@@ -38,14 +40,36 @@ pub struct Stay {
     pub by: String,
     /// Whether it is a shell.
     pub is_shell: bool,
-    /// The signals that it ignores.
+    /// What it does with signals that it has neither ignored nor a trap for.
+    pub waiting: Waiting,
+    /// The signals that it ignores or blocks.
     pub ignores: Vec<Signal>,
     /// The signals that it has a handler for: a shell's traps.
     pub handles: Vec<Signal>,
+    /// Those that it perhaps has a handler for, or ignores.
+    pub may_handle: Vec<Signal>,
+    /// Whether it waits for a program in the foreground, so that traps wait too.
+    pub defers_traps: bool,
     /// Whether systemd-notify(1) speaks for it.
     pub speaks: bool,
     /// Whether it has programs run that are no part of it.
     pub has_children: bool,
+}
+
+impl Stay {
+    /// What becomes of a signal that is sent to it.
+    #[must_use]
+    pub fn takes(&self, signal: Signal) -> Takes {
+        if self.may_handle.contains(&signal) {
+            Takes::Unknown
+        } else if self.handles.contains(&signal) {
+            Takes::Handled
+        } else if self.ignores.contains(&signal) {
+            Takes::Lost
+        } else {
+            self.waiting.takes(signal)
+        }
+    }
 }
 
 /// Reads the command of `ExecStart=`.
@@ -55,10 +79,10 @@ pub fn main_process(command: &Command, budget: &mut Budget) -> MainProcess {
         if command.has_variables() { Word::of_unit(word) } else { Word::text(word) }
     };
     let words: Vec<Word> = command.argv.iter().map(word).collect();
-    of(&words, Vec::new(), budget, 0)
+    of(&words, Initial::default(), budget, 0)
 }
 
-fn of(words: &[Word], ignores: Vec<Signal>, budget: &mut Budget, depth: usize) -> MainProcess {
+fn of(words: &[Word], initial: Initial, budget: &mut Budget, depth: usize) -> MainProcess {
     let unknown = |why: &str| MainProcess::Unknown(why.to_owned());
     let Some(path) = words.first().and_then(Word::known) else {
         return unknown("its program is the value of a variable");
@@ -68,18 +92,23 @@ fn of(words: &[Word], ignores: Vec<Signal>, budget: &mut Budget, depth: usize) -
     }
     if let Some((shell, script)) = shell::script_of(words) {
         return match shell::read(script, budget) {
-            Some(script) => of_script(&shell, &script, &ignores, budget, depth),
+            Some(script) => of_script(&shell, &script, initial, budget, depth),
             None => unknown("its ExecStart= is shell text that can't be read"),
         };
     }
     let name = base_name(path).to_owned();
     let Some(wrapped) = wrapper::inner(words) else {
-        return MainProcess::Program { name: path.to_owned(), ignores };
+        return MainProcess::Program { name: path.to_owned(), initial };
     };
     match wrapped.way {
         Way::InPlace => {
-            let ignores = [ignores, wrapped.ignores].concat();
-            of(&wrapped.words, ignores, budget, depth + 1)
+            // busybox is its own shell, and executes the last command in its own place.
+            let initial = wrapped.changes.iter().fold(initial, Initial::after);
+            let mut words = wrapped.words;
+            if name == "busybox" && words[0].known() == Some("sh") {
+                words[0] = Word::text("ash");
+            }
+            of(&words, initial, budget, depth + 1)
         }
         Way::Leaves => MainProcess::Leaves(name),
         Way::Unknown => {
@@ -88,8 +117,15 @@ fn of(words: &[Word], ignores: Vec<Signal>, budget: &mut Budget, depth: usize) -
         Way::Waits => MainProcess::Stays(Stay {
             by: name,
             is_shell: false,
-            ignores,
+            // A program's own handlers come after what it inherits.
+            ignores: match wrapped.waiting {
+                Waiting::Plain => [initial.ignores, initial.blocks].concat(),
+                _ => Vec::new(),
+            },
+            waiting: wrapped.waiting,
             handles: Vec::new(),
+            may_handle: Vec::new(),
+            defers_traps: false,
             speaks: false,
             has_children: true,
         }),
@@ -99,29 +135,35 @@ fn of(words: &[Word], ignores: Vec<Signal>, budget: &mut Budget, depth: usize) -
 fn of_script(
     shell: &str,
     script: &Script,
-    inherited: &[Signal],
+    initial: Initial,
     budget: &mut Budget,
     depth: usize,
 ) -> MainProcess {
-    let mut ignores = inherited.to_vec();
+    let inherited = &initial.ignores;
+    let mut ignores = inherited.clone();
+    let mut may_handle: Vec<Signal> = Vec::new();
     let mut handles: Vec<Signal> = Vec::new();
     let mut has_other_trap = false;
     let mut may_exec = false;
     for command in &script.commands {
         match command.words.first().and_then(Word::known) {
-            Some("trap") if !command.in_child && command.when == When::Always => {
+            Some("trap") if !command.in_child => {
                 // dash knows no names with the prefix SIG.
                 let is_known = |word: &&Word| {
                     !["sh", "dash"].contains(&shell) || !word.start().starts_with("SIG")
                 };
                 let words: Vec<Word> =
                     command.words[1..].iter().filter(is_known).cloned().collect();
-                has_other_trap |= trap(&words, inherited, &mut ignores, &mut handles);
+                if command.when == When::Maybe {
+                    has_other_trap = true;
+                    may_handle
+                        .extend(words.iter().filter_map(|it| it.known()?.parse::<Signal>().ok()));
+                } else {
+                    has_other_trap |= trap(&words, inherited, &mut ignores, &mut handles);
+                }
             }
             // Its text is not read.
             Some("eval") if !command.in_child => may_exec = true,
-            // On EXIT, ERR, …, or perhaps.
-            Some("trap") if !command.in_child => has_other_trap = true,
             Some("exec") if !command.in_child => {
                 let Some(wrapped) = wrapper::inner(&command.words) else {
                     // It only redirects.
@@ -131,8 +173,15 @@ fn of_script(
                     may_exec = true;
                     continue;
                 }
+                if !may_handle.is_empty() {
+                    return MainProcess::Unknown(
+                        "whether its shell ignores signals first depends".to_owned(),
+                    );
+                }
                 // Traps end with the exec, what is ignored stays so.
-                return of(&wrapped.words, ignores, budget, depth + 1);
+                let initial = Initial { ignores, blocks: initial.blocks };
+                let initial = wrapped.changes.iter().fold(initial, Initial::after);
+                return of(&wrapped.words, initial, budget, depth + 1);
             }
             _ => {}
         }
@@ -149,7 +198,10 @@ fn of_script(
     });
     if let Some(last) = last {
         match shell {
-            "bash" | "rbash" => return of(&last.words, ignores, budget, depth + 1),
+            "bash" | "rbash" | "ash" => {
+                let initial = Initial { ignores, blocks: initial.blocks };
+                return of(&last.words, initial, budget, depth + 1);
+            }
             // Debian's has no such rule.
             "sh" | "dash" => {}
             _ => {
@@ -158,6 +210,11 @@ fn of_script(
             }
         }
     }
+    if leaves(script) {
+        return MainProcess::Leaves(shell.to_owned());
+    }
+    let in_front = |it: &Simple| !it.in_background && !is_builtin(&it.words);
+    let has_background = script.commands.iter().any(|it| it.in_background);
     let calls = |name: &str| {
         let programs = script.commands.iter().filter_map(|it| it.words.first()?.known());
         programs.into_iter().any(|program| base_name(program) == name)
@@ -165,14 +222,28 @@ fn of_script(
     MainProcess::Stays(Stay {
         by: shell.to_owned(),
         is_shell: true,
-        ignores,
+        waiting: Waiting::Plain,
+        ignores: [ignores, initial.blocks].concat(),
         handles,
+        may_handle,
+        defers_traps: !script.has_loop && !has_background && script.commands.iter().any(in_front),
         speaks: calls("systemd-notify"),
         has_children: script.commands.iter().any(|command| {
             let executes = command.in_child && wrapper::inner(&command.words).is_some();
             executes || !is_builtin(&command.words)
         }),
     })
+}
+
+/// Whether the shell ends at once, and leaves behind what it runs in the background.
+fn leaves(script: &Script) -> bool {
+    let waits = |it: &Simple| {
+        let name = it.words.first().and_then(Word::known);
+        !is_builtin(&it.words)
+            || matches!(name, Some("wait" | "read" | "eval" | "." | "source" | "exec" | "fg"))
+    };
+    let after = script.commands.iter().rposition(|it| it.in_background);
+    !script.has_loop && after.is_some_and(|at| !script.commands[at + 1..].iter().any(waits))
 }
 
 /// `trap ACTION SIGNAL…`: an empty action ignores, `-` is the default. What was ignored when

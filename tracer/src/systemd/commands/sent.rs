@@ -3,7 +3,9 @@
 use super::{
     base_name,
     budget::Budget,
+    holds::is_instant,
     line::Command,
+    senders::{self, Sender},
     shell::{self, When},
     word::{Piece, Word},
     wrapper,
@@ -31,23 +33,81 @@ pub enum Target {
     Group,
     /// The process whose pid is in a file.
     PidFile,
-    /// Those with a name or another property.
-    Named(String),
+    /// Those with a name or another property, and how it is looked for.
+    Named(String, Match),
     /// Every process of the unit.
     Unit,
-    /// No process: the pid is given where a name is expected.
-    Nobody,
+    /// No process: why not.
+    Nobody(Nobody),
     /// One that is not of the unit.
     Other,
     /// One that the text does not tell: what it is written as.
     Unknown(String),
 }
 
+/// How a name is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// As a part of what the kernel calls the process: pkill, pgrep.
+    Part,
+    /// As all of that: `-x`.
+    Whole,
+    /// As a part of its command line: `-f`.
+    CommandLine,
+    /// As the name of its program: killall, pidof, start-stop-daemon.
+    Program,
+    /// It is no name, but a user or the like.
+    Other,
+}
+
+/// Why a signal reaches no process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nobody {
+    /// The pid is given where a name is expected.
+    PidForName,
+    /// This is passed as it is written, though it is meant for a value: `$MAINPID` within a word,
+    /// where systemd would replace `${MAINPID}` alone, or `$(…)` without a shell
+    /// (systemd.service(5)).
+    Literal(String),
+    /// It does not take this argument, and sends nothing.
+    Refused(String),
+    /// No pid is given.
+    NoPid,
+    /// The name is longer than what the kernel keeps of one: 15 bytes (`TASK_COMM_LEN`).
+    LongName(String),
+    /// `$MAINPID` is empty: once it is up, the service has no main process.
+    NoMain,
+}
+
 impl Target {
     /// Whether the unit's main process is meant.
     #[must_use]
     pub fn is_service(&self) -> bool {
-        matches!(self, Self::Main | Self::Group | Self::PidFile | Self::Named(_) | Self::Unit)
+        matches!(self, Self::Main | Self::Group | Self::PidFile | Self::Named(..) | Self::Unit)
+    }
+
+    /// Whether it is the process that `program` is executed in, called by this command line: `None`
+    /// if that can't be told.
+    #[must_use]
+    pub fn is_program(&self, program: Option<&str>, command_line: &str) -> Option<bool> {
+        let Self::Named(name, how) = self else {
+            return Some(self.is_service());
+        };
+        // What a pattern has besides letters may match anything.
+        let pattern = name.trim_start_matches('^').trim_end_matches('$');
+        let is_plain = !pattern.contains(['*', '+', '?', '[', '(', '|', '\\', '{', '^', '$']);
+        let program = base_name(program?);
+        // `TASK_COMM_LEN`
+        let comm = program.get(..15).unwrap_or(program);
+        let is_found = match how {
+            Match::Part => comm.contains(pattern),
+            Match::Whole => comm == pattern,
+            Match::CommandLine => command_line.contains(pattern),
+            Match::Program => base_name(name) == program,
+            Match::Other => false,
+        };
+        // The process may be called otherwise, or be one that the program starts.
+        (is_plain && is_found).then_some(true)
     }
 }
 
@@ -60,10 +120,8 @@ pub struct Sent {
     pub target: Target,
     /// The program that sends it.
     pub by: String,
-    /// What of its arguments is passed as it is written, though it is meant for a value:
-    /// `$MAINPID` within a word, where systemd would replace `${MAINPID}` alone, or `$(…)`
-    /// without a shell (systemd.service(5)). The target is as it is meant.
-    pub literal: Option<String>,
+    /// Whether it comes to it.
+    pub when: When,
 }
 
 /// What a reload does, in order.
@@ -91,7 +149,8 @@ pub fn reload(commands: &[Command], unit: Option<&str>, budget: &mut Budget) -> 
             if command.has_variables() { Word::of_unit(word) } else { Word::text(word) }
         };
         let words: Vec<Word> = command.argv.iter().map(word).collect();
-        reload.read(&words, unit, budget, 0);
+        let context = Context { unit, shell: None, input: None, when: When::Always };
+        reload.read(&words, context, budget, 0);
     }
     reload
 }
@@ -117,25 +176,42 @@ impl Reload {
 
     /// What can't be told of it, in words.
     #[must_use]
-    pub fn unknown(&self) -> Option<String> {
+    pub fn unknown(&self) -> Vec<String> {
+        let is_certain = |sent: &Sent| sent.target.is_service() && sent.when != When::Maybe;
+        let has_certain = self.sent().any(is_certain);
+        let mut found: Vec<String> = Vec::new();
         for step in &self.steps {
-            return Some(match step {
-                Step::Sends(sent) if sent.target == Target::Other => continue,
+            let what = match step {
+                Step::Sends(Sent { target: Target::Other | Target::Nobody(_), .. }) => continue,
                 Step::Sends(Sent { signal: SentSignal::Unknown(text), .. }) => {
                     format!("which signal its reload sends: '{text}'")
                 }
                 Step::Sends(Sent { target: Target::Unknown(text), .. }) => {
                     format!("whom its reload signals: '{text}'")
                 }
-                // What comes after the first that arrives is not asked for.
-                Step::Sends(sent) if sent.target.is_service() => return None,
+                Step::Sends(Sent {
+                    signal: SentSignal::Known(signal), when: When::Maybe, ..
+                }) => {
+                    format!("whether its reload sends {signal}: that depends on what comes before")
+                }
+                Step::Sends(_) => continue,
                 Step::Unread => {
                     "what its ExecReload= does: it runs shell text that can't be read".to_owned()
                 }
-                Step::Sends(_) | Step::Runs(_) => continue,
-            });
+                Step::Runs(words) => match words.first() {
+                    Some(program) if !has_certain => {
+                        let program =
+                            program.known().map_or_else(|| program.shown(), str::to_owned);
+                        format!("what its reload does: it runs {}", base_name(&program))
+                    }
+                    _ => continue,
+                },
+            };
+            if !found.contains(&what) {
+                found.push(what);
+            }
         }
-        None
+        found
     }
 
     /// Whether it starts the service anew after the first signal: runs this program, itself or
@@ -158,357 +234,84 @@ impl Reload {
         })
     }
 
-    fn read(&mut self, words: &[Word], unit: Option<&str>, budget: &mut Budget, depth: usize) {
+    fn read(&mut self, words: &[Word], context: Context<'_>, budget: &mut Budget, depth: usize) {
         if depth > MAX_DEPTH || !budget.takes_command() {
             self.steps.push(Step::Unread);
             return;
         }
-        if let Some((_, script)) = shell::script_of(words) {
+        if let Some((shell, script)) = shell::script_of(words) {
             let Some(script) = shell::read(script, budget) else {
                 self.steps.push(Step::Unread);
                 return;
             };
             for command in script.commands {
-                self.read(&command.words, unit, budget, depth + 1);
-                if command.when == When::Always && replaces_shell(&command.words) {
+                let when = command.when.max(context.when);
+                let inside = Context {
+                    shell: Some(&shell),
+                    input: command.input.as_deref(),
+                    when,
+                    ..context
+                };
+                self.read(&command.words, inside, budget, depth + 1);
+                if when != When::Maybe && !command.in_child && replaces_shell(&command.words) {
                     break;
                 }
             }
             return;
         }
         if let Some(wrapped) = wrapper::inner(words) {
-            self.read(&wrapped.words, unit, budget, depth + 1);
+            let by = words[0].known().map(base_name);
+            // Those are the shell's own, and others run what is installed.
+            let is_own = matches!(by, Some("command" | "builtin"));
+            let shell = context.shell.filter(|_| is_own);
+            let mut words = wrapped.words;
+            if wrapped.reads_operands {
+                read_operands(&mut words, context.input);
+            }
+            self.read(&words, Context { shell, ..context }, budget, depth + 1);
             return;
         }
         let Some(name) = words.first().and_then(Word::known).map(base_name) else {
             self.steps.push(Step::Runs(words.to_vec()));
             return;
         };
-        let arguments = &words[1..];
-        let literal = arguments.iter().filter_map(Word::known).find(|it| is_literal(it));
-        let literal = literal.map(str::to_owned);
-        let sent = match name {
-            "kill" => kill(arguments),
-            "pkill" | "killall" | "killall5" | "skill" | "killproc" => by_name(name, arguments),
-            "start-stop-daemon" => start_stop_daemon(arguments),
-            "systemctl" => systemctl(arguments, unit),
-            _ => None,
-        };
-        match sent {
+        let shell = context.shell.filter(|_| words[0].known() == Some(name));
+        match senders::sends(name, &words[1..], Sender { unit: context.unit, shell }) {
             Some(sent) => self.steps.extend(sent.into_iter().map(|(signal, target)| {
-                let (by, literal) = (name.to_owned(), literal.clone());
-                Step::Sends(Sent { signal, target, by, literal })
+                Step::Sends(Sent { signal, target, by: name.to_owned(), when: context.when })
             })),
+            None if is_instant(name) => {}
             None => self.steps.push(Step::Runs(words.to_vec())),
         }
     }
 }
 
-/// Whether a word is passed on as it is written, though it is meant for a value.
-fn is_literal(word: &str) -> bool {
-    // With a minus it is meant for a group.
-    let id = word.strip_prefix('-').unwrap_or(word);
-    word.contains("$MAINPID") || id.starts_with("$(") || id.starts_with('`')
+/// Where a command stands.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    /// The unit's own name, where it is known.
+    unit: Option<&'a str>,
+    /// The shell whose script it is in.
+    shell: Option<&'a str>,
+    /// The command whose output it reads.
+    input: Option<&'a [Word]>,
+    when: When,
+}
+
+/// Puts in what xargs(1) reads: at the end, or for its placeholder.
+fn read_operands(words: &mut Vec<Word>, input: Option<&[Word]>) {
+    let read = Word(vec![input.map_or(Piece::Unknown, |words| Piece::Output(words.to_vec()))]);
+    if words.iter().any(|word| word.known() == Some("{}")) {
+        words
+            .iter_mut()
+            .filter(|word| word.known() == Some("{}"))
+            .for_each(|it| *it = read.clone());
+    } else {
+        words.push(read);
+    }
 }
 
 /// `exec PROGRAM`
 fn replaces_shell(words: &[Word]) -> bool {
     words.first().and_then(Word::known) == Some("exec") && wrapper::inner(words).is_some()
-}
-
-/// What a command sends; `None` if it sends nothing.
-type Signals = Option<Vec<(SentSignal, Target)>>;
-
-/// A signal as it is written; `None` for 0, which only asks whether the target is there.
-fn signal(word: &Word) -> Option<SentSignal> {
-    match word.known() {
-        Some("0" | "EXIT") => None,
-        Some(name) => Some(match name.parse() {
-            Ok(signal) => SentSignal::Known(signal),
-            Err(_) => SentSignal::Unknown(name.to_owned()),
-        }),
-        None => Some(SentSignal::Unknown(word.shown())),
-    }
-}
-
-/// kill(1) of util-linux and procps, and that of shells.
-fn kill(arguments: &[Word]) -> Signals {
-    let mut chosen = None;
-    let mut rest = arguments.iter();
-    let mut targets = Vec::new();
-    while let Some(word) = rest.next() {
-        let start = word.start();
-        match word.known() {
-            Some("--") => {
-                targets.extend(rest.by_ref());
-            }
-            // These only list or print.
-            Some("-l" | "-L" | "--list" | "--table" | "-p" | "--pid") => return Some(Vec::new()),
-            Some("-s" | "-n" | "--signal") => chosen = Some(rest.next()?.clone()),
-            Some("-q" | "--queue") => {
-                rest.next();
-            }
-            Some("--timeout") => {
-                rest.next();
-                rest.next();
-            }
-            Some("-a" | "--all" | "--verbose" | "-r" | "--require-handler") => {}
-            _ if start.starts_with("--signal=") => chosen = word.strip("--signal="),
-            _ if start.starts_with("--") => {}
-            // After a signal a number with a minus is a group.
-            _ if start.starts_with('-') && chosen.is_none() && targets.is_empty() => {
-                let attached = word.strip("-s").filter(|name| {
-                    name.known().is_none_or(|it| it.parse::<Signal>().is_ok() || it == "0")
-                });
-                chosen = attached.filter(|name| !name.0.is_empty()).or_else(|| word.strip("-"));
-            }
-            _ => targets.push(word),
-        }
-    }
-    let sent = match &chosen {
-        Some(word) => match signal(word) {
-            Some(sent) => sent,
-            None => return Some(Vec::new()),
-        },
-        None => SentSignal::Known(Signal::TERM),
-    };
-    // The words after it belong to what is no command.
-    let literal = targets.iter().position(|word| word.known().is_some_and(is_literal));
-    targets.truncate(literal.map_or(targets.len(), |at| at + 1));
-    Some(targets.into_iter().map(|word| (sent.clone(), by_pid(word))).collect())
-}
-
-/// Whom a pid means.
-fn by_pid(word: &Word) -> Target {
-    let minus = word.strip("-");
-    let is_group = minus.is_some();
-    let word = minus.as_ref().unwrap_or(word);
-    let found = match word.0.as_slice() {
-        [Piece::Variable(name)] if name == "MAINPID" => Target::Main,
-        // The shell's own, its parent's, the last it started.
-        [Piece::Variable(name)] if ["$", "PPID", "!"].contains(&name.as_str()) => Target::Other,
-        [Piece::Text(text)] if text == "$MAINPID" => Target::Main,
-        [Piece::Text(text)] if is_literal(text) => Target::PidFile,
-        [Piece::Output(words)] => by_output(words),
-        [Piece::Text(text)] if text.starts_with('%') => Target::Other,
-        [Piece::Text(text)] if text.parse::<u32>().is_ok() => Target::Other,
-        // kill(1) of util-linux takes names.
-        [Piece::Text(text)] if text.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-            Target::Named(text.clone())
-        }
-        _ => Target::Unknown(word.shown()),
-    };
-    if is_group && found.is_service() { Target::Group } else { found }
-}
-
-/// Whom the pid means that a command writes.
-fn by_output(words: &[Word]) -> Target {
-    let name = words.first().and_then(Word::known).map(base_name);
-    let has = |text: &str| words.iter().any(|word| word.start().contains(text));
-    match name {
-        Some("cat" | "head" | "tail" | "read" | "sed" | "awk") => Target::PidFile,
-        Some("pidof" | "pgrep" | "pidofproc") => {
-            Target::Named(words.last().map(Word::shown).unwrap_or_default())
-        }
-        Some("systemctl") if has("MainPID") => Target::Main,
-        Some("echo" | "printf") if words.len() == 2 => by_pid(&words[1]),
-        _ => Target::Unknown(Word(vec![Piece::Output(words.to_vec())]).shown()),
-    }
-}
-
-/// pkill(1) of procps, killall(1) of psmisc, killproc of SysV init scripts.
-fn by_name(program: &str, arguments: &[Word]) -> Signals {
-    let mut chosen = None;
-    let mut target = None;
-    let mut operand = None;
-    let mut rest = arguments.iter();
-    let is_pkill = program == "pkill";
-    while let Some(word) = rest.next() {
-        let start = word.start();
-        match word.known() {
-            Some("--") => operand = rest.next().or(operand),
-            Some("--signal") => chosen = Some(rest.next()?.clone()),
-            Some("-s") if !is_pkill => chosen = Some(rest.next()?.clone()),
-            Some("-F" | "--pidfile") if is_pkill => {
-                rest.next();
-                target = Some(Target::PidFile);
-            }
-            // Whose group or session it is.
-            Some("-g" | "--pgroup" | "-s" | "--session") if is_pkill => {
-                let id = rest.next()?;
-                target = Some(match by_pid(id) {
-                    Target::Main => Target::Group,
-                    other => other,
-                });
-            }
-            // The main process's children, and not itself.
-            Some("-P" | "--parent") if is_pkill => {
-                rest.next();
-                target = Some(Target::Other);
-            }
-            Some(
-                "-u" | "-U" | "--euid" | "--uid" | "-G" | "--group" | "-t" | "--terminal"
-                | "--user" | "-o" | "-y" | "-Z" | "--ns" | "--nslist" | "--cgroup" | "-O"
-                | "--older" | "-r" | "--runstates",
-            ) if takes_value(program, start) => {
-                let value = rest.next()?;
-                target.get_or_insert_with(|| Target::Named(value.shown()));
-            }
-            Some("-l" | "--list" | "-V" | "--version") => return Some(Vec::new()),
-            _ if start.starts_with("--signal=") => chosen = word.strip("--signal="),
-            _ if start.starts_with("--pidfile=") => target = Some(Target::PidFile),
-            _ if start.starts_with("--") => {}
-            _ if start.starts_with("-F") && is_pkill => target = Some(Target::PidFile),
-            _ if start.starts_with('-') => {
-                // A signal, or letters that change how it matches.
-                let name = word.strip("-").unwrap_or_default();
-                let is_signal = match name.known() {
-                    Some(text) => text.parse::<Signal>().is_ok() || text == "0",
-                    None => true,
-                };
-                if is_signal {
-                    chosen = Some(name);
-                }
-            }
-            _ => operand = Some(word),
-        }
-    }
-    let sent = match &chosen {
-        Some(word) => match signal(word) {
-            Some(sent) => sent,
-            None => return Some(Vec::new()),
-        },
-        None => SentSignal::Known(Signal::TERM),
-    };
-    let is_pid = |word: &Word| {
-        by_pid(word) == Target::Main || word.known().is_some_and(|it| it.parse::<u32>().is_ok())
-    };
-    let named = operand.map(|word| match word {
-        word if is_pid(word) => Target::Nobody,
-        word if word.known().is_some() => Target::Named(word.shown()),
-        word => Target::Unknown(word.shown()),
-    });
-    let target = match (target, named) {
-        (_, Some(Target::Nobody)) => Target::Nobody,
-        (Some(target), _) | (None, Some(target)) => target,
-        (None, None) => return Some(Vec::new()),
-    };
-    Some(vec![(sent, target)])
-}
-
-/// Whether an option of pkill or killall has a value in the next word.
-fn takes_value(program: &str, option: &str) -> bool {
-    match program {
-        "pkill" => !matches!(option, "-o" | "-y" | "-Z"),
-        "killall" => {
-            matches!(option, "-u" | "--user" | "-o" | "-y" | "-Z" | "--ns")
-        }
-        _ => false,
-    }
-}
-
-/// start-stop-daemon(8) of dpkg and of OpenRC.
-fn start_stop_daemon(arguments: &[Word]) -> Signals {
-    let mut chosen = None;
-    let mut target = Target::Unknown("start-stop-daemon".to_owned());
-    let mut starts = false;
-    let mut stops = false;
-    let mut rest = arguments.iter();
-    while let Some(word) = rest.next() {
-        let start = word.start();
-        let value = |rest: &mut std::slice::Iter<'_, Word>, long: &str| {
-            word.strip(&format!("{long}=")).or_else(|| rest.next().cloned())
-        };
-        match start.split('=').next().unwrap_or(start) {
-            "--" => break,
-            "-S" | "--start" => starts = true,
-            "-K" | "--stop" => stops = true,
-            "-t" | "--test" | "-T" | "--status" => return Some(Vec::new()),
-            "-s" | "--signal" => chosen = value(&mut rest, "--signal"),
-            "-p" | "--pidfile" => {
-                value(&mut rest, "--pidfile");
-                target = Target::PidFile;
-            }
-            "--pid" => {
-                let pid = value(&mut rest, "--pid")?;
-                target = by_pid(&pid);
-            }
-            option @ ("-x" | "--exec" | "-n" | "--name" | "-u" | "--user") => {
-                let named = value(&mut rest, option)?;
-                if matches!(target, Target::Unknown(_)) {
-                    target = Target::Named(named.shown());
-                }
-            }
-            // The first step of its schedule.
-            option @ ("-R" | "--retry") => {
-                let schedule = value(&mut rest, option)?;
-                let first = schedule.known().and_then(|it| it.split('/').next());
-                let named = first.map(|it| it.trim_start_matches('-'));
-                if let Some(named) = named.filter(|it| it.parse::<u32>().is_err()) {
-                    chosen = Some(Word::text(named));
-                }
-            }
-            _ => {}
-        }
-    }
-    if starts || !(stops || chosen.is_some()) {
-        return None;
-    }
-    let sent = match &chosen {
-        Some(word) => match signal(word) {
-            Some(sent) => sent,
-            None => return Some(Vec::new()),
-        },
-        None => SentSignal::Known(Signal::TERM),
-    };
-    Some(vec![(sent, target)])
-}
-
-/// `systemctl kill`. systemctl(1)
-fn systemctl(arguments: &[Word], unit: Option<&str>) -> Signals {
-    let mut chosen = None;
-    let mut whom = Word::text("all");
-    let mut operands = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(word) = rest.next() {
-        let start = word.start();
-        match word.known() {
-            Some("-s" | "--signal") => chosen = rest.next().cloned(),
-            Some("--kill-who" | "--kill-whom") => whom = rest.next()?.clone(),
-            Some("-H" | "--host" | "-M" | "--machine" | "-t" | "-p" | "-n" | "-o") => {
-                rest.next();
-            }
-            _ if start.starts_with("--signal=") => chosen = word.strip("--signal="),
-            _ if start.starts_with("--kill-who=") => whom = word.strip("--kill-who=")?,
-            _ if start.starts_with("--kill-whom=") => whom = word.strip("--kill-whom=")?,
-            _ if start.starts_with("-s") && start.len() > 2 => chosen = word.strip("-s"),
-            _ if start.starts_with('-') => {}
-            _ => operands.push(word),
-        }
-    }
-    if operands.first().and_then(|word| word.known()) != Some("kill") {
-        return None;
-    }
-    let sent = match &chosen {
-        Some(word) => match signal(word) {
-            Some(sent) => sent,
-            None => return Some(Vec::new()),
-        },
-        None => SentSignal::Known(Signal::TERM),
-    };
-    let whole = match whom.known() {
-        Some("main" | "main-fail") => Target::Main,
-        Some("control" | "control-fail") => Target::Other,
-        Some(_) => Target::Unit,
-        None => Target::Unknown(whom.shown()),
-    };
-    let target = |word: &&Word| match (word.known(), unit) {
-        (Some(named), Some(unit)) => {
-            let own = unit.trim_end_matches(".service");
-            if named.trim_end_matches(".service") == own { whole.clone() } else { Target::Other }
-        }
-        (Some(_), None) => whole.clone(),
-        (None, _) => Target::Unknown(word.shown()),
-    };
-    Some(operands[1..].iter().map(target).map(|target| (sent.clone(), target)).collect())
 }

@@ -22,6 +22,10 @@ pub(super) struct Simple {
     /// Whether a process other than the shell runs it: in a pipeline, in the background, in
     /// parentheses.
     pub in_child: bool,
+    /// The simple command whose output it reads through a pipe.
+    pub input: Option<Vec<Word>>,
+    /// Whether the shell goes on without waiting for it.
+    pub in_background: bool,
     /// Whether it comes to it.
     pub when: When,
     /// Whether it is the script's last one, alone on its line, in a list by `;`, or in a chain by
@@ -30,8 +34,8 @@ pub(super) struct Simple {
 }
 
 /// Whether a command is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
     /// Always.
     Always,
     /// Or the script ends there.
@@ -47,13 +51,24 @@ pub(super) struct Script {
     pub commands: Vec<Simple>,
     /// Whether there is a loop in it.
     pub has_loop: bool,
+    /// Whether it comes to a loop that looks for something again and again: `while` and `until`,
+    /// but for those that read their input.
+    pub looks_again: bool,
+}
+
+/// Whether a program is a shell, by its path or name.
+#[must_use]
+pub fn is_shell(path: &str) -> bool {
+    const SHELLS: [&str; 9] = ["sh", "dash", "ash", "bash", "rbash", "ksh", "ksh93", "mksh", "zsh"];
+    SHELLS.contains(&super::base_name(path))
 }
 
 /// The script of a command line `sh -c SCRIPT`, and the shell's name; `None` if it is no
 /// shell, or one that runs a file.
 pub(super) fn script_of(words: &[Word]) -> Option<(String, &Word)> {
-    let name = super::base_name(words.first()?.known()?);
-    if !["sh", "dash", "ash", "bash", "rbash", "ksh", "ksh93", "mksh", "zsh"].contains(&name) {
+    let path = words.first()?.known()?;
+    let name = super::base_name(path);
+    if !is_shell(path) {
         return None;
     }
     let mut is_command = false;
@@ -107,6 +122,7 @@ pub(super) fn read(word: &Word, budget: &mut Budget) -> Option<Script> {
 #[derive(Clone, Copy)]
 struct Place {
     in_child: bool,
+    in_background: bool,
     when: When,
     /// Nothing comes after it.
     at_end: bool,
@@ -118,12 +134,30 @@ struct Walk {
     script: Script,
     /// What the script itself sets; `None` for what it sets in several ways.
     variables: HashMap<String, Option<Word>>,
+    /// The functions, by name: each runs where it is called.
+    functions: HashMap<String, Node>,
+    /// How many functions are being run.
+    depth: usize,
     has_ended: bool,
+    has_returned: bool,
+    /// Whether it may have ended before what comes.
+    may_have_ended: bool,
 }
+
+/// How deep functions may call functions.
+const MAX_CALLS: usize = 8;
+/// The most simple commands that are told of a script.
+const MAX_COMMANDS: usize = 4_000;
 
 impl Walk {
     fn script(mut self, nodes: &[Node]) -> Script {
-        let place = Place { in_child: false, when: When::Always, at_end: false, is_last: false };
+        let place = Place {
+            in_child: false,
+            in_background: false,
+            when: When::Always,
+            at_end: false,
+            is_last: false,
+        };
         for (index, node) in nodes.iter().enumerate() {
             let at_end = index + 1 == nodes.len();
             // Each line is parsed by itself, and of the last one bash executes the last
@@ -134,8 +168,10 @@ impl Walk {
                 && last.operator.is_none()
             {
                 self.node(&before.command, place);
-                let when = if link == ListOperator::And { When::OrEnds } else { When::Maybe };
-                let when = if at_end { when } else { When::Maybe };
+                let status = self.ends_well(&before.command);
+                let Some(when) = after(status, link, at_end, When::Always) else {
+                    continue;
+                };
                 self.node(&last.command, Place { when, at_end, is_last: at_end, ..place });
             } else {
                 self.node(node, Place { at_end, is_last: at_end, ..place });
@@ -145,7 +181,7 @@ impl Walk {
     }
 
     fn node(&mut self, node: &Node, place: Place) {
-        if self.has_ended {
+        if self.has_ended || self.has_returned {
             return;
         }
         let inside = Place { at_end: false, is_last: false, ..place };
@@ -156,8 +192,17 @@ impl Walk {
                 self.simple(assignments, words, !redirects.is_empty(), place);
             }
             NodeKind::Pipeline { commands, .. } => {
-                for command in commands {
+                for (index, command) in commands.iter().enumerate() {
                     self.node(command, child);
+                    let before = index.checked_sub(1).map(|before| &commands[before].kind);
+                    if let Some(NodeKind::Command { words, .. }) = before
+                        && let NodeKind::Command { .. } = command.kind
+                    {
+                        let words = words.iter().map(|word| self.word(word)).collect();
+                        self.script.commands.last_mut().into_iter().for_each(|it| {
+                            it.input = Some(Vec::clone(&words));
+                        });
+                    }
                 }
             }
             NodeKind::List { items } => self.list(items, place),
@@ -170,6 +215,9 @@ impl Walk {
             }
             NodeKind::While { condition, body, .. } | NodeKind::Until { condition, body, .. } => {
                 self.script.has_loop = true;
+                self.script.looks_again |= !place.in_background
+                    && place.when == When::Always
+                    && first_word(condition) != Some("read");
                 self.node(condition, inside);
                 self.node(body, maybe);
             }
@@ -191,9 +239,13 @@ impl Walk {
                     self.node(body, maybe);
                 }
             }
-            NodeKind::Function { body, .. } => self.node(body, maybe),
+            NodeKind::Function { name, body } => {
+                self.functions.insert(name.clone(), (**body).clone());
+            }
             NodeKind::Subshell { body, .. } => self.node(body, child),
-            NodeKind::Coproc { command, .. } => self.node(command, child),
+            NodeKind::Coproc { command, .. } => {
+                self.node(command, Place { in_background: true, ..child });
+            }
             NodeKind::BraceGroup { body, .. } => {
                 self.node(body, Place { is_last: false, ..place });
             }
@@ -206,24 +258,68 @@ impl Walk {
 
     fn list(&mut self, items: &[rable::ListItem], place: Place) {
         let mut before = None;
+        // How the chain so far ends, if that is known.
+        let mut status = None;
         for (index, item) in items.iter().enumerate() {
             let at_end = place.at_end && index + 1 == items.len();
             let when = match before {
-                None | Some(ListOperator::Semi | ListOperator::Background) => place.when,
-                Some(ListOperator::And) if at_end && place.when != When::Maybe => When::OrEnds,
-                Some(ListOperator::And | ListOperator::Or) => When::Maybe,
+                Some(link @ (ListOperator::And | ListOperator::Or)) => {
+                    after(status, link, at_end, place.when)
+                }
+                _ => Some(place.when),
             };
+            let is_after_link = matches!(before, Some(ListOperator::And | ListOperator::Or));
+            let is_after_semicolon = matches!(before, None | Some(ListOperator::Semi));
+            before = item.operator;
+            // A chain goes on behind what it does not come to.
+            let Some(when) = when else { continue };
+            let is_certain = !is_after_link || status.is_some();
+            status = if is_certain { self.ends_well(&item.command) } else { None };
             let in_background = item.operator == Some(ListOperator::Background);
-            let by_semicolon = matches!(before, None | Some(ListOperator::Semi))
-                && matches!(item.operator, None | Some(ListOperator::Semi));
+            let by_semicolon =
+                is_after_semicolon && matches!(item.operator, None | Some(ListOperator::Semi));
             let place = Place {
                 in_child: place.in_child || in_background,
+                in_background: place.in_background || in_background,
                 when,
                 at_end: at_end && !in_background,
                 is_last: place.is_last && at_end && by_semicolon,
             };
             self.node(&item.command, place);
-            before = item.operator;
+        }
+    }
+
+    /// How a command ends, where its text tells: a main process that a reload is for is there.
+    fn ends_well(&self, node: &Node) -> Option<bool> {
+        if let NodeKind::List { items } = &node.kind {
+            let (first, rest) = items.split_first()?;
+            let mut status = self.ends_well(&first.command)?;
+            let mut link = first.operator;
+            for item in rest {
+                let goes_on = match link {
+                    Some(ListOperator::And) => status,
+                    Some(ListOperator::Or) => !status,
+                    _ => return None,
+                };
+                if goes_on {
+                    status = self.ends_well(&item.command)?;
+                }
+                link = item.operator;
+            }
+            return Some(status);
+        }
+        let NodeKind::Command { words, .. } = &node.kind else {
+            return None;
+        };
+        let words: Vec<Word> = words.iter().map(|word| self.word(word)).collect();
+        let known: Vec<_> = words.iter().filter_map(Word::known).collect();
+        match known.as_slice() {
+            ["true" | ":", ..] => Some(true),
+            ["false", ..] => Some(false),
+            ["kill" | "/bin/kill", "-0"] if words.len() == 3 => {
+                (words[2].variable() == Some("MAINPID")).then_some(true)
+            }
+            _ => None,
         }
     }
 
@@ -235,13 +331,42 @@ impl Walk {
             }
             return;
         }
-        let is_exit = words[0].known() == Some("exit");
-        self.has_ended = is_exit && place.when == When::Always && !place.in_child;
+        if self.script.commands.len() >= MAX_COMMANDS {
+            self.has_ended = true;
+            return;
+        }
+        let when = match place.when {
+            When::Always if self.may_have_ended => When::OrEnds,
+            when => when,
+        };
+        let called = words[0].known().and_then(|name| self.functions.get(name)).cloned();
+        if let Some(body) = called
+            && self.depth < MAX_CALLS
+        {
+            self.depth += 1;
+            self.node(&body, Place { at_end: false, is_last: false, when, ..place });
+            self.depth -= 1;
+            self.has_returned = false;
+            return;
+        }
+        match words[0].known() {
+            Some("exit") if !place.in_child => {
+                self.has_ended = when != When::Maybe;
+                self.may_have_ended = true;
+            }
+            Some("return") if !place.in_child && self.depth > 0 => {
+                self.has_returned = when != When::Maybe;
+                self.may_have_ended = true;
+            }
+            _ => {}
+        }
         self.script.commands.push(Simple {
             words,
             is_redirected,
             in_child: place.in_child,
-            when: place.when,
+            input: None,
+            in_background: place.in_background,
+            when,
             is_last: place.is_last,
         });
     }
@@ -309,6 +434,29 @@ impl Walk {
             }
             _ => Piece::Unknown,
         }
+    }
+}
+
+/// Whether it comes to what is behind a link of a chain that ended so before it; `None` if it
+/// never does.
+fn after(status: Option<bool>, link: ListOperator, at_end: bool, when: When) -> Option<When> {
+    let is_and = link == ListOperator::And;
+    match status {
+        Some(well) => (well == is_and).then_some(when),
+        None if is_and && at_end && when != When::Maybe => Some(When::OrEnds),
+        None => Some(When::Maybe),
+    }
+}
+
+/// The first word of a simple command, as it is written.
+fn first_word(node: &Node) -> Option<&str> {
+    match &node.kind {
+        NodeKind::Command { words, .. } => match &words.first()?.kind {
+            NodeKind::Word { value, .. } => Some(value),
+            _ => None,
+        },
+        NodeKind::List { items } => first_word(&items.first()?.command),
+        _ => None,
     }
 }
 

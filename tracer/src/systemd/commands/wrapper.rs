@@ -1,6 +1,11 @@
 //! Programs that run another one: env(1), timeout(1), sudo(8), …
 
-use super::{base_name, word::Word};
+use super::{
+    base_name,
+    initial::{Action, Change, Which},
+    waiting::Waiting,
+    word::Word,
+};
 use crate::model::signal::Signal;
 
 /// How a program runs the one it is given.
@@ -24,8 +29,12 @@ pub(super) struct Wrapped {
     pub words: Vec<Word>,
     /// How.
     pub way: Way,
-    /// What it makes that ignore.
-    pub ignores: Vec<Signal>,
+    /// What it does itself with signals, where it waits.
+    pub waiting: Waiting,
+    /// How it changes what signals do to that, in order.
+    pub changes: Vec<Change>,
+    /// Whether the rest of the command line comes from its input.
+    pub reads_operands: bool,
 }
 
 /// How a program's own arguments are told from the command.
@@ -52,7 +61,7 @@ const fn wrapper(
 
 /// The options are those of coreutils 9, util-linux 2.38, sudo 1.9, procps 4.
 #[rustfmt::skip]
-static WRAPPERS: [Wrapper; 31] = [
+static WRAPPERS: [Wrapper; 37] = [
     wrapper(&["env"], Way::InPlace, "uCS", &["unset", "chdir", "split-string"], 0),
     wrapper(&["nohup", "command", "builtin"], Way::InPlace, "", &[], 0),
     wrapper(&["exec"], Way::InPlace, "a", &[], 0),
@@ -79,9 +88,19 @@ static WRAPPERS: [Wrapper; 31] = [
     wrapper(&["catatonit"], Way::Waits, "", &[], 0),
     wrapper(&["setsid"], Way::Leaves, "", &[], 0),
     wrapper(&["flock"], Way::Waits, "wEc", &["timeout", "wait", "conflict-exit-code"], 1),
-    wrapper(&["time", "strace", "ltrace", "chronic", "unbuffer", "xvfb-run", "xargs", "watch"],
+    wrapper(&["time"], Way::Waits, "fo", &["format", "output"], 0),
+    wrapper(&["strace"], Way::Waits, "abeEIoOpPsSuUX",
+        &["output", "trace", "env", "user", "string-limit", "interruptible", "columns"], 0),
+    wrapper(&["xargs"], Way::Waits, "adEILnPs",
+        &["arg-file", "delimiter", "replace", "max-lines", "max-args", "max-procs", "max-chars"], 0),
+    wrapper(&["ltrace", "chronic", "unbuffer", "xvfb-run", "watch"],
         Way::Waits, "foeEpsnILPd", &["format", "output"], 0),
-    wrapper(&["runuser"], Way::InPlace, "ugGsw",
+    wrapper(&["dbus-run-session"], Way::Waits, "", &["config-file", "dbus-daemon"], 0),
+    wrapper(&["script"], Way::Waits, "cEomTIOB",
+        &["command", "echo", "output-limit", "logging-format", "log-timing", "log-in", "log-out",
+          "log-io"], 0),
+    wrapper(&["choom"], Way::InPlace, "n", &["adjust"], 0),
+    wrapper(&["runuser"], Way::Waits, "ugGsw",
         &["user", "group", "supp-group", "shell", "whitelist-environment"], 0),
     wrapper(&["su"], Way::Waits, "cgGsw",
         &["command", "group", "supp-group", "shell", "whitelist-environment"], 0),
@@ -106,12 +125,30 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
         let known = options.iter().filter_map(|(option, _)| option.known());
         known.into_iter().any(|option| names.contains(&option))
     };
+    // The letter may be the last of several.
     let value = |names: &[&str]| {
-        options.iter().find(|(option, _)| option.known().is_some_and(|it| names.contains(&it)))?.1
+        let is_named = |option: &str| {
+            names.iter().any(|name| {
+                option == *name
+                    || name.len() == 2 && !option.starts_with("--") && option.ends_with(&name[1..])
+            })
+        };
+        options.iter().find(|(option, _)| option.known().is_some_and(is_named))?.1
     };
     let shell = |script: &Word| vec![Word::text("/bin/sh"), Word::text("-c"), script.clone()];
+    // Letters stand together, up to the first that has a value.
+    let has_letter = |letter: char| {
+        let known = options.iter().filter_map(|(option, _)| option.known());
+        known.filter(|option| !option.starts_with("--")).any(|option| {
+            let letters: String = option[1..]
+                .chars()
+                .take_while(|c| *c == letter || !wrapper.short.contains(*c))
+                .collect();
+            letters.contains(letter)
+        })
+    };
     let mut way = wrapper.way;
-    let mut ignores = Vec::new();
+    let mut changes = Vec::new();
     let mut command = operands.get(wrapper.operands..)?.to_vec();
     match name {
         "env" => {
@@ -120,13 +157,9 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
             let dash = usize::from(command.first().and_then(Word::known) == Some("-"));
             let values = command[dash..].iter().take_while(is_value).count();
             command.drain(..dash + values);
-            // The signals that env(1) of coreutils from 8.31 on sets aside.
-            let lists = options
-                .iter()
-                .filter_map(|(option, _)| option.known()?.strip_prefix("--ignore-signal="));
-            ignores.extend(lists.flat_map(|list| list.split(',')).flat_map(str::parse::<Signal>));
+            changes = options.iter().filter_map(|(option, _)| of_env(option.known()?)).collect();
         }
-        "nohup" => ignores.push(Signal::HUP),
+        "nohup" => changes.push((Action::Ignored, Which::These(vec![Signal::HUP]))),
         // `command -v` only asks.
         "command" if has(&["-v", "-V"]) => return None,
         "su" | "runuser" => {
@@ -140,14 +173,14 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
                 command.get(at + 1).cloned()
             });
             if let Some(script) = script {
-                way = Way::Waits;
                 command = shell(&script);
             } else if !is_direct {
                 return None;
             }
         }
         "flock" => {
-            if has(&["-o", "-F", "--no-fork"]) && !has(&["-o"]) {
+            // With -o too it refuses to run.
+            if (has_letter('F') || has(&["--no-fork"])) && !(has_letter('o') || has(&["--close"])) {
                 way = Way::InPlace;
             }
             if let Some(script) = value(&["-c"]) {
@@ -156,14 +189,43 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
                 command = shell(command.get(1)?);
             }
         }
-        "setsid" if has(&["-w", "--wait"]) => way = Way::Waits,
-        "unshare" if has(&["-f", "--fork", "--pid", "-p"]) => way = Way::Waits,
+        "script" => command = shell(value(&["-c", "--command"])?),
+        // The tracer is a child of the program then.
+        "strace" if has_letter('D') || has(&["--daemonize"]) => way = Way::InPlace,
+        "setsid" if has_letter('w') || has(&["--wait"]) => way = Way::Waits,
+        "unshare" if has_letter('f') || has(&["--fork"]) => way = Way::Waits,
         "setarch" => {
             command.drain(..1.min(command.len()));
         }
         _ => {}
     }
-    (!command.is_empty()).then_some(Wrapped { words: command, way, ignores })
+    let in_foreground = has_letter('f') || has(&["--foreground"]);
+    (!command.is_empty()).then(|| Wrapped {
+        words: command,
+        way,
+        waiting: Waiting::of(name, in_foreground),
+        changes,
+        reads_operands: name == "xargs",
+    })
+}
+
+/// What an option of env(1) changes: of coreutils from 8.31 on. What is set to its default is
+/// unblocked too (`parse_signal_action_params` and `parse_block_signal_params` in src/env.c).
+fn of_env(option: &str) -> Option<Change> {
+    let (name, list) = option.split_once('=').map_or((option, None), |(name, it)| (name, Some(it)));
+    let action = match name {
+        "--default-signal" => Action::Default,
+        "--ignore-signal" => Action::Ignored,
+        "--block-signal" => Action::Blocked,
+        _ => return None,
+    };
+    Some((
+        action,
+        match list {
+            Some(list) => Which::These(list.split(',').flat_map(str::parse).collect()),
+            None => Which::All,
+        },
+    ))
 }
 
 impl Wrapper {
@@ -228,12 +290,28 @@ mod tests {
             ("setsid prog", "prog", Way::Leaves),
             ("setsid --wait prog", "prog", Way::Waits),
             ("sudo -u web -- prog", "prog", Way::Unknown),
-            ("runuser -u web -- prog -c x", "prog -c x", Way::InPlace),
+            ("runuser -u web -- prog -c x", "prog -c x", Way::Waits),
             ("runuser web -c 'prog x'", "/bin/sh -c prog x", Way::Waits),
             ("su - web -c 'prog x'", "/bin/sh -c prog x", Way::Waits),
             ("su -s /bin/sh -c prog web", "/bin/sh -c prog", Way::Waits),
             ("flock -n /run/lock prog", "prog", Way::Waits),
             ("flock -F -n /run/lock prog", "prog", Way::InPlace),
+            ("flock -nF /run/lock prog", "prog", Way::InPlace),
+            ("flock -w5 --no-fork /run/lock prog", "prog", Way::InPlace),
+            ("flock -nw 5 /run/lock prog", "prog", Way::Waits),
+            ("strace -fo /x prog", "prog", Way::Waits),
+            ("strace -D -f -o /x prog", "prog", Way::InPlace),
+            ("strace -fDo /x prog", "prog", Way::InPlace),
+            ("strace -oD prog", "prog", Way::Waits),
+            ("dbus-run-session --config-file /x -- prog a", "prog a", Way::Waits),
+            ("script -qc 'prog x' /dev/null", "/bin/sh -c prog x", Way::Waits),
+            ("script --command 'prog x' /x", "/bin/sh -c prog x", Way::Waits),
+            ("choom -n 100 -- prog", "prog", Way::InPlace),
+            ("unshare -pf prog", "prog", Way::Waits),
+            ("unshare -p prog", "prog", Way::InPlace),
+            ("setsid -cw prog", "prog", Way::Waits),
+            ("xargs -r kill -s HUP", "kill -s HUP", Way::Waits),
+            ("busybox sh -c prog", "sh -c prog", Way::InPlace),
             ("chroot --userspec=a:b /srv prog", "prog", Way::InPlace),
             ("unshare -f prog", "prog", Way::Waits),
             ("unshare -n prog", "prog", Way::InPlace),
@@ -242,7 +320,7 @@ mod tests {
             ("flock -o /run/lock prog", "prog", Way::Waits),
             ("flock -o -F /run/lock prog", "prog", Way::Waits),
             ("flock /run/lock -c 'prog x'", "/bin/sh -c prog x", Way::Waits),
-            ("runuser -u web prog", "prog", Way::InPlace),
+            ("runuser -u web prog", "prog", Way::Waits),
             ("su web --session-command 'prog x'", "/bin/sh -c prog x", Way::Waits),
             ("nice -n -5 -- prog", "prog", Way::InPlace),
             ("env - A=1 prog", "prog", Way::InPlace),
@@ -250,7 +328,9 @@ mod tests {
         ] {
             assert_eq!(of(line), Some((command.to_owned(), way)), "{line}");
         }
-        for line in ["prog a", "env", "exec", "command -v prog", "timeout 5", "su -"] {
+        for line in
+            ["prog a", "env", "exec", "command -v prog", "timeout 5", "su -", "script /x", "xargs"]
+        {
             assert_eq!(of(line), None, "{line}");
         }
     }

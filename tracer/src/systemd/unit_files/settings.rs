@@ -78,15 +78,36 @@ impl Settings {
 
     /// The commands, and what else is told of how they are run.
     pub fn commands(&self, specifiers: &Specifiers) -> Commands {
-        let list = |name| commands::commands(self.list(name), |word| specifiers.expand(word));
+        let values = self.environment(specifiers);
+        let list = |name| {
+            let mut list = commands::commands(self.list(name), |word| specifiers.expand(word));
+            list.iter_mut().for_each(|command| command.put_in(&values));
+            list
+        };
         Commands {
             start: list("ExecStart"),
             start_post: list("ExecStartPost"),
             reload: list("ExecReload"),
+            stop: [list("ExecStop"), list("ExecStopPost")].concat(),
             has_watchdog: self.has_watchdog(),
             has_user: self.one("User").is_some_and(|user| user != "root" && user != "0")
                 || self.flag("DynamicUser"),
         }
+    }
+
+    /// What `Environment=` sets, where nothing else may set it otherwise.
+    fn environment(&self, specifiers: &Specifiers) -> BTreeMap<String, String> {
+        let others = ["EnvironmentFile", "UnsetEnvironment"];
+        if others.iter().any(|name| !self.list(name).is_empty()) {
+            return BTreeMap::new();
+        }
+        let words = self.list("Environment").iter().flat_map(|line| commands::words(line));
+        words
+            .filter_map(|word| {
+                let (name, value) = word.split_once('=')?;
+                Some((name.to_owned(), specifiers.expand(value)))
+            })
+            .collect()
     }
 
     fn has_watchdog(&self) -> bool {
@@ -96,7 +117,7 @@ impl Settings {
     /// The settings with systemd's defaults (`service_load` and `service_add_extras` in
     /// src/core/service.c).
     pub fn facts(&self, specifiers: &Specifiers) -> UnitFacts {
-        let Commands { start, reload, .. } = self.commands(specifiers);
+        let Commands { start, reload: run_by_reload, .. } = self.commands(specifiers);
         let service_type = self.one("Type").map_or_else(
             || {
                 let is_dbus = self.one("BusName").is_some();
@@ -123,7 +144,7 @@ impl Settings {
             Some(self.one("ReloadSignal").and_then(|name| name.parse().ok()).unwrap_or(Signal::HUP))
         } else {
             let unit = Some(specifiers.unit());
-            let reload = commands::reload(&reload, unit, &mut Budget::default());
+            let reload = commands::reload(&run_by_reload, unit, &mut Budget::default());
             reload.to_service().map(|(_, signal)| signal)
         };
         let list = |name| commands::commands(self.list(name), |word| specifiers.expand(word));
@@ -133,8 +154,8 @@ impl Settings {
             notify_access: Some(access.to_owned()),
             restart: Some(self.one("Restart").unwrap_or("no").to_owned()),
             reload_signal,
-            exec_reload: Some(lines(&reload)),
-            exec_start: Some(lines(&start)),
+            exec_reload: Some(lines(&list("ExecReload"))),
+            exec_start: Some(lines(&list("ExecStart"))),
             success_exit_status: statuses("SuccessExitStatus"),
             restart_prevent_exit_status: statuses("RestartPreventExitStatus"),
             restart_force_exit_status: statuses("RestartForceExitStatus"),

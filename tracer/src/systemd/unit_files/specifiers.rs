@@ -64,6 +64,8 @@ impl Specifiers {
             ('N', _) => stem(&self.name).to_owned(),
             ('p', _) => self.prefix.clone(),
             ('P', _) => unescape(&self.prefix),
+            // A template has none yet.
+            ('i' | 'I' | 'f', _) if stem(&self.name).ends_with('@') => return None,
             ('i', _) => self.instance.clone(),
             ('I', _) => unescape(&self.instance),
             ('j', _) => last().to_owned(),
@@ -145,5 +147,8 @@ mod tests {
             "my-pg@15-main.service my-pg@15-main my-pg my/pg 15-main 15/main pg /15/main /run"
         );
         assert_eq!(specifiers.expand("100%% %H %"), "100% %H %");
+        let template = Specifiers::new("my@.service", Whose::System);
+        assert_eq!(template.expand("%p %i %I %f"), "my %i %I %f");
+        assert_eq!(Specifiers::new("my.service", Whose::System).expand("%i"), "");
     }
 }

@@ -5,7 +5,7 @@ use std::process;
 use super::parsed;
 use crate::{
     model::signal::Signal,
-    systemd::commands::{Budget, MainProcess, main_process},
+    systemd::commands::{Budget, MainProcess, Takes, main_process},
 };
 
 fn main_of(line: &str) -> MainProcess {
@@ -33,6 +33,66 @@ fn a_shell_that_stays_tells_what_it_ignores_handles_and_runs() {
     assert_eq!((nohup.ignores, nohup.handles), (vec![Signal::HUP], vec![]));
     let timeout = stay("/usr/bin/timeout 5 daemon");
     assert_eq!((timeout.by.as_str(), timeout.is_shell), ("timeout", false));
+    assert!(stay("/bin/bash -c 'f() { daemon; }; f'").has_children, "a function stays");
+    let maybe = stay("/bin/bash -c '[ -e /x ] && trap x HUP; daemon; :'");
+    assert_eq!(maybe.takes(Signal::HUP), Takes::Unknown);
+    let in_function = stay("/bin/bash -c 'f() { trap x HUP; }; f; while :; do work; done'");
+    assert_eq!(in_function.takes(Signal::HUP), Takes::Handled);
+    assert!(stay("/bin/bash -c 'trap : HUP; daemon'").defers_traps);
+    assert!(!stay("/bin/bash -c 'trap : HUP; daemon & wait'").defers_traps);
+    assert!(!in_function.defers_traps);
+}
+
+#[test]
+fn what_waits_does_with_a_signal_is_what_its_program_does() {
+    for (line, usr1, hup) in [
+        ("flock /run/x daemon", Takes::Default, Takes::Default),
+        ("time daemon", Takes::Default, Takes::Default),
+        ("unshare -pf daemon", Takes::Default, Takes::Default),
+        ("setsid -w daemon", Takes::Default, Takes::Default),
+        ("dbus-run-session -- daemon", Takes::Default, Takes::Default),
+        ("su -c daemon web", Takes::Lost, Takes::Lost),
+        ("runuser -u web -- daemon", Takes::Lost, Takes::Lost),
+        ("script -qc daemon /dev/null", Takes::Lost, Takes::Lost),
+        ("tini -- daemon", Takes::PassedOn, Takes::PassedOn),
+        ("timeout 5 daemon", Takes::Default, Takes::PassedOnOnce),
+        ("timeout --foreground 5 daemon", Takes::Default, Takes::PassedOn),
+        ("xvfb-run daemon", Takes::Unknown, Takes::Unknown),
+        ("nohup flock /run/x daemon", Takes::Default, Takes::Lost),
+        ("sh -c 'daemon; :'", Takes::Default, Takes::Default),
+        ("env --block-signal=HUP sh -c 'daemon; :'", Takes::Default, Takes::Lost),
+    ] {
+        let MainProcess::Stays(stay) = main_of(line) else {
+            panic!("{line}");
+        };
+        assert_eq!((stay.takes(Signal::USR1), stay.takes(Signal::HUP)), (usr1, hup), "{line}");
+    }
+}
+
+#[test]
+fn what_a_program_begins_with_is_what_those_before_it_made_of_signals() {
+    let hup = || vec![Signal::HUP];
+    for (line, ignores, blocks) in [
+        ("nohup daemon", hup(), vec![]),
+        ("nohup env --default-signal=HUP daemon", vec![], vec![]),
+        ("nohup env --default-signal daemon", vec![], vec![]),
+        ("env --ignore-signal=HUP daemon", hup(), vec![]),
+        ("env --ignore-signal=SIGHUP --default-signal=HUP daemon", vec![], vec![]),
+        ("env --default-signal=HUP --ignore-signal=HUP daemon", hup(), vec![]),
+        ("env --block-signal=HUP daemon", vec![], hup()),
+        ("env --block-signal=HUP env --default-signal=HUP daemon", vec![], vec![]),
+        ("sh -c 'exec env --ignore-signal=HUP daemon'", hup(), vec![]),
+        ("env --block-signal=HUP sh -c 'exec daemon'", vec![], hup()),
+    ] {
+        let MainProcess::Program { initial, .. } = main_of(line) else {
+            panic!("{line}");
+        };
+        assert_eq!((initial.ignores, initial.blocks), (ignores, blocks), "{line}");
+    }
+    let MainProcess::Program { initial, .. } = main_of("env --ignore-signal daemon") else {
+        panic!();
+    };
+    assert!(initial.ignores.contains(&Signal::HUP) && initial.ignores.contains(&Signal::USR1));
 }
 
 #[test]
@@ -48,6 +108,10 @@ fn what_the_main_process_becomes_is_told_or_said_to_be_unknown() {
         "/bin/bash -c '/bin/daemon'",
         "/bin/rbash -c 'a; /bin/daemon'",
         "/bin/bash -c \"sh -c 'exec /bin/daemon'\"",
+        "/bin/sh -c 'run() { exec /bin/daemon; }; run'",
+        "/usr/bin/busybox sh -c 'true; /bin/daemon'",
+        "/usr/bin/strace -D -o /x /bin/daemon",
+        "/usr/bin/flock -nF /run/x /bin/daemon",
     ] {
         assert_eq!(program(line).as_deref(), Some("/bin/daemon"), "{line}");
     }
@@ -62,6 +126,9 @@ fn what_the_main_process_becomes_is_told_or_said_to_be_unknown() {
         assert_eq!(main_of(line), MainProcess::Unknown(why.to_owned()), "{line}");
     }
     assert_eq!(main_of("/usr/bin/setsid daemon"), MainProcess::Leaves("setsid".to_owned()));
+    for line in ["/bin/sh -c 'daemon &'", "/bin/sh -c 'a; daemon & echo $! > /run/x'"] {
+        assert_eq!(main_of(line), MainProcess::Leaves("sh".to_owned()), "{line}");
+    }
     let deep = |depth| format!("/usr/bin/{}daemon", "env A=1 ".repeat(depth));
     assert_eq!(program(&deep(8)).as_deref(), Some("daemon"));
     assert_eq!(program(&deep(9)), None);
@@ -149,6 +216,9 @@ fn which_process_the_program_becomes_is_what_real_shells_make_of_it() {
         "env A=1 prog",
         "exec env A=1 nice prog",
         "eval 'exec prog'",
+        "f() { prog; }; f",
+        "f() { exec prog; }; f; true",
+        "f() { prog; }; true && f",
     ];
     for shell in ["bash", "dash"] {
         for script in scripts {

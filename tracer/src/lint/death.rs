@@ -1,0 +1,125 @@
+//! What systemd makes of the main process's death, and what would have it start again.
+
+use std::fmt::Write as _;
+
+use crate::{
+    model::{signal::Signal, unit::UnitFacts},
+    rules::result::{Decider, End, Prediction, ServiceResult, Stage, predict, predict_stop},
+    systemd::commands::Stop,
+};
+
+/// What systemd makes of it.
+pub(super) struct Aftermath {
+    /// Whether systemd starts the service again; `None` if that depends on how ExecStop= ends.
+    pub restarts: Option<bool>,
+    /// Whether the unit stays up without a process.
+    pub remains: bool,
+    /// The same in words, from the result on, after "It dies".
+    pub words: String,
+}
+
+/// What systemd makes of an end while the unit is up, where `ExecStop=` ends so; `None` if that
+/// depends on what is not known. After a clean end it runs `ExecStop=`, and where that fails the
+/// service has failed (`service_enter_stop` in src/core/service.c).
+pub(super) fn aftermath(facts: &UnitFacts, end: End, stop: &Stop) -> Option<Aftermath> {
+    let predicted = predict(facts, end, Stage::Started)?;
+    let restart = facts.restart.as_deref().unwrap_or("no");
+    let remains = predicted.decided_by == Decider::Remain;
+    let plain = Aftermath { restarts: predicted.restarts, remains, words: words(facts, predicted) };
+    if predicted.result != ServiceResult::Success || remains {
+        return Some(plain);
+    }
+    // kill(1) ends with 1 when it is given no pid.
+    let failed = predict_stop(facts, end, Stage::Started, End::Code(1));
+    let is_listed = matches!(predicted.decided_by, Decider::Force | Decider::Prevent);
+    Some(match stop {
+        _ if is_listed => plain,
+        Stop::Well => plain,
+        Stop::Fails => Aftermath {
+            restarts: failed.restarts,
+            remains: false,
+            words: format!(
+                "(a clean exit, but ExecStop= or ExecStopPost= fails then, and the result is '{}'), \
+                 and Restart={restart} {}",
+                failed.result.name(),
+                if failed.restarts == Some(true) {
+                    "starts it again"
+                } else {
+                    "does not start it again"
+                }
+            ),
+        },
+        Stop::Unknown(_) if failed.restarts == predicted.restarts => plain,
+        Stop::Unknown(by) => Aftermath {
+            restarts: None,
+            remains: false,
+            words: format!(
+                "(a clean exit), and whether Restart={restart} starts it again depends on whether \
+                 {by}, of its ExecStop= or ExecStopPost=, fails then"
+            ),
+        },
+    })
+}
+
+/// What systemd makes of an end in words, from the result on, after "It dies".
+fn words(facts: &UnitFacts, predicted: Prediction) -> String {
+    let restart = facts.restart.as_deref().unwrap_or("no");
+    let result = predicted.result.name();
+    let clean = if result == "success" { ": a clean exit" } else { "" };
+    let silent = if result == "success" { ", and nothing reports a failure" } else { "" };
+    match (predicted.restarts, predicted.decided_by) {
+        (Some(true), Decider::Force) => {
+            format!("(result '{result}'), and RestartForceExitStatus= starts it again")
+        }
+        (Some(true), _) => {
+            format!("(result '{result}'), and Restart={restart} starts it again")
+        }
+        (_, Decider::Remain) => format!(
+            "(result '{result}'{clean}), RemainAfterExit=yes keeps the unit \
+             'active (exited)' without a process{silent}"
+        ),
+        (_, Decider::Prevent) => {
+            format!("(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}")
+        }
+        _ => {
+            format!("(result '{result}'{clean}), Restart={restart} does not start it again{silent}")
+        }
+    }
+}
+
+/// The settings that have systemd start a service again after a death by a signal; `None` if it
+/// does so already, or none would.
+pub(super) fn starting_again(before: &UnitFacts, signal: Signal) -> Option<String> {
+    let death = End::Signal { signal, core_dumped: false };
+    let restarts = |facts: &UnitFacts| {
+        predict(facts, death, Stage::Started).is_some_and(|it| it.restarts == Some(true))
+    };
+    if restarts(before) {
+        return None;
+    }
+    let mut facts = before.clone();
+    let mut lines = String::new();
+    if facts.remain_after_exit == Some(true) {
+        facts.remain_after_exit = Some(false);
+        lines += "# Otherwise the unit stays 'active (exited)' without a process.\n\
+                  RemainAfterExit=no\n";
+    }
+    if let Some(prevent) = &mut facts.restart_prevent_exit_status
+        && prevent.signals.contains(&signal)
+    {
+        prevent.signals.retain(|it| *it != signal);
+        lines += "RestartPreventExitStatus=\n";
+        let codes = prevent.codes.iter().map(ToString::to_string);
+        let signals = prevent.signals.iter().map(|signal| format!("SIG{signal}"));
+        let rest: Vec<String> = codes.chain(signals).collect();
+        if !rest.is_empty() {
+            let _ = writeln!(lines, "RestartPreventExitStatus={}", rest.join(" "));
+        }
+    }
+    if !restarts(&facts) {
+        lines += "# Start it again when a reload has killed it.\n";
+        let _ = writeln!(lines, "RestartForceExitStatus=SIG{signal}");
+        facts.restart_force_exit_status.get_or_insert_default().signals.push(signal);
+    }
+    restarts(&facts).then_some(lines)
+}
