@@ -12,6 +12,7 @@ mod links;
 pub mod lockdown;
 mod lookups;
 mod losses;
+mod messages;
 pub mod refusal;
 pub mod scope;
 pub mod stream;
