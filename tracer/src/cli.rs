@@ -6,6 +6,7 @@ mod explain;
 mod lint;
 #[cfg(test)]
 mod printed;
+mod refusal;
 mod report;
 mod run;
 mod trace;
@@ -18,6 +19,7 @@ pub use self::{
     doctor::{Doctor, DoctorFormat},
     explain::Explain,
     lint::{Lint, LintFormat},
+    refusal::refusal,
     report::Report,
     run::{Run, ServiceType},
     trace::Trace,
