@@ -7,7 +7,10 @@
 //! What a function is given lies in kernel memory. User memory is read at the exit, as
 //! in `syscall`.
 
-use aya_ebpf::programs::{FEntryContext, FExitContext};
+use aya_ebpf::{
+    EbpfContext,
+    programs::{FEntryContext, FExitContext},
+};
 use tracer_common::{
     config::{ABSENT, Call},
     signal::SignalSet,
@@ -28,7 +31,7 @@ const SIG_UNBLOCK: u64 = 1;
 /// Bit of `iov_iter.type` (up to 5.13) that tells the direction, not the kind.
 const DIRECTION: u8 = 1;
 
-/// The pointer that is argument `n`: to a set of signals, or to registers.
+/// The pointer that is argument `n`: to a set of signals.
 #[inline(always)]
 fn address(context: &FEntryContext, n: usize) -> Address {
     Address::new(context.arg::<u64>(n))
@@ -140,7 +143,7 @@ pub fn exit_sigtimedwait(context: &FExitContext) {
 /// `rt_sigtimedwait`, entering: its first argument is where the set is.
 #[inline(always)]
 pub fn enter_rt_sigtimedwait(context: &FEntryContext) {
-    let set: u64 = address(context, 0).read(offset!(pt_regs_first));
+    let set: u64 = registers(context).read(offset!(pt_regs_first));
     if let Some(set) = read_user(set) {
         disposition::waiting(SignalSet(set));
     }
@@ -248,10 +251,13 @@ pub fn exit_sendmsg(context: &FExitContext, program: Program) {
     forget();
 }
 
-/// Registers of a process that has entered a syscall, at the end of the syscall's function.
+/// The registers that a process entered a syscall with, in a program at the syscall's function.
+/// They are its first argument. It is read by the helper, as verifiers refuse to load an argument
+/// of which the kernel's types have a declaration alone (Debian's 5.10: "arg0 type FWD is not a
+/// struct").
 #[inline(always)]
-fn registers(context: &FExitContext) -> Address {
-    Address::new(context.arg::<u64>(0))
+fn registers(context: &impl EbpfContext) -> Address {
+    Address::new(Address::new(context.as_ptr() as u64).read(0))
 }
 
 /// `connect`, leaving.
