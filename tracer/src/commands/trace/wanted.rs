@@ -61,12 +61,12 @@ impl Wanted {
         messages: &Messages,
     ) -> Result<Self, Fault> {
         check_bus(named)?;
-        let names: BTreeSet<&String> = options.units.iter().collect();
-        if names.len() > MAX_NAMES && !options.units.iter().any(|unit| is_glob(unit)) {
+        let asked: BTreeSet<&String> = options.units.iter().collect();
+        if asked.len() > MAX_NAMES && !options.units.iter().any(|unit| is_glob(unit)) {
             return Err(Fault::usage(format_args!(
                 "{} units are named, and no more than {MAX_NAMES} can be traced by their names: \
                  name them by a glob, or trace --all",
-                names.len()
+                asked.len()
             )));
         }
         let system = named.and_then(|manager| manager.cgroup(hierarchies));
