@@ -7,6 +7,7 @@ mod lint;
 #[cfg(test)]
 mod printed;
 mod race;
+mod refusal;
 mod report;
 mod run;
 mod trace;
@@ -20,6 +21,7 @@ pub use self::{
     explain::Explain,
     lint::{Lint, LintFormat},
     race::Race,
+    refusal::refusal,
     report::Report,
     run::{Run, ServiceType},
     trace::Trace,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{lint, rules};
+use crate::{lint, model::text::Outside, rules};
 
 /// How far a mistyped id may be from another to be taken for it.
 const NEAR: usize = 3;
@@ -11,7 +11,7 @@ const NEAR: usize = 3;
 #[derive(Debug, thiserror::Error)]
 #[error("there is no alert '{id}'{}; 'sigready explain' without one lists them all", hint(near))]
 pub struct Unknown {
-    id: String,
+    id: Outside,
     near: Vec<&'static str>,
 }
 
@@ -55,7 +55,7 @@ fn findings() -> impl Iterator<Item = Page> {
 pub fn text(id: &str) -> Result<String, Unknown> {
     match alerts().chain(findings()).find(|page| page.id == id) {
         Some(page) => Ok(page.text.to_owned()),
-        None => Err(Unknown { id: id.to_owned(), near: near(id) }),
+        None => Err(Unknown { id: Outside::new(id), near: near(id) }),
     }
 }
 

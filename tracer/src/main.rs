@@ -16,5 +16,8 @@ fn main() -> ExitCode {
     if let Some(status) = serve(env::args_os(), &answering) {
         return status;
     }
-    commands::main(&cli::Cli::parse())
+    match cli::Cli::try_parse() {
+        Ok(cli) => commands::main(&cli),
+        Err(error) => commands::refused(error),
+    }
 }

@@ -7,7 +7,7 @@ use sigready::session;
 
 use super::{
     capture::{Output, Signals, Until},
-    values::{duration, settle},
+    values::{bus, duration, settle},
 };
 
 /// Shown below the options.
@@ -73,7 +73,7 @@ pub struct Trace {
     #[arg(long, value_name = "USER", conflicts_with_all = ["root", "bus"])]
     pub user: Option<String>,
     /// Ask systemd through this D-Bus address: unix:path=/run/dbus/system_bus_socket
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = bus)]
     pub bus: Option<String>,
     /// Which process is the service, where a supervisor is in between: a glob of its name, its
     /// program's path or its command line, in which the program may stand with its directory or
@@ -83,7 +83,7 @@ pub struct Trace {
     /// End when this happens.
     #[arg(long, value_enum)]
     pub until: Option<Until>,
-    /// End after this long: 500ms, 90s, 5m.
+    /// End after this long at the latest: 500ms, 90s, 5m; 0 for never.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
     /// How long after a reload a service must still be there to have survived it; an end

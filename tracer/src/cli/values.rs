@@ -3,9 +3,16 @@
 use std::{str::FromStr as _, time::Duration};
 
 use sigready::{
-    model::signal::{Signal, UnknownSignal},
+    model::{
+        signal::{Signal, UnknownSignal},
+        text::Outside,
+    },
     session::{Moment, Send},
+    systemd::bus,
 };
+
+/// The longest time: ten years of 365 days.
+const MAX_TIME: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// A signal's name or number.
 pub(super) fn signal(text: &str) -> Result<Signal, UnknownSignal> {
@@ -25,10 +32,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    jiff::SignedDuration::from_str(text)
-        .ok()
-        .and_then(|span| Duration::try_from(span).ok())
-        .ok_or_else(|| format!("'{text}' is not a time: write 50ms, 10s, 2m or '1m 30s'"))
+    let span = jiff::SignedDuration::from_str(text).ok();
+    let Some(span) = span.and_then(|span| Duration::try_from(span).ok()) else {
+        let text = Outside::new(text);
+        return Err(format!("'{text}' is not a time: write 50ms, 10s, 2m or '1m 30s'"));
+    };
+    if span > MAX_TIME {
+        return Err(format!("'{}' is longer than 10 years", Outside::new(text)));
+    }
+    Ok(span)
+}
+
+/// The D-Bus address of a socket.
+pub(super) fn bus(text: &str) -> Result<String, String> {
+    match bus::check_address(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(why) => Err(why.to_string()),
+    }
 }
 
 /// How long a service has to be there after a reload.
@@ -55,6 +75,7 @@ pub(super) fn send(text: &str) -> Result<Send, String> {
             return Ok(Send { signal, moment: Moment::Exec, after: duration(time)? });
         }
         word => {
+            let word = Outside::new(word);
             return Err(format!(
                 "'{word}' is no moment of a start: a time counts from exec, handler or ready, as \
                  in HUP@ready+2s"
@@ -130,5 +151,16 @@ mod tests {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(duration("fast").is_err());
+    }
+
+    #[test]
+    fn a_time_is_ten_years_at_the_longest() {
+        assert_eq!(duration("87600h"), Ok(MAX_TIME));
+        let long = "9223372036854775807s";
+        for text in ["87600h 1ns", long] {
+            assert!(duration(text).unwrap_err().contains("longer than 10 years"), "{text}");
+            assert!(send(&format!("HUP@{text}")).is_err(), "{text}");
+            assert!(send(&format!("HUP@ready+{text}")).is_err(), "{text}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use sigready::{
     host::named,
     lint::{Lint as Findings, Place, Subject, shell_word},
+    model::text::Outside,
     report::{
         self,
         lint::{json, table},
@@ -52,7 +53,7 @@ pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
     match &options.output {
         Some(path) => {
             report::save(path, text.as_bytes())?;
-            messages.note(format_args!("report written to {}", path.display()));
+            messages.note(format_args!("report written to {}", Outside::path(path)));
         }
         None => output::print(&text, stdout().lock())?,
     }
@@ -73,14 +74,14 @@ impl Files {
         let user = options.user.as_deref().map(unit_names::user).transpose()?;
         let user = user.map(|user| user.uid);
         let listing = wait_for(opener::list(&root, user)).map_err(|error| {
-            Fault::usage(format_args!("cannot open {}: {error}", root.display()))
+            Fault::usage(format_args!("cannot open {}: {error}", Outside::path(&root)))
         })?;
         Ok(Self { root, user, listing })
     }
 
     fn read(&self, names: &[&str]) -> Result<Vec<WholeUnit>, Fault> {
         wait_for(opener::read(&self.root, self.user, names)).map_err(|error| {
-            let place = &self.listing.place;
+            let place = Outside::new(&self.listing.place);
             Fault::usage(format_args!("cannot read the unit files {place}: {error}"))
         })
     }
@@ -92,7 +93,7 @@ fn all(files: &Files) -> Result<Vec<Subject>, Fault> {
     if names.is_empty() {
         return Err(Fault::usage(format_args!(
             "there are no unit files {}: is there a systemd?",
-            files.listing.place
+            Outside::new(&files.listing.place)
         )));
     }
     // An alias is examined as the unit it names.
@@ -114,13 +115,15 @@ fn subject(unit: WholeUnit) -> Option<Subject> {
 fn one(files: &Files, what: &Path) -> Result<Vec<Subject>, Fault> {
     let text = what.to_string_lossy();
     let is_file = || {
-        let cannot = format_args!("cannot read {}", what.display());
-        named::is_file(what).map_err(|error| BadRequest::unless_short(cannot, error))
+        named::is_file(what).map_err(|error| {
+            let what = Outside::path(what);
+            BadRequest::unless_short(format_args!("cannot read {what}"), error)
+        })
     };
     if text.contains('/') || is_file()? {
         return file(what).map(|unit| vec![unit]);
     }
-    let name = unit_names::with_suffix(&text);
+    let name = unit_names::service(&text)?;
     if unit_names::is_glob(&name) {
         let matcher = unit_names::matcher(&name)?;
         let names = files.listing.names.iter().map(String::as_str);
@@ -146,7 +149,8 @@ fn file(path: &Path) -> Result<Subject, Fault> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let text = String::from_utf8_lossy(&bytes);
     let (facts, commands) = unit_files::parse(&name, &text).ok_or_else(|| {
-        Fault::usage(format_args!("{} is no service: it has no [Service] section", path.display()))
+        let path = Outside::path(path);
+        Fault::usage(format_args!("{path} is no service: it has no [Service] section"))
     })?;
     Ok(Subject { name, files: vec![path.display().to_string()], facts, commands })
 }

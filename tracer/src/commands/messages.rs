@@ -9,7 +9,10 @@ use std::{
 use env_logger::Target;
 use log::{Level, LevelFilter};
 use nix::sys::resource::{Resource, getrlimit};
-use sigready::report::{Style, escape};
+use sigready::{
+    model::text::{escaped, shortened},
+    report::Style,
+};
 
 use super::{fault::Fault, stderr};
 use crate::cli::{self, Color};
@@ -18,6 +21,10 @@ use crate::cli::{self, Color};
 const MIN_WIDTH: u16 = 60;
 /// Width where there is no terminal to ask.
 const DEFAULT_WIDTH: u16 = 80;
+
+/// The longest message, characters. One that quotes something should quote little of it
+/// ([`sigready::model::text::Outside`]).
+const LONGEST: usize = 2_000;
 
 /// The user's wishes for stderr and colours.
 pub struct Messages {
@@ -82,26 +89,30 @@ impl Messages {
 
     /// How to lay out a report for this stream.
     pub fn style(&self, stream: &impl IsTerminal) -> Style {
-        let terminal = stream.is_terminal();
-        let color = match self.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => {
-                terminal
-                    && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-                    && env::var_os("TERM").is_none_or(|term| term != "dumb")
-            }
-        };
-        let width = if terminal { terminal_size::terminal_size() } else { None }
+        let color = paints(stream, self.color);
+        let width = if stream.is_terminal() { terminal_size::terminal_size() } else { None }
             .map_or(DEFAULT_WIDTH, |(width, _)| width.0.max(MIN_WIDTH));
         Style { color, width }
     }
 }
 
+/// Whether colours are wanted on a stream.
+pub fn paints(stream: &impl IsTerminal, wanted: Color) -> bool {
+    match wanted {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            stream.is_terminal()
+                && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                && env::var_os("TERM").is_none_or(|term| term != "dumb")
+        }
+    }
+}
+
 /// A line as it goes to stderr: every one of them goes through here. What came from outside is
-/// made harmless for a terminal.
+/// made harmless for a terminal, and bounded.
 fn line(text: &str) -> String {
-    format!("sigready: {}\n", escape(text))
+    format!("sigready: {}\n", shortened(&escaped(text), LONGEST))
 }
 
 /// The limit that an error comes from, if it is that of open files.
@@ -126,6 +137,13 @@ mod tests {
     #[test]
     fn what_is_said_is_harmless_for_a_terminal() {
         assert_eq!(line("\x1b[2J\n"), "sigready: \\x1b[2J\\n\n");
+    }
+
+    #[test]
+    fn a_message_is_short_whatever_it_quotes() {
+        let long = line(&format!("cannot read {}: gone", "\x1b".repeat(100_000)));
+        assert_eq!(long.chars().count(), "sigready: \n".len() + LONGEST);
+        assert!(long.starts_with("sigready: cannot read ") && long.ends_with(": gone\n"));
     }
 
     #[test]

@@ -15,12 +15,16 @@ mod stderr;
 mod trace;
 mod unit_names;
 
-use std::{process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
 use self::{fault::Fault, messages::Messages};
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Color, Command, refusal};
 
 /// How a command that did its work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +33,16 @@ enum Verdict {
     Clean,
     /// Alerts at or above `--fail-on`.
     Alerts,
+}
+
+/// Says why a command line can't be taken, or shows the help or the version that it asks for.
+pub fn refused(error: clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let text = refusal(error, messages::paints(&io::stderr(), Color::Auto));
+    let _ = stderr::Messages.write_all(text.as_bytes());
+    ExitCode::from(2)
 }
 
 /// Runs the command and gives its exit status (see `sigready --help`).

@@ -97,7 +97,7 @@ pub fn write(
     if let Some(path) = &options.output {
         let style = Style { color: false, ..style };
         report::save_with(path, &mut |out| Ok(write(source, style, out)?))?;
-        messages.note(format_args!("report written to {}", path.display()));
+        messages.note(format_args!("report written to {}", Outside::path(path)));
     } else {
         let mut stream = BufWriter::new(stream);
         write(source, style, &mut stream).context("cannot write the report")?;

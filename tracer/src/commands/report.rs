@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 use sigready::{
-    model::document::Document,
-    report::{PassError, Saved},
+    model::{document::Document, text::Outside},
+    report::{BEGINNING, PassError, Saved, check_beginning},
     timeline::Counting,
 };
 
@@ -30,7 +30,7 @@ const MAX_STDIN: u64 = 1 << 33;
 /// Runs the command.
 pub fn run(options: &Report, messages: &Messages) -> Result<Verdict, Fault> {
     let refused =
-        |error: PassError| Fault::usage(format_args!("{}: {error}", options.file.display()));
+        |error: PassError| Fault::usage(format_args!("{}: {error}", Outside::path(&options.file)));
     let mut saved = Saved::open(file(&options.file)?).map_err(refused)?;
     let look = Look::at(&mut saved, &options.output, &counting).map_err(refused)?;
     output::write(&mut saved, &look, &options.output, stdout().lock(), messages)
@@ -51,10 +51,15 @@ fn file(path: &Path) -> Result<File, Fault> {
     kept(io::stdin().lock(), MAX_STDIN)
 }
 
-/// What comes from stdin, so many bytes at most.
-fn kept(stdin: impl Read, most: u64) -> Result<File, Fault> {
+/// What comes from stdin, so many bytes at most, if it begins as a report does.
+fn kept(mut stdin: impl Read, most: u64) -> Result<File, Fault> {
+    let mut beginning = Vec::new();
+    let read = stdin.by_ref().take(BEGINNING).read_to_end(&mut beginning);
+    read.context("cannot read stdin")?;
+    check_beginning(&beginning).map_err(|error| Fault::usage(format_args!("stdin: {error}")))?;
     let mut file = tempfile::tempfile().context("cannot make a temporary file for stdin")?;
-    let copied = io::copy(&mut stdin.take(most + 1), &mut file).context("cannot read stdin")?;
+    let mut whole = beginning.chain(stdin).take(most + 1);
+    let copied = io::copy(&mut whole, &mut file).context("cannot read stdin")?;
     if copied > most {
         return Err(Fault::usage(format_args!("stdin has more than {most} bytes")));
     }
@@ -67,11 +72,47 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_of_stdin_than_it_may_have() {
-        let kept = |length| kept(io::repeat(b'a').take(length), 1_000);
-        assert_eq!(kept(1_000).unwrap().metadata().unwrap().len(), 1_000);
-        for length in [1_001, u64::MAX] {
-            let Err(Fault::Usage(refused)) = kept(length) else { panic!("{length} are kept") };
-            assert_eq!(refused, "stdin has more than 1000 bytes");
+        let text = |length| b"{\"".chain(io::repeat(b'a')).take(length);
+        let kept = |length, most| kept(text(length), most);
+        for length in [2, 1_000, 500_000] {
+            assert_eq!(kept(length, 500_000).unwrap().metadata().unwrap().len(), length);
+        }
+        for (length, most) in [(1_001, 1_000), (u64::MAX, 1_000), (u64::MAX, 500_000)] {
+            let Err(Fault::Usage(refused)) = kept(length, most) else {
+                panic!("{length} are kept")
+            };
+            assert_eq!(refused, format!("stdin has more than {most} bytes"));
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_report_is_refused_by_its_first_bytes() {
+        for endless in [&b"\0"[..], b" ", b"\n\t ", b"[", b"\xef\xbb\xbf1", b"{\0", b"{ "] {
+            let mut taken = 0;
+            let zeros = io::repeat(if endless.ends_with(b" ") { b' ' } else { 0 });
+            let stdin = endless.chain(zeros);
+            let counted = Counted { inner: stdin, taken: &mut taken };
+            let Err(Fault::Usage(refused)) = kept(counted, MAX_STDIN) else {
+                panic!("{endless:?} is kept")
+            };
+            assert!(refused.starts_with("stdin: it is not a sigready capture"), "{refused}");
+            assert!(taken < 1 << 20, "{endless:?}: {taken}");
+        }
+        let Err(Fault::Usage(empty)) = kept(io::empty(), MAX_STDIN) else { panic!("it is kept") };
+        assert!(empty.starts_with("stdin: it is empty"), "{empty}");
+    }
+
+    /// Counts what is read.
+    struct Counted<'a, R> {
+        inner: R,
+        taken: &'a mut usize,
+    }
+
+    impl<R: Read> Read for Counted<'_, R> {
+        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            let read = self.inner.read(room)?;
+            *self.taken += read;
+            Ok(read)
         }
     }
 }

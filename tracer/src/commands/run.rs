@@ -161,7 +161,13 @@ fn facts(options: &Run) -> Result<UnitFacts, Fault> {
             ))
         })
     });
-    let (exec_reload, reload_signal) = reload.transpose()?.unzip();
+    let reload = reload.transpose()?;
+    if let Some(unknown) = reload.as_ref().and_then(|it| it.unknown.as_ref())
+        && options.signals.signal.is_none()
+    {
+        log::warn!("--exec-reload does not tell {unknown}: --signal says which signal it is");
+    }
+    let (exec_reload, reload_signal) = reload.map(|it| (it.command_lines, it.signal)).unzip();
     Ok(UnitFacts {
         service_type: Some(options.service_type.name().to_owned()),
         notify_access: Some(access.to_owned()),

@@ -8,7 +8,7 @@ use std::{
     io::{self, Seek as _},
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
-        fs::{OpenOptionsExt as _, PermissionsExt as _},
+        fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -47,6 +47,17 @@ pub fn open(path: &Path, max: u64) -> io::Result<File> {
 /// It can't be told in time.
 pub fn is_file(path: &Path) -> io::Result<bool> {
     let words = ["is-file".as_ref(), path.as_os_str()];
+    let answer = wait_for(text(Question::new((path.to_owned(), None), &words)))?;
+    Ok(!answer.is_empty())
+}
+
+/// Whether there is something else than a socket at a path.
+///
+/// # Errors
+///
+/// It can't be told in time.
+pub fn is_no_socket(path: &Path) -> io::Result<bool> {
+    let words = ["is-no-socket".as_ref(), path.as_os_str()];
     let answer = wait_for(text(Question::new((path.to_owned(), None), &words)))?;
     Ok(!answer.is_empty())
 }
@@ -103,6 +114,10 @@ pub fn answer(words: &[&OsStr]) -> Option<io::Result<Answer>> {
         }
         [question, path] if question == "is-file" => {
             Ok(told(Path::new(path).is_file().then(|| path.into())))
+        }
+        [question, path] if question == "is-no-socket" => {
+            let found = fs::metadata(path).is_ok_and(|it| !it.file_type().is_socket());
+            Ok(told(found.then(|| path.into())))
         }
         [question, path] if question == "directory" => Ok(told(resolved(Path::new(path)))),
         [question, name, path] if question == "program" => found(name, path).map(told),
@@ -210,6 +225,22 @@ mod tests {
         assert!(refused(&["file", "/no/such", "4"]).contains("No such file"));
         assert_eq!(told(&["is-file", path]).unwrap(), path);
         assert_eq!(told(&["is-file", "/"]).unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_at_a_path_is_a_socket_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        for (path, is_told) in [
+            (path.to_str().unwrap(), false),
+            ("/no/such", false),
+            ("/etc/passwd", true),
+            ("/", true),
+            ("/dev/null", true),
+        ] {
+            assert_eq!(!told(&["is-no-socket", path]).unwrap().is_empty(), is_told, "{path}");
+        }
     }
 
     #[test]

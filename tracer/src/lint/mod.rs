@@ -16,7 +16,7 @@ mod start_without_limit;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -25,6 +25,7 @@ use self::{case::Case, running::Running};
 use crate::{
     model::{
         document::{Severity, Tool},
+        text::shortened,
         unit::UnitFacts,
     },
     systemd::unit_files::Commands,
@@ -32,6 +33,9 @@ use crate::{
 
 /// The `schema` of every document this version writes.
 pub const SCHEMA: &str = "sigready/lint/v1";
+
+/// The longest text of a finding, characters: it may quote what a unit file says.
+const MAX_TEXT: usize = 1_000;
 
 /// Something that can be wrong with a unit's settings.
 pub struct Check {
@@ -191,9 +195,10 @@ impl Lint {
         for subject in subjects {
             let case = Case::new(&subject, place);
             let unit = subject.name.clone();
-            unknown.extend(
-                case.unknown().into_iter().map(|what| Unknown { unit: unit.clone(), what }),
-            );
+            unknown.extend(case.unknown().into_iter().map(|what| Unknown {
+                unit: unit.clone(),
+                what: shortened(&what, MAX_TEXT).into_owned(),
+            }));
             let findings = findings(&case);
             if !findings.is_empty() {
                 let Subject { name, files, facts, .. } = subject;
@@ -249,6 +254,13 @@ fn running_findings(service: &Running, place: &Place) -> Vec<Finding> {
 
 fn found(by: impl Fn(&Look) -> Option<Finding>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = ALL.iter().filter_map(|check| by(&check.look)).collect();
+    for finding in &mut findings {
+        for text in [&mut finding.message, &mut finding.consequence, &mut finding.mend] {
+            if let Cow::Owned(short) = shortened(text, MAX_TEXT) {
+                *text = short;
+            }
+        }
+    }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }

@@ -486,3 +486,32 @@ fn the_worst_unit_comes_first() {
     assert_eq!(names, ["c.service", "a.service", "b.service"]);
     assert_eq!(lint.examined, 4);
 }
+
+#[test]
+fn however_long_a_command_is_what_is_said_of_it_is_short() {
+    let long = "A".repeat(100_000);
+    for service in [
+        format!("ExecReload=/bin/kill -{long} $MAINPID\n"),
+        format!("ExecReload=/bin/kill -HUP {long}\n"),
+        format!("ExecReload=/bin/kill -HUP $MAINPID{long}\n"),
+        format!("ExecReload=/bin/kill -HUP $(cat {long})\n"),
+        format!("ExecReload=/usr/bin/pkill -HUP {long}\n"),
+        format!("ExecReload=/bin/sh -c 'kill -HUP $MAINPID; {long}'\n"),
+        format!("Type=simple\nRestart={long}\nExecReload=/bin/kill -HUP $MAINPID\n"),
+        format!("ExecStart=/usr/bin/{long}\nExecReload=/bin/kill -HUP $MAINPID\n"),
+    ] {
+        let lint = Lint::of(vec![subject(&service)], &system());
+        for finding in lint.findings() {
+            for text in [&finding.message, &finding.consequence, &finding.mend] {
+                assert!(text.chars().count() <= MAX_TEXT, "{}", finding.id);
+            }
+        }
+        for unknown in &lint.unknown {
+            assert!(unknown.what.chars().count() <= MAX_TEXT, "{service:.40}");
+        }
+        let facts = subject(&service).facts;
+        for line in facts.exec_reload.iter().chain(&facts.exec_start).flatten() {
+            assert!(line.chars().count() <= 8_192, "{service:.40}");
+        }
+    }
+}

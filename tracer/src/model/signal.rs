@@ -7,6 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
+use super::text::Outside;
+
 /// `SIGRTMIN` as programs see it: glibc keeps 32 and 33 for itself (`signal(7)`).
 const RTMIN: u32 = 34;
 
@@ -142,13 +144,13 @@ impl DefaultAction {
 #[error(
     "'{0}' is not a signal: give a name such as HUP, SIGUSR1 or RTMIN+3, or a number from 1 to 64"
 )]
-pub struct UnknownSignal(String);
+pub struct UnknownSignal(Outside);
 
 impl FromStr for Signal {
     type Err = UnknownSignal;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let unknown = || UnknownSignal(text.to_owned());
+        let unknown = || UnknownSignal(Outside::new(text));
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         let number = if let Ok(number) = name.parse::<u32>() {

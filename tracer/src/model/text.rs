@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     fmt::{self, Write as _},
+    path::Path,
 };
 
 /// Text from outside that is to stand in a message. It can't be shown but escaped and, so that
@@ -26,6 +27,12 @@ impl Outside {
     #[must_use]
     pub fn quoting(what: &impl fmt::Display) -> Self {
         Self::new(&what.to_string())
+    }
+
+    /// Takes a path.
+    #[must_use]
+    pub fn path(path: &(impl AsRef<Path> + ?Sized)) -> Self {
+        Self::new(&path.as_ref().to_string_lossy())
     }
 }
 
@@ -51,6 +58,22 @@ pub fn clipped(raw: &str, longest: usize) -> Cow<'_, str> {
         return Cow::Borrowed(raw);
     }
     Cow::Owned(raw.chars().take(longest.saturating_sub(1)).chain(['…']).collect())
+}
+
+/// At most so many characters of a text that quotes another: its beginning and its end, with `…`
+/// for what was between them. So what is said around the quote stays.
+#[must_use]
+pub fn shortened(raw: &str, longest: usize) -> Cow<'_, str> {
+    if raw.len() <= longest {
+        return Cow::Borrowed(raw);
+    }
+    let length = raw.chars().count();
+    if length <= longest {
+        return Cow::Borrowed(raw);
+    }
+    let end = longest / 4;
+    let beginning = raw.chars().take(longest.saturating_sub(end + 1));
+    Cow::Owned(beginning.chain(['…']).chain(raw.chars().skip(length - end)).collect())
 }
 
 /// Characters that act on a terminal, or hide in it. They are what Unicode calls
@@ -132,5 +155,18 @@ mod tests {
         assert_eq!(long, "ü".repeat(Outside::LONGEST - 1) + "…");
         let fits = "ü".repeat(Outside::LONGEST);
         assert_eq!(Outside::new(&fits).to_string(), fits);
+        let path = Path::new(&long).join("b".repeat(1 << 20));
+        assert_eq!(Outside::path(&path).to_string().chars().count(), Outside::LONGEST);
+    }
+
+    #[test]
+    fn a_text_that_quotes_a_long_one_keeps_what_is_said_around_it() {
+        let sentence = format!("there is no 'ü{}': name another", "a".repeat(1 << 20));
+        let short = shortened(&sentence, 80);
+        assert_eq!(short.chars().count(), 80);
+        assert!(short.starts_with("there is no 'üaaa") && short.ends_with("aa': name another"));
+        for fits in ["ü".repeat(80), "a".repeat(80), String::new()] {
+            assert!(matches!(shortened(&fits, 80), Cow::Borrowed(same) if same == fits));
+        }
     }
 }

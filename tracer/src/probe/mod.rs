@@ -12,6 +12,7 @@ mod links;
 pub mod lockdown;
 mod lookups;
 mod losses;
+mod messages;
 pub mod place;
 pub mod refusal;
 pub mod scope;

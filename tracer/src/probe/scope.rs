@@ -12,6 +12,9 @@ use tracer_common::config::{LISTED, in_hierarchy, name_hash};
 
 use crate::host::cgroups::Cgroup;
 
+/// The most names that can be listed: the room of `SCOPE_NAMES` (`tracer-ebpf/src/scope.rs`).
+pub const MAX_NAMES: usize = 1_024;
+
 /// Adds what is to be reported.
 pub struct ScopeMaps<'a> {
     ebpf: &'a mut Ebpf,

@@ -14,7 +14,6 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use bytes::Bytes;
-use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout,
@@ -30,6 +29,7 @@ use super::{
     hooks::first,
     lookups::Lookups,
     losses::Losses,
+    messages::Messages,
     place,
 };
 use crate::{
@@ -61,7 +61,9 @@ pub struct Stream {
     /// What was told of events that were missed, by hook.
     skipped: BTreeMap<String, u64>,
     /// What the kernel side has to say about itself: only when something is wrong.
-    messages: Option<EbpfLogger<&'static dyn Log>>,
+    messages: Option<EbpfLogger<Messages>>,
+    /// What of it has been said.
+    said: Messages,
     systemd_hierarchy: Option<u32>,
     /// The longest to wait for being woken.
     longest: Duration,
@@ -82,7 +84,8 @@ impl Stream {
         let lost = ebpf.take_map("LOST").context("the eBPF object has no map 'LOST'")?;
         let running = ebpf.take_map("RUNNING").context("the eBPF object has no map 'RUNNING'")?;
         let ring = RingBuf::try_from(ring)?;
-        let messages = EbpfLogger::init(ebpf)
+        let said = Messages::default();
+        let messages = EbpfLogger::init_with_logger(ebpf, said.clone())
             .inspect_err(|error| log::debug!("no messages from the kernel side: {error}"))
             .ok();
         // SAFETY: the descriptor is the ring's own and stays open until the ring, which
@@ -98,6 +101,7 @@ impl Stream {
             programs: loaded(ebpf)?,
             skipped: BTreeMap::new(),
             messages,
+            said,
             tells_commands,
             systemd_hierarchy,
             longest: match attached.reach {
@@ -170,6 +174,12 @@ impl Stream {
             if let Some(kind) = decode::header(&record).and_then(|it| Kind::from_number(it.kind)) {
                 *left.entry(kind.name()).or_default() += 1;
             }
+        }
+        if let Some(messages) = &mut self.messages {
+            messages.flush();
+        }
+        for (text, times) in self.said.repeated() {
+            log::warn!("{text} (said {times} times)");
         }
         let at = clock::boot_ns();
         let loss = |(kind, count): (&'static str, u64)| Fact::Loss { kind: kind.into(), count };

@@ -36,7 +36,7 @@ use std::io::Write;
 
 #[cfg(test)]
 pub use read::read;
-pub use read::{ReadError, Saved};
+pub use read::{BEGINNING, ReadError, Saved, check_beginning};
 pub use save::{answer, save, save_with};
 pub use source::{PassError, Sink, Source};
 pub use survey::Survey;

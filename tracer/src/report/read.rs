@@ -13,14 +13,27 @@ use serde::{
 use serde_json::{Deserializer, Value, error::Category};
 
 use super::{
-    escape,
     jsonl::{Counts, Record},
     source::{PassError, Sink, Source},
 };
-use crate::model::document::{Activation, Capture, Document, Host, SCHEMA, Service, Tool};
+use crate::model::{
+    document::{Activation, Capture, Document, Host, SCHEMA, Service, Tool},
+    text::{Outside, escaped, shortened},
+};
 
 /// The longest line of JSON Lines, bytes.
 const MAX_LINE: u64 = 16 << 20;
+
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+/// The most white space before a document, bytes.
+const MAX_BLANK: usize = 1 << 16;
+/// How many bytes tell whether it can be a report.
+pub const BEGINNING: u64 = MAX_BLANK as u64 + 8;
+
+/// The longest description of what is wrong, characters: it may quote what stands there, and what
+/// should.
+const MAX_PROBLEM: usize = 600;
 
 /// What the schema's name is without its version.
 const FAMILY: &str = "sigready/timeline/v";
@@ -108,18 +121,11 @@ impl<R: Read + Seek> Saved<R> {
     /// It is something else, has another version of the format, or is cut off.
     pub fn open(input: R) -> Result<Self, PassError> {
         let mut saved = Self { input, begin: 0, hint: None, head: None };
-        let mut mark = Vec::new();
-        saved.text()?.take(3).read_to_end(&mut mark).map_err(PassError::Input)?;
-        saved.begin = if mark == b"\xef\xbb\xbf" { 3 } else { 0 };
-        match first_byte(&mut saved.text()?).map_err(PassError::Input)? {
-            Some(b'{') => {}
-            Some(_) => {
-                return Err(
-                    ReadError::Foreign("it does not begin with a JSON object".into()).into()
-                );
-            }
-            None => return Err(ReadError::Empty.into()),
-        }
+        let mut beginning = Vec::new();
+        let text = saved.text()?;
+        text.take(BEGINNING).read_to_end(&mut beginning).map_err(PassError::Input)?;
+        check_beginning(&beginning)?;
+        saved.begin = if beginning.starts_with(MARK) { MARK.len() as u64 } else { 0 };
         let probe: Probe = match Deserializer::from_reader(saved.text()?).into_iter().next() {
             Some(Ok(probe)) => probe,
             Some(Err(error)) => return Err(saved.malformed(&error)),
@@ -130,7 +136,7 @@ impl<R: Read + Seek> Saved<R> {
                 line: 1,
                 problem: format!(
                     "the first record is {}, not \"capture\": the beginning is missing",
-                    escape::text(&record.to_string())
+                    Outside::quoting(record)
                 ),
             }
             .into());
@@ -249,18 +255,29 @@ pub fn read(bytes: &[u8]) -> Result<Document, ReadError> {
     }
 }
 
-/// The first byte that is no white space.
-fn first_byte(text: &mut impl BufRead) -> io::Result<Option<u8>> {
-    loop {
-        let bytes = text.fill_buf()?;
-        if let Some(first) = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            return Ok(Some(*first));
-        }
-        let length = bytes.len();
-        if length == 0 {
-            return Ok(None);
-        }
-        text.consume(length);
+/// Whether a report may begin like this: with a JSON object that has members. For what can be
+/// read once only, or has no end.
+///
+/// # Errors
+///
+/// It is no report, or empty: there are fewer bytes than [`BEGINNING`] only if these are all.
+pub fn check_beginning(bytes: &[u8]) -> Result<(), ReadError> {
+    let text = bytes.strip_prefix(MARK).unwrap_or(bytes).trim_ascii_start();
+    let Some(members) = text.strip_prefix(b"{") else {
+        let is_empty = text.is_empty() && (bytes.len() as u64) < BEGINNING;
+        return Err(if is_empty {
+            ReadError::Empty
+        } else if text.is_empty() {
+            ReadError::Foreign(format!("it begins with {MAX_BLANK} bytes of white space"))
+        } else {
+            ReadError::Foreign("it does not begin with a JSON object".into())
+        });
+    };
+    // What ends here is told by the parser: it is cut off.
+    match members.trim_ascii_start().first() {
+        Some(b'"' | b'}') => Ok(()),
+        None if (bytes.len() as u64) < BEGINNING => Ok(()),
+        _ => Err(ReadError::Foreign("its JSON object does not begin with a member".into())),
     }
 }
 
@@ -348,11 +365,11 @@ fn check_schema(schema: Option<&Value>) -> Result<(), ReadError> {
     match schema {
         Some(Value::String(schema)) if schema == SCHEMA => Ok(()),
         Some(Value::String(schema)) if schema.starts_with(FAMILY) => {
-            Err(ReadError::Version { found: escape::text(schema).into_owned() })
+            Err(ReadError::Version { found: Outside::new(schema).to_string() })
         }
         Some(other) => Err(ReadError::Foreign(format!(
             "its schema is {}, not \"{SCHEMA}\"",
-            escape::text(&other.to_string())
+            Outside::quoting(other)
         ))),
         None => Err(ReadError::Foreign("it has no \"schema\"".into())),
     }
@@ -363,7 +380,7 @@ fn version_hint(tool: Option<&Value>) -> Option<String> {
     let version = tool?.get("version")?.as_str()?;
     let own = env!("CARGO_PKG_VERSION");
     (version != own).then(|| {
-        format!("; it was written by sigready {}, and this is {own}", escape::text(version))
+        format!("; it was written by sigready {}, and this is {own}", Outside::new(version))
     })
 }
 
@@ -391,7 +408,7 @@ fn malformed(
     ReadError::Malformed {
         line,
         column,
-        problem: escape::text(problem).into_owned(),
+        problem: shortened(&escaped(problem), MAX_PROBLEM).into_owned(),
         hint: hint.unwrap_or_default().to_owned(),
     }
 }

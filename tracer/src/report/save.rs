@@ -14,6 +14,7 @@ use nix::sys::stat::{FileStat, SFlag};
 
 pub use self::elsewhere::{answer, save, save_with};
 use self::place::Place;
+use crate::model::text::Outside;
 
 /// Writes what is to be in a file.
 pub type Content<'a> = dyn FnMut(&mut dyn Write) -> anyhow::Result<()> + 'a;
@@ -37,7 +38,7 @@ pub fn save_here(path: &Path, content: &mut Content<'_>) -> anyhow::Result<()> {
         drop(fill(io::stdout().lock(), content).context("cannot write to stdout")?);
         return Ok(());
     }
-    let shown = path.display();
+    let shown = Outside::path(path);
     let place = Place::find(path).with_context(|| format!("cannot write {shown}"))?;
     let there = place.there().with_context(|| format!("cannot write {shown}"))?;
     let Some(there) = there else {

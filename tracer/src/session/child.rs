@@ -25,7 +25,10 @@ use tokio::{process::Child as TokioChild, time::timeout};
 use tracer_common::signal::MAX_SIGNAL;
 
 use super::BadRequest;
-use crate::{host::named, model::signal::Signal};
+use crate::{
+    host::named,
+    model::{signal::Signal, text::Outside},
+};
 
 /// How long a command is given between SIGTERM and SIGKILL.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -99,7 +102,7 @@ impl Startable {
         // SAFETY: `prepare` makes system calls only; it neither allocates nor locks.
         unsafe { command.pre_exec(prepare) };
         let child = tokio::process::Command::from(command).spawn().map_err(|error| {
-            let sentence = format!("cannot run {}: {error}", self.program.display());
+            let sentence = format!("cannot run {}: {error}", Outside::path(&self.program));
             match error.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::ENOEXEC) => anyhow::Error::new(BadRequest::new(format_args!(
                     "{sentence} (a script needs a first line such as #!/bin/sh)"
@@ -109,7 +112,7 @@ impl Startable {
                 ))),
                 Some(Errno::EACCES) => anyhow::Error::new(BadRequest::new(sentence)),
                 _ => anyhow::Error::new(error)
-                    .context(format!("cannot run {}", self.program.display())),
+                    .context(format!("cannot run {}", Outside::path(&self.program))),
             }
         })?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
@@ -205,13 +208,14 @@ fn prepare(credentials: Option<&Credentials>, closed: &[i32]) -> io::Result<()> 
 fn find_user(name: &str) -> Result<User> {
     // A zero byte ends a name for libc.
     let found = if name.contains('\0') { None } else { User::from_name(name)? };
-    Ok(found
-        .ok_or_else(|| BadRequest::new(format_args!("there is no user '{name}' on this host")))?)
+    Ok(found.ok_or_else(|| {
+        BadRequest::new(format_args!("there is no user '{}' on this host", Outside::new(name)))
+    })?)
 }
 
 /// Finds a program, so that a mistake is told before anything starts.
 fn find_program(name: &OsStr) -> Result<PathBuf> {
-    let shown = Path::new(name).display();
+    let shown = Outside::path(Path::new(name));
     match named::program(name) {
         Ok(Some(program)) => Ok(program),
         Ok(None) => Err(BadRequest::new(format_args!(

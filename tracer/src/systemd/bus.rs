@@ -1,15 +1,16 @@
 //! A connection to one systemd (org.freedesktop.systemd1(5)).
 
 use std::{
+    ffi::OsString,
     fmt::Write as _,
     os::{
         linux::net::SocketAddrExt as _,
         unix::{
-            ffi::OsStrExt as _,
+            ffi::{OsStrExt as _, OsStringExt as _},
             net::{SocketAddr, UnixStream as StdUnixStream},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -105,7 +106,9 @@ impl Bus {
             }
             Self::build(stream, routed).await
         };
-        reaching.await.with_context(|| format!("cannot reach systemd through {}", path.display()))
+        reaching
+            .await
+            .with_context(|| format!("cannot reach systemd through {}", Outside::path(&path)))
     }
 
     async fn build(stream: UnixStream, routed: bool) -> Result<Self> {
@@ -241,19 +244,85 @@ impl From<zbus::Error> for Failure {
     }
 }
 
-/// Connects to a D-Bus address (D-Bus specification, "Server Addresses").
-async fn at(address: &str) -> Result<UnixStream> {
+/// The most bytes of a Unix socket's address (`sun_path`, unix(7)), and one that ends a path.
+const MAX_ADDRESS: usize = 107;
+
+/// A Unix socket to connect to.
+#[derive(Debug, PartialEq, Eq)]
+enum Socket {
+    File(PathBuf),
+    Abstract(Vec<u8>),
+}
+
+/// The socket that a D-Bus address names (D-Bus specification, "Server Addresses").
+fn socket(address: &str) -> Result<Socket> {
     let parsed = address.parse::<Address>();
-    let parsed = parsed.with_context(|| format!("'{address}' is not a D-Bus address"))?;
+    let parsed =
+        parsed.with_context(|| format!("'{}' is not a D-Bus address", Outside::new(address)))?;
     let Transport::Unix(unix) = parsed.transport() else {
         bail!("it is not the address of a Unix socket of this host: unix:path=PATH");
     };
-    let stream = match unix.path() {
-        UnixSocket::File(path) => named::connect(path).await?,
-        UnixSocket::Abstract(name) => {
-            StdUnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)?
-        }
+    let (is_path, name) = match unix.path() {
+        UnixSocket::File(path) => (true, unescaped(path.as_os_str().as_bytes())?),
+        UnixSocket::Abstract(name) => (false, unescaped(name.as_bytes())?),
         _ => bail!("it is an address to listen at: unix:path=PATH is one to connect to"),
+    };
+    if name.is_empty() || name.len() > MAX_ADDRESS {
+        bail!("the name of a socket has 1 to {MAX_ADDRESS} bytes, and this has {}", name.len());
+    }
+    if !is_path {
+        return Ok(Socket::Abstract(name));
+    }
+    if name.contains(&0) {
+        bail!("a path has no zero byte");
+    }
+    Ok(Socket::File(OsString::from_vec(name).into()))
+}
+
+/// A value of an address without its escapes (`%20`), which zbus leaves as they are.
+fn unescaped(value: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        if *byte != b'%' {
+            bytes.push(*byte);
+            continue;
+        }
+        let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.context("'%' is not followed by two hexadecimal digits")?);
+        rest = &rest[2..];
+    }
+    Ok(bytes)
+}
+
+/// Whether there can be a Unix socket at a D-Bus address.
+///
+/// # Errors
+///
+/// It is no address, or not of such a socket.
+pub fn check_address(address: &str) -> Result<(), Outside> {
+    socket(address).map(drop).map_err(|error| Outside::quoting(&format_args!("{error:#}")))
+}
+
+/// The path of the socket at a D-Bus address, if it has one.
+#[must_use]
+pub fn socket_path(address: &str) -> Option<PathBuf> {
+    match socket(address).ok()? {
+        Socket::File(path) => Some(path),
+        Socket::Abstract(_) => None,
+    }
+}
+
+/// Connects to a D-Bus address.
+async fn at(address: &str) -> Result<UnixStream> {
+    let stream = match socket(address)? {
+        Socket::File(path) => named::connect(&path).await?,
+        Socket::Abstract(name) => {
+            StdUnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?
+        }
     };
     stream.set_nonblocking(true)?;
     Ok(UnixStream::from_std(stream)?)

@@ -1,7 +1,7 @@
 //! The signal that a unit's reload sends.
 
 use super::commands::{Budget, Command, commands, reload};
-use crate::model::signal::Signal;
+use crate::model::{signal::Signal, text::Outside};
 
 /// The signal that the command lines of `ExecReload=` send to the service, each a program and
 /// its arguments as systemd keeps them. `None` if none is known to: a program may have its
@@ -14,17 +14,31 @@ pub fn signal(command_lines: &[Vec<String>]) -> Option<Signal> {
     reload.to_service().map(|(_, signal)| signal)
 }
 
-/// What one value of `ExecReload=` runs, a command line each, and the signal that it sends to the
-/// service. Specifiers stay as they are. `None` if systemd would not take the value.
+/// What one value of `ExecReload=` does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// What it runs, a command line each.
+    pub command_lines: Vec<String>,
+    /// The signal that it sends to the service, if it is known to send one.
+    pub signal: Option<Signal>,
+    /// What can't be told of it, in words that quote it.
+    pub unknown: Option<Outside>,
+}
+
+/// What one value of `ExecReload=` does. Specifiers stay as they are. `None` if systemd would not
+/// take the value.
 #[must_use]
-pub fn setting(value: &str) -> Option<(Vec<String>, Option<Signal>)> {
+pub fn setting(value: &str) -> Option<Setting> {
     let commands = commands(&[value.to_owned()], str::to_owned);
     if commands.is_empty() && !value.trim().is_empty() {
         return None;
     }
-    let lines = commands.iter().map(|command| command.argv.join(" ")).collect();
     let reload = reload(&commands, None, &mut Budget::default());
-    Some((lines, reload.to_service().map(|(_, signal)| signal)))
+    Some(Setting {
+        command_lines: commands.iter().map(|command| command.argv.join(" ")).collect(),
+        signal: reload.to_service().map(|(_, signal)| signal),
+        unknown: reload.unknown().as_ref().map(Outside::quoting),
+    })
 }
 
 #[cfg(test)]
@@ -34,12 +48,24 @@ mod tests {
     #[test]
     fn a_setting_is_command_lines_and_the_signal_that_they_send() {
         let usr2 = "USR2".parse().ok();
-        let kill = |line: &str| Some((vec![line.to_owned()], usr2));
+        let is = |line: &str, signal| {
+            let command_lines = if line.is_empty() { vec![] } else { vec![line.to_owned()] };
+            Some(Setting { command_lines, signal, unknown: None })
+        };
+        let kill = |line: &str| is(line, usr2);
         assert_eq!(setting("-/bin/kill -USR2 $MAINPID"), kill("/bin/kill -USR2 $MAINPID"));
         assert_eq!(setting("kill -s SIGUSR2 $MAINPID"), kill("kill -s SIGUSR2 $MAINPID"));
         let nginx = "/usr/sbin/nginx -s reload";
-        assert_eq!(setting(nginx), Some((vec![nginx.to_owned()], None)));
-        assert_eq!(setting(""), Some((Vec::new(), None)), "there is none");
+        assert_eq!(setting(nginx), is(nginx, None));
+        assert_eq!(setting(""), is("", None), "there is none");
         assert_eq!(setting("kill \"-HUP"), None);
+        for line in ["kill -s NOPE $MAINPID", "kill -99 $MAINPID", "kill -$SIGNAL $MAINPID"] {
+            let Setting { signal, unknown, .. } = setting(line).unwrap();
+            assert_eq!(signal, None, "{line}");
+            assert!(unknown.unwrap().to_string().contains("which signal"), "{line}");
+        }
+        let long = format!("kill -{} $MAINPID", "A".repeat(100_000));
+        let unknown = setting(&long).unwrap().unknown.unwrap().to_string();
+        assert_eq!(unknown.chars().count(), Outside::LONGEST);
     }
 }

@@ -1,6 +1,7 @@
 //! A unit's settings from its files, where no systemd can be asked: what it would load
 //! now (systemd.unit(5), systemd.syntax(7)).
 
+mod lines;
 mod settings;
 mod specifiers;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{
+    lines::lines,
     settings::Settings,
     specifiers::{Specifiers, Whose},
 };
@@ -270,7 +272,7 @@ impl UnitFiles {
 #[must_use]
 pub fn parse(name: &str, text: &str) -> Option<(UnitFacts, Commands)> {
     let is_header = |line: &str| line.trim() == "[Service]";
-    if !text.lines().any(is_header) {
+    if !lines(text).any(is_header) {
         return None;
     }
     let mut settings = Settings::default();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use assert_cmd::cargo::cargo_bin;
@@ -15,6 +15,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A service that is up: it has its handler and says so.
 struct Running(Child);
@@ -40,8 +43,22 @@ impl Running {
         self.0.id()
     }
 
+    /// Sends a signal that it handles, and waits until it is delivered: both are told under the lock that
+    /// /proc takes to say what is pending (`get_signal`, `task_sig`).
     fn send(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
+        let limit = Instant::now() + PATIENCE;
+        let is_pending = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+            let sets = status.lines().filter_map(|line| {
+                line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))
+            });
+            sets.map(str::trim).any(|set| set != "0000000000000000")
+        };
+        while is_pending() {
+            assert!(Instant::now() < limit, "{signal} is not delivered");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -68,7 +85,6 @@ fn trace(arguments: &[&str], deed: impl FnOnce()) -> (Option<i32>, Value) {
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("tracing"), "{line}");
     deed();
-    thread::sleep(Duration::from_millis(300));
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     let status = child.wait().unwrap();
     (status.code(), serde_json::from_slice(&fs::read(report).unwrap()).unwrap())
@@ -162,7 +178,7 @@ fn a_process_that_ends_ends_its_trace_and_is_reported() {
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-    service.send(Signal::SIGTERM);
+    kill(Pid::from_raw(service.pid().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
     let activation = &report["services"][0]["activations"][0];

@@ -130,6 +130,20 @@ fn end_of(report: &Value) -> Timestamp {
     began + took
 }
 
+/// Waits until a process has been on a CPU for so long.
+fn has_run(process: &Child, long_enough: Duration) {
+    let limit = Instant::now() + PATIENCE;
+    let ran = || {
+        // In ns (`proc_pid_schedstat`).
+        let times = fs::read_to_string(format!("/proc/{}/schedstat", process.id())).unwrap();
+        Duration::from_nanos(times.split(' ').next().unwrap().parse().unwrap())
+    };
+    while ran() < long_enough {
+        assert!(Instant::now() < limit, "it does not run");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Signals itself at full speed, for ever; the signal is ignored.
 const STORM: &str = "
 #include <signal.h>
@@ -153,10 +167,12 @@ fn two_processes_that_signal_at_full_speed_do_not_keep_a_trace_from_ending() {
         let mut trace = Tracing::begin(&arguments);
         let began = Timestamp::now();
         let storms = [cgroup.start(&storm.path(), &[]), cgroup.start(&storm.path(), &[])];
-        thread::sleep(Duration::from_secs(2));
         let asked = if how == "duration" {
             began + Duration::from_secs(3)
         } else {
+            for storm in &storms {
+                has_run(&storm.0, Duration::from_secs(1));
+            }
             kill(trace.pid(), Signal::SIGINT).unwrap();
             Timestamp::now()
         };
@@ -190,8 +206,14 @@ fn a_hang_up_ends_a_trace_with_its_report_unless_it_is_ignored() {
         });
     }
     let mut trace = Tracing::spawn(nohup, directory);
+    // One that is ignored and not blocked is dropped as it is sent (`sig_ignored`).
+    let status = fs::read_to_string(format!("/proc/{}/status", trace.pid())).unwrap();
+    let has_hup = |set: &str| {
+        let set = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
+        u64::from_str_radix(set.trim(), 16).unwrap() & 1 == 1
+    };
+    assert!(has_hup("SigIgn:") && !has_hup("SigBlk:"), "nohup keeps it: {status}");
     kill(trace.pid(), Signal::SIGHUP).unwrap();
-    thread::sleep(Duration::from_millis(500));
     assert!(trace.process.0.try_wait().unwrap().is_none(), "nohup keeps it");
     kill(trace.pid(), Signal::SIGTERM).unwrap();
     assert!(matches!(trace.wait(), Some(0 | 3)));

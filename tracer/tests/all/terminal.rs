@@ -75,3 +75,46 @@ fn quiet_still_tells_errors() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("/no/such/program"));
 }
+
+#[test]
+fn a_command_line_that_is_refused_is_harmless_for_the_terminal_it_is_told_on() {
+    let hostile = "x\x1b]0;owned\x07\x1b[2J\u{9b}31m\u{202e}txt\u{200b}\u{2028}";
+    let option = format!("--{hostile}");
+    for arguments in [
+        &["trace", "--pid", hostile][..],
+        &["trace", "--pid", "1", "--duration", hostile],
+        &["run", "--signal", hostile, "--", "true"],
+        &["run", "--send", hostile, "--", "true"],
+        &["run", "--format", hostile, "--", "true"],
+        &["doctor", &option],
+        &[hostile],
+    ] {
+        let script = "exec script --quiet --return --command '\"$SIGREADY\" \"$A\" \"$B\" \"$C\" \"$D\" \"$E\"' /dev/null";
+        let argument = |n: usize| arguments.get(n).copied().unwrap_or("--quiet");
+        let names = ["A", "B", "C", "D", "E"];
+        let output = Command::new("/bin/sh")
+            .args(["-c", script])
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .env("SIGREADY", cargo_bin("sigready"))
+            .envs(names.iter().enumerate().map(|(n, name)| (name, argument(n))))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text:?}");
+        assert!(is_painted(&text), "clap's colours stay: {text:?}");
+        assert!(text.contains(r"x\x1b]0;owned\x07\x1b[2J"), "{text:?}");
+        for raw in ["\x1b]", "\x07", "\x1b[2J", "\u{9b}", "\u{202e}", "\u{200b}", "\u{2028}"] {
+            assert!(!text.contains(raw), "{raw:?}: {text:?}");
+        }
+    }
+    let output = Command::new(cargo_bin("sigready"))
+        .args(["run", "--", "true"])
+        .env("SIGREADY_BACKEND", hostile)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text:?}");
+    assert!(text.contains(r"x\x1b]0;owned\x07") && !text.contains('\u{9b}'), "{text:?}");
+}

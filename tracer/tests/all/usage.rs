@@ -1,5 +1,9 @@
 //! Bad input that needs no privileges to be told: one sentence, the right exit status.
 
+use std::{fs, process::Command};
+
+use assert_cmd::cargo::cargo_bin;
+
 use crate::support::{file, sigready};
 
 /// Exit status and stderr.
@@ -57,6 +61,92 @@ fn an_unknown_user_unit_pid_or_cgroup_is_named() {
         assert_eq!(status, Some(2), "{stderr}");
         assert!(stderr.contains(reason), "{stderr}");
     }
+}
+
+#[test]
+fn what_can_be_nothing_is_refused_with_a_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain = file(directory.path(), "plain", "x");
+    let bus = format!("unix:path={}", plain.display());
+    for (arguments, reason) in [
+        (&["trace", "*.[st]ocket"][..], "a socket unit"),
+        (&["trace", "x.Service", "--wait"], "in small letters"),
+        (&["trace", "x.automount"], "an automount unit"),
+        (&["lint", "x.socket"], "a socket unit"),
+        (&["lint", "--running", "x.timer"], "a timer unit"),
+        (&["trace", "x", "--wait", "--bus", "foo"], "not a D-Bus address"),
+        (&["trace", "x", "--wait", "--bus", "tcp:host=127.0.0.1,port=1"], "a Unix socket"),
+        (&["trace", "x", "--wait", "--bus", "unix:path=%00"], "zero byte"),
+        (&["trace", "x", "--wait", "--bus", &bus], "is no socket"),
+        (&["trace", "x", "--wait", "--bus", "unix:path=/"], "is no socket"),
+        (&["trace", "x", "--wait", "--duration", "9223372036854775807s"], "10 years"),
+        (&["run", "--timeout", "9223372036854775807s", "--", "true"], "10 years"),
+        (&["run", "--send", "HUP@ready+9223372036854775807s", "--", "true"], "10 years"),
+        (&["run", "--main", "", "--", "true"], "fits no process"),
+        (&["trace", "--all", "--main", ""], "fits no process"),
+        (&["lint", "/proc/kmsg"], "/proc/kmsg"),
+        (&["report", "/proc/kmsg"], "/proc/kmsg"),
+    ] {
+        let (status, stderr) = refused(arguments);
+        assert_eq!(status, Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn more_units_than_the_kernel_side_has_room_for_are_refused_with_their_number() {
+    let names: Vec<String> = (0..1_100).map(|n| format!("x{n}")).collect();
+    let mut arguments = vec!["trace", "--wait", "--duration", "1ms"];
+    arguments.extend(names.iter().map(String::as_str));
+    let (status, stderr) = refused(&arguments);
+    assert_eq!(status, Some(2), "{stderr}");
+    assert!(stderr.contains("1100 units are named, and no more than 1024"), "{stderr}");
+}
+
+#[test]
+fn what_is_said_of_long_arguments_is_short() {
+    let long = "A".repeat(100_000);
+    let path = format!("/no/{long}");
+    for arguments in [
+        &["trace", &long][..],
+        &["trace", "--cgroup", &long],
+        &["trace", "--pid", &long],
+        &["trace", "x", "--user", &long],
+        &["trace", "x", "--root", &path],
+        &["trace", "x", "--wait", "--bus", &long],
+        &["trace", &format!("[{}", &long[..240])],
+        &["run", &long],
+        &["run", &path],
+        &["run", "--user", &long, "--", "true"],
+        &["run", "--main", &format!("[{long}"), "--", "true"],
+        &["run", "--exec-reload", &format!("\"{long}"), "--", "true"],
+        &["run", "--signal", &long, "--", "true"],
+        &["run", "--send", &long, "--", "true"],
+        &["explain", &long],
+        &["report", &long],
+        &["lint", &long],
+        &["lint", &path],
+        &["lint", "--root", &path],
+        &["lint", "--user", &long],
+        &["doctor", &long],
+        &[&long],
+    ] {
+        let (status, stderr) = refused(arguments);
+        assert_eq!(status, Some(2), "{:?}: {stderr:.300}", arguments[0]);
+        assert!(stderr.len() < 1_500, "{:.40?}: {}", arguments, stderr.len());
+    }
+}
+
+#[test]
+fn what_has_no_end_and_is_no_report_is_refused_at_once() {
+    let report = Command::new(cargo_bin("sigready"))
+        .args(["report", "-"])
+        .stdin(fs::File::open("/dev/zero").unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(report.status.code(), Some(2));
+    let stderr = String::from_utf8(report.stderr).unwrap();
+    assert!(stderr.contains("it is not a sigready capture"), "{stderr}");
 }
 
 #[test]

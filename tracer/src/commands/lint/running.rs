@@ -36,7 +36,7 @@ pub fn services(options: &Lint) -> Result<Vec<Running>, Fault> {
         None => Manager::host(),
     };
     let wanted = options.what.iter().map(|what| {
-        let name = unit_names::with_suffix(&what.to_string_lossy());
+        let name = unit_names::service(&what.to_string_lossy())?;
         unit_names::matcher(&name).map(|matcher| (name, matcher))
     });
     let wanted = wanted.collect::<Result<Vec<_>, Fault>>()?;

@@ -13,13 +13,14 @@ use sigready::{
         named,
         procfs::{self, Kind, Membership},
     },
-    model::signal::Signal,
+    model::{signal::Signal, text::Outside},
     probe::{
         attach::{Attached, Reach},
-        scope::ScopeMaps,
+        scope::{MAX_NAMES, ScopeMaps},
     },
     session::BadRequest,
     systemd::{
+        bus,
         manager::Manager,
         opener::{UnitFile, wait_for},
     },
@@ -59,8 +60,18 @@ impl Wanted {
         hierarchies: &Hierarchies,
         messages: &Messages,
     ) -> Result<Self, Fault> {
+        check_bus(named)?;
+        let asked: BTreeSet<&String> = options.units.iter().collect();
+        if asked.len() > MAX_NAMES && !options.units.iter().any(|unit| is_glob(unit)) {
+            return Err(Fault::usage(format_args!(
+                "{} units are named, and no more than {MAX_NAMES} can be traced by their names: \
+                 name them by a glob, or trace --all",
+                asked.len()
+            )));
+        }
         let system = named.and_then(|manager| manager.cgroup(hierarchies));
         if let (Some(user), None, false) = (&options.user, &system, options.wait) {
+            let user = Outside::new(user);
             return Err(Fault::usage(format_args!(
                 "no systemd of user '{user}' runs: it does while they are logged in, and always \
                  after 'loginctl enable-linger {user}' (to trace its first start, add --wait)"
@@ -227,6 +238,20 @@ impl Wanted {
     }
 }
 
+/// Whether a bus that was named can be one: a socket, or nothing yet.
+fn check_bus(manager: Option<&Manager>) -> Result<(), Fault> {
+    let Some(Manager::Address(address)) = manager else { return Ok(()) };
+    let Some(path) = bus::socket_path(address) else { return Ok(()) };
+    let shown = Outside::path(&path);
+    let is_other = named::is_no_socket(&path).map_err(|error| {
+        BadRequest::unless_short(format_args!("cannot look for a bus at {shown}"), error)
+    })?;
+    if is_other {
+        return Err(Fault::usage(format_args!("--bus names {shown}, which is no socket")));
+    }
+    Ok(())
+}
+
 /// Whether there is a cgroup of this unit, in this or a container's tree.
 fn runs(unit: &str, hierarchies: &Hierarchies) -> bool {
     hierarchies.scan().iter().any(|cgroup| cgroup.path.rsplit('/').next() == Some(unit))
@@ -258,8 +283,8 @@ fn cgroup_path(
         hierarchies.unified.iter().chain(systemd).filter_map(|it| it.canonicalize().ok()).collect();
     let below = |path: &Path| {
         let path = resolved(path).map_err(|error| {
-            let cannot = format_args!("cannot look for a cgroup at {}", path.display());
-            BadRequest::unless_short(cannot, error)
+            let path = Outside::path(path);
+            BadRequest::unless_short(format_args!("cannot look for a cgroup at {path}"), error)
         })?;
         let inside = |path: &Path| {
             roots.iter().find_map(|root| path.strip_prefix(root).map(Path::to_owned).ok())
@@ -277,7 +302,7 @@ fn cgroup_path(
         let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
         Err(Fault::usage(format_args!(
             "{why} {} (looked below {})",
-            given.display(),
+            Outside::path(given),
             roots.join(" and ")
         )))
     };

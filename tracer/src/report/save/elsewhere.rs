@@ -11,7 +11,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::{Content, place::Place, save_here};
-use crate::host::opener::{Answer, Question, copy, text, wait_for};
+use crate::{
+    host::opener::{Answer, Question, copy, text, wait_for},
+    model::text::Outside,
+};
 
 /// How long each step may take of a process that saves.
 const SAVING: Duration = Duration::from_secs(10);
@@ -59,7 +62,7 @@ fn passes_a_program(path: &Path) -> anyhow::Result<bool> {
 }
 
 fn silent(path: &Path, error: io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context(format!("cannot write {}", path.display()))
+    anyhow::Error::new(error).context(format!("cannot write {}", Outside::path(path)))
 }
 
 /// Answers what is asked above.

@@ -28,7 +28,10 @@ use nix::{
 };
 
 use super::{Content, fill, kind};
-use crate::host::{opener::has_a_program, temporary::Temporary};
+use crate::{
+    host::{opener::has_a_program, temporary::Temporary},
+    model::text::Outside,
+};
 
 /// Symbolic links followed one after the other before giving up, as the kernel does.
 const MAX_LINKS: usize = 40;
@@ -71,7 +74,7 @@ impl Place {
                     bail!(
                         "'{}' is a symbolic link that user {} has put there, and others than \
                          you can write to its directory: it is not followed",
-                        at.name.display(),
+                        Outside::path(&at.name),
                         there.st_uid
                     );
                 }

@@ -205,3 +205,48 @@ fn a_line_of_json_lines_has_a_limit() {
         "line 1: it is longer than 16777216 bytes; the lines must be whole and in the order they were written"
     );
 }
+
+#[test]
+fn a_refusal_is_short_whatever_it_quotes() {
+    let long = "A\u{1b}".repeat(100_000);
+    let value = serde_json::to_string(&long).unwrap();
+    let begins = format!("{{\"record\":{value}}}");
+    let version = json().replacen("timeline/v1", &format!("timeline/v{}", "9".repeat(200_000)), 1);
+    let mut refusals = vec![refusal(begins), refusal(version)];
+    for text in [json(), jsonl()] {
+        let text = text.replace("\": \"", "\":\"");
+        for (name, is) in [
+            ("schema", "\"schema\":\"sigready/timeline/v1\""),
+            ("version", "\"version\":\"0.1.0\""),
+            ("kind", "\"kind\":\"exec\""),
+            ("fate", "\"fate\":\"killed\""),
+            ("severity", "\"severity\":\"error\""),
+            ("signal", "\"signal\":\"HUP\""),
+        ] {
+            assert!(text.contains(is), "{name}: {text}");
+            refusals.push(
+                match read(text.replacen(is, &format!("\"{name}\":{value}"), 1).as_bytes()) {
+                    Ok(_) if name == "version" => continue,
+                    read => read.unwrap_err().to_string(),
+                },
+            );
+        }
+        let pid = text.find("\"pid\":").unwrap() + 6;
+        refusals.push(refusal(format!("{} {value}{}", &text[..pid], &text[pid..])));
+    }
+    for refusal in refusals {
+        assert!(refusal.chars().count() < 1_200, "{}: {refusal:.100}", refusal.chars().count());
+        assert!(!refusal.contains('\u{1b}'), "{refusal:?}");
+    }
+}
+
+#[test]
+fn white_space_before_a_document_has_a_limit() {
+    let padded = |length: usize| " ".repeat(length) + &json();
+    assert_eq!(read(padded(1 << 16).as_bytes()).unwrap(), fixtures::patroni_killed());
+    let endless = refusal(padded(1 << 17));
+    assert!(endless.contains("begins with 65536 bytes of white space"), "{endless}");
+    let blank = refusal(" ".repeat(1 << 17));
+    assert!(blank.contains("white space"), "{blank}");
+    assert_eq!(refusal(" ".repeat(1 << 10)), ReadError::Empty.to_string());
+}

@@ -180,3 +180,38 @@ fn ends_of_jobs_that_nobody_takes_are_left_in_the_socket_and_none_is_lost() {
         }
     });
 }
+
+#[test]
+fn an_address_is_one_of_a_unix_socket_to_connect_to() {
+    for taken in [
+        "unix:path=/run/x",
+        "unix:abstract=x%00y",
+        "unix:path=/run/x,guid=00000000000000000000000000000000",
+    ] {
+        assert_eq!(check_address(taken), Ok(()), "{taken}");
+    }
+    let long = format!("unix:path=/{}", "x".repeat(107));
+    for refused in [
+        "",
+        "foo",
+        "/run/dbus/system_bus_socket",
+        "unix:",
+        "unix:path=",
+        "unix:path=%00",
+        "unix:path=/run/x%00y",
+        "unix:path=/run/%",
+        "unix:path=/run/%2",
+        "unix:path=/run/%+1",
+        "unix:dir=/run",
+        "tcp:host=127.0.0.1,port=1",
+        &long,
+        &"x".repeat(100_000),
+    ] {
+        let why = check_address(refused).expect_err(refused).to_string();
+        assert!(why.chars().count() <= Outside::LONGEST, "{why}");
+    }
+    assert_eq!(socket_path("unix:path=/run/x").as_deref(), Some(Path::new("/run/x")));
+    let escaped = socket_path("unix:path=/run/a%20b%2cc%C3%BC");
+    assert_eq!(escaped.as_deref(), Some(Path::new("/run/a b,cü")));
+    assert_eq!(socket_path("unix:abstract=x"), None);
+}

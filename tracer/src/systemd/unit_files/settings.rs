@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Commands, specifiers::Specifiers};
+use super::{Commands, lines::lines, specifiers::Specifiers};
 use crate::{
     model::{
         signal::Signal,
+        text::clipped,
         unit::{ExitStatuses, FactsSource, UnitFacts},
     },
     systemd::commands::{self, Budget, Command},
 };
+
+/// The longest command line that is kept among the settings, characters.
+const LONGEST_LINE: usize = 8_192;
 
 /// The assignments of the `[Service]` section. A list has all of its values.
 #[derive(Default)]
@@ -22,7 +26,7 @@ impl Settings {
     pub fn read(&mut self, text: &str) {
         let mut section = String::new();
         let mut whole = String::new();
-        for line in text.lines() {
+        for line in lines(text) {
             let line = line.trim();
             // Comments may stand between the lines that go on.
             if line.starts_with(['#', ';']) {
@@ -148,7 +152,8 @@ impl Settings {
             reload.to_service().map(|(_, signal)| signal)
         };
         let list = |name| commands::commands(self.list(name), |word| specifiers.expand(word));
-        let lines = |commands: &[Command]| commands.iter().map(|it| it.argv.join(" ")).collect();
+        let line = |it: &Command| clipped(&it.argv.join(" "), LONGEST_LINE).into_owned();
+        let lines = |commands: &[Command]| commands.iter().map(line).collect();
         let statuses = |name: &str| Some(statuses(self.list(name)));
         UnitFacts {
             notify_access: Some(access.to_owned()),

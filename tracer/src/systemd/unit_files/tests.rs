@@ -241,3 +241,21 @@ fn the_type_that_is_not_said_follows_from_bus_name_and_command() {
     assert_eq!(of("[Service]\nExecStop=/bin/a\n"), "oneshot");
     assert_eq!(of("[Service]\nBusName=org.a\nType=exec\n"), "exec");
 }
+
+#[test]
+fn a_byte_order_mark_and_other_ends_of_lines_are_no_obstacle() {
+    let text =
+        "[Service]\nExecStart=/bin/a\nExecReload=/bin/kill \\\n -USR1 $MAINPID\nRestart=always\n";
+    let expected = parse("a.service", text).unwrap();
+    for end in ["\r\n", "\r", "\0", "\n\r", "\r\n\0"] {
+        for mark in ["", "\u{feff}"] {
+            let other = format!("{mark}{}", text.replace('\n', end));
+            let read = parse("a.service", &other).unwrap_or_else(|| panic!("{other:?}"));
+            assert_eq!(read.0, expected.0, "{other:?}");
+            let root = system(&[("lib/systemd/system/a.service", &other)]);
+            assert_eq!(unit(&root, "a.service").reload_signal, "USR1".parse().ok(), "{other:?}");
+        }
+    }
+    let two = format!("\u{feff}\u{feff}{text}");
+    assert!(parse("a.service", &two).is_none(), "only one mark is");
+}
