@@ -1,7 +1,7 @@
 //! The stream of observations from the attached kernel side.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
@@ -13,7 +13,6 @@ use aya::{
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
-use bytes::Bytes;
 use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -26,7 +25,7 @@ use tracer_common::{
 
 use super::{
     attach::{Attached, Reach},
-    decode,
+    decode::{self, Decoder},
     hooks::first,
     lookups::Lookups,
     losses::Losses,
@@ -59,7 +58,7 @@ pub struct Stream {
     programs: BTreeMap<String, Vec<OwnedFd>>,
     /// What the kernel side has to say about itself: only when something is wrong.
     messages: Option<EbpfLogger<&'static dyn Log>>,
-    systemd_hierarchy: Option<u32>,
+    decoder: Decoder,
     /// The longest to wait for being woken.
     longest: Duration,
     lookups: Lookups,
@@ -95,7 +94,7 @@ impl Stream {
             programs: loaded(ebpf)?,
             messages,
             tells_commands,
-            systemd_hierarchy,
+            decoder: Decoder::new(systemd_hierarchy),
             longest: match attached.reach {
                 Reach::Everything => LATENCY,
                 Reach::Listed | Reach::ChildrenOf(_) => Duration::MAX,
@@ -113,47 +112,49 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes `most` records at most, without waiting; now and then with the losses at their
-    /// end. Fewer than that, and the ring is empty.
-    pub fn take(&mut self, most: usize) -> Result<Vec<Observation>> {
-        let mut observations = self.take_until(most, u64::MAX)?;
+    /// Takes `most` records at most, without waiting, to `into`, which is empty; now and then with
+    /// the losses at their end. Tells whether there may be more.
+    pub fn take(&mut self, most: usize, into: &mut VecDeque<Observation>) -> Result<bool> {
+        let has_more = self.take_until(most, u64::MAX, into)?;
         if self.counted.elapsed() >= COUNT_LOSSES {
-            self.losses(&mut observations)?;
+            into.extend(self.losses()?);
         }
-        Ok(observations)
+        Ok(has_more)
     }
 
     /// Takes `most` records at most of those that were written until `end` (`CLOCK_BOOTTIME`
-    /// ns). Fewer than that, and there are no more of them. One that is later is dropped.
-    pub fn take_until(&mut self, most: usize, end: u64) -> Result<Vec<Observation>> {
-        let mut records = Vec::new();
+    /// ns), to `into`, which is empty. Tells whether there may be more of them. One that is later
+    /// is dropped.
+    pub fn take_until(
+        &mut self,
+        most: usize,
+        end: u64,
+        into: &mut VecDeque<Observation>,
+    ) -> Result<bool> {
+        let mut loaded = Vec::new();
         let ring = self.ring.get_mut();
-        while records.len() < most
-            && let Some(record) = ring.next()
-        {
-            records.push(Bytes::copy_from_slice(&record));
-            if is_later(&record, end) {
-                break;
-            }
+        let mut has_more = true;
+        while into.len() < most && has_more {
+            has_more = match ring.next() {
+                Some(record) if !is_later(&record, end) => {
+                    loaded.extend(decode::loaded(&record).map(|it| (into.len(), it)));
+                    into.extend(self.decoder.decode(&record)?);
+                    true
+                }
+                _ => false,
+            };
         }
-        let mut observations = Vec::with_capacity(records.len());
-        for record in &records {
-            observations.push(decode::decode(record, self.systemd_hierarchy)?);
-        }
-        if records.last().is_some_and(|record| is_later(record, end)) {
-            observations.pop();
-            // So that the caller sees that there are no more.
-            debug_assert!(observations.len() < most);
-        }
-        self.lookups.add_programs(&mut observations, &records);
-        self.lookups.add_senders(&mut observations);
+        let observations = into.make_contiguous();
+        self.lookups.add_programs(observations, &loaded);
+        self.lookups.add_senders(observations);
         if self.tells_commands {
-            self.lookups.add_commands(&mut observations);
+            let commands = self.lookups.commands(observations);
+            into.extend(commands);
         }
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
-        Ok(observations)
+        Ok(has_more)
     }
 
     /// Throws away what is left of records until `end`, and gives all losses, those included.
@@ -171,14 +172,13 @@ impl Stream {
         let loss = |(kind, count): (&'static str, u64)| Fact::Loss { kind: kind.into(), count };
         let mut observations: Vec<Observation> =
             left.into_iter().map(|left| Observation { at, fact: loss(left) }).collect();
-        self.losses(&mut observations)?;
+        observations.extend(self.losses()?);
         Ok(observations)
     }
 
-    /// Adds the command lines of the programs that processes begin to run, and of those that were
-    /// found.
-    pub fn add_commands(&mut self, observations: &mut Vec<Observation>) {
-        self.lookups.add_commands(observations);
+    /// The command lines of processes that were found.
+    pub fn commands(&mut self, found: &[Observation]) -> Vec<Observation> {
+        self.lookups.commands(found)
     }
 
     /// How many events were missed at most. The kernel skips a program that would run within
@@ -210,8 +210,10 @@ impl Stream {
         })
     }
 
-    fn losses(&mut self, observations: &mut Vec<Observation>) -> Result<()> {
+    /// What was lost since this was asked last.
+    fn losses(&mut self) -> Result<Vec<Observation>> {
         self.counted = Instant::now();
+        let mut observations = Vec::new();
         for kind in Kind::ALL {
             let counts =
                 self.lost.get(&(kind as u32), 0).context("cannot read the loss counters")?;
@@ -220,7 +222,7 @@ impl Stream {
                 observations.push(Observation { at: clock::boot_ns(), fact });
             }
         }
-        Ok(())
+        Ok(observations)
     }
 }
 
