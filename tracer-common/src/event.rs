@@ -49,10 +49,12 @@ pub enum Kind {
     Cgroup = 9,
     /// [`ThreadExit`]
     ThreadExit = 10,
+    /// [`Sender`]
+    Sender = 11,
 }
 
 /// How many kinds there are: the size of the loss counters.
-pub const KINDS: u32 = 11;
+pub const KINDS: u32 = 12;
 
 impl Kind {
     /// Every kind, in the order of their numbers.
@@ -68,6 +70,7 @@ impl Kind {
         Self::Notify,
         Self::Cgroup,
         Self::ThreadExit,
+        Self::Sender,
     ];
 
     /// The kind with this number.
@@ -91,6 +94,7 @@ impl Kind {
             Self::Notify => "notify",
             Self::Cgroup => "cgroup",
             Self::ThreadExit => "thread exit",
+            Self::Sender => "sender",
         }
     }
 }
@@ -291,6 +295,29 @@ pub struct Parent {
     pub comm: [u8; COMM_LEN],
 }
 
+/// Where the sender of signals comes from. `header.task` is the sender, `header.at_ns` what the
+/// signals have as their [`Generate::sender_at`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Sender {
+    /// Kind, time, the sender.
+    pub header: Header,
+    /// Bytes of its command line, `mm->arg_end - mm->arg_start`.
+    pub command_length: u32,
+    /// Bytes of it in `command`; 0 if it could not be read.
+    pub command_stored: u32,
+    /// Its arguments, each with a zero byte after it.
+    pub command: [u8; COMMAND_LEN],
+    /// The name of its cgroup in the unified hierarchy, zero-terminated, and that of the one
+    /// above; empty for the root.
+    pub cgroup: [[u8; CGROUP_NAME_LEN]; 2],
+    /// Whom it comes from, the nearest first.
+    pub parents: [Parent; PARENTS],
+}
+
+/// [`Generate::sender_at`]: the record of the sender found no room.
+pub const SENDER_LOST: u64 = u64::MAX;
+
 /// A signal was generated. `header.task` is the current task: the sender when
 /// `origin` is [`Origin::User`], else whoever happened to run.
 #[repr(C)]
@@ -325,18 +352,9 @@ pub struct Generate {
     pub unblocked_comm: [u8; COMM_LEN],
     /// The handler it met.
     pub handler: Handler,
-    /// Bytes of the sender's command line, `mm->arg_end - mm->arg_start`; 0 where `parents` and
-    /// `command` are not told, as the kernel or the target itself sent it.
-    pub command_length: u32,
-    /// Bytes of it in `command`; 0 if it could not be read.
-    pub command_stored: u32,
-    /// The sender's arguments, each with a zero byte after it.
-    pub command: [u8; COMMAND_LEN],
-    /// The name of its cgroup in the unified hierarchy, zero-terminated, and that of the one
-    /// above; empty for the root.
-    pub cgroup: [[u8; CGROUP_NAME_LEN]; 2],
-    /// Whom the sender comes from, the nearest first.
-    pub parents: [Parent; PARENTS],
+    /// When the [`Sender`] record was made that tells where the sender comes from; 0 where none
+    /// does, as the kernel or the target itself sent it, or [`SENDER_LOST`].
+    pub sender_at: u64,
 }
 
 /// A thread took a signal out of its queue (`get_signal`).

@@ -11,7 +11,7 @@ use crate::{
 /// A cgroup was made at `path` (a kernel string, from the root of its hierarchy).
 /// Fails if it is in scope but there is no room to remember that.
 #[inline(always)]
-pub fn made(cgroup: Cgroup<Typed>, path: Address) -> Result<(), ScopeFull> {
+pub fn made(cgroup: Cgroup<Address>, path: Address) -> Result<(), ScopeFull> {
     if scope::made(cgroup)? {
         report(CGROUP_MKDIR, cgroup, path, None::<Task<Typed>>);
     }
@@ -20,7 +20,7 @@ pub fn made(cgroup: Cgroup<Typed>, path: Address) -> Result<(), ScopeFull> {
 
 /// A cgroup was removed.
 #[inline(always)]
-pub fn removed(cgroup: Cgroup<Typed>, path: Address) {
+pub fn removed(cgroup: Cgroup<Address>, path: Address) {
     if scope::removed(cgroup) {
         report(CGROUP_RMDIR, cgroup, path, None::<Task<Typed>>);
     }
@@ -28,7 +28,7 @@ pub fn removed(cgroup: Cgroup<Typed>, path: Address) {
 
 /// `task` was moved into a cgroup.
 #[inline(always)]
-pub fn attached(cgroup: Cgroup<Typed>, path: Address, task: Task<Typed>) {
+pub fn attached(cgroup: Cgroup<Address>, path: Address, task: Task<Typed>) {
     if scope::attached(cgroup, task) {
         report(CGROUP_ATTACH, cgroup, path, Some(task));
     }
@@ -36,7 +36,7 @@ pub fn attached(cgroup: Cgroup<Typed>, path: Address, task: Task<Typed>) {
 
 /// About `task`, or else the current one.
 #[inline(always)]
-fn report(action: u32, cgroup: Cgroup<Typed>, path: Address, task: Option<Task<impl Pointer>>) {
+fn report(action: u32, cgroup: Cgroup<Address>, path: Address, task: Option<Task<impl Pointer>>) {
     emit::record::<Record>(Kind::Cgroup, |record| {
         let key = cgroup.key();
         record.header = match task {

@@ -85,11 +85,12 @@ fn consume(way: u32, signal: u32, set: SignalSet) {
     if !set.intersects(config().dispositions) || !scope::covers_current() {
         return;
     }
-    with_current!(|task| emit::record::<Consume>(Kind::Consume, |record| {
-        record.header = emit::header(Kind::Consume, task);
+    emit::record::<Consume>(Kind::Consume, |record| {
+        record.header = emit::header_of_current(Kind::Consume);
         record.way = way;
         record.signal = signal;
         record.set = set;
-        record.state = task.signal_state();
-    }));
+        // They are rare: see `Task::by_helper`.
+        record.state = Task::current_address().signal_state();
+    });
 }

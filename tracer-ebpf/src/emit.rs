@@ -68,17 +68,21 @@ fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
 
 /// Sends a record. It is made in place, where `fill` gets it zeroed: most are too large for the
 /// stack, and what is stored there the verifier forgets, so that each finding does not double
-/// the ways it has to follow.
+/// the ways it has to follow. Whether there was room for it.
 #[inline(always)]
-pub fn record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) {
+pub fn record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) -> bool {
     match reserve::<T>() {
         Some(mut entry) => {
             zero(entry.as_mut_ptr());
             // SAFETY: the memory is reserved for a `T`, and zeros are a valid `Pod`.
             fill(unsafe { entry.assume_init_mut() });
             entry.submit(wakes(kind));
+            true
         }
-        None => lost(kind),
+        None => {
+            lost(kind);
+            false
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod pairs;
 mod place;
 mod process;
 mod scope;
+mod sender;
 mod signal;
 mod syscall;
 
@@ -145,7 +146,7 @@ fn signal_deliver(context: BtfTracePointContext) -> i32 {
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_mkdir")]
 fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
-    if cgroup::made(Cgroup(pointer(&context, 0)), address(&context, 1)).is_err() {
+    if cgroup::made(Cgroup(address(&context, 0)), address(&context, 1)).is_err() {
         warn!(&context, "too many cgroups to follow: what happens in a new one is not seen");
     }
     0
@@ -154,7 +155,7 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
 /// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`
 #[btf_tracepoint(function = "cgroup_rmdir")]
 fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
-    cgroup::removed(Cgroup(pointer(&context, 0)), address(&context, 1));
+    cgroup::removed(Cgroup(address(&context, 0)), address(&context, 1));
     0
 }
 
@@ -162,7 +163,7 @@ fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "cgroup_attach_task")]
 fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
     cgroup::attached(
-        Cgroup(pointer(&context, 0)),
+        Cgroup(address(&context, 0)),
         address(&context, 1),
         Task(pointer(&context, 2)),
     );

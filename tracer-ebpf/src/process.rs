@@ -113,7 +113,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
         if parent.shares_handlers(child) {
             record.flags = SHARES_HANDLERS;
         }
-        record.state = child.signal_state();
+        record.state = child.by_helper().signal_state();
     });
 }
 
@@ -127,7 +127,7 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
     scope::executed(task);
     emit::record::<Exec>(Kind::Exec, |record| {
         record.header = emit::header(Kind::Exec, task);
-        record.state = task.signal_state();
+        record.state = task.by_helper().signal_state();
         if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
             read_string(name, &mut record.filename);
         }
@@ -243,7 +243,7 @@ pub fn exited(task: Task<Typed>, program: Program) {
     }
     // What it never came back from.
     entered::forget();
-    let signals = task.signal();
+    let signals = task.by_helper().signal();
     let is_dying = signals.flags() & SIGNAL_GROUP_EXIT != 0;
     if signals.live() != 0 {
         // Of a group that exits as one, the last thread tells.
@@ -262,7 +262,7 @@ pub fn exited(task: Task<Typed>, program: Program) {
     emit::record::<Exit>(Kind::Exit, |record| {
         record.header = emit::header(Kind::Exit, task);
         record.status = status;
-        record.state = task.signal_state();
+        record.state = task.by_helper().signal_state();
     });
 }
 

@@ -18,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    kernel::{Cgroup, Task, Typed, config},
+    kernel::{Address, Cgroup, Pointer, Task, Typed, config},
 };
 
 /// Thread groups in scope, and why: [`LISTED`] and the bits of hierarchies.
@@ -65,7 +65,7 @@ fn lists_cgroup(key: CgroupKey) -> bool {
 
 /// Whether what happens to `task` is reported.
 #[inline(always)]
-pub fn covers(task: Task<Typed>) -> bool {
+pub fn covers(task: Task<impl Pointer>) -> bool {
     everything()
         || lists_process(task.tgid())
         || lists_cgroup(CgroupKey { id: task.cgroup_id(), hierarchy: 0 })
@@ -124,7 +124,7 @@ pub struct ScopeFull;
 
 /// A cgroup was made. Whether it is reported.
 #[inline(always)]
-pub fn made(cgroup: Cgroup<Typed>) -> Result<bool, ScopeFull> {
+pub fn made(cgroup: Cgroup<Address>) -> Result<bool, ScopeFull> {
     if everything() {
         return Ok(true);
     }
@@ -141,7 +141,7 @@ pub fn made(cgroup: Cgroup<Typed>) -> Result<bool, ScopeFull> {
 
 /// A cgroup was removed. Whether that is reported.
 #[inline(always)]
-pub fn removed(cgroup: Cgroup<Typed>) -> bool {
+pub fn removed(cgroup: Cgroup<Address>) -> bool {
     everything() || SCOPE_CGROUPS.remove(cgroup.key()).is_ok()
 }
 
@@ -149,7 +149,7 @@ pub fn removed(cgroup: Cgroup<Typed>) -> bool {
 /// scope, and as it leaves. In a v1 hierarchy the map of processes alone tells: the place in
 /// the unified one says nothing.
 #[inline(always)]
-pub fn attached(cgroup: Cgroup<Typed>, task: Task<Typed>) -> bool {
+pub fn attached(cgroup: Cgroup<Address>, task: Task<Typed>) -> bool {
     if everything() {
         return true;
     }
@@ -162,7 +162,7 @@ pub fn attached(cgroup: Cgroup<Typed>, task: Task<Typed>) -> bool {
     }
     // A process is where its first thread is.
     if before & bit == 0 || task.tid() != process {
-        return covers(task);
+        return covers(task.by_helper());
     }
     if before == bit {
         let _ = SCOPE_PROCESSES.remove(process);
@@ -180,7 +180,7 @@ fn put(process: u32, why: u64) {
 }
 
 #[inline(always)]
-fn has_listed_name(cgroup: Cgroup<Typed>) -> bool {
+fn has_listed_name(cgroup: Cgroup<Address>) -> bool {
     let Some(name) = cgroup.name() else {
         return false;
     };

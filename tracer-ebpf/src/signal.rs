@@ -1,13 +1,10 @@
 //! Signals: generated and delivered.
 
-use core::ffi::c_void;
-
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     event::{
-        BLOCKED_UNKNOWN, COMMAND_LEN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate,
-        Kind, Origin, TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED,
-        TARGET_UNKILLABLE, TARGET_WAITING, TO_THREAD,
+        BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
+        TARGET_BLOCKED, TARGET_DYING, TARGET_STOPPED, TARGET_TRACED, TARGET_UNKILLABLE,
+        TARGET_WAITING, TO_THREAD,
     },
     signal::SignalSet,
 };
@@ -15,10 +12,10 @@ use tracer_common::{
 use crate::{
     emit,
     kernel::{
-        Action, Address, Cgroup, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED,
-        SIGNAL_UNKILLABLE, Task, Typed, config, offset, read_string, with_current,
+        Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
+        Task, Typed, config, offset, with_current,
     },
-    scope,
+    scope, sender,
 };
 
 /// `SEND_SIG_NOINFO`: a sentinel in place of a siginfo, for a signal from user space.
@@ -41,7 +38,7 @@ const SI_ASYNCNL: i32 = -60;
 const SIGKILL: u32 = 9;
 
 /// What a siginfo, or the sentinel in its place, says of the sender.
-struct Sender {
+struct Cause {
     origin: Origin,
     code: i32,
     pid: u32,
@@ -49,18 +46,18 @@ struct Sender {
 }
 
 #[inline(always)]
-fn sender(info: Address) -> Sender {
+fn cause(info: Address) -> Cause {
     match info.get() {
-        SEND_SIG_NOINFO => Sender { origin: Origin::User, code: 0, pid: 0, uid: u32::MAX },
-        SEND_SIG_PRIV => Sender { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
+        SEND_SIG_NOINFO => Cause { origin: Origin::User, code: 0, pid: 0, uid: u32::MAX },
+        SEND_SIG_PRIV => Cause { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
         _ => {
             let code: i32 = info.read(offset!(siginfo_code));
             match code {
                 1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
-                    Sender { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
+                    Cause { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
                 }
                 // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
-                _ => Sender {
+                _ => Cause {
                     origin: Origin::User,
                     code,
                     pid: info.read(offset!(siginfo_pid)),
@@ -78,6 +75,9 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
+    let cause = cause(info);
+    let is_users = cause.origin as u32 == Origin::User as u32;
+    let sender_at = if is_users { sender::told(target) } else { 0 };
     emit::record::<Generate>(Kind::Generate, |record| {
         if to_process {
             masks_of_process(record, signal, target);
@@ -88,14 +88,11 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
         record.target = target.describe_given(record.header.task);
         record.signal = signal;
         record.result = result;
-        let sender = sender(info);
-        record.si_code = sender.code;
-        record.origin = sender.origin as u32;
-        if sender.origin as u32 == Origin::User as u32 {
-            with_current!(|task| came_from(record, task, target));
-        }
-        record.si_pid = sender.pid;
-        record.si_uid = sender.uid;
+        record.si_code = cause.code;
+        record.origin = cause.origin as u32;
+        record.si_pid = cause.pid;
+        record.si_uid = cause.uid;
+        record.sender_at = sender_at;
         if let Some(action) = target.action(signal) {
             record.disposition = action.disposition();
             if record.disposition == DISPOSITION_HANDLER {
@@ -107,51 +104,6 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
             record.flags |= TARGET_TRACED;
         }
     });
-}
-
-/// Where the sender comes from. A program such as kill(1) is gone before anyone can ask: what
-/// it was started with is read while it is there.
-#[inline(always)]
-fn came_from<P: Pointer>(record: &mut Generate, sender: Task<P>, target: Task<Typed>) {
-    if sender.tgid() == target.tgid() {
-        return;
-    }
-    command(record, sender);
-    let cgroup = sender.cgroup_address();
-    if let Some(name) = cgroup.name() {
-        read_string(name, &mut record.cgroup[0]);
-    }
-    if let Some(name) = cgroup.parent().and_then(Cgroup::name) {
-        read_string(name, &mut record.cgroup[1]);
-    }
-    // The first process of all is a child of the idle task, which has the id 0 and is its own.
-    let mut task = sender.parent();
-    for parent in &mut record.parents {
-        *parent = task.describe_parent();
-        task = task.parent();
-    }
-}
-
-/// The arguments of the current process, where the memory that has them is resident.
-#[inline(always)]
-fn command(record: &mut Generate, sender: Task<impl Pointer>) {
-    let Some(mm) = sender.0.follow_address(offset!(task_mm)) else { return };
-    let begin: u64 = mm.read(offset!(mm_arg_start));
-    let end: u64 = mm.read(offset!(mm_arg_end));
-    record.command_length = end.saturating_sub(begin).min(u64::from(u32::MAX)) as u32;
-    let stored = record.command_length.min(COMMAND_LEN as u32);
-    // SAFETY: the helper checks the address and writes `stored` bytes at most, as many as there
-    // is room for.
-    let failed = unsafe {
-        bpf_probe_read_user(
-            record.command.as_mut_ptr().cast::<c_void>(),
-            stored,
-            begin as *const c_void,
-        )
-    };
-    if failed == 0 {
-        record.command_stored = stored;
-    }
 }
 
 /// What has been decided for the target's whole thread group.

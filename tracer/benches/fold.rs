@@ -52,7 +52,7 @@ fn task(pid: u32, start_ns: u64) -> Task {
         uid: 0,
         start_ns,
         cgroup_id: u64::from(pid),
-        comm: "demo".to_owned(),
+        comm: "demo".into(),
     }
 }
 
@@ -72,7 +72,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
     let executed = Fact::Exec {
         task: service.clone(),
         filename: "/usr/bin/demo".to_owned(),
-        exe: "/usr/bin/demo".to_owned(),
+        exe: "/usr/bin/demo".into(),
         program: Program::Plain,
         environment: Environment::default(),
         state: State::default(),
@@ -86,6 +86,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
         loaded: None,
         state,
     };
+    let gone = Fact::CgroupGone { hierarchy: 0, id: u64::from(pid), path: path.clone() };
     let first =
         [Fact::CgroupPath { hierarchy: 0, id: u64::from(pid), path }, forked, executed, answering];
     let exit =
@@ -116,7 +117,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
         };
         [Fact::Generate(Box::new(sent)), delivered]
     };
-    let facts = first.into_iter().chain((0..signals).flat_map(taken)).chain([exit]);
+    let facts = first.into_iter().chain((0..signals).flat_map(taken)).chain([exit, gone]);
     facts.enumerate().map(move |(n, fact)| Observation { at: begin + STEP * n as u64, fact })
 }
 

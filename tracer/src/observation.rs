@@ -1,10 +1,11 @@
 //! What a timeline is built from: facts in the order they arrive, from the
 //! kernel side or from /proc. The times are `CLOCK_BOOTTIME` ns.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
 use crate::model::{
@@ -53,7 +54,7 @@ pub struct Task {
     /// Its cgroup in the unified hierarchy.
     pub cgroup_id: u64,
     /// Its name.
-    pub comm: String,
+    pub comm: SmolStr,
 }
 
 #[cfg(test)]
@@ -62,7 +63,7 @@ impl Task {
     pub(crate) fn of(id: ProcessId) -> Self {
         let ProcessId { pid, start_ticks } = id;
         let start_ns = start_ticks * TICK_NS;
-        Self { id, tid: pid, ns_pid: pid, uid: 0, start_ns, cgroup_id: 0, comm: String::new() }
+        Self { id, tid: pid, ns_pid: pid, uid: 0, start_ns, cgroup_id: 0, comm: SmolStr::default() }
     }
 }
 
@@ -90,7 +91,7 @@ pub enum Fact {
         /// Parent pid.
         parent: u32,
         /// Its program, where it could be read.
-        exe: Option<String>,
+        exe: Option<SmolStr>,
         /// Its cgroup's path: systemd's hierarchy on v1, else the unified one.
         cgroup: Option<String>,
         /// What runs in it.
@@ -155,7 +156,7 @@ pub enum Fact {
         /// What was asked for.
         filename: String,
         /// What was loaded: the resolved path where /proc still had it, else the name it was loaded by.
-        exe: String,
+        exe: SmolStr,
         /// What runs in it.
         program: Program,
         /// What its environment says of systemd.
@@ -317,7 +318,7 @@ pub struct Generate {
     /// Who sent it; `None` if the kernel made it.
     pub sender: Option<Task>,
     /// Where the sender comes from; `None` where the target itself sent it.
-    pub origin: Option<Box<Origin>>,
+    pub origin: Option<Arc<Origin>>,
     /// Whom it was sent to.
     pub target: Task,
     /// The signal.
@@ -377,7 +378,7 @@ pub struct Parent {
     /// Its cgroup in the unified hierarchy; 0 where it is not known.
     pub cgroup_id: u64,
     /// Its name.
-    pub comm: String,
+    pub comm: SmolStr,
     /// Its arguments, with spaces between them.
     pub command: Option<String>,
     /// Its cgroup's path, from the hierarchy's root.
@@ -392,7 +393,7 @@ pub struct Asker {
     /// Its id in its own pid namespace.
     pub ns_pid: u32,
     /// Its name.
-    pub comm: String,
+    pub comm: SmolStr,
     /// Real user id.
     pub uid: u32,
     /// Where it comes from.
@@ -420,7 +421,7 @@ pub struct Datagram {
     /// Who sent it.
     pub sender: Task,
     /// The sender's program, where /proc still had it.
-    pub exe: Option<String>,
+    pub exe: Option<SmolStr>,
     /// The pid in its `SCM_CREDENTIALS`, in the sender's own pid namespace.
     pub claimed_pid: Option<u32>,
     /// Where to; an abstract address begins with `@`.

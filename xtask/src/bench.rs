@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what a trace costs those who are not traced, those who are, and itself.
 //! Ratios of one run: on a noisy machine a time says little, and two times of one moment much.
 
+mod collector;
 mod itself;
 mod load;
 mod others;
@@ -31,7 +32,7 @@ pub struct Options {
 }
 
 /// What it is compared with, from Debian.
-const PACKAGES: [&str; 3] = ["bpftrace", "jq", "strace"];
+const PACKAGES: [&str; 4] = ["bpftrace", "jq", "linux-perf", "strace"];
 
 /// Something that was measured, with others in the same run.
 #[derive(Serialize)]
@@ -64,6 +65,8 @@ pub fn run(options: &Options) -> Result<()> {
     rows.extend(print(itself::measure(&sigready, options.rounds)?));
     println!("\n## A storm of signals\n");
     rows.extend(print(storm::measure(&sigready, &directory, options.rounds)?));
+    println!("\n## Taking in events\n");
+    rows.extend(print(collector::measure(&sigready, &directory, options.rounds)?));
     println!("\n## A large report\n");
     rows.extend(print(report::measure(&sigready, &directory)?));
     if let Some(file) = &options.json {

@@ -92,6 +92,13 @@ impl Task<Address> {
 }
 
 impl Task<Typed> {
+    /// The same, to be read by the helper: for what happens so seldom that a trace is better off
+    /// with a shorter start (see [`Typed`]).
+    #[inline(always)]
+    pub fn by_helper(self) -> Task<Address> {
+        Task(self.0.member(0))
+    }
+
     /// The thread that runs this program: see [`with_current`].
     #[inline(always)]
     pub fn current_typed() -> Self {

@@ -5,7 +5,7 @@ use std::{io::Cursor, path::PathBuf};
 
 use sigready::{
     lint::{Lint, Place, Subject},
-    probe::decode,
+    probe::decode::{self, Decoder},
     report::{self, Format, Saved, Source as _, Style, Survey},
     systemd::unit_files,
     timeline::notify,
@@ -24,11 +24,10 @@ pub const TARGETS: [Target; 4] =
 ///
 /// Who tracks units decides whether it can be read.
 pub fn record(bytes: &[u8]) {
-    let without = decode::decode(bytes, None);
-    let with = decode::decode(bytes, Some(1));
+    let without = Decoder::default().decode(bytes);
+    let with = Decoder::new(Some(1)).decode(bytes);
     assert_eq!(without.is_ok(), with.is_ok(), "the hierarchy changes no more than a path");
-    let _ = decode::loaded_file(bytes);
-    let _ = decode::is_script(bytes);
+    let _ = decode::loaded(bytes);
 }
 
 /// A datagram to a notify socket.

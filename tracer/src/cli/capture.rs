@@ -38,7 +38,7 @@ pub struct Signals {
     pub record: Vec<Signal>,
     /// Room for events that wait to be read, in KiB: a power of two. More helps where a
     /// report says that events were lost.
-    #[arg(long, default_value_t = 4096, value_name = "KIB", value_parser = buffer)]
+    #[arg(long, default_value_t = 2048, value_name = "KIB", value_parser = buffer)]
     pub buffer: u32,
     /// How handlers and messages are seen: from kernel functions (fentry), which show 32-bit
     /// programs and io_uring too and cost others next to nothing, or at the syscalls

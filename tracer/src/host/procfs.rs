@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
 use crate::{
@@ -399,10 +400,10 @@ fn found(pid: u32, hierarchies: &Hierarchies) -> Option<(ProcessId, Fact)> {
             uid: status.uid,
             start_ns: stat.start_ticks * TICK_NS,
             cgroup_id: 0,
-            comm: stat.comm,
+            comm: stat.comm.into(),
         },
         parent: stat.parent,
-        exe: link(pid),
+        exe: link(pid).map(SmolStr::from),
         program: Program::Unread,
         cgroup,
         environment: if in_unit { environment(pid) } else { Environment::default() },

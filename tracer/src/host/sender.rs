@@ -99,7 +99,7 @@ pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -
     (procfs::id(asker) == Some(id)).then_some(Asker {
         id,
         ns_pid: status.ns_pid,
-        comm: status.comm,
+        comm: status.comm.into(),
         uid: status.uid,
         origin,
     })
@@ -116,7 +116,7 @@ fn parents(nearest: u32, hierarchies: &Hierarchies) -> Vec<Parent> {
             id: brief.id,
             ns_pid: brief.ns_pid,
             cgroup_id: 0,
-            comm: brief.comm,
+            comm: brief.comm.into(),
             command: command(next),
             cgroup: path(next, hierarchies),
         });

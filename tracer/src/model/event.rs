@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 pub use crate::model::runtime::Runtime;
 use crate::model::signal::Signal;
@@ -15,10 +16,10 @@ pub struct ProcessRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ns_pid: Option<u32>,
     /// Its name at that moment; bytes that are not UTF-8 are replaced.
-    pub comm: String,
+    pub comm: SmolStr,
     /// The program it ran at that moment, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exe: Option<String>,
+    pub exe: Option<SmolStr>,
     /// Real user id, where it matters (senders).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
@@ -68,7 +69,7 @@ pub struct ParentRef {
     /// Thread group id in the initial pid namespace.
     pub pid: u32,
     /// Its name; bytes that are not UTF-8 are replaced.
-    pub comm: String,
+    pub comm: SmolStr,
     /// Its command line, as of a [`Sender`].
     #[serde(default)]
     pub command: Option<String>,
@@ -100,7 +101,7 @@ pub enum What {
         /// The process, after.
         process: ProcessRef,
         /// The program loaded; for a script, its interpreter.
-        exe: Option<String>,
+        exe: Option<SmolStr>,
         /// What was asked for, where that is not `exe`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filename: Option<String>,
@@ -255,7 +256,7 @@ pub struct ThreadRef {
     /// Its id.
     pub tid: u32,
     /// Its name, up to 15 bytes: text from outside.
-    pub comm: String,
+    pub comm: SmolStr,
 }
 
 /// What became of a signal.

@@ -99,14 +99,13 @@ impl Signal {
     /// the process does on it: a stop and SIGCONT do that to each other (`prepare_signal` in
     /// kernel/signal.c).
     pub fn thrown_out(self) -> impl Iterator<Item = Self> {
-        let is_opposite = move |other: &Self| {
-            matches!(
-                (self.default_action(), other.default_action()),
-                (DefaultAction::Stop, DefaultAction::Continue)
-                    | (DefaultAction::Continue, DefaultAction::Stop)
-            )
+        use NixSignal as S;
+        let opposite: &[S] = match self.default_action() {
+            DefaultAction::Stop => &[S::SIGCONT],
+            DefaultAction::Continue => &[S::SIGSTOP, S::SIGTSTP, S::SIGTTIN, S::SIGTTOU],
+            _ => &[],
         };
-        (1..=MAX_SIGNAL).filter_map(Self::from_number).filter(is_opposite)
+        opposite.iter().map(|signal| Self(*signal as u32))
     }
 
     /// The set of this signal alone.

@@ -3,13 +3,15 @@
 //! Nothing is pinned: the kernel detaches every program when this process ends,
 //! however it ends.
 
+use std::thread;
+
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader, Endianness,
     programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint},
 };
 use tracer_common::{
-    config::{Call, Config, SCOPE_ALL, SCOPE_LISTED, numbers},
+    config::{Call, Config, Layout, SCOPE_ALL, SCOPE_LISTED, numbers},
     signal::SignalSet,
 };
 
@@ -120,10 +122,14 @@ impl Attached {
 
 /// Loads and attaches everything.
 pub fn attach(request: &Request) -> Result<Attached> {
-    let bytes = btf::read()?;
-    let types = Btf::parse(&bytes)?;
-    let (offsets, missing) = layout::find(&types);
-    let preemptible = Preemptible::of(&types);
+    let (mut loader, types) = thread::scope(|scope| {
+        // aya reads the kernel's types too, whether or not it is to, which takes as long.
+        let loader = thread::Builder::new().spawn_scoped(scope, EbpfLoader::new);
+        let types = Types::read();
+        let loader = loader.ok().and_then(|loader| loader.join().ok());
+        (loader.unwrap_or_default(), types)
+    });
+    let Types { offsets, missing, preemptible, btf } = types?;
     if let Some(missing) = missing.iter().find(|missing| missing.is_essential()) {
         bail!(
             "this kernel's BTF has no {missing}: without it sigready can't tell {}. Please \
@@ -131,14 +137,24 @@ pub fn attach(request: &Request) -> Result<Attached> {
             missing.cost()
         );
     }
-    let mut ebpf = load(request, bytemuck::bytes_of(&offsets))?;
-    let btf = AyaBtf::parse(&bytes, Endianness::default())
-        .context("cannot parse the kernel's type information")?;
+    let (config, dispositions) = (config(request), numbers(request.dispositions));
+    for (map, room) in place::ROOM.into_iter().filter(|_| request.places) {
+        loader.map_max_entries(map, room);
+    }
+    let mut ebpf = loader
+        .override_global("LAYOUT", bytemuck::bytes_of(&offsets), true)
+        .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
+        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .map_max_entries("EVENTS", request.buffer)
+        .load(OBJECT)
+        .map_err(refusal::of_object)?;
     let mut links = Vec::new();
     let mut fallbacks = Vec::new();
     let mut by_syscalls = Vec::new();
+    let mut unwanted =
+        (request.backend == Wanted::Only(Backend::Tracepoint)).then(|| "not wanted".to_owned());
     for concern in &CONCERNS {
-        let hooked = by_functions(&mut ebpf, &mut links, &btf, concern, request.backend, &missing)?;
+        let hooked = by_functions(&mut ebpf, &mut links, &btf, concern, &missing, &mut unwanted)?;
         let refused = match hooked {
             Hooked::First => continue,
             Hooked::Other(refused) => refused,
@@ -196,27 +212,37 @@ pub fn attach(request: &Request) -> Result<Attached> {
     Ok(Attached { ebpf, links, reach: request.reach, backend, fallbacks, missing })
 }
 
-fn load(request: &Request, offsets: &[u8]) -> Result<Ebpf> {
-    let config = Config {
+/// What the running kernel's types tell.
+struct Types {
+    offsets: Layout,
+    missing: Vec<Missing>,
+    preemptible: Preemptible,
+    /// The types themselves, as aya wants them.
+    btf: AyaBtf,
+}
+
+impl Types {
+    fn read() -> Result<Self> {
+        let bytes = btf::read()?;
+        let types = Btf::parse(&bytes)?;
+        let (offsets, missing) = layout::find(&types);
+        let preemptible = Preemptible::of(&types);
+        let btf = AyaBtf::parse(&bytes, Endianness::default())
+            .context("cannot parse the kernel's type information")?;
+        Ok(Self { offsets, missing, preemptible, btf })
+    }
+}
+
+/// What the kernel side is set to for a request.
+fn config(request: &Request) -> Config {
+    Config {
         signals: request.signals,
         dispositions: request.dispositions,
         scope: if matches!(request.reach, Reach::Everything) { SCOPE_ALL } else { SCOPE_LISTED },
         parent: if let Reach::ChildrenOf(pid) = request.reach { pid } else { 0 },
         loader: std::process::id(),
         reserved: 0,
-    };
-    let dispositions = numbers(request.dispositions);
-    let mut loader = EbpfLoader::new();
-    for (map, room) in place::ROOM.into_iter().filter(|_| request.places) {
-        loader.map_max_entries(map, room);
     }
-    loader
-        .override_global("LAYOUT", offsets, true)
-        .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
-        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
-        .map_max_entries("EVENTS", request.buffer)
-        .load(OBJECT)
-        .map_err(refusal::of_object)
 }
 
 /// Which of a concern's functions is hooked, and why the first one is not.
@@ -226,21 +252,21 @@ enum Hooked {
     None(Fallback),
 }
 
-/// Hooks the first of a concern's kernel functions that can be.
+/// Hooks the first of a concern's kernel functions that can be. None is, where `unwanted` says why
+/// not.
 fn by_functions(
     ebpf: &mut Ebpf,
     links: &mut Vec<Link>,
     btf: &AyaBtf,
     concern: &Concern,
-    wanted: Wanted,
     missing: &[Missing],
+    unwanted: &mut Option<String>,
 ) -> Result<Hooked> {
     let mut refused: Option<Fallback> = None;
     for function in concern.functions {
-        let reason = if wanted == Wanted::Only(Backend::Tracepoint) {
-            Err("not wanted".to_owned())
-        } else {
-            by_function(ebpf, links, btf, function, concern.call, missing)?
+        let reason = match unwanted {
+            Some(reason) => Err(reason.clone()),
+            None => by_function(ebpf, links, btf, function, concern.call, missing, unwanted)?,
         };
         match (reason, &refused) {
             (Ok(()), None) => return Ok(Hooked::First),
@@ -272,6 +298,7 @@ fn by_function(
     function: &Function,
     call: Call,
     missing: &[Missing],
+    unwanted: &mut Option<String>,
 ) -> Result<Result<(), String>> {
     if let Some(missing) = missing.iter().find(|it| function.needs.contains(&it.structure)) {
         return Ok(Err(format!("this kernel's BTF has no {missing}")));
@@ -281,6 +308,9 @@ fn by_function(
         links.truncate(before);
         unload_function(ebpf, function)?;
         let reason = refusal::in_short(&error);
+        if refusal::is_of_all(&error) {
+            *unwanted = Some(reason.clone());
+        }
         log::debug!("{:#}", refusal::of_program(&function.symbol(), error));
         return Ok(Err(reason));
     }

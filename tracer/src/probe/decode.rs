@@ -1,6 +1,10 @@
 //! From the kernel side's records to observations.
 
-use bytemuck::{AnyBitPattern, pod_read_unaligned};
+use std::{borrow::Cow, sync::Arc};
+
+use bytemuck::{AnyBitPattern, NoUninit, pod_read_unaligned};
+use hashbrown::HashMap;
+use smol_str::SmolStr;
 use tracer_common::{
     event::{self as wire, Kind},
     signal::SignalSet,
@@ -69,12 +73,80 @@ pub struct BadRecord {
     length: usize,
 }
 
-/// Reads one record. `systemd_hierarchy` is the id of the v1 hierarchy that systemd
-/// tracks units in, where there is one.
-pub fn decode(bytes: &[u8], systemd_hierarchy: Option<u32>) -> Result<Observation, BadRecord> {
-    let kind =
-        bytes.get(..4).and_then(|kind| kind.try_into().ok()).map_or(u32::MAX, u32::from_ne_bytes);
-    observation(kind, bytes, systemd_hierarchy).ok_or(BadRecord { kind, length: bytes.len() })
+/// What was told of senders that is remembered. Where there is more, what is old goes, or else all.
+const MAX_ORIGINS: usize = 4_096;
+/// When what was told of a sender is old, ns: signals refer to what was told a moment before
+/// (`HOLDS_NS` of the kernel side).
+const OLD_NS: u64 = 1_000_000_000;
+
+/// Reads records.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    systemd_hierarchy: Option<u32>,
+    /// Where senders come from, by when it was told.
+    origins: HashMap<(ProcessId, u64), Arc<Origin>>,
+}
+
+impl Decoder {
+    /// One that has read nothing. `systemd_hierarchy` is the id of the v1 hierarchy that systemd
+    /// tracks units in, where there is one.
+    #[must_use]
+    pub fn new(systemd_hierarchy: Option<u32>) -> Self {
+        Self { systemd_hierarchy, origins: HashMap::new() }
+    }
+
+    /// Reads one record. One that tells of a sender alone is kept for the signals that follow.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<Option<Observation>, BadRecord> {
+        let kind = bytes
+            .get(..4)
+            .and_then(|kind| kind.try_into().ok())
+            .map_or(u32::MAX, u32::from_ne_bytes);
+        let bad = BadRecord { kind, length: bytes.len() };
+        if kind == Kind::Sender as u32 {
+            return large(bytes).map(|record| self.sender(&record)).map(|()| None).ok_or(bad);
+        }
+        self.observation(kind, bytes).map(Some).ok_or(bad)
+    }
+
+    fn observation(&self, kind: u32, bytes: &[u8]) -> Option<Observation> {
+        let header: wire::Header = prefix(bytes)?;
+        let fact = match Kind::from_number(kind)? {
+            Kind::Fork => fork(&prefix(bytes)?),
+            Kind::Exec => exec(&*large(bytes)?),
+            Kind::Exit => exit(&prefix(bytes)?),
+            Kind::Generate => {
+                let record = prefix(bytes)?;
+                generate(&record, self.origin(&record))?
+            }
+            Kind::Deliver => deliver(&prefix(bytes)?)?,
+            Kind::Disposition => disposition(&prefix(bytes)?)?,
+            Kind::Mask => mask(&prefix(bytes)?),
+            Kind::Consume => consume(&prefix(bytes)?)?,
+            Kind::Notify => notify(bytes)?,
+            Kind::Cgroup => cgroup(&*large(bytes)?, self.systemd_hierarchy),
+            Kind::ThreadExit => thread_exit(&prefix(bytes)?),
+            // It is no fact of its own.
+            Kind::Sender => return None,
+        };
+        Some(Observation { at: header.at_ns, fact })
+    }
+
+    fn sender(&mut self, record: &wire::Sender) {
+        let at = record.header.at_ns;
+        if self.origins.len() >= MAX_ORIGINS {
+            self.origins.retain(|(_, told), _| told.saturating_add(OLD_NS) > at);
+        }
+        if self.origins.len() >= MAX_ORIGINS {
+            self.origins.clear();
+        }
+        self.origins.insert((id(&record.header.task), at), Arc::new(origin(record)));
+    }
+
+    /// What was told of the sender as it sent: nothing of the target itself, nor where that was
+    /// lost.
+    fn origin(&self, record: &wire::Generate) -> Option<Arc<Origin>> {
+        self.origins.get(&(id(&record.header.task), record.sender_at)).cloned()
+    }
 }
 
 /// What every record begins with.
@@ -83,60 +155,59 @@ pub fn header(bytes: &[u8]) -> Option<wire::Header> {
     prefix(bytes)
 }
 
-/// The name of the file an exec loaded, symbolic links resolved.
-#[must_use]
-pub fn loaded_file(bytes: &[u8]) -> Option<String> {
-    prefix::<wire::Exec>(bytes)
-        .filter(|record| record.header.kind == Kind::Exec as u32)
-        .map(|record| text(&record.file))
+/// What an exec loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The name of the file, symbolic links resolved.
+    pub file: String,
+    /// It is the interpreter of a script (`binfmt_script`, and what binfmt_misc names).
+    pub for_script: bool,
 }
 
-/// Whether an exec was of a script, which its interpreter was loaded for (`binfmt_script`, and
-/// what binfmt_misc names).
+/// What was loaded, if the record is of an exec.
 #[must_use]
-pub fn is_script(bytes: &[u8]) -> bool {
-    prefix::<wire::Exec>(bytes)
-        .filter(|record| record.header.kind == Kind::Exec as u32)
-        .is_some_and(|record| text(&record.filename) != text(&record.interp))
-}
-
-fn observation(kind: u32, bytes: &[u8], systemd_hierarchy: Option<u32>) -> Option<Observation> {
-    let header: wire::Header = prefix(bytes)?;
-    let fact = match Kind::from_number(kind)? {
-        Kind::Fork => fork(&prefix(bytes)?),
-        Kind::Exec => exec(&prefix(bytes)?),
-        Kind::Exit => exit(&prefix(bytes)?),
-        Kind::Generate => generate(&prefix(bytes)?)?,
-        Kind::Deliver => deliver(&prefix(bytes)?)?,
-        Kind::Disposition => disposition(&prefix(bytes)?)?,
-        Kind::Mask => mask(&prefix(bytes)?),
-        Kind::Consume => consume(&prefix(bytes)?)?,
-        Kind::Notify => notify(bytes)?,
-        Kind::Cgroup => cgroup(&prefix(bytes)?, systemd_hierarchy),
-        Kind::ThreadExit => thread_exit(&prefix(bytes)?),
-    };
-    Some(Observation { at: header.at_ns, fact })
+pub fn loaded(bytes: &[u8]) -> Option<Loaded> {
+    header(bytes).filter(|header| header.kind == Kind::Exec as u32)?;
+    let record = large::<wire::Exec>(bytes)?;
+    let for_script = text(&record.filename) != text(&record.interp);
+    Some(Loaded { file: text(&record.file).into_owned(), for_script })
 }
 
 fn prefix<T: AnyBitPattern>(bytes: &[u8]) -> Option<T> {
     bytes.get(..size_of::<T>()).map(pod_read_unaligned)
 }
 
+/// The same of a record that is not copied where it can be read as it is.
+fn large<T: AnyBitPattern + NoUninit>(bytes: &[u8]) -> Option<Cow<'_, T>> {
+    let bytes = bytes.get(..size_of::<T>())?;
+    let in_place = bytemuck::try_from_bytes(bytes).map(Cow::Borrowed);
+    Some(in_place.unwrap_or_else(|_| Cow::Owned(pod_read_unaligned(bytes))))
+}
+
 /// The text before the first zero byte; what is not UTF-8 is replaced.
-fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end])
+}
+
+/// A name, which is short.
+fn name(bytes: &[u8]) -> SmolStr {
+    SmolStr::new(text(bytes))
+}
+
+fn id(task: &wire::Task) -> ProcessId {
+    ProcessId { pid: task.pid, start_ticks: task.start_ns / TICK_NS }
 }
 
 fn task(task: &wire::Task) -> Task {
     Task {
-        id: ProcessId { pid: task.pid, start_ticks: task.start_ns / TICK_NS },
+        id: id(task),
         tid: task.tid,
         ns_pid: task.ns_pid,
         uid: task.uid,
         start_ns: task.start_ns,
         cgroup_id: task.cgroup_id,
-        comm: text(&task.comm),
+        comm: name(&task.comm),
     }
 }
 
@@ -158,12 +229,14 @@ fn exec(record: &wire::Exec) -> Fact {
     }
     Fact::Exec {
         task: task(&record.header.task),
-        filename: text(&record.filename),
-        exe,
+        filename: text(&record.filename).into_owned(),
+        exe: exe.into(),
         program: Program::Unread,
         environment: Environment {
-            invocation_id: has(wire::ENV_INVOCATION_ID).then(|| text(&record.invocation_id)),
-            notify_socket: has(wire::ENV_NOTIFY_SOCKET).then(|| text(&record.notify_socket)),
+            invocation_id: has(wire::ENV_INVOCATION_ID)
+                .then(|| text(&record.invocation_id).into_owned()),
+            notify_socket: has(wire::ENV_NOTIFY_SOCKET)
+                .then(|| text(&record.notify_socket).into_owned()),
             control: has(wire::ENV_MAINPID | wire::ENV_SERVICE_RESULT),
         },
         state: record.state,
@@ -184,7 +257,7 @@ fn thread_exit(record: &wire::ThreadExit) -> Fact {
     Fact::ThreadExit { task: task(&record.header.task), pending: record.pending }
 }
 
-fn generate(record: &wire::Generate) -> Option<Fact> {
+fn generate(record: &wire::Generate, origin: Option<Arc<Origin>>) -> Option<Fact> {
     let has = |bit| record.flags & bit != 0;
     // Blocked comes first: the kernel keeps even an ignored signal that is blocked
     // (`sig_task_ignored` is not asked then).
@@ -199,7 +272,7 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
     };
     Some(Fact::Generate(Box::new(Generate {
         sender: (record.origin == wire::Origin::User as u32).then(|| task(&record.header.task)),
-        origin: origin(record),
+        origin,
         target: task(&record.target),
         signal: Signal::from_number(record.signal)?,
         result: match record.result {
@@ -216,7 +289,7 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
         to_thread: has(wire::TO_THREAD),
         awaited: has(wire::TARGET_WAITING),
         unblocked: (record.unblocked_tid != 0)
-            .then(|| ThreadRef { tid: record.unblocked_tid, comm: text(&record.unblocked_comm) }),
+            .then(|| ThreadRef { tid: record.unblocked_tid, comm: name(&record.unblocked_comm) }),
         handler: record.handler,
         dying_of: if has(wire::TARGET_DYING) {
             Signal::from_number(record.group_exit_code & 0x7f)
@@ -226,13 +299,9 @@ fn generate(record: &wire::Generate) -> Option<Fact> {
     })))
 }
 
-/// What was read of the sender as it sent. Nothing of the target itself.
-fn origin(record: &wire::Generate) -> Option<Box<Origin>> {
-    let parents: Vec<Parent> =
-        record.parents.iter().take_while(|parent| parent.pid != 0).map(parent).collect();
-    if parents.is_empty() && record.command_length == 0 {
-        return None;
-    }
+/// In words.
+fn origin(record: &wire::Sender) -> Origin {
+    let parents = record.parents.iter().take_while(|parent| parent.pid != 0).map(parent).collect();
     let stored = (record.command_stored as usize).min(wire::COMMAND_LEN);
     let mut command = command_line(&record.command[..stored]);
     if let Some(command) = &mut command
@@ -241,9 +310,9 @@ fn origin(record: &wire::Generate) -> Option<Box<Origin>> {
         command.push(CUT);
     }
     // The end of the path.
-    let [own, above] = record.cgroup.map(|name| text(&name));
+    let [own, above] = record.cgroup.each_ref().map(|name| text(name));
     let cgroup = (!own.is_empty()).then(|| format!("{above}/{own}"));
-    Some(Box::new(Origin { command, cgroup, parents, asked_by: None }))
+    Origin { command, cgroup, parents, asked_by: None }
 }
 
 fn parent(parent: &wire::Parent) -> Parent {
@@ -251,7 +320,7 @@ fn parent(parent: &wire::Parent) -> Parent {
         id: ProcessId { pid: parent.pid, start_ticks: parent.start_ns / TICK_NS },
         ns_pid: parent.ns_pid,
         cgroup_id: parent.cgroup_id,
-        comm: text(&parent.comm),
+        comm: name(&parent.comm),
         command: None,
         cgroup: None,
     }
@@ -353,12 +422,12 @@ fn notify(bytes: &[u8]) -> Option<Fact> {
 fn address(sun_path: &[u8]) -> String {
     match sun_path {
         [0, name @ ..] => format!("@{}", String::from_utf8_lossy(name).replace('\0', "@")),
-        path => text(path),
+        path => text(path).into_owned(),
     }
 }
 
 fn cgroup(record: &wire::Cgroup, systemd_hierarchy: Option<u32>) -> Fact {
-    let (hierarchy, id, path) = (record.hierarchy, record.id, text(&record.path));
+    let (hierarchy, id, path) = (record.hierarchy, record.id, text(&record.path).into_owned());
     if record.action == wire::CGROUP_MKDIR {
         return Fact::CgroupPath { hierarchy, id, path };
     }

@@ -3,14 +3,15 @@
 //! return, so all are bounded in time.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use bytes::Bytes;
+use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
-use super::decode;
+use super::decode::Loaded;
 use crate::{
     host::{
         bounded::{Bounded, Patience},
@@ -19,7 +20,7 @@ use crate::{
         sender::{self, CUT, Shown},
     },
     model::runtime::Runtime,
-    observation::{Asker, Fact, Generate, Observation, ProcessId, Program, unit_of},
+    observation::{Asker, Fact, Generate, Observation, Origin, ProcessId, Program, unit_of},
 };
 
 /// How long the look-ups of programs in /proc may take: each, and all of one go.
@@ -37,6 +38,8 @@ const COMMANDS: Patience =
     Patience { each: Duration::from_millis(20), all: Duration::from_millis(100) };
 /// The most processes that are looked at in one go, of those that signals come from.
 const MAX_SENDERS: usize = 256;
+/// What was found of senders that is kept. Where there is more, all of it goes.
+const MAX_FOUND: usize = 1_024;
 /// How far above a process that sends for a systemd that may be: a shell, and what runs that.
 const MAX_BELOW_SYSTEMD: usize = 3;
 
@@ -52,6 +55,9 @@ pub struct Lookups {
     shown_of: Bounded<ProcessId, Option<Shown>>,
     /// Who had a systemd (the first) send a signal (to the second).
     askers: Bounded<(ProcessId, ProcessId), Option<Asker>>,
+    /// What was found of senders that are still there, by the address of what the kernel side had
+    /// told of them, which is kept for as long as that stands for it.
+    found: HashMap<usize, (Arc<Origin>, Arc<Origin>)>,
 }
 
 impl Lookups {
@@ -67,12 +73,14 @@ impl Lookups {
             askers: Bounded::new("sigready-asker", move |(systemd, target)| {
                 sender::asker(systemd, target, &of_askers)
             }),
+            found: HashMap::new(),
         }
     }
 
     /// Adds what only /proc can tell, while it can: the resolved paths of programs, what they
-    /// are, and what they have loaded.
-    pub fn add_programs(&mut self, observations: &mut [Observation], records: &[Bytes]) {
+    /// are, and what they have loaded. `loaded` is what the kernel side told that execs did, each
+    /// with the place of its observation.
+    pub fn add_programs(&mut self, observations: &mut [Observation], loaded: &[(usize, Loaded)]) {
         let exec = |fact: &Fact| match fact {
             Fact::Exec { task, .. } => Some(task.id),
             _ => None,
@@ -91,42 +99,45 @@ impl Lookups {
         let paths =
             answers(&mut self.programs_of, LOOKUPS, observations, |it| exec(it).or(sender(it)));
         let programs = answers(&mut self.executables, READS, observations, exec);
-        let loaded = answers(&mut self.loaded, LOOKUPS, observations, may_have_loaded);
-        for (observation, record) in observations.iter_mut().zip(records) {
+        let machines = answers(&mut self.loaded, LOOKUPS, observations, may_have_loaded);
+        for (place, Loaded { file, for_script }) in loaded {
+            let Some(Observation { fact: Fact::Exec { task, exe, program, .. }, .. }) =
+                observations.get_mut(*place)
+            else {
+                continue;
+            };
+            // The process may have gone on to another program since.
+            if let Some(resolved) = paths.get(&task.id)
+                && resolved.rsplit('/').next() == Some(file)
+            {
+                *exe = SmolStr::from(resolved);
+            }
+            if let Some(read) = programs.get(&task.id).filter(|read| read.name == *file) {
+                *program = match read.program {
+                    Program::Plain if *for_script => Program::Of(Runtime::Unlisted),
+                    program => program,
+                };
+            }
+        }
+        if paths.is_empty() && machines.is_empty() {
+            return;
+        }
+        for observation in observations {
             match &mut observation.fact {
-                // The process may have gone on to another program since.
-                Fact::Exec { task, exe, program, .. } => {
-                    let file = decode::loaded_file(record);
-                    if let Some(resolved) = paths.get(&task.id)
-                        && resolved.rsplit('/').next() == file.as_deref()
-                    {
-                        exe.clone_from(resolved);
-                    }
-                    if let Some(read) = programs.get(&task.id)
-                        && Some(&read.name) == file.as_ref()
-                    {
-                        *program = match read.program {
-                            Program::Plain if decode::is_script(record) => {
-                                Program::Of(Runtime::Unlisted)
-                            }
-                            program => program,
-                        };
-                    }
-                }
                 Fact::Notify(datagram) => {
-                    datagram.exe = paths.get(&datagram.sender.id).cloned();
+                    datagram.exe = paths.get(&datagram.sender.id).map(SmolStr::from);
                 }
-                Fact::Disposition { task, loaded: found, .. } => {
-                    *found = loaded.get(&task.id).copied();
+                Fact::Disposition { task, loaded, .. } => {
+                    *loaded = machines.get(&task.id).copied();
                 }
                 _ => {}
             }
         }
     }
 
-    /// Adds the command lines of the programs that processes begin to run, and of those that were
+    /// The command lines of the programs that processes begin to run, and of those that were
     /// found.
-    pub fn add_commands(&mut self, observations: &mut Vec<Observation>) {
+    pub fn commands(&mut self, observations: &[Observation]) -> Vec<Observation> {
         let begun = observations.iter().filter_map(|observation| match &observation.fact {
             Fact::Exec { task, .. } | Fact::Found { task, .. } => Some((observation.at, task)),
             _ => None,
@@ -134,10 +145,11 @@ impl Lookups {
         let begun: Vec<_> = begun.map(|(at, task)| (at, task.clone())).collect();
         let ids: Vec<ProcessId> = begun.iter().map(|(_, task)| task.id).collect();
         let shown = self.shown_of.ask(&ids, COMMANDS);
-        observations.extend(begun.into_iter().zip(shown).filter_map(|((at, task), shown)| {
+        let told = begun.into_iter().zip(shown).filter_map(|((at, task), shown)| {
             let line = shown??.command?;
             Some(Observation { at, fact: Fact::CommandLine { task, line } })
-        }));
+        });
+        told.collect()
     }
 
     /// Adds what /proc tells of senders that are still there: their cgroups, what was cut off
@@ -147,47 +159,83 @@ impl Lookups {
             Fact::Generate(generate) if generate.origin.is_some() => Some(&mut **generate),
             _ => None,
         });
-        let mut sent: Vec<&mut Generate> = sent.collect();
+        let sent: Vec<&mut Generate> = sent.collect();
         if sent.is_empty() {
             return;
         }
-        let asked = sent.iter().filter_map(|generate| for_whom(generate)).collect::<BTreeSet<_>>();
-        let asked: Vec<_> = asked.into_iter().take(1).collect();
+        let asked = sent.iter().filter_map(|generate| for_whom(generate)).min();
         // First: who asked by systemctl(1) is soon gone.
-        let client = self.askers.ask(&asked, ASKERS).into_iter().flatten().flatten().next();
-        let ids: BTreeSet<ProcessId> =
-            sent.iter().flat_map(|generate| processes(generate)).collect();
+        let client =
+            self.askers.ask(asked.as_slice(), ASKERS).into_iter().flatten().flatten().next();
+        // What the kernel side told of a sender is one for many signals, and so is what is found.
+        let mut news = HashMap::new();
+        let mut ids = BTreeSet::new();
+        for generate in &sent {
+            let Some(origin) = &generate.origin else { continue };
+            if !self.found.contains_key(&address(origin)) {
+                news.entry(address(origin)).or_insert_with(|| {
+                    ids.extend(processes(generate));
+                    (Arc::clone(origin), generate.sender.as_ref().map(|sender| sender.id))
+                });
+            }
+        }
         let ids: Vec<ProcessId> = ids.into_iter().take(MAX_SENDERS).collect();
         let shown = self.shown_of.ask(&ids, LOOKUPS).into_iter().map(Option::flatten);
         let shown: BTreeMap<ProcessId, Shown> =
             ids.into_iter().zip(shown).filter_map(|(id, shown)| Some((id, shown?))).collect();
-        for generate in &mut sent {
-            let is_asked = for_whom(generate).is_some_and(|it| asked.contains(&it));
-            let sender = generate.sender.as_ref().and_then(|sender| shown.get(&sender.id));
+        let mut gone = HashMap::new();
+        if self.found.len() + news.len() > MAX_FOUND {
+            self.found.clear();
+        }
+        for (at, (told, sender)) in news {
+            let mut origin = Origin::clone(&told);
+            add_shown(&mut origin, sender, &shown);
+            // One that did not show itself is looked for again if it sends again.
+            let is_shown = sender.is_some_and(|sender| shown.contains_key(&sender));
+            let found = if is_shown { &mut self.found } else { &mut gone };
+            found.insert(at, (told, Arc::new(origin)));
+        }
+        for generate in sent {
+            let is_asked = asked.is_some() && for_whom(generate) == asked;
             let Some(origin) = &mut generate.origin else { continue };
-            if let Some(sender) = sender {
-                let whole = origin.command.as_ref().is_some_and(|line| !line.ends_with(CUT));
-                // What it was as it sent counts: it may have gone on to another program.
-                let same = origin.command.as_ref().is_none_or(|line| {
-                    let begin = line.trim_end_matches(CUT);
-                    sender.command.as_ref().is_some_and(|whole| whole.starts_with(begin))
-                });
-                if !whole && same {
-                    origin.command.clone_from(&sender.command);
-                }
-                // In a v1 hierarchy /proc alone tells it.
-                let is_in_unit = |path: &&String| unit_of(path).is_some();
-                if let Some(path) = sender.cgroup.as_ref().filter(is_in_unit) {
-                    origin.cgroup = Some(path.clone());
-                }
+            let at = address(origin);
+            if let Some((_, found)) = self.found.get(&at).or_else(|| gone.get(&at)) {
+                *origin = Arc::clone(found);
             }
-            for parent in &mut origin.parents {
-                if let Some(Shown { command, cgroup }) = shown.get(&parent.id) {
-                    parent.command.clone_from(command);
-                    parent.cgroup.clone_from(cgroup);
-                }
+            if is_asked && let Some(client) = &client {
+                Arc::make_mut(origin).asked_by = Some(Box::new(client.clone()));
             }
-            origin.asked_by = client.clone().filter(|_| is_asked).map(Box::new);
+        }
+    }
+}
+
+/// What tells what the kernel side told of a sender at one time from all else that is kept.
+fn address(origin: &Arc<Origin>) -> usize {
+    Arc::as_ptr(origin).addr()
+}
+
+/// Adds to what the kernel side told of a sender what it and those that it comes from show.
+fn add_shown(origin: &mut Origin, sender: Option<ProcessId>, shown: &BTreeMap<ProcessId, Shown>) {
+    if let Some(sender) = sender.and_then(|sender| shown.get(&sender)) {
+        let whole = origin.command.as_ref().is_some_and(|line| !line.ends_with(CUT));
+        // What it was as it sent counts: it may have gone on to another program.
+        let same = origin.command.as_ref().is_none_or(|line| {
+            let begin = line.trim_end_matches(CUT);
+            sender.command.as_ref().is_some_and(|whole| whole.starts_with(begin))
+        });
+        if !whole && same {
+            origin.command.clone_from(&sender.command);
+        }
+        // In a v1 hierarchy /proc alone tells it.
+        let is_in_unit = |path: &&String| unit_of(path).is_some();
+        if let Some(path) = sender.cgroup.as_ref().filter(is_in_unit) {
+            origin.cgroup = Some(path.clone());
+        }
+    }
+    for parent in &mut origin.parents {
+        if let Some(Shown { command, cgroup }) = shown.get(&parent.id) {
+            parent.command.clone_from(command);
+            parent.cgroup.clone_from(cgroup);
         }
     }
 }

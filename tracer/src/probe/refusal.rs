@@ -70,6 +70,15 @@ fn missing_helper(log: &str) -> Option<String> {
     ))
 }
 
+/// Whether the kernel would refuse every program of this type: it is not for this process to load,
+/// or a security module forbids it, as EPERM says. The verifier has other words
+/// (`bpf_prog_load` in kernel/bpf/syscall.c).
+#[must_use]
+pub fn is_of_all(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. }
+        if io_error.raw_os_error() == Some(nix::libc::EPERM))
+}
+
 /// Why the better backend can't be used for a hook, in a few words.
 #[must_use]
 pub fn in_short(error: &ProgramError) -> String {

@@ -1,7 +1,7 @@
 //! The stream of observations from the attached kernel side.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs, mem,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
@@ -13,7 +13,6 @@ use aya::{
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use aya_log::EbpfLogger;
-use bytes::Bytes;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::timeout,
@@ -25,7 +24,7 @@ use tracer_common::{
 
 use super::{
     attach::{Attached, Reach},
-    decode,
+    decode::{self, Decoder},
     hooks::first,
     lookups::Lookups,
     losses::Losses,
@@ -64,7 +63,7 @@ pub struct Stream {
     messages: Option<EbpfLogger<Messages>>,
     /// What of it has been said.
     said: Messages,
-    systemd_hierarchy: Option<u32>,
+    decoder: Decoder,
     /// The longest to wait for being woken.
     longest: Duration,
     lookups: Lookups,
@@ -103,7 +102,7 @@ impl Stream {
             messages,
             said,
             tells_commands,
-            systemd_hierarchy,
+            decoder: Decoder::new(systemd_hierarchy),
             longest: match attached.reach {
                 Reach::Everything => LATENCY,
                 Reach::Listed | Reach::ChildrenOf(_) => Duration::MAX,
@@ -121,47 +120,49 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes `most` records at most, without waiting; now and then with the losses at their
-    /// end. Fewer than that, and the ring is empty.
-    pub fn take(&mut self, most: usize) -> Result<Vec<Observation>> {
-        let mut observations = self.take_until(most, u64::MAX)?;
+    /// Takes `most` records at most, without waiting, to `into`, which is empty; now and then with
+    /// the losses at their end. Tells whether there may be more.
+    pub fn take(&mut self, most: usize, into: &mut VecDeque<Observation>) -> Result<bool> {
+        let has_more = self.take_until(most, u64::MAX, into)?;
         if self.counted.elapsed() >= COUNT_LOSSES {
-            self.losses(&mut observations)?;
+            into.extend(self.losses()?);
         }
-        Ok(observations)
+        Ok(has_more)
     }
 
     /// Takes `most` records at most of those that were written until `end` (`CLOCK_BOOTTIME`
-    /// ns). Fewer than that, and there are no more of them. One that is later is dropped.
-    pub fn take_until(&mut self, most: usize, end: u64) -> Result<Vec<Observation>> {
-        let mut records = Vec::new();
+    /// ns), to `into`, which is empty. Tells whether there may be more of them. One that is later
+    /// is dropped.
+    pub fn take_until(
+        &mut self,
+        most: usize,
+        end: u64,
+        into: &mut VecDeque<Observation>,
+    ) -> Result<bool> {
+        let mut loaded = Vec::new();
         let ring = self.ring.get_mut();
-        while records.len() < most
-            && let Some(record) = ring.next()
-        {
-            records.push(Bytes::copy_from_slice(&record));
-            if is_later(&record, end) {
-                break;
-            }
+        let mut has_more = true;
+        while into.len() < most && has_more {
+            has_more = match ring.next() {
+                Some(record) if !is_later(&record, end) => {
+                    loaded.extend(decode::loaded(&record).map(|it| (into.len(), it)));
+                    into.extend(self.decoder.decode(&record)?);
+                    true
+                }
+                _ => false,
+            };
         }
-        let mut observations = Vec::with_capacity(records.len());
-        for record in &records {
-            observations.push(decode::decode(record, self.systemd_hierarchy)?);
-        }
-        if records.last().is_some_and(|record| is_later(record, end)) {
-            observations.pop();
-            // So that the caller sees that there are no more.
-            debug_assert!(observations.len() < most);
-        }
-        self.lookups.add_programs(&mut observations, &records);
-        self.lookups.add_senders(&mut observations);
+        let observations = into.make_contiguous();
+        self.lookups.add_programs(observations, &loaded);
+        self.lookups.add_senders(observations);
         if self.tells_commands {
-            self.lookups.add_commands(&mut observations);
+            let commands = self.lookups.commands(observations);
+            into.extend(commands);
         }
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
-        Ok(observations)
+        Ok(has_more)
     }
 
     /// Throws away what is left of records until `end`, and gives all losses, those included.
@@ -185,14 +186,13 @@ impl Stream {
         let loss = |(kind, count): (&'static str, u64)| Fact::Loss { kind: kind.into(), count };
         let mut observations: Vec<Observation> =
             left.into_iter().map(|left| Observation { at, fact: loss(left) }).collect();
-        self.losses(&mut observations)?;
+        observations.extend(self.losses()?);
         Ok(observations)
     }
 
-    /// Adds the command lines of the programs that processes begin to run, and of those that were
-    /// found.
-    pub fn add_commands(&mut self, observations: &mut Vec<Observation>) {
-        self.lookups.add_commands(observations);
+    /// The command lines of processes that were found.
+    pub fn commands(&mut self, found: &[Observation]) -> Vec<Observation> {
+        self.lookups.commands(found)
     }
 
     /// How many events were missed at most since this was asked for last. The kernel skips a program that would run within
@@ -228,8 +228,10 @@ impl Stream {
         })
     }
 
-    fn losses(&mut self, observations: &mut Vec<Observation>) -> Result<()> {
+    /// What was lost since this was asked last.
+    fn losses(&mut self) -> Result<Vec<Observation>> {
         self.counted = Instant::now();
+        let mut observations = Vec::new();
         for kind in Kind::ALL {
             let counts =
                 self.lost.get(&(kind as u32), 0).context("cannot read the loss counters")?;
@@ -238,7 +240,7 @@ impl Stream {
                 observations.push(Observation { at: clock::boot_ns(), fact });
             }
         }
-        Ok(())
+        Ok(observations)
     }
 }
 

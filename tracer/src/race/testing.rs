@@ -31,7 +31,7 @@ pub struct Story {
 }
 
 fn task(pid: u32) -> Task {
-    Task { comm: "demo".to_owned(), ..Task::of(ProcessId { pid, start_ticks: 1 }) }
+    Task { comm: "demo".into(), ..Task::of(ProcessId { pid, start_ticks: 1 }) }
 }
 
 impl Story {
@@ -58,7 +58,7 @@ impl Story {
         let fact = Fact::Exec {
             task: task(pid),
             filename: exe.to_owned(),
-            exe: exe.to_owned(),
+            exe: exe.into(),
             program: Program::Plain,
             environment: Environment::default(),
             state: self.state(),
@@ -174,7 +174,7 @@ pub fn running() -> Outcome {
 
 fn process(main: bool) -> ProcessRef {
     let pid = if main { COMMAND } else { COMMAND + 1 };
-    ProcessRef { pid, ns_pid: None, comm: "demo".to_owned(), exe: None, uid: None }
+    ProcessRef { pid, ns_pid: None, comm: "demo".into(), exe: None, uid: None }
 }
 
 /// A try with this outcome.

@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn main_process(comm: &str) -> ProcessRef {
-        ProcessRef { comm: comm.to_owned(), ..itself() }
+        ProcessRef { comm: comm.into(), ..itself() }
     }
 
     #[test]

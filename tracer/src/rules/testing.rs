@@ -51,15 +51,15 @@ pub fn by(comm: &str) -> ProcessRef {
     ProcessRef {
         pid: 4720,
         ns_pid: None,
-        comm: comm.to_owned(),
-        exe: Some(format!("/usr/bin/{comm}")),
+        comm: comm.into(),
+        exe: Some(format!("/usr/bin/{comm}").into()),
         uid: Some(0),
     }
 }
 
 /// The main process.
 pub fn itself() -> ProcessRef {
-    ProcessRef { pid: MAIN, ns_pid: None, comm: "python3".to_owned(), exe: None, uid: None }
+    ProcessRef { pid: MAIN, ns_pid: None, comm: "python3".into(), exe: None, uid: None }
 }
 
 /// A start with nothing in it, of a unit whose settings are unknown, in a capture
@@ -432,7 +432,7 @@ impl Start {
 
     /// The last signal came to a thread that blocks it, and this one doesn't.
     pub fn unblocked(mut self, tid: u32, comm: &str) -> Self {
-        self.last_signal().unblocked = Some(ThreadRef { tid, comm: comm.to_owned() });
+        self.last_signal().unblocked = Some(ThreadRef { tid, comm: comm.into() });
         self
     }
 
@@ -564,7 +564,7 @@ impl Start {
 
     /// The main process is of this name.
     pub fn named(mut self, comm: &str) -> Self {
-        self.activation.main_process.as_mut().unwrap().comm = comm.to_owned();
+        self.activation.main_process.as_mut().unwrap().comm = comm.into();
         self
     }
 

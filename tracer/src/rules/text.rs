@@ -38,10 +38,12 @@ pub(super) fn thread(thread: &ThreadRef) -> String {
 pub(super) fn sender(sender: &Sender) -> String {
     let quoted = |command: &str| format!("'{}'", clipped(command, COMMAND));
     let mut words = vec![format!("pid {}", sender.pid)];
-    words.extend(sender.command.as_deref().map(quoted).or_else(|| sender.exe.clone()));
+    words.extend(
+        sender.command.as_deref().map(quoted).or_else(|| sender.exe.as_deref().map(str::to_owned)),
+    );
     words.extend(sender.unit.as_ref().map(|unit| format!("of {unit}")));
     words.extend(sender.parents.first().map(|parent| {
-        let by = parent.command.as_deref().map_or_else(|| parent.comm.clone(), quoted);
+        let by = parent.command.as_deref().map_or_else(|| parent.comm.to_string(), quoted);
         format!("started by {by}")
     }));
     words.extend(
@@ -118,15 +120,15 @@ mod tests {
         let process = |comm: &str| ProcessRef {
             pid: 812,
             ns_pid: None,
-            comm: comm.to_owned(),
-            exe: Some("/usr/bin/kill".to_owned()),
+            comm: comm.into(),
+            exe: Some("/usr/bin/kill".into()),
             uid: Some(0),
         };
         let bare = Sender::from(process("kill"));
         assert_eq!(sender(&bare), "kill (pid 812, /usr/bin/kill)");
         let parent = |command: Option<&str>| ParentRef {
             pid: 7,
-            comm: "logrotate".to_owned(),
+            comm: "logrotate".into(),
             command: command.map(str::to_owned),
         };
         let known = Sender {

@@ -151,7 +151,7 @@ mod tests {
         let fact = Fact::Exec {
             task: task(pid),
             filename: exe.to_owned(),
-            exe: exe.to_owned(),
+            exe: exe.into(),
             program: Program::Unread,
             environment: Environment::default(),
             state: State::default(),

@@ -2,6 +2,7 @@
 //! is asked for is asked for here.
 
 use std::{
+    collections::VecDeque,
     mem,
     time::{Duration, Instant},
 };
@@ -149,7 +150,8 @@ impl Capture {
     /// Adds the processes that were found in /proc.
     pub fn observe_found(&mut self, mut found: Vec<Observation>) {
         if self.record.builder.main_choice().is_some() {
-            self.stream.add_commands(&mut found);
+            let commands = self.stream.commands(&found);
+            found.extend(commands);
         }
         self.observe(found);
     }
@@ -273,16 +275,16 @@ struct Ring<'a, L> {
 }
 
 impl<L: FnMut(&Observation)> Flow for Ring<'_, L> {
-    fn read(&mut self, most: usize) -> Result<Vec<Observation>> {
+    fn read(&mut self, most: usize, into: &mut VecDeque<Observation>) -> Result<bool> {
         self.read_at = clock::boot_ns();
-        let batch = if let Some(end) = self.end {
-            self.stream.take_until(most, end)?
+        let has_more = if let Some(end) = self.end {
+            self.stream.take_until(most, end, into)?
         } else {
             self.record.judge_final();
-            self.stream.take(most)?
+            self.stream.take(most, into)?
         };
-        batch.iter().for_each(&mut self.learn);
-        Ok(batch)
+        into.iter().for_each(&mut self.learn);
+        Ok(has_more)
     }
 
     fn take(&mut self, observation: Observation) {

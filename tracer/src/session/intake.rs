@@ -12,8 +12,8 @@ const BATCH: usize = 512;
 
 /// Where observations come from, and where they go.
 pub trait Flow {
-    /// Reads so many at most. Fewer than that, and there are no more.
-    fn read(&mut self, most: usize) -> Result<Vec<Observation>>;
+    /// Reads so many at most, to `into`, which is empty. Tells whether there may be more.
+    fn read(&mut self, most: usize, into: &mut VecDeque<Observation>) -> Result<bool>;
     /// Takes one.
     fn take(&mut self, observation: Observation);
     /// What time it is.
@@ -31,9 +31,7 @@ impl Intake {
         loop {
             let mut is_all = false;
             if self.0.is_empty() {
-                let batch = flow.read(BATCH)?;
-                is_all = batch.len() < BATCH;
-                self.0.extend(batch);
+                is_all = !flow.read(BATCH, &mut self.0)?;
             }
             while let Some(observation) = self.0.pop_front() {
                 flow.take(observation);
@@ -81,14 +79,13 @@ mod tests {
     }
 
     impl Flow for Slow {
-        fn read(&mut self, most: usize) -> Result<Vec<Observation>> {
+        fn read(&mut self, most: usize, into: &mut VecDeque<Observation>) -> Result<bool> {
             self.now += self.reading;
             let count = self.left.min(most as u64);
             let fact = || Fact::Loss { kind: "x".into(), count: 1 };
-            let read = (0..count).map(|it| Observation { at: self.left - it, fact: fact() });
-            let read = read.collect();
+            into.extend((0..count).map(|it| Observation { at: self.left - it, fact: fact() }));
             self.left -= count;
-            Ok(read)
+            Ok(count == most as u64)
         }
 
         fn take(&mut self, observation: Observation) {

@@ -9,6 +9,7 @@ pub use self::{
 };
 
 use std::{
+    collections::VecDeque,
     mem,
     time::{Duration, Instant},
 };
@@ -180,7 +181,10 @@ impl<'a> Racer<'a> {
             None => Stream::open(&mut self.attached, None, false)?,
         };
         // What the run before left behind has nothing to do with this one.
-        while stream.take(BATCH)?.len() == BATCH {}
+        let mut left = VecDeque::new();
+        while stream.take(BATCH, &mut left)? {
+            left.clear();
+        }
         if let Some(key) = placing.after {
             let order = key.order(placing.signal);
             self.placer.arm(self.addressed(order))?;

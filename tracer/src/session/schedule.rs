@@ -141,7 +141,7 @@ mod tests {
         let fact = Fact::Exec {
             task: task(pid),
             filename: "/x".to_owned(),
-            exe: "/x".to_owned(),
+            exe: "/x".into(),
             program: Program::Unread,
             environment: Environment::default(),
             state: State::default(),

@@ -25,6 +25,8 @@ use crate::{
 
 /// The longest a turn waits for something to happen.
 const TICK: Duration = Duration::from_millis(50);
+/// How long it takes until all has been asked and said that comes once.
+const FIRST_LOOKS: Duration = Duration::from_secs(1);
 /// The longest a turn takes in what has happened.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -115,8 +117,12 @@ impl<'a, S: Subject> Session<'a, S> {
     /// Takes in what happens until the session is to end.
     pub async fn follow(&mut self) -> Result<EndedBy> {
         memory::give_back();
+        let mut first_looks = Some(Instant::now() + FIRST_LOOKS);
         loop {
             let now = Instant::now();
+            if first_looks.take_if(|over| now >= *over).is_some() {
+                memory::give_back();
+            }
             self.subject.act(&mut self.capture, self.observer, now).await?;
             let began = tell_late("what was due", now);
             let woken = self.wait(began).await?;

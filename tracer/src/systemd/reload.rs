@@ -37,7 +37,7 @@ pub fn setting(value: &str) -> Option<Setting> {
     Some(Setting {
         command_lines: commands.iter().map(|command| command.argv.join(" ")).collect(),
         signal: reload.to_service().map(|(_, signal)| signal),
-        unknown: reload.unknown().as_ref().map(Outside::quoting),
+        unknown: reload.unknown().first().map(Outside::quoting),
     })
 }
 

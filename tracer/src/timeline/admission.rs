@@ -2,6 +2,8 @@
 //! message before anybody asks who sent it. Judged when the timeline is told: the unit's
 //! settings, the sender's end and the main process may become known after the message.
 
+use smol_str::SmolStr;
+
 use super::notify::Message;
 use crate::{
     model::{event::Refusal, unit::UnitFacts},
@@ -19,7 +21,7 @@ pub struct Claim {
     /// Who sent it.
     pub sender: ProcessId,
     /// The sender's name.
-    pub comm: String,
+    pub comm: SmolStr,
     /// The pid it was sent for, in its sender's namespace, if that is another than the
     /// sender's.
     pub claimed: Option<u32>,

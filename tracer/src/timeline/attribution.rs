@@ -10,7 +10,10 @@ mod main_process;
 mod place;
 mod service;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    mem,
+};
 
 pub use self::service::{Service, State, Verdict};
 use super::{
@@ -48,6 +51,11 @@ pub struct Attribution {
     pub forgotten: u64,
     /// Services that gave way to others.
     pub services_left_out: u64,
+    /// Those that give way next, oldest first: they were over, and told least, when all were
+    /// looked at.
+    leaving: VecDeque<u64>,
+    /// How little they told.
+    least: u8,
     /// Processes that were said to be the service.
     pub candidates: u64,
     /// Facts that wait for an exec.
@@ -93,13 +101,11 @@ impl Attribution {
     }
 
     /// Takes the next fact.
-    pub fn learn(&mut self, setup: &Setup, observation: Observation) {
+    pub fn learn(&mut self, setup: &Setup, observation: &mut Observation) {
         let Observation { at, fact } = observation;
-        let mut fact = match fact {
-            Fact::Unit(news) => return self.learn_unit(at, *news),
-            fact => fact,
-        };
-        match &mut fact {
+        let at = *at;
+        match fact {
+            Fact::Unit(news) => return self.learn_unit(at, mem::take(&mut **news)),
             Fact::CgroupPath { hierarchy, path, id } => {
                 if *hierarchy == 0 {
                     self.processes.learn_path(*id, path);
@@ -166,17 +172,16 @@ impl Attribution {
                     process.born = true;
                 }
             }
-            fact => {
+            _ => {
                 if let Some(task) = fact_task(fact) {
                     self.meet(task, None);
                 }
             }
         }
-        let Some(task) = fact_task(&fact).cloned() else {
-            return;
-        };
-        self.find_place(setup, &task, at, &fact);
-        self.store(setup, task.id, at, fact);
+        if let Some(task) = fact_task(fact) {
+            self.find_place(setup, task, at, fact);
+            self.store(setup, task.id, at, fact);
+        }
     }
 
     /// The ids of processes in scope that have not ended.
@@ -303,9 +308,19 @@ impl Attribution {
 
     /// Leaves out the least telling service that is over, the oldest of its kind.
     fn make_room(&mut self) -> bool {
-        let over = self.services.iter().filter(|(_, service)| service.is_over());
-        let least = over.min_by_key(|(number, service)| (service.weight(), **number));
-        let Some(number) = least.map(|(number, _)| *number) else {
+        let weight = |number: &u64| {
+            let service = self.services.get(number).filter(|service| service.is_over());
+            service.map(Service::weight)
+        };
+        // There are thousands: to look at all of them for each one would take longer than all else.
+        if self.leaving.front().and_then(weight) != Some(self.least) {
+            let over = self.services.keys().filter_map(|number| Some((weight(number)?, *number)));
+            let least = over.clone().map(|(weight, _)| weight).min().unwrap_or_default();
+            let telling_least = over.filter(|(weight, _)| *weight == least);
+            self.leaving = telling_least.map(|(_, number)| number).collect();
+            self.least = least;
+        }
+        let Some(number) = self.leaving.pop_front() else {
             return false;
         };
         if let Some(Service { named, .. }) = self.services.remove(&number) {
@@ -317,7 +332,7 @@ impl Attribution {
     }
 
     /// Keeps a fact with its process while that waits for its exec, else tells it to its start.
-    fn store(&mut self, setup: &Setup, id: ProcessId, at: u64, fact: Fact) {
+    fn store(&mut self, setup: &Setup, id: ProcessId, at: u64, fact: &Fact) {
         let is_full = self.waiting >= MAX_WAITING_OF_ALL;
         let (place, process) = match self.processes.get_mut(id) {
             Some(process) => (process.place, process),
@@ -325,7 +340,7 @@ impl Attribution {
         };
         match place {
             Place::Waiting(_) if process.waiting.len() < MAX_WAITING && !is_full => {
-                process.waiting.push((at, fact));
+                process.waiting.push((at, fact.clone()));
                 self.waiting += 1;
                 return;
             }
@@ -342,10 +357,10 @@ impl Attribution {
             Place::In(..) => {}
         }
         let Place::In(service, start) = place else { return };
-        if setup.main.as_ref().is_some_and(|pattern| pattern.matches(&fact)) {
+        if setup.main.as_ref().is_some_and(|pattern| pattern.matches(fact)) {
             self.choose_main(id, service, start, at);
         }
-        match &fact {
+        match fact {
             // It has told what it is there for.
             Fact::CommandLine { .. } => return,
             Fact::Exec { environment, .. } | Fact::Found { environment, .. } => {
@@ -354,7 +369,7 @@ impl Attribution {
             Fact::Notify(datagram) => self.obey(setup, service, start, at, datagram),
             _ => {}
         }
-        let ended = match &fact {
+        let ended = match fact {
             Fact::Exit { signal, code, .. } => Some(signal.is_none() && *code == 0),
             _ => None,
         };
@@ -366,11 +381,11 @@ impl Attribution {
     }
 
     /// Folds a fact into a start.
-    fn tell(&mut self, setup: &Setup, service: u64, start: u64, at: u64, fact: Fact) {
+    fn tell(&mut self, setup: &Setup, service: u64, start: u64, at: u64, fact: &Fact) {
         let Some(service) = self.services.get_mut(&service) else {
             return;
         };
-        let sockets = std::mem::take(&mut service.sockets);
+        let sockets = mem::take(&mut service.sockets);
         if let Some(start) = service.open_mut(start) {
             let before = start.events().weight();
             let context = Context {

@@ -8,6 +8,7 @@ use super::{
     counting::Counting,
     setup::Setup,
     start::Stage,
+    window::Window,
 };
 use crate::{
     model::{
@@ -53,9 +54,8 @@ pub struct Progress {
 pub struct Builder {
     setup: Setup,
     attribution: Attribution,
-    /// Not yet in their place in time: by time and arrival.
-    window: BTreeMap<(u64, u64), Box<Observation>>,
-    arrived: u64,
+    /// Not yet in their place in time.
+    window: Window,
     latest: u64,
     events: u64,
     losses: BTreeMap<String, u64>,
@@ -72,8 +72,7 @@ impl Builder {
         Self {
             setup,
             attribution: Attribution::default(),
-            window: BTreeMap::new(),
-            arrived: 0,
+            window: Window::default(),
             latest: 0,
             events: 0,
             losses: BTreeMap::new(),
@@ -96,10 +95,8 @@ impl Builder {
             | Fact::Unit(_) => {}
             _ => self.events += 1,
         }
-        self.arrived += 1;
         let (at, is_found) = (observation.at, matches!(observation.fact, Fact::Found { .. }));
-        // An observation is large, and the table moves its entries about.
-        self.window.insert((at, self.arrived), Box::new(observation));
+        self.window.push(observation);
         if is_found {
             // What the kernel told meanwhile is yet to be read.
             return;
@@ -110,12 +107,8 @@ impl Builder {
 
     /// Nothing older than this comes any more, `CLOCK_BOOTTIME` ns.
     fn release(&mut self, before: u64) {
-        while let Some(entry) = self.window.first_entry()
-            && entry.key().0 <= before
-        {
-            let observation = entry.remove();
-            self.attribution.learn(&self.setup, *observation);
-        }
+        let Self { window, attribution, setup, .. } = self;
+        window.release(before, |observation| attribution.learn(setup, observation));
         if before >= self.looked.saturating_add(LOOK_NS) && before != u64::MAX {
             self.looked = before;
             self.finish_starts(before);

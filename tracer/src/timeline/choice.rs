@@ -33,7 +33,7 @@ impl MainPattern {
     pub fn matches(&self, fact: &Fact) -> bool {
         match fact {
             Fact::Exec { task, exe, filename, .. } => {
-                [&task.comm, exe, filename].into_iter().any(|text| self.glob.is_match(text))
+                [task.comm.as_str(), exe, filename].into_iter().any(|text| self.glob.is_match(text))
             }
             Fact::Found { task, exe, .. } => {
                 self.glob.is_match(&task.comm)

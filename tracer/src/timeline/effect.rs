@@ -82,7 +82,7 @@ impl<'a> Reloads<'a> {
             children: Vec::new(),
             inside: around.mains.iter().map(|(_, pid)| *pid).collect(),
             stops: Vec::new(),
-            kernel: ProcessRef { pid: 0, ns_pid: None, comm: String::new(), exe: None, uid: None },
+            kernel: ProcessRef { pid: 0, ns_pid: None, comm: "".into(), exe: None, uid: None },
         };
         for event in events {
             match &event.what {

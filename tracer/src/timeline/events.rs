@@ -10,6 +10,7 @@ use std::{
 };
 
 use hashbrown::HashMap;
+use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
         event::{Consumer, DispositionKind, Fate, ProcessRef, Runtime, SignalSent},
         signal::Signal,
     },
-    observation::ProcessId,
+    observation::{Origin, ProcessId},
 };
 
 /// Events of one start that are all kept.
@@ -48,15 +49,16 @@ pub enum Record {
     /// See [`crate::model::event::What::Exec`].
     Exec {
         process: ProcessRef,
-        exe: String,
+        exe: SmolStr,
         filename: Option<String>,
         now: Dispositions,
         background: bool,
     },
     /// See [`crate::model::event::What::Exit`].
     Exit { process: ProcessRef, signal: Option<Signal>, code: u8, core_dumped: bool },
-    /// A signal; its times are absolute.
-    Signal { sent: SignalSent, fate_at: Option<u64> },
+    /// A signal; its times are absolute, and of its sender nothing is told in it but the process:
+    /// what else `sender` says is put into words when it is told.
+    Signal { sent: SignalSent, sender: Option<SenderFrom>, fate_at: Option<u64> },
     /// A sigaction.
     Action {
         process: ProcessRef,
@@ -89,6 +91,15 @@ pub enum Record {
     Cgroup { process: ProcessRef, path: String },
 }
 
+/// Where the sender of a signal comes from.
+#[derive(Clone, Debug)]
+pub struct SenderFrom {
+    /// Its cgroup in the unified hierarchy.
+    pub cgroup_id: u64,
+    /// What else was seen of it: one for all the signals that it was seen of at a time.
+    pub origin: Arc<Origin>,
+}
+
 /// A record with its time and the process it is about.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -113,7 +124,7 @@ pub struct Class {
     /// The signal's number, an exit's or a message's meaning.
     pub detail: u32,
     /// The name of a signal's sender.
-    pub sender: Option<Arc<str>>,
+    pub sender: Option<SmolStr>,
 }
 
 /// Sorts of events.
@@ -140,7 +151,7 @@ pub struct Group {
     /// What became of the signal.
     pub fate: Option<u8>,
     /// The name of its sender.
-    pub sender: Option<Arc<str>>,
+    pub sender: Option<SmolStr>,
 }
 
 impl Group {
@@ -281,7 +292,7 @@ impl Events {
     /// out meanwhile, with what was known of it until now.
     pub fn settle(&mut self, place: Place, group: &Group, fate: Fate, fate_at: Option<u64>) {
         if let Some(stored) = self.get_mut(place) {
-            if let Record::Signal { sent, fate_at: when } = &mut stored.record {
+            if let Record::Signal { sent, fate_at: when, .. } = &mut stored.record {
                 sent.fate = fate;
                 *when = fate_at;
             }
@@ -359,7 +370,7 @@ impl Stored {
                 kind,
                 signals: sent.signal.set().0,
                 fate: Some(sent.fate as u8),
-                sender: sent.sender.as_ref().map(|sender| sender.comm.as_str().into()),
+                sender: sent.sender.as_ref().map(|sender| sender.comm.clone()),
             },
             Record::Action { signal, .. } => Group::of(kind, signal.set()),
             Record::Change { before, now, .. } | Record::Mask { before, now, .. } => {
@@ -377,11 +388,11 @@ mod tests {
     const ID: ProcessId = ProcessId { pid: 10, start_ticks: 0 };
 
     fn process() -> ProcessRef {
-        ProcessRef { pid: 10, ns_pid: None, comm: "demo".to_owned(), exe: None, uid: None }
+        ProcessRef { pid: 10, ns_pid: None, comm: "demo".into(), exe: None, uid: None }
     }
 
     fn class(kind: Kind, detail: u32, sender: Option<&str>) -> Class {
-        Class { kind, of: Some(ID), detail, sender: sender.map(Arc::from) }
+        Class { kind, of: Some(ID), detail, sender: sender.map(SmolStr::from) }
     }
 
     fn fork(events: &mut Events, at: u64, is_tight: bool) -> Place {
@@ -391,7 +402,7 @@ mod tests {
 
     fn exec(events: &mut Events, at: u64) -> Place {
         let now = Dispositions::default();
-        let (exe, filename, background) = (String::new(), None, false);
+        let (exe, filename, background) = (SmolStr::default(), None, false);
         let record = Record::Exec { process: process(), exe, filename, now, background };
         events.add(at, ID, class(Kind::Exec, 0, None), record, false)
     }
@@ -400,7 +411,7 @@ mod tests {
     fn hup(events: &mut Events, at: u64, sender: &str) -> (Place, Group) {
         let sent = SignalSent {
             signal: Signal::HUP,
-            sender: Some(ProcessRef { comm: sender.to_owned(), ..process() }.into()),
+            sender: Some(ProcessRef { comm: sender.into(), ..process() }.into()),
             target: process(),
             tid: None,
             unblocked: None,
@@ -413,7 +424,7 @@ mod tests {
             effect: None,
             effect_ns: None,
         };
-        let record = Record::Signal { sent, fate_at: None };
+        let record = Record::Signal { sent, sender: None, fate_at: None };
         let place = events.add(at, ID, class(Kind::Signal, 1, Some(sender)), record, false);
         (place, group(Fate::Pending, sender))
     }
@@ -423,7 +434,7 @@ mod tests {
             kind: Kind::Signal,
             signals: Signal::HUP.set().0,
             fate: Some(fate as u8),
-            sender: Some(Arc::from(sender)),
+            sender: Some(sender.into()),
         }
     }
 
@@ -476,7 +487,7 @@ mod tests {
         assert_eq!(told, [(group(Fate::Handled, "kill"), 50 - LAST as u64)]);
         assert!(events.iter().all(|stored| matches!(
             &stored.record,
-            Record::Signal { sent, fate_at: Some(9_999) } if sent.fate == Fate::Handled
+            Record::Signal { sent, fate_at: Some(9_999), .. } if sent.fate == Fate::Handled
         )));
     }
 

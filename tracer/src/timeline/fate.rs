@@ -1,9 +1,10 @@
 //! What became of each signal, told where the evidence is: at its sending, its delivery, or
 //! the end of the thread or process that it waits for.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use hashbrown::HashMap;
+use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
 use super::{
@@ -138,7 +139,7 @@ impl Fates {
         at: u64,
         generate: &Generate,
         place: Place,
-        sender: Option<Arc<str>>,
+        sender: Option<SmolStr>,
         to_main: bool,
         (program, whose): (Program, Option<Runtime>),
     ) {

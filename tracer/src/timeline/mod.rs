@@ -27,6 +27,7 @@ pub mod scope;
 mod setup;
 mod signals;
 mod start;
+mod window;
 
 pub use self::{
     builder::{Builder, Progress},

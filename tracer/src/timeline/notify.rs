@@ -79,10 +79,10 @@ fn decides(line: &[u8], before: &[(String, String)]) -> bool {
     let Some(at) = line.iter().position(|byte| *byte == b'=') else { return false };
     let (key, value) = (&line[..at], &line[at + 1..]);
     let is_key = |known: &&str| known.as_bytes() == key;
-    if STATES.iter().any(|known| is_key(known)) {
+    if STATES.iter().any(&is_key) {
         return value == b"1" && !before.iter().any(|(k, v)| k.as_bytes() == key && v == "1");
     }
-    VALUES.iter().any(|known| is_key(known)) && !before.iter().any(|(k, _)| k.as_bytes() == key)
+    VALUES.iter().any(is_key) && !before.iter().any(|(k, _)| k.as_bytes() == key)
 }
 
 /// Whether a payload says READY=1, as a whole line, and systemd would listen to it.

@@ -1,17 +1,15 @@
 //! Where the sender of a signal comes from: its unit, and its parents up to the process that the
 //! unit or the login was started with.
 
+use super::events::SenderFrom;
 use crate::{
     model::event::{ParentRef, ProcessRef, Sender},
-    observation::{Asker, Origin, Parent, Task, unit_of},
+    observation::{Asker, Origin, Parent, unit_of},
 };
 
-/// The sender of a signal as it is told. `task` is its thread as the kernel side had it.
-pub(super) fn sender(process: ProcessRef, task: &Task, origin: Option<&Origin>) -> Sender {
-    match origin {
-        None => process.into(),
-        Some(origin) => told(process, task.cgroup_id, origin),
-    }
+/// The sender of a signal as it is told.
+pub(super) fn sender(process: ProcessRef, from: &SenderFrom) -> Sender {
+    told(process, from.cgroup_id, &from.origin)
 }
 
 fn told(process: ProcessRef, cgroup_id: u64, origin: &Origin) -> Sender {
@@ -68,22 +66,13 @@ mod tests {
             id: ProcessId { pid, start_ticks: 1 },
             ns_pid: pid,
             cgroup_id,
-            comm: comm.to_owned(),
+            comm: comm.into(),
             command: Some(format!("{comm} -x")),
             cgroup: cgroup.map(str::to_owned),
         }
     }
 
     fn kill(cgroup: Option<&str>, parents: Vec<Parent>) -> Sender {
-        let task = Task {
-            id: ProcessId { pid: 9, start_ticks: 1 },
-            tid: 9,
-            ns_pid: 9,
-            uid: 0,
-            start_ns: 0,
-            cgroup_id: 7,
-            comm: "kill".to_owned(),
-        };
         let process =
             ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
         let origin = Origin {
@@ -92,7 +81,7 @@ mod tests {
             parents,
             asked_by: None,
         };
-        sender(process, &task, Some(&origin))
+        sender(process, &SenderFrom { cgroup_id: 7, origin: origin.into() })
     }
 
     fn names(sender: &Sender) -> Vec<&str> {
@@ -147,7 +136,7 @@ mod tests {
         let asked_by = |ns_pid, uid| {
             let origin = Origin { cgroup: Some(CRON.to_owned()), ..Origin::default() };
             let id = ProcessId { pid: 30, start_ticks: 1 };
-            let told = asked(&Asker { id, ns_pid, comm: "systemctl".to_owned(), uid, origin });
+            let told = asked(&Asker { id, ns_pid, comm: "systemctl".into(), uid, origin });
             assert_eq!(told.unit.as_deref(), Some("cron.service"));
             (told.process.ns_pid, told.process.uid)
         };

@@ -1,11 +1,14 @@
 //! The processes that were met: who started them, which cgroup they are in, and the
 //! place in a service that each was given.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 
-use crate::observation::{Fact, Generate, ProcessId, Task};
+use crate::observation::{Fact, Generate, Parent, ProcessId, Task};
 
 /// Paths of cgroups that are kept. The one with the smallest id, the oldest, goes first.
 const MAX_PATHS: usize = 65_536;
@@ -78,10 +81,15 @@ impl Processes {
             return;
         };
         let path = |id: u64| self.paths.get(&id).filter(|path| *path != "/").cloned();
-        if origin.cgroup.is_none() {
-            origin.cgroup = path(sender.cgroup_id);
+        let own = path(sender.cgroup_id).filter(|_| origin.cgroup.is_none());
+        let is_unknown = |parent: &Parent| parent.cgroup.is_none();
+        let of_parents = origin.parents.iter().filter(|parent| is_unknown(parent));
+        if own.is_none() && of_parents.clone().all(|parent| path(parent.cgroup_id).is_none()) {
+            return;
         }
-        for parent in origin.parents.iter_mut().filter(|parent| parent.cgroup.is_none()) {
+        let origin = Arc::make_mut(origin);
+        origin.cgroup = origin.cgroup.take().or(own);
+        for parent in origin.parents.iter_mut().filter(|parent| is_unknown(parent)) {
             parent.cgroup = path(parent.cgroup_id);
         }
     }
@@ -89,31 +97,40 @@ impl Processes {
     /// Notes a process. Gives the one whose pid it has taken over: that one's end was
     /// not seen.
     pub fn meet(&mut self, task: &Task, parent: Option<ProcessId>) -> Option<ProcessId> {
-        let path = self.paths.get(&task.cgroup_id).filter(|path| *path != "/");
-        let process = self.table.entry(task.id).or_insert_with(|| Process {
-            ns_pid: task.ns_pid,
-            parent,
-            cgroup: path.cloned(),
-            place: Place::Outside,
-            is_placed: false,
-            waiting: Vec::new(),
-            is_helper: false,
-            born: false,
-            ended: false,
-            is_candidate: false,
-        });
+        let path = || self.paths.get(&task.cgroup_id).filter(|path| *path != "/").cloned();
+        let process = match self.table.entry(task.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Process {
+                    ns_pid: task.ns_pid,
+                    parent,
+                    cgroup: path(),
+                    place: Place::Outside,
+                    is_placed: false,
+                    waiting: Vec::new(),
+                    is_helper: false,
+                    born: false,
+                    ended: false,
+                    is_candidate: false,
+                });
+                return self.by_pid.insert(task.id.pid, task.id);
+            }
+        };
+        // One that has not ended has its pid still.
         if process.ended {
             return None;
         }
-        if process.cgroup.is_none() && path.is_some() {
-            process.cgroup = path.cloned();
+        if process.cgroup.is_none()
+            && let Some(path) = path()
+        {
+            process.cgroup = Some(path);
             process.is_placed = false;
         }
         if process.ns_pid == 0 {
             process.ns_pid = task.ns_pid;
         }
         process.parent = process.parent.or(parent);
-        self.by_pid.insert(task.id.pid, task.id).filter(|before| *before != task.id)
+        None
     }
 
     /// A process, if it is known.

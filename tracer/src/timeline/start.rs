@@ -20,9 +20,8 @@ use tracer_common::signal::SignalSet;
 pub use self::members::{End, Member};
 use super::{
     admission::{Claim, Known},
-    events::{Class, Events, Kind, Place, Record},
+    events::{Class, Events, Kind, Place, Record, SenderFrom},
     fate::{self, Fates},
-    origin,
     signals::{Amendment, Dispositions},
 };
 use crate::{
@@ -232,7 +231,7 @@ impl Start {
             pid: task.id.pid,
             ns_pid: (task.ns_pid != 0 && task.ns_pid != task.id.pid).then_some(task.ns_pid),
             comm: task.comm.clone(),
-            exe: self.members.get(&task.id).and_then(|it| it.exe.as_deref().map(str::to_owned)),
+            exe: self.members.get(&task.id).and_then(|it| it.exe.clone()),
             uid: None,
         }
     }
@@ -242,55 +241,56 @@ impl Start {
     }
 
     /// Takes the next fact.
-    pub fn learn(&mut self, context: Context<'_>, at: u64, fact: Fact) {
+    pub fn learn(&mut self, context: Context<'_>, at: u64, fact: &Fact) {
         #[cfg(test)]
         self.learned.push((at, fact.clone()));
         self.first_at = Some(self.first_at.map_or(at, |first| first.min(at)));
         self.last_at = self.last_at.max(at);
-        if let Some(task) = fact_task(&fact) {
+        if let Some(task) = fact_task(fact) {
             self.see(context, at, task);
         }
         match fact {
             Fact::Found { task, exe, program, state, .. } => {
-                let member = self.member_mut(context, &task);
+                let member = self.member_mut(context, task);
                 let is_first = member.signals.changes().is_empty();
-                member.signals.found(at, &state, program);
-                member.found = Some(state);
-                member.exe = exe.map(Arc::from);
+                member.signals.found(at, state, *program);
+                member.found = Some(*state);
+                member.exe.clone_from(exe);
                 let now = member.signals.now();
                 if is_first {
-                    self.change(context, at, &task, (Dispositions::default(), now), None, true);
+                    self.change(context, at, task, (Dispositions::default(), now), None, true);
                 }
             }
             Fact::Fork { parent, child, shares_handlers, state } => {
-                self.forked(context, at, &parent, &child, shares_handlers, &state);
+                self.forked(context, at, parent, child, *shares_handlers, state);
             }
             Fact::Exec { task, exe, filename, program, state, .. } => {
-                self.executed(context, at, &task, (exe, filename), program, &state);
+                self.executed(context, at, task, (exe, filename), *program, state);
             }
             Fact::Exit { task, signal, code, core_dumped, state } => {
-                self.exited(context, at, &task, (signal, code, core_dumped), state.pending);
+                self.exited(context, at, task, (*signal, *code, *core_dumped), state.pending);
             }
             Fact::ThreadExit { task, pending } => {
-                self.fates.thread_ended(&mut self.events, at, &task, pending);
+                self.fates.thread_ended(&mut self.events, at, task, *pending);
             }
-            Fact::Generate(generate) => self.generated(context, at, &generate),
-            Fact::Deliver { task, signal, disposition, once, unkillable } => {
-                self.delivered(context, at, &task, signal, disposition, once, unkillable);
+            Fact::Generate(generate) => self.generated(context, at, generate),
+            &Fact::Deliver { ref task, signal, disposition, once, unkillable } => {
+                self.delivered(context, at, task, signal, disposition, once, unkillable);
             }
             Fact::Taken { task, signal } => {
-                self.fates.taken(&mut self.events, at, &task, signal);
+                self.fates.taken(&mut self.events, at, task, *signal);
                 self.revision += 1;
             }
             Fact::Disposition { task, signal, disposition, once, handler, loaded, state } => {
+                let (signal, disposition, once) = (*signal, *disposition, *once);
                 if disposition == DispositionKind::Ignored {
                     self.fates.thrown_out(&mut self.events, at, task.id, signal);
                 }
-                let member = self.member_mut(context, &task);
-                let amendments = member.signals.action(at, signal, handler, loaded, &state);
+                let member = self.member_mut(context, task);
+                let amendments = member.signals.action(at, signal, *handler, *loaded, state);
                 let runtime = member.signals.now().runtime(signal);
                 if context.recorded.intersects(signal.set()) {
-                    let process = self.known(&task);
+                    let process = self.known(task);
                     let detail = signal.number();
                     let class = Class { detail, ..self.class(Kind::Action, task.id, at) };
                     let record = Record::Action { process, signal, disposition, once, runtime };
@@ -301,26 +301,26 @@ impl Start {
                 self.revision += 1;
             }
             Fact::Mask { task, before, after, state } => {
-                self.masked(context, at, &task, (before, after), &state);
+                self.masked(context, at, task, (*before, *after), state);
             }
             Fact::Consume { task, consumer, set, state } => {
-                let member = self.member_mut(context, &task);
+                let member = self.member_mut(context, task);
                 let before = member.signals.now();
-                member.signals.consume(at, consumer, set, &state);
+                member.signals.consume(at, *consumer, *set, state);
                 let now = member.signals.now();
-                self.change(context, at, &task, (before, now), Some(consumer), false);
+                self.change(context, at, task, (before, now), Some(*consumer), false);
                 self.revision += 1;
             }
-            Fact::Notify(datagram) => self.notified(context, at, *datagram),
+            Fact::Notify(datagram) => self.notified(context, at, datagram),
             Fact::CgroupAttach { task, path, .. } => {
-                let record = Record::Cgroup { process: self.known(&task), path };
+                let record = Record::Cgroup { process: self.known(task), path: path.clone() };
                 let class = self.class(Kind::Cgroup, task.id, at);
                 self.events.add(at, task.id, class, record, context.is_tight);
             }
             Fact::Left { id, state } => {
-                self.fates.looked_at(&mut self.events, id, state.pending);
-                if let Some(member) = self.members.get_mut(&id) {
-                    member.found = Some(state);
+                self.fates.looked_at(&mut self.events, *id, state.pending);
+                if let Some(member) = self.members.get_mut(id) {
+                    member.found = Some(*state);
                 }
                 self.revision += 1;
             }
@@ -373,13 +373,15 @@ impl Start {
             whose = (member.signals.program(), member.signals.now().runtime(signal));
             self.amend(id, amendments);
         }
-        let sender: Option<Arc<str>> = generate.sender.as_ref().map(|it| it.comm.as_str().into());
+        let sender = generate.sender.as_ref();
+        let from = sender.zip(generate.origin.as_ref()).map(|(sender, origin)| SenderFrom {
+            cgroup_id: sender.cgroup_id,
+            origin: Arc::clone(origin),
+        });
+        let name = sender.map(|it| it.comm.clone());
         let sent = SignalSent {
             signal,
-            sender: generate
-                .sender
-                .as_ref()
-                .map(|task| origin::sender(self.sender(task), task, generate.origin.as_deref())),
+            sender: sender.map(|task| self.sender(task).into()),
             target: self.known(&generate.target),
             tid: generate.to_thread.then_some(generate.target.tid),
             unblocked: generate.unblocked.clone(),
@@ -394,13 +396,13 @@ impl Start {
         };
         let detail =
             signal.number() | (generate.disposition as u32) << 8 | u32::from(by_itself) << 16;
-        let class = Class { detail, sender: sender.clone(), ..self.class(Kind::Signal, id, at) };
-        let record = Record::Signal { sent, fate_at: None };
+        let class = Class { detail, sender: name.clone(), ..self.class(Kind::Signal, id, at) };
+        let record = Record::Signal { sent, sender: from, fate_at: None };
         let place: Place = self.events.add(at, id, class, record, context.is_tight);
         let to_main = self.mains.iter().any(|(_, main)| main.id == id);
         let asks = [Signal::TERM, Signal::INT].contains(&signal) && !by_itself;
         self.told_to_stop |= asks && self.main() == Some(id);
-        self.fates.sent(&mut self.events, at, generate, place, sender, to_main, whose);
+        self.fates.sent(&mut self.events, at, generate, place, name, to_main, whose);
         self.revision += 1;
     }
 
@@ -443,7 +445,7 @@ impl Start {
             pid: id.pid,
             ns_pid: (ns_pid != 0 && ns_pid != id.pid).then_some(ns_pid),
             comm: member.map(|member| member.comm.clone()).unwrap_or_default(),
-            exe: member.and_then(|it| it.exe.as_deref().map(str::to_owned)),
+            exe: member.and_then(|it| it.exe.clone()),
             uid: None,
         }
     }

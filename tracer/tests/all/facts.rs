@@ -2,6 +2,7 @@
 //! from.
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::MetadataExt as _,
@@ -41,7 +42,8 @@ fn facts_of(reach: Reach, work: impl FnOnce(&mut Attached)) -> Vec<Fact> {
         let mut attached = attach(&request).unwrap();
         let mut stream = Stream::open(&mut attached, None, false).unwrap();
         work(&mut attached);
-        let all = stream.take_until(usize::MAX, u64::MAX).unwrap();
+        let mut all = VecDeque::new();
+        stream.take_until(usize::MAX, u64::MAX, &mut all).unwrap();
         all.into_iter().map(|observation| observation.fact).collect()
     })
 }

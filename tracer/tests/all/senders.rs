@@ -34,6 +34,27 @@ fn a_program_that_is_gone_at_once_is_named_as_the_sender() {
     assert_eq!(ran.hup(0), ("handler", "handled"));
 }
 
+/// What was told of a sender a moment ago holds no longer than its program runs.
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_sender_that_executes_another_program_at_once_is_told_with_that_ones_command() {
+    let ran = python(
+        "import os, signal\n\
+         signal.signal(signal.SIGHUP, lambda *a: None)\n\
+         target = str(os.getpid())\n\
+         script = 'kill -HUP $0; kill -HUP $0; exec /bin/kill -HUP $0'\n\
+         if os.fork() == 0: os.execv('/bin/sh', ['sh', '-c', script, target])\n\
+         os.wait()",
+        &[],
+    );
+    let senders: Vec<_> = ran.hups().into_iter().map(|hup| &hup["sender"]).collect();
+    let pid = &senders[0]["pid"];
+    assert!(senders.len() == 3 && senders.iter().all(|it| it["pid"] == *pid), "{senders:?}");
+    let commands: Vec<&str> = senders.iter().map(|it| it["command"].as_str().unwrap()).collect();
+    assert!(commands[0].starts_with("sh -c kill -HUP") && commands[1] == commands[0]);
+    assert!(commands[2].starts_with("/bin/kill -HUP "), "{commands:?}");
+}
+
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn raised_by_the_process_itself_it_kills_and_names_itself() {

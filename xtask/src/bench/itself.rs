@@ -23,7 +23,12 @@ const QUIET: Duration = Duration::from_secs(2);
 const COMMAND: [&str; 2] = ["/bin/date", "+%s%N"];
 
 /// What the tracers are compared by.
-const NAMES: [&str; 3] = ["sigready", "bpftrace with as many programs", "strace -f"];
+const NAMES: [&str; 4] =
+    ["sigready", "bpftrace with as many programs", "perf trace of signals", "strace -f"];
+
+/// How long the kernel may be busy with detaching what was measured last. Meanwhile perf events
+/// can't be opened: it holds a lock (`event_mutex`, kernel/trace/trace_events.c).
+const DETACHED: Duration = Duration::from_secs(3);
 
 /// Measures them in turns.
 pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {
@@ -38,11 +43,14 @@ pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {
         bpftrace.args(["-c", &COMMAND.join(" ")]);
         let mut strace = Command::new("strace");
         strace.args(["-f", "-o", "/dev/null"]).args(COMMAND);
-        for (index, command) in [run, bpftrace, strace].into_iter().enumerate() {
+        let perf = peer::perf(&COMMAND);
+        for (index, command) in [run, bpftrace, perf, strace].into_iter().enumerate() {
+            thread::sleep(DETACHED);
             let (start, end) = start_and_end(command)?;
             starts[index].push(start);
             ends[index].push(end);
         }
+        thread::sleep(DETACHED);
         let tracer = Tracer::start(sigready, Whom::Another, &[])?;
         let running = Running::bpftrace(peer::AS_MANY)?;
         thread::sleep(QUIET);

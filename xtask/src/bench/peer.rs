@@ -32,15 +32,31 @@ tracepoint:syscalls:sys_enter_write, tracepoint:syscalls:sys_exit_write, \
 tracepoint:syscalls:sys_enter_writev, tracepoint:syscalls:sys_exit_writev \
 { @[probe] = count() }";
 
-/// Mounts what bpftrace reads, where nobody has, for itself alone. It is one process throughout.
+/// Mounts what tracers read, where nobody has, for itself alone. It is one process throughout.
 const WITH_TRACEFS: &str =
     "[ -e /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing
-     exec bpftrace \"$@\"";
+     exec \"$@\"";
 
 /// bpftrace with a script.
 pub fn bpftrace(script: &str) -> Command {
+    let mut command = with_tracefs("bpftrace");
+    command.args(["-e", script]);
+    command
+}
+
+/// perf trace of the two hooks that signals come through, of a command and what that starts.
+pub fn perf(of: &[&str]) -> Command {
+    let mut command = with_tracefs("perf");
+    command.args(["trace", "--output", "/dev/null", "--event", PERF_EVENTS, "--"]).args(of);
+    command
+}
+
+/// What perf trace watches.
+const PERF_EVENTS: &str = "signal:signal_generate,signal:signal_deliver";
+
+fn with_tracefs(program: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", WITH_TRACEFS, "sh", "-e", script]);
+    command.args(["--mount", "sh", "-c", WITH_TRACEFS, "sh", program]);
     command
 }
 

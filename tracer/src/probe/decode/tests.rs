@@ -6,6 +6,9 @@ use nix::libc;
 use super::*;
 use crate::observation::{Handler, State};
 
+/// When it is all told, ns.
+const AT: u64 = 5_000_000_007;
+
 /// A record's bytes, in the order of its fields.
 #[derive(Clone, Default)]
 struct Bytes(Vec<u8>);
@@ -13,7 +16,11 @@ struct Bytes(Vec<u8>);
 impl Bytes {
     /// The start of a record of this kind, by [`task`].
     fn record(kind: u32) -> Self {
-        Self::default().u32(kind).u32(0).u64(5_000_000_007).task(4711)
+        Self::record_of(kind, 4711)
+    }
+
+    fn record_of(kind: u32, pid: u32) -> Self {
+        Self::default().u32(kind).u32(0).u64(AT).task(pid)
     }
 
     fn u32(mut self, value: u32) -> Self {
@@ -54,8 +61,8 @@ impl Bytes {
     }
 
     fn read(&self) -> Fact {
-        let observation = decode(&self.0, Some(3)).unwrap();
-        assert_eq!(observation.at, 5_000_000_007);
+        let observation = Decoder::new(Some(3)).decode(&self.0).unwrap().unwrap();
+        assert_eq!(observation.at, AT);
         observation.fact
     }
 }
@@ -68,7 +75,7 @@ fn task(pid: u32) -> Task {
         uid: 33,
         start_ns: 1_234_567_890_123,
         cgroup_id: 987_654,
-        comm: "xxxxxxxxxxxxxx\u{fffd}".to_owned(),
+        comm: "xxxxxxxxxxxxxx\u{fffd}".into(),
     }
 }
 
@@ -113,7 +120,7 @@ fn exec() {
     let with = |invocation, socket, control| Fact::Exec {
         task: task(4711),
         filename: "./daemon".to_owned(),
-        exe: "/usr/bin/perl\u{fffd}".to_owned(),
+        exe: "/usr/bin/perl\u{fffd}".into(),
         program: Program::Unread,
         environment: Environment { invocation_id: invocation, notify_socket: socket, control },
         state: state(),
@@ -126,8 +133,9 @@ fn exec() {
     assert_eq!(exec_with(4).read(), with(None, None, true), "MAINPID=");
     assert_eq!(exec_with(8).read(), with(None, None, true), "SERVICE_RESULT=");
     assert_eq!(exec_with(15).read(), with(id(), socket(), true));
-    assert_eq!(loaded_file(&exec_with(0).0).as_deref(), Some("perl5"));
-    assert_eq!(loaded_file(&Bytes::record(2).text(b"", 900).0), None, "no exec");
+    let of_script = Loaded { file: "perl5".to_owned(), for_script: true };
+    assert_eq!(loaded(&exec_with(0).0), Some(of_script));
+    assert_eq!(loaded(&Bytes::record(2).text(b"", 900).0), None, "no exec");
 }
 
 #[test]
@@ -149,24 +157,15 @@ fn exit() {
 
 #[test]
 fn where_a_sender_comes_from() {
-    let origin = |length, stored, command, parents| {
-        let sent = |it: &mut Sent| {
-            it.command = (length, stored, command);
-            it.parents = parents;
-        };
-        generated(sent).origin
-    };
-    assert_eq!(origin(0, 0, b"", 0), None, "the target itself");
     let line = |length, stored, command: &'static [u8]| {
-        origin(length, stored, command, 0).unwrap().command
+        origin(From { command: (length, stored, command), ..From::default() }).command
     };
     assert_eq!(line(14, 14, b"kill\0-HUP\x00431\0").as_deref(), Some("kill -HUP 431"));
     assert_eq!(line(600, 4, b"kill").as_deref(), Some("kill…"), "there is more of it");
     assert_eq!(line(14, 0, b""), None, "it could not be read");
     assert_eq!(line(600, 600, b"kill").as_deref(), Some("kill…"), "no more than there is room for");
     let cgroup = |own: &'static [u8], above: &'static [u8]| {
-        let sent = |it: &mut Sent| (it.cgroup, it.parents) = ((own, above), 1);
-        generated(sent).origin.unwrap().cgroup
+        origin(From { cgroup: (own, above), ..From::default() }).cgroup
     };
     assert_eq!(
         cgroup(b"cron.service\0", b"system.slice").as_deref(),
@@ -174,18 +173,54 @@ fn where_a_sender_comes_from() {
     );
     assert_eq!(cgroup(b"a.service", b"").as_deref(), Some("/a.service"));
     assert_eq!(cgroup(b"", b""), None, "the root, as of every process in v1 hierarchies");
-    let parents = origin(0, 0, b"", 8).unwrap().parents;
+    let parents = origin(From { parents: 8, ..From::default() }).parents;
     let pids: Vec<u32> = parents.iter().map(|parent| parent.id.pid).collect();
     assert_eq!(pids, [1, 2, 3, 4, 5, 6, 7, 8]);
     let expected = Parent {
         id: ProcessId { pid: 1, start_ticks: 2 },
         ns_pid: 7,
         cgroup_id: 99,
-        comm: "sh".to_owned(),
+        comm: "sh".into(),
         command: None,
         cgroup: None,
     };
     assert_eq!(parents[0], expected);
+}
+
+#[test]
+fn a_signal_has_what_was_told_of_its_sender_when_it_says_and_nothing_where_that_was_lost() {
+    let decoder = &mut Decoder::default();
+    decoder.decode(&told_of(1, From::default()).0).unwrap();
+    let mut origin = |sender, at| read(decoder, &sent_by(sender, |it| it.sender_at = at)).origin;
+    let first = origin(1, AT).unwrap();
+    assert!(Arc::ptr_eq(&first, &origin(1, AT).unwrap()), "it is put into words once");
+    assert_eq!(origin(1, 0), None, "the target itself, or the kernel");
+    assert_eq!(origin(1, wire::SENDER_LOST), None);
+    assert_eq!((origin(1, AT + 1), origin(2, AT)), (None, None), "that was lost on the way");
+}
+
+#[test]
+fn of_what_was_told_of_too_many_senders_the_old_goes_first() {
+    let decoder = &mut Decoder::default();
+    let told = |decoder: &mut Decoder, sender, at: u64| {
+        let mut record = told_of(sender, From::default());
+        record.0[8..16].copy_from_slice(&at.to_ne_bytes());
+        decoder.decode(&record.0).unwrap();
+    };
+    let is_known = |decoder: &mut Decoder, sender, at| {
+        read(decoder, &sent_by(sender, |it| it.sender_at = at)).origin.is_some()
+    };
+    for sender in 1..=MAX_ORIGINS as u32 {
+        told(decoder, sender, AT + u64::from(sender % 2) * OLD_NS);
+    }
+    told(decoder, 5_000, AT + OLD_NS);
+    assert!(is_known(decoder, 1, AT + OLD_NS) && is_known(decoder, 5_000, AT + OLD_NS));
+    assert!(!is_known(decoder, 2, AT));
+    for sender in 10_000..10_000 + 2 * MAX_ORIGINS as u32 {
+        told(decoder, sender, AT + OLD_NS);
+        assert!(is_known(decoder, sender, AT + OLD_NS), "the last one is always");
+    }
+    assert!(decoder.origins.len() <= MAX_ORIGINS);
 }
 
 #[test]
@@ -205,12 +240,21 @@ struct Sent {
     flags: u32,
     group_exit_code: u32,
     unblocked: (u32, &'static [u8]),
-    command: (u32, u32, &'static [u8]),
-    cgroup: (&'static [u8], &'static [u8]),
-    parents: u32,
+    sender_at: u64,
 }
 
 fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
+    read(&mut Decoder::default(), &sent_by(4711, change))
+}
+
+fn read(decoder: &mut Decoder, record: &Bytes) -> Generate {
+    match decoder.decode(&record.0).unwrap().unwrap().fact {
+        Fact::Generate(generate) => *generate,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sent_by(sender: u32, change: impl FnOnce(&mut Sent)) -> Bytes {
     let mut sent = Sent {
         signal: 1,
         result: 0,
@@ -220,12 +264,10 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         flags: 0,
         group_exit_code: 0,
         unblocked: (0, b""),
-        command: (0, 0, b""),
-        cgroup: (b"", b""),
-        parents: 0,
+        sender_at: 0,
     };
     change(&mut sent);
-    let mut record = Bytes::record(3)
+    Bytes::record_of(3, sender)
         .task(4720)
         .u32(sent.signal)
         .u32(sent.result)
@@ -240,20 +282,36 @@ fn generated(change: impl FnOnce(&mut Sent)) -> Generate {
         .text(sent.unblocked.1, 16)
         .u64(0x101)
         .u64(0x400)
-        .u32(sent.command.0)
-        .u32(sent.command.1)
-        .text(sent.command.2, 256)
-        .text(sent.cgroup.0, 128)
-        .text(sent.cgroup.1, 128);
-    for number in 1..=sent.parents {
+        .u64(sent.sender_at)
+}
+
+/// What is told of a sender at [`AT`].
+#[derive(Clone, Copy, Default)]
+struct From {
+    command: (u32, u32, &'static [u8]),
+    cgroup: (&'static [u8], &'static [u8]),
+    parents: u32,
+}
+
+fn told_of(sender: u32, from: From) -> Bytes {
+    let mut record = Bytes::record_of(11, sender)
+        .u32(from.command.0)
+        .u32(from.command.1)
+        .text(from.command.2, 256)
+        .text(from.cgroup.0, 128)
+        .text(from.cgroup.1, 128);
+    for number in 1..=from.parents {
         record = record.u32(number).u32(7).u64(20_000_000).u64(99).text(b"sh", 16);
     }
-    let rest = 40 * (8 - sent.parents as usize);
-    let record = record.text(b"", rest);
-    match record.read() {
-        Fact::Generate(generate) => *generate,
-        other => panic!("{other:?}"),
-    }
+    record.text(b"", 40 * (8 - from.parents as usize))
+}
+
+/// What is made of it for a signal.
+fn origin(from: From) -> Origin {
+    let decoder = &mut Decoder::default();
+    assert!(decoder.decode(&told_of(4711, from).0).unwrap().is_none(), "it is no fact");
+    let origin = read(decoder, &sent_by(4711, |it| it.sender_at = AT)).origin;
+    Origin::clone(&origin.unwrap())
 }
 
 fn plain() -> Generate {
@@ -281,7 +339,7 @@ fn generate() {
     let expected = Generate { sender: None, si_code: 128, signal: signal(64), ..plain() };
     let by_the_kernel = |it: &mut Sent| (it.origin, it.si_code, it.signal) = (1, 128, 64);
     assert_eq!(generated(by_the_kernel), expected);
-    let thread = ThreadRef { tid: 4721, comm: "rdk:main".to_owned() };
+    let thread = ThreadRef { tid: 4721, comm: "rdk:main".into() };
     let expected = Generate { unblocked: Some(thread), ..plain() };
     assert_eq!(generated(|it| it.unblocked = (4721, b"rdk:main")), expected);
 }
@@ -461,11 +519,11 @@ fn notify() {
 #[test]
 fn a_message_of_which_less_is_there_than_it_says_is_refused() {
     let whole = sent(8, 0, b"/run/systemd/notify", b"READY=1").0;
-    assert!(decode(&whole[..whole.len() - 1], None).is_err());
+    assert!(Decoder::default().decode(&whole[..whole.len() - 1]).is_err());
     let mut too_long = sent(8, 0, b"/run/systemd/notify", &[b'x'; 4096]).0;
-    assert!(decode(&too_long, None).is_ok());
+    assert!(Decoder::default().decode(&too_long).is_ok());
     too_long.extend([b'x'; 8]);
-    assert!(decode(&too_long, None).is_err());
+    assert!(Decoder::default().decode(&too_long).is_err());
 }
 
 #[test]
@@ -509,14 +567,18 @@ fn a_program_that_is_loaded_by_its_descriptor_goes_by_the_name_of_its_file() {
 
 #[test]
 fn what_is_no_record_is_refused_with_its_kind_and_length() {
-    let unknown = Bytes::record(11).text(b"", 900);
-    let error = decode(&unknown.0, None).unwrap_err().to_string();
-    assert!(error.contains("kind 11 ") && error.contains(" 964 bytes"), "{error}");
-    for kind in 0..=10 {
+    let unknown = Bytes::record(wire::KINDS).text(b"", 900);
+    let error = Decoder::default().decode(&unknown.0).unwrap_err().to_string();
+    let kind = format!("kind {} ", wire::KINDS);
+    assert!(error.contains(&kind) && error.contains(" 964 bytes"), "{error}");
+    for kind in 0..wire::KINDS {
         let cut = Bytes::record(kind);
-        assert!(decode(&cut.0, None).is_err(), "kind {kind} without anything after its header");
+        assert!(
+            Decoder::default().decode(&cut.0).is_err(),
+            "kind {kind} without anything after its header"
+        );
     }
-    assert!(decode(b"", None).is_err());
+    assert!(Decoder::default().decode(b"").is_err());
     let signal_0 = Bytes::record(4).u32(0).i32(0).u32(0).u32(0).u64(0);
-    assert!(decode(&signal_0.0, None).is_err());
+    assert!(Decoder::default().decode(&signal_0.0).is_err());
 }

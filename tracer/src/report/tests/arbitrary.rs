@@ -2,6 +2,7 @@
 //! capture would not produce but a file can hold.
 
 use proptest::{collection::vec, option, prelude::*};
+use smol_str::SmolStr;
 
 use super::fixtures;
 use crate::model::{
@@ -63,14 +64,20 @@ fn signal() -> BoxedStrategy<Signal> {
 
 fn process() -> BoxedStrategy<ProcessRef> {
     (any::<u32>(), option::of(any::<u32>()), text(), option::of(text()), option::of(any::<u32>()))
-        .prop_map(|(pid, ns_pid, comm, exe, uid)| ProcessRef { pid, ns_pid, comm, exe, uid })
+        .prop_map(|(pid, ns_pid, comm, exe, uid)| ProcessRef {
+            pid,
+            ns_pid,
+            comm: comm.into(),
+            exe: exe.map(SmolStr::from),
+            uid,
+        })
         .boxed()
 }
 
 fn sender() -> BoxedStrategy<Sender> {
     let bare = || (process(), option::of(text()), option::of(text()));
     let parent = (any::<u32>(), text(), option::of(text()))
-        .prop_map(|(pid, comm, command)| ParentRef { pid, comm, command });
+        .prop_map(|(pid, comm, command)| ParentRef { pid, comm: comm.into(), command });
     let asker = bare()
         .prop_map(|(process, command, unit)| Box::new(Sender { command, unit, ..process.into() }));
     (bare(), vec(parent, 0..3), option::of(asker))
@@ -164,7 +171,7 @@ fn what() -> BoxedStrategy<What> {
         (process(), option::of(text()), option::of(text()), disposition()).prop_map(
             |(process, exe, filename, disposition)| What::Exec {
                 process,
-                exe,
+                exe: exe.map(SmolStr::from),
                 filename,
                 disposition,
                 background: false

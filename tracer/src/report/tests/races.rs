@@ -20,7 +20,7 @@ use crate::{
 const MS: i64 = 1_000_000;
 
 fn process(pid: u32, comm: &str) -> ProcessRef {
-    ProcessRef { pid, ns_pid: None, comm: comm.to_owned(), exe: None, uid: None }
+    ProcessRef { pid, ns_pid: None, comm: comm.into(), exe: None, uid: None }
 }
 
 fn step(kind: StepKind, what: &str, ms: i64) -> StepTold {

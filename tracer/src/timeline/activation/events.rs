@@ -11,6 +11,7 @@ use crate::{
         admission::Admission,
         events::{Group, Kind, Record},
         notify::{self, Meaning},
+        origin,
     },
 };
 
@@ -35,8 +36,11 @@ impl Timeline<'_> {
                 code: signal.is_none().then_some(*code),
                 core_dumped: *core_dumped,
             },
-            Record::Signal { sent, fate_at } => {
+            Record::Signal { sent, sender, fate_at } => {
                 let mut sent = sent.clone();
+                if let (Some(told), Some(from)) = (&mut sent.sender, sender) {
+                    *told = origin::sender(told.process.clone(), from);
+                }
                 sent.fate_ns = fate_at.map(|at| self.at(at));
                 What::Signal(Box::new(sent))
             }

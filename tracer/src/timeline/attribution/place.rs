@@ -30,6 +30,9 @@ impl Attribution {
         // Where it is tells its service, once; how it came there may tell more.
         let is_settled = process.is_placed && !is_arrival(fact);
         process.is_placed = true;
+        if is_settled && !matches!(process.place, Place::Waiting(_)) {
+            return;
+        }
         if !is_settled {
             self.find_service(setup, task, at, fact);
         }
@@ -108,7 +111,7 @@ impl Attribution {
         if let Some(Place::In(service, start)) = self.processes.place(id)
             && matches!(fact, Fact::CgroupAttach { .. })
         {
-            self.tell(setup, service, start, at, fact.clone());
+            self.tell(setup, service, start, at, fact);
         }
     }
 
@@ -226,7 +229,7 @@ impl Attribution {
     /// Tells what waited to the starts that it belongs to.
     pub(super) fn tell_waited(&mut self, setup: &Setup, waited: Vec<Waited>) {
         for Waited { service, start, at, fact } in waited {
-            self.tell(setup, service, start, at, fact);
+            self.tell(setup, service, start, at, &fact);
         }
     }
 }
@@ -248,7 +251,7 @@ mod tests {
     fn facts_wait_no_longer_than_it_is_unknown_where_their_process_belongs() {
         let waiting = |story: Story| {
             let (mut attribution, setup) = (Attribution::default(), story.setup());
-            story.observations.iter().for_each(|it| attribution.learn(&setup, it.clone()));
+            story.observations.iter().for_each(|it| attribution.learn(&setup, &mut it.clone()));
             attribution.waiting
         };
         let attached = || {

@@ -18,7 +18,7 @@ fn waiting(to_thread: bool) -> (Fates, Events, Task) {
     let process = || crate::model::event::ProcessRef {
         pid: 10,
         ns_pid: None,
-        comm: String::new(),
+        comm: SmolStr::default(),
         exe: None,
         uid: None,
     };

@@ -1,6 +1,8 @@
 //! What a process does on each signal at one moment.
 
-use tracer_common::signal::{MAX_SIGNAL, SignalSet};
+use std::iter;
+
+use tracer_common::signal::SignalSet;
 
 use crate::{
     model::{
@@ -43,7 +45,12 @@ pub(super) fn common(set: SignalSet, other: SignalSet) -> SignalSet {
 
 /// The signals in a set.
 pub(super) fn members(set: SignalSet) -> impl Iterator<Item = Signal> {
-    (1..=MAX_SIGNAL).filter(move |number| set.contains(*number)).filter_map(Signal::from_number)
+    let mut left = set.0;
+    iter::from_fn(move || {
+        let next = Signal::from_number(left.trailing_zeros() + 1)?;
+        left &= left - 1;
+        Some(next)
+    })
 }
 
 impl Dispositions {

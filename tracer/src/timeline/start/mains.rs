@@ -180,7 +180,7 @@ mod tests {
                 uid: 0,
                 start_ns: 0,
                 cgroup_id: 0,
-                comm: String::new(),
+                comm: "".into(),
             };
             let context = Context { recorded, sockets, is_tight };
             start.member_mut(context, &task).ended = Some(End { at: 2, signal, code });

@@ -1,7 +1,6 @@
 //! The processes of a start: how they begin and end, and what each of them is.
 
-use std::sync::Arc;
-
+use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
 use super::{Context, Start, mask_events::Held};
@@ -42,9 +41,9 @@ pub struct Member {
     /// Its start, ns after boot.
     pub start_ns: u64,
     /// Its name when it was last seen.
-    pub comm: String,
+    pub comm: SmolStr,
     /// Its program.
-    pub exe: Option<Arc<str>>,
+    pub exe: Option<SmolStr>,
     /// Its first exec that was seen.
     pub first_exec: Option<u64>,
     /// Its end.
@@ -139,14 +138,14 @@ impl Start {
         context: Context<'_>,
         at: u64,
         task: &Task,
-        (exe, filename): (String, String),
+        (exe, filename): (&SmolStr, &str),
         program: Program,
         state: &State,
     ) {
         let member = self.member_mut(context, task);
-        let is_own = !is_executor(&exe);
+        let is_own = !is_executor(exe);
         member.signals.exec(at, state, program, is_own);
-        member.exe = Some(exe.as_str().into());
+        member.exe = Some(exe.clone());
         if is_own {
             member.first_exec.get_or_insert(at);
         }
@@ -158,7 +157,8 @@ impl Start {
         self.let_go_of_masks(context, task.id, u64::MAX);
         self.stop_sharing(task.id);
         let process = self.known(task);
-        let filename = (filename != exe).then_some(filename);
+        let filename = (filename != exe).then(|| filename.to_owned());
+        let exe = exe.clone();
         let class = self.class(Kind::Exec, task.id, at);
         let record = Record::Exec { process, exe, filename, now, background };
         self.events.add(at, task.id, class, record, context.is_tight);

@@ -52,7 +52,7 @@ impl Start {
         }
     }
 
-    pub(super) fn notified(&mut self, context: Context<'_>, at: u64, datagram: Datagram) {
+    pub(super) fn notified(&mut self, context: Context<'_>, at: u64, datagram: &Datagram) {
         let given = context.sockets.iter().map(String::as_str);
         if !notify::is_notify_socket(&datagram.destination, given) {
             return;
@@ -62,7 +62,7 @@ impl Start {
             .as_deref()
             .map(|payload| notify::parse(payload, datagram.length))
             .unwrap_or_default();
-        let mut claim = Claim::new(at, &datagram, &message);
+        let mut claim = Claim::new(at, datagram, &message);
         let id = datagram.sender.id;
         if let Some(member) = self.members.get_mut(&id) {
             member.last_message = member.last_message.max(Some(at));
@@ -82,7 +82,7 @@ impl Start {
         }
         let mut sender = self.sender(&datagram.sender);
         // /proc was read later, and may tell of the next program already.
-        sender.exe = sender.exe.or(datagram.exe);
+        sender.exe = sender.exe.or_else(|| datagram.exe.clone());
         let detail = match meaning {
             None => 0,
             Some(Meaning::Stopping) => 1,
@@ -92,7 +92,8 @@ impl Start {
             | u32::from(datagram.not_connected) << 5;
         let class = Class { detail, ..self.class(Kind::Notify, id, at) };
         let Message { assignments, lines_left_out, .. } = message;
-        let Datagram { destination, length, not_connected, .. } = datagram;
+        let Datagram { length, not_connected, .. } = *datagram;
+        let destination = datagram.destination.clone();
         let record = Record::Notify {
             sender,
             destination,
@@ -141,7 +142,7 @@ mod tests {
             uid: 0,
             start_ns: 0,
             cgroup_id: 0,
-            comm: String::new(),
+            comm: "".into(),
         };
         let datagram = Datagram {
             sender,

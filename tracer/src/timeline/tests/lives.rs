@@ -385,7 +385,7 @@ impl Kernel {
         let process = &self.processes[of];
         let (tid, comm) = (process.threads[thread].tid, process.comm.clone());
         let start_ns = process.start_ns;
-        Task { tid, start_ns, cgroup_id: 1, comm, ..Task::of(process.id) }
+        Task { tid, start_ns, cgroup_id: 1, comm: comm.into(), ..Task::of(process.id) }
     }
 
     fn set(&self, of: usize, signal: u32) -> Set {
@@ -619,7 +619,14 @@ impl Kernel {
         let environment = Environment { invocation_id, ..Environment::default() };
         let program = program(&exe);
         self.processes[of].program = program;
-        self.tell(Fact::Exec { task, filename: exe.clone(), exe, program, environment, state });
+        self.tell(Fact::Exec {
+            task,
+            filename: exe.clone(),
+            exe: exe.into(),
+            program,
+            environment,
+            state,
+        });
     }
 
     fn act(&mut self, of: usize, signal: u32, set: Set) {
@@ -842,7 +849,7 @@ impl Kernel {
         for of in 0..self.processes.len() {
             if self.processes[of].alive {
                 let task = Task { cgroup_id: 0, ..self.task(of, 0) };
-                let exe = Some(format!("/bin/{}", task.comm));
+                let exe = Some(format!("/bin/{}", task.comm).into());
                 let (program, state) = (self.processes[of].program, self.state(of));
                 let environment = Environment {
                     invocation_id: Some(self.invocation.to_string()),
@@ -872,5 +879,5 @@ fn number(signal: u32) -> Signal {
 
 fn starter() -> Task {
     let id = ProcessId { pid: STARTER, start_ticks: 0 };
-    Task { cgroup_id: 1, comm: "starter".to_owned(), ..Task::of(id) }
+    Task { cgroup_id: 1, comm: "starter".into(), ..Task::of(id) }
 }

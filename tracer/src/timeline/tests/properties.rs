@@ -29,7 +29,7 @@ fn task() -> impl Strategy<Value = Task> {
         uid: 0,
         start_ns: BEGIN + start * TICK_NS,
         cgroup_id,
-        comm: "x".to_owned(),
+        comm: "x".into(),
     })
 }
 
@@ -164,7 +164,14 @@ fn life() -> impl Strategy<Value = Fact> {
         }),
         (task(), exe(), program(), environment(), state()).prop_map(
             |(task, exe, program, environment, state)| {
-                Fact::Exec { task, filename: exe.clone(), exe, program, environment, state }
+                Fact::Exec {
+                    task,
+                    filename: exe.clone(),
+                    exe: exe.into(),
+                    program,
+                    environment,
+                    state,
+                }
             }
         ),
         (task(), option::of(signal()), state()).prop_map(|(task, signal, state)| Fact::Exit {

@@ -45,7 +45,7 @@ fn the_first_ready_counts() {
 #[test]
 fn a_sender_that_goes_on_to_another_program_is_named_by_the_one_that_sent() {
     let looked_up_later = |story: Story| {
-        story.datagram(40, 10, "READY=1", |datagram| datagram.exe = Some("/bin/next".to_owned()))
+        story.datagram(40, 10, "READY=1", |datagram| datagram.exe = Some("/bin/next".into()))
     };
     let told = message(&looked_up_later(running()).exec(41, 10, "/bin/next"));
     assert_eq!(told.sender.exe.as_deref(), Some("/bin/demo"));

@@ -139,7 +139,7 @@ impl Story {
         let actor = self.processes.get(&pid).expect("a process of the story");
         let id = ProcessId { pid, start_ticks: actor.start_ns / TICK_NS };
         let (start_ns, comm) = (actor.start_ns, actor.comm.clone());
-        Task { start_ns, cgroup_id: 1, comm, ..Task::of(id) }
+        Task { start_ns, cgroup_id: 1, comm: comm.into(), ..Task::of(id) }
     }
 
     fn state(&mut self, pid: u32) -> &mut State {
@@ -197,7 +197,17 @@ impl Story {
         actor.state.caught = SignalSet::EMPTY;
         let state = actor.state;
         let (task, exe, program) = (self.task(pid), exe.to_owned(), program(exe));
-        self.fact(at, Fact::Exec { task, filename: exe.clone(), exe, program, environment, state })
+        self.fact(
+            at,
+            Fact::Exec {
+                task,
+                filename: exe.clone(),
+                exe: exe.into(),
+                program,
+                environment,
+                state,
+            },
+        )
     }
 
     /// A process is started where it is not seen, and is soon in `demo.service`.
@@ -227,7 +237,7 @@ impl Story {
         let start_ns = BEGIN / 2 + u64::from(pid) * TICK_NS;
         self.processes.insert(pid, Actor { start_ns, comm: "old".to_owned(), state });
         let task = Task { cgroup_id: 0, ..self.task(pid) };
-        let (exe, cgroup) = (Some("/usr/bin/old".to_owned()), Some(path.to_owned()));
+        let (exe, cgroup) = (Some("/usr/bin/old".into()), Some(path.to_owned()));
         let (environment, program) = (Environment::default(), Program::Unread);
         self.fact(0, Fact::Found { task, parent, exe, program, cgroup, environment, state })
     }

@@ -1,0 +1,104 @@
+//! Who sends signals. A program such as kill(1) is gone before anyone can ask: what it was started
+//! with is read while it is there. It is told once for all signals of a moment, in a record that
+//! comes before theirs.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::map, maps::LruHashMap};
+use tracer_common::event::{COMMAND_LEN, Kind, SENDER_LOST, Sender};
+
+use crate::{
+    emit,
+    kernel::{Address, Cgroup, Pointer, Task, Typed, now, offset, read_string, with_current},
+};
+
+/// What was told of a process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Told {
+    /// When.
+    at_ns: u64,
+    /// Its memory, another one after an exec: a `struct mm_struct`.
+    memory: u64,
+    /// Where in that its arguments are.
+    arguments: u64,
+}
+
+/// The senders that were told last, by thread group.
+#[map]
+static SENDERS: LruHashMap<u32, Told> = LruHashMap::with_max_entries(1024, 0);
+
+/// For how long what was told holds, ns: a process may write over its arguments, its parents may
+/// end, and a record may be lost.
+const HOLDS_NS: u64 = 100_000_000;
+
+/// Tells where the current process comes from, which sends a signal to `target`, unless it was
+/// told a moment ago. Gives when that was: see `Generate::sender_at`.
+#[inline(always)]
+pub fn told(target: Task<Typed>) -> u64 {
+    with_current!(|task| told_of(task, target))
+}
+
+#[inline(always)]
+fn told_of(sender: Task<impl Pointer>, target: Task<Typed>) -> u64 {
+    let pid = sender.tgid();
+    if pid == target.tgid() {
+        return 0;
+    }
+    let memory = sender.0.member(offset!(task_mm)).step(0);
+    let (at_ns, arguments) = (now(), memory.read(offset!(mm_arg_start)));
+    // SAFETY: it is copied.
+    if let Some(told) = unsafe { SENDERS.get(pid) }.copied()
+        && told.memory == memory.get()
+        && told.arguments == arguments
+        && at_ns.wrapping_sub(told.at_ns) < HOLDS_NS
+    {
+        return told.at_ns;
+    }
+    let is_sent = emit::record::<Sender>(Kind::Sender, |record| {
+        record.header = emit::header(Kind::Sender, sender);
+        record.header.at_ns = at_ns;
+        command(record, memory, arguments);
+        let cgroup = sender.cgroup_address();
+        if let Some(name) = cgroup.name() {
+            read_string(name, &mut record.cgroup[0]);
+        }
+        if let Some(name) = cgroup.parent().and_then(Cgroup::name) {
+            read_string(name, &mut record.cgroup[1]);
+        }
+        // The first process of all is a child of the idle task, which has the id 0 and is its
+        // own.
+        let mut task = sender.parent();
+        for parent in &mut record.parents {
+            *parent = task.describe_parent();
+            task = task.parent();
+        }
+    });
+    if !is_sent {
+        return SENDER_LOST;
+    }
+    let told = Told { at_ns, memory: memory.get(), arguments };
+    // Where there is no room it is told again.
+    let _ = SENDERS.insert(pid, told, 0);
+    at_ns
+}
+
+/// The arguments of the current process, where the memory that has them is resident.
+#[inline(always)]
+fn command(record: &mut Sender, memory: Address, begin: u64) {
+    let end: u64 = memory.read(offset!(mm_arg_end));
+    record.command_length = end.saturating_sub(begin).min(u64::from(u32::MAX)) as u32;
+    let stored = record.command_length.min(COMMAND_LEN as u32);
+    // SAFETY: the helper checks the address and writes `stored` bytes at most, as many as there
+    // is room for.
+    let failed = unsafe {
+        bpf_probe_read_user(
+            record.command.as_mut_ptr().cast::<c_void>(),
+            stored,
+            begin as *const c_void,
+        )
+    };
+    if failed == 0 {
+        record.command_stored = stored;
+    }
+}
