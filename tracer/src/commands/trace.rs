@@ -14,7 +14,7 @@ use sigready::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
     },
-    model::{signal::Signal, text::Outside},
+    model::{document::Service, signal::Signal, text::Outside},
     observation::{Fact, Observation},
     probe::attach::attach,
     session::{
@@ -95,9 +95,15 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         drop(line);
         let verdict =
             output::write_live(&document, &options.output, &counting, stdout().lock(), messages)?;
-        if document.services.is_empty() && !options.all {
+        let is_it = |service: &Service| counting.judges(service.owner);
+        if !document.services.iter().any(is_it) && !options.all {
+            let claimed = if document.services.is_empty() {
+                ""
+            } else {
+                " (what is shown is only claimed to be it, by somebody who may not)"
+            };
             return Err(Fault::Failed(anyhow::anyhow!(
-                "nothing was seen of {} in this time, so nothing can be said about it",
+                "nothing was seen of {} in this time, so nothing can be said about it{claimed}",
                 wanted.arguments().join(", ")
             )));
         }

@@ -334,8 +334,12 @@ pub struct NotifyMessage {
     pub claimed_pid: Option<u32>,
     /// Where to; an abstract address begins with `@`.
     pub destination: String,
-    /// Its lines, split at the first `=`; bytes that are not UTF-8 are replaced.
+    /// Its lines, split at the first `=`; bytes that are not UTF-8 are replaced. Of more than 32
+    /// the first ones, and those that systemd goes by.
     pub assignments: Vec<(String, String)>,
+    /// Lines that are not among them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lines_left_out: u32,
     /// Bytes sent.
     pub length: u32,
     /// What the send, or the connect(), returned, if that was an error: a positive errno; 0 for
@@ -375,6 +379,11 @@ pub enum Refusal {
     NoHandler,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl NotifyMessage {
     /// Whether it has the whole line `key=value`.
     #[must_use]
@@ -382,9 +391,10 @@ impl NotifyMessage {
         self.assignments.iter().any(|(k, v)| k == key && v == value)
     }
 
-    /// The value of the last line with this key.
+    /// The value of the first line with this key, which is the one that systemd goes by
+    /// (`strv_find_startswith()`).
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
-        self.assignments.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+        self.assignments.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }
 }

@@ -312,6 +312,10 @@ fn notify(at: i64, message: &NotifyMessage) -> String {
     } else {
         quote(&lines.join(" "))
     };
+    let more = match message.lines_left_out {
+        0 => String::new(),
+        more => format!(" and {}", super::headline::counted(more as usize, "more line")),
+    };
     let speaks_for =
         message.claimed_pid.map(|pid| format!(", speaking for pid {pid}")).unwrap_or_default();
     let failed = match message.result {
@@ -322,5 +326,5 @@ fn notify(at: i64, message: &NotifyMessage) -> String {
     let problem =
         message.problem.as_deref().map(|text| format!(": {}", quote(text))).unwrap_or_default();
     let effect = effect(message.effect, message.effect_ns, at);
-    format!("{said}{speaks_for}{failed}{refused}{problem}{effect}")
+    format!("{said}{more}{speaks_for}{failed}{refused}{problem}{effect}")
 }

@@ -19,9 +19,6 @@ const SETTLED_NS: i64 = 10_000_000_000;
 /// So long after it gave its handler back a program that goes away may be reloaded, ns.
 const GOING_NS: i64 = 200_000_000;
 
-/// How near to a reload signal systemd's state says that it is its own, ns.
-const RELOADING_NS: i64 = 500_000_000;
-
 /// What a rule judges: one activation, with its service and the capture around it.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
@@ -59,6 +56,11 @@ impl Told<'_> {
         .into_iter()
         .find_map(|(key, state)| self.message.says(key, "1").then_some(state))
     }
+
+    /// Whether it has RELOADING=1 that counts: alone, or with READY=1, as the reload is done.
+    pub fn announces_reload(&self) -> bool {
+        self.message.says("RELOADING", "1") && !self.message.says("STOPPING", "1")
+    }
 }
 
 /// What a service can say of its state.
@@ -87,6 +89,8 @@ pub(super) struct Phase {
     pub spared: bool,
     /// Whether an exec brought it about.
     pub by_exec: bool,
+    /// Whether the handler is there for one delivery only (SA_RESETHAND).
+    pub once: bool,
 }
 
 impl Phase {
@@ -260,21 +264,21 @@ impl<'a> Case<'a> {
         // A change of mask says nothing of who owns the handler; that stays as it was.
         let mut owner = (None, false);
         self.events().filter_map(move |(index, event)| {
-            let (disposition, by_exec) = match &event.what {
+            let (disposition, by_exec, once) = match &event.what {
                 What::Exec { process, disposition, .. } if self.is_main(process) => {
                     owner = (None, false);
-                    (*disposition, true)
+                    (*disposition, true, false)
                 }
                 What::Mask { process, signal, disposition, .. }
                     if self.is_main(process) && *signal == self.reload_signal() =>
                 {
-                    (*disposition, false)
+                    (*disposition, false, false)
                 }
-                What::Disposition { process, signal, disposition, consumer, runtime, .. }
-                    if self.is_main(process) && *signal == self.reload_signal() =>
-                {
+                What::Disposition {
+                    process, signal, disposition, consumer, runtime, once, ..
+                } if self.is_main(process) && *signal == self.reload_signal() => {
                     owner = (*runtime, consumer.is_some());
-                    (*disposition, false)
+                    (*disposition, false, *once)
                 }
                 _ => return None,
             };
@@ -294,6 +298,7 @@ impl<'a> Case<'a> {
                 has_consumer,
                 spared,
                 by_exec,
+                once,
             })
         })
     }
@@ -437,11 +442,15 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// A handler for one delivery only is the kernel's to take away, and tells nothing.
     fn gave_handler_back_ns(&self) -> Option<i64> {
         let mut handled = false;
         let mut gave_back = None;
+        let mut once = false;
         for phase in self.phases() {
-            let is_reset = !phase.by_exec && phase.disposition == DispositionKind::Default;
+            let by_program = !phase.by_exec && !once;
+            let is_reset = by_program && phase.disposition == DispositionKind::Default;
+            once = phase.once;
             let was_up = handled && (!self.awaits_ready() || self.is_ready_at(phase.at_ns));
             if !is_reset {
                 gave_back = None;
@@ -450,15 +459,9 @@ impl<'a> Case<'a> {
             }
             handled = phase.takes() || (handled && !phase.by_exec);
         }
-        // What systemd reloads later has not gone away by then.
-        let is_reloaded = |at: i64| {
-            let mut states = self.states().filter(|state| state.state == "reloading");
-            states.any(|state| state.at_ns.saturating_sub(at).saturating_abs() < RELOADING_NS)
-        };
+        // What is reloaded later has not gone away by then.
         let mut reloads = self.reloads();
-        gave_back.filter(|gave| {
-            !reloads.any(|it| it.at_ns.saturating_sub(*gave) > GOING_NS && is_reloaded(it.at_ns))
-        })
+        gave_back.filter(|gave| !reloads.any(|it| it.at_ns.saturating_sub(*gave) > GOING_NS))
     }
 }
 

@@ -4,6 +4,14 @@
 use super::{Case, text};
 use crate::model::{event::SignalSent, signal::Signal};
 
+/// What a program needs that had a handler, and has it no more while it runs.
+pub(super) fn keep_handler(signal: Signal) -> String {
+    format!(
+        "Keep the {signal} handler as long as the program runs: install it without SA_RESETHAND \
+         (Node: process.on(), not once()), and don't set it back to the default in it or after."
+    )
+}
+
 /// The handler comes too late.
 pub(super) fn handler_first(case: &Case) -> String {
     let first = format!("In the program: install the {} handler first", case.reload_signal());

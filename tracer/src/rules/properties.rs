@@ -57,6 +57,7 @@ fn message() -> impl Strategy<Value = NotifyMessage> {
             assignments: lines.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             length,
             result,
+            lines_left_out: 0,
             not_connected: false,
             accepted,
             refusal: None,

@@ -63,6 +63,8 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
         consequence: consequence::death(case, deadly.end, settled),
         mend: if lacks_mask(case, reload) {
             mend::mask_first(reload.sent)
+        } else if handlers_before(case, reload) == (true, false) {
+            mend::keep_handler(reload.sent.signal)
         } else {
             mend::handler_first(case)
         },
@@ -117,14 +119,8 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
             "{holds}, but {other} did not block it, and there it met the default action"
         );
     }
-    let (before, exec) = case
-        .phases()
-        .take_while(|phase| phase.index < reload.index)
-        .fold((false, false), |(handled, exec), phase| {
-            (handled || phase.takes(), phase.by_exec && (handled || exec))
-        });
     let disposition = text::disposition(reload.sent.disposition);
-    match (before, exec) {
+    match handlers_before(case, reload) {
         (true, true) => {
             format!("its disposition was {disposition}, because an exec had reset the handler")
         }
@@ -134,6 +130,14 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
         ),
         (false, _) => format!("its disposition was {disposition}, with no handler yet"),
     }
+}
+
+/// Whether there was a handler before a reload, and whether an exec took it away.
+fn handlers_before(case: &Case, reload: &Reload) -> (bool, bool) {
+    let before = case.phases().take_while(|phase| phase.index < reload.index);
+    before.fold((false, false), |(handled, exec), phase| {
+        (handled || phase.takes(), phase.by_exec && (handled || exec))
+    })
 }
 
 #[cfg(test)]
@@ -425,14 +429,26 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_given_back_is_no_end_where_systemd_reloads_the_service_later() {
-        let up = activation().unit("notify-reload", "no").exec(0).handler(10.ms()).ready(20.ms());
+    fn a_handler_given_back_is_no_end_where_the_service_is_there_to_be_reloaded_later() {
+        let up = activation().unit("notify", "no").exec(0).handler(10.ms()).ready(20.ms());
         let gone = up.disposition(2.s(), Default);
-        let state = |start: Start| start.systemd(3.s() + 2.ms(), "reloading", Some("x"), "success");
-        let reloaded =
-            |start: Start| start.signal(3.s(), Signal::HUP, Default, Killed, by("systemd"));
-        state(reloaded(gone.clone())).judged(&[ID]);
-        reloaded(gone).judged(&[]);
+        for after in [201.ms(), 1.s()] {
+            let start = gone.clone();
+            start.signal(2.s() + after, Signal::HUP, Default, Killed, by("kill")).judged(&[ID]);
+        }
+        gone.signal(2.s() + 200.ms(), Signal::HUP, Default, Killed, by("kill")).judged(&[]);
+    }
+
+    #[test]
+    fn a_handler_for_one_delivery_is_taken_away_by_the_kernel_and_the_next_reload_kills() {
+        let start = activation().unit("simple", "no").exec(0).handler(10.ms()).for_one_delivery();
+        let start = start.signal(1.s(), Signal::HUP, Handler, Handled, by("kill"));
+        let alerts = start
+            .disposition(1.s(), Default)
+            .signal(1.s() + 10.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("a handler had been there"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("SA_RESETHAND"), "{}", alerts[0].mend);
     }
 
     #[test]

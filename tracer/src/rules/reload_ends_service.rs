@@ -3,7 +3,7 @@
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, result::End, text};
 use crate::model::{
     document::Severity,
-    event::{Effect, Fate, ProcessRef, What},
+    event::{DispositionKind, Effect, Fate, ProcessRef, What},
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -54,7 +54,7 @@ fn finding(case: &Case) -> Option<Finding> {
     Some(Finding {
         at_ns: reload.at_ns,
         events,
-        message: if reload.sent.fate == Fate::Killed {
+        message: if was_meant(case, &reload) {
             format!(
                 "{} died of {signal} from {} {}{meant}, and was not started again.",
                 text::process(&reload.sent.target),
@@ -84,7 +84,11 @@ fn finding(case: &Case) -> Option<Finding> {
 fn was_taken(case: &Case, reload: &Reload) -> bool {
     let is_told =
         reload.sent.effect == Some(Effect::Replaced) && !case.is_main(&reload.sent.target);
-    reload.sent.fate == Fate::Handled && case.deadly(reload).is_none() && !is_told
+    // A handler that makes way for the default action and raises the signal again ends it, too.
+    let by_handler = reload.sent.disposition == DispositionKind::Handler
+        && matches!(reload.sent.fate, Fate::Handled | Fate::Killed);
+    let took = reload.sent.fate == Fate::Handled || by_handler;
+    took && case.deadly(reload).is_none() && !is_told
 }
 
 /// Whether it is a signal that is there to end the program, and killed it; and no other process
@@ -212,6 +216,20 @@ mod tests {
         killed("always").judged(&[]);
         let child = ProcessRef { pid: 4713, ..itself() };
         killed("on-failure").handed_over(30.s() + 300.ms(), child).judged(&[]);
+    }
+
+    #[test]
+    fn a_handler_that_raises_the_signal_again_by_its_default_ends_the_service() {
+        let start = up("simple", "on-failure");
+        let alerts = start
+            .signal(30.s(), Signal::HUP, Handler, Killed, by("kill"))
+            .disposition(30.s() + 1, Default)
+            .signal(30.s() + 2, Signal::HUP, Blocked, Killed, itself())
+            .dies(30.s() + 3, Signal::HUP)
+            .judged(&[ID]);
+        assert!(alerts[0].message.contains("took HUP from kill"), "{}", alerts[0].message);
+        assert!(alerts[0].message.contains("died of HUP"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("handler"), "{}", alerts[0].mend);
     }
 
     #[test]

@@ -30,8 +30,17 @@ fn check(case: &Case) -> Vec<Finding> {
 fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
     let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
     let matters = case.is_command() || matches!(service_type, None | Some("notify-reload"));
-    let wrong: Vec<&Told> =
-        reloading.iter().filter(|told| matters && problem(told).is_some()).collect();
+    // With READY=1 beside it it ends a reload that systemd has begun, and nothing else.
+    let reloaded = case.reloads().next().map(|reload| reload.index);
+    let done = case.messages().filter(|told| {
+        told.counts()
+            && told.announces_reload()
+            && told.state() == Some(Announced::Ready)
+            && reloaded.is_some_and(|reload| reload < told.index)
+    });
+    let mut wrong: Vec<Told> = reloading.iter().copied().chain(done).collect();
+    wrong.retain(|told| matters && problem(told).is_some());
+    wrong.sort_by_key(|told| told.index);
     let first = wrong.first()?;
     Some(Finding {
         at_ns: first.at_ns,

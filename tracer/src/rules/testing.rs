@@ -321,6 +321,15 @@ impl Start {
         self.handler_of(at, Runtime::CatchAll)
     }
 
+    /// The last handler is there for one delivery only.
+    pub fn for_one_delivery(mut self) -> Self {
+        match &mut self.activation.events.last_mut().unwrap().what {
+            What::Disposition { once, .. } => *once = true,
+            other => panic!("no handler: {other:?}"),
+        }
+        self
+    }
+
     pub fn handler_of(self, at: i64, runtime: Runtime) -> Self {
         self.set(at, Handler, None, Some(runtime))
     }
@@ -461,6 +470,7 @@ impl Start {
             assignments,
             length: 8,
             result: 0,
+            lines_left_out: 0,
             not_connected: false,
             accepted: self.facts.as_ref().map(|_| true),
             refusal: None,

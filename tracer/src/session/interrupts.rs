@@ -29,7 +29,16 @@ use crate::{host::temporary, model::signal::Signal};
 const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 /// What ends the process at once by its default action, and is sent by others: nothing of the
 /// kind may leave files behind. Real-time signals are of the same kind.
-const FATAL: [i32; 9] = [
+///
+/// ABRT to FPE are the kernel's, too, for what this process does: then it ends at once,
+/// whether they are blocked or not (`force_sig_info_to_task()`).
+const FATAL: [i32; 15] = [
+    libc::SIGABRT,
+    libc::SIGSYS,
+    libc::SIGXCPU,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGFPE,
     libc::SIGQUIT,
     libc::SIGUSR1,
     libc::SIGUSR2,
@@ -43,6 +52,8 @@ const FATAL: [i32; 9] = [
 /// How long a signal may wait for the session to take it. If another comes after that, the
 /// session is stuck, and the process ends.
 const STUCK: Duration = Duration::from_secs(1);
+/// How long a second signal may wait for that: who sends it does not want to wait for the report.
+const SECOND: Duration = Duration::from_millis(250);
 /// Why a start takes long.
 const SILENT: &str = "the file system that its program is on does not answer";
 /// How often signals that are held are looked at.
@@ -204,6 +215,8 @@ fn action(signal: i32) -> Option<libc::sighandler_t> {
 #[derive(Default)]
 struct Waiting {
     signals: VecDeque<(Instant, Signal)>,
+    /// How many have come.
+    count: u64,
     /// Nobody takes them any more: the next one ends the process.
     is_over: bool,
 }
@@ -213,7 +226,13 @@ impl Waiting {
     fn add(&mut self, signal: Signal, now: Instant) -> bool {
         let stuck = self.signals.front().is_some_and(|(came, _)| *came + STUCK <= now);
         self.signals.push_back((now, signal));
+        self.count += 1;
         self.is_over || stuck
+    }
+
+    /// Whether the last one that came is not the first, and nobody has taken it.
+    fn second_waits(&self) -> bool {
+        self.count > 1 && !self.signals.is_empty()
     }
 }
 
@@ -275,11 +294,19 @@ fn take(blocked: &Blocked, shared: &Shared) {
         let Some(signal) = Signal::from_number(number.unsigned_abs()) else { continue };
         let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = waiting.add(signal, Instant::now());
+        let is_second = waiting.second_waits();
         drop(waiting);
         if ends {
             end_by(number);
         }
         shared.woken.notify_one();
+        if is_second {
+            thread::sleep(SECOND);
+            let waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.second_waits() {
+                end_by(number);
+            }
+        }
     }
 }
 
@@ -311,6 +338,19 @@ mod tests {
         assert!(!waiting.add(Signal::INT, start));
         assert!(!waiting.add(Signal::INT, start + STUCK / 2));
         assert!(waiting.add(Signal::INT, start + STUCK));
+    }
+
+    #[test]
+    fn a_second_signal_that_nobody_takes_is_known() {
+        let mut waiting = Waiting::default();
+        waiting.add(Signal::INT, Instant::now());
+        assert!(!waiting.second_waits(), "the first one waits for its report");
+        waiting.add(Signal::INT, Instant::now());
+        assert!(waiting.second_waits());
+        waiting.signals.clear();
+        assert!(!waiting.second_waits());
+        waiting.add(Signal::TERM, Instant::now());
+        assert!(waiting.second_waits(), "the first one was taken");
     }
 
     #[test]

@@ -372,14 +372,14 @@ impl Attribution {
         };
         let sockets = std::mem::take(&mut service.sockets);
         if let Some(start) = service.open_mut(start) {
-            let before = start.events().len();
+            let before = start.events().weight();
             let context = Context {
                 recorded: setup.recorded,
                 sockets: &sockets,
                 is_tight: self.events >= MANY,
             };
             start.learn(context, at, fact);
-            self.events = (self.events + start.events().len()).saturating_sub(before);
+            self.events = (self.events + start.events().weight()).saturating_sub(before);
         }
         service.sockets = sockets;
     }

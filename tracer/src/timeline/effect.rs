@@ -21,8 +21,9 @@ use crate::model::{
     unit::UnitFacts,
 };
 
-/// A command that systemd knows nothing of may come to its end by itself: only an end within this
-/// time, or the settle time if that is shorter, is the reload's, unless it left a successor.
+/// A command that systemd knows nothing of may come to its end by itself: only an exit within this
+/// time, or the settle time if that is shorter, is the reload's, unless it left a successor. That
+/// it dies of a signal is no end of its own.
 const LOOSE_NS: i64 = 250_000_000;
 
 /// What effects are told with besides the events.
@@ -66,8 +67,8 @@ struct Reloads<'a> {
     children: Vec<Child>,
     /// What descends from a main process.
     inside: BTreeSet<u32>,
-    /// When the service was told to end, or said that it does.
-    stopping: Option<i64>,
+    /// When the service was told to end, or said that it does: by the places of the events.
+    stops: Vec<usize>,
     /// Who sends what is placed.
     kernel: ProcessRef,
 }
@@ -80,7 +81,7 @@ impl<'a> Reloads<'a> {
             ends: BTreeMap::new(),
             children: Vec::new(),
             inside: around.mains.iter().map(|(_, pid)| *pid).collect(),
-            stopping: None,
+            stops: Vec::new(),
             kernel: ProcessRef { pid: 0, ns_pid: None, comm: String::new(), exe: None, uid: None },
         };
         for event in events {
@@ -99,8 +100,8 @@ impl<'a> Reloads<'a> {
                 _ => {}
             }
         }
-        let stopping = |event: &&Event| this.stops(event);
-        this.stopping = events.iter().find(stopping).map(|event| event.at_ns);
+        let stops = events.iter().enumerate().filter(|(_, event)| this.stops(event));
+        this.stops = stops.map(|(index, _)| index).collect();
         this
     }
 
@@ -196,6 +197,26 @@ impl<'a> Reloads<'a> {
         }
     }
 
+    /// When the service was told to end, or said that it does.
+    fn stopping(&self) -> Option<i64> {
+        self.stops.first().map(|index| self.events[*index].at_ns)
+    }
+
+    /// Whether something else than a reload had the service end by then. What it says itself
+    /// after the reload, and systemd after that, is how it ends by the reload.
+    fn was_told_to_end(&self, reload: usize, until: i64) -> bool {
+        let mut announced = false;
+        let stops = self.stops.iter().map(|index| (*index, &self.events[*index]));
+        for (index, event) in stops.take_while(|(_, event)| event.at_ns <= until) {
+            match &event.what {
+                What::Notify(_) if index > reload => announced = true,
+                What::Systemd { .. } if announced => {}
+                _ => return true,
+            }
+        }
+        false
+    }
+
     /// The effect of a reload signal that was sent to the main process.
     fn of_main(&self, index: usize, at: i64, sent: &SignalSent) -> Told {
         let settled = sent.fate_ns.unwrap_or(at);
@@ -223,7 +244,8 @@ impl<'a> Reloads<'a> {
         let pid = sent.target.pid;
         let settle = self.around.settle_ns;
         let end = self.end_of(pid, settled);
-        let soon = if self.is_loose() { settle.min(LOOSE_NS) } else { settle };
+        let by_itself = self.is_loose() && end.is_some_and(|end| end.signal.is_none());
+        let soon = if by_itself { settle.min(LOOSE_NS) } else { settle };
         let until = settled.saturating_add(soon);
         if let Some(since) = self.handed_over(pid, at, settled) {
             return (Effect::Replaced, Some(since));
@@ -256,7 +278,7 @@ impl<'a> Reloads<'a> {
         let last = end.unwrap_or(self.around.end_ns);
         let until = settled.saturating_add(self.around.settle_ns);
         let is_long_enough = last >= until;
-        let going = self.stopping.is_some_and(|stopping| stopping < until);
+        let going = self.stopping().is_some_and(|stopping| stopping < until);
         if let Some(reloading) = self.reloading_after(index, pid) {
             return self.of_reloading(reloading, last);
         }

@@ -80,6 +80,7 @@ pub enum Record {
         sender: ProcessRef,
         destination: String,
         assignments: Vec<(String, String)>,
+        lines_left_out: u32,
         length: u32,
         not_connected: bool,
         claim: Claim,
@@ -169,6 +170,24 @@ pub struct Events {
     order: u64,
     classes: HashMap<Class, Kept>,
     left_out: BTreeMap<Group, u64>,
+    weight: usize,
+}
+
+/// Bytes of text that weigh as much as an event.
+const TEXT: usize = 512;
+
+impl Record {
+    /// What it takes of the room for events, one without much text being 1.
+    fn weight(&self) -> usize {
+        let text = match self {
+            Self::Notify { assignments, .. } => assignments
+                .iter()
+                .map(|(key, value)| key.len() + value.len() + size_of::<(String, String)>())
+                .sum(),
+            _ => 0,
+        };
+        1 + text / TEXT
+    }
 }
 
 impl Events {
@@ -176,6 +195,12 @@ impl Events {
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// How much room the kept ones take, an event without much text being 1.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Takes an event. `is_tight` says that there is little room for each start.
@@ -193,6 +218,7 @@ impl Events {
         let kept = self.classes.entry(class.clone()).or_default();
         let is_first = has_room || kept.first < FIRST;
         self.order += 1;
+        self.weight += record.weight();
         let stored = Box::new(Stored { at, order: self.order, id, record, class: class.clone() });
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -231,6 +257,7 @@ impl Events {
         let slot = self.slots.get_mut(place.slot)?;
         let stored = slot.take_if(|stored| stored.order == place.order)?;
         self.free.push(place.slot);
+        self.weight -= stored.record.weight();
         Some(stored)
     }
 

@@ -5,8 +5,11 @@
 /// A parsed payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Its lines, split at the first `=`. A line without one has an empty value.
+    /// Its lines, split at the first `=`. A line without one has an empty value. The first
+    /// [`MAX_LINES`] are there, and of the others those that systemd goes by.
     pub assignments: Vec<(String, String)>,
+    /// Lines that are not there.
+    pub lines_left_out: u32,
     /// Why systemd throws the whole message away.
     pub malformed: Option<&'static str>,
 }
@@ -23,6 +26,22 @@ impl Message {
 /// The most a message may have (`NOTIFY_BUFFER_MAX`, which is `PIPE_BUF`).
 pub const MAX_LEN: u32 = 4096;
 
+/// Lines of a message that are kept: more than anything says at a time.
+pub const MAX_LINES: usize = 32;
+
+/// Keys that systemd goes by whatever their value, the first line of each
+/// (`strv_find_startswith()`).
+const VALUES: [&str; 6] = [
+    "MAINPID",
+    "MONOTONIC_USEC",
+    "NOTIFYACCESS",
+    "EXTEND_TIMEOUT_USEC",
+    "WATCHDOG_USEC",
+    "WATCHDOG",
+];
+/// Whole lines that it goes by (`strv_contains()`).
+const STATES: [&str; 3] = ["READY", "STOPPING", "RELOADING"];
+
 /// Parses a payload of `length` bytes, of which `bytes` are there.
 #[must_use]
 pub fn parse(bytes: &[u8], length: u32) -> Message {
@@ -35,18 +54,35 @@ pub fn parse(bytes: &[u8], length: u32) -> Message {
         None
     };
     let text = bytes.strip_suffix(&[0]).unwrap_or(bytes);
-    let assignments = text
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            let line = String::from_utf8_lossy(line);
-            match line.split_once('=') {
-                Some((key, value)) => (key.to_owned(), value.to_owned()),
-                None => (line.into_owned(), String::new()),
-            }
-        })
-        .collect();
-    Message { assignments, malformed }
+    let mut assignments = Vec::new();
+    let mut lines_left_out = 0;
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        if assignments.len() < MAX_LINES || decides(line, &assignments) {
+            assignments.push(split(line));
+        } else {
+            lines_left_out += 1;
+        }
+    }
+    Message { assignments, lines_left_out, malformed }
+}
+
+fn split(line: &[u8]) -> (String, String) {
+    let line = String::from_utf8_lossy(line);
+    match line.split_once('=') {
+        Some((key, value)) => (key.to_owned(), value.to_owned()),
+        None => (line.into_owned(), String::new()),
+    }
+}
+
+/// Whether systemd goes by this line beside those before it.
+fn decides(line: &[u8], before: &[(String, String)]) -> bool {
+    let Some(at) = line.iter().position(|byte| *byte == b'=') else { return false };
+    let (key, value) = (&line[..at], &line[at + 1..]);
+    let is_key = |known: &&str| known.as_bytes() == key;
+    if STATES.iter().any(|known| is_key(known)) {
+        return value == b"1" && !before.iter().any(|(k, v)| k.as_bytes() == key && v == "1");
+    }
+    VALUES.iter().any(|known| is_key(known)) && !before.iter().any(|(k, _)| k.as_bytes() == key)
 }
 
 /// Whether a payload says READY=1, as a whole line, and systemd would listen to it.
@@ -111,6 +147,26 @@ mod tests {
         ] {
             assert_eq!(says_ready(payload.as_bytes()), ready, "{payload:?}");
         }
+    }
+
+    #[test]
+    fn of_many_lines_the_first_are_kept_and_those_that_decide() {
+        let lines = |count: usize| "A=\n".repeat(count);
+        let of = |text: String| parse(text.as_bytes(), text.len() as u32);
+        let all = of(lines(MAX_LINES));
+        assert_eq!((all.assignments.len(), all.lines_left_out), (MAX_LINES, 0));
+        let more =
+            of(lines(1_000) + "READY=0\nREADY=1\nREADY=1\nMAINPID=5\nMAINPID=6\nSTATUS=x\nREADY");
+        let last: Vec<_> = more.assignments[MAX_LINES..].to_vec();
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(last, [pair("READY", "1"), pair("MAINPID", "5")]);
+        assert_eq!(more.lines_left_out, 1_000 - MAX_LINES as u32 + 5);
+        assert_eq!(meaning(&more.assignments), Some(Meaning::Ready));
+        // Every key at once is all there can be.
+        let keys = STATES.iter().map(|key| format!("{key}=1\n"));
+        let every: String = keys.chain(VALUES.iter().map(|key| format!("{key}=2\n"))).collect();
+        let most = of(lines(500) + &every.repeat(20));
+        assert_eq!(most.assignments.len(), MAX_LINES + STATES.len() + VALUES.len());
     }
 
     #[test]

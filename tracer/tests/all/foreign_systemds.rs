@@ -297,6 +297,7 @@ fn a_cgroup_that_a_user_gave_a_units_name_is_shown_as_claimed_and_ends_no_wait()
     assert_eq!(service["unit"], serde_json::Value::Null);
     let problem = service["unit_problem"].as_str().unwrap();
     assert!(problem.contains("claimed by uid 65534"), "{problem}");
+    assert_eq!(traced.status, Some(1), "the unit itself was not seen");
 
     let trace = Trace::start(&[&["forged.service", "--any"], &until[..]].concat());
     let process = within(&forged, &as_nobody);

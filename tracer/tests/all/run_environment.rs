@@ -160,7 +160,7 @@ fn nothing_of_the_notify_socket_is_left_whatever_ends_the_tracer() {
         let entries = fs::read_dir("/run").unwrap().filter_map(Result::ok);
         entries.map(|entry| entry.file_name()).collect()
     };
-    for signal in ["QUIT", "USR1", "RTMIN+5", "TERM"] {
+    for signal in ["QUIT", "USR1", "RTMIN+5", "TERM", "ABRT", "XCPU", "SYS", "ILL", "FPE", "TRAP"] {
         // It signals its parent, which traces it.
         let script = format!(
             "echo $NOTIFY_SOCKET; kill -s {signal} $PPID; sleep 0.3; kill -s {signal} $PPID; sleep 5"

@@ -145,6 +145,7 @@ fn notify() -> BoxedStrategy<What> {
                 assignments,
                 length,
                 result,
+                lines_left_out: 0,
                 not_connected: false,
                 accepted,
                 refusal: None,

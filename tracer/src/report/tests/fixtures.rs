@@ -96,6 +96,7 @@ fn notify(sender: ProcessRef, assignments: &[(&str, &str)]) -> NotifyMessage {
         assignments,
         length: length as u32,
         result: 0,
+        lines_left_out: 0,
         not_connected: false,
         accepted: Some(true),
         refusal: None,

@@ -81,7 +81,15 @@ impl Timeline<'_> {
                     disposition: now.of(reload).kind(),
                 }
             }
-            Record::Notify { sender, destination, assignments, length, not_connected, claim } => {
+            Record::Notify {
+                sender,
+                destination,
+                assignments,
+                lines_left_out,
+                length,
+                not_connected,
+                claim,
+            } => {
                 let is_ready = notify::meaning(assignments) == Some(Meaning::Ready);
                 let Admission { accepted, refusal, problem } = self.admission(claim, is_ready);
                 What::Notify(Box::new(NotifyMessage {
@@ -89,6 +97,7 @@ impl Timeline<'_> {
                     claimed_pid: claim.claimed,
                     destination: destination.clone(),
                     assignments: assignments.clone(),
+                    lines_left_out: *lines_left_out,
                     length: *length,
                     result: claim.errno,
                     not_connected: *not_connected,

@@ -225,11 +225,11 @@ impl Attribution {
 
 /// Who may speak from now on, as a message says it.
 fn notify_access(assignments: &[(String, String)]) -> Option<&str> {
-    let (_, access) = assignments.iter().rev().find(|(key, _)| key == "NOTIFYACCESS")?;
+    let (_, access) = assignments.iter().find(|(key, _)| key == "NOTIFYACCESS")?;
     ["none", "main", "exec", "all"].into_iter().find(|known| known == access)
 }
 
 /// The process a message hands over to.
 fn main_pid(assignments: &[(String, String)]) -> Option<u32> {
-    assignments.iter().rev().find(|(key, _)| key == "MAINPID")?.1.parse().ok()
+    assignments.iter().find(|(key, _)| key == "MAINPID")?.1.parse().ok()
 }

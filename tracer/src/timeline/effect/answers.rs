@@ -28,21 +28,22 @@ impl Reloads<'_> {
         { before_next }.find(|(_, event)| self.is_answer(event)).map(|(index, _)| index)
     }
 
-    /// Whether an event is a RELOADING=1 that systemd counts as the answer to a reload.
+    /// Whether an event is a RELOADING=1 that systemd counts as the answer to a reload. READY=1 in
+    /// the same message says that it is done already (`service_notify_message()` in systemd's
+    /// src/core/service.c).
     fn is_answer(&self, event: &Event) -> bool {
         let What::Notify(message) = &event.what else { return false };
         let timed = message.value("MONOTONIC_USEC").and_then(|text| text.parse::<u64>().ok());
         counts(message)
             && message.says("RELOADING", "1")
-            && !message.says("READY", "1")
             && !message.says("STOPPING", "1")
             && (!self.is_notify_reload() || timed.is_some_and(|usec| usec > 0))
     }
 
-    /// What follows a RELOADING=1.
+    /// What follows a RELOADING=1, or comes with it.
     pub(super) fn of_reloading(&self, index: usize, last: i64) -> Told {
         let at = self.events[index].at_ns;
-        let done = self.events[index + 1..].iter().find_map(|event| match &event.what {
+        let done = self.events[index..].iter().find_map(|event| match &event.what {
             What::Notify(message) if counts(message) && message.says("READY", "1") => {
                 Some(event.at_ns)
             }
@@ -55,7 +56,7 @@ impl Reloads<'_> {
             return (Effect::Unfinished, Some(at));
         }
         let until = at.saturating_add(self.around.settle_ns);
-        let going = self.stopping.is_some_and(|stopping| stopping < until);
+        let going = self.stopping().is_some_and(|stopping| stopping < until);
         (if last >= until && !going { Effect::Unfinished } else { Effect::Unknown }, None)
     }
 

@@ -45,7 +45,7 @@ impl Reloads<'_> {
     pub(super) fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Option<Told> {
         let later = self.events[index + 1..].iter().take_while(|event| event.at_ns <= end.at);
         let has_later = { later }.any(|event| self.is_reload_of(event, pid));
-        if has_later || self.stopping.is_some_and(|stopping| stopping <= end.at) {
+        if has_later || self.was_told_to_end(index, end.at) {
             return None;
         }
         Some(match end.signal {

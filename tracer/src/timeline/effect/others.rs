@@ -24,7 +24,7 @@ impl Reloads<'_> {
         sent.fate == Fate::Killed
             && (sent.disposition != DispositionKind::Handler || sent.runtime.is_some())
             && (!self.inside.contains(&sender.pid) || self.is_main(sender.pid, at) || supervises())
-            && self.stopping.is_none_or(|stopping| at <= stopping)
+            && self.stopping().is_none_or(|stopping| at <= stopping)
     }
 
     /// When another process died of the same reload.

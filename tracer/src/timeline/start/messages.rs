@@ -91,10 +91,17 @@ impl Start {
         } | u32::from(claim.errno != 0) << 4
             | u32::from(datagram.not_connected) << 5;
         let class = Class { detail, ..self.class(Kind::Notify, id, at) };
-        let Message { assignments, .. } = message;
+        let Message { assignments, lines_left_out, .. } = message;
         let Datagram { destination, length, not_connected, .. } = datagram;
-        let record =
-            Record::Notify { sender, destination, assignments, length, not_connected, claim };
+        let record = Record::Notify {
+            sender,
+            destination,
+            assignments,
+            lines_left_out,
+            length,
+            not_connected,
+            claim,
+        };
         self.events.add(at, id, class, record, context.is_tight);
         self.revision += 1;
     }

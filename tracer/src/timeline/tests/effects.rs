@@ -318,7 +318,7 @@ fn a_stop_that_comes_when_the_settle_time_is_over_takes_nothing_back() {
     let stopped = |story: Story, at| story.notify(at, 10, "STOPPING=1").exit(at + 1, 10, 0);
     // The reload was taken at 1,001 ms.
     assert_eq!(only(&stopped(ready(), 2_001)), Some(Effect::Unanswered));
-    assert_eq!(only(&stopped(ready(), 2_000)), Some(Effect::Unknown));
+    assert_eq!(only(&stopped(ready(), 2_000)), Some(Effect::Ended));
     let begun = || ready().notify(1_500, 10, RELOADING);
     assert_eq!(only(&stopped(begun(), 2_500)), Some(Effect::Unfinished));
     assert_eq!(only(&stopped(begun(), 2_499)), Some(Effect::Unknown));
@@ -448,6 +448,60 @@ fn another_main_process_takes_over_within_the_settle_time_or_once_the_old_one_ha
     assert_eq!(over(2_800, Some(1_900)), replaced);
     assert_eq!(over(2_900, Some(1_900)), Some(Effect::Ended));
     assert_eq!(over(2_800, Some(2_002)), Some(Effect::Survived), "it ended later");
+}
+
+#[test]
+fn what_says_stopping_by_its_reload_ends_by_it() {
+    let up = || Story::unit().start(0, 10, "/bin/demo", "a").handler(20, 10).until(20_000);
+    let down = |story: Story, at| {
+        let news = UnitNews {
+            cgroup: DEMO.to_owned(),
+            state: Some(UnitState {
+                active_state: "deactivating".to_owned(),
+                ..UnitState::default()
+            }),
+            invocation_id: Some("a".to_owned()),
+            ..UnitNews::default()
+        };
+        story.fact(at, Fact::Unit(Box::new(news)))
+    };
+    let stopping = || reloaded(up()).notify(1_020, 10, "STOPPING=1");
+    assert_eq!(only(&stopping().exit(1_100, 10, 0)), Some(Effect::Ended));
+    // So systemd takes it down, too.
+    assert_eq!(only(&down(stopping(), 1_030).exit(1_100, 10, 0)), Some(Effect::Ended));
+    // It said so before, or systemd had it do so.
+    let before = reloaded(up().notify(900, 10, "STOPPING=1"));
+    assert_eq!(only(&before.exit(1_100, 10, 0)), Some(Effect::Unknown));
+    let stopped = down(reloaded(up()), 1_010).notify(1_020, 10, "STOPPING=1");
+    assert_eq!(only(&stopped.exit(1_100, 10, 0)), Some(Effect::Unknown));
+}
+
+#[test]
+fn a_command_that_may_come_to_its_end_does_not_die_of_a_signal_by_itself() {
+    let loose = || {
+        let story = Story::command().until(20_000).fork(0, 1, 10).exec(10, 10, "/bin/demo");
+        reloaded(story.handler(20, 10))
+    };
+    let abort = "ABRT".parse().unwrap();
+    has(&loose().killed(1_900, 10, abort), Effect::Crashed, Some(1_890));
+    has(&loose().killed(2_100, 10, abort), Effect::Survived, None);
+    has(&loose().exit(1_200, 10, 0), Effect::Ended, Some(1_190));
+    has(&loose().exit(1_900, 10, 0), Effect::Unknown, None);
+}
+
+#[test]
+fn one_message_may_say_that_a_reload_has_begun_and_is_done() {
+    let ready = |service_type: &str| {
+        let story = Story::command().with_type(service_type, "no").until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        reloaded(story.notify(30, 10, "READY=1"))
+    };
+    let both = "RELOADING=1\nMONOTONIC_USEC=123\nREADY=1";
+    has(&ready("notify-reload").notify(1_010, 10, both), Effect::Reloaded, Some(1_000));
+    has(&ready("notify").notify(1_010, 10, "READY=1\nRELOADING=1"), Effect::Reloaded, Some(1_000));
+    // systemd counts it by its time alone.
+    let untimed = ready("notify-reload").notify(1_010, 10, "RELOADING=1\nREADY=1");
+    has(&untimed, Effect::Unanswered, None);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn systemd_says_when_it_has_given_up_waiting_for_the_end_of_a_reload() {
     assert_eq!(effect(Some(reloading), "active"), Some(Effect::Unfinished));
     assert_eq!(effect(None, "reloading"), Some(Effect::Unknown), "it waits yet");
     let at_once = "RELOADING=1\nREADY=1\nMONOTONIC_USEC=1";
-    assert_eq!(effect(Some(at_once), "active"), Some(Effect::Unknown));
+    assert_eq!(effect(Some(at_once), "active"), Some(Effect::Reloaded));
 }
 
 #[test]
