@@ -49,12 +49,12 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
             streams: if messages.is_verbose() { Streams::Stderr } else { Streams::None },
             between: options.between.clone().map(|line| Between { line, limit: options.timeout }),
         };
-        let mut racer = Racer::attach(raced, &request, &line)?;
+        let mut runner = Racer::attach(raced, &request, &line)?;
         let say = |what: &dyn Display| line.0.say(what);
-        let mut rounds = Rounds { racer: &mut racer, rules: &rules, observer: &line, say: &say };
+        let mut rounds = Rounds { racer: &mut runner, rules: &rules, observer: &line, say: &say };
         let found = rounds.race().await?;
-        let (runs, backend) = (racer.runs, racer.backend().to_owned());
-        racer.end();
+        let (runs, backend) = (runner.runs, runner.backend().to_owned());
+        runner.end();
         let signals = found.signals;
         let all = || signals.iter().flat_map(|signal| &signal.intervals);
         let bad = all().any(|interval| interval.bad && interval.counts);

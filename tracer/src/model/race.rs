@@ -100,6 +100,7 @@ pub enum Role {
 
 /// A span of time between two steps, in which what a signal does is the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Interval {
     /// What `--only` takes.
     pub id: String,

@@ -66,7 +66,7 @@ pub fn tried(
     let told = Told { run, before, start, signal, role, pid, sent };
     let exit = told.exit();
     let (outcome, what) = told.outcome(exit);
-    let is_clean = run.left.is_empty() && told.code(exit).is_none_or(|code| code == 0);
+    let is_clean = run.left.is_empty() && code(exit).is_none_or(|code| code == 0);
     let bad = right::is_bad(role, outcome, is_clean);
     let what = if role == Role::End && !run.left.is_empty() && exit.is_some() {
         format!("{what}, and left {} running", run.left.join(", "))
@@ -99,6 +99,14 @@ fn signal_event(start: &Activation, signal: Signal, pid: u32) -> Option<(&Event,
     })
 }
 
+/// The exit code in an event, if a process exited there.
+fn code(exit: Option<&Event>) -> Option<u8> {
+    match &exit?.what {
+        What::Exit { code, .. } => *code,
+        _ => None,
+    }
+}
+
 struct Told<'a> {
     run: &'a Run<'a>,
     before: &'a Undisturbed,
@@ -116,26 +124,18 @@ impl Told<'_> {
         self.start.events.iter().find(is_exit)
     }
 
-    /// Its exit code, if it exited.
-    fn code(&self, exit: Option<&Event>) -> Option<u8> {
-        match &exit?.what {
-            What::Exit { code, .. } => *code,
-            _ => None,
-        }
-    }
-
     fn outcome(&self, exit: Option<&Event>) -> (Outcome, String) {
         let signal = self.signal;
         if self.sent.fate == Fate::Killed {
             return (Outcome::Killed, format!("died of {signal}"));
         }
         if let Some(Event { what: What::Exit { signal: by, code, core_dumped, .. }, .. }) = exit {
-            let core = if *core_dumped { ", with a core dump" } else { "" };
+            let dump = if *core_dumped { ", with a core dump" } else { "" };
             return match (by, code) {
                 (Some(by), _) if *by == signal => {
                     (Outcome::Killed, format!("took it, and died of a later {signal}"))
                 }
-                (Some(by), _) => (Outcome::Crashed, format!("died of {by}{core}")),
+                (Some(by), _) => (Outcome::Crashed, format!("died of {by}{dump}")),
                 (None, code) if self.ends_alike(*code) => self.went_on(),
                 (None, Some(code)) => (Outcome::Ended, format!("exited with code {code}")),
                 (None, None) => (Outcome::Ended, "exited".to_owned()),

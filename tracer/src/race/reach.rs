@@ -13,7 +13,7 @@ pub fn reach(steps: &Steps, role: Role, service_type: &str, from: u64, to: u64) 
     if role != Role::Reload {
         return Reach::Reached;
     }
-    let stops = steps.stopping().is_some_and(|stopping| from >= stopping);
+    let is_stopping = steps.stopping().is_some_and(|stopping| from >= stopping);
     let is_up = service_type == "simple" || steps.ready().is_some_and(|ready| to > ready);
-    if is_up && !stops { Reach::Reached } else { Reach::NotByReload }
+    if is_up && !is_stopping { Reach::Reached } else { Reach::NotByReload }
 }

@@ -34,13 +34,13 @@ pub fn unplaceable(signal: Signal) -> Option<&'static str> {
 #[must_use]
 pub fn is_bad(role: Role, outcome: Outcome, is_clean: bool) -> bool {
     match (role, outcome) {
-        (_, Outcome::NotReached) => false,
-        (_, Outcome::Crashed | Outcome::Hung) => true,
+        // Nothing is known of it.
+        _ if outcome == Outcome::NotReached => false,
         (Role::End, Outcome::Ended | Outcome::Killed) => !is_clean,
         // It is to end.
-        (Role::End, Outcome::Taken | Outcome::Ignored | Outcome::Pending) => true,
-        (_, Outcome::Killed | Outcome::Ended) => true,
+        (Role::End, _) => true,
         (_, Outcome::Taken | Outcome::Ignored | Outcome::Pending) => false,
+        (Role::Reload | Role::Other, _) => true,
     }
 }
 

@@ -116,12 +116,9 @@ fn when(main: &[&Interval], of: &[&Interval]) -> String {
         }
     }
     let told = spans.iter().take(MAX_SPANS).map(|(first, last)| from_to(first, last));
-    let mut words = told.collect::<Vec<_>>().join(" and ");
+    let words = told.collect::<Vec<_>>().join(" and ");
     let more = spans.len().saturating_sub(MAX_SPANS);
-    if more > 0 {
-        words.push_str(&format!(" and {more} more times"));
-    }
-    words
+    if more > 0 { format!("{words} and {more} more times") } else { words }
 }
 
 fn follows(main: &[&Interval], one: &Interval, other: &Interval) -> bool {

@@ -406,12 +406,13 @@ impl Key {
     /// The order to place `signal` at this step; where notify messages go is yet to be told.
     #[must_use]
     pub fn order(&self, signal: Signal) -> place::Order {
-        let mut order = place::Order::default();
-        order.signal = signal.number();
-        order.process = self.process;
-        order.step = self.kind as u32;
-        order.execs = self.execs;
-        order.number = self.number;
-        order
+        place::Order {
+            signal: signal.number(),
+            process: self.process,
+            step: self.kind as u32,
+            execs: self.execs,
+            number: self.number,
+            ..place::Order::default()
+        }
     }
 }

@@ -446,7 +446,9 @@ fn race_repeats_one_interval_and_tells_unsteady_outcomes() {
     let tries = interval["tries"].as_array().unwrap();
     let outcomes: Vec<&str> = tries.iter().map(|it| it["outcome"].as_str().unwrap()).collect();
     let mut counts = BTreeMap::new();
-    outcomes.iter().for_each(|outcome| *counts.entry(*outcome).or_insert(0) += 1);
+    for outcome in outcomes {
+        *counts.entry(outcome).or_insert(0) += 1;
+    }
     assert_eq!(counts, BTreeMap::from([("killed", 2), ("taken", 2)]));
     assert!(raced.sentence().contains("now one way, now another"));
 }

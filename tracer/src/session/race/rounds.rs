@@ -124,9 +124,9 @@ impl Rounds<'_, '_> {
                 let mut tries = Vec::new();
                 for _ in 0..rules.repeat {
                     if !found.interrupted {
-                        let tried = self.reach(planned, signal, &first).await?;
-                        found.interrupted = tried.is_none();
-                        tries.extend(tried);
+                        let done = self.reach(planned, signal, &first).await?;
+                        found.interrupted = done.is_none();
+                        tries.extend(done);
                     }
                 }
                 intervals.push(interval(planned, tries, rules.strict));
@@ -167,8 +167,7 @@ impl Rounds<'_, '_> {
             ends: false,
             answered: false,
         };
-        let ran = self.racer.run(Placing { signal, after: None }, goal, rules.timeout).await?;
-        self.tell(&ran);
+        let ran = self.whole(Placing { signal, after: None }, &goal).await?;
         let outcome = ended_as(&ran);
         let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
         match (ran.ended_by, outcome.state) {
@@ -211,13 +210,6 @@ impl Rounds<'_, '_> {
             }
             _ => {}
         }
-        if ran.document.capture.lost > 0 {
-            anyhow::bail!(
-                "{} events of the untouched run were lost, so its steps are not known: is the \
-                 host busy?",
-                ran.document.capture.lost
-            );
-        }
         if !ran.has_all {
             self.observer.note(
                 &"the start did more than could be followed: of what came late no \
@@ -240,6 +232,28 @@ impl Rounds<'_, '_> {
             limit: rules.timeout.min(longest),
             ran,
         })
+    }
+
+    /// A run of which no event was lost, as its steps are not known otherwise.
+    async fn whole(&mut self, placing: Placing, goal: &Goal) -> Result<Ran> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let ran = self.racer.run(placing, goal.clone(), self.rules.timeout).await?;
+            self.tell(&ran);
+            let lost = &ran.document.capture.losses;
+            if lost.is_empty() || ran.ended_by == EndedBy::Interrupt {
+                return Ok(ran);
+            }
+            if attempts == ATTEMPTS {
+                let kinds = lost.iter().map(|(kind, count)| format!("{kind} {count}"));
+                anyhow::bail!(
+                    "events of the untouched run were lost ({}), so its steps are not known: is \
+                     the host busy?",
+                    kinds.collect::<Vec<_>>().join(", ")
+                );
+            }
+        }
     }
 
     /// Places the signal in an interval, again while that is not reached; `None` once the race

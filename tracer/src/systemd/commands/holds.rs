@@ -57,9 +57,8 @@ fn of(words: &[Word], budget: &mut Budget, depth: usize) -> Option<bool> {
         for command in script.commands.iter().filter(|command| !command.in_background) {
             match of(&command.words, budget, depth + 1) {
                 Some(true) if command.when == When::Always => return Some(true),
-                Some(true) => found = None,
                 Some(false) => {}
-                None => found = None,
+                Some(true) | None => found = None,
             }
         }
         return found;

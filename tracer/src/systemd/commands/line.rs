@@ -83,6 +83,7 @@ pub fn commands(values: &[String], expand: impl Fn(&str) -> String) -> Vec<Comma
 }
 
 /// The words of a value, with their quotes and escapes taken away.
+#[must_use]
 pub fn words(value: &str) -> Vec<String> {
     let mut rest = value;
     std::iter::from_fn(|| {

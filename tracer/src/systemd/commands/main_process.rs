@@ -35,6 +35,7 @@ pub enum MainProcess {
 
 /// A main process that has others run what the service is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Stay {
     /// Its name: `sh`, `timeout`.
     pub by: String,

@@ -14,6 +14,7 @@ const STACK: usize = 32 << 20;
 
 /// A simple command of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Simple {
     /// Its words.
     pub words: Vec<Word>,
@@ -120,6 +121,7 @@ pub(super) fn read(word: &Word, budget: &mut Budget) -> Option<Script> {
 
 /// Where a command stands.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Place {
     in_child: bool,
     in_background: bool,

@@ -56,12 +56,11 @@ impl Waiting {
     pub fn takes(self, signal: Signal) -> Takes {
         let is_term = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal);
         match self {
-            Self::Plain => Takes::Default,
             Self::Blocks => Takes::Lost,
             Self::PassesOn => Takes::PassedOn,
             Self::Timeout { in_foreground: true } if is_term => Takes::PassedOn,
             Self::Timeout { in_foreground: false } if is_term => Takes::PassedOnOnce,
-            Self::Timeout { .. } => Takes::Default,
+            Self::Plain | Self::Timeout { .. } => Takes::Default,
             Self::Unknown => Takes::Unknown,
         }
     }

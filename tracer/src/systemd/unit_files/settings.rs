@@ -85,7 +85,9 @@ impl Settings {
         let values = self.environment(specifiers);
         let list = |name| {
             let mut list = commands::commands(self.list(name), |word| specifiers.expand(word));
-            list.iter_mut().for_each(|command| command.put_in(&values));
+            for command in &mut list {
+                command.put_in(&values);
+            }
             list
         };
         Commands {
