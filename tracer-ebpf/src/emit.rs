@@ -71,19 +71,15 @@ fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
 /// the ways it has to follow. Whether there was room for it.
 #[inline(always)]
 pub fn record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) -> bool {
-    match reserve::<T>() {
-        Some(mut entry) => {
-            zero(entry.as_mut_ptr());
-            // SAFETY: the memory is reserved for a `T`, and zeros are a valid `Pod`.
-            fill(unsafe { entry.assume_init_mut() });
-            entry.submit(wakes(kind));
-            true
-        }
-        None => {
-            lost(kind);
-            false
-        }
-    }
+    let Some(mut entry) = reserve::<T>() else {
+        lost(kind);
+        return false;
+    };
+    zero(entry.as_mut_ptr());
+    // SAFETY: the memory is reserved for a `T`, and zeros are a valid `Pod`.
+    fill(unsafe { entry.assume_init_mut() });
+    entry.submit(wakes(kind));
+    true
 }
 
 /// Sends a record that has been put together elsewhere.
