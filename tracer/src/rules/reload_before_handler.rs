@@ -57,6 +57,9 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
                     "The handler came {} too late.",
                     text::Span(phase.at_ns.saturating_sub(reload.at_ns))
                 ),
+                None if handlers_before(case, reload) == (true, false) => {
+                    "It was not set again.".to_owned()
+                }
                 None => "The handler never came.".to_owned(),
             }
         ),
@@ -447,7 +450,14 @@ mod tests {
             .disposition(1.s(), Default)
             .signal(1.s() + 10.ms(), Signal::HUP, Default, Killed, by("kill"))
             .judged(&[ID]);
-        assert!(alerts[0].message.contains("a handler had been there"), "{}", alerts[0].message);
+        assert!(
+            alerts[0].message.ends_with(
+                "although a handler had been there (one for a single signal, or taken back). It \
+                 was not set again."
+            ),
+            "{}",
+            alerts[0].message
+        );
         assert!(alerts[0].mend.contains("SA_RESETHAND"), "{}", alerts[0].mend);
     }
 
