@@ -559,8 +559,5 @@ fn race_writes_junit_that_names_each_failure_with_the_command_to_repeat_it() {
         ),
         "{text}"
     );
-    assert!(
-        text.contains("again: sigready race --type simple --only HUP@exec1 -- sleep 60"),
-        "{text}"
-    );
+    assert!(text.contains("--settle 100ms --only HUP@exec1 -- sleep 60"), "{text}");
 }
