@@ -6,7 +6,7 @@ use std::{
     fs, io,
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{self, Command, ExitStatus, Stdio},
     ptr,
     time::Duration,
 };
@@ -19,7 +19,7 @@ use nix::{
         prctl,
         signal::{SigSet, Signal as NixSignal},
     },
-    unistd::{Gid, Pid, Uid, User, getgrouplist, setgid, setgroups, setsid, setuid},
+    unistd::{Gid, Pid, Uid, User, getgrouplist, getppid, setgid, setgroups, setsid, setuid},
 };
 use tokio::{process::Child as TokioChild, time::timeout};
 use tracer_common::signal::MAX_SIGNAL;
@@ -98,7 +98,8 @@ impl Startable {
         if let Some(socket) = socket {
             command.env("NOTIFY_SOCKET", socket);
         }
-        let prepare = move || prepare(credentials.as_ref(), &closed);
+        let tracer = process::id();
+        let prepare = move || prepare(tracer, credentials.as_ref(), &closed);
         // SAFETY: `prepare` makes system calls only; it neither allocates nor locks.
         unsafe { command.pre_exec(prepare) };
         let child = tokio::process::Command::from(command).spawn().map_err(|error| {
@@ -168,8 +169,8 @@ fn descriptors(all: bool) -> Vec<i32> {
     listed.into_iter().filter(is_closed).collect()
 }
 
-/// What happens in the child before its exec.
-fn prepare(credentials: Option<&Credentials>, closed: &[i32]) -> io::Result<()> {
+/// What happens in the child of `tracer` before its exec.
+fn prepare(tracer: u32, credentials: Option<&Credentials>, closed: &[i32]) -> io::Result<()> {
     setsid()?;
     for signal in 1..=MAX_SIGNAL {
         // The kernel's own `struct sigaction`, all zero: the default action (`SIG_DFL`). libc
@@ -202,6 +203,10 @@ fn prepare(credentials: Option<&Credentials>, closed: &[i32]) -> io::Result<()> 
     // Last: a change of credentials takes it back (prctl(2)). If this tool is killed
     // and can't say a word, the command is told to stop rather than left behind.
     prctl::set_pdeathsig(NixSignal::SIGTERM)?;
+    // It may have been killed before that: then nothing is to begin.
+    if getppid().as_raw().cast_unsigned() != tracer {
+        return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+    }
     Ok(())
 }
 
