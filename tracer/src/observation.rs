@@ -347,6 +347,29 @@ pub struct Generate {
     pub dying_of: Option<Signal>,
 }
 
+#[cfg(test)]
+impl Generate {
+    /// A HUP that the kernel made and queued, as tests take it for any: its default action.
+    pub(crate) fn of(target: Task) -> Self {
+        Self {
+            sender: None,
+            origin: None,
+            target,
+            signal: Signal::HUP,
+            result: GenerateResult::Queued,
+            si_code: 0,
+            disposition: DispositionKind::Default,
+            mask_unknown: false,
+            traced: false,
+            to_thread: false,
+            awaited: false,
+            unblocked: None,
+            handler: Handler::default(),
+            dying_of: None,
+        }
+    }
+}
+
 /// Where the sender of a signal comes from, at the moment of sending as far as that was told by
 /// the kernel side, and right afterwards as far as it is read in /proc.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::{
 use anyhow::Context as _;
 use sigready::{
     host::named,
-    lint::{Lint as Findings, Place, Subject, shell_word},
-    model::text::Outside,
+    lint::{Lint as Findings, Place, Subject},
+    model::text::{Outside, shell_word},
     report::{
         self,
         lint::{json, table},

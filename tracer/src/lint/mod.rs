@@ -25,7 +25,7 @@ use self::{case::Case, running::Running};
 use crate::{
     model::{
         document::{Severity, Tool},
-        text::shortened,
+        text::{shell_word, shortened},
         unit::UnitFacts,
     },
     systemd::unit_files::Commands,
@@ -172,17 +172,6 @@ impl Place {
         let words = ["sigready trace", &self.options, "--restart", more, &unit];
         words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
     }
-}
-
-/// A word as it is written for a shell: quoted where it has more than plain characters (POSIX,
-/// "Quoting").
-#[must_use]
-pub fn shell_word(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./@:,+=%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 impl Lint {

@@ -104,7 +104,7 @@ pub struct Capture {
     pub losses: BTreeMap<String, u64>,
     /// Services that are not in this document: their starts were over, and others needed the
     /// room.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub services_left_out: u64,
     /// Whether nothing is missing: no losses, nothing left out and no service that was joined
     /// late.
@@ -141,11 +141,14 @@ pub struct Fallback {
 }
 
 impl Fallback {
+    /// What [`Self::instead`] says of what is not seen at all.
+    pub const NOTHING: &str = "nothing";
+
     /// What comes in through system calls, and what is not seen.
     #[must_use]
     pub fn list(fallbacks: &[Self]) -> String {
         let shown = |unseen: bool| {
-            let chosen = fallbacks.iter().filter(|it| (it.instead == "nothing") == unseen);
+            let chosen = fallbacks.iter().filter(|it| (it.instead == Self::NOTHING) == unseen);
             let mut shown: Vec<&str> = chosen.map(|it| it.shows.as_str()).collect();
             shown.dedup();
             shown.join(", ")
@@ -192,7 +195,7 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<Signal>,
     /// Earlier starts that are not here, as there were too many.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub starts_left_out: u64,
     /// Its starts, oldest first.
     pub activations: Vec<Activation>,
@@ -303,14 +306,14 @@ pub struct Activation {
     /// Everything seen, in order of time.
     pub events: Vec<Event>,
     /// Events left out because there were too many. What decides a verdict is never left out.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub omitted: u64,
     /// The same, counted by what they were.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
     /// Processes, signals and changes of dispositions that could not be followed because there
     /// were too many at a time. A verdict may depend on them.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub unfollowed: u64,
     /// What the rules found, in order of time.
     pub alerts: Vec<Alert>,
@@ -319,11 +322,6 @@ pub struct Activation {
     /// How systemd saw it last, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub systemd: Option<UnitState>,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 /// Events of one kind that were left out.

@@ -339,7 +339,7 @@ pub struct NotifyMessage {
     /// the first ones, and those that systemd goes by.
     pub assignments: Vec<(String, String)>,
     /// Lines that are not among them.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub lines_left_out: u32,
     /// Bytes sent.
     pub length: u32,
@@ -378,11 +378,6 @@ pub enum Refusal {
     /// systemd (262 and later), as the main process of a `Type=notify-reload` service had no
     /// handler for its reload signal at its first READY=1.
     NoHandler,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 impl NotifyMessage {

@@ -11,3 +11,8 @@ pub mod signal;
 pub mod span;
 pub mod text;
 pub mod unit;
+
+/// Whether a count says that there is nothing, and is left out of the document.
+fn is_zero<T: Default + PartialEq>(count: &T) -> bool {
+    *count == T::default()
+}

@@ -118,6 +118,32 @@ pub fn replace_hazards(
     Cow::Owned(out)
 }
 
+/// A word as a shell takes it as one.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    if !word.chars().any(char::is_control) {
+        return format!("'{}'", word.replace('\'', r"'\''"));
+    }
+    // As bash, ksh and zsh take it.
+    let mut text = "$'".to_owned();
+    for c in word.chars() {
+        match c {
+            '\n' => text.push_str(r"\n"),
+            '\t' => text.push_str(r"\t"),
+            '\'' | '\\' => text.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(text, "\\u{:04x}", u32::from(c));
+            }
+            c => text.push(c),
+        }
+    }
+    text + "'"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +193,20 @@ mod tests {
         assert!(short.starts_with("there is no 'üaaa") && short.ends_with("aa': name another"));
         for fits in ["ü".repeat(80), "a".repeat(80), String::new()] {
             assert!(matches!(shortened(&fits, 80), Cow::Borrowed(same) if same == fits));
+        }
+    }
+
+    #[test]
+    fn words_are_put_in_quotes_where_a_shell_would_take_them_apart() {
+        for (word, expected) in [
+            ("HUP@exec1.action2", "HUP@exec1.action2"),
+            ("a b", "'a b'"),
+            ("", "''"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("a\nb'\\\x1b", r"$'a\nb\'\\\u001b'"),
+        ] {
+            assert_eq!(shell_word(word), expected);
         }
     }
 }

@@ -58,9 +58,6 @@ impl Preemptible {
 /// What a [`Fallback`] says of a concern none of whose functions can be hooked.
 const TRACEPOINTS_INSTEAD: &str = "syscall tracepoints";
 
-/// What it says where there is nothing in place of the functions.
-const NOTHING: &str = "nothing";
-
 /// What is to be captured.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -177,7 +174,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
     let mut fallbacks: Vec<_> = fallbacks
         .into_iter()
         .map(|(concern, refused)| match concern.syscalls {
-            [] if !at_syscalls => Fallback { instead: NOTHING.to_owned(), ..refused },
+            [] if !at_syscalls => Fallback { instead: Fallback::NOTHING.to_owned(), ..refused },
             _ => refused,
         })
         .collect();

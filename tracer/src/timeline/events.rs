@@ -77,7 +77,8 @@ pub enum Record {
     },
     /// A thread has changed its mask to `mask`.
     Mask { process: ProcessRef, tid: u32, mask: SignalSet, before: Dispositions, now: Dispositions },
-    /// A notify message, or a connect() to its socket that failed; whether it counts is judged when the unit's settings are known.
+    /// A notify message, or a connect() to its socket that failed; whether it counts is judged
+    /// when the unit's settings are known.
     Notify {
         sender: ProcessRef,
         destination: String,

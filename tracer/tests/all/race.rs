@@ -11,7 +11,7 @@ use std::{
 use assert_cmd::cargo::cargo_bin;
 use serde_json::Value;
 
-use crate::support::{Compiled, PYTHON, sigready};
+use crate::support::{Compiled, PYTHON, command_of, sigready};
 
 /// A race and its result.
 struct Raced {
@@ -40,21 +40,8 @@ impl Raced {
 }
 
 fn race(options: &[&str], command: &[&str]) -> Raced {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("race.json");
-    let output = Command::new(cargo_bin("sigready"))
-        .arg("race")
-        .args(options)
-        .arg("--output")
-        .arg(&file)
-        .arg("--")
-        .args(command)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let (output, race) = command_of("race", options, command);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let text = fs::read(&file).unwrap_or_else(|error| panic!("no result: {error}\n{stderr}"));
-    let race = serde_json::from_slice(&text).unwrap();
     Raced { status: output.status.code(), stderr, race }
 }
 

@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    model::{event::DispositionKind, signal::Signal},
-    observation::{Environment, GenerateResult, Handler, Origin, State, Task},
-};
+use crate::observation::{Environment, Origin, State, Task};
 
 /// More processes than any go has time or room for.
 const MANY: u32 = 1_000;
@@ -20,22 +17,8 @@ fn task(pid: u32) -> Task {
 }
 
 fn sent_by(pid: u32) -> Observation {
-    let generate = Generate {
-        sender: Some(task(pid)),
-        origin: Some(Arc::default()),
-        target: task(1),
-        signal: Signal::HUP,
-        result: GenerateResult::Queued,
-        si_code: 0,
-        disposition: DispositionKind::Default,
-        mask_unknown: false,
-        traced: false,
-        to_thread: false,
-        awaited: false,
-        unblocked: None,
-        handler: Handler::default(),
-        dying_of: None,
-    };
+    let (sender, origin) = (Some(task(pid)), Some(Arc::default()));
+    let generate = Generate { sender, origin, ..Generate::of(task(1)) };
     Observation { at: 0, fact: Fact::Generate(Box::new(generate)) }
 }
 

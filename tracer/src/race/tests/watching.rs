@@ -2,7 +2,7 @@
 
 use crate::{
     model::{event::DispositionKind, signal::Signal},
-    observation::{Fact, Generate, GenerateResult, Handler, Observation, ProcessId, Task},
+    observation::{Fact, Generate, Observation, ProcessId, Task},
     race::{
         Goal, Watch,
         testing::{COMMAND, SOCKET, Story},
@@ -22,22 +22,9 @@ fn watch(goal: Goal, story: &Story) -> Watch {
 }
 
 fn placed(at: u64, sender: Option<Task>, si_code: i32) -> Observation {
-    let generate = Generate {
-        sender,
-        origin: None,
-        target: Task::of(ProcessId { pid: COMMAND, start_ticks: 1 }),
-        signal: Signal::HUP,
-        result: GenerateResult::Queued,
-        si_code,
-        disposition: DispositionKind::Handler,
-        mask_unknown: false,
-        traced: false,
-        to_thread: false,
-        awaited: false,
-        unblocked: None,
-        handler: Handler::default(),
-        dying_of: None,
-    };
+    let target = Task::of(ProcessId { pid: COMMAND, start_ticks: 1 });
+    let disposition = DispositionKind::Handler;
+    let generate = Generate { sender, si_code, disposition, ..Generate::of(target) };
     Observation { at: at * MS, fact: Fact::Generate(Box::new(generate)) }
 }
 

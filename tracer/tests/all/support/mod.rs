@@ -64,12 +64,12 @@ impl Ran {
     }
 }
 
-/// `sigready run` with options and a command; its report as JSON.
-pub fn run(options: &[&str], command: &[&str]) -> Ran {
+/// `sigready run` or another that starts a command: with options, and its result as JSON.
+pub fn command_of(name: &str, options: &[&str], command: &[&str]) -> (Output, Value) {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("report.json");
+    let file = directory.path().join("result.json");
     let output = Command::new(cargo_bin("sigready"))
-        .arg("run")
+        .arg(name)
         .args(options)
         .arg("--output")
         .arg(&file)
@@ -78,13 +78,20 @@ pub fn run(options: &[&str], command: &[&str]) -> Ran {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let report = fs::read(&file).unwrap_or_else(|error| panic!("no report: {error}\n{stderr}"));
+    let result = fs::read(&file).unwrap_or_else(|error| {
+        panic!("no result: {error}\n{}", String::from_utf8_lossy(&output.stderr))
+    });
+    (output, serde_json::from_slice(&result).unwrap())
+}
+
+/// `sigready run` with options and a command; its report as JSON.
+pub fn run(options: &[&str], command: &[&str]) -> Ran {
+    let (output, report) = command_of("run", options, command);
     Ran {
         status: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr,
-        report: serde_json::from_slice(&report).unwrap(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        report,
     }
 }
 
