@@ -1,5 +1,8 @@
 //! How much of a unit's commands is read.
 
+/// How deep programs may stand in others.
+pub(super) const MAX_DEPTH: usize = 6;
+
 /// What may still be read of one unit. The parser's time grows with the text, and faster than
 /// that with what is nested in it: a unit that goes beyond is not read to its end.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use super::{
     base_name,
-    budget::Budget,
+    budget::{Budget, MAX_DEPTH},
     line::Command,
     shell::{self, When},
     word::Word,
@@ -23,9 +23,6 @@ pub(super) fn is_instant(name: &str) -> bool {
     ];
     INSTANT.contains(&name) || MORE.contains(&name)
 }
-
-/// How deep programs may stand in others.
-const MAX_DEPTH: usize = 6;
 
 /// Whether these commands wait: sleep, or look for something again and again. `None` if that
 /// depends on the programs they run.

@@ -2,7 +2,7 @@
 
 use super::{
     base_name,
-    budget::Budget,
+    budget::{Budget, MAX_DEPTH},
     holds::is_instant,
     line::Command,
     senders::{self, Sender},
@@ -11,9 +11,6 @@ use super::{
     wrapper,
 };
 use crate::model::signal::Signal;
-
-/// How deep shells may stand in shells.
-const MAX_DEPTH: usize = 6;
 
 /// A signal that a command sends.
 #[derive(Clone, Debug, PartialEq, Eq)]

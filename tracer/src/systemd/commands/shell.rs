@@ -114,7 +114,7 @@ pub(super) fn read(word: &Word, budget: &mut Budget) -> Option<Script> {
     // A thread has the stack it is given, wherever this is called.
     let reader = thread::Builder::new().stack_size(STACK).spawn(move || {
         let nodes = rable::parse(&text, false).ok()?;
-        Some(Walk::default().script(&nodes))
+        Walk::default().script(&nodes)
     });
     reader.ok()?.join().ok()?
 }
@@ -152,7 +152,8 @@ const MAX_CALLS: usize = 8;
 const MAX_COMMANDS: usize = 4_000;
 
 impl Walk {
-    fn script(mut self, nodes: &[Node]) -> Script {
+    /// What it does; `None` if that is more than is told.
+    fn script(mut self, nodes: &[Node]) -> Option<Script> {
         let place = Place {
             in_child: false,
             in_background: false,
@@ -179,7 +180,7 @@ impl Walk {
                 self.node(node, Place { at_end, is_last: at_end, ..place });
             }
         }
-        self.script
+        (self.script.commands.len() <= MAX_COMMANDS).then_some(self.script)
     }
 
     fn node(&mut self, node: &Node, place: Place) {
@@ -333,7 +334,7 @@ impl Walk {
             }
             return;
         }
-        if self.script.commands.len() >= MAX_COMMANDS {
+        if self.script.commands.len() > MAX_COMMANDS {
             self.has_ended = true;
             return;
         }

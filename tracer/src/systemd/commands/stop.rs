@@ -2,15 +2,12 @@
 
 use super::{
     base_name,
-    budget::Budget,
+    budget::{Budget, MAX_DEPTH},
     line::Command,
     shell::{self, When},
     word::Word,
     wrapper,
 };
-
-/// How deep programs may stand in others.
-const MAX_DEPTH: usize = 6;
 
 /// How they end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,6 +23,23 @@ fn reached(script: &str) -> String {
 }
 
 #[test]
+fn a_script_that_runs_more_commands_than_are_told_is_not_known() {
+    let read = |text: &str| shell::read(&Word::text(text), &mut Budget::default());
+    // Each function runs the one before it ten times.
+    let functions = |levels: usize| {
+        let body = |level: usize| match level {
+            0 => "a".to_owned(),
+            _ => vec![format!("f{}", level - 1); 10].join("; "),
+        };
+        let all = (0..=levels).map(|level| format!("f{level}() {{ {}; }}", body(level)));
+        let all = all.collect::<Vec<_>>().join("; ");
+        format!("{all}; f{levels}; b")
+    };
+    assert_eq!(read(&functions(3)).unwrap().commands.len(), 1_001);
+    assert!(read(&functions(4)).is_none());
+}
+
+#[test]
 fn how_a_script_comes_to_each_of_its_commands() {
     for (script, expected) in [
         ("a", "a."),
