@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::{
-    deny, ebpf, process,
+    demo, deny, ebpf, process,
     test::{self, Machines},
     workspace,
 };
@@ -18,13 +18,15 @@ pub struct Options {}
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("format", format),
     ("lints", lints),
     ("lints of the kernel side", kernel_lints),
     ("dependencies", || deny::run(&deny::Options {})),
     ("the committed eBPF object", || ebpf::run(&ebpf::Options { check: true })),
     ("tests", || test::run(&test::Options { filter: None, machines: Machines::Differences })),
+    // The tests in the machines have built what it needs.
+    ("the demo", || demo::run(&demo::Options {})),
 ];
 
 /// Runs the command.

@@ -203,13 +203,16 @@ impl<'a> Reloads<'a> {
     }
 
     /// Whether something else than a reload had the service end by then. What it says itself
-    /// after the reload, and systemd after that, is how it ends by the reload.
+    /// after the reload, and systemd after that, is how it ends by the reload; unless READY=1 said
+    /// before that the reload was done.
     fn was_told_to_end(&self, reload: usize, until: i64) -> bool {
         let mut announced = false;
         let stops = self.stops.iter().map(|index| (*index, &self.events[*index]));
         for (index, event) in stops.take_while(|(_, event)| event.at_ns <= until) {
             match &event.what {
-                What::Notify(_) if index > reload => announced = true,
+                What::Notify(_) if index > reload && !self.was_done(reload, index) => {
+                    announced = true;
+                }
                 What::Systemd { .. } if announced => {}
                 _ => return true,
             }

@@ -43,14 +43,9 @@ impl Reloads<'_> {
     /// What follows a RELOADING=1, or comes with it.
     pub(super) fn of_reloading(&self, index: usize, last: i64) -> Told {
         let at = self.events[index].at_ns;
-        let done = self.events[index..].iter().find_map(|event| match &event.what {
-            What::Notify(message) if counts(message) && message.says("READY", "1") => {
-                Some(event.at_ns)
-            }
-            _ => None,
-        });
+        let done = self.events[index..].iter().find(|event| says_ready(event));
         if let Some(done) = done {
-            return (Effect::Reloaded, Some(done));
+            return (Effect::Reloaded, Some(done.at_ns));
         }
         if let Some(at) = self.gave_up_after(index, last) {
             return (Effect::Unfinished, Some(at));
@@ -58,6 +53,11 @@ impl Reloads<'_> {
         let until = at.saturating_add(self.around.settle_ns);
         let going = self.stopping().is_some_and(|stopping| stopping < until);
         (if last >= until && !going { Effect::Unfinished } else { Effect::Unknown }, None)
+    }
+
+    /// Whether READY=1 said, between a reload and a later event, that the reload was done.
+    pub(super) fn was_done(&self, reload: usize, later: usize) -> bool {
+        self.events[reload..later].iter().any(says_ready)
     }
 
     /// Whether systemd's time for a reload was over before the main process ended.
@@ -152,6 +152,11 @@ impl Reloads<'_> {
             _ => Some(told),
         }
     }
+}
+
+/// Whether an event is a READY=1 that counts.
+fn says_ready(event: &Event) -> bool {
+    matches!(&event.what, What::Notify(message) if counts(message) && message.says("READY", "1"))
 }
 
 /// Whether systemd acts on a message, as far as is known.

@@ -469,6 +469,13 @@ fn what_says_stopping_by_its_reload_ends_by_it() {
     assert_eq!(only(&stopping().exit(1_100, 10, 0)), Some(Effect::Ended));
     // So systemd takes it down, too.
     assert_eq!(only(&down(stopping(), 1_030).exit(1_100, 10, 0)), Some(Effect::Ended));
+    // It was done with the reload, and goes for a reason of its own.
+    let done = reloaded(up()).notify(1_010, 10, RELOADING).notify(1_015, 10, "READY=1");
+    let done = done.notify(1_020, 10, "STOPPING=1").exit(1_100, 10, 0);
+    assert_eq!(only(&done), Some(Effect::Reloaded));
+    let at_once = reloaded(up()).notify(1_010, 10, &format!("{RELOADING}\nREADY=1"));
+    let at_once = at_once.notify(1_020, 10, "STOPPING=1").exit(1_100, 10, 0);
+    assert_eq!(only(&at_once), Some(Effect::Reloaded));
     // It said so before, or systemd had it do so.
     let before = reloaded(up().notify(900, 10, "STOPPING=1"));
     assert_eq!(only(&before.exit(1_100, 10, 0)), Some(Effect::Unknown));
