@@ -22,7 +22,7 @@ use sigready::{
     report::{self, race::RaceFormat},
     session::{
         Between, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Startable, Streams,
-        Wanted, host,
+        Wanted, heed, host,
     },
     timeline::Progress,
 };
@@ -35,6 +35,7 @@ const BUFFER: u32 = 4_096;
 
 /// Races the command.
 pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
+    heed();
     let rules = rules(options)?;
     let startable = Startable::check(&options.command, options.user.as_deref())?;
     let request = request(options, &rules.signals)?;
