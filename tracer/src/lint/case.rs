@@ -226,7 +226,7 @@ impl<'a> Case<'a> {
                     .to_owned(),
             );
         }
-        let to_main = matches!(sent.target, Target::Main | Target::Group | Target::Unit);
+        let to_main = sent.target.is_main();
         match &self.main {
             Some(MainProcess::Unknown(why)) if to_main && !self.hears_main_alone() => {
                 unknown.push(format!("which process a reload's {signal} meets: {why}"));
@@ -275,6 +275,7 @@ pub(super) fn whom(sent: &Sent) -> String {
     let whom = match sent.target {
         Target::Group => " to the main process and its whole group",
         Target::Unit => " to every process of the unit",
+        Target::Host => " to every process of the host",
         _ => "",
     };
     let when = if sent.when == When::Always { "" } else { ", if what comes before it succeeds," };

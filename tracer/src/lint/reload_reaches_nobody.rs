@@ -39,6 +39,8 @@ fn check(case: &Case<'_>) -> Option<Finding> {
             format!("This {by} does not take '{argument}', and sends nothing")
         }
         Nobody::NoPid => format!("{by} is given no pid"),
+        Nobody::NoName => format!("{by} is given no name"),
+        Nobody::NoUnit => format!("{by} is given no unit"),
         Nobody::LongName(name) => format!(
             "{by} looks for '{name}' in the names that the kernel has of processes, which are cut \
              off after 15 bytes"

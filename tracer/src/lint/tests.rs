@@ -277,6 +277,10 @@ fn a_reload_that_signals_no_process_is_named_and_nothing_else_is() {
         "/bin/kill -HUP",
         "/bin/sh -c 'kill -HUP -- $MAINPID'",
         "/usr/bin/pkill -HUP my-long-daemon-name",
+        "/usr/bin/pkill -HUP",
+        "/usr/bin/pkill -HUP relayd other",
+        "/usr/bin/killall -HUP",
+        "/usr/bin/systemctl kill -s HUP",
     ] {
         let service = format!("ExecReload={reload}\n");
         assert_eq!(ids(&service), found(nobody, Severity::Warning), "{reload}");
@@ -327,6 +331,8 @@ fn a_signal_to_every_process_is_named() {
         "/bin/kill -HUP -- -${MAINPID}",
         "/bin/sh -c 'kill -HUP -$MAINPID'",
         "/usr/bin/pkill -HUP -g ${MAINPID}",
+        "/bin/kill -HUP -1",
+        "/usr/sbin/killall5 -1",
     ] {
         let ids = ids(&format!("Type=notify\nExecReload={reload}\n"));
         assert_eq!(ids, found(all, Severity::Warning), "{reload}");
