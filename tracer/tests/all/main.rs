@@ -18,6 +18,7 @@ mod late;
 mod lint;
 mod main_process;
 mod messages;
+mod package;
 mod patroni;
 mod printed;
 mod printed_systemctl;
