@@ -9,7 +9,7 @@ use crate::{
 
 pub(super) const CHECK: Check = Check {
     id: "reload-hits-shell",
-    explanation: include_str!("../../../docs/lint/reload-hits-shell.md"),
+    explanation: include_str!("../../docs/lint/reload-hits-shell.md"),
     look: Look::Files(check),
 };
 

@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) const CHECK: Check = Check {
     id: "reload-not-awaited",
-    explanation: include_str!("../../../docs/lint/reload-not-awaited.md"),
+    explanation: include_str!("../../docs/lint/reload-not-awaited.md"),
     look: Look::Files(check),
 };
 

@@ -8,7 +8,7 @@ use crate::{
 
 pub(super) const CHECK: Check = Check {
     id: "reload-reaches-nobody",
-    explanation: include_str!("../../../docs/lint/reload-reaches-nobody.md"),
+    explanation: include_str!("../../docs/lint/reload-reaches-nobody.md"),
     look: Look::Files(check),
 };
 

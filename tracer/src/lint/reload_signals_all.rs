@@ -5,7 +5,7 @@ use crate::{model::document::Severity, systemd::commands::Target};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-signals-all",
-    explanation: include_str!("../../../docs/lint/reload-signals-all.md"),
+    explanation: include_str!("../../docs/lint/reload-signals-all.md"),
     look: Look::Files(check),
 };
 

@@ -22,7 +22,7 @@ use crate::{
 
 pub(super) const CHECK: super::Check = super::Check {
     id: "reload-kills-now",
-    explanation: include_str!("../../../docs/lint/reload-kills-now.md"),
+    explanation: include_str!("../../docs/lint/reload-kills-now.md"),
     look: Look::Running(check),
 };
 

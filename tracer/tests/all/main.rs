@@ -19,6 +19,7 @@ mod late;
 mod lint;
 mod main_process;
 mod messages;
+mod package;
 mod patroni;
 mod printed;
 mod printed_systemctl;
