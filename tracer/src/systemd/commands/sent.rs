@@ -193,7 +193,7 @@ impl Reload {
     /// What can't be told of it, in words.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {
-        let is_certain = |sent: &Sent| sent.target.is_service() && sent.when != When::Maybe;
+        let is_certain = |sent: &Sent| sent.target.is_service() && sent.when.is_sure();
         let has_certain = self.sent().any(is_certain);
         let mut found: Vec<String> = Vec::new();
         for step in &self.steps {
@@ -269,7 +269,7 @@ impl Reload {
                     ..context
                 };
                 self.read(&command.words, inside, budget, depth + 1);
-                if when != When::Maybe && !command.in_child && replaces_shell(&command.words) {
+                if when.is_sure() && !command.in_child && replaces_shell(&command.words) {
                     break;
                 }
             }
