@@ -1,6 +1,11 @@
 //! The intervals between the steps of a start.
 
-use super::steps::{Key, Kind, Process, Step, Steps};
+use tracer_common::place::Order;
+
+use super::{
+    steps::{Key, Kind, Process, Step, Steps},
+    sweep::Call,
+};
 use crate::model::{
     event::ProcessRef,
     race::{Reach, Role, StepKind, StepTold},
@@ -10,13 +15,33 @@ use crate::model::{
 /// The most intervals of a start that are raced, for each signal.
 pub const MAX_INTERVALS: usize = 100;
 
-/// An interval that is to be raced.
+/// Where a signal is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Right after the step that begins an interval.
+    Step(Key),
+    /// At the end of a system call.
+    Call(Call),
+}
+
+impl At {
+    /// The order to place `signal` there; where notify messages go is yet to be told.
+    #[must_use]
+    pub fn order(&self, signal: Signal) -> Order {
+        match self {
+            Self::Step(key) => key.order(signal),
+            Self::Call(call) => call.order(signal),
+        }
+    }
+}
+
+/// An interval that is to be raced, or an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     /// What `--only` takes.
     pub id: String,
-    /// The step that begins it.
-    pub key: Key,
+    /// Where the signal is placed.
+    pub at: At,
     /// The process.
     pub process: ProcessRef,
     /// Whether it is the main process.
@@ -55,7 +80,7 @@ pub fn plan(
             let to = next.map(|next| next.at).or(process.ended).unwrap_or(end);
             planned.push(Planned {
                 id: format!("{signal}@{}", step.key),
-                key: step.key,
+                at: At::Step(step.key),
                 process: process.who.clone(),
                 main: is_main,
                 after: on_timeline.told(step),
@@ -106,10 +131,14 @@ impl Planned {
     /// interval: the last step by then is the one that begins it.
     #[must_use]
     pub fn holds(&self, steps: &Steps, at: u64) -> bool {
+        let At::Step(key) = self.at else {
+            // The kernel has counted to it.
+            return true;
+        };
         // The wait is told of where it begins, which may be a moment after the system call.
-        let slack = if self.key.kind == Kind::Sigwait { 1_000_000 } else { 0 };
-        let process = steps.process_at(self.key.process);
+        let slack = if key.kind == Kind::Sigwait { 1_000_000 } else { 0 };
+        let process = steps.process_at(key.process);
         let last = process.and_then(|process| process.step_at(at.saturating_add(slack)));
-        last.is_some_and(|step| step.key == self.key)
+        last.is_some_and(|step| step.key == key)
     }
 }

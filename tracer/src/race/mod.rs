@@ -10,6 +10,7 @@ mod reach;
 mod right;
 mod sentence;
 mod steps;
+mod sweep;
 mod verdict;
 mod watch;
 
@@ -19,12 +20,13 @@ mod testing;
 mod tests;
 
 pub use self::{
-    interval::{MAX_INTERVALS, Planned, plan},
+    interval::{At, MAX_INTERVALS, Planned, plan},
     outcome::{Run, Undisturbed, tried},
     reach::reach,
     right::{is_bad, role, unplaceable},
     sentence::sentence,
     steps::{Key, MAX_FACTS, Step, Steps},
+    sweep::{Call, calls, one, sweep, swept},
     verdict::{interval, untested, untouched},
-    watch::{Goal, Watch},
+    watch::{Goal, SentBy, Watch},
 };

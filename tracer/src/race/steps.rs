@@ -64,8 +64,13 @@ impl fmt::Display for Key {
     }
 }
 
+/// The place that forks of these numbers lead to, the command's first.
+pub(super) fn place_of(forks: &[u32]) -> Option<u64> {
+    forks.iter().try_fold(COMMAND, |place, fork| child_place(place, *fork))
+}
+
 /// The numbers of the forks that lead to a place, the command's first.
-fn children(place: u64) -> Vec<u64> {
+pub(super) fn children(place: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut rest = place;
     while rest > COMMAND {
@@ -408,6 +413,7 @@ impl Key {
     pub fn order(&self, signal: Signal) -> place::Order {
         place::Order {
             signal: signal.number(),
+            sent: signal.number(),
             process: self.process,
             step: self.kind as u32,
             execs: self.execs,

@@ -162,7 +162,7 @@ impl Story {
     /// The ids of the intervals for HUP, each with its end in ms from the exec.
     pub fn intervals(&self, service_type: &str) -> Vec<(String, i64, Reach)> {
         let (planned, _) =
-            plan(&self.steps(), Signal::HUP, role(Signal::HUP), service_type, 1_000 * MS);
+            plan(&self.steps(), Signal::HUP, role(Signal::HUP, &[]), service_type, 1_000 * MS);
         planned.into_iter().map(|it| (it.id, it.to_ns / MS.cast_signed(), it.reached)).collect()
     }
 }

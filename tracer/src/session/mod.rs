@@ -41,7 +41,7 @@ pub use self::{
     notify_socket::NotifySocket,
     pace::Pace,
     privileges::drop_unneeded,
-    race::{Between, Found, Placing, Raced, Racer, Ran, Rounds, Rules},
+    race::{Between, Found, Placing, Raced, Racer, Ran, Rounds, Rules, guard, instant},
     recorded::{MAX_RECORDED, Recorded, Wanted},
     restart::{Reload, Restart},
     schedule::{Moment, Schedule, Send},

@@ -1,5 +1,9 @@
 //! A signal at every instant of a start: programs with holes at known places.
 
+mod commands;
+mod senders;
+mod sweeps;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -21,17 +25,22 @@ struct Raced {
 }
 
 impl Raced {
-    /// The outcomes of the intervals of a signal, by what `--only` takes, in their order.
-    fn outcomes(&self) -> Vec<(&str, &str)> {
+    /// The intervals of all signals, and the instants that were swept over.
+    fn all(&self) -> impl Iterator<Item = &Value> {
         let signals = self.race["signals"].as_array().unwrap();
-        let intervals = signals.iter().flat_map(|it| it["intervals"].as_array().unwrap());
-        intervals.map(|it| (it["id"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
+        signals.iter().flat_map(|it| {
+            ["intervals", "sweep"].into_iter().flat_map(|list| it[list].as_array().unwrap())
+        })
+    }
+
+    /// Their outcomes, by what `--only` takes, in their order.
+    fn outcomes(&self) -> Vec<(&str, &str)> {
+        self.all().map(|it| (it["id"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
     }
 
     fn interval(&self, id: &str) -> &Value {
-        let signals = self.race["signals"].as_array().unwrap();
-        let mut intervals = signals.iter().flat_map(|it| it["intervals"].as_array().unwrap());
-        intervals.find(|it| it["id"] == id).unwrap_or_else(|| panic!("no {id}: {:#}", self.race))
+        let found = self.all().find(|it| it["id"] == id);
+        found.unwrap_or_else(|| panic!("no {id}: {:#}", self.race))
     }
 
     fn sentence(&self) -> &str {

@@ -1,4 +1,5 @@
 mod outcomes;
 mod sentences;
 mod steps;
+mod sweeping;
 mod watching;

@@ -7,7 +7,7 @@ use crate::{
         race::{Outcome, Role, Try},
         signal::Signal,
     },
-    race::{Run, Undisturbed, testing::running, tried},
+    race::{Run, SentBy, Undisturbed, testing::running, tried},
     rules::testing::{Start, Time as _, activation, by, itself},
 };
 
@@ -33,12 +33,12 @@ fn document(start: Start, effect: Option<Effect>) -> Document {
 }
 
 fn ready() -> Undisturbed {
-    Undisturbed { ready: true, outcome: running() }
+    Undisturbed { readies: 1, outcome: running() }
 }
 
 fn exits(code: u8) -> Undisturbed {
     let outcome = ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(code) };
-    Undisturbed { ready: false, outcome }
+    Undisturbed { readies: 0, outcome }
 }
 
 fn run(document: &Document) -> Run<'_> {
@@ -46,7 +46,8 @@ fn run(document: &Document) -> Run<'_> {
         document,
         placed: Some((pid(), 50.ms())),
         missed: None,
-        ready: true,
+        readies: 1,
+        sender: SentBy::Kernel,
         left: &[],
         lasted_ns: 6_000_000_000,
     }
@@ -99,7 +100,7 @@ fn fates_effects_and_ends_are_outcomes() {
 #[test]
 fn a_service_that_does_not_get_ready_any_more_hangs() {
     let document = document(placed(Fate::Handled), Some(Effect::Survived));
-    let stuck = Run { ready: false, ..run(&document) };
+    let stuck = Run { readies: 0, ..run(&document) };
     let tried = tried(&stuck, &ready(), Signal::HUP, Role::Reload, 1);
     assert_eq!(tried.outcome, Outcome::Hung);
     assert!(tried.what.contains("READY=1 within 6.00 s"), "{}", tried.what);
