@@ -38,11 +38,12 @@ fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
             };
             record.handler = task.handler(action.handler, room);
         }
-        record.state = task.signal_state();
+        task.signal_state(&mut record.state);
     });
 }
 
-/// The mask of the current thread, which is in scope, was `before`; report it if a recorded signal changed.
+/// The mask of the current thread, which is in scope, was `before`. It is reported if a recorded
+/// signal changed.
 #[inline(always)]
 pub fn masked(before: SignalSet) {
     with_current!(|task| masked_by(task, before));
@@ -58,7 +59,7 @@ fn masked_by(task: Task<impl Pointer>, before: SignalSet) {
         record.header = emit::header(Kind::Mask, task);
         record.before = before;
         record.after = after;
-        record.state = task.signal_state();
+        task.signal_state(&mut record.state);
     });
 }
 
@@ -91,6 +92,6 @@ fn consume(way: u32, signal: u32, set: SignalSet) {
         record.signal = signal;
         record.set = set;
         // They are rare: see `Task::by_helper`.
-        record.state = Task::current_address().signal_state();
+        Task::current_address().signal_state(&mut record.state);
     });
 }

@@ -82,10 +82,11 @@ pub fn record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) -> bool {
     true
 }
 
-/// Sends a record that has been put together elsewhere.
+/// Sends a record that has been put together elsewhere. It is tried twice, as for [`reserve`].
 #[inline(always)]
 pub fn bytes(kind: Kind, record: &[u8]) {
-    if EVENTS.output::<[u8]>(record, wakes(kind)).is_err() {
+    let output = || EVENTS.output::<[u8]>(record, wakes(kind));
+    if output().or_else(|_| output()).is_err() {
         lost(kind);
     }
 }

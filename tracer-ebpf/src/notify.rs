@@ -19,7 +19,9 @@ use tracer_common::event::{
 
 use crate::{
     emit, entered,
-    kernel::{Address, Pointer, Task, copy, nonzero, offset, read_user, with_current, zero},
+    kernel::{
+        Address, Pointer, Task, copy, forgotten, nonzero, offset, read_user, with_current, zero,
+    },
     pairs::Program,
 };
 
@@ -247,16 +249,17 @@ pub fn may_be_notify_socket(address: &Destination) -> bool {
 #[inline(always)]
 pub fn begin(at_ns: u64, room: Room) {
     if let Some(scratch) = SCRATCH.get_ptr_mut(room as u32) {
-        // SAFETY: as in `sent`.
+        // SAFETY: as in `record`.
         unsafe {
             (*scratch).record.header = Header { at_ns, ..emit::header_of_current(Kind::Notify) };
         }
     }
 }
 
-/// The current thread has sent `message` to `address`.
+/// Sends a record after [`begin`], to which `fill` adds what was said. There is none for the
+/// sockets of logs.
 #[inline(always)]
-pub fn sent(message: &Message, address: &Destination, room: Room) {
+fn record(result: i64, address: &Destination, room: Room, fill: impl FnOnce(&mut Scratch)) {
     if !may_be_notify_socket(address) {
         return;
     }
@@ -265,37 +268,42 @@ pub fn sent(message: &Message, address: &Destination, room: Room) {
     };
     // SAFETY: a per-CPU value that only one program uses, which the kernel doesn't run twice at
     // a time on a CPU.
-    let record = unsafe { &mut (*scratch).record };
-    record.result = message.result as i32;
-    record.flags = 0;
-    record.reserved = 0;
-    copy(address, &mut record.address);
-    record.claimed_pid = 0;
-    if let Some(pid) = claimed_pid(message) {
-        record.claimed_pid = pid;
-        record.flags |= HAS_CREDENTIALS;
-    }
-    record.length = 0;
-    record.stored = 0;
-    // SAFETY: as above; it is another part of the value than the record.
-    let (pieces, count) = unsafe { (&mut (*scratch).pieces, &mut (*scratch).count) };
-    *count = gather(record, message, pieces);
-    // SAFETY: a reference is valid to read. Volatile, so that the verifier forgets what it knew
-    // and finds one state here, whatever kind of payload it is.
-    let count = unsafe { ptr::read_volatile(count) };
-    for index in 0..MAX_PIECES {
-        if index >= count {
-            break;
-        }
-        append(record, pieces[index as usize]);
-    }
-    if record.length > PAYLOAD_LEN as u32 {
-        record.flags |= PAYLOAD_TRUNCATED;
-    }
-    let size = core::mem::offset_of!(Notify, payload) + stored(record) as usize;
+    let made = unsafe { &mut *scratch };
+    made.record.result = result as i32;
+    made.record.flags = 0;
+    made.record.length = 0;
+    made.record.stored = 0;
+    made.record.claimed_pid = 0;
+    made.record.reserved = 0;
+    copy(address, &mut made.record.address);
+    fill(made);
+    let size = core::mem::offset_of!(Notify, payload) + stored(&made.record) as usize;
     // SAFETY: `size` is at most that of the record.
     let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
     emit::bytes(Kind::Notify, bytes);
+}
+
+/// The current thread has sent `message` to `address`.
+#[inline(always)]
+pub fn sent(message: &Message, address: &Destination, room: Room) {
+    record(message.result, address, room, |Scratch { record, pieces, count, .. }| {
+        if let Some(pid) = claimed_pid(message) {
+            record.claimed_pid = pid;
+            record.flags |= HAS_CREDENTIALS;
+        }
+        let listed = gather(record, message, pieces);
+        // So that the verifier finds one state here, whatever kind of payload it is.
+        let count = forgotten(listed, count);
+        for index in 0..MAX_PIECES {
+            if index >= count {
+                break;
+            }
+            append(record, pieces[index as usize]);
+        }
+        if record.length > PAYLOAD_LEN as u32 {
+            record.flags |= PAYLOAD_TRUNCATED;
+        }
+    });
 }
 
 /// The current thread could not connect a socket to the address at `name`: `result` is the
@@ -306,28 +314,10 @@ pub fn not_connected(at_ns: u64, result: i64, [name, length]: [u64; 2]) {
     let Some(address) = entered::new_address(room) else {
         return;
     };
-    if given_address(Space::User, name, length & LENGTH_MASK, address).is_none()
-        || !may_be_notify_socket(address)
-    {
-        return;
+    if given_address(Space::User, name, length & LENGTH_MASK, address).is_some() {
+        begin(at_ns, room);
+        record(result, address, room, |made| made.record.flags = NOT_CONNECTED);
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(room as u32) else {
-        return emit::lost(Kind::Notify);
-    };
-    begin(at_ns, room);
-    // SAFETY: as in `sent`.
-    let record = unsafe { &mut (*scratch).record };
-    record.result = result as i32;
-    record.flags = NOT_CONNECTED;
-    record.length = 0;
-    record.stored = 0;
-    record.claimed_pid = 0;
-    record.reserved = 0;
-    copy(address, &mut record.address);
-    let size = core::mem::offset_of!(Notify, payload);
-    // SAFETY: `size` is below that of the record.
-    let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
-    emit::bytes(Kind::Notify, bytes);
 }
 
 /// Lists where the pieces of a payload lie; gives their number.

@@ -1,5 +1,8 @@
 //! Signals: generated and delivered.
 
+use core::ptr;
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use tracer_common::{
     event::{
         BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
@@ -13,7 +16,7 @@ use crate::{
     emit,
     kernel::{
         Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
-        Task, Typed, config, offset, with_current,
+        Task, Typed, config, offset, with_current, zero,
     },
     scope, sender,
 };
@@ -37,35 +40,36 @@ const SI_ASYNCNL: i32 = -60;
 /// What every thread of a dying group is sent; it tells nothing that the cause didn't.
 const SIGKILL: u32 = 9;
 
-/// What a siginfo, or the sentinel in its place, says of the sender.
-struct Cause {
-    origin: Origin,
-    code: i32,
-    pid: u32,
-    uid: u32,
-}
+/// The record that is being put together on this CPU: signals are sent with interrupts off. It is
+/// in a map, and not in the ring, as verifiers up to 6.1 follow each way to room in the ring by
+/// itself (`refsafe` in kernel/bpf/verifier.c).
+#[map]
+static GENERATED: PerCpuArray<Generate> = PerCpuArray::with_max_entries(1, 0);
 
+/// What a siginfo, or the sentinel in its place, says of the sender.
 #[inline(always)]
-fn cause(info: Address) -> Cause {
-    match info.get() {
-        SEND_SIG_NOINFO => Cause { origin: Origin::User, code: 0, pid: 0, uid: u32::MAX },
-        SEND_SIG_PRIV => Cause { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
-        _ => {
-            let code: i32 = info.read(offset!(siginfo_code));
-            match code {
-                1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
-                    Cause { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
-                }
-                // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
-                _ => Cause {
-                    origin: Origin::User,
-                    code,
-                    pid: info.read(offset!(siginfo_pid)),
-                    uid: info.read(offset!(siginfo_uid)),
-                },
+fn cause(info: Address, record: &mut Generate) {
+    let (origin, code) = match info.get() {
+        SEND_SIG_NOINFO => (Origin::User, 0),
+        SEND_SIG_PRIV => (Origin::Kernel, SI_KERNEL),
+        _ => match info.read(offset!(siginfo_code)) {
+            code @ (1..
+            | SI_TIMER
+            | SI_MESGQ
+            | SI_ASYNCIO
+            | SI_SIGIO
+            | SI_DETHREAD
+            | SI_ASYNCNL) => (Origin::Kernel, code),
+            // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
+            code => {
+                record.si_pid = info.read(offset!(siginfo_pid));
+                record.si_uid = info.read(offset!(siginfo_uid));
+                (Origin::User, code)
             }
-        }
-    }
+        },
+    };
+    record.origin = origin as u32;
+    record.si_code = code;
 }
 
 /// A signal was generated for `target`, and the kernel has decided what to do with it:
@@ -75,35 +79,41 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
-    let cause = cause(info);
-    let is_users = cause.origin as u32 == Origin::User as u32;
-    let sender_at = if is_users { sender::told(target) } else { 0 };
-    emit::record::<Generate>(Kind::Generate, |record| {
-        if to_process {
-            masks_of_process(record, signal, target);
-        } else {
-            record.flags = TO_THREAD | masks_of_thread(signal, target);
+    let Some(record) = GENERATED.get_ptr_mut(0) else {
+        return emit::lost(Kind::Generate);
+    };
+    zero(record);
+    // SAFETY: a per-CPU value of this program alone, which the kernel doesn't run twice at a time
+    // on a CPU.
+    let record = unsafe { &mut *record };
+    record.si_uid = u32::MAX;
+    cause(info, record);
+    // SAFETY: a reference is valid to read. Volatile, so that whatever the cause is the verifier
+    // finds one state here.
+    let origin = unsafe { ptr::read_volatile(&raw const record.origin) };
+    if origin == Origin::User as u32 {
+        record.sender_at = sender::told(target);
+    }
+    if to_process {
+        masks_of_process(record, signal, target);
+    } else {
+        record.flags = TO_THREAD | masks_of_thread(signal, target);
+    }
+    record.header = emit::header_of_current(Kind::Generate);
+    record.target = target.describe_given(record.header.task);
+    record.signal = signal;
+    record.result = result;
+    if let Some(action) = target.action(signal) {
+        record.disposition = action.disposition();
+        if record.disposition == DISPOSITION_HANDLER {
+            record.handler = target.handler(action.handler, Room::Generate);
         }
-        record.header = emit::header_of_current(Kind::Generate);
-        record.target = target.describe_given(record.header.task);
-        record.signal = signal;
-        record.result = result;
-        record.si_code = cause.code;
-        record.origin = cause.origin as u32;
-        record.si_pid = cause.pid;
-        record.si_uid = cause.uid;
-        record.sender_at = sender_at;
-        if let Some(action) = target.action(signal) {
-            record.disposition = action.disposition();
-            if record.disposition == DISPOSITION_HANDLER {
-                record.handler = target.handler(action.handler, Room::Generate);
-            }
-        }
-        group(record, target);
-        if target.is_traced() {
-            record.flags |= TARGET_TRACED;
-        }
-    });
+    }
+    group(record, target);
+    if target.is_traced() {
+        record.flags |= TARGET_TRACED;
+    }
+    emit::bytes(Kind::Generate, bytemuck::bytes_of(record));
 }
 
 /// What has been decided for the target's whole thread group.
