@@ -19,7 +19,8 @@ use tracer_common::{
 };
 
 use crate::{
-    emit, entered,
+    emit::{self, Maker},
+    entered,
     kernel::{
         Address, Pointer, SIGNAL_GROUP_EXIT, Task, Typed, config, nonzero, offset, read_string,
         zero,
@@ -136,7 +137,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
         return;
     }
     program.take();
-    emit::record::<Fork>(Kind::Fork, |record| {
+    emit::record::<Fork>(Kind::Fork, Maker::Fork(program), |record| {
         record.header = emit::header(Kind::Fork, parent);
         record.child = child.describe();
         if parent.shares_handlers(child) {
@@ -154,7 +155,7 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
     }
     program.take();
     scope::executed(task);
-    emit::record::<Exec>(Kind::Exec, |record| {
+    emit::record::<Exec>(Kind::Exec, Maker::Exec(program), |record| {
         record.header = emit::header(Kind::Exec, task);
         task.by_helper().signal_state(&mut record.state);
         if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
@@ -288,7 +289,7 @@ pub fn exited(task: Task<Typed>, program: Program) {
     scope::exit(task);
     // As wait(2) computes it (`wait_task_zombie`).
     let status = if is_dying { signals.group_exit_code() } else { task.leader().exit_code() };
-    emit::record::<Exit>(Kind::Exit, |record| {
+    emit::record::<Exit>(Kind::Exit, Maker::Exit(program), |record| {
         record.header = emit::header(Kind::Exit, task);
         record.status = status;
         task.by_helper().signal_state(&mut record.state);
@@ -302,7 +303,7 @@ fn thread_exited(task: Task<Typed>, program: Program) {
         return;
     }
     program.take();
-    emit::record::<ThreadExit>(Kind::ThreadExit, |record| {
+    emit::record::<ThreadExit>(Kind::ThreadExit, Maker::Exit(program), |record| {
         record.header = emit::header(Kind::ThreadExit, task);
         record.pending = pending;
     });

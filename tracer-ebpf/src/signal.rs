@@ -2,7 +2,6 @@
 
 use core::ptr;
 
-use aya_ebpf::{macros::map, maps::PerCpuArray};
 use tracer_common::{
     event::{
         BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
@@ -13,10 +12,10 @@ use tracer_common::{
 };
 
 use crate::{
-    emit,
+    emit::{self, Maker},
     kernel::{
         Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
-        Task, Typed, config, offset, with_current, zero,
+        Task, Typed, config, offset, with_current,
     },
     scope, sender,
 };
@@ -39,12 +38,6 @@ const SI_DETHREAD: i32 = -7;
 const SI_ASYNCNL: i32 = -60;
 /// What every thread of a dying group is sent; it tells nothing that the cause didn't.
 const SIGKILL: u32 = 9;
-
-/// The record that is being put together on this CPU: signals are sent with interrupts off. It is
-/// in a map, and not in the ring, as verifiers up to 6.1 follow each way to room in the ring by
-/// itself (`refsafe` in kernel/bpf/verifier.c).
-#[map]
-static GENERATED: PerCpuArray<Generate> = PerCpuArray::with_max_entries(1, 0);
 
 /// What a siginfo, or the sentinel in its place, says of the sender.
 #[inline(always)]
@@ -79,41 +72,35 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
-    let Some(record) = GENERATED.get_ptr_mut(0) else {
-        return emit::lost(Kind::Generate);
-    };
-    zero(record);
-    // SAFETY: a per-CPU value of this program alone, which the kernel doesn't run twice at a time
-    // on a CPU.
-    let record = unsafe { &mut *record };
-    record.si_uid = u32::MAX;
-    cause(info, record);
-    // SAFETY: a reference is valid to read. Volatile, so that whatever the cause is the verifier
-    // finds one state here.
-    let origin = unsafe { ptr::read_volatile(&raw const record.origin) };
-    if origin == Origin::User as u32 {
-        record.sender_at = sender::told(target);
-    }
-    if to_process {
-        masks_of_process(record, signal, target);
-    } else {
-        record.flags = TO_THREAD | masks_of_thread(signal, target);
-    }
-    record.header = emit::header_of_current(Kind::Generate);
-    record.target = target.describe_given(record.header.task);
-    record.signal = signal;
-    record.result = result;
-    if let Some(action) = target.action(signal) {
-        record.disposition = action.disposition();
-        if record.disposition == DISPOSITION_HANDLER {
-            record.handler = target.handler(action.handler, Room::Generate);
+    emit::record::<Generate>(Kind::Generate, Maker::Generate, |record| {
+        record.si_uid = u32::MAX;
+        cause(info, record);
+        // SAFETY: a reference is valid to read. Volatile, so that whatever the cause is the
+        // verifier finds one state here.
+        let origin = unsafe { ptr::read_volatile(&raw const record.origin) };
+        if origin == Origin::User as u32 {
+            record.sender_at = sender::told(target);
         }
-    }
-    group(record, target);
-    if target.is_traced() {
-        record.flags |= TARGET_TRACED;
-    }
-    emit::bytes(Kind::Generate, bytemuck::bytes_of(record));
+        if to_process {
+            masks_of_process(record, signal, target);
+        } else {
+            record.flags = TO_THREAD | masks_of_thread(signal, target);
+        }
+        record.header = emit::header_of_current(Kind::Generate);
+        record.target = target.describe_given(record.header.task);
+        record.signal = signal;
+        record.result = result;
+        if let Some(action) = target.action(signal) {
+            record.disposition = action.disposition();
+            if record.disposition == DISPOSITION_HANDLER {
+                record.handler = target.handler(action.handler, Room::Generate);
+            }
+        }
+        group(record, target);
+        if target.is_traced() {
+            record.flags |= TARGET_TRACED;
+        }
+    });
 }
 
 /// What has been decided for the target's whole thread group.
@@ -173,7 +160,7 @@ pub fn delivered(signal: u32, info: Address, action: Typed) {
         return;
     }
     let action = Action::at(action);
-    emit::record::<Deliver>(Kind::Deliver, |record| {
+    emit::record::<Deliver>(Kind::Deliver, Maker::Deliver, |record| {
         record.header = emit::header_of_current(Kind::Deliver);
         record.signal = signal;
         record.si_code = info.read(offset!(siginfo_code));
