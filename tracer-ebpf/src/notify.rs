@@ -308,40 +308,45 @@ fn record(result: i64, address: &Destination, room: Room, fill: impl FnOnce(&mut
 /// The current thread has sent `message` to `address`.
 #[inline(always)]
 pub fn sent(message: &Message, address: &Destination, room: Room) {
-    record(message.result, address, room, |Scratch { record, pieces, count, total, words, .. }| {
-        let [kind, from, length, control, control_length] = forgotten(message.words(), words);
-        if let Some(pid) = claimed_pid(message.space, control, control_length) {
-            record.claimed_pid = pid;
-            record.flags |= HAS_CREDENTIALS;
-        }
-        *total = 0;
-        let listed = match kind {
-            FLAT => {
-                pieces[0] = [from, length];
-                1
+    record(
+        message.result,
+        address,
+        room,
+        |Scratch { record, pieces, count, total, words, .. }| {
+            let [kind, from, length, control, control_length] = forgotten(message.words(), words);
+            if let Some(pid) = claimed_pid(message.space, control, control_length) {
+                record.claimed_pid = pid;
+                record.flags |= HAS_CREDENTIALS;
             }
-            PIECES => gather(record, message.space, from, length, pieces),
-            _ => {
-                *total = capped(length);
-                record.flags |= PAYLOAD_UNREADABLE;
-                0
+            *total = 0;
+            let listed = match kind {
+                FLAT => {
+                    pieces[0] = [from, length];
+                    1
+                }
+                PIECES => gather(record, message.space, from, length, pieces),
+                _ => {
+                    *total = capped(length);
+                    record.flags |= PAYLOAD_UNREADABLE;
+                    0
+                }
+            };
+            // So that the verifier finds one state here, whatever kind of payload it is.
+            let count = forgotten(listed, count);
+            for index in 0..MAX_PIECES {
+                if index >= count {
+                    break;
+                }
+                append(record, total, pieces[index as usize]);
             }
-        };
-        // So that the verifier finds one state here, whatever kind of payload it is.
-        let count = forgotten(listed, count);
-        for index in 0..MAX_PIECES {
-            if index >= count {
-                break;
+            // SAFETY: a reference is valid to read.
+            let total = unsafe { ptr::read_volatile(total) };
+            record.length = total.min(u64::from(u32::MAX)) as u32;
+            if total > PAYLOAD_LEN as u64 {
+                record.flags |= PAYLOAD_TRUNCATED;
             }
-            append(record, total, pieces[index as usize]);
-        }
-        // SAFETY: a reference is valid to read.
-        let total = unsafe { ptr::read_volatile(total) };
-        record.length = total.min(u64::from(u32::MAX)) as u32;
-        if total > PAYLOAD_LEN as u64 {
-            record.flags |= PAYLOAD_TRUNCATED;
-        }
-    });
+        },
+    );
 }
 
 /// The current thread could not connect a socket to the address at `name`: `result` is the

@@ -233,8 +233,8 @@ fn find_variables(begin: u64, end: u64, environment: &mut Environment) {
         // No branch: see `nonzero`.
         let differs = nonzero(VARIABLES[place as usize].difference(start)) | (starts ^ 1);
         let place = differs * VARIABLES.len() as u64 + place;
-        // Verifiers up to 6.1 have forgotten how large it may be (`is_safe_to_compute_dst_reg_range`
-        // came later).
+        // Verifiers such as that of 6.1 don't know how large it may be, after an `or` with what is
+        // not constant.
         environment.found[black_box(place) as usize % (2 * VARIABLES.len())] = at;
         // The length counts the zero at the end, which a piece that was cut off has too.
         let length = length as u64;

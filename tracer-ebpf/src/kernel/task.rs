@@ -20,9 +20,7 @@ use tracer_common::{
     signal::{MAX_SIGNAL, SignalSet},
 };
 
-use super::{
-    Address, Cgroup, Pointer, Typed, config, disposition, forgotten, nonzero, offset,
-};
+use super::{Address, Cgroup, Pointer, Typed, config, disposition, forgotten, nonzero, offset};
 
 /// `signal->flags`: the thread group is stopped.
 pub const SIGNAL_STOP_STOPPED: u32 = 0x1;
