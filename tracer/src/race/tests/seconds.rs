@@ -47,7 +47,7 @@ fn it_is_tried_where_a_handler_takes_one_alone() {
 fn what_it_does_is_told_where_that_is_bad() {
     let second = |did| an_interval("exec1.action1+reset1", StepKind::Second, (10, Some(20)), did);
     let (killed, taken) = (second((Outcome::Killed, true)), second((Outcome::Taken, false)));
-    assert_eq!(hurt("demo", Signal::HUP, &[taken.clone()]), None);
+    assert_eq!(hurt("demo", Signal::HUP, std::slice::from_ref(&taken)), None);
     assert_eq!(
         hurt("demo", Signal::HUP, &[killed, taken]).unwrap(),
         "After 1 of 2 handlers that take one HUP alone, a second one kills demo until a handler is \
