@@ -102,14 +102,14 @@ twice! {
         |context: FEntryContext, program| function::enter_sigprocmask(&context, program);
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
-        |context: FExitContext, program| function::exit_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_sigprocmask(&context, program);
     /// What `rt_sigprocmask` comes through where the compiler has built `sigprocmask` into it:
     /// `long __x64_sys_rt_sigprocmask(const struct pt_regs *regs)`, by its name on x86-64.
     fentry("__x64_sys_rt_sigprocmask") enter_rt_sigprocmask, enter_rt_sigprocmask_again =>
         |_context: FEntryContext, program| function::enter_rt_sigprocmask(program);
     /// Its end.
     fexit("__x64_sys_rt_sigprocmask") exit_rt_sigprocmask, exit_rt_sigprocmask_again =>
-        |context: FExitContext, program| function::exit_rt_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_rt_sigprocmask(&context, program);
     /// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
     fentry("unix_dgram_sendmsg") enter_unix_dgram_sendmsg, enter_unix_dgram_sendmsg_again =>
         |context: FEntryContext, program| function::enter_sendmsg(&context, program);

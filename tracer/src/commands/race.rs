@@ -23,7 +23,7 @@ use sigready::{
     report::{self, race::RaceFormat},
     session::{
         Between, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Startable, Streams,
-        Wanted, host, instant,
+        Wanted, heed, host, instant,
     },
     timeline::Progress,
 };
@@ -36,6 +36,7 @@ const BUFFER: u32 = 4_096;
 
 /// Races the command.
 pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
+    heed();
     let rules = rules(options)?;
     let startable = Startable::check(&options.command, options.user.as_deref())?;
     let request = request(options, &rules.signals)?;

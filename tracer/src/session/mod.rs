@@ -37,7 +37,7 @@ pub use self::{
     command::Command,
     deadline::Deadline,
     ending::{Ending, Until},
-    interrupts::{Blocked, Held, Interrupts},
+    interrupts::{Blocked, Held, Interrupts, heed},
     notify_socket::NotifySocket,
     pace::Pace,
     privileges::drop_unneeded,
