@@ -81,8 +81,13 @@ pub struct Order {
     pub thread: u32,
     /// The signal that is sent there.
     pub sent: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The same of the step at which the process is sent `signal` a first time: `step`, `execs` and
+    /// `number`, which is 0 for none.
+    pub first_step: u32,
+    /// How many programs it has executed by then.
+    pub first_execs: u32,
+    /// Which one of its kind it is.
+    pub first_number: u32,
     /// The path of the notify socket, with zeros behind it.
     pub notify: [u64; ADDRESS_WORDS],
     /// Which bits of that count.

@@ -53,6 +53,8 @@ struct Thread {
     number: u32,
     /// How many ends of system calls it came to since then.
     calls: u32,
+    /// 1 while it is in a handler that is for one delivery, and has made no call there.
+    reset: u32,
 }
 
 /// A call that a thread is in: which, and what it was given.
@@ -150,6 +152,15 @@ fn current() -> Option<&'static mut Process> {
 fn reached(process: &mut Process, step: Step) {
     process.counts[step as usize] += 1;
     let Some(order) = order() else { return };
+    if order.first_number != 0
+        && order.first_number == process.counts[step as usize]
+        && order.first_step == step as u32
+        && order.process == process.place
+        && order.first_execs == process.execs
+    {
+        // SAFETY: the helper takes any number, and refuses one that is no signal's.
+        unsafe { bpf_send_signal(order.signal) };
+    }
     if order.step != step as u32
         || order.process != process.place
         || order.execs != process.execs
@@ -201,7 +212,7 @@ fn follow(pid: u32, place: u64) {
     let process = Process { place, execs: 0, forks: 0, counts: [0; STEPS], threads: 0 };
     // Without room its steps are not reached, and that is told.
     let _ = PLACE_PROCESSES.insert(pid, process, 0);
-    let _ = PLACE_THREADS.insert(pid, Thread { number: 0, calls: 0 }, 0);
+    let _ = PLACE_THREADS.insert(pid, Thread { number: 0, calls: 0, reset: 0 }, 0);
 }
 
 /// A process started a thread.
@@ -211,7 +222,7 @@ fn started(pid: u32, thread: u32) {
     // SAFETY: as for `current`.
     let process = unsafe { &mut *process };
     process.threads += 1;
-    let _ = PLACE_THREADS.insert(thread, Thread { number: process.threads, calls: 0 }, 0);
+    let _ = PLACE_THREADS.insert(thread, Thread { number: process.threads, calls: 0, reset: 0 }, 0);
 }
 
 /// The current thread comes to the end of a system call.
@@ -269,7 +280,7 @@ pub fn executed() {
     process.counts = [0; STEPS];
     process.threads = 0;
     // The thread that executes it is the first one from now on, and no other is left.
-    let _ = PLACE_THREADS.insert(tgid(), Thread { number: 0, calls: 0 }, 0);
+    let _ = PLACE_THREADS.insert(tgid(), Thread { number: 0, calls: 0, reset: 0 }, 0);
     reached(process, Step::Exec);
 }
 
@@ -286,12 +297,31 @@ pub fn exited(task: Task<Typed>) {
 /// The current thread is about to call a handler.
 #[inline(always)]
 pub fn delivered(signal: u32, action: Typed) {
-    let Some(process) = current() else { return };
+    if current().is_none() {
+        return;
+    }
     let action = Action::at(action);
     if is_wanted(signal)
         && action.disposition() == DISPOSITION_HANDLER
         && action.flags & SA_RESETHAND != 0
+        && let Some(thread) = PLACE_THREADS.get_ptr_mut(bpf_get_current_pid_tgid() as u32)
     {
+        // SAFETY: the thread's own entry, which stays until it ends.
+        unsafe { (*thread).reset = 1 };
+    }
+}
+
+/// The current thread enters a system call: the first one in a handler that is for one delivery
+/// is where that step is. As the handler is called the kernel has not blocked yet what it blocks
+/// meanwhile (`signal_setup_done`).
+#[inline(always)]
+pub fn entered() {
+    let Some(process) = current() else { return };
+    let Some(thread) = PLACE_THREADS.get_ptr_mut(bpf_get_current_pid_tgid() as u32) else { return };
+    // SAFETY: as above.
+    let thread = unsafe { &mut *thread };
+    if thread.reset != 0 {
+        thread.reset = 0;
         reached(process, Step::Reset);
     }
 }

@@ -61,7 +61,7 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
             say: &say,
             leftovers: BTreeMap::new(),
         };
-        let found = rounds.race().await?;
+        let found = Box::pin(rounds.race()).await?;
         let (runs, backend) = (runner.runs, runner.backend().to_owned());
         runner.end();
         let signals = found.signals;

@@ -101,14 +101,18 @@ pub struct SignalRace {
     pub intervals: Vec<Interval>,
     /// The instants that were swept over, each as an interval that ends where it begins.
     pub sweep: Vec<Interval>,
+    /// The intervals in which a second signal comes right after a first one, which a handler for
+    /// one delivery (`SA_RESETHAND`) has taken.
+    pub second: Vec<Interval>,
     /// Steps that bound no interval, as there were too many.
     pub left_out: u64,
 }
 
 impl SignalRace {
-    /// The intervals, and then the instants that were swept over.
+    /// All intervals: those of the start, those of a second signal, and the instants that were
+    /// swept over.
     pub fn all(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals.iter().chain(&self.sweep)
+        self.intervals.iter().chain(&self.second).chain(&self.sweep)
     }
 }
 
@@ -219,6 +223,8 @@ pub enum StepKind {
     Exit,
     /// It came to the end of a system call.
     Call,
+    /// A handler for one delivery has taken a first signal.
+    Second,
 }
 
 /// Whether a reload through systemd reaches an interval.

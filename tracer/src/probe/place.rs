@@ -40,7 +40,8 @@ pub const ROOM: [(&str, u32); 4] = [
 ];
 
 /// The programs at tracepoints, each with its tracepoint.
-const TRACEPOINTS: [(&str, &str); 4] = [
+const TRACEPOINTS: [(&str, &str); 5] = [
+    ("place_sys_enter", "sys_enter"),
     ("place_sched_process_fork", "sched_process_fork"),
     ("place_sched_process_exec", "sched_process_exec"),
     ("place_sched_process_exit", "sched_process_exit"),

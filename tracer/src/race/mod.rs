@@ -8,6 +8,7 @@ mod interval;
 mod outcome;
 mod reach;
 mod right;
+mod second;
 mod sentence;
 mod steps;
 mod sweep;
@@ -24,6 +25,7 @@ pub use self::{
     outcome::{Run, Undisturbed, tried},
     reach::reach,
     right::{is_bad, role, unplaceable},
+    second::{Second, hurt, second},
     sentence::sentence,
     steps::{Key, MAX_FACTS, Step, Steps},
     sweep::{Call, calls, one, sweep, swept},

@@ -62,7 +62,7 @@ pub fn tried(
     let (Some((pid, at)), Some(start)) = (run.placed, start) else {
         return nothing("the step that begins it did not come".to_owned());
     };
-    let Some((event, sent)) = signal_event(start, signal, pid, run.sender) else {
+    let Some((event, sent)) = signal_event(start, signal, pid, at, run.sender) else {
         return nothing("the kernel told of no such signal".to_owned());
     };
     let told = Told { run, before, start, signal, role, pid, sent };
@@ -86,16 +86,18 @@ pub fn tried(
     }
 }
 
-/// The signal that was placed in a process.
+/// The signal that was placed in a process: a first one may have come before.
 fn signal_event(
     start: &Activation,
     signal: Signal,
     pid: u32,
+    placed: i64,
     sender: SentBy,
 ) -> Option<(&Event, &SignalSent)> {
     start.events.iter().find_map(|event| match &event.what {
         What::Signal(sent)
-            if sent.signal == signal
+            if event.at_ns >= placed
+                && sent.signal == signal
                 && sender
                     .is(sent.sender.as_ref().map(|sender| sender.process.pid), sent.si_code)
                 && sent.target.pid == pid =>
@@ -201,6 +203,9 @@ impl Told<'_> {
             (Fate::Stopped, _) => return (Outcome::Hung, "was stopped by it".to_owned()),
             (_, Some(Effect::Reloaded)) => "took it, and said that it has reloaded",
             (_, Some(Effect::Deferred)) => "its trap waits for the command in the foreground",
+            _ if self.run.readies > self.before.readies => {
+                "took it, and said READY=1 once more than without it"
+            }
             _ => "took it, and went on",
         };
         (Outcome::Taken, what.to_owned())

@@ -3,7 +3,7 @@
 use crate::{
     model::signal::Signal,
     observation::{Fact, Observation},
-    timeline::notify::says_ready,
+    timeline::notify::{meaning, parse, says_ready},
 };
 
 /// What a run has to come to. Times are in ns.
@@ -54,7 +54,11 @@ impl Watch {
     pub fn learn(&mut self, observation: &Observation) {
         let at = observation.at;
         match &observation.fact {
-            Fact::Exec { task, .. } | Fact::Disposition { task, .. } if task.id.pid == self.pid => {
+            Fact::Exec { task, .. }
+            | Fact::Disposition { task, .. }
+            | Fact::Consume { task, .. }
+                if task.id.pid == self.pid =>
+            {
                 self.changed = self.changed.max(at);
             }
             Fact::Notify(datagram)
@@ -66,6 +70,14 @@ impl Watch {
                 self.readies += 1;
                 self.changed = self.changed.max(at);
             }
+            // It reloads or stops: what is left of that is a part of what is raced.
+            Fact::Notify(datagram)
+                if datagram.errno == 0
+                    && self.socket.as_deref() == Some(&datagram.destination)
+                    && datagram.payload.as_deref().is_some_and(|it| means(it, datagram.length)) =>
+            {
+                self.changed = self.changed.max(at);
+            }
             Fact::Generate(sent)
                 if self.goal.signal == Some(sent.signal)
                     && self
@@ -73,7 +85,7 @@ impl Watch {
                         .sender
                         .is(sent.sender.as_ref().map(|sender| sender.id.pid), sent.si_code) =>
             {
-                self.placed = self.placed.or(Some(at));
+                self.placed = self.placed.max(Some(at));
             }
             _ => {}
         }
@@ -105,6 +117,12 @@ impl Watch {
         let settled = last.saturating_add(self.goal.settle_ns);
         Some(settled.max(self.began.saturating_add(self.goal.least_ns)))
     }
+}
+
+/// Whether a message says that the service is ready, reloads or stops.
+fn means(payload: &[u8], length: u32) -> bool {
+    let message = parse(payload, length);
+    message.malformed.is_none() && meaning(&message.assignments).is_some()
 }
 
 /// Who sends a signal that is placed.

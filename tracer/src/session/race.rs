@@ -261,10 +261,8 @@ impl<'a> Racer<'a> {
         };
         self.placer.disarm()?;
         self.stream = Some(stream);
-        let stopped = match command.is_running() {
-            true => command.stop_within(STOP).await?,
-            false => Stopped::ByTerm,
-        };
+        let stopped =
+            if command.is_running() { command.stop_within(STOP).await? } else { Stopped::ByTerm };
         let helper = self.guard.pid();
         let leftovers = match stopped {
             Stopped::ByTerm => left_running(helper, FOLLOW).await,
@@ -305,14 +303,11 @@ impl<'a> Racer<'a> {
             By::Kernel => order.sent,
             By::Kill => libc::SIGSTOP.unsigned_abs(),
         };
-        Some(self.addressed(Order { sent, ..order }))
-    }
-
-    fn addressed(&self, order: Order) -> Order {
-        match &self.socket {
+        let order = Order { sent, ..order };
+        Some(match &self.socket {
             Some(socket) => order.with_notify(address(socket.path())),
             None => order,
-        }
+        })
     }
 
     /// Starts the command. The first time, signals that end this process are held meanwhile;

@@ -1,4 +1,5 @@
 mod outcomes;
+mod seconds;
 mod sentences;
 mod steps;
 mod sweeping;

@@ -107,6 +107,31 @@ fn a_service_that_does_not_get_ready_any_more_hangs() {
 }
 
 #[test]
+fn a_ready_more_than_without_the_signal_is_told_unless_it_answers_the_reload() {
+    let of = |effect| {
+        let document = document(placed(Fate::Handled), Some(effect));
+        let twice = Run { readies: 2, ..run(&document) };
+        tried(&twice, &ready(), Signal::HUP, Role::Reload, 1)
+    };
+    let more = of(Effect::Survived);
+    assert_eq!((more.outcome, more.bad), (Outcome::Taken, false));
+    assert!(more.what.ends_with("said READY=1 once more than without it"), "{}", more.what);
+    assert!(of(Effect::Reloaded).what.ends_with("said that it has reloaded"));
+}
+
+#[test]
+fn of_two_signals_the_one_that_was_placed_counts() {
+    let start =
+        placed(Fate::Handled).signal(60.ms(), Signal::HUP, D::Default, Fate::Killed, by("x"));
+    let document = document(start.by_kernel(), None);
+    let second = Run { placed: Some((pid(), 55.ms())), ..run(&document) };
+    let tried = tried(&second, &ready(), Signal::HUP, Role::Reload, 1);
+    assert_eq!(tried.outcome, Outcome::Killed, "{}", tried.what);
+    assert_eq!(tried.what, "died of HUP");
+    assert_eq!(reload(&document, &ready()).what, "took it, and died of a later HUP");
+}
+
+#[test]
 fn an_end_that_is_that_of_the_untouched_run_is_none_of_the_signals() {
     let document = document(placed(Fate::Handled).exit(900.ms(), 0), Some(Effect::Ended));
     assert_eq!(reload(&document, &exits(0)).outcome, Outcome::Taken);

@@ -119,6 +119,7 @@ fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
         role: Role::Reload,
         sentence: String::new(),
         intervals: vec![it, interval(&planned[0], Vec::new(), false)],
+        second: Vec::new(),
         sweep: Vec::new(),
         left_out: 2,
     };

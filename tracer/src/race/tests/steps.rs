@@ -101,6 +101,20 @@ fn a_mask_for_a_moment_is_none_but_is_counted() {
 }
 
 #[test]
+fn what_the_c_library_blocks_around_a_fork_or_a_thread_is_no_step_on_a_busy_host_either() {
+    let fork = |from: u64, to| {
+        let story = Story::command().mask_of_all(from, COMMAND, true).fork(from + 1, COMMAND, 101);
+        ids(&story.mask_of_all(to, COMMAND, false))
+    };
+    // vfork(2) comes back once the child has executed its program.
+    assert_eq!(fork(10, 400), ["HUP@fork", "HUP@exec1", "HUP@child1.fork"]);
+    let thread = Story::command().mask_of_all(10, COMMAND, true).mask_of_all(25, COMMAND, false);
+    assert_eq!(ids(&thread).len(), 2);
+    let long = Story::command().mask_of_all(10, COMMAND, true).mask_of_all(50, COMMAND, false);
+    assert_eq!(ids(&long)[2..], ["HUP@exec1.block1", "HUP@exec1.unblock1"]);
+}
+
+#[test]
 fn a_mask_for_a_moment_in_which_the_action_changes_is_told() {
     let story = Story::command().mask_ns(10 * MS, COMMAND, true).handler(10, COMMAND).mask_ns(
         10 * MS + 500_000,

@@ -29,6 +29,7 @@ pub fn text(race: &Race) -> Result<String> {
 fn case(race: &Race, signal: Signal, interval: &Interval) -> TestCase {
     let between = match interval.after.kind {
         StepKind::Call => format!("at {}", interval.after.what),
+        StepKind::Second => format!("once {}", interval.after.what),
         _ => format!("between '{}'", super::place(interval, "' and '")),
     };
     let worst = interval.tries.iter().max_by_key(|it| (it.bad, it.outcome));

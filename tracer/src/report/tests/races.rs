@@ -168,6 +168,7 @@ fn race() -> Race {
             role: Role::Reload,
             sentence: "HUP kills server from fork to 356 ms, in 2 of 5 intervals.".to_owned(),
             intervals,
+            second: Vec::new(),
             sweep: vec![crashed],
             left_out: 0,
         }],

@@ -15,14 +15,14 @@ use super::{
 use crate::{
     model::{
         document::{EndedBy, Outcome as ProcessOutcome, OutcomeState},
-        race::{By, Interval, Leftover, Outcome, Role, SignalRace, Try, Untouched},
+        race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
         signal::Signal,
         span,
         text::Outside,
     },
     race::{
-        At, Call, Goal, Planned, Run, SentBy, Steps, Undisturbed, calls, interval, one, plan, role,
-        sentence, sweep, swept, tried, untouched,
+        At, Call, Goal, Planned, Run, SentBy, Steps, Undisturbed, calls, hurt, interval, one, plan,
+        role, second, sentence, sweep, swept, tried, untouched,
     },
 };
 
@@ -88,10 +88,8 @@ struct First {
 struct Plan {
     signal: Signal,
     role: Role,
-    /// The intervals, and then the instants of the sweep.
+    /// The intervals, those of a second signal, and the instants of the sweep.
     planned: Vec<Planned>,
-    /// How many of them are intervals.
-    intervals: usize,
     left_out: u64,
 }
 
@@ -126,10 +124,10 @@ impl Rounds<'_, '_> {
             let end = first.ran.span.1;
             let role = role(*signal, &rules.reloads);
             let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
-            let intervals = planned.len();
+            let seconds = second(&steps, *signal, role, &rules.service_type, end);
             let swept = self.swept(&first, &steps, *signal);
-            let planned = planned.into_iter().chain(swept).collect();
-            plans.push(Plan { signal: *signal, role, planned, intervals, left_out });
+            let planned = planned.into_iter().chain(seconds).chain(swept).collect();
+            plans.push(Plan { signal: *signal, role, planned, left_out });
         }
         let known = plans.iter().flat_map(|plan| &plan.planned).map(|it| it.id.as_str());
         if let Some(only) = &rules.only
@@ -154,9 +152,18 @@ impl Rounds<'_, '_> {
         let mut found =
             Found { untouched, signals: Vec::new(), leftovers: Vec::new(), interrupted: false };
         let mut number = 0;
-        for Plan { signal, role, planned, intervals: bounded, left_out } in plans {
-            let (mut intervals, mut instants): (Vec<Interval>, Vec<Interval>) = Default::default();
-            for (index, planned) in planned.iter().enumerate().filter(|(_, it)| is_wanted(it)) {
+        for Plan { signal, role, planned, left_out } in plans {
+            let left_out = if rules.only.is_some() { 0 } else { left_out };
+            let mut race = SignalRace {
+                signal,
+                role,
+                sentence: String::new(),
+                intervals: Vec::new(),
+                second: Vec::new(),
+                sweep: Vec::new(),
+                left_out,
+            };
+            for planned in planned.iter().filter(|it| is_wanted(it)) {
                 number += 1;
                 (self.say)(&format_args!("{number} of {count}: {}", planned.id));
                 let mut tries = Vec::new();
@@ -167,37 +174,32 @@ impl Rounds<'_, '_> {
                         tries.extend(done);
                     }
                 }
-                let done = interval(planned, tries, rules.strict);
-                if index < bounded { intervals.push(done) } else { instants.push(done) }
+                let list = match planned.at {
+                    At::Step(_) => &mut race.intervals,
+                    At::Second(_) => &mut race.second,
+                    At::Call(_) => &mut race.sweep,
+                };
+                list.push(interval(planned, tries, rules.strict));
             }
-            if intervals.is_empty() && instants.is_empty() {
-                continue;
+            if race.all().next().is_some() {
+                race.sentence = self.sentence(&race, &found.untouched);
+                found.signals.push(race);
             }
-            let mut sentence = sentence(
-                &self.racer.name,
-                signal,
-                role,
-                &rules.service_type,
-                found.untouched.ready_ns,
-                &intervals,
-            );
-            let left_out = if rules.only.is_some() { 0 } else { left_out };
-            let swept = swept(&intervals, &instants, found.untouched.calls.unwrap_or(0));
-            if let Some(more) = swept {
-                sentence = [sentence, more].join(" ").trim().to_owned();
-            }
-            found.signals.push(SignalRace {
-                signal,
-                role,
-                sentence,
-                intervals,
-                sweep: instants,
-                left_out,
-            });
         }
         let leftovers = std::mem::take(&mut self.leftovers).into_iter();
         found.leftovers = leftovers.map(|(comm, runs)| Leftover { comm, runs }).collect();
         Ok(found)
+    }
+
+    /// What a signal did, in a few sentences.
+    fn sentence(&self, race: &SignalRace, untouched: &Untouched) -> String {
+        let (name, kind) = (&self.racer.name, &self.rules.service_type);
+        let (signal, ready) = (race.signal, untouched.ready_ns);
+        let first = sentence(name, signal, race.role, kind, ready, &race.intervals);
+        let second = hurt(name, signal, &race.second);
+        let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
+        let all = Some(first).filter(|first| !first.is_empty()).into_iter();
+        all.chain(second).chain(swept).collect::<Vec<_>>().join(" ")
     }
 
     /// The instants among the system calls of the start: those that a sweep is over, and the one
@@ -354,7 +356,7 @@ impl Rounds<'_, '_> {
         let role = role(signal, &self.rules.reloads);
         let settle_ns = nanoseconds(self.rules.settle);
         let start_ns = match planned.at {
-            At::Step(_) => first.start_ns,
+            At::Step(_) | At::Second(_) => first.start_ns,
             // A call is awaited for longer than it took to come to it in the untouched run.
             At::Call(_) => {
                 let zero = first.ran.span.0.cast_signed();
