@@ -57,10 +57,11 @@ enum Look {
 
 /// Every check.
 pub static ALL: [Check; 9] = [
+    // First, as it tells why others are of what comes later.
+    reload_reaches_nobody::CHECK,
     reload_not_awaited::CHECK,
     reload_ends_it::CHECK,
     reload_hits_shell::CHECK,
-    reload_reaches_nobody::CHECK,
     reload_signals_all::CHECK,
     notify_access_wide::CHECK,
     notify_access_narrow::CHECK,

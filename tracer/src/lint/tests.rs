@@ -322,8 +322,8 @@ fn a_reload_that_signals_no_process_is_named_and_nothing_else_is() {
         let arrives = [" -- -$MAINPID", " -HUP -$MAINPID", ":/bin/kill", "$$MAINPID"];
         let arrives = arrives.iter().any(|it| reload.contains(it)) && !reload.contains("sh -c");
         let also = arrives.then(|| (AWAITED.to_owned(), Severity::Warning));
-        let expected = found(nobody, Severity::Warning);
-        assert_eq!(all, also.into_iter().chain(expected).collect::<Vec<_>>(), "{reload}");
+        let expected = found(nobody, Severity::Warning).into_iter().chain(also);
+        assert_eq!(all, expected.collect::<Vec<_>>(), "{reload}");
         let text = one(&service, nobody).drop_in.unwrap().text;
         assert!(text.contains("ExecReload=/bin/kill -HUP $MAINPID"), "{text}");
         // It would reach the shell, and kill it.
