@@ -127,10 +127,10 @@ macro_rules! layout {
             pub const ABSENT: Self = Self { $($name: ABSENT),* };
             /// Number of members.
             pub const LEN: usize = [$($type),*].len();
-            /// Struct and member of each field, in the order of the fields. A member is a
-            /// dotted path, which may end at an element of an array, or empty for the size of
-            /// the struct, or several that followed each other in the kernel's history with `|` between them, or ends with `?` if
-            /// not every kernel has it. The values of enumerations are written alike.
+            /// Struct and member of each field, in the order of the fields. A member is a dotted
+            /// path. It may end at an element of an array. An empty one stands for the struct's
+            /// size. Where kernels have several names for it, `|` stands between them. One that
+            /// not every kernel has ends with `?`. Values of enumerations are written alike.
             pub const MEMBERS: [(&'static str, &'static str); Self::LEN] = [$(($type, $member)),*];
         }
     };

@@ -450,7 +450,8 @@ pub struct Address {
     pub length: u32,
 }
 
-/// A datagram sent to a named AF_UNIX socket, or a connect() to one that failed. The record is cut after `payload[..stored]`.
+/// A datagram that was sent to a named AF_UNIX socket, or a connect() to one that failed. The
+/// record ends after `payload[..stored]`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Notify {

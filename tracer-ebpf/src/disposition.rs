@@ -9,7 +9,7 @@ use tracer_common::{
 };
 
 use crate::{
-    emit,
+    emit::{self, Maker},
     kernel::{Pointer, Room, Task, config, with_current},
     pairs::Program,
     scope,
@@ -26,7 +26,7 @@ fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
     let Some(action) = task.action(signal) else {
         return emit::lost(Kind::Disposition);
     };
-    emit::record::<Disposition>(Kind::Disposition, |record| {
+    emit::record::<Disposition>(Kind::Disposition, Maker::Disposition(program), |record| {
         record.header = emit::header(Kind::Disposition, task);
         record.signal = signal;
         record.disposition = action.disposition();
@@ -38,59 +38,60 @@ fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
             };
             record.handler = task.handler(action.handler, room);
         }
-        record.state = task.signal_state();
+        task.signal_state(&mut record.state);
     });
 }
 
-/// The mask of the current thread, which is in scope, was `before`; report it if a recorded signal changed.
+/// The mask of the current thread, which is in scope, was `before`. It is reported if a recorded
+/// signal changed.
 #[inline(always)]
-pub fn masked(before: SignalSet) {
-    with_current!(|task| masked_by(task, before));
+pub fn masked(before: SignalSet, program: Program) {
+    with_current!(|task| masked_by(task, before, program));
 }
 
 #[inline(always)]
-fn masked_by(task: Task<impl Pointer>, before: SignalSet) {
+fn masked_by(task: Task<impl Pointer>, before: SignalSet, program: Program) {
     let after = task.mask();
     if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) {
         return;
     }
-    emit::record::<Mask>(Kind::Mask, |record| {
+    emit::record::<Mask>(Kind::Mask, Maker::Mask(program), |record| {
         record.header = emit::header(Kind::Mask, task);
         record.before = before;
         record.after = after;
-        record.state = task.signal_state();
+        task.signal_state(&mut record.state);
     });
 }
 
 /// The current process made a signalfd for `set`, or changed one to it.
 #[inline(always)]
 pub fn signalfd(set: SignalSet) {
-    consume(CONSUME_SIGNALFD, 0, set);
+    consume(Maker::Signalfd, CONSUME_SIGNALFD, 0, set);
 }
 
 /// The current thread is about to wait for `set`.
 #[inline(always)]
 pub fn waiting(set: SignalSet) {
-    consume(CONSUME_SIGWAIT, 0, set);
+    consume(Maker::Waiting, CONSUME_SIGWAIT, 0, set);
 }
 
 /// The current thread's wait gave it `signal`.
 #[inline(always)]
 pub fn taken(signal: u32) {
-    consume(CONSUME_TAKEN, signal, SignalSet::of(signal));
+    consume(Maker::Taken, CONSUME_TAKEN, signal, SignalSet::of(signal));
 }
 
 #[inline(always)]
-fn consume(way: u32, signal: u32, set: SignalSet) {
+fn consume(maker: Maker, way: u32, signal: u32, set: SignalSet) {
     if !set.intersects(config().dispositions) || !scope::covers_current() {
         return;
     }
-    emit::record::<Consume>(Kind::Consume, |record| {
+    emit::record::<Consume>(Kind::Consume, maker, |record| {
         record.header = emit::header_of_current(Kind::Consume);
         record.way = way;
         record.signal = signal;
         record.set = set;
         // They are rare: see `Task::by_helper`.
-        record.state = Task::current_address().signal_state();
+        Task::current_address().signal_state(&mut record.state);
     });
 }

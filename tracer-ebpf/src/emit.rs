@@ -8,13 +8,14 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
     macros::map,
-    maps::{PerCpuArray, RingBuf, ring_buf::RingBufEntry},
+    maps::{PerCpuArray, RingBuf},
 };
 use bytemuck::Pod;
 use tracer_common::event::{Header, KINDS, Kind};
 
 use crate::{
     kernel::{Pointer, Task, now, with_current, zero},
+    pairs::Program,
     scope,
 };
 
@@ -59,35 +60,102 @@ pub fn header_of_other(kind: Kind, task: Task<impl Pointer>) -> Header {
     Header { kind: kind as u32, reserved: 0, at_ns: now(), task: task.describe() }
 }
 
-/// Room for a record. The kernel also refuses where it does not get the lock of the ring
-/// (`__bpf_ringbuf_reserve`), so it is tried twice.
-#[inline(always)]
-fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
-    EVENTS.reserve::<T>(0).or_else(|| EVENTS.reserve::<T>(0))
+/// Who puts a record together: programs that may preempt each other are told apart. Signals are
+/// sent and delivered, and cgroups told of (`TRACE_CGROUP_PATH`), with interrupts off.
+#[derive(Clone, Copy)]
+pub enum Maker {
+    /// The programs at a fork.
+    Fork(Program),
+    /// Those at an exec.
+    Exec(Program),
+    /// Those at an exit.
+    Exit(Program),
+    /// Those at the end of setting an action.
+    Disposition(Program),
+    /// Those at the end of setting a mask.
+    Mask(Program),
+    /// That at the end of making a signalfd.
+    Signalfd,
+    /// That at the beginning of a wait for signals.
+    Waiting,
+    /// That at the end of one.
+    Taken,
+    /// That at the sending of a signal.
+    Generate,
+    /// The same, as it tells of the sender.
+    Sender,
+    /// That at the delivery of a signal.
+    Deliver,
+    /// Those of cgroups.
+    Cgroup,
 }
 
-/// Sends a record. It is made in place, where `fill` gets it zeroed: most are too large for the
-/// stack, and what is stored there the verifier forgets, so that each finding does not double
-/// the ways it has to follow. Whether there was room for it.
+impl Maker {
+    /// Its place in [`MADE`].
+    #[inline(always)]
+    const fn place(self) -> u32 {
+        match self {
+            Self::Fork(program) => program as u32,
+            Self::Exec(program) => 2 + program as u32,
+            Self::Exit(program) => 4 + program as u32,
+            Self::Disposition(program) => 6 + program as u32,
+            Self::Mask(program) => 8 + program as u32,
+            Self::Signalfd => 10,
+            Self::Waiting => 11,
+            Self::Taken => 12,
+            Self::Generate => 13,
+            Self::Sender => 14,
+            Self::Deliver => 15,
+            Self::Cgroup => 16,
+        }
+    }
+}
+
+/// How many places there are.
+const PLACES: u32 = Maker::Cgroup.place() + 1;
+
+/// Room for any record that is made there.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Room([u8; 1024]);
+
+/// The records that are being put together, by [`Maker`]. They are made here and not in the ring:
+/// verifiers up to 6.1 follow each way to room in the ring by itself (`refsafe` in
+/// kernel/bpf/verifier.c).
+#[map]
+static MADE: PerCpuArray<Room> = PerCpuArray::with_max_entries(PLACES, 0);
+
+/// Makes and sends a record, which `fill` gets zeroed. It is too large for the stack, and what is
+/// stored there the verifier forgets, so that each finding does not double the ways it has to
+/// follow. Whether there was room for it in the ring.
 #[inline(always)]
-pub fn record<T: Pod>(kind: Kind, fill: impl FnOnce(&mut T)) -> bool {
-    let Some(mut entry) = reserve::<T>() else {
+pub fn record<T: Pod>(kind: Kind, maker: Maker, fill: impl FnOnce(&mut T)) -> bool {
+    const {
+        assert!(size_of::<T>() <= size_of::<Room>() && align_of::<T>() <= align_of::<Room>());
+    }
+    let Some(record) = MADE.get_ptr_mut(maker.place()).map(<*mut Room>::cast::<T>) else {
         lost(kind);
         return false;
     };
-    zero(entry.as_mut_ptr());
-    // SAFETY: the memory is reserved for a `T`, and zeros are a valid `Pod`.
-    fill(unsafe { entry.assume_init_mut() });
-    entry.submit(wakes(kind));
-    true
+    zero(record);
+    // SAFETY: there is room for a `T`, zeros are a valid one, and the kernel doesn't run a program
+    // twice at a time on a CPU.
+    let record = unsafe { &mut *record };
+    fill(record);
+    bytes(kind, bytemuck::bytes_of(record))
 }
 
-/// Sends a record that has been put together elsewhere.
+/// Sends a record that has been put together elsewhere. The kernel also refuses where it does not
+/// get the lock of the ring (`__bpf_ringbuf_reserve`), so it is tried twice. Whether there was room
+/// for it.
 #[inline(always)]
-pub fn bytes(kind: Kind, record: &[u8]) {
-    if EVENTS.output::<[u8]>(record, wakes(kind)).is_err() {
+pub fn bytes(kind: Kind, record: &[u8]) -> bool {
+    let output = || EVENTS.output::<[u8]>(record, wakes(kind));
+    let is_sent = output().or_else(|_| output()).is_ok();
+    if !is_sent {
         lost(kind);
     }
+    is_sent
 }
 
 /// Counts one record that could not be sent.

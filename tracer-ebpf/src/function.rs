@@ -73,8 +73,8 @@ pub fn enter_rt_sigprocmask(program: Program) {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_rt_sigprocmask(context: &FExitContext) {
-    masked(returned(context, 1));
+pub fn exit_rt_sigprocmask(context: &FExitContext, program: Program) {
+    masked(returned(context, 1), program);
 }
 
 /// `sigprocmask`, entering: goes on only if the mask of a recorded signal changes.
@@ -94,17 +94,17 @@ pub fn enter_sigprocmask(context: &FEntryContext, program: Program) {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigprocmask(context: &FExitContext) {
-    masked(returned(context, 3));
+pub fn exit_sigprocmask(context: &FExitContext, program: Program) {
+    masked(returned(context, 3), program);
 }
 
 /// The mask was set, or the call failed.
 #[inline(always)]
-fn masked(result: i32) {
+fn masked(result: i32, program: Program) {
     entered::count(Call::Sigprocmask);
     if let Some(entered) = recall(Call::Sigprocmask) {
         if result == 0 {
-            disposition::masked(SignalSet(entered.arguments[0]));
+            disposition::masked(SignalSet(entered.arguments[0]), program);
         }
         forget();
     }

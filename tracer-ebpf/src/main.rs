@@ -102,14 +102,14 @@ twice! {
         |context: FEntryContext, program| function::enter_sigprocmask(&context, program);
     /// Its end.
     fexit("sigprocmask") exit_sigprocmask, exit_sigprocmask_again =>
-        |context: FExitContext, program| function::exit_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_sigprocmask(&context, program);
     /// What `rt_sigprocmask` comes through where the compiler has built `sigprocmask` into it:
     /// `long __x64_sys_rt_sigprocmask(const struct pt_regs *regs)`, by its name on x86-64.
     fentry("__x64_sys_rt_sigprocmask") enter_rt_sigprocmask, enter_rt_sigprocmask_again =>
         |_context: FEntryContext, program| function::enter_rt_sigprocmask(program);
     /// Its end.
     fexit("__x64_sys_rt_sigprocmask") exit_rt_sigprocmask, exit_rt_sigprocmask_again =>
-        |context: FExitContext, program| function::exit_rt_sigprocmask(&context);
+        |context: FExitContext, program| function::exit_rt_sigprocmask(&context, program);
     /// `unix_dgram_sendmsg(struct socket *sock, struct msghdr *msg, size_t len)`
     fentry("unix_dgram_sendmsg") enter_unix_dgram_sendmsg, enter_unix_dgram_sendmsg_again =>
         |context: FEntryContext, program| function::enter_sendmsg(&context, program);
@@ -349,6 +349,20 @@ fn place_sched_process_exit(context: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "signal_deliver")]
 fn place_signal_deliver(context: BtfTracePointContext) -> i32 {
     place::delivered(context.arg::<u32>(0), pointer(&context, 2));
+    0
+}
+
+/// `sys_enter(struct pt_regs *regs, long id)`
+#[btf_tracepoint(function = "sys_enter")]
+fn place_sys_enter(_context: BtfTracePointContext) -> i32 {
+    place::entered();
+    0
+}
+
+/// `sys_exit(struct pt_regs *regs, long ret)`
+#[btf_tracepoint(function = "sys_exit")]
+fn place_sys_exit(_context: BtfTracePointContext) -> i32 {
+    place::called();
     0
 }
 

@@ -19,7 +19,9 @@ use tracer_common::event::{
 
 use crate::{
     emit, entered,
-    kernel::{Address, Pointer, Task, copy, nonzero, offset, read_user, with_current, zero},
+    kernel::{
+        Address, Pointer, Task, copy, forgotten, nonzero, offset, read_user, with_current, zero,
+    },
     pairs::Program,
 };
 
@@ -54,6 +56,10 @@ pub struct Scratch {
     pieces: [[u64; 2]; 2 * MAX_PIECES as usize],
     /// How many of these there are.
     count: u64,
+    /// Bytes of them all.
+    total: u64,
+    /// [`Message::words`], so that the verifier finds one state, whoever sent the message and how.
+    words: [u64; 5],
 }
 
 /// The bits of a length up to [`PAYLOAD_LEN`].
@@ -138,6 +144,24 @@ pub struct Message {
     pub control: u64,
     /// Bytes of them.
     pub control_length: u64,
+}
+
+/// The kinds of [`Payload`], as numbers.
+const FLAT: u64 = 0;
+const PIECES: u64 = 1;
+const UNREADABLE: u64 = 2;
+
+impl Message {
+    /// The kind of the payload and its two numbers, and where the control messages are.
+    #[inline(always)]
+    fn words(&self) -> [u64; 5] {
+        let [kind, from, length] = match self.payload {
+            Payload::Flat(from, length) => [FLAT, from, length],
+            Payload::Pieces(array, count) => [PIECES, array, count],
+            Payload::Unreadable(length) => [UNREADABLE, 0, length],
+        };
+        [kind, from, length, self.control, self.control_length]
+    }
 }
 
 /// The `struct socket` behind a file descriptor of the current process.
@@ -247,16 +271,17 @@ pub fn may_be_notify_socket(address: &Destination) -> bool {
 #[inline(always)]
 pub fn begin(at_ns: u64, room: Room) {
     if let Some(scratch) = SCRATCH.get_ptr_mut(room as u32) {
-        // SAFETY: as in `sent`.
+        // SAFETY: as in `record`.
         unsafe {
             (*scratch).record.header = Header { at_ns, ..emit::header_of_current(Kind::Notify) };
         }
     }
 }
 
-/// The current thread has sent `message` to `address`.
+/// Sends a record after [`begin`], to which `fill` adds what was said. There is none for the
+/// sockets of logs.
 #[inline(always)]
-pub fn sent(message: &Message, address: &Destination, room: Room) {
+fn record(result: i64, address: &Destination, room: Room, fill: impl FnOnce(&mut Scratch)) {
     if !may_be_notify_socket(address) {
         return;
     }
@@ -265,37 +290,63 @@ pub fn sent(message: &Message, address: &Destination, room: Room) {
     };
     // SAFETY: a per-CPU value that only one program uses, which the kernel doesn't run twice at
     // a time on a CPU.
-    let record = unsafe { &mut (*scratch).record };
-    record.result = message.result as i32;
-    record.flags = 0;
-    record.reserved = 0;
-    copy(address, &mut record.address);
-    record.claimed_pid = 0;
-    if let Some(pid) = claimed_pid(message) {
-        record.claimed_pid = pid;
-        record.flags |= HAS_CREDENTIALS;
-    }
-    record.length = 0;
-    record.stored = 0;
-    // SAFETY: as above; it is another part of the value than the record.
-    let (pieces, count) = unsafe { (&mut (*scratch).pieces, &mut (*scratch).count) };
-    *count = gather(record, message, pieces);
-    // SAFETY: a reference is valid to read. Volatile, so that the verifier forgets what it knew
-    // and finds one state here, whatever kind of payload it is.
-    let count = unsafe { ptr::read_volatile(count) };
-    for index in 0..MAX_PIECES {
-        if index >= count {
-            break;
-        }
-        append(record, pieces[index as usize]);
-    }
-    if record.length > PAYLOAD_LEN as u32 {
-        record.flags |= PAYLOAD_TRUNCATED;
-    }
-    let size = core::mem::offset_of!(Notify, payload) + stored(record) as usize;
+    let made = unsafe { &mut *scratch };
+    made.record.result = result as i32;
+    made.record.flags = 0;
+    made.record.length = 0;
+    made.record.stored = 0;
+    made.record.claimed_pid = 0;
+    made.record.reserved = 0;
+    copy(address, &mut made.record.address);
+    fill(made);
+    let size = core::mem::offset_of!(Notify, payload) + stored(&made.record) as usize;
     // SAFETY: `size` is at most that of the record.
     let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
     emit::bytes(Kind::Notify, bytes);
+}
+
+/// The current thread has sent `message` to `address`.
+#[inline(always)]
+pub fn sent(message: &Message, address: &Destination, room: Room) {
+    record(
+        message.result,
+        address,
+        room,
+        |Scratch { record, pieces, count, total, words, .. }| {
+            let [kind, from, length, control, control_length] = forgotten(message.words(), words);
+            if let Some(pid) = claimed_pid(message.space, control, control_length) {
+                record.claimed_pid = pid;
+                record.flags |= HAS_CREDENTIALS;
+            }
+            *total = 0;
+            let listed = match kind {
+                FLAT => {
+                    pieces[0] = [from, length];
+                    1
+                }
+                PIECES => gather(record, message.space, from, length, pieces),
+                _ => {
+                    *total = capped(length);
+                    record.flags |= PAYLOAD_UNREADABLE;
+                    0
+                }
+            };
+            // So that the verifier finds one state here, whatever kind of payload it is.
+            let count = forgotten(listed, count);
+            for index in 0..MAX_PIECES {
+                if index >= count {
+                    break;
+                }
+                append(record, total, pieces[index as usize]);
+            }
+            // SAFETY: a reference is valid to read.
+            let total = unsafe { ptr::read_volatile(total) };
+            record.length = total.min(u64::from(u32::MAX)) as u32;
+            if total > PAYLOAD_LEN as u64 {
+                record.flags |= PAYLOAD_TRUNCATED;
+            }
+        },
+    );
 }
 
 /// The current thread could not connect a socket to the address at `name`: `result` is the
@@ -306,64 +357,35 @@ pub fn not_connected(at_ns: u64, result: i64, [name, length]: [u64; 2]) {
     let Some(address) = entered::new_address(room) else {
         return;
     };
-    if given_address(Space::User, name, length & LENGTH_MASK, address).is_none()
-        || !may_be_notify_socket(address)
-    {
-        return;
+    if given_address(Space::User, name, length & LENGTH_MASK, address).is_some() {
+        begin(at_ns, room);
+        record(result, address, room, |made| made.record.flags = NOT_CONNECTED);
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(room as u32) else {
-        return emit::lost(Kind::Notify);
-    };
-    begin(at_ns, room);
-    // SAFETY: as in `sent`.
-    let record = unsafe { &mut (*scratch).record };
-    record.result = result as i32;
-    record.flags = NOT_CONNECTED;
-    record.length = 0;
-    record.stored = 0;
-    record.claimed_pid = 0;
-    record.reserved = 0;
-    copy(address, &mut record.address);
-    let size = core::mem::offset_of!(Notify, payload);
-    // SAFETY: `size` is below that of the record.
-    let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
-    emit::bytes(Kind::Notify, bytes);
 }
 
-/// Lists where the pieces of a payload lie; gives their number.
+/// Lists where the pieces of a payload lie, by the array of them; gives their number.
 #[inline(always)]
 fn gather(
     record: &mut Notify,
-    message: &Message,
+    space: Space,
+    array: u64,
+    count: u64,
     pieces: &mut [[u64; 2]; 2 * MAX_PIECES as usize],
 ) -> u64 {
-    match message.payload {
-        Payload::Flat(from, length) => {
-            pieces[0] = [from, length];
-            1
+    let used = count.min(MAX_PIECES);
+    let length = black_box(used * 16) & PIECES_MASK;
+    let into = pieces.as_mut_ptr().cast::<u8>();
+    let copied = match space {
+        Space::User => copy_user(into, length, array),
+        Space::Kernel => {
+            copy_kernel(into, length, array);
+            Some(())
         }
-        Payload::Pieces(array, count) => {
-            let used = count.min(MAX_PIECES);
-            let length = black_box(used * 16) & PIECES_MASK;
-            let into = pieces.as_mut_ptr().cast::<u8>();
-            let copied = match message.space {
-                Space::User => copy_user(into, length, array),
-                Space::Kernel => {
-                    copy_kernel(into, length, array);
-                    Some(())
-                }
-            };
-            if copied.is_none() || count > MAX_PIECES {
-                record.flags |= PAYLOAD_UNREADABLE;
-            }
-            if copied.is_some() { used } else { 0 }
-        }
-        Payload::Unreadable(length) => {
-            record.length = length.min(1 << 30) as u32;
-            record.flags |= PAYLOAD_UNREADABLE;
-            0
-        }
+    };
+    if copied.is_none() || count > MAX_PIECES {
+        record.flags |= PAYLOAD_UNREADABLE;
     }
+    if copied.is_some() { used } else { 0 }
 }
 
 /// How much of the payload is stored. Read back from the record, so that the verifier
@@ -375,13 +397,14 @@ fn stored(record: &Notify) -> u64 {
     u64::from(stored).min(PAYLOAD_LEN as u64)
 }
 
-/// Adds a piece of user memory to the payload, as far as it fits. Without a branch, for it
-/// is done in a loop.
+/// Adds a piece of user memory to the payload, as far as it fits, and its length to `total`.
+/// Without a branch, for it is done in a loop.
 #[inline(always)]
-fn append(record: &mut Notify, [from, length]: [u64; 2]) {
-    record.length = record.length.saturating_add(length.min(1 << 30) as u32);
-    let stored = stored(record);
-    let take = black_box(length.min(PAYLOAD_LEN as u64 - stored)) & TAKE_MASK;
+fn append(record: &mut Notify, total: &mut u64, [from, length]: [u64; 2]) {
+    let length = capped(length);
+    *total += length;
+    let stored = u64::from(record.stored);
+    let take = smaller(length, PAYLOAD_LEN as u64 - stored) & TAKE_MASK;
     let at = (black_box(stored) & 0xfff) as usize;
     // SAFETY: `at` is below the payload's length, and what the helper writes stays within it and
     // the slack. The helper checks `from`; nothing is read where `take` is 0.
@@ -394,10 +417,23 @@ fn append(record: &mut Notify, [from, length]: [u64; 2]) {
     record.stored = (stored + take * (failed ^ 1)) as u32;
 }
 
+/// A length, or the most that is counted, a GiB.
+#[inline(always)]
+fn capped(length: u64) -> u64 {
+    let is_more = nonzero(length >> 30);
+    (length & ((1 << 30) - 1) & is_more.wrapping_sub(1)) | (is_more << 30)
+}
+
+/// The smaller one of two numbers below 2^63.
+#[inline(always)]
+fn smaller(one: u64, other: u64) -> u64 {
+    let difference = black_box(one.wrapping_sub(other));
+    other.wrapping_add(difference & (difference.cast_signed() >> 63).cast_unsigned())
+}
+
 /// The pid in an `SCM_CREDENTIALS` control message (`cmsg(3)`).
 #[inline(always)]
-fn claimed_pid(message: &Message) -> Option<u32> {
-    let Message { space, control, control_length: length, .. } = *message;
+fn claimed_pid(space: Space, control: u64, length: u64) -> Option<u32> {
     let mut at = 0;
     for _ in 0..MAX_CONTROLS {
         // `struct cmsghdr` and, for credentials, the pid that `struct ucred` begins with.

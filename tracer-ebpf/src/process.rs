@@ -9,6 +9,7 @@ use aya_ebpf::{
     macros::map,
     maps::PerCpuArray,
 };
+use bytemuck::Zeroable;
 use tracer_common::{
     event::{
         ENV_INCOMPLETE, ENV_INVOCATION_ID, ENV_MAINPID, ENV_NOTIFY_SOCKET, ENV_SERVICE_RESULT,
@@ -18,9 +19,11 @@ use tracer_common::{
 };
 
 use crate::{
-    emit, entered,
+    emit::{self, Maker},
+    entered,
     kernel::{
         Address, Pointer, SIGNAL_GROUP_EXIT, Task, Typed, config, nonzero, offset, read_string,
+        zero,
     },
     pairs::Program,
     scope,
@@ -72,16 +75,30 @@ impl Variable {
     }
 }
 
-const VARIABLES: [Variable; 4] = [
-    Variable::new(b"MAINPID=", ENV_MAINPID),
-    Variable::new(b"SERVICE_RESULT=", ENV_SERVICE_RESULT),
+/// Each at the place that its first letter gives: [`place_of`].
+static VARIABLES: [Variable; 4] = [
     Variable::new(b"INVOCATION_ID=", ENV_INVOCATION_ID),
+    Variable::new(b"SERVICE_RESULT=", ENV_SERVICE_RESULT),
+    Variable::new(b"MAINPID=", ENV_MAINPID),
     Variable::new(b"NOTIFY_SOCKET=", ENV_NOTIFY_SOCKET),
 ];
 
+/// Which of [`VARIABLES`] a string that starts with this word may be.
+const fn place_of(word: u64) -> u64 {
+    (word >> 1) & (VARIABLES.len() as u64 - 1)
+}
+
+const _: () = {
+    let mut place = 0;
+    while place < VARIABLES.len() {
+        assert!(place_of(VARIABLES[place].words[0]) == place as u64);
+        place += 1;
+    }
+};
+
 /// A piece of an environment. Aligned, so that it can be compared by words.
 #[repr(C, align(8))]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Zeroable)]
 struct Piece([u8; PIECE]);
 
 impl Piece {
@@ -93,9 +110,22 @@ impl Piece {
     }
 }
 
+/// What is being read of an environment. It is in a map, of which the verifier knows nothing: the
+/// ways on from each piece are one.
+#[repr(C)]
+#[derive(Clone, Copy, Zeroable)]
+struct Environment {
+    piece: Piece,
+    /// Where each of [`VARIABLES`] is, or 0; then, by the place that each might have had, strings
+    /// that are none of them.
+    found: [u64; 2 * VARIABLES.len()],
+    /// 1 if there is no more than was read.
+    complete: u64,
+}
+
 /// That of the process that execs on this CPU: one for each [`Program`].
 #[map]
-static ENVIRONMENT: PerCpuArray<Piece> = PerCpuArray::with_max_entries(2, 0);
+static ENVIRONMENT: PerCpuArray<Environment> = PerCpuArray::with_max_entries(2, 0);
 
 /// A task was forked; threads are left out.
 #[inline(always)]
@@ -107,13 +137,13 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
         return;
     }
     program.take();
-    emit::record::<Fork>(Kind::Fork, |record| {
+    emit::record::<Fork>(Kind::Fork, Maker::Fork(program), |record| {
         record.header = emit::header(Kind::Fork, parent);
         record.child = child.describe();
         if parent.shares_handlers(child) {
             record.flags = SHARES_HANDLERS;
         }
-        record.state = child.by_helper().signal_state();
+        child.by_helper().signal_state(&mut record.state);
     });
 }
 
@@ -125,9 +155,9 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
     }
     program.take();
     scope::executed(task);
-    emit::record::<Exec>(Kind::Exec, |record| {
+    emit::record::<Exec>(Kind::Exec, Maker::Exec(program), |record| {
         record.header = emit::header(Kind::Exec, task);
-        record.state = task.by_helper().signal_state();
+        task.by_helper().signal_state(&mut record.state);
         if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
             read_string(name, &mut record.filename);
         }
@@ -137,7 +167,7 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
         if let Some(name) = file_name(bprm) {
             read_string(name, &mut record.file);
         }
-        environment(task, record, program);
+        read_environment(task, record, program);
     });
 }
 
@@ -151,84 +181,84 @@ fn file_name(bprm: Typed) -> Option<Address> {
 /// Looks for systemd's variables in the new program's environment. It has just
 /// been written (`copy_strings`), so all of it can be read.
 #[inline(always)]
-fn environment(task: Task<Typed>, record: &mut Exec, program: Program) {
-    if read_variables(task, record, program).is_none() {
-        record.environment |= ENV_INCOMPLETE;
-    }
-}
-
-/// `None` if there is more than was read.
-#[inline(always)]
-fn read_variables(task: Task<Typed>, record: &mut Exec, program: Program) -> Option<()> {
-    let mm = task.0.follow_address(offset!(task_mm))?;
-    let (begin, end): (u64, u64) = (mm.read(offset!(mm_env_start)), mm.read(offset!(mm_env_end)));
-    let mut found = [0; VARIABLES.len()];
-    let complete = find_variables(begin, end, program, &mut found);
-    for (variable, at) in VARIABLES.iter().zip(found) {
-        if at != 0 {
-            note_variable(variable, at, record)?;
-        }
-    }
-    complete
-}
-
-/// Finds where in an environment [`VARIABLES`] are; 0 for those that aren't in it.
-#[inline(always)]
-fn find_variables(
-    begin: u64,
-    end: u64,
-    program: Program,
-    found: &mut [u64; VARIABLES.len()],
-) -> Option<()> {
+fn read_environment(task: Task<Typed>, record: &mut Exec, program: Program) {
+    record.environment = ENV_INCOMPLETE;
+    let Some(environment) = ENVIRONMENT.get_ptr_mut(program as u32) else {
+        return;
+    };
     // SAFETY: a per-CPU value of this program alone, which the kernel doesn't run twice at a
     // time on a CPU.
-    let piece = unsafe { &mut *ENVIRONMENT.get_ptr_mut(program as u32)? };
+    let environment = unsafe { &mut *environment };
+    let mm = task.0.member(offset!(task_mm)).step(0);
+    find_variables(mm.read(offset!(mm_env_start)), mm.read(offset!(mm_env_end)), environment);
+    // SAFETY: references are valid to read. Volatile, as the verifier is to find one state here.
+    unsafe {
+        if ptr::read_volatile(&raw const environment.complete) != 0 {
+            record.environment = 0;
+        }
+        for (place, variable) in VARIABLES.iter().enumerate() {
+            let at = ptr::read_volatile(&raw const environment.found[place]);
+            if at != 0 {
+                note_variable(variable, at, record);
+            }
+        }
+    }
+}
+
+/// Finds where in an environment [`VARIABLES`] are.
+#[inline(always)]
+fn find_variables(begin: u64, end: u64, environment: &mut Environment) {
+    zero(environment);
     let mut at = begin;
     // 1 where a string begins: one longer than a piece goes on in the next one.
     let mut starts = 1;
     for _ in 0..MAX_PIECES {
         if at >= end {
-            return Some(());
+            environment.complete = 1;
+            return;
         }
         // SAFETY: the helper checks the address and never writes past `piece`.
         let length = unsafe {
             bpf_probe_read_user_str(
-                ptr::from_mut(piece).cast::<c_void>(),
+                (&raw mut environment.piece).cast::<c_void>(),
                 PIECE as u32,
                 at as *const c_void,
             )
         };
         if length <= 0 {
-            return None;
+            return;
         }
-        let start = piece.words();
-        for (variable, found) in VARIABLES.iter().zip(found.iter_mut()) {
-            // All ones where it is found. No branch: see `nonzero`.
-            let here =
-                black_box((nonzero(variable.difference(start)) | (starts ^ 1)).wrapping_sub(1));
-            *found = (*found & !here) | (at & here);
-        }
+        let start = environment.piece.words();
+        let place = place_of(start[0]);
+        // No branch: see `nonzero`.
+        let differs = nonzero(VARIABLES[place as usize].difference(start)) | (starts ^ 1);
+        let place = differs * VARIABLES.len() as u64 + place;
+        // Verifiers such as that of 6.1 don't know how large it may be, after an `or` with what is
+        // not constant.
+        environment.found[black_box(place) as usize % (2 * VARIABLES.len())] = at;
         // The length counts the zero at the end, which a piece that was cut off has too.
         let length = length as u64;
         starts = nonzero(length ^ PIECE as u64);
         at += length - (starts ^ 1);
     }
-    None
 }
 
 /// Takes note of an environment variable that begins at `at`.
 #[inline(always)]
-fn note_variable(variable: &Variable, at: u64, record: &mut Exec) -> Option<()> {
+fn note_variable(variable: &Variable, at: u64, record: &mut Exec) {
     let value = (at + variable.length) as *const u8;
-    if variable.bit == ENV_INVOCATION_ID {
+    let is_read = match variable.bit {
         // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user_buf(value, &mut record.invocation_id) }.ok()?;
-    } else if variable.bit == ENV_NOTIFY_SOCKET {
+        ENV_INVOCATION_ID => unsafe {
+            bpf_probe_read_user_buf(value, &mut record.invocation_id).is_ok()
+        },
         // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_user_str_bytes(value, &mut record.notify_socket) }.ok()?;
-    }
-    record.environment |= variable.bit;
-    Some(())
+        ENV_NOTIFY_SOCKET => unsafe {
+            bpf_probe_read_user_str_bytes(value, &mut record.notify_socket).is_ok()
+        },
+        _ => true,
+    };
+    record.environment |= if is_read { variable.bit } else { ENV_INCOMPLETE };
 }
 
 /// A thread exits. The end of its whole process is reported, and what goes with a thread
@@ -259,10 +289,10 @@ pub fn exited(task: Task<Typed>, program: Program) {
     scope::exit(task);
     // As wait(2) computes it (`wait_task_zombie`).
     let status = if is_dying { signals.group_exit_code() } else { task.leader().exit_code() };
-    emit::record::<Exit>(Kind::Exit, |record| {
+    emit::record::<Exit>(Kind::Exit, Maker::Exit(program), |record| {
         record.header = emit::header(Kind::Exit, task);
         record.status = status;
-        record.state = task.by_helper().signal_state();
+        task.by_helper().signal_state(&mut record.state);
     });
 }
 
@@ -273,7 +303,7 @@ fn thread_exited(task: Task<Typed>, program: Program) {
         return;
     }
     program.take();
-    emit::record::<ThreadExit>(Kind::ThreadExit, |record| {
+    emit::record::<ThreadExit>(Kind::ThreadExit, Maker::Exit(program), |record| {
         record.header = emit::header(Kind::ThreadExit, task);
         record.pending = pending;
     });

@@ -8,7 +8,7 @@ use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::map, maps::LruHa
 use tracer_common::event::{COMMAND_LEN, Kind, SENDER_LOST, Sender};
 
 use crate::{
-    emit,
+    emit::{self, Maker},
     kernel::{Address, Cgroup, Pointer, Task, Typed, now, offset, read_string, with_current},
 };
 
@@ -55,7 +55,7 @@ fn told_of(sender: Task<impl Pointer>, target: Task<Typed>) -> u64 {
     {
         return told.at_ns;
     }
-    let is_sent = emit::record::<Sender>(Kind::Sender, |record| {
+    let is_sent = emit::record::<Sender>(Kind::Sender, Maker::Sender, |record| {
         record.header = emit::header(Kind::Sender, sender);
         record.header.at_ns = at_ns;
         command(record, memory, arguments);

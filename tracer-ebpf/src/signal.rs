@@ -1,5 +1,7 @@
 //! Signals: generated and delivered.
 
+use core::ptr;
+
 use tracer_common::{
     event::{
         BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
@@ -10,7 +12,7 @@ use tracer_common::{
 };
 
 use crate::{
-    emit,
+    emit::{self, Maker},
     kernel::{
         Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
         Task, Typed, config, offset, with_current,
@@ -38,34 +40,29 @@ const SI_ASYNCNL: i32 = -60;
 const SIGKILL: u32 = 9;
 
 /// What a siginfo, or the sentinel in its place, says of the sender.
-struct Cause {
-    origin: Origin,
-    code: i32,
-    pid: u32,
-    uid: u32,
-}
-
 #[inline(always)]
-fn cause(info: Address) -> Cause {
-    match info.get() {
-        SEND_SIG_NOINFO => Cause { origin: Origin::User, code: 0, pid: 0, uid: u32::MAX },
-        SEND_SIG_PRIV => Cause { origin: Origin::Kernel, code: SI_KERNEL, pid: 0, uid: u32::MAX },
-        _ => {
-            let code: i32 = info.read(offset!(siginfo_code));
-            match code {
-                1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
-                    Cause { origin: Origin::Kernel, code, pid: 0, uid: u32::MAX }
-                }
-                // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
-                _ => Cause {
-                    origin: Origin::User,
-                    code,
-                    pid: info.read(offset!(siginfo_pid)),
-                    uid: info.read(offset!(siginfo_uid)),
-                },
+fn cause(info: Address, record: &mut Generate) {
+    let (origin, code) = match info.get() {
+        SEND_SIG_NOINFO => (Origin::User, 0),
+        SEND_SIG_PRIV => (Origin::Kernel, SI_KERNEL),
+        _ => match info.read(offset!(siginfo_code)) {
+            code @ (1..
+            | SI_TIMER
+            | SI_MESGQ
+            | SI_ASYNCIO
+            | SI_SIGIO
+            | SI_DETHREAD
+            | SI_ASYNCNL) => (Origin::Kernel, code),
+            // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
+            code => {
+                record.si_pid = info.read(offset!(siginfo_pid));
+                record.si_uid = info.read(offset!(siginfo_uid));
+                (Origin::User, code)
             }
-        }
-    }
+        },
+    };
+    record.origin = origin as u32;
+    record.si_code = code;
 }
 
 /// A signal was generated for `target`, and the kernel has decided what to do with it:
@@ -75,10 +72,15 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
-    let cause = cause(info);
-    let is_users = cause.origin as u32 == Origin::User as u32;
-    let sender_at = if is_users { sender::told(target) } else { 0 };
-    emit::record::<Generate>(Kind::Generate, |record| {
+    emit::record::<Generate>(Kind::Generate, Maker::Generate, |record| {
+        record.si_uid = u32::MAX;
+        cause(info, record);
+        // SAFETY: a reference is valid to read. Volatile, so that whatever the cause is the
+        // verifier finds one state here.
+        let origin = unsafe { ptr::read_volatile(&raw const record.origin) };
+        if origin == Origin::User as u32 {
+            record.sender_at = sender::told(target);
+        }
         if to_process {
             masks_of_process(record, signal, target);
         } else {
@@ -88,11 +90,6 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
         record.target = target.describe_given(record.header.task);
         record.signal = signal;
         record.result = result;
-        record.si_code = cause.code;
-        record.origin = cause.origin as u32;
-        record.si_pid = cause.pid;
-        record.si_uid = cause.uid;
-        record.sender_at = sender_at;
         if let Some(action) = target.action(signal) {
             record.disposition = action.disposition();
             if record.disposition == DISPOSITION_HANDLER {
@@ -163,7 +160,7 @@ pub fn delivered(signal: u32, info: Address, action: Typed) {
         return;
     }
     let action = Action::at(action);
-    emit::record::<Deliver>(Kind::Deliver, |record| {
+    emit::record::<Deliver>(Kind::Deliver, Maker::Deliver, |record| {
         record.header = emit::header_of_current(Kind::Deliver);
         record.signal = signal;
         record.si_code = info.read(offset!(siginfo_code));

@@ -66,10 +66,10 @@ pub fn enter_sigprocmask(context: &TracePointContext, program: Program) {
 
 /// The same, leaving.
 #[inline(always)]
-pub fn exit_sigprocmask(context: &TracePointContext, _: Program) {
+pub fn exit_sigprocmask(context: &TracePointContext, program: Program) {
     if let Some(entered) = recall(Call::Sigprocmask) {
         if returned(context) == 0 {
-            disposition::masked(SignalSet(entered.arguments[0]));
+            disposition::masked(SignalSet(entered.arguments[0]), program);
         }
         forget();
     }

@@ -58,6 +58,11 @@ impl Toolchain {
             "-Cdebuginfo=2".to_owned(),
             format!("-Clinker={}", self.linker_path.display()),
             "-Clink-arg=--btf".to_owned(),
+            // Without calls inside a program: to verifiers up to 6.1 each number of a program
+            // with such calls counts (`__mark_reg_unknown` in kernel/bpf/verifier.c), so that
+            // hardly any two ways through it are one.
+            "-Clink-arg=--llvm-args=--inline-threshold=1000000".to_owned(),
+            "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
             "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
             // One unit, so that the order of functions does not depend on the machine.
             "-Ccodegen-units=1".to_owned(),

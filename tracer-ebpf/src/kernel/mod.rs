@@ -130,3 +130,15 @@ pub fn read_string(address: Address, into: &mut [u8]) -> usize {
 pub fn nonzero(value: u64) -> u64 {
     black_box(value | value.wrapping_neg()) >> 63
 }
+
+/// The same value by way of `place`, memory outside of the stack: what is there the verifier does
+/// not know.
+#[inline(always)]
+pub fn forgotten<T: Pod>(value: T, place: &mut T) -> T {
+    let place = ptr::from_mut(place);
+    // SAFETY: a reference is valid to write and read. Volatile, so that the compiler does both.
+    unsafe {
+        ptr::write_volatile(place, value);
+        ptr::read_volatile(place)
+    }
+}

@@ -1,6 +1,6 @@
 //! `struct task_struct`, and what the threads of a process share.
 
-use core::{ffi::c_void, hint::black_box};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     helpers::{
@@ -20,7 +20,7 @@ use tracer_common::{
     signal::{MAX_SIGNAL, SignalSet},
 };
 
-use super::{Address, Cgroup, Pointer, Typed, config, disposition, nonzero, offset};
+use super::{Address, Cgroup, Pointer, Typed, config, disposition, forgotten, nonzero, offset};
 
 /// `signal->flags`: the thread group is stopped.
 pub const SIGNAL_STOP_STOPPED: u32 = 0x1;
@@ -387,33 +387,27 @@ impl<P: Pointer> Task<P> {
         masks
     }
 
-    /// The state of the signals whose dispositions are recorded, for the whole process.
+    /// Tells the state of the signals whose dispositions are recorded, for the whole process, in a
+    /// record: of what is there the verifier knows nothing, so that each finding does not double
+    /// the ways it has to follow. It is zeros before.
     #[inline(always)]
-    pub fn signal_state(self) -> SignalState {
+    pub fn signal_state(self, state: &mut SignalState) {
         let of = config().dispositions;
-        let mut state = SignalState::zeroed();
-        if let Some(sighand) = self.0.follow(offset!(task_sighand)) {
-            let actions = offset!(sighand_action) + offset!(k_sigaction_handler);
-            for index in 0..MAX_DISPOSITIONS {
-                // The verifier knows the settings, and goes round no more often than needed.
-                let signal = disposition(index);
-                if signal == 0 {
-                    break;
-                }
-                let index = signal - 1;
-                // Negated twice, after which most verifiers don't know it: else they would follow
-                // each set of signals as a way of its own.
-                let bit = black_box((1_u64 << (index & 63)).wrapping_neg()).wrapping_neg();
-                let handler: u64 = sighand.read(actions + index * offset!(k_sigaction_size));
-                // Two questions: of one with three answers the compiler makes registers that to
-                // the verifier are not numbers.
-                if handler == SIG_IGN {
-                    state.ignored.0 |= bit;
-                }
-                if black_box(handler) > SIG_IGN {
-                    state.caught.0 |= bit;
-                }
+        let sighand = self.0.step(offset!(task_sighand));
+        let actions = offset!(sighand_action) + offset!(k_sigaction_handler);
+        for index in 0..MAX_DISPOSITIONS {
+            // The verifier knows the settings, and goes round no more often than needed.
+            let signal = disposition(index);
+            if signal == 0 {
+                break;
             }
+            let index = signal - 1;
+            let handler: u64 = sighand.read(actions + index * offset!(k_sigaction_size));
+            // To verifiers since 2025 it is a pointer, until it has been in the record.
+            let handler = forgotten(handler, &mut state.pending.0);
+            let caught = nonzero(handler & !SIG_IGN);
+            state.caught.0 |= caught << (index & 63);
+            state.ignored.0 |= (handler & (caught ^ SIG_IGN)) << (index & 63);
         }
         let signals = self.signal();
         let masks = self.group_masks(signals, of);
@@ -423,7 +417,6 @@ impl<P: Pointer> Task<P> {
         }
         let shared = signals.pending().0;
         state.pending = SignalSet((self.pending().0 | shared) & of.0);
-        state
     }
 }
 

@@ -198,7 +198,8 @@ impl Stream {
     /// How many events were missed at most since this was asked for last. The kernel skips a
     /// program that would run within itself on a CPU, and counts that (`recursion_misses`, from
     /// 5.12 on): an event is missed if every program on its hook missed it, for which all of them
-    /// have to be preempted at one time. For the end of a capture: it has to be asked for program by program.
+    /// have to be preempted at one time. For the end of a capture: it has to be asked for program
+    /// by program.
     #[must_use]
     pub fn skipped(&mut self) -> Vec<Observation> {
         let mut told = mem::take(&mut self.skipped);

@@ -13,6 +13,7 @@ mod daemons;
 mod debian;
 mod facts;
 mod foreign_systemds;
+mod interrupted;
 mod languages;
 mod late;
 mod lint;
