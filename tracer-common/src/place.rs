@@ -39,6 +39,9 @@ pub enum Step {
 /// How many there are.
 pub const STEPS: usize = 11;
 
+/// In the place of a [`Step`]: the end of a system call of a thread, whichever it is.
+pub const CALL: u32 = STEPS as u32;
+
 /// The command's own place in the tree of processes.
 pub const COMMAND: u64 = 1;
 
@@ -64,22 +67,49 @@ pub const ADDRESS_WORDS: usize = ADDRESS_LEN.div_ceil(8);
 pub struct Order {
     /// The thread whose next child is the command; 0 while nothing is to be placed.
     pub starter: u32,
-    /// The signal.
+    /// The signal that the steps are about.
     pub signal: u32,
     /// The place of the process in the tree: [`COMMAND`], [`child_place`].
     pub process: u64,
-    /// A [`Step`] as its number.
+    /// A [`Step`] as its number, or [`CALL`].
     pub step: u32,
     /// How many programs the process has executed by then.
     pub execs: u32,
     /// Which one of its kind it is since the last exec, from 1 on; 0 for none at all.
     pub number: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Of a [`CALL`], the thread: how many the process had started before it since the last exec.
+    pub thread: u32,
+    /// The signal that is sent there.
+    pub sent: u32,
+    /// The same of the step at which the process is sent `signal` a first time: `step`, `execs` and
+    /// `number`, which is 0 for none.
+    pub first_step: u32,
+    /// How many programs it has executed by then.
+    pub first_execs: u32,
+    /// Which one of its kind it is.
+    pub first_number: u32,
     /// The path of the notify socket, with zeros behind it.
     pub notify: [u64; ADDRESS_WORDS],
     /// Which bits of that count.
     pub notify_mask: [u64; ADDRESS_WORDS],
+}
+
+/// The end of a system call, as it was counted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Counted {
+    /// When, `CLOCK_BOOTTIME` ns; 0 for none.
+    pub at_ns: u64,
+    /// The place of the process.
+    pub process: u64,
+    /// How many programs the process has executed by then.
+    pub execs: u32,
+    /// Its thread: see [`Order::thread`].
+    pub thread: u32,
+    /// Which one of the thread's it is since the last exec, from 1 on.
+    pub number: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// What was placed.
@@ -94,6 +124,10 @@ pub struct Placed {
     pub pid: u32,
     /// The command, once it was forked.
     pub command: u32,
+    /// How many ends of system calls were counted.
+    pub counted: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Order {

@@ -352,6 +352,20 @@ fn place_signal_deliver(context: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `sys_enter(struct pt_regs *regs, long id)`
+#[btf_tracepoint(function = "sys_enter")]
+fn place_sys_enter(_context: BtfTracePointContext) -> i32 {
+    place::entered();
+    0
+}
+
+/// `sys_exit(struct pt_regs *regs, long ret)`
+#[btf_tracepoint(function = "sys_exit")]
+fn place_sys_exit(_context: BtfTracePointContext) -> i32 {
+    place::called();
+    0
+}
+
 macro_rules! place_at_syscalls {
     ($($(#[$doc:meta])* $name:ident => |$context:ident| $work:expr;)*) => {$(
         $(#[$doc])*

@@ -19,7 +19,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     event::{ADDRESS_LEN, Address as Destination, DISPOSITION_HANDLER},
-    place::{COMMAND, Order, Placed, STEPS, Step, child_place},
+    place::{CALL, COMMAND, Counted, Order, Placed, STEPS, Step, child_place},
     signal::SignalSet,
 };
 
@@ -41,7 +41,20 @@ struct Process {
     forks: u32,
     /// Steps of each kind since the last exec.
     counts: [u32; STEPS],
-    reserved: u32,
+    /// How many threads it has started since the last exec.
+    threads: u32,
+}
+
+/// A thread whose system calls are counted.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Thread {
+    /// How many its process had started before it since the last exec.
+    number: u32,
+    /// How many ends of system calls it came to since then.
+    calls: u32,
+    /// 1 while it is in a handler that is for one delivery, and has made no call there.
+    reset: u32,
 }
 
 /// A call that a thread is in: which, and what it was given.
@@ -85,6 +98,15 @@ static PLACE_PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(1, BPF
 /// Calls that their threads are in. The loader gives it room for `race`.
 #[map]
 static PLACE_CALLS: HashMap<u64, Call> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// Threads whose system calls are counted, by thread id. The loader gives it room for a sweep.
+#[map]
+static PLACE_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+
+/// The ends of system calls as they came, while no step is wanted. The loader gives it room for a
+/// sweep.
+#[map]
+static PLACE_COUNTED: Array<Counted> = Array::with_max_entries(1, 0);
 
 /// Room for where a message goes and how it begins.
 #[map]
@@ -130,6 +152,15 @@ fn current() -> Option<&'static mut Process> {
 fn reached(process: &mut Process, step: Step) {
     process.counts[step as usize] += 1;
     let Some(order) = order() else { return };
+    if order.first_number != 0
+        && order.first_number == process.counts[step as usize]
+        && order.first_step == step as u32
+        && order.process == process.place
+        && order.first_execs == process.execs
+    {
+        // SAFETY: the helper takes any number, and refuses one that is no signal's.
+        unsafe { bpf_send_signal(order.signal) };
+    }
     if order.step != step as u32
         || order.process != process.place
         || order.execs != process.execs
@@ -137,12 +168,18 @@ fn reached(process: &mut Process, step: Step) {
     {
         return;
     }
+    place(order);
+}
+
+/// Sends what is ordered to the current process.
+#[inline(always)]
+fn place(order: &Order) {
     let Some(placed) = PLACE_PLACED.get_ptr_mut(0) else { return };
     // SAFETY: one thread alone comes here: each step is counted once.
     unsafe {
         (*placed).at_ns = now();
         (*placed).pid = tgid();
-        (*placed).result = bpf_send_signal(order.signal);
+        (*placed).result = bpf_send_signal(order.sent);
     }
 }
 
@@ -153,7 +190,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
     let Some(placed) = PLACE_PLACED.get_ptr_mut(0) else { return };
     let pid = child.tgid();
     if pid != child.tid() {
-        return;
+        return started(pid, child.tid());
     }
     // SAFETY: a word of a map; the starter alone writes it.
     let command = unsafe { &mut (*placed).command };
@@ -172,9 +209,67 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
 
 #[inline(always)]
 fn follow(pid: u32, place: u64) {
-    let process = Process { place, execs: 0, forks: 0, counts: [0; STEPS], reserved: 0 };
+    let process = Process { place, execs: 0, forks: 0, counts: [0; STEPS], threads: 0 };
     // Without room its steps are not reached, and that is told.
     let _ = PLACE_PROCESSES.insert(pid, process, 0);
+    let _ = PLACE_THREADS.insert(pid, Thread { number: 0, calls: 0, reset: 0 }, 0);
+}
+
+/// A process started a thread.
+#[inline(always)]
+fn started(pid: u32, thread: u32) {
+    let Some(process) = PLACE_PROCESSES.get_ptr_mut(pid) else { return };
+    // SAFETY: as for `current`.
+    let process = unsafe { &mut *process };
+    process.threads += 1;
+    let _ = PLACE_THREADS.insert(thread, Thread { number: process.threads, calls: 0, reset: 0 }, 0);
+}
+
+/// The current thread comes to the end of a system call.
+#[inline(always)]
+pub fn called() {
+    let Some(process) = current() else { return };
+    let Some(order) = order() else { return };
+    // What is prepared in the command before its exec is the tracer's own doing.
+    if process.place == COMMAND && process.execs == 0 {
+        return;
+    }
+    let Some(thread) = PLACE_THREADS.get_ptr_mut(bpf_get_current_pid_tgid() as u32) else { return };
+    // SAFETY: the thread's own entry, which stays until it ends.
+    let thread = unsafe { &mut *thread };
+    thread.calls += 1;
+    if order.number == 0 {
+        return count(process, thread);
+    }
+    if order.step == CALL
+        && order.process == process.place
+        && order.execs == process.execs
+        && order.thread == thread.number
+        && order.number == thread.calls
+    {
+        place(order);
+    }
+}
+
+/// Tells of the end of a system call.
+#[inline(always)]
+fn count(process: &Process, thread: &Thread) {
+    let Some(placed) = PLACE_PLACED.get_ptr_mut(0) else { return };
+    // SAFETY: a word of a map. Of two threads that come here at one time, one may not be told of.
+    let index = unsafe { ptr::read_volatile(&raw const (*placed).counted) };
+    let Some(counted) = PLACE_COUNTED.get_ptr_mut(index) else { return };
+    // SAFETY: as above; what is read of it is read once the run is over.
+    unsafe {
+        ptr::write_volatile(&raw mut (*placed).counted, index + 1);
+        *counted = Counted {
+            at_ns: now(),
+            process: process.place,
+            execs: process.execs,
+            thread: thread.number,
+            number: thread.calls,
+            reserved: 0,
+        };
+    }
 }
 
 /// The current process executed a program.
@@ -183,6 +278,9 @@ pub fn executed() {
     let Some(process) = current() else { return };
     process.execs += 1;
     process.counts = [0; STEPS];
+    process.threads = 0;
+    // The thread that executes it is the first one from now on, and no other is left.
+    let _ = PLACE_THREADS.insert(tgid(), Thread { number: 0, calls: 0, reset: 0 }, 0);
     reached(process, Step::Exec);
 }
 
@@ -190,6 +288,7 @@ pub fn executed() {
 #[inline(always)]
 pub fn exited(task: Task<Typed>) {
     let _ = PLACE_CALLS.remove(bpf_get_current_pid_tgid());
+    let _ = PLACE_THREADS.remove(task.tid());
     if task.signal().live() == 0 {
         let _ = PLACE_PROCESSES.remove(task.tgid());
     }
@@ -198,12 +297,31 @@ pub fn exited(task: Task<Typed>) {
 /// The current thread is about to call a handler.
 #[inline(always)]
 pub fn delivered(signal: u32, action: Typed) {
-    let Some(process) = current() else { return };
+    if current().is_none() {
+        return;
+    }
     let action = Action::at(action);
     if is_wanted(signal)
         && action.disposition() == DISPOSITION_HANDLER
         && action.flags & SA_RESETHAND != 0
+        && let Some(thread) = PLACE_THREADS.get_ptr_mut(bpf_get_current_pid_tgid() as u32)
     {
+        // SAFETY: the thread's own entry, which stays until it ends.
+        unsafe { (*thread).reset = 1 };
+    }
+}
+
+/// The current thread enters a system call: the first one in a handler that is for one delivery
+/// is where that step is. As the handler is called the kernel has not blocked yet what it blocks
+/// meanwhile (`signal_setup_done`).
+#[inline(always)]
+pub fn entered() {
+    let Some(process) = current() else { return };
+    let Some(thread) = PLACE_THREADS.get_ptr_mut(bpf_get_current_pid_tgid() as u32) else { return };
+    // SAFETY: as above.
+    let thread = unsafe { &mut *thread };
+    if thread.reset != 0 {
+        thread.reset = 0;
         reached(process, Step::Reset);
     }
 }

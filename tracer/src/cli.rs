@@ -20,7 +20,7 @@ pub use self::{
     doctor::{Doctor, DoctorFormat},
     explain::Explain,
     lint::{Lint, LintFormat},
-    race::Race,
+    race::{By, Race},
     refusal::refusal,
     report::Report,
     run::{Run, ServiceType},

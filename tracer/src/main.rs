@@ -8,12 +8,15 @@ use std::{env, process::ExitCode};
 use clap::Parser as _;
 use sigready::{
     host::{named, opener::serve, program},
-    report, systemd,
+    report, session, systemd,
 };
 
 fn main() -> ExitCode {
     let answering = [systemd::opener::answer, named::answer, program::answer, report::answer];
     if let Some(status) = serve(env::args_os(), &answering) {
+        return status;
+    }
+    if let Some(status) = session::guard(env::args_os()) {
         return status;
     }
     match cli::Cli::try_parse() {

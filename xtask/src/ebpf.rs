@@ -1,7 +1,8 @@
 //! `cargo xtask ebpf`: the committed eBPF object and where it came from.
 //!
-//! The object lies beside its source, so that building sigready needs nothing but
-//! stable Rust. Its provenance says which sources and which toolchain made it.
+//! The object lies in sigready's package, so that building it, from this tree or from what
+//! is published, needs nothing but stable Rust. Its provenance says which sources and which
+//! toolchain made it.
 
 mod source;
 
@@ -48,11 +49,11 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 fn object_path() -> PathBuf {
-    workspace::root().join("tracer-ebpf/object/sigready.bpf.o")
+    workspace::root().join("tracer/object/sigready.bpf.o")
 }
 
 fn provenance_path() -> PathBuf {
-    workspace::root().join("tracer-ebpf/object/provenance.toml")
+    workspace::root().join("tracer/object/provenance.toml")
 }
 
 fn build_directory() -> PathBuf {
@@ -62,7 +63,7 @@ fn build_directory() -> PathBuf {
 fn rebuild() -> Result<()> {
     let toolchain = Toolchain::prepare()?;
     let built = toolchain.build(&build_directory())?;
-    fs::create_dir_all(workspace::root().join("tracer-ebpf/object"))?;
+    fs::create_dir_all(workspace::root().join("tracer/object"))?;
     fs::copy(&built, object_path()).context("cannot write the object")?;
     let provenance = Provenance {
         source: source::hash()?,
@@ -134,7 +135,8 @@ fn file_hash(path: &Path) -> Result<String> {
     Ok(hex(&Sha256::digest(bytes)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as text.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

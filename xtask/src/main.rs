@@ -6,6 +6,7 @@ mod ci;
 mod daemons;
 mod demo;
 mod deny;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod mutants;
@@ -50,6 +51,8 @@ enum Command {
     Deny(deny::Options),
     /// Let libFuzzer read what comes from outside, for as long as is wanted.
     Fuzz(fuzz::Options),
+    /// Make what users install: programs, packages, checksums.
+    Dist(dist::Options),
     /// Measure what a trace costs the host, as ratios of one run (as root).
     Bench(bench::Options),
     /// Everything that has to hold before a change lands.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Mutants(options) => mutants::run(&options),
         Command::Deny(options) => deny::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Dist(options) => dist::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Ci(options) => ci::run(&options),
     };

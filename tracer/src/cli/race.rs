@@ -3,7 +3,10 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::Args;
-use sigready::{model::signal::Signal, report::race::RaceFormat};
+use sigready::{
+    model::{race as model, signal::Signal},
+    report::race::RaceFormat,
+};
 
 use super::{
     capture::Backend,
@@ -18,7 +21,7 @@ its start (fork, exec, handlers, masks, messages), with the signal sent by the k
 of that interval. What it leaves running is killed after each run. Its output is thrown away;
 with -v its stderr is shown.
 
-What is right: HUP is to be taken, or refused without harm. TERM, INT and QUIT are to end it,
+What is right: HUP and --reload-signal are to be taken, or refused without harm. TERM, INT and QUIT are to end it,
 with exit code 0 or by the signal. Every other signal is to do no harm.
 
 Exit status: 0 all is right; 1 not all could be tested; 2 the command line can't be carried
@@ -29,7 +32,8 @@ Examples:
   sigready race --signal HUP --signal TERM --type simple -- python3 service.py
   sigready race --strict --format junit --output race.xml -- ./server --fg
   sigready race --between 'rm -rf /tmp/data' --user ada -- ./server --data /tmp/data
-  sigready race --only HUP@exec1 --repeat 5 -- ./server --fg";
+  sigready race --only HUP@exec1 --repeat 5 -- ./server --fg
+  sigready race --by kill --sweep 20 --reload-signal USR2 -- ./server --fg";
 
 /// Options of `race`.
 #[derive(Debug, Args)]
@@ -37,6 +41,18 @@ pub struct Race {
     /// The signal to place (repeatable; by default HUP).
     #[arg(long = "signal", value_name = "SIGNAL", value_parser = signal)]
     pub signals: Vec<Signal>,
+    /// The signal that reloads (repeatable): it is to be taken, or refused without harm, as HUP
+    /// is. Without --signal it is the one that is placed.
+    #[arg(long = "reload-signal", value_name = "SIGNAL", value_parser = signal)]
+    pub reload_signals: Vec<Signal>,
+    /// Who sends the signal: the kernel, at the very instant; or sigready by kill(2), to the
+    /// process that the kernel stops at that instant and that then goes on.
+    #[arg(long, value_enum, default_value_t = By::Kernel, value_name = "WHO")]
+    pub by: By,
+    /// Race so many instants, too, spread evenly over the system calls of the start: what does
+    /// the program do with a signal that it takes when it is half set up?
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub sweep: u16,
     /// How systemd would start it. It sends reloads to a 'simple' service from the fork on, and
     /// to the others once they have said READY=1.
     #[arg(long = "type", value_enum, default_value_t = ServiceType::Notify, value_name = "TYPE")]
@@ -79,6 +95,24 @@ pub struct Race {
     /// The command and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// Who sends the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// The kernel
+    Kernel,
+    /// sigready, by kill(2)
+    Kill,
+}
+
+impl From<By> for model::By {
+    fn from(by: By) -> Self {
+        match by {
+            By::Kernel => Self::Kernel,
+            By::Kill => Self::Kill,
+        }
+    }
 }
 
 /// Times that are used where none are named.

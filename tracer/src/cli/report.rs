@@ -10,6 +10,8 @@ use super::capture::Output;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   sigready report out.json
+  sigready report out.json --output out.html
+  sigready report out.jsonl --output out.svg --fail-on never
   sigready report out.jsonl --format json | jq '.services[].activations[].alerts'";
 
 /// Options of `report`.

@@ -155,6 +155,8 @@ fn by_name(path: Option<&Path>) -> Format {
     match path.and_then(Path::extension).and_then(|extension| extension.to_str()) {
         Some("json") => Format::Json,
         Some("jsonl" | "ndjson") => Format::Jsonl,
+        Some("svg") => Format::Svg,
+        Some("html" | "htm") => Format::Html,
         _ => Format::Table,
     }
 }

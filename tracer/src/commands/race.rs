@@ -1,6 +1,7 @@
 //! `sigready race`: a signal at every instant of a command's start, on purpose.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     io::{self, BufWriter, Write as _},
     path::Path,
@@ -22,19 +23,20 @@ use sigready::{
     report::{self, race::RaceFormat},
     session::{
         Between, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Startable, Streams,
-        Wanted, host,
+        Wanted, heed, host, instant,
     },
     timeline::Progress,
 };
 
 use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, progress};
-use crate::cli::{Race, ServiceType};
+use crate::cli::{By, Race, ServiceType};
 
 /// Room for events that wait to be read, in KiB.
 const BUFFER: u32 = 4_096;
 
 /// Races the command.
 pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
+    heed();
     let rules = rules(options)?;
     let startable = Startable::check(&options.command, options.user.as_deref())?;
     let request = request(options, &rules.signals)?;
@@ -47,16 +49,23 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
             arguments: arguments(options),
             notifies: options.service_type != ServiceType::Simple,
             streams: if messages.is_verbose() { Streams::Stderr } else { Streams::None },
+            counts: counts(options),
             between: options.between.clone().map(|line| Between { line, limit: options.timeout }),
         };
         let mut runner = Racer::attach(raced, &request, &line)?;
         let say = |what: &dyn Display| line.0.say(what);
-        let mut rounds = Rounds { racer: &mut runner, rules: &rules, observer: &line, say: &say };
-        let found = rounds.race().await?;
+        let mut rounds = Rounds {
+            racer: &mut runner,
+            rules: &rules,
+            observer: &line,
+            say: &say,
+            leftovers: BTreeMap::new(),
+        };
+        let found = Box::pin(rounds.race()).await?;
         let (runs, backend) = (runner.runs, runner.backend().to_owned());
         runner.end();
         let signals = found.signals;
-        let all = || signals.iter().flat_map(|signal| &signal.intervals);
+        let all = || signals.iter().flat_map(model::SignalRace::all);
         let bad = all().any(|interval| interval.bad && interval.counts);
         let untested = untested(&signals);
         Ok(model::Race {
@@ -70,12 +79,14 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
             options: repeated(options),
             name: name(options),
             service_type: rules.service_type.clone(),
+            by: rules.by,
             strict: rules.strict,
             backend,
             started_at: WallTime(anchor.wall),
             duration_ns: clock::boot_ns().saturating_sub(anchor.boot_ns),
             runs,
             untouched: found.untouched,
+            leftovers: found.leftovers,
             bad,
             untested,
             signals,
@@ -108,6 +119,9 @@ impl Observer for Line<'_> {
 fn rules(options: &Race) -> Result<Rules, Fault> {
     let mut signals = options.signals.clone();
     if signals.is_empty() {
+        signals.clone_from(&options.reload_signals);
+    }
+    if signals.is_empty() {
         signals.push(Signal::HUP);
     }
     let mut seen = Vec::new();
@@ -122,6 +136,9 @@ fn rules(options: &Race) -> Result<Rules, Fault> {
     }
     Ok(Rules {
         signals,
+        reloads: options.reload_signals.clone(),
+        by: options.by.into(),
+        sweep: usize::from(options.sweep),
         service_type: options.service_type.name().to_owned(),
         strict: options.strict,
         only: options.only.clone(),
@@ -151,6 +168,11 @@ fn request(options: &Race, signals: &[Signal]) -> Result<Request, Fault> {
     Ok(Request { places: true, ..recorded.request(reach) })
 }
 
+/// Whether system calls are counted: for a sweep, or for an instant of one.
+fn counts(options: &Race) -> bool {
+    options.sweep > 0 || options.only.as_deref().and_then(instant).is_some()
+}
+
 /// The unit that the command line stands for.
 fn facts(options: &Race) -> UnitFacts {
     let access = if options.service_type == ServiceType::Simple { "none" } else { "main" };
@@ -175,6 +197,10 @@ fn repeated(options: &Race) -> Vec<String> {
         (span != usual).then(|| format!("{}ms", span.as_millis()))
     };
     add("--type", (kind != ServiceType::Notify).then(|| kind.name().to_owned()));
+    for signal in &options.reload_signals {
+        add("--reload-signal", Some(signal.to_string()));
+    }
+    add("--by", (options.by != By::Kernel).then(|| model::By::from(options.by).word().to_owned()));
     add("--timeout", other(options.timeout, usual.timeout));
     add("--quiet-time", other(options.quiet_time, usual.quiet));
     add("--settle", other(options.settle, usual.settle));

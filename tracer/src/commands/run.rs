@@ -14,7 +14,7 @@ use sigready::{
     probe::attach::{Reach, attach},
     session::{
         Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer as _, Recorded,
-        Schedule, Session, Startable, Stopped, Streams, Wanted, drop_unneeded,
+        Schedule, Session, Startable, Stopped, Streams, Wanted, drop_unneeded, heed,
     },
     systemd::reload,
     timeline::{Builder, Counting, Scope, Setup},
@@ -26,8 +26,12 @@ use super::{
 };
 use crate::cli::{Run, ServiceType, Until};
 
+/// Processes left running that are named one by one.
+const MAX_NAMED: usize = 20;
+
 /// Runs the command.
 pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
+    heed();
     let startable = Startable::check(&options.command, options.user.as_deref())?;
     let main = main_pattern(options.main.as_deref())?;
     let facts = facts(options)?;
@@ -124,9 +128,14 @@ fn name_survivors(
         .flat_map(|service| &service.activations)
         .filter_map(|activation| activation.main_process.as_ref())
         .map(|process| process.pid);
-    let alive = command.left_running(&main.collect::<Vec<u32>>());
+    let mut alive = command.left_running(&main.collect::<Vec<u32>>());
     if alive.is_empty() {
         return;
+    }
+    let more = alive.len().saturating_sub(MAX_NAMED);
+    if more > 0 {
+        alive.truncate(MAX_NAMED);
+        alive.push(format!("and {more} more"));
     }
     let advice = if ended_by == EndedBy::Exit {
         ". A service that puts itself into the background is best run in the foreground here"

@@ -19,7 +19,7 @@ use sigready::{
     probe::attach::attach,
     session::{
         self, Asked, Blocked, Capture, Ending, Interrupts, Observer as _, Recorded, Restart,
-        Session, Units, drop_unneeded,
+        Session, Units, drop_unneeded, heed,
     },
     systemd::manager::Manager,
     timeline::{Builder, Setup},
@@ -41,6 +41,7 @@ const AFTER_RESTART: Duration = Duration::from_secs(15);
 
 /// Runs the command.
 pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
+    heed();
     let hierarchies = Hierarchies::find()?;
     let named = named(options, &hierarchies)?;
     let wanted = Wanted::resolve(options, named.as_ref(), &hierarchies, messages)?;

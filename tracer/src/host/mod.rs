@@ -9,6 +9,7 @@ pub mod mounts;
 pub mod named;
 pub mod namespaces;
 pub mod opener;
+pub mod priority;
 pub mod procfs;
 pub mod program;
 pub mod read;

@@ -163,6 +163,12 @@ pub fn name(pid: u32) -> Option<String> {
     Status::of(pid).filter(|status| !status.is_zombie()).map(|status| status.comm)
 }
 
+/// Whether a process is stopped (SIGSTOP). Waits for nothing.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    Status::of(pid).is_some_and(|status| status.state == b'T')
+}
+
 /// What an id stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

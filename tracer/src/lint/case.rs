@@ -2,7 +2,7 @@
 
 use super::{
     DropIn, Place, Subject,
-    death::{Aftermath, aftermath, starting_again},
+    death::{Aftermath, aftermath, by_signal, starting_again},
     early::{self, Early},
     reload_ends_it::ends,
 };
@@ -10,8 +10,8 @@ use crate::{
     model::{signal::Signal, unit::UnitFacts},
     rules::result::End,
     systemd::commands::{
-        Budget, MainProcess, Nobody, Reload, Sent, SentSignal, Stay, Stop, Takes, Target, When,
-        holds, is_shell, main_process, reload, stop,
+        Budget, MainProcess, Nobody, Reload, Sent, SentSignal, Stay, Stop, Takes, Target, Waiting,
+        When, holds, is_shell, main_process, reload, stop,
     },
 };
 
@@ -166,16 +166,35 @@ impl<'a> Case<'a> {
             if initial.blocks.contains(&signal))
     }
 
+    /// How the main process ends when a signal meets no handler. An init that passes it on ends
+    /// with 128 and the number once the program has died of it; and dies itself before it has begun
+    /// to.
+    fn deaths(&self, signal: Signal) -> Vec<End> {
+        let mut ends = vec![by_signal(signal)];
+        if self.stay().is_some_and(|stay| stay.waiting == Waiting::PassesOn)
+            && let Ok(number) = u8::try_from(signal.number())
+        {
+            ends.push(End::Code(128 + number));
+        }
+        ends
+    }
+
+    fn aftermath(&self, end: End) -> Option<Aftermath> {
+        aftermath(self.facts, end, &self.stop)
+    }
+
     /// What systemd makes of the main process's death by a signal while the unit is up.
     pub fn death(&self, signal: Signal) -> Option<Aftermath> {
-        aftermath(self.facts, End::Signal { signal, core_dumped: false }, &self.stop)
+        let aftermaths = self.deaths(signal).into_iter().filter_map(|end| self.aftermath(end));
+        // The worst.
+        aftermaths.min_by_key(|it| it.restarts.map_or(1, |restarts| 2 * i32::from(restarts)))
     }
 
     /// The settings that have systemd start it again after a death by a signal; `None` if it
     /// does so already, or none would.
     pub fn starting_again(&self, signal: Signal) -> Option<String> {
         let comes_back = self.death(signal)?.restarts == Some(true);
-        if comes_back { None } else { starting_again(self.facts, signal) }
+        if comes_back { None } else { starting_again(self.facts, &self.deaths(signal)) }
     }
 
     /// A check's drop-in with these lines for the service.
@@ -226,7 +245,7 @@ impl<'a> Case<'a> {
                     .to_owned(),
             );
         }
-        let to_main = matches!(sent.target, Target::Main | Target::Group | Target::Unit);
+        let to_main = sent.target.is_main();
         match &self.main {
             Some(MainProcess::Unknown(why)) if to_main && !self.hears_main_alone() => {
                 unknown.push(format!("which process a reload's {signal} meets: {why}"));
@@ -275,8 +294,13 @@ pub(super) fn whom(sent: &Sent) -> String {
     let whom = match sent.target {
         Target::Group => " to the main process and its whole group",
         Target::Unit => " to every process of the unit",
+        Target::Host => " to every process of the host",
         _ => "",
     };
-    let when = if sent.when == When::Always { "" } else { ", if what comes before it succeeds," };
+    let when = match sent.when {
+        When::Always => "",
+        When::OrElse => ", if what comes before it fails,",
+        When::OrEnds | When::Maybe => ", if what comes before it succeeds,",
+    };
     format!("{whom}{when}")
 }

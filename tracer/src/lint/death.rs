@@ -3,13 +3,18 @@
 use std::fmt::Write as _;
 
 use crate::{
-    model::{signal::Signal, unit::UnitFacts},
+    model::{
+        signal::Signal,
+        unit::{ExitStatuses, UnitFacts},
+    },
     rules::result::{Decider, End, Prediction, ServiceResult, Stage, predict, predict_stop},
     systemd::commands::Stop,
 };
 
 /// What systemd makes of it.
 pub(super) struct Aftermath {
+    /// The end.
+    pub end: End,
     /// Whether systemd starts the service again; `None` if that depends on how ExecStop= ends.
     pub restarts: Option<bool>,
     /// Whether the unit stays up without a process.
@@ -25,7 +30,8 @@ pub(super) fn aftermath(facts: &UnitFacts, end: End, stop: &Stop) -> Option<Afte
     let predicted = predict(facts, end, Stage::Started)?;
     let restart = facts.restart.as_deref().unwrap_or("no");
     let remains = predicted.decided_by == Decider::Remain;
-    let plain = Aftermath { restarts: predicted.restarts, remains, words: words(facts, predicted) };
+    let words = words(facts, predicted);
+    let plain = Aftermath { end, restarts: predicted.restarts, remains, words };
     if predicted.result != ServiceResult::Success || remains {
         return Some(plain);
     }
@@ -36,6 +42,7 @@ pub(super) fn aftermath(facts: &UnitFacts, end: End, stop: &Stop) -> Option<Afte
         _ if is_listed => plain,
         Stop::Well => plain,
         Stop::Fails => Aftermath {
+            end,
             restarts: failed.restarts,
             remains: false,
             words: format!(
@@ -51,6 +58,7 @@ pub(super) fn aftermath(facts: &UnitFacts, end: End, stop: &Stop) -> Option<Afte
         },
         Stop::Unknown(_) if failed.restarts == predicted.restarts => plain,
         Stop::Unknown(by) => Aftermath {
+            end,
             restarts: None,
             remains: false,
             words: format!(
@@ -87,13 +95,18 @@ fn words(facts: &UnitFacts, predicted: Prediction) -> String {
     }
 }
 
-/// The settings that have systemd start a service again after a death by a signal; `None` if it
+/// A death by a signal.
+pub(super) const fn by_signal(signal: Signal) -> End {
+    End::Signal { signal, core_dumped: false }
+}
+
+/// The settings that have systemd start a service again after each of these ends; `None` if it
 /// does so already, or none would.
-pub(super) fn starting_again(before: &UnitFacts, signal: Signal) -> Option<String> {
-    let death = End::Signal { signal, core_dumped: false };
-    let restarts = |facts: &UnitFacts| {
-        predict(facts, death, Stage::Started).is_some_and(|it| it.restarts == Some(true))
+pub(super) fn starting_again(before: &UnitFacts, ends: &[End]) -> Option<String> {
+    let restarts_after = |facts: &UnitFacts, end: End| {
+        predict(facts, end, Stage::Started).is_some_and(|it| it.restarts == Some(true))
     };
+    let restarts = |facts: &UnitFacts| ends.iter().all(|end| restarts_after(facts, *end));
     if restarts(before) {
         return None;
     }
@@ -104,22 +117,29 @@ pub(super) fn starting_again(before: &UnitFacts, signal: Signal) -> Option<Strin
         lines += "# Otherwise the unit stays 'active (exited)' without a process.\n\
                   RemainAfterExit=no\n";
     }
-    if let Some(prevent) = &mut facts.restart_prevent_exit_status
-        && prevent.signals.contains(&signal)
-    {
-        prevent.signals.retain(|it| *it != signal);
+    let listed = facts.restart_prevent_exit_status.take();
+    let is_prevented = ends.iter().any(|end| end.is_in(listed.as_ref()));
+    if let Some(mut prevent) = listed.filter(|_| is_prevented) {
+        prevent.codes.retain(|it| !ends.contains(&End::Code(*it)));
+        prevent.signals.retain(|it| !ends.contains(&by_signal(*it)));
         lines += "RestartPreventExitStatus=\n";
-        let codes = prevent.codes.iter().map(ToString::to_string);
-        let signals = prevent.signals.iter().map(|signal| format!("SIG{signal}"));
-        let rest: Vec<String> = codes.chain(signals).collect();
-        if !rest.is_empty() {
-            let _ = writeln!(lines, "RestartPreventExitStatus={}", rest.join(" "));
+        if !prevent.is_empty() {
+            let _ = writeln!(lines, "RestartPreventExitStatus={prevent}");
         }
     }
-    if !restarts(&facts) {
+    let mut forced = ExitStatuses::default();
+    for end in ends.iter().filter(|end| !restarts_after(&facts, **end)) {
+        match end {
+            End::Signal { signal, .. } => forced.signals.push(*signal),
+            End::Code(code) => forced.codes.push(*code),
+        }
+    }
+    if !forced.is_empty() {
         lines += "# Start it again when a reload has killed it.\n";
-        let _ = writeln!(lines, "RestartForceExitStatus=SIG{signal}");
-        facts.restart_force_exit_status.get_or_insert_default().signals.push(signal);
+        let _ = writeln!(lines, "RestartForceExitStatus={forced}");
+        let force = facts.restart_force_exit_status.get_or_insert_default();
+        force.signals.extend(forced.signals);
+        force.codes.extend(forced.codes);
     }
     restarts(&facts).then_some(lines)
 }

@@ -5,7 +5,7 @@ use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-narrow",
-    explanation: include_str!("../../../docs/lint/notify-access-narrow.md"),
+    explanation: include_str!("../../docs/lint/notify-access-narrow.md"),
     look: Look::Files(check),
 };
 

@@ -5,7 +5,7 @@ use crate::{model::document::Severity, systemd::commands::MainProcess};
 
 pub(super) const CHECK: Check = Check {
     id: "notify-access-wide",
-    explanation: include_str!("../../../docs/lint/notify-access-wide.md"),
+    explanation: include_str!("../../docs/lint/notify-access-wide.md"),
     look: Look::Files(check),
 };
 

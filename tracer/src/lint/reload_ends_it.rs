@@ -5,7 +5,7 @@ use crate::model::{document::Severity, signal::Signal};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-ends-it",
-    explanation: include_str!("../../../docs/lint/reload-ends-it.md"),
+    explanation: include_str!("../../docs/lint/reload-ends-it.md"),
     look: Look::Files(check),
 };
 

@@ -4,12 +4,12 @@
 use super::{Case, Check, Finding, Look, early, reload_ends_it::ends};
 use crate::{
     model::{document::Severity, signal::Signal},
-    systemd::commands::{Stay, Takes, Target},
+    systemd::commands::{Stay, Takes},
 };
 
 pub(super) const CHECK: Check = Check {
     id: "reload-hits-shell",
-    explanation: include_str!("../../../docs/lint/reload-hits-shell.md"),
+    explanation: include_str!("../../docs/lint/reload-hits-shell.md"),
     look: Look::Files(check),
 };
 
@@ -106,11 +106,9 @@ pub(super) fn hits<'a>(case: &'a Case<'_>) -> Option<Hit<'a>> {
     let (sent, signal) = case.sent()?;
     let stay = case.stay()?;
     // The pid file and names may be the program's, and of a daemon what started it is gone.
-    let to_main = matches!(sent.target, Target::Main | Target::Group | Target::Unit)
-        && !case.is_type("forking")
-        && !case.is_type("oneshot");
+    let to_main = sent.target.is_main() && !case.is_type("forking") && !case.is_type("oneshot");
     // The program gets it too then.
-    let to_all = matches!(sent.target, Target::Group | Target::Unit);
+    let to_all = sent.target.is_several();
     if !to_main || ends(signal) {
         return None;
     }

@@ -6,20 +6,26 @@ use super::{
     early::{self, Early},
     reload_ends_it::ends,
     reload_hits_shell::{What, hits},
+    reload_reaches_nobody::mended,
 };
 use crate::{
     model::document::Severity,
+    rules::result::End,
     systemd::commands::{MainProcess, Takes},
 };
 
 pub(super) const CHECK: Check = Check {
     id: "reload-not-awaited",
-    explanation: include_str!("../../../docs/lint/reload-not-awaited.md"),
+    explanation: include_str!("../../docs/lint/reload-not-awaited.md"),
     look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
-    let (sent, signal) = case.sent().filter(|(_, signal)| !ends(*signal))?;
+    let sent = case.sent().map(|(sent, signal)| (Some(sent), signal));
+    let (sent, signal) = sent.or_else(|| Some((None, mended(case)?)))?;
+    if ends(signal) {
+        return None;
+    }
     // Of a shell's own handler the script is nearly as early as the process.
     let is_known = case
         .stay()
@@ -35,11 +41,17 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     let blocked = case.blocks(signal);
     let early = if ignored || blocked { Early::Lost } else { early::of(signal) };
     let aftermath = case.death(signal)?;
+    let dies = match (aftermath.end, case.stay()) {
+        (End::Code(code), Some(stay)) => {
+            format!("The program dies, and {} exits with {code}", stay.by)
+        }
+        _ => "It dies".to_owned(),
+    };
     let consequence = match early {
         Early::Dies if aftermath.restarts == Some(true) => {
-            format!("It dies {}: an outage, no more.", aftermath.words)
+            format!("{dies} {}: an outage, no more.", aftermath.words)
         }
-        Early::Dies => format!("It dies {}.", aftermath.words),
+        Early::Dies => format!("{dies} {}.", aftermath.words),
         Early::Lost if blocked => format!(
             "The reload waits: {signal} is blocked until the program unblocks it. One that does so \
              before it has a handler dies then, and one that never does never reloads."
@@ -59,15 +71,16 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
         Early::Lost | Early::Stops => None,
     };
-    let is_error =
-        early == Early::Stops || early == Early::Dies && aftermath.restarts == Some(false);
+    let is_bad = early == Early::Stops || early == Early::Dies && aftermath.restarts == Some(false);
+    let is_error = is_bad && sent.is_some();
+    let once = if sent.is_some() { "" } else { "Once a reload reaches it: " };
     Some(Finding {
         id: CHECK.id.to_owned(),
         severity: if is_error { Severity::Error } else { Severity::Warning },
         message: format!(
-            "systemd takes a Type={service_type} service as up before its program has run: a \
+            "{once}systemd takes a Type={service_type} service as up before its program has run: a \
              reload right after the start sends {signal}{} before there is a handler.",
-            whom(sent)
+            sent.map(whom).unwrap_or_default()
         ),
         consequence,
         mend: format!(

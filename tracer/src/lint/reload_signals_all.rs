@@ -5,21 +5,20 @@ use crate::{model::document::Severity, systemd::commands::Target};
 
 pub(super) const CHECK: Check = Check {
     id: "reload-signals-all",
-    explanation: include_str!("../../../docs/lint/reload-signals-all.md"),
+    explanation: include_str!("../../docs/lint/reload-signals-all.md"),
     look: Look::Files(check),
 };
 
 fn check(case: &Case<'_>) -> Option<Finding> {
     let (sent, signal) = case.arriving().find(|(sent, signal)| {
-        matches!(sent.target, Target::Unit | Target::Group)
-            && !ends(*signal)
-            && early::of(*signal) == early::Early::Dies
+        sent.target.is_several() && !ends(*signal) && early::of(*signal) == early::Early::Dies
     })?;
     let message = match sent.target {
         Target::Unit => format!(
             "systemctl kill sends {signal} to every process of the unit: children and helpers, \
              and the reload's own command."
         ),
+        Target::Host => format!("{} sends {signal} to every process of the host.", sent.by),
         Target::Group => format!(
             "A reload sends {signal} to the main process's whole group: children and helpers too."
         ),

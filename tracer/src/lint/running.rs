@@ -5,7 +5,7 @@ use tracer_common::signal::SignalSet;
 
 use super::{
     DropIn, Finding, Lint, Look, Place, SCHEMA, Unit, Unknown,
-    death::{aftermath, starting_again},
+    death::{aftermath, by_signal, starting_again},
     early::{self, Early},
 };
 use crate::{
@@ -16,13 +16,12 @@ use crate::{
         unit::UnitFacts,
     },
     observation::Program,
-    rules::result::End,
     systemd::commands::Stop,
 };
 
 pub(super) const CHECK: super::Check = super::Check {
     id: "reload-kills-now",
-    explanation: include_str!("../../../docs/lint/reload-kills-now.md"),
+    explanation: include_str!("../../docs/lint/reload-kills-now.md"),
     look: Look::Running(check),
 };
 
@@ -163,8 +162,7 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
     let (what, severity, consequence) = match meets {
         Meets::Handler | Meets::Unknown(_) => return None,
         Meets::Default(Early::Dies) => {
-            let end = End::Signal { signal, core_dumped: false };
-            let aftermath = aftermath(facts, end, &stop(facts))?;
+            let aftermath = aftermath(facts, by_signal(signal), &stop(facts))?;
             let severity = match aftermath.restarts {
                 Some(false) => Severity::Error,
                 _ => Severity::Warning,
@@ -189,7 +187,7 @@ fn check(service: &Running, place: &Place) -> Option<Finding> {
         ),
     };
     let drop_in = matches!(meets, Meets::Default(Early::Dies))
-        .then(|| starting_again(facts, signal))
+        .then(|| starting_again(facts, &[by_signal(signal)]))
         .flatten()
         .map(|lines| -> DropIn {
             place.drop_in(&service.name, CHECK.id, &format!("[Service]\n{lines}"))

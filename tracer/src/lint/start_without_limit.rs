@@ -5,7 +5,7 @@ use crate::model::document::Severity;
 
 pub(super) const CHECK: Check = Check {
     id: "start-without-limit",
-    explanation: include_str!("../../../docs/lint/start-without-limit.md"),
+    explanation: include_str!("../../docs/lint/start-without-limit.md"),
     look: Look::Files(check),
 };
 

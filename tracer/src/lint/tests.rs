@@ -161,6 +161,40 @@ fn the_result_is_said_as_systemd_gives_it() {
     says(&prevent, "RestartPreventExitStatus= keeps it down");
 }
 
+/// A program that asks the daemon by its socket fails as long as that is not there.
+#[test]
+fn a_signal_that_is_sent_where_a_command_fails_can_come_early() {
+    let service = "ExecReload=/bin/sh -c 'rndc reload >/dev/null 2>&1 || kill -HUP $MAINPID'\n";
+    let finding = one(service, AWAITED);
+    assert_eq!(finding.severity, Severity::Error);
+    assert!(finding.message.contains("sends HUP, if what comes before it fails, before"));
+    // Of a longer chain the text does not tell.
+    let chain = "ExecReload=/bin/sh -c 'test -e /x && a || kill -HUP $MAINPID'\n";
+    assert_eq!(ids(chain), []);
+}
+
+#[test]
+fn an_init_ends_with_128_and_the_number_once_its_program_has_died() {
+    let with = |restart: &str| {
+        format!("ExecStart=\nExecStart=/usr/bin/tini -- relayd\nRestart={restart}\n{HUP}")
+    };
+    // Before it passes signals on it dies itself, which is clean.
+    let down = one(&with("on-failure"), AWAITED);
+    assert_eq!(down.severity, Severity::Error);
+    assert!(down.drop_in.unwrap().text.ends_with("\nRestartForceExitStatus=SIGHUP\n"));
+    let down = one(&with("on-success"), AWAITED);
+    let text = "The program dies, and tini exits with 129 (result 'exit-code'), \
+                Restart=on-success does not start it again.";
+    assert_eq!((down.severity, &*down.consequence), (Severity::Error, text));
+    assert!(down.drop_in.unwrap().text.ends_with("\nRestartForceExitStatus=129\n"));
+    let down = one(&with("no"), AWAITED);
+    assert!(down.drop_in.unwrap().text.ends_with("\nRestartForceExitStatus=SIGHUP 129\n"));
+    let prevented = with("always\nRestartPreventExitStatus=3 129 SIGUSR1");
+    let text = one(&prevented, AWAITED).drop_in.unwrap().text;
+    assert!(text.ends_with("=\nRestartPreventExitStatus=SIGUSR1 3\n"), "{text}");
+    assert_eq!(one(&with("always"), AWAITED).severity, Severity::Warning);
+}
+
 #[test]
 fn the_drop_in_takes_away_what_keeps_the_service_down() {
     let lines = |service: &str| {
@@ -277,9 +311,19 @@ fn a_reload_that_signals_no_process_is_named_and_nothing_else_is() {
         "/bin/kill -HUP",
         "/bin/sh -c 'kill -HUP -- $MAINPID'",
         "/usr/bin/pkill -HUP my-long-daemon-name",
+        "/usr/bin/pkill -HUP",
+        "/usr/bin/pkill -HUP relayd other",
+        "/usr/bin/killall -HUP",
+        "/usr/bin/systemctl kill -s HUP",
     ] {
         let service = format!("ExecReload={reload}\n");
-        assert_eq!(ids(&service), found(nobody, Severity::Warning), "{reload}");
+        let all = ids(&service);
+        // Once mended, those arrive.
+        let arrives = [" -- -$MAINPID", " -HUP -$MAINPID", ":/bin/kill", "$$MAINPID"];
+        let arrives = arrives.iter().any(|it| reload.contains(it)) && !reload.contains("sh -c");
+        let also = arrives.then(|| (AWAITED.to_owned(), Severity::Warning));
+        let expected = found(nobody, Severity::Warning);
+        assert_eq!(all, also.into_iter().chain(expected).collect::<Vec<_>>(), "{reload}");
         let text = one(&service, nobody).drop_in.unwrap().text;
         assert!(text.contains("ExecReload=/bin/kill -HUP $MAINPID"), "{text}");
         // It would reach the shell, and kill it.
@@ -327,6 +371,8 @@ fn a_signal_to_every_process_is_named() {
         "/bin/kill -HUP -- -${MAINPID}",
         "/bin/sh -c 'kill -HUP -$MAINPID'",
         "/usr/bin/pkill -HUP -g ${MAINPID}",
+        "/bin/kill -HUP -1",
+        "/usr/sbin/killall5 -1",
     ] {
         let ids = ids(&format!("Type=notify\nExecReload={reload}\n"));
         assert_eq!(ids, found(all, Severity::Warning), "{reload}");

@@ -34,6 +34,8 @@ pub struct Race {
     pub name: String,
     /// The unit's `Type=` that decides which instants a reload reaches.
     pub service_type: String,
+    /// Who sends the signals.
+    pub by: By,
     /// Whether every instant counts (`--strict`).
     pub strict: bool,
     /// How handlers and messages were seen: `fentry` or `tracepoint`.
@@ -46,12 +48,24 @@ pub struct Race {
     pub runs: u64,
     /// The run in which nothing was placed.
     pub untouched: Untouched,
+    /// What the command left running at the end of runs, and was ended then.
+    pub leftovers: Vec<Leftover>,
     /// What each signal did.
     pub signals: Vec<SignalRace>,
     /// Whether an instant that counts is bad.
     pub bad: bool,
     /// What was to be tested and was not, and why: a sentence each.
     pub untested: Vec<String>,
+}
+
+/// What a command left running as it ended: by itself, by the signal, or by the TERM that each run
+/// ends with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Leftover {
+    /// The name of the processes.
+    pub comm: String,
+    /// In how many runs.
+    pub runs: u64,
 }
 
 /// The run in which nothing was placed.
@@ -69,6 +83,9 @@ pub struct Untouched {
     pub stopping_ns: Option<i64>,
     /// How it was at the end of the run.
     pub outcome: ProcessOutcome,
+    /// How many system calls its main process came to the end of while it started; null where
+    /// they were not counted.
+    pub calls: Option<u64>,
 }
 
 /// What a signal did.
@@ -82,8 +99,43 @@ pub struct SignalRace {
     pub sentence: String,
     /// The intervals of the start, main process first, in order of time.
     pub intervals: Vec<Interval>,
+    /// The instants that were swept over, each as an interval that ends where it begins.
+    pub sweep: Vec<Interval>,
+    /// The intervals in which a second signal comes right after a first one, which a handler for
+    /// one delivery (`SA_RESETHAND`) has taken.
+    pub second: Vec<Interval>,
     /// Steps that bound no interval, as there were too many.
     pub left_out: u64,
+}
+
+impl SignalRace {
+    /// All intervals: those of the start, those of a second signal, and the instants that were
+    /// swept over.
+    pub fn all(&self) -> impl Iterator<Item = &Interval> {
+        self.intervals.iter().chain(&self.second).chain(&self.sweep)
+    }
+}
+
+/// Who sends the signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The kernel, at the very instant.
+    #[default]
+    Kernel,
+    /// This tool, by kill(2), to the process that the kernel has stopped at the instant.
+    Kill,
+}
+
+impl By {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Kill => "kill",
+        }
+    }
 }
 
 /// What is right for a signal.
@@ -169,6 +221,10 @@ pub enum StepKind {
     Stopping,
     /// It ended.
     Exit,
+    /// It came to the end of a system call.
+    Call,
+    /// A handler for one delivery has taken a first signal.
+    Second,
 }
 
 /// Whether a reload through systemd reaches an interval.

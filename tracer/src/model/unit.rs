@@ -1,5 +1,7 @@
 //! What systemd knows of a service: its settings, and what it made of it.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +155,23 @@ pub struct ExitStatuses {
     pub codes: Vec<u8>,
     /// Signals.
     pub signals: Vec<Signal>,
+}
+
+impl ExitStatuses {
+    /// Whether it lists none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty() && self.signals.is_empty()
+    }
+}
+
+/// As a unit file lists them.
+impl fmt::Display for ExitStatuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codes = self.codes.iter().map(ToString::to_string);
+        let signals = self.signals.iter().map(|signal| format!("SIG{signal}"));
+        f.write_str(&signals.chain(codes).collect::<Vec<String>>().join(" "))
+    }
 }
 
 /// Where a unit's settings were read.

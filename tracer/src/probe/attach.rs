@@ -27,7 +27,7 @@ use super::{
 use crate::model::document::Fallback;
 
 /// The kernel side, built by `cargo xtask ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/object/sigready.bpf.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../object/sigready.bpf.o");
 
 /// Where the kernel can preempt programs, which miss events meanwhile. Elsewhere a hook's second
 /// program would be cost alone.

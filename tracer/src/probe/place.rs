@@ -1,6 +1,11 @@
 //! The programs that place a signal at a step of a command.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
@@ -9,7 +14,7 @@ use aya::{
     programs::BtfTracePoint,
 };
 use nix::unistd::gettid;
-use tracer_common::place::{Order, Placed};
+use tracer_common::place::{Counted, Order, Placed};
 
 use super::{
     attach::{Attached, attach_syscall, program},
@@ -22,17 +27,29 @@ use super::{
 /// How the names of the programs begin: no event is lost where one of these misses it.
 pub const PREFIX: &str = "place_";
 
+/// The most ends of system calls that are told of; the later ones are not swept over.
+pub const MAX_COUNTED: u32 = 65_536;
+
 /// The maps that are given room for a command and all it starts, and how much: more than a
 /// service starts, and threads that are in a call at one time.
-pub const ROOM: [(&str, u32); 2] = [("PLACE_PROCESSES", 32_768), ("PLACE_CALLS", 4_096)];
+pub const ROOM: [(&str, u32); 4] = [
+    ("PLACE_PROCESSES", 32_768),
+    ("PLACE_CALLS", 4_096),
+    ("PLACE_THREADS", 32_768),
+    ("PLACE_COUNTED", MAX_COUNTED),
+];
 
 /// The programs at tracepoints, each with its tracepoint.
-const TRACEPOINTS: [(&str, &str); 4] = [
+const TRACEPOINTS: [(&str, &str); 5] = [
+    ("place_sys_enter", "sys_enter"),
     ("place_sched_process_fork", "sched_process_fork"),
     ("place_sched_process_exec", "sched_process_exec"),
     ("place_sched_process_exit", "sched_process_exit"),
     ("place_signal_deliver", "signal_deliver"),
 ];
+
+/// The program that counts system calls, for a sweep alone.
+const COUNTING: (&str, &str) = ("place_sys_exit", "sys_exit");
 
 /// A program at syscalls.
 struct AtSyscalls {
@@ -92,9 +109,14 @@ const SYSCALLS: [AtSyscalls; 15] = [
 /// The maps that the programs are told by, and tell by.
 pub struct Placer {
     order: Array<MapData, OrderBytes>,
-    placed: Array<MapData, PlacedBytes>,
+    placement: Placement,
     processes: HashMap<MapData, u32, [u8; PROCESS_LEN]>,
+    counted: Array<MapData, CountedBytes>,
 }
+
+/// Where the kernel side tells what it has placed. Clones are of the same.
+#[derive(Clone)]
+pub struct Placement(Arc<Mutex<Array<MapData, PlacedBytes>>>);
 
 /// Bytes of the kernel side's `Process`.
 const PROCESS_LEN: usize = 64;
@@ -109,23 +131,32 @@ struct OrderBytes(Order);
 #[derive(Clone, Copy)]
 struct PlacedBytes(Placed);
 
-// SAFETY: both are plain data without padding (`bytemuck::Pod`).
+/// A [`Counted`] as the map has it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct CountedBytes(Counted);
+
+// SAFETY: all are plain data without padding (`bytemuck::Pod`).
 unsafe impl Pod for OrderBytes {}
 // SAFETY: as above.
 unsafe impl Pod for PlacedBytes {}
+// SAFETY: as above.
+unsafe impl Pod for CountedBytes {}
 
 impl Placer {
-    /// Loads and attaches the programs, behind those that record.
+    /// Loads and attaches the programs, behind those that record. With `counts`, system calls are
+    /// counted.
     ///
     /// # Errors
     ///
     /// The kernel refuses one: before 5.3 it has no `bpf_send_signal`.
-    pub fn attach(attached: &mut Attached) -> Result<Self> {
+    pub fn attach(attached: &mut Attached, counts: bool) -> Result<Self> {
         let bytes = btf::read()?;
         let types = AyaBtf::parse(&bytes, Endianness::default())
             .context("cannot parse the kernel's type information")?;
         let ebpf = &mut attached.ebpf;
-        let unverified = SYSCALLS.iter().map(|it| (it.program, it.program)).chain(TRACEPOINTS);
+        let tracepoints = || TRACEPOINTS.into_iter().chain(counts.then_some(COUNTING));
+        let unverified = SYSCALLS.iter().map(|it| (it.program, it.program)).chain(tracepoints());
         let unverified = unverified.map(|(name, hook)| Unverified { name, hook });
         verify::all(ebpf, &types, unverified)?
             .map_err(|it| refusal::of_program(it.name, it.error))?;
@@ -139,15 +170,19 @@ impl Placer {
             }
             Ok(())
         })?;
-        for (name, hook) in TRACEPOINTS {
+        for (name, hook) in tracepoints() {
             let program: &mut BtfTracePoint = program(ebpf, name)?;
             let link = program.attach().and_then(|id| program.take_link(id));
             links.push(Box::new(link.map_err(|error| refusal::of_program(hook, error))?));
         }
         let this = Self {
             order: Array::try_from(map(ebpf, "PLACE_ORDER")?)?,
-            placed: Array::try_from(map(ebpf, "PLACE_PLACED")?)?,
+            placement: Placement(Arc::new(Mutex::new(Array::try_from(map(
+                ebpf,
+                "PLACE_PLACED",
+            )?)?))),
             processes: HashMap::try_from(map(ebpf, "PLACE_PROCESSES")?)?,
+            counted: Array::try_from(map(ebpf, "PLACE_COUNTED")?)?,
         };
         attached.keep(links);
         Ok(this)
@@ -164,7 +199,7 @@ impl Placer {
         }
         let mut order = order;
         order.starter = gettid().as_raw().unsigned_abs();
-        let placed = self.placed.set(0, PlacedBytes(Placed::default()), 0);
+        let placed = self.placement.map().set(0, PlacedBytes(Placed::default()), 0);
         let ordered = self.order.set(0, OrderBytes(order), 0);
         placed.and(ordered).context("cannot tell the kernel side where to place the signal")
     }
@@ -176,10 +211,39 @@ impl Placer {
             .context("cannot tell the kernel side to place no signal")
     }
 
+    /// Where it is told what was placed.
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        self.placement.clone()
+    }
+
     /// What was placed since it was told where.
     pub fn placed(&self) -> Result<Placed> {
-        let placed = self.placed.get(&0, 0).context("cannot read where the signal was placed")?;
-        Ok(placed.0)
+        self.placement.placed()
+    }
+
+    /// The ends of system calls that the command and what it started came to since then, while
+    /// nothing was to be placed. Of more than there was room for, the first.
+    pub fn counted(&self) -> Result<Vec<Counted>> {
+        let count = self.placed()?.counted.min(MAX_COUNTED);
+        (0..count)
+            .map(|index| {
+                let counted = self.counted.get(&index, 0);
+                counted.map(|it| it.0).context("cannot read which system calls were counted")
+            })
+            .collect()
+    }
+}
+
+impl Placement {
+    /// What was placed since the kernel side was told where.
+    pub fn placed(&self) -> Result<Placed> {
+        let placed = self.map().get(&0, 0);
+        Ok(placed.context("cannot read where the signal was placed")?.0)
+    }
+
+    fn map(&self) -> MutexGuard<'_, Array<MapData, PlacedBytes>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

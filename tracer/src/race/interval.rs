@@ -1,6 +1,12 @@
 //! The intervals between the steps of a start.
 
-use super::steps::{Key, Kind, Process, Step, Steps};
+use tracer_common::place::Order;
+
+use super::{
+    second::Second,
+    steps::{Key, Kind, Process, Step, Steps},
+    sweep::Call,
+};
 use crate::model::{
     event::ProcessRef,
     race::{Reach, Role, StepKind, StepTold},
@@ -10,13 +16,36 @@ use crate::model::{
 /// The most intervals of a start that are raced, for each signal.
 pub const MAX_INTERVALS: usize = 100;
 
-/// An interval that is to be raced.
+/// Where a signal is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Right after the step that begins an interval.
+    Step(Key),
+    /// At the end of a system call.
+    Call(Call),
+    /// At the call of the handler of a first one.
+    Second(Second),
+}
+
+impl At {
+    /// The order to place `signal` there; where notify messages go is yet to be told.
+    #[must_use]
+    pub fn order(&self, signal: Signal) -> Order {
+        match self {
+            Self::Step(key) => key.order(signal),
+            Self::Call(call) => call.order(signal),
+            Self::Second(second) => second.order(signal),
+        }
+    }
+}
+
+/// An interval that is to be raced, or an instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Planned {
     /// What `--only` takes.
     pub id: String,
-    /// The step that begins it.
-    pub key: Key,
+    /// Where the signal is placed.
+    pub at: At,
     /// The process.
     pub process: ProcessRef,
     /// Whether it is the main process.
@@ -43,19 +72,14 @@ pub fn plan(
 ) -> (Vec<Planned>, u64) {
     let on_timeline = Timeline { zero: steps.zero(), end };
     let mut planned = Vec::new();
-    let main = steps.command();
-    // What is right for a worker depends on how a reload is sent; what ends the service ends
-    // its workers.
-    let workers = steps.workers().filter(|_| role == Role::Reload);
-    for process in main.into_iter().chain(workers) {
-        let is_main = Some(process.place) == main.map(|main| main.place);
+    for (is_main, process) in processes(steps, role) {
         for (index, step) in process.steps().iter().enumerate() {
             let next = process.steps().get(index + 1);
             let before = on_timeline.before(process, next);
             let to = next.map(|next| next.at).or(process.ended).unwrap_or(end);
             planned.push(Planned {
                 id: format!("{signal}@{}", step.key),
-                key: step.key,
+                at: At::Step(step.key),
                 process: process.who.clone(),
                 main: is_main,
                 after: on_timeline.told(step),
@@ -74,19 +98,27 @@ pub fn plan(
     (planned, left_out as u64)
 }
 
+/// The processes that a signal is sent to, and whether each is the main one.
+pub(super) fn processes(steps: &Steps, role: Role) -> impl Iterator<Item = (bool, &Process)> {
+    // What is right for a worker depends on how a reload is sent; what ends the service ends
+    // its workers.
+    let workers = steps.workers().filter(move |_| role == Role::Reload);
+    steps.command().map(|main| (true, main)).into_iter().chain(workers.map(|it| (false, it)))
+}
+
 /// From moments to the timeline of the untouched run.
-struct Timeline {
-    zero: u64,
-    end: u64,
+pub(super) struct Timeline {
+    pub zero: u64,
+    pub end: u64,
 }
 
 impl Timeline {
-    fn at(&self, at: u64) -> i64 {
+    pub fn at(&self, at: u64) -> i64 {
         let ns = i128::from(at.min(self.end)) - i128::from(self.zero);
         ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
-    fn told(&self, step: &Step) -> StepTold {
+    pub fn told(&self, step: &Step) -> StepTold {
         StepTold { kind: step.told, what: step.what.clone(), at_ns: self.at(step.at) }
     }
 
@@ -106,10 +138,16 @@ impl Planned {
     /// interval: the last step by then is the one that begins it.
     #[must_use]
     pub fn holds(&self, steps: &Steps, at: u64) -> bool {
+        let key = match self.at {
+            At::Step(key) => key,
+            At::Second(second) => second.reset,
+            // The kernel has counted to it.
+            At::Call(_) => return true,
+        };
         // The wait is told of where it begins, which may be a moment after the system call.
-        let slack = if self.key.kind == Kind::Sigwait { 1_000_000 } else { 0 };
-        let process = steps.process_at(self.key.process);
+        let slack = if key.kind == Kind::Sigwait { 1_000_000 } else { 0 };
+        let process = steps.process_at(key.process);
         let last = process.and_then(|process| process.step_at(at.saturating_add(slack)));
-        last.is_some_and(|step| step.key == self.key)
+        last.is_some_and(|step| step.key == key)
     }
 }

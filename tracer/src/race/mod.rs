@@ -8,8 +8,10 @@ mod interval;
 mod outcome;
 mod reach;
 mod right;
+mod second;
 mod sentence;
 mod steps;
+mod sweep;
 mod verdict;
 mod watch;
 
@@ -19,12 +21,14 @@ mod testing;
 mod tests;
 
 pub use self::{
-    interval::{MAX_INTERVALS, Planned, plan},
+    interval::{At, MAX_INTERVALS, Planned, plan},
     outcome::{Run, Undisturbed, tried},
     reach::reach,
     right::{is_bad, role, unplaceable},
+    second::{Second, hurt, second},
     sentence::sentence,
     steps::{Key, MAX_FACTS, Step, Steps},
+    sweep::{Call, calls, one, sweep, swept},
     verdict::{interval, untested, untouched},
-    watch::{Goal, Watch},
+    watch::{Goal, SentBy, Watch},
 };

@@ -1,6 +1,6 @@
 //! What a signal did in a run, and what became of the service.
 
-use super::{right, watch::SI_KERNEL};
+use super::{right, watch::SentBy};
 use crate::model::{
     document::{Activation, Document, Outcome as ProcessOutcome, OutcomeState},
     event::{Effect, Event, Fate, SignalSent, What},
@@ -12,8 +12,8 @@ use crate::model::{
 /// What the run without the signal came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undisturbed {
-    /// READY=1 was said.
-    pub ready: bool,
+    /// How often READY=1 was said.
+    pub readies: u32,
     /// How the command was at its end.
     pub outcome: ProcessOutcome,
 }
@@ -22,12 +22,14 @@ pub struct Undisturbed {
 pub struct Run<'a> {
     /// What was captured, judged.
     pub document: &'a Document,
+    /// Who sent the signal.
+    pub sender: SentBy,
     /// The process that the signal was placed in, and when on this run's timeline, ns.
     pub placed: Option<(u32, i64)>,
     /// Why it is not known to be in the interval, if it is not.
     pub missed: Option<String>,
-    /// READY=1 was said.
-    pub ready: bool,
+    /// How often READY=1 was said.
+    pub readies: u32,
     /// What the command left running at its end, by name.
     pub left: &'a [String],
     /// How long the run was followed, ns.
@@ -60,7 +62,7 @@ pub fn tried(
     let (Some((pid, at)), Some(start)) = (run.placed, start) else {
         return nothing("the step that begins it did not come".to_owned());
     };
-    let Some((event, sent)) = signal_event(start, signal, pid) else {
+    let Some((event, sent)) = signal_event(start, signal, pid, at, run.sender) else {
         return nothing("the kernel told of no such signal".to_owned());
     };
     let told = Told { run, before, start, signal, role, pid, sent };
@@ -84,13 +86,20 @@ pub fn tried(
     }
 }
 
-/// The signal that was placed in a process.
-fn signal_event(start: &Activation, signal: Signal, pid: u32) -> Option<(&Event, &SignalSent)> {
+/// The signal that was placed in a process: a first one may have come before.
+fn signal_event(
+    start: &Activation,
+    signal: Signal,
+    pid: u32,
+    placed: i64,
+    sender: SentBy,
+) -> Option<(&Event, &SignalSent)> {
     start.events.iter().find_map(|event| match &event.what {
         What::Signal(sent)
-            if sent.signal == signal
-                && sent.sender.is_none()
-                && sent.si_code == SI_KERNEL
+            if event.at_ns >= placed
+                && sent.signal == signal
+                && sender
+                    .is(sent.sender.as_ref().map(|sender| sender.process.pid), sent.si_code)
                 && sent.target.pid == pid =>
         {
             Some((event, &**sent))
@@ -150,7 +159,7 @@ impl Told<'_> {
             };
             return (Outcome::Hung, format!("{did} still ran after {lasted}"));
         }
-        if self.before.ready && !self.run.ready {
+        if self.before.readies > 0 && self.run.readies == 0 {
             return (Outcome::Hung, format!("did not say READY=1 within {lasted}"));
         }
         self.went_on()
@@ -194,6 +203,9 @@ impl Told<'_> {
             (Fate::Stopped, _) => return (Outcome::Hung, "was stopped by it".to_owned()),
             (_, Some(Effect::Reloaded)) => "took it, and said that it has reloaded",
             (_, Some(Effect::Deferred)) => "its trap waits for the command in the foreground",
+            _ if self.run.readies > self.before.readies => {
+                "took it, and said READY=1 once more than without it"
+            }
             _ => "took it, and went on",
         };
         (Outcome::Taken, what.to_owned())

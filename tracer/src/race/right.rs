@@ -5,11 +5,12 @@ use crate::model::{
     signal::Signal,
 };
 
-/// What is right for a signal: HUP reloads; TERM, INT and QUIT end; all others are to do no
-/// harm.
+/// What is right for a signal: HUP and those in `reloads` reload; TERM, INT and QUIT end; all
+/// others are to do no harm.
 #[must_use]
-pub fn role(signal: Signal) -> Role {
+pub fn role(signal: Signal, reloads: &[Signal]) -> Role {
     match signal {
+        _ if reloads.contains(&signal) => Role::Reload,
         Signal::HUP => Role::Reload,
         Signal::TERM | Signal::INT | Signal::QUIT => Role::End,
         _ => Role::Other,
@@ -76,10 +77,11 @@ mod tests {
     #[test]
     fn each_signal_has_its_role_and_two_can_not_be_placed() {
         let of = |name: &str| name.parse::<Signal>().unwrap();
-        assert_eq!(role(of("HUP")), Role::Reload);
-        assert_eq!([role(of("TERM")), role(of("INT"))], [Role::End; 2]);
+        assert_eq!(role(of("HUP"), &[]), Role::Reload);
+        assert_eq!([role(of("TERM"), &[]), role(of("INT"), &[])], [Role::End; 2]);
         for name in ["USR1", "USR2", "PIPE", "CHLD", "WINCH", "CONT", "RTMIN+1"] {
-            assert_eq!(role(of(name)), Role::Other, "{name}");
+            assert_eq!(role(of(name), &[]), Role::Other, "{name}");
+            assert_eq!(role(of(name), &[of(name)]), Role::Reload, "{name}");
             assert_eq!(unplaceable(of(name)), None);
         }
         assert!(unplaceable(of("KILL")).is_some() && unplaceable(of("STOP")).is_some());

@@ -19,9 +19,15 @@ use crate::{
 /// The most facts of a start that steps are told from.
 pub const MAX_FACTS: usize = 65_536;
 
-/// A mask that was set for less is none: what the C library does around a fork. A signal that
-/// comes meanwhile waits for that long, and then does what it does in the interval.
+/// A mask that was set for less is none: a signal that comes meanwhile waits for that long, and
+/// then does what it does in the interval.
 const MOMENT_NS: u64 = 1_000_000;
+/// The same of one of all signals, which the C library sets around a fork and the start of a
+/// thread: where the host is busy, that takes long.
+const MOMENT_OF_ALL_NS: u64 = 20_000_000;
+
+/// What the C library blocks around a fork, at least: all that can be blocked but real-time signals.
+const EVERY: u64 = 0x7fff_ffff & !(1 << 8 | 1 << 18);
 
 /// What a step is, and which one of its kind: by this it is found again in another run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,8 +70,13 @@ impl fmt::Display for Key {
     }
 }
 
+/// The place that forks of these numbers lead to, the command's first.
+pub(super) fn place_of(forks: &[u32]) -> Option<u64> {
+    forks.iter().try_fold(COMMAND, |place, fork| child_place(place, *fork))
+}
+
 /// The numbers of the forks that lead to a place, the command's first.
-fn children(place: u64) -> Vec<u64> {
+pub(super) fn children(place: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut rest = place;
     while rest > COMMAND {
@@ -87,6 +98,8 @@ pub struct Step {
     pub what: String,
     /// The same as one of few kinds.
     pub told: StepKind,
+    /// Whether it set a handler for one delivery.
+    pub once: bool,
 }
 
 /// A process of the command.
@@ -105,8 +118,7 @@ pub struct Process {
     counts: [u32; STEPS],
     /// Whether every thread blocks the signal.
     blocked: bool,
-    /// When its threads began to block the signal, and that step's place in the list.
-    block: Option<(u64, usize)>,
+    block: Option<Block>,
     steps: Vec<Step>,
 }
 
@@ -121,6 +133,27 @@ impl Process {
     #[must_use]
     pub fn step_at(&self, at: u64) -> Option<&Step> {
         self.steps.iter().rev().find(|step| step.at <= at)
+    }
+}
+
+/// Where the threads of a process began to block the signal.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    since: u64,
+    /// The step's place in the list.
+    index: usize,
+    /// How many children the process had started by then.
+    forks: u32,
+    /// Whether it was all signals that they began to block.
+    all: bool,
+}
+
+impl Block {
+    /// Whether what ended at `at`, after so many forks, was for a moment: the C library's around
+    /// a fork, or a short one.
+    fn was_short(&self, at: u64, forks: u32) -> bool {
+        let moment = if self.all { MOMENT_OF_ALL_NS } else { MOMENT_NS };
+        at.saturating_sub(self.since) <= moment || self.all && forks > self.forks
     }
 }
 
@@ -249,12 +282,15 @@ impl Steps {
                     _ => "default from here on",
                 };
                 self.acted(at, task, Kind::Action, what);
+                let once = *once && *disposition == DispositionKind::Handler;
+                self.takes_one(at, task, once);
             }
             Fact::Mask { task, before, after, state } => {
                 let set = self.signal.set();
                 if before.intersects(set) != after.intersects(set) {
                     let blocks = after.intersects(set);
-                    self.masked(at, task, blocks, state.blocked.intersects(set));
+                    let all = after.0 & EVERY == EVERY;
+                    self.masked(at, task, blocks, state.blocked.intersects(set), all);
                 }
             }
             Fact::Consume { task, consumer, set, .. } if set.intersects(self.signal.set()) => {
@@ -314,8 +350,17 @@ impl Steps {
         }
     }
 
+    /// Whether the handler that was just set takes one signal alone.
+    fn takes_one(&mut self, at: u64, task: &Task, once: bool) {
+        let last = self.processes.get_mut(&task.id).and_then(|process| process.steps.last_mut());
+        if let Some(last) = last.filter(|last| last.at == at) {
+            last.once = once;
+        }
+    }
+
     /// A thread blocks the signal from now on, or does no longer; `blocked` if all of them do.
-    fn masked(&mut self, at: u64, task: &Task, blocks: bool, blocked: bool) {
+    /// Where it blocks, `all` signals or this one.
+    fn masked(&mut self, at: u64, task: &Task, blocks: bool, blocked: bool, all: bool) {
         let Some(process) = self.processes.get_mut(&task.id) else { return };
         let kind = if blocks { Kind::Block } else { Kind::Unblock };
         let what = if blocks { "blocked" } else { "unblocked" };
@@ -326,18 +371,19 @@ impl Steps {
             return;
         }
         // For a moment, with nothing in between.
-        if let Some((since, index)) = process.block.take()
+        if let Some(block) = process.block.take()
             && !blocked
-            && at.saturating_sub(since) <= MOMENT_NS
-            && process.steps.len() == index + 1
+            && block.was_short(at, process.forks)
+            && process.steps.len() == block.index + 1
         {
             process.count(kind);
-            process.steps.truncate(index);
+            process.steps.truncate(block.index);
             return;
         }
         process.step(at, kind, what.to_owned());
         if blocked {
-            process.block = Some((at, process.steps.len() - 1));
+            let (index, forks) = (process.steps.len() - 1, process.forks);
+            process.block = Some(Block { since: at, index, forks, all });
         }
     }
 
@@ -382,7 +428,7 @@ impl Process {
             return;
         }
         let key = Key { process: self.place, execs: self.execs, kind, number };
-        self.steps.push(Step { key, at, what, told: told(kind) });
+        self.steps.push(Step { key, at, what, told: told(kind), once: false });
     }
 }
 
@@ -408,6 +454,7 @@ impl Key {
     pub fn order(&self, signal: Signal) -> place::Order {
         place::Order {
             signal: signal.number(),
+            sent: signal.number(),
             process: self.process,
             step: self.kind as u32,
             execs: self.execs,

@@ -66,6 +66,16 @@ impl Story {
         self.fact(at, fact)
     }
 
+    /// A handler that takes one signal alone.
+    pub fn handler_for_one(self, at: u64, pid: u32) -> Self {
+        let mut this = self.handler(at, pid);
+        let last = this.facts.last_mut();
+        if let Some(Observation { fact: Fact::Disposition { once, .. }, .. }) = last {
+            *once = true;
+        }
+        this
+    }
+
     pub fn action(self, at: u64, pid: u32, signal: Signal, disposition: DispositionKind) -> Self {
         let fact = Fact::Disposition {
             task: task(pid),
@@ -95,6 +105,14 @@ impl Story {
 
     pub fn mask(self, at: u64, pid: u32, blocks: bool) -> Self {
         self.mask_ns(at * MS, pid, blocks)
+    }
+
+    /// The only thread blocks all signals, or none, as the C library does around a fork.
+    pub fn mask_of_all(mut self, at: u64, pid: u32, blocks: bool) -> Self {
+        let before = self.blocked;
+        self.blocked = if blocks { SignalSet(u64::MAX) } else { SignalSet::EMPTY };
+        let (after, state) = (self.blocked, self.state());
+        self.fact(at, Fact::Mask { task: task(pid), before, after, state })
     }
 
     /// A thread's own mask, where another thread goes on without it.
@@ -162,7 +180,7 @@ impl Story {
     /// The ids of the intervals for HUP, each with its end in ms from the exec.
     pub fn intervals(&self, service_type: &str) -> Vec<(String, i64, Reach)> {
         let (planned, _) =
-            plan(&self.steps(), Signal::HUP, role(Signal::HUP), service_type, 1_000 * MS);
+            plan(&self.steps(), Signal::HUP, role(Signal::HUP, &[]), service_type, 1_000 * MS);
         planned.into_iter().map(|it| (it.id, it.to_ns / MS.cast_signed(), it.reached)).collect()
     }
 }

@@ -50,6 +50,7 @@ pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Unt
         ready_ns: steps.ready().map(at),
         stopping_ns: steps.stopping().map(at),
         outcome,
+        calls: None,
     })
 }
 
@@ -58,7 +59,7 @@ pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Unt
 pub fn untested(signals: &[SignalRace]) -> Vec<String> {
     let mut untested = Vec::new();
     for race in signals {
-        for interval in &race.intervals {
+        for interval in race.all() {
             let missed = interval.tries.iter().find(|it| it.outcome == Outcome::NotReached);
             if let Some(missed) = missed {
                 untested.push(format!("{}: {}", interval.id, missed.what));

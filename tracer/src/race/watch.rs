@@ -3,7 +3,7 @@
 use crate::{
     model::signal::Signal,
     observation::{Fact, Observation},
-    timeline::notify::says_ready,
+    timeline::notify::{meaning, parse, says_ready},
 };
 
 /// What a run has to come to. Times are in ns.
@@ -18,6 +18,8 @@ pub struct Goal {
     pub settle_ns: u64,
     /// The signal that is placed, if one is.
     pub signal: Option<Signal>,
+    /// Who sends it.
+    pub sender: SentBy,
     /// The signal is to end the command: nothing else ends the run.
     pub ends: bool,
     /// It is to be answered with READY=1.
@@ -35,8 +37,9 @@ pub struct Watch {
     began: u64,
     /// When something changed last, `CLOCK_BOOTTIME` ns.
     changed: u64,
-    /// When READY=1 was said last (the same clock).
+    /// When READY=1 was said last (the same clock), and how often.
     ready: Option<u64>,
+    readies: u32,
     placed: Option<u64>,
 }
 
@@ -44,14 +47,18 @@ impl Watch {
     /// Of a command that was started at `began` (`CLOCK_BOOTTIME` ns).
     #[must_use]
     pub fn new(goal: Goal, pid: u32, socket: Option<String>, began: u64) -> Self {
-        Self { goal, pid, socket, began, changed: began, ready: None, placed: None }
+        Self { goal, pid, socket, began, changed: began, ready: None, readies: 0, placed: None }
     }
 
     /// Takes a fact.
     pub fn learn(&mut self, observation: &Observation) {
         let at = observation.at;
         match &observation.fact {
-            Fact::Exec { task, .. } | Fact::Disposition { task, .. } if task.id.pid == self.pid => {
+            Fact::Exec { task, .. }
+            | Fact::Disposition { task, .. }
+            | Fact::Consume { task, .. }
+                if task.id.pid == self.pid =>
+            {
                 self.changed = self.changed.max(at);
             }
             Fact::Notify(datagram)
@@ -60,14 +67,25 @@ impl Watch {
                     && datagram.payload.as_deref().is_some_and(says_ready) =>
             {
                 self.ready = self.ready.max(Some(at));
+                self.readies += 1;
+                self.changed = self.changed.max(at);
+            }
+            // It reloads or stops: what is left of that is a part of what is raced.
+            Fact::Notify(datagram)
+                if datagram.errno == 0
+                    && self.socket.as_deref() == Some(&datagram.destination)
+                    && datagram.payload.as_deref().is_some_and(|it| means(it, datagram.length)) =>
+            {
                 self.changed = self.changed.max(at);
             }
             Fact::Generate(sent)
-                if sent.sender.is_none()
-                    && self.goal.signal == Some(sent.signal)
-                    && sent.si_code == SI_KERNEL =>
+                if self.goal.signal == Some(sent.signal)
+                    && self
+                        .goal
+                        .sender
+                        .is(sent.sender.as_ref().map(|sender| sender.id.pid), sent.si_code) =>
             {
-                self.placed = self.placed.or(Some(at));
+                self.placed = self.placed.max(Some(at));
             }
             _ => {}
         }
@@ -77,6 +95,12 @@ impl Watch {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.is_some()
+    }
+
+    /// How often it was.
+    #[must_use]
+    pub fn readies(&self) -> u32 {
+        self.readies
     }
 
     /// When there is nothing more to wait for, `CLOCK_BOOTTIME` ns; `None` as long as that
@@ -95,5 +119,34 @@ impl Watch {
     }
 }
 
+/// Whether a message says that the service is ready, reloads or stops.
+fn means(payload: &[u8], length: u32) -> bool {
+    let message = parse(payload, length);
+    message.malformed.is_none() && meaning(&message.assignments).is_some()
+}
+
+/// Who sends a signal that is placed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SentBy {
+    /// The kernel.
+    #[default]
+    Kernel,
+    /// This process, by kill(2).
+    Process(u32),
+}
+
+impl SentBy {
+    /// Whether a signal with this sender and `si_code` is from it.
+    #[must_use]
+    pub fn is(self, sender: Option<u32>, si_code: i32) -> bool {
+        match self {
+            Self::Kernel => sender.is_none() && si_code == SI_KERNEL,
+            Self::Process(pid) => sender == Some(pid) && si_code == SI_USER,
+        }
+    }
+}
+
+/// `si_code` of kill(2).
+const SI_USER: i32 = 0;
 /// `si_code` of a signal from the kernel (include/uapi/asm-generic/siginfo.h).
-pub(super) const SI_KERNEL: i32 = 0x80;
+const SI_KERNEL: i32 = 0x80;

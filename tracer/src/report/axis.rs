@@ -6,20 +6,37 @@
 
 use super::{text, time};
 
-/// Columns of a cut: a blank, two slashes, a blank.
-const CUT: usize = 4;
-/// The least a part beside a cut gets.
-const PART: usize = 10;
 /// More cuts would leave too little between them.
 const CUTS: usize = 2;
-/// Columns from one labelled tick to the next, at least.
-const TICK: usize = 12;
+
+/// How fine the columns are.
+#[derive(Clone, Copy, Debug)]
+pub struct Grain {
+    /// Columns of a cut.
+    cut: usize,
+    /// The least a part beside a cut gets.
+    part: usize,
+    /// Columns from one labelled tick to the next, at least.
+    tick: usize,
+}
+
+impl Grain {
+    /// A column is a character. A cut is a blank, two slashes, a blank.
+    pub const COLUMN: Self = Self { cut: 4, part: 10, tick: 12 };
+
+    /// So many columns are as wide as a character.
+    pub const fn fine(columns: usize) -> Self {
+        let Self { cut, part, tick } = Self::COLUMN;
+        Self { cut: cut * columns, part: part * columns, tick: tick * columns }
+    }
+}
 
 /// Moments on a row of columns.
 #[derive(Debug)]
 pub struct Axis {
     parts: Vec<Part>,
     columns: usize,
+    grain: Grain,
 }
 
 /// A stretch of the axis with one scale.
@@ -54,6 +71,16 @@ impl Axis {
     /// An axis that shows every one of `moments`. Gaps between two of them may be
     /// cut where `quiet` says so of their ends.
     pub fn new(moments: &[i64], columns: usize, quiet: impl Fn(i64, i64) -> bool) -> Self {
+        Self::with_grain(moments, columns, Grain::COLUMN, quiet)
+    }
+
+    /// The same with finer columns.
+    pub fn with_grain(
+        moments: &[i64],
+        columns: usize,
+        grain: Grain,
+        quiet: impl Fn(i64, i64) -> bool,
+    ) -> Self {
         let mut moments = moments.to_vec();
         moments.sort_unstable();
         moments.dedup();
@@ -65,7 +92,7 @@ impl Axis {
                 _ => parts.push(Part { from: *at, to: *at, start: 0, columns: 0, lead: 0 }),
             }
         }
-        let mut axis = Self { parts, columns };
+        let mut axis = Self { parts, columns, grain };
         axis.share_columns();
         axis
     }
@@ -73,8 +100,8 @@ impl Axis {
     /// Gives every part its columns: the least each, and the rest by duration.
     fn share_columns(&mut self) {
         let count = self.parts.len();
-        let room = self.columns.saturating_sub(CUT * count.saturating_sub(1));
-        let rest = room.saturating_sub(PART * count) as u128;
+        let room = self.columns.saturating_sub(self.grain.cut * count.saturating_sub(1));
+        let rest = room.saturating_sub(self.grain.part * count) as u128;
         let total: u128 = self.parts.iter().map(Part::duration).sum();
         let mut start = 0;
         for (index, part) in self.parts.iter_mut().enumerate() {
@@ -82,7 +109,7 @@ impl Axis {
             // The start is what this is about: half of the room is its own.
             let share = if index == 0 && part.duration() > 0 { share.max(rest / 2) } else { share };
             part.start = start;
-            part.columns = PART + share as usize;
+            part.columns = self.grain.part + share as usize;
             if index + 1 == count {
                 part.columns = self.columns.saturating_sub(start);
                 // The end alone is a single column, at the edge.
@@ -90,7 +117,7 @@ impl Axis {
                     part.lead = part.columns.saturating_sub(1);
                 }
             }
-            start += part.columns + CUT;
+            start += part.columns + self.grain.cut;
         }
     }
 
@@ -104,12 +131,28 @@ impl Axis {
         let part = self.parts.iter().rev().find(|part| part.from <= at).or(self.parts.first());
         part.map_or(0, |part| {
             // Within a cut: its middle.
-            if at > part.to && part.start + part.columns + CUT <= self.columns {
-                part.start + part.columns + CUT / 2
+            if at > part.to && part.start + part.columns + self.grain.cut <= self.columns {
+                part.start + part.columns + self.grain.cut / 2
             } else {
                 part.column(at)
             }
         })
+    }
+
+    /// Its labelled moments: their columns, and what they are.
+    pub fn labels(&self) -> Vec<(usize, String)> {
+        let parts = self.parts.iter().enumerate();
+        parts
+            .flat_map(|(index, part)| {
+                let at = ticks(part, index == 0, self.grain).into_iter();
+                at.map(|at| (part.column(at), label(at)))
+            })
+            .collect()
+    }
+
+    /// Where something is cut out of it: from and to which column.
+    pub fn cuts(&self) -> Vec<(usize, usize)> {
+        self.parts.iter().skip(1).map(|part| (part.start - self.grain.cut, part.start)).collect()
     }
 
     /// The line with the ticks, and the line with their labels.
@@ -118,11 +161,11 @@ impl Axis {
         let mut labels = String::new();
         for (index, part) in self.parts.iter().enumerate() {
             if index > 0 {
-                let cut = part.start - CUT;
+                let cut = part.start - self.grain.cut;
                 line[cut..part.start].copy_from_slice(&[' ', '/', '/', ' ']);
             }
             let end = part.start + part.columns;
-            for at in ticks(part, index == 0) {
+            for at in ticks(part, index == 0, self.grain) {
                 let column = part.column(at);
                 let label = label(at);
                 // At the end of its part a label stands left of its tick.
@@ -157,11 +200,11 @@ fn cuts(moments: &[i64], quiet: impl Fn(i64, i64) -> bool) -> Vec<usize> {
 
 /// The moments to label: round ones on the first part, which begins at or near
 /// zero; after a cut only where it goes on.
-fn ticks(part: &Part, first: bool) -> Vec<i64> {
+fn ticks(part: &Part, first: bool, grain: Grain) -> Vec<i64> {
     if !first || part.duration() == 0 {
         return vec![part.from];
     }
-    let least = part.duration() * TICK as u128 / part.columns.max(1) as u128;
+    let least = part.duration() * grain.tick as u128 / part.columns.max(1) as u128;
     let Some(step) = round_steps().find(|step| *step as u128 >= least.max(1)) else {
         return vec![part.from];
     };

@@ -1,5 +1,5 @@
-//! Documents for people and for programs: rendered as a terminal report, JSON
-//! or JSON Lines, read back, and saved.
+//! Documents for people and for programs: rendered as a terminal report, a page, a picture,
+//! JSON, JSON Lines or trace events, read back, and saved.
 //!
 //! Rendering depends on the document and the [`Style`] alone, so a saved capture
 //! gives the same bytes as the live run did.
@@ -10,22 +10,28 @@ mod cut;
 mod escape;
 mod event_row;
 mod events;
+mod harm;
 mod headline;
+mod html;
 mod json;
 mod jsonl;
 pub mod lint;
 mod paint;
+mod picture;
 pub mod race;
 mod read;
 mod save;
 pub mod schema;
 mod source;
+mod span;
 mod strip;
 mod summary;
 mod survey;
+mod svg;
 mod table;
 mod text;
 mod time;
+mod trace_event;
 mod view;
 
 #[cfg(test)]
@@ -53,9 +59,15 @@ pub enum Format {
     Json,
     /// JSON Lines: one record a line, for streams
     Jsonl,
+    /// A picture of at most twelve starts, those with alerts first
+    Svg,
+    /// A page by itself: pictures, alerts and all events
+    Html,
+    /// JSON for Perfetto's viewer (ui.perfetto.dev) and Chromium's
+    TraceEvent,
 }
 
-/// What the terminal can show. JSON and JSON Lines don't depend on it.
+/// What the terminal can show. Only the table depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Use colours; without, not one escape byte is written.
@@ -87,6 +99,9 @@ pub fn write(
         Format::Table => source.each(&mut table::Table::new(out, style, survey)),
         Format::Json => source.each(&mut json::Json::new(out)),
         Format::Jsonl => source.each(&mut jsonl::Lines::new(out)),
+        Format::Svg => source.each(&mut svg::Svg::new(out, survey)),
+        Format::Html => html::write(source, survey, out),
+        Format::TraceEvent => source.each(&mut trace_event::Events::new(out)),
     }
 }
 

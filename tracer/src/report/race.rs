@@ -8,7 +8,7 @@ mod table;
 use anyhow::{Context as _, Result};
 
 use super::{Style, escape};
-use crate::model::race::Race;
+use crate::model::race::{Interval, Race, StepKind};
 
 /// How the result of a race is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -19,6 +19,16 @@ pub enum RaceFormat {
     Json,
     /// JUnit XML: a test case for each interval
     Junit,
+}
+
+/// The steps that an interval is between, with `and` in the middle; of an instant, which it is.
+fn place(interval: &Interval, and: &str) -> String {
+    let after = &interval.after;
+    if matches!(after.kind, StepKind::Call | StepKind::Second) {
+        return after.what.clone();
+    }
+    let before = interval.before.as_ref().map_or("the end of the start", |step| &step.what);
+    format!("{}{and}{before}", after.what)
 }
 
 /// The result in a format, with a newline at its end.

@@ -10,14 +10,16 @@
 //! ```
 
 use super::{
-    axis::Axis,
+    axis::{Axis, Grain},
+    harm::{self, Harm},
     paint::{Ink, Paint},
+    span::{Span, signals},
     text, time,
     view::View,
 };
 use crate::model::{
-    document::{Activation, ExposureKind, OutcomeState},
-    event::{Fate, SignalSent, What},
+    document::{Activation, OutcomeState},
+    event::{Fate, SignalSent},
 };
 
 /// The widest strip, labels included.
@@ -40,58 +42,6 @@ struct Row {
     cells: Vec<Cell>,
 }
 
-/// What a column of the first row says the reload signal would have done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Harm {
-    Unseen,
-    Safe,
-    Unknown,
-    NotReady,
-    Pending,
-    Lost,
-    Fatal,
-}
-
-impl Harm {
-    /// In the order in which they are drawn: what does more harm covers what does less.
-    const ALL: [Self; 7] = [
-        Self::Unseen,
-        Self::Safe,
-        Self::Unknown,
-        Self::NotReady,
-        Self::Pending,
-        Self::Lost,
-        Self::Fatal,
-    ];
-
-    fn cell(self) -> Cell {
-        let (glyph, ink) = match self {
-            Self::Unseen => ('?', Ink::Faint),
-            Self::Unknown => ('~', Ink::Warning),
-            Self::Safe => ('─', Ink::Good),
-            Self::NotReady => ('░', Ink::Warning),
-            Self::Pending => ('▁', Ink::Warning),
-            Self::Lost => ('▒', Ink::Warning),
-            Self::Fatal => ('█', Ink::Error),
-        };
-        Cell { glyph, ink }
-    }
-
-    /// What it is called; of a service that is ready once it says READY=1, or by its bus name.
-    fn legend(self, by_name: bool) -> &'static str {
-        match self {
-            Self::NotReady if by_name => "come before its bus name",
-            Self::Unseen => "not seen",
-            Self::Safe => "be taken",
-            Self::Unknown => "be taken or kill: can't be told",
-            Self::NotReady => "come before READY=1",
-            Self::Pending => "wait: blocked",
-            Self::Lost => "be lost",
-            Self::Fatal => "kill",
-        }
-    }
-}
-
 /// The strip of an activation in at most `width` columns; nothing where there is
 /// nothing to show.
 pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
@@ -103,7 +53,9 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let first_label = format!("{} would", view.reload());
     let labels = first_label.len().max("handler".len()) + 4;
     let span = Span::of(activation, view.end());
-    let axis = axis(activation, &sent, &span, width.min(WIDEST) - labels);
+    let within = |at: &i64| (span.from..=span.to).contains(at);
+    let moments: Vec<i64> = sent.iter().map(|(at, _)| *at).filter(within).collect();
+    let axis = span.axis(activation, &moments, width.min(WIDEST) - labels, Grain::COLUMN);
 
     let none_seen = if view.joined_late() { "none since the capture joined" } else { "none seen" };
     let (exposure, legend) = exposure(activation, view.is_by_name(), &span, &axis);
@@ -138,60 +90,6 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// When the activation could be seen.
-struct Span {
-    /// Its first moment.
-    from: i64,
-    /// When the capture joined, if that was later.
-    seen: i64,
-    /// Its exit, or the end of the capture.
-    to: i64,
-}
-
-impl Span {
-    fn of(activation: &Activation, end: i64) -> Self {
-        let exposures = activation.exposure.iter();
-        let from = exposures.clone().map(|exposure| exposure.from_ns).min().unwrap_or(0).min(0);
-        let seen = activation.joined_ns.unwrap_or(from).max(from);
-        let last = exposures.map(|exposure| exposure.to_ns).max().unwrap_or(seen);
-        let to = activation.milestones.exit_ns.unwrap_or(end.max(last)).max(seen);
-        Self { from, seen, to }
-    }
-}
-
-/// The signals sent to the main process; every one where that is not known.
-fn signals(activation: &Activation) -> Vec<(i64, &SignalSent)> {
-    let main = activation.main_process.as_ref().map(|process| process.pid);
-    activation
-        .events
-        .iter()
-        .filter_map(|event| match &event.what {
-            What::Signal(sent) if main.is_none_or(|pid| sent.target.pid == pid) => {
-                Some((event.at_ns, &**sent))
-            }
-            _ => None,
-        })
-        .collect()
-}
-
-fn axis(activation: &Activation, sent: &[(i64, &SignalSent)], span: &Span, columns: usize) -> Axis {
-    let milestones = &activation.milestones;
-    let start_over = milestones.handler_ns.max(milestones.ready_ns);
-    let mut moments = vec![span.from, span.seen, span.to];
-    moments.extend([milestones.handler_ns, milestones.ready_ns].into_iter().flatten());
-    moments
-        .extend(activation.exposure.iter().flat_map(|exposure| [exposure.from_ns, exposure.to_ns]));
-    moments.extend(sent.iter().map(|(at, _)| *at));
-    moments.retain(|at| (span.from..=span.to).contains(at));
-    Axis::new(&moments, columns, |from, to| {
-        if span.seen > span.from {
-            to <= span.seen
-        } else {
-            start_over.is_some_and(|over| from >= over)
-        }
-    })
-}
-
 /// The first row, and what its glyphs mean.
 fn exposure(
     activation: &Activation,
@@ -207,34 +105,37 @@ fn exposure(
         let to = if to >= last { last + 1 } else { to };
         harms[from..to.max(from + 1)].fill(Some(harm));
     };
-    if span.seen > span.from {
-        draw(Harm::Unseen, span.from, span.seen);
-    }
-    draw(Harm::Safe, span.seen, span.to);
-    for (kind, harm) in [
-        (ExposureKind::Unknown, Harm::Unknown),
-        (ExposureKind::NotReady, Harm::NotReady),
-        (ExposureKind::Pending, Harm::Pending),
-        (ExposureKind::Lost, Harm::Lost),
-        (ExposureKind::Fatal, Harm::Fatal),
-    ] {
-        for exposure in activation.exposure.iter().filter(|exposure| exposure.kind == kind) {
-            draw(harm, exposure.from_ns, exposure.to_ns.max(exposure.from_ns));
-        }
+    for (harm, from, to) in harm::parts(activation, span) {
+        draw(harm, from, to);
     }
     let mut legend: Vec<String> = Harm::ALL
         .iter()
         .rev()
         .filter(|harm| harms.contains(&Some(**harm)))
-        .map(|harm| format!("{} {}", harm.cell().glyph, harm.legend(by_name)))
+        .map(|harm| format!("{} {}", glyph(*harm), harm.legend(by_name)))
         .collect();
-    let mut cells: Vec<Cell> =
-        harms.into_iter().map(|harm| harm.map_or(BLANK, Harm::cell)).collect();
+    let mut cells: Vec<Cell> = harms.into_iter().map(|harm| harm.map_or(BLANK, cell)).collect();
     if activation.outcome.state == OutcomeState::Killed {
         cells[axis.column(span.to)] = Cell { glyph: 'X', ink: Ink::Error };
         legend.push("X death".into());
     }
     (cells, legend)
+}
+
+fn cell(harm: Harm) -> Cell {
+    Cell { glyph: glyph(harm), ink: harm.ink() }
+}
+
+fn glyph(harm: Harm) -> char {
+    match harm {
+        Harm::Unseen => '?',
+        Harm::Unknown => '~',
+        Harm::Safe => '─',
+        Harm::NotReady => '░',
+        Harm::Pending => '▁',
+        Harm::Lost => '▒',
+        Harm::Fatal => '█',
+    }
 }
 
 /// As many entries a line as fit.
@@ -324,7 +225,8 @@ fn signal_rows(sent: &[(i64, &SignalSent)], axis: &Axis) -> Vec<Row> {
     rows
 }
 
-fn ink_of(fate: Fate) -> Ink {
+/// Good or bad.
+pub fn ink_of(fate: Fate) -> Ink {
     match fate {
         Fate::Killed => Ink::Error,
         Fate::Handled => Ink::Good,
@@ -335,7 +237,7 @@ fn ink_of(fate: Fate) -> Ink {
 }
 
 /// The vocabulary's word for a fate.
-fn fate_word(fate: Fate) -> &'static str {
+pub fn fate_word(fate: Fate) -> &'static str {
     match fate {
         Fate::Killed => "killed",
         Fate::Handled => "handled",

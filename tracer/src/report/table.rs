@@ -120,7 +120,8 @@ fn block(view: View, width: usize, paint: Paint) -> Vec<String> {
     parts.reduce(|above, below| [above, vec![String::new()], below].concat()).unwrap_or_default()
 }
 
-fn nothing_seen(survey: &Survey) -> String {
+/// What there is to say of a document without a start.
+pub fn nothing_seen(survey: &Survey) -> String {
     if survey.services() == 0 {
         return "Nothing was seen: no service in the scope of this capture was running or started."
             .into();

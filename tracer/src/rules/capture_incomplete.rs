@@ -6,7 +6,7 @@ use crate::model::{document::Severity, event::What};
 pub(super) const RULE: Rule = Rule {
     id: "capture-incomplete",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/capture-incomplete.md"),
+    explanation: include_str!("../../docs/rules/capture-incomplete.md"),
     check,
 };
 

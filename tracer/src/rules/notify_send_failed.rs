@@ -12,7 +12,7 @@ use crate::model::{document::Severity, event::NotifyMessage};
 pub(super) const RULE: Rule = Rule {
     id: "notify-send-failed",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/notify-send-failed.md"),
+    explanation: include_str!("../../docs/rules/notify-send-failed.md"),
     check,
 };
 

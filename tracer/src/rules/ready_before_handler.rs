@@ -6,7 +6,7 @@ use crate::model::document::Severity;
 pub(super) const RULE: Rule = Rule {
     id: "ready-before-handler",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/ready-before-handler.md"),
+    explanation: include_str!("../../docs/rules/ready-before-handler.md"),
     check,
 };
 

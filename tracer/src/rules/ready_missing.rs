@@ -12,7 +12,7 @@ const MEND: &str = "Let the main process send READY=1 once it serves and its han
 pub(super) const RULE: Rule = Rule {
     id: "ready-missing",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/ready-missing.md"),
+    explanation: include_str!("../../docs/rules/ready-missing.md"),
     check,
 };
 

@@ -10,7 +10,7 @@ use crate::model::{document::Severity, event::Refusal};
 pub(super) const RULE: Rule = Rule {
     id: "ready-rejected",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/ready-rejected.md"),
+    explanation: include_str!("../../docs/rules/ready-rejected.md"),
     check,
 };
 

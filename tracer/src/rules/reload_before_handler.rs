@@ -10,7 +10,7 @@ use crate::model::{document::Severity, event::DispositionKind};
 pub(super) const RULE: Rule = Rule {
     id: "reload-before-handler",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/reload-before-handler.md"),
+    explanation: include_str!("../../docs/rules/reload-before-handler.md"),
     check,
 };
 

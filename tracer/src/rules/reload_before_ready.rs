@@ -9,7 +9,7 @@ use crate::model::{
 pub(super) const RULE: Rule = Rule {
     id: "reload-before-ready",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/reload-before-ready.md"),
+    explanation: include_str!("../../docs/rules/reload-before-ready.md"),
     check,
 };
 

@@ -11,7 +11,7 @@ use crate::model::{
 pub(super) const RULE: Rule = Rule {
     id: "reload-deferred",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/reload-deferred.md"),
+    explanation: include_str!("../../docs/rules/reload-deferred.md"),
     check,
 };
 

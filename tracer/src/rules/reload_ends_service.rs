@@ -9,7 +9,7 @@ use crate::model::{
 pub(super) const RULE: Rule = Rule {
     id: "reload-ends-service",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/reload-ends-service.md"),
+    explanation: include_str!("../../docs/rules/reload-ends-service.md"),
     check,
 };
 

@@ -11,7 +11,7 @@ use crate::model::{
 pub(super) const RULE: Rule = Rule {
     id: "reload-ignored",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/reload-ignored.md"),
+    explanation: include_str!("../../docs/rules/reload-ignored.md"),
     check,
 };
 

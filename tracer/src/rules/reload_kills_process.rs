@@ -9,7 +9,7 @@ use crate::model::{
 pub(super) const RULE: Rule = Rule {
     id: "reload-kills-process",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/reload-kills-process.md"),
+    explanation: include_str!("../../docs/rules/reload-kills-process.md"),
     check,
 };
 

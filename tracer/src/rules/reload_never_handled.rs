@@ -9,7 +9,7 @@ const GRACE_NS: i64 = 1_000_000_000;
 pub(super) const RULE: Rule = Rule {
     id: "reload-never-handled",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/reload-never-handled.md"),
+    explanation: include_str!("../../docs/rules/reload-never-handled.md"),
     check,
 };
 

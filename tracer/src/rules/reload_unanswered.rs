@@ -9,7 +9,7 @@ use crate::model::{
 pub(super) const RULE: Rule = Rule {
     id: "reload-unanswered",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/reload-unanswered.md"),
+    explanation: include_str!("../../docs/rules/reload-unanswered.md"),
     check,
 };
 

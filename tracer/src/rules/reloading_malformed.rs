@@ -13,7 +13,7 @@ use crate::model::{
 pub(super) const RULE: Rule = Rule {
     id: "reloading-malformed",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/reloading-malformed.md"),
+    explanation: include_str!("../../docs/rules/reloading-malformed.md"),
     check,
 };
 

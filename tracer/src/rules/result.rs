@@ -112,7 +112,7 @@ impl End {
     }
 
     /// Whether it is in a list of exit statuses (`exit_status_set_test`).
-    fn is_in(self, list: Option<&ExitStatuses>) -> bool {
+    pub fn is_in(self, list: Option<&ExitStatuses>) -> bool {
         list.is_some_and(|list| match self {
             Self::Signal { signal, .. } => list.signals.contains(&signal),
             Self::Code(code) => list.codes.contains(&code),

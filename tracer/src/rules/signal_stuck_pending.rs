@@ -12,7 +12,7 @@ const STUCK_NS: i64 = 2_000_000_000;
 pub(super) const RULE: Rule = Rule {
     id: "signal-stuck-pending",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/signal-stuck-pending.md"),
+    explanation: include_str!("../../docs/rules/signal-stuck-pending.md"),
     check,
 };
 

@@ -6,7 +6,7 @@ use crate::model::{document::Severity, event::Refusal};
 pub(super) const RULE: Rule = Rule {
     id: "start-refused",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/start-refused.md"),
+    explanation: include_str!("../../docs/rules/start-refused.md"),
     check,
 };
 

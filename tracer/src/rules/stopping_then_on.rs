@@ -10,7 +10,7 @@ use crate::model::{document::Severity, signal::Signal};
 pub(super) const RULE: Rule = Rule {
     id: "stopping-then-on",
     severity: Severity::Error,
-    explanation: include_str!("../../../docs/rules/stopping-then-on.md"),
+    explanation: include_str!("../../docs/rules/stopping-then-on.md"),
     check,
 };
 

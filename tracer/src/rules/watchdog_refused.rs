@@ -6,7 +6,7 @@ use crate::model::{document::Severity, event::Refusal};
 pub(super) const RULE: Rule = Rule {
     id: "watchdog-refused",
     severity: Severity::Warning,
-    explanation: include_str!("../../../docs/rules/watchdog-refused.md"),
+    explanation: include_str!("../../docs/rules/watchdog-refused.md"),
     check,
 };
 

@@ -4,7 +4,10 @@ use std::{
     env,
     ffi::{CString, OsStr, OsString},
     fs, io,
-    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    os::{
+        fd::{AsRawFd as _, BorrowedFd},
+        unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
     process::{self, Command, ExitStatus, Stdio},
     ptr,
@@ -79,6 +82,16 @@ impl Startable {
     /// capability; as another user, with nothing open but its standard streams and with
     /// systemd's environment. `socket` is where it is to say READY=1.
     pub fn start(&self, socket: Option<&Path>, streams: Streams) -> Result<Child> {
+        self.start_in(socket, streams, None)
+    }
+
+    /// The same, in a cgroup where one is given: by the file that it is joined through.
+    pub fn start_in(
+        &self,
+        socket: Option<&Path>,
+        streams: Streams,
+        cgroup: Option<BorrowedFd<'_>>,
+    ) -> Result<Child> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         if streams != Streams::Ours {
@@ -99,7 +112,13 @@ impl Startable {
             command.env("NOTIFY_SOCKET", socket);
         }
         let tracer = process::id();
-        let prepare = move || prepare(tracer, credentials.as_ref(), &closed);
+        let cgroup = cgroup.map(|file| file.as_raw_fd());
+        let prepare = move || {
+            if let Some(file) = cgroup {
+                join(file)?;
+            }
+            prepare(tracer, credentials.as_ref(), &closed)
+        };
         // SAFETY: `prepare` makes system calls only; it neither allocates nor locks.
         unsafe { command.pre_exec(prepare) };
         let child = tokio::process::Command::from(command).spawn().map_err(|error| {
@@ -167,6 +186,13 @@ fn descriptors(all: bool) -> Vec<i32> {
         *number > libc::STDERR_FILENO && flags >= 0 && (all || flags & libc::FD_CLOEXEC != 0)
     };
     listed.into_iter().filter(is_closed).collect()
+}
+
+/// Puts this process into a cgroup, by its `cgroup.procs`.
+fn join(file: i32) -> io::Result<()> {
+    // SAFETY: it reads one byte of a constant. 0 is who writes it (cgroups(7)).
+    let written = unsafe { libc::write(file, c"0".as_ptr().cast(), 1) };
+    if written == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What happens in the child of `tracer` before its exec.

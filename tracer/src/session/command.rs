@@ -27,10 +27,14 @@ const MAX_DESCENDANTS: usize = 65_536;
 
 /// How long a command that has ended is followed at most while what it left starts others.
 const LEAVING: Duration = Duration::from_millis(500);
+/// The same where somebody waits for the report.
+const LEAVING_INTERRUPTED: Duration = Duration::from_millis(100);
 /// With none started for so long, it is done with that: a daemon forks twice in a row.
 const CALM: Duration = Duration::from_millis(50);
 /// How often it is looked for what was started as it was looked.
 const MAX_LOOKS: usize = 8;
+/// And for how long at most: with each process that runs it takes longer.
+const LOOKING: Duration = Duration::from_millis(200);
 
 /// A command being traced.
 pub struct Command {
@@ -39,6 +43,8 @@ pub struct Command {
     socket: Option<NotifySocket>,
     schedule: Schedule,
     descendants: Descendants,
+    /// It was sent an interrupt of the session.
+    interrupted: bool,
 }
 
 /// The processes that a command started, and theirs, as far as they run. Of more than can be
@@ -74,6 +80,7 @@ impl Descendants {
     /// for when the kernel side tells no more: who was started by a process that has ended since,
     /// in a session of its own, is not found.
     fn look(&mut self, session: u32) {
+        let limit = Instant::now() + LOOKING;
         for _ in 0..MAX_LOOKS {
             let known = self.alive.len();
             let children = self.alive.iter().flat_map(|pid| procfs::children(*pid));
@@ -83,7 +90,7 @@ impl Descendants {
             for pid in found {
                 self.add(pid);
             }
-            if self.alive.len() == known {
+            if self.alive.len() == known || Instant::now() >= limit {
                 return;
             }
         }
@@ -99,8 +106,8 @@ struct Following {
 }
 
 impl Following {
-    fn new(now: Instant, started: u64) -> Self {
-        Self { limit: now + LEAVING, calm_since: now, started }
+    fn new(now: Instant, most: Duration, started: u64) -> Self {
+        Self { limit: now + most, calm_since: now, started }
     }
 
     /// So many were started until now.
@@ -127,7 +134,7 @@ impl Command {
     /// A command that was started.
     #[must_use]
     pub fn new(child: Child, socket: Option<NotifySocket>, schedule: Schedule) -> Self {
-        Self { child, socket, schedule, descendants: Descendants::default() }
+        Self { child, socket, schedule, descendants: Descendants::default(), interrupted: false }
     }
 
     /// Whether it has not been waited for.
@@ -202,13 +209,15 @@ impl Subject for Command {
     fn forward(&mut self, signal: Signal, observer: &dyn Observer) -> Result<()> {
         // A hang-up of the terminal is an end, not a reload.
         let signal = if signal == Signal::HUP { Signal::TERM } else { signal };
+        self.interrupted = true;
         observer.note(&format_args!("forwarding {signal} to the command; again ends at once"));
         self.child.send(signal)
     }
 
     /// Follows what a command that has ended left running until that starts no others.
     async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
-        let mut following = Following::new(Instant::now(), self.descendants.started);
+        let most = if self.interrupted { LEAVING_INTERRUPTED } else { LEAVING };
+        let mut following = Following::new(Instant::now(), most, self.descendants.started);
         while self.child.has_ended() && !self.descendants.alive.is_empty() {
             let patience = following.patience(Instant::now());
             // What fails here fails again, and is told then.
@@ -269,7 +278,7 @@ mod tests {
     fn a_command_is_followed_until_it_starts_none_for_a_while_and_no_longer_than_half_a_second() {
         let ms = Duration::from_millis;
         let ended = Instant::now();
-        let mut following = Following::new(ended, 3);
+        let mut following = Following::new(ended, LEAVING, 3);
         assert_eq!(following.patience(ended), ms(50));
         following.learn(3, ended + ms(40));
         assert_eq!(following.patience(ended + ms(49)), ms(1));

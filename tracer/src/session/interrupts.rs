@@ -23,7 +23,10 @@ use tokio::sync::Notify;
 use tracer_common::signal::MAX_SIGNAL;
 
 use super::Deadline;
-use crate::{host::temporary, model::signal::Signal};
+use crate::{
+    host::{priority, temporary},
+    model::signal::Signal,
+};
 
 /// What ends a session with its report. A hang-up is the end of the terminal.
 const ENDING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
@@ -58,6 +61,14 @@ const SECOND: Duration = Duration::from_millis(250);
 const SILENT: &str = "the file system that its program is on does not answer";
 /// How often signals that are held are looked at.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Has INT and TERM end the process from now on, until they are held or blocked: a shell has what
+/// it starts in the background ignore INT, and what is ignored is lost.
+pub fn heed() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        set_handler(signal, libc::SIG_DFL);
+    }
+}
 
 /// Signals that came while they were held, by their numbers.
 static HELD: [AtomicBool; MAX_SIGNAL as usize + 1] =
@@ -300,6 +311,8 @@ fn take(blocked: &Blocked, shared: &Shared) {
             end_by(number);
         }
         shared.woken.notify_one();
+        // Somebody waits for the report now.
+        priority::raise();
         if is_second {
             thread::sleep(SECOND);
             let waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);

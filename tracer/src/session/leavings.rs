@@ -31,13 +31,26 @@ pub fn take_orphans() -> Result<()> {
     prctl::set_child_subreaper(true).context("cannot take in what a command leaves running")
 }
 
-/// Kills all that descends from this process, and waits until it is gone. Gives the names of
-/// those that are still there: they wait for a file system or a device.
+/// The names of what descends from this process, but for `helper`, and is still there after
+/// `patience`.
+pub async fn left_running(helper: u32, patience: Duration) -> Vec<String> {
+    let limit = Instant::now() + patience;
+    loop {
+        let names: Vec<String> = descendants(helper).into_iter().filter_map(procfs::name).collect();
+        if names.is_empty() || Instant::now() >= limit {
+            return names;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Kills all that descends from this process, but for `helper`, and waits until it is gone. Gives
+/// the names of those that are still there: they wait for a file system or a device.
 #[must_use]
-pub fn end_descendants() -> Vec<String> {
+pub fn end_descendants(helper: u32) -> Vec<String> {
     let limit = Instant::now() + GONE;
     loop {
-        let found = descendants();
+        let found = descendants(helper);
         if found.is_empty() {
             return Vec::new();
         }
@@ -55,9 +68,10 @@ pub fn end_descendants() -> Vec<String> {
     }
 }
 
-/// All that descends from this process.
-fn descendants() -> Vec<u32> {
+/// All that descends from this process, but for `helper`.
+fn descendants(helper: u32) -> Vec<u32> {
     let mut found = procfs::children(std::process::id());
+    found.retain(|pid| *pid != helper);
     let mut index = 0;
     while index < found.len() && found.len() < MAX_AT_ONCE {
         let more = procfs::children(found[index]);

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use caps::{CapSet, Capability, CapsHashSet};
 
 /// What is needed after the programs are attached, and by which part.
-const NEEDED: [Capability; 7] = [
+const NEEDED: [Capability; 8] = [
     // The maps: losses, and cgroups that join the scope.
     Capability::CAP_BPF,
     // The programs of other users' processes, in /proc.
     Capability::CAP_SYS_PTRACE,
     Capability::CAP_DAC_READ_SEARCH,
+    // Time for the report, once somebody waits for it.
+    Capability::CAP_SYS_NICE,
     // Signals to the command, which may be another user's.
     Capability::CAP_KILL,
     // The report, which may go to another user's directory or replace their file.

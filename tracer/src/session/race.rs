@@ -1,32 +1,45 @@
 //! One run after the other of a command, with the programs attached once for all of them.
 
 mod between;
+mod cgroup;
+mod guard;
 mod rounds;
+mod stopped;
 
 pub use self::{
     between::Between,
-    rounds::{Found, Rounds, Rules},
+    guard::guard,
+    rounds::{Found, Rounds, Rules, instant},
 };
 
 use std::{
     collections::VecDeque,
-    mem,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
-use tracer_common::{place::Order, signal::SignalSet};
+use anyhow::{Context as _, Result};
+use nix::libc;
+use tracer_common::{
+    place::{Counted, Order},
+    signal::SignalSet,
+};
 
+use self::{
+    cgroup::{Cgroup, Cgroups},
+    guard::Guard,
+    stopped::ByKill,
+};
 use super::{
     Asked, BadRequest, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer,
-    Schedule, Session, Startable, Streams, Until,
-    leavings::{end_descendants, take_orphans},
-    turns::{News, Subject},
+    Schedule, Session, Startable, Stopped, Streams, Until,
+    leavings::{end_descendants, left_running, take_orphans},
+    turns::{Closed, News, Subject},
 };
 use crate::{
     host::clock,
     model::{
         document::{Document, EndedBy},
+        race::By,
         signal::Signal,
         unit::UnitFacts,
     },
@@ -36,12 +49,14 @@ use crate::{
         place::{Placer, address},
         stream::Stream,
     },
-    race::{Goal, Key, MAX_FACTS, Steps, Watch},
+    race::{At, Goal, MAX_FACTS, Steps, Watch},
     timeline::{Builder, Counting, Scope, Setup},
 };
 
 /// How long the command has to end by TERM after a run, before all of it is killed.
 const STOP: Duration = Duration::from_secs(1);
+/// How long what the command started has to end after it.
+const FOLLOW: Duration = Duration::from_millis(100);
 /// The most records that are thrown away between two runs in one go.
 const BATCH: usize = 4_096;
 
@@ -50,8 +65,10 @@ const BATCH: usize = 4_096;
 pub struct Placing {
     /// The signal that the run is judged by.
     pub signal: Signal,
-    /// After which step it is placed.
-    pub after: Option<Key>,
+    /// Where it is placed.
+    pub at: Option<At>,
+    /// Who sends it.
+    pub by: By,
 }
 
 /// What a run gave.
@@ -66,14 +83,20 @@ pub struct Ran {
     pub placed: Option<(u32, u64)>,
     /// What the kernel said instead, as an errno, where it refused to send it.
     pub refused: Option<i32>,
-    /// READY=1 was said.
-    pub ready: bool,
+    /// How often READY=1 was said.
+    pub readies: u32,
+    /// Where nothing was placed, and system calls are counted: the ends of them.
+    pub counted: Vec<Counted>,
+    /// Why the signal was not sent although its instant came.
+    pub unsent: Option<String>,
     /// When the command was started and when it was looked at last (the same clock).
     pub span: (u64, u64),
     /// Why the run ended.
     pub ended_by: EndedBy,
     /// What the command left running when it ended by itself.
     pub left: Vec<String>,
+    /// The names of what it left running, however it ended, unless it was killed for being late.
+    pub leftovers: Vec<String>,
     /// What is still there although it was killed.
     pub stuck: Vec<String>,
 }
@@ -89,9 +112,12 @@ pub struct Racer<'a> {
     between: Option<Between>,
     attached: Attached,
     placer: Placer,
+    counts: bool,
     stream: Option<Stream>,
     socket: Option<NotifySocket>,
     interrupts: Option<Interrupts>,
+    cgroups: Option<Cgroups>,
+    guard: Guard,
     observer: &'a dyn Observer,
     /// How often the command was started.
     pub runs: u64,
@@ -111,6 +137,8 @@ pub struct Raced<'a> {
     pub notifies: bool,
     /// Its standard streams.
     pub streams: Streams,
+    /// Whether its system calls are counted.
+    pub counts: bool,
     /// What is done between two runs.
     pub between: Option<Between>,
 }
@@ -118,13 +146,15 @@ pub struct Raced<'a> {
 impl<'a> Racer<'a> {
     /// Attaches the programs.
     pub fn attach(raced: Raced<'a>, request: &Request, observer: &'a dyn Observer) -> Result<Self> {
+        let cgroups = Cgroups::make();
+        let guard = Guard::start(cgroups.as_ref().map(Cgroups::path))?;
         let mut attached = attach(request)?;
         // Those that record were taken by this kernel.
-        let placer = Placer::attach(&mut attached).map_err(|error| {
+        let placer = Placer::attach(&mut attached, raced.counts).map_err(|error| {
             BadRequest::new(format_args!("this kernel can't place a signal: {error:#}"))
         })?;
         take_orphans()?;
-        let Raced { startable, facts, name, arguments, notifies, streams, between } = raced;
+        let Raced { startable, facts, name, arguments, notifies, streams, counts, between } = raced;
         Ok(Self {
             startable,
             facts,
@@ -135,9 +165,12 @@ impl<'a> Racer<'a> {
             between,
             attached,
             placer,
+            counts,
             stream: None,
             socket: notifies.then(NotifySocket::bind).transpose()?,
             interrupts: None,
+            cgroups,
+            guard,
             observer,
             runs: 0,
         })
@@ -153,6 +186,12 @@ impl<'a> Racer<'a> {
     #[must_use]
     pub fn socket(&self) -> Option<String> {
         self.socket.as_ref().map(|socket| socket.path().to_string_lossy().into_owned())
+    }
+
+    /// Whether system calls are counted.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.counts
     }
 
     /// Runs the command once, for `limit` at the longest. Nothing of it is left running
@@ -185,14 +224,19 @@ impl<'a> Racer<'a> {
         while stream.take(BATCH, &mut left)? {
             left.clear();
         }
-        if let Some(key) = placing.after {
-            let order = key.order(placing.signal);
-            self.placer.arm(self.addressed(order))?;
+        if let Some(order) = self.order(placing) {
+            self.placer.arm(order)?;
         }
         let asked =
             Asked { command: "race", arguments: self.arguments.clone(), signal: placing.signal };
         let capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
-        let (child, interrupts) = self.start(limit)?;
+        let cgroup = self.cgroups.as_mut().map(Cgroups::next).transpose();
+        let cgroup = cgroup.context("cannot make a cgroup for a run")?;
+        let kill = (placing.at.is_some() && placing.by == By::Kill)
+            .then(|| ByKill::start(self.placer.placement(), placing.signal))
+            .transpose()?;
+        let (child, interrupts) = self.start(limit, cgroup.as_ref())?;
+        self.guard.runs(Some(child.pid()))?;
         self.runs += 1;
         let began = anchor.boot_ns;
         let schedule = Schedule::new(&[], child.pid(), placing.signal);
@@ -206,48 +250,81 @@ impl<'a> Racer<'a> {
         let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
         let mut session = Session::new(capture, subject, ending, interrupts, self.observer);
         let ended_by = session.follow().await?;
-        let closed = session.close().await?;
-        let (mut subject, until) = (closed.subject, clock::boot_ns());
+        let Closed { subject, captured, stream } = session.close().await?;
+        let until = clock::boot_ns();
+        let OneRun { watch, mut command, facts, has_all, left } = subject;
+        let unsent = kill.and_then(ByKill::end);
         let placed = self.placer.placed()?;
+        let counted = match placing.at {
+            None if self.counts => self.placer.counted()?,
+            _ => Vec::new(),
+        };
         self.placer.disarm()?;
-        self.stream = Some(closed.stream);
-        if subject.command.is_running() {
-            subject.command.stop_within(STOP).await?;
-        }
-        let stuck = end_descendants();
-        let is_placed = placing.after.is_some() && placed.at_ns != 0;
+        self.stream = Some(stream);
+        let stopped =
+            if command.is_running() { command.stop_within(STOP).await? } else { Stopped::ByTerm };
+        let helper = self.guard.pid();
+        let leftovers = match stopped {
+            Stopped::ByTerm => left_running(helper, FOLLOW).await,
+            Stopped::ByKill | Stopped::Not => Vec::new(),
+        };
+        cgroup.as_ref().map(Cgroup::kill);
+        let stuck = end_descendants(helper);
+        drop(cgroup);
+        self.guard.runs(None)?;
+        let is_placed = placing.at.is_some() && placed.at_ns != 0;
         Ok(Ran {
-            document: closed.captured.document(ended_by),
-            facts: mem::take(&mut subject.facts),
-            has_all: subject.has_all,
+            document: captured.document(ended_by),
+            facts,
+            has_all,
             placed: (is_placed && placed.result == 0).then_some((placed.pid, placed.at_ns)),
             refused: (is_placed && placed.result != 0)
                 .then(|| i32::try_from(-placed.result).unwrap_or(i32::MAX)),
-            ready: subject.watch.is_ready(),
+            readies: watch.readies(),
+            counted,
+            unsent,
             span: (began, until),
             ended_by,
-            left: mem::take(&mut subject.left),
+            left,
+            leftovers,
             stuck,
         })
     }
 
-    fn addressed(&self, order: Order) -> Order {
-        match &self.socket {
+    /// What the kernel side is told for a run.
+    fn order(&self, placing: Placing) -> Option<Order> {
+        let order = match placing.at {
+            Some(at) => at.order(placing.signal),
+            // It follows the command, and places nothing.
+            None if self.counts => Order::default(),
+            None => return None,
+        };
+        let sent = match placing.by {
+            By::Kernel => order.sent,
+            By::Kill => libc::SIGSTOP.unsigned_abs(),
+        };
+        let order = Order { sent, ..order };
+        Some(match &self.socket {
             Some(socket) => order.with_notify(address(socket.path())),
             None => order,
-        }
+        })
     }
 
     /// Starts the command. The first time, signals that end this process are held meanwhile;
     /// from then on a thread takes them.
-    fn start(&mut self, limit: Duration) -> Result<(super::Child, Interrupts)> {
+    fn start(
+        &mut self,
+        limit: Duration,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<(super::Child, Interrupts)> {
+        let door = cgroup.map(Cgroup::door);
         let socket = self.socket.as_ref().map(NotifySocket::path);
         if let Some(interrupts) = &self.interrupts {
-            let child = self.startable.start(socket, self.streams)?;
+            let child = self.startable.start_in(socket, self.streams, door)?;
             return Ok((child, interrupts.clone()));
         }
         let held = Held::now(limit)?;
-        let child = self.startable.start(socket, self.streams)?;
+        let child = self.startable.start_in(socket, self.streams, door)?;
         let interrupts = Interrupts::start(held.block()?)?;
         self.socket.as_ref().map(NotifySocket::take_messages).transpose()?;
         self.interrupts = Some(interrupts.clone());

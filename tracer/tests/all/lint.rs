@@ -172,7 +172,7 @@ const LATE: &str =
     "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
 
 #[rustfmt::skip]
-const PROOFS: [Proof; 18] = [
+const PROOFS: [Proof; 21] = [
     Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
     Proof { finding: "reload-not-awaited", service: "Type=exec\nExecReload=/bin/sh -c 'kill -0 $MAINPID && kill -HUP $MAINPID'",
@@ -190,9 +190,15 @@ const PROOFS: [Proof; 18] = [
     Proof { finding: "reload-ends-it", service: "Type=notify-reload\nReloadSignal=SIGTERM\nExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP say=READY:1",
         provoke: "systemctl start $u; systemctl reload --no-block $u; sleep 1; systemctl is-active $u; ls /run/marks | xargs",
         harm: "inactive", mended: "reloading reloaded" },
+    Proof { finding: "reload-hits-shell", service: "ExecStart=\nExecStart=/usr/bin/flock /run/lock/proof /bin/sleep 100\nRestart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS, harm: "done inactive", mended: "done active" },
+    Proof { finding: "reload-hits-shell", service: "ExecStart=\nExecStart=/bin/sh -c 'run() { /bin/sleep 100; }; run'\nRestart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS, harm: "done inactive", mended: "done active" },
     Proof { finding: "reload-hits-shell", service: "ExecStart=\nExecStart=/bin/sh -c '/bin/sleep 100; true'\nRestart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
         provoke: RELOADS, harm: "done inactive", mended: "done active" },
     Proof { finding: "reload-reaches-nobody", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/usr/bin/pkill -HUP $MAINPID",
+        provoke: RELOADS, harm: "active", mended: "done active reloaded" },
+    Proof { finding: "reload-reaches-nobody", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/usr/bin/pkill -HUP",
         provoke: RELOADS, harm: "active", mended: "done active reloaded" },
     Proof { finding: "reload-reaches-nobody", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/bin/kill -HUP -- -$MAINPID",
         provoke: RELOADS, harm: "active", mended: "done active reloaded" },

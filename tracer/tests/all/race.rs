@@ -1,5 +1,9 @@
 //! A signal at every instant of a start: programs with holes at known places.
 
+mod commands;
+mod senders;
+mod sweeps;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -21,17 +25,24 @@ struct Raced {
 }
 
 impl Raced {
-    /// The outcomes of the intervals of a signal, by what `--only` takes, in their order.
-    fn outcomes(&self) -> Vec<(&str, &str)> {
+    /// The intervals of all signals, and the instants that were swept over.
+    fn all(&self) -> impl Iterator<Item = &Value> {
         let signals = self.race["signals"].as_array().unwrap();
-        let intervals = signals.iter().flat_map(|it| it["intervals"].as_array().unwrap());
-        intervals.map(|it| (it["id"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
+        signals.iter().flat_map(|it| {
+            ["intervals", "second", "sweep"]
+                .into_iter()
+                .flat_map(|list| it[list].as_array().unwrap())
+        })
+    }
+
+    /// Their outcomes, by what `--only` takes, in their order.
+    fn outcomes(&self) -> Vec<(&str, &str)> {
+        self.all().map(|it| (it["id"].as_str().unwrap(), it["outcome"].as_str().unwrap())).collect()
     }
 
     fn interval(&self, id: &str) -> &Value {
-        let signals = self.race["signals"].as_array().unwrap();
-        let mut intervals = signals.iter().flat_map(|it| it["intervals"].as_array().unwrap());
-        intervals.find(|it| it["id"] == id).unwrap_or_else(|| panic!("no {id}: {:#}", self.race))
+        let found = self.all().find(|it| it["id"] == id);
+        found.unwrap_or_else(|| panic!("no {id}: {:#}", self.race))
     }
 
     fn sentence(&self) -> &str {
@@ -130,8 +141,48 @@ fn race_finds_the_hole_after_a_handler_for_one_delivery_was_called() {
             // It takes the one handler there is from the program's own.
             ("exec1.action1", "killed"),
             ("exec1.reset1", "killed"),
-            ("exec1.action2", "taken")
+            ("exec1.action2", "taken"),
+            ("exec1.action1+reset1", "killed")
         ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_that_a_second_signal_hits() {
+    // The handler sets itself again, a moment after it was called.
+    let again = "struct sigaction once = { .sa_handler = on, .sa_flags = SA_RESETHAND };\
+                 sigaction(SIGHUP, &once, 0);";
+    let (raced, outcomes) = of_c(again);
+    assert_eq!(
+        pairs(&outcomes),
+        [
+            ("fork", "killed"),
+            ("exec1", "killed"),
+            ("exec1.action1", "taken"),
+            ("exec1.action1+reset1", "killed")
+        ]
+    );
+    assert!(raced.sentence().contains("a second one kills"), "{}", raced.sentence());
+    let second = raced.interval("HUP@exec1.action1+reset1");
+    assert_eq!((&second["bad"], &second["counts"]), (&true.into(), &true.into()));
+    // One that blocks the second until it has set itself again has no hole.
+    let program = Compiled::new(
+        "#include <signal.h>\n#include <unistd.h>\n\
+         static void on(int s) {\n\
+           struct sigaction once = { .sa_handler = on, .sa_flags = SA_RESETHAND };\n\
+           sigaddset(&once.sa_mask, SIGHUP); sigaction(s, &once, 0);\n\
+         }\n\
+         int main(void) {\n\
+           struct sigaction once = { .sa_handler = on, .sa_flags = SA_RESETHAND };\n\
+           sigaddset(&once.sa_mask, SIGHUP); sigaction(SIGHUP, &once, 0);\n\
+           for (;;) pause();\n\
+         }",
+    );
+    let harmless = race(&SIMPLE, &[&program.path()]);
+    assert_eq!(
+        harmless.outcomes()[2..],
+        [("HUP@exec1.action1", "taken"), ("HUP@exec1.action1+reset1", "taken")]
     );
 }
 

@@ -26,7 +26,7 @@ fn series(text: &str) -> (u32, u32) {
 /// The commands that load programs. WINCH is placed, which does no harm.
 const COMMANDS: [&[&str]; 2] = [
     &["run", "--type", "simple"],
-    &["race", "--type", "simple", "--quiet-time", "1ms", "--signal", "WINCH"],
+    &["race", "--type", "simple", "--quiet-time", "1ms", "--signal", "WINCH", "--sweep", "1"],
 ];
 
 /// How many instructions were verified, by program.

@@ -1,4 +1,6 @@
 mod outcomes;
+mod seconds;
 mod sentences;
 mod steps;
+mod sweeping;
 mod watching;

@@ -7,7 +7,7 @@ use crate::{
         race::{Outcome, Role, Try},
         signal::Signal,
     },
-    race::{Run, Undisturbed, testing::running, tried},
+    race::{Run, SentBy, Undisturbed, testing::running, tried},
     rules::testing::{Start, Time as _, activation, by, itself},
 };
 
@@ -33,12 +33,12 @@ fn document(start: Start, effect: Option<Effect>) -> Document {
 }
 
 fn ready() -> Undisturbed {
-    Undisturbed { ready: true, outcome: running() }
+    Undisturbed { readies: 1, outcome: running() }
 }
 
 fn exits(code: u8) -> Undisturbed {
     let outcome = ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(code) };
-    Undisturbed { ready: false, outcome }
+    Undisturbed { readies: 0, outcome }
 }
 
 fn run(document: &Document) -> Run<'_> {
@@ -46,7 +46,8 @@ fn run(document: &Document) -> Run<'_> {
         document,
         placed: Some((pid(), 50.ms())),
         missed: None,
-        ready: true,
+        readies: 1,
+        sender: SentBy::Kernel,
         left: &[],
         lasted_ns: 6_000_000_000,
     }
@@ -99,10 +100,35 @@ fn fates_effects_and_ends_are_outcomes() {
 #[test]
 fn a_service_that_does_not_get_ready_any_more_hangs() {
     let document = document(placed(Fate::Handled), Some(Effect::Survived));
-    let stuck = Run { ready: false, ..run(&document) };
+    let stuck = Run { readies: 0, ..run(&document) };
     let tried = tried(&stuck, &ready(), Signal::HUP, Role::Reload, 1);
     assert_eq!(tried.outcome, Outcome::Hung);
     assert!(tried.what.contains("READY=1 within 6.00 s"), "{}", tried.what);
+}
+
+#[test]
+fn a_ready_more_than_without_the_signal_is_told_unless_it_answers_the_reload() {
+    let of = |effect| {
+        let document = document(placed(Fate::Handled), Some(effect));
+        let twice = Run { readies: 2, ..run(&document) };
+        tried(&twice, &ready(), Signal::HUP, Role::Reload, 1)
+    };
+    let more = of(Effect::Survived);
+    assert_eq!((more.outcome, more.bad), (Outcome::Taken, false));
+    assert!(more.what.ends_with("said READY=1 once more than without it"), "{}", more.what);
+    assert!(of(Effect::Reloaded).what.ends_with("said that it has reloaded"));
+}
+
+#[test]
+fn of_two_signals_the_one_that_was_placed_counts() {
+    let start =
+        placed(Fate::Handled).signal(60.ms(), Signal::HUP, D::Default, Fate::Killed, by("x"));
+    let document = document(start.by_kernel(), None);
+    let second = Run { placed: Some((pid(), 55.ms())), ..run(&document) };
+    let tried = tried(&second, &ready(), Signal::HUP, Role::Reload, 1);
+    assert_eq!(tried.outcome, Outcome::Killed, "{}", tried.what);
+    assert_eq!(tried.what, "died of HUP");
+    assert_eq!(reload(&document, &ready()).what, "took it, and died of a later HUP");
 }
 
 #[test]

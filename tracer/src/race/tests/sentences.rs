@@ -95,7 +95,8 @@ fn what_is_lost_or_waits_or_was_not_reached_is_told_and_is_no_harm() {
 #[test]
 fn of_tries_the_worst_counts_and_that_they_differ_is_told() {
     let story = Story::command().handler(10, COMMAND);
-    let (planned, _) = plan(&story.steps(), Signal::HUP, role(Signal::HUP), "notify", 90_000_000);
+    let (planned, _) =
+        plan(&story.steps(), Signal::HUP, role(Signal::HUP, &[]), "notify", 90_000_000);
     let tries = || vec![a_try(Outcome::Taken, false), a_try(Outcome::Killed, true)];
     let lenient = interval(&planned[1], tries(), false);
     assert_eq!((lenient.outcome, lenient.bad, lenient.counts), (Outcome::Killed, true, false));
@@ -108,7 +109,8 @@ fn of_tries_the_worst_counts_and_that_they_differ_is_told() {
 #[test]
 fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
     let story = Story::command();
-    let (planned, _) = plan(&story.steps(), Signal::HUP, role(Signal::HUP), "simple", 90_000_000);
+    let (planned, _) =
+        plan(&story.steps(), Signal::HUP, role(Signal::HUP, &[]), "simple", 90_000_000);
     let tries = vec![a_try(Outcome::Taken, false), a_try(Outcome::NotReached, false)];
     let it = interval(&planned[1], tries, false);
     assert_eq!((it.outcome, it.steady), (Outcome::NotReached, true));
@@ -117,6 +119,8 @@ fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
         role: Role::Reload,
         sentence: String::new(),
         intervals: vec![it, interval(&planned[0], Vec::new(), false)],
+        second: Vec::new(),
+        sweep: Vec::new(),
         left_out: 2,
     };
     assert_eq!(

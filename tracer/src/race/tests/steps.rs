@@ -101,6 +101,20 @@ fn a_mask_for_a_moment_is_none_but_is_counted() {
 }
 
 #[test]
+fn what_the_c_library_blocks_around_a_fork_or_a_thread_is_no_step_on_a_busy_host_either() {
+    let fork = |from: u64, to| {
+        let story = Story::command().mask_of_all(from, COMMAND, true).fork(from + 1, COMMAND, 101);
+        ids(&story.mask_of_all(to, COMMAND, false))
+    };
+    // vfork(2) comes back once the child has executed its program.
+    assert_eq!(fork(10, 400), ["HUP@fork", "HUP@exec1", "HUP@child1.fork"]);
+    let thread = Story::command().mask_of_all(10, COMMAND, true).mask_of_all(25, COMMAND, false);
+    assert_eq!(ids(&thread).len(), 2);
+    let long = Story::command().mask_of_all(10, COMMAND, true).mask_of_all(50, COMMAND, false);
+    assert_eq!(ids(&long)[2..], ["HUP@exec1.block1", "HUP@exec1.unblock1"]);
+}
+
+#[test]
 fn a_mask_for_a_moment_in_which_the_action_changes_is_told() {
     let story = Story::command().mask_ns(10 * MS, COMMAND, true).handler(10, COMMAND).mask_ns(
         10 * MS + 500_000,
@@ -161,14 +175,15 @@ fn of_the_processes_it_starts_those_that_run_on_are_raced_too() {
     let reached = story.intervals("simple").pop().unwrap().2;
     assert_eq!(reached, Reach::NotByReload);
     let steps = story.steps_of(Signal::TERM);
-    let (planned, _) = plan(&steps, Signal::TERM, role(Signal::TERM), "simple", 100 * MS);
+    let (planned, _) = plan(&steps, Signal::TERM, role(Signal::TERM, &[]), "simple", 100 * MS);
     assert!(planned.iter().all(|it| it.main), "what ends the service ends them");
 }
 
 #[test]
 fn a_signal_is_in_the_interval_whose_step_was_the_last_one() {
     let first = Story::command().handler(300, COMMAND).handler(400, COMMAND);
-    let (planned, _) = plan(&first.steps(), Signal::HUP, role(Signal::HUP), "simple", 900 * MS);
+    let (planned, _) =
+        plan(&first.steps(), Signal::HUP, role(Signal::HUP, &[]), "simple", 900 * MS);
     let [.., exec, one, two] = &planned[..] else { panic!("{planned:?}") };
     // Another run, which is slower.
     let again = Story::command().handler(600, COMMAND).handler(800, COMMAND).steps();
@@ -183,8 +198,9 @@ fn a_signal_is_in_the_interval_whose_step_was_the_last_one() {
 #[test]
 fn an_order_says_which_step_it_is() {
     let story = Story::command().handler(10, COMMAND).handler(20, COMMAND);
-    let (planned, _) = plan(&story.steps(), Signal::HUP, role(Signal::HUP), "simple", 900 * MS);
-    let order: Order = planned[3].key.order(Signal::HUP);
+    let (planned, _) =
+        plan(&story.steps(), Signal::HUP, role(Signal::HUP, &[]), "simple", 900 * MS);
+    let order: Order = planned[3].at.order(Signal::HUP);
     assert_eq!((order.signal, order.process, order.execs, order.number), (1, 1, 1, 2));
     assert!((order.step as usize) < STEPS);
     assert_eq!(order.starter, 0, "nothing is placed until it is told who starts the command");
@@ -197,7 +213,7 @@ fn of_too_many_intervals_the_first_are_raced_and_the_rest_is_counted() {
         story = story.handler(10 + at, COMMAND);
     }
     let (planned, left_out) =
-        plan(&story.steps(), Signal::HUP, role(Signal::HUP), "simple", 900 * MS);
+        plan(&story.steps(), Signal::HUP, role(Signal::HUP, &[]), "simple", 900 * MS);
     assert_eq!((planned.len(), left_out), (MAX_INTERVALS, MAX_INTERVALS as u64 + 2));
 }
 

@@ -1,7 +1,10 @@
 //! When a run has shown what it is made for.
 
 use crate::{
-    model::{event::DispositionKind, signal::Signal},
+    model::{
+        event::{Consumer, DispositionKind},
+        signal::Signal,
+    },
     observation::{Fact, Generate, Observation, ProcessId, Task},
     race::{
         Goal, Watch,
@@ -44,6 +47,15 @@ fn one_that_is_to_say_ready_is_not_over_before() {
     let story = story.says(350, 101, "READY=1");
     assert!(watch(ready.clone(), &story).is_ready());
     assert_eq!(watch(ready, &story).settles(), Some(450 * MS));
+}
+
+#[test]
+fn one_that_says_that_it_stops_or_waits_for_a_signal_is_not_over_yet() {
+    let story = Story::command().says(20, COMMAND, "READY=1");
+    let stops = story.says(90, COMMAND, "STOPPING=1").says(150, COMMAND, "STATUS=bye");
+    assert_eq!(watch(goal(), &stops).settles(), Some(190 * MS));
+    let waits = Story::command().consume(80, COMMAND, Consumer::Signalfd);
+    assert_eq!(watch(goal(), &waits).settles(), Some(180 * MS));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::again::again;
 use crate::model::{
-    race::{Interval, Outcome, Race},
+    race::{Interval, Outcome, Race, StepKind},
     signal::Signal,
 };
 
@@ -16,7 +16,7 @@ pub fn text(race: &Race) -> Result<String> {
     let mut report = Report::new("sigready race");
     for signal in &race.signals {
         let mut suite = TestSuite::new(format!("{} {}", race.name, signal.signal));
-        for interval in &signal.intervals {
+        for interval in signal.all() {
             suite.add_test_case(case(race, signal.signal, interval));
         }
         suite.set_system_out(signal.sentence.clone());
@@ -27,8 +27,11 @@ pub fn text(race: &Race) -> Result<String> {
 }
 
 fn case(race: &Race, signal: Signal, interval: &Interval) -> TestCase {
-    let before = interval.before.as_ref().map_or("the end of the start", |step| &step.what);
-    let between = format!("between '{}' and '{before}'", interval.after.what);
+    let between = match interval.after.kind {
+        StepKind::Call => format!("at {}", interval.after.what),
+        StepKind::Second => format!("once {}", interval.after.what),
+        _ => format!("between '{}'", super::place(interval, "' and '")),
+    };
     let worst = interval.tries.iter().max_by_key(|it| (it.bad, it.outcome));
     let what = worst.map_or("the race ended before", |it| it.what.as_str());
     let sentence = format!("{signal} {between}: {what}");

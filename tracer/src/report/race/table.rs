@@ -2,7 +2,7 @@
 
 use super::{again::again, picture};
 use crate::{
-    model::race::{Interval, Race, SignalRace},
+    model::race::{By, Interval, Race, SignalRace},
     report::{
         Style, escape,
         paint::{Ink, Paint},
@@ -33,6 +33,7 @@ pub fn text(race: &Race, style: Style) -> String {
         .chain([
             held_back(race, width, paint),
             sentences(race, width, paint),
+            leftovers(race, width, paint),
             repeats(race, width, paint),
         ]);
     for part in parts.filter(|part| !part.is_empty()) {
@@ -45,8 +46,12 @@ pub fn text(race: &Race, style: Style) -> String {
 fn headline(race: &Race, width: usize, paint: Paint) -> Vec<String> {
     let title = escape::text(&race.name).into_owned();
     let runs = format!(
-        "Type={}, {} runs in {}, {} on {}",
+        "Type={}, {}{} runs in {}, {} on {}",
         race.service_type,
+        match race.by {
+            By::Kernel => "",
+            By::Kill => "signals by kill(2), ",
+        },
         race.runs,
         length(race.duration_ns),
         race.backend,
@@ -64,9 +69,9 @@ fn headline(race: &Race, width: usize, paint: Paint) -> Vec<String> {
 /// The intervals of a signal: of each a line, and a fainter one that says between which steps
 /// it is.
 fn table(signal: &SignalRace, width: usize, paint: Paint) -> Vec<String> {
-    let furthest = signal.intervals.iter().map(|it| it.to_ns.unsigned_abs()).max();
+    let furthest = signal.all().map(|it| it.to_ns.unsigned_abs()).max();
     let scale = Scale::for_times(furthest.unwrap_or(0));
-    let rows: Vec<Row> = signal.intervals.iter().map(|it| Row::of(it, scale)).collect();
+    let rows: Vec<Row> = signal.all().map(|it| Row::of(it, scale)).collect();
     let titles = Row {
         mark: " ",
         id: "interval".to_owned(),
@@ -154,8 +159,7 @@ impl Row {
 fn between(interval: &Interval) -> String {
     let process =
         if interval.main { String::new() } else { format!("{}: ", interval.process.comm) };
-    let before = interval.before.as_ref().map_or("the end of the start", |step| &step.what);
-    format!("{process}{} – {before}", interval.after.what)
+    format!("{process}{}", super::place(interval, " – "))
 }
 
 /// What became of the service in the tries.
@@ -171,7 +175,7 @@ fn what(interval: &Interval) -> String {
 
 /// What the mark means of what is bad and does not count.
 fn held_back(race: &Race, width: usize, paint: Paint) -> Vec<String> {
-    let all = || race.signals.iter().flat_map(|signal| &signal.intervals);
+    let all = || race.signals.iter().flat_map(SignalRace::all);
     let is_held = |main: bool| all().any(|it| it.main == main && it.bad && !it.counts);
     let mut lines = Vec::new();
     let mut say = |sentence: String| {
@@ -196,7 +200,7 @@ fn held_back(race: &Race, width: usize, paint: Paint) -> Vec<String> {
 fn sentences(race: &Race, width: usize, paint: Paint) -> Vec<String> {
     let ink = |signal: &SignalRace| {
         let bad = |it: &Interval| it.bad && it.counts;
-        if signal.intervals.iter().any(bad) { Ink::Error } else { Ink::Plain }
+        if signal.all().any(bad) { Ink::Error } else { Ink::Plain }
     };
     let lines = race.signals.iter().flat_map(|signal| {
         let lines = text::wrap(&escape::text(&signal.sentence), width);
@@ -210,10 +214,26 @@ fn sentences(race: &Race, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
+/// What the command left running, and was ended for it.
+fn leftovers(race: &Race, width: usize, paint: Paint) -> Vec<String> {
+    if race.leftovers.is_empty() {
+        return Vec::new();
+    }
+    let each = race.leftovers.iter().map(|it| {
+        let runs = if it.runs == 1 { "run" } else { "runs" };
+        format!("{} (in {} {runs})", escape::text(&it.comm), it.runs)
+    });
+    let told = format!(
+        "The command left running, and it was ended: {}",
+        each.collect::<Vec<_>>().join(", ")
+    );
+    text::wrap(&told, width).iter().map(|line| paint.ink(Ink::Warning, line)).collect()
+}
+
 /// The commands that race what is bad again.
 fn repeats(race: &Race, width: usize, paint: Paint) -> Vec<String> {
     let bad = race.signals.iter().flat_map(|signal| {
-        let bad = signal.intervals.iter().filter(|it| it.bad);
+        let bad = signal.all().filter(|it| it.bad);
         bad.map(move |it| again(race, signal.signal, it))
     });
     let bad: Vec<String> = bad.map(|line| format!("  {}", escape::text(&line))).collect();

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod fixtures;
+mod pictures;
 mod races;
 mod reading;
 mod round_trip;

@@ -5,8 +5,8 @@ use crate::{
         document::{Host, Outcome as ProcessOutcome, OutcomeState, Tool, WallTime},
         event::{DispositionKind, Event, Fate, ProcessRef, SignalSent, What},
         race::{
-            Interval, Outcome, Race, Reach, Role, SCHEMA, SignalRace, StepKind, StepTold, Try,
-            Untouched,
+            By, Interval, Leftover, Outcome, Race, Reach, Role, SCHEMA, SignalRace, StepKind,
+            StepTold, Try, Untouched,
         },
         signal::Signal,
     },
@@ -84,6 +84,10 @@ fn interval(
 }
 
 fn race() -> Race {
+    let call = step(StepKind::Call, "system call 600 of 1530", 420);
+    let crashed = a_try(Outcome::Crashed, "died of SEGV", true, Some(421));
+    let crashed = interval("exec1.call612", call, None, Reach::Reached, crashed);
+    let crashed = Interval { to_ns: 420 * MS, ..crashed };
     let fork = step(StepKind::Fork, "fork", -2);
     let exec = step(StepKind::Exec, "exec of server", 0);
     let handler = step(StepKind::Action, "handler set", 356);
@@ -143,6 +147,7 @@ fn race() -> Race {
         options: vec!["--settle".to_owned(), "1s".to_owned()],
         name: "server".to_owned(),
         service_type: "notify".to_owned(),
+        by: By::Kernel,
         strict: false,
         backend: "tracepoint".to_owned(),
         started_at: WallTime("2026-01-01T00:00:00Z".parse().unwrap()),
@@ -155,12 +160,16 @@ fn race() -> Race {
             ready_ns: Some(360 * MS),
             stopping_ns: None,
             outcome: ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
+            calls: Some(1_530),
         },
+        leftovers: vec![Leftover { comm: "work\u{1b}er".into(), runs: 4 }],
         signals: vec![SignalRace {
             signal: Signal::HUP,
             role: Role::Reload,
             sentence: "HUP kills server from fork to 356 ms, in 2 of 5 intervals.".to_owned(),
             intervals,
+            second: Vec::new(),
+            sweep: vec![crashed],
             left_out: 0,
         }],
         bad: true,

@@ -8,7 +8,8 @@ use crate::{
     report::{Format, Style, read, render},
 };
 
-const FORMATS: [Format; 3] = [Format::Table, Format::Json, Format::Jsonl];
+const FORMATS: [Format; 6] =
+    [Format::Table, Format::Json, Format::Jsonl, Format::Svg, Format::Html, Format::TraceEvent];
 
 fn assert_same_after_reading(document: &Document) {
     for saved in [Format::Json, Format::Jsonl] {

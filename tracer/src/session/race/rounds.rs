@@ -1,6 +1,10 @@
 //! All runs of a race: the untouched one, and then one for each interval.
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    time::Duration,
+};
 
 use anyhow::Result;
 
@@ -11,18 +15,21 @@ use super::{
 use crate::{
     model::{
         document::{EndedBy, Outcome as ProcessOutcome, OutcomeState},
-        race::{Outcome, Role, SignalRace, Try, Untouched},
+        race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
         signal::Signal,
         span,
         text::Outside,
     },
     race::{
-        Goal, Planned, Run, Steps, Undisturbed, interval, plan, role, sentence, tried, untouched,
+        At, Call, Goal, Planned, Run, SentBy, Steps, Undisturbed, calls, hurt, interval, one, plan,
+        role, second, sentence, sweep, swept, tried, untouched,
     },
 };
 
 /// How often an interval is tried until it is reached.
 const ATTEMPTS: u32 = 3;
+/// How many times as long as in the untouched run it may take to come to a system call.
+const LATER: u64 = 3;
 /// What a run with a signal has beside three times as long as the untouched one took.
 const LONGER: Duration = Duration::from_secs(5);
 
@@ -31,6 +38,12 @@ const LONGER: Duration = Duration::from_secs(5);
 pub struct Rules {
     /// The signals.
     pub signals: Vec<Signal>,
+    /// Those that reload, beside HUP.
+    pub reloads: Vec<Signal>,
+    /// Who sends them.
+    pub by: By,
+    /// How many instants among its system calls are raced.
+    pub sweep: usize,
     /// The unit's `Type=`.
     pub service_type: String,
     /// Whether every instant counts.
@@ -54,6 +67,8 @@ pub struct Found {
     pub untouched: Untouched,
     /// What each signal did.
     pub signals: Vec<SignalRace>,
+    /// What the command left running.
+    pub leftovers: Vec<Leftover>,
     /// Whether somebody ended the race.
     pub interrupted: bool,
 }
@@ -64,7 +79,18 @@ struct First {
     before: Undisturbed,
     /// How long its start took, ns.
     start_ns: u64,
+    /// Zero of its timeline, `CLOCK_BOOTTIME` ns.
+    zero: u64,
     limit: Duration,
+}
+
+/// What is raced of a signal.
+struct Plan {
+    signal: Signal,
+    role: Role,
+    /// The intervals, those of a second signal, and the instants of the sweep.
+    planned: Vec<Planned>,
+    left_out: u64,
 }
 
 /// Races a command.
@@ -77,6 +103,8 @@ pub struct Rounds<'a, 'b> {
     pub observer: &'a dyn Observer,
     /// Is told what is done.
     pub say: &'a dyn Fn(&dyn Display),
+    /// What the command left running, by name, and in how many runs.
+    pub leftovers: BTreeMap<String, u64>,
 }
 
 impl Rounds<'_, '_> {
@@ -94,9 +122,14 @@ impl Rounds<'_, '_> {
         for signal in &rules.signals {
             let steps = self.steps(&first.ran, *signal);
             let end = first.ran.span.1;
-            plans.push((*signal, plan(&steps, *signal, role(*signal), &rules.service_type, end)));
+            let role = role(*signal, &rules.reloads);
+            let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
+            let seconds = second(&steps, *signal, role, &rules.service_type, end);
+            let swept = self.swept(&first, &steps, *signal);
+            let planned = planned.into_iter().chain(seconds).chain(swept).collect();
+            plans.push(Plan { signal: *signal, role, planned, left_out });
         }
-        let known = plans.iter().flat_map(|(_, (planned, _))| planned).map(|it| it.id.as_str());
+        let known = plans.iter().flat_map(|plan| &plan.planned).map(|it| it.id.as_str());
         if let Some(only) = &rules.only
             && !known.clone().any(|id| id == only)
         {
@@ -109,15 +142,27 @@ impl Rounds<'_, '_> {
             .into());
         }
         let is_wanted = |it: &Planned| rules.only.as_ref().is_none_or(|only| *only == it.id);
-        let all = plans.iter().flat_map(|(_, (planned, _))| planned).filter(|it| is_wanted(it));
+        let all = plans.iter().flat_map(|plan| &plan.planned).filter(|it| is_wanted(it));
         let count = all.count();
         let steps = self.steps(&first.ran, rules.signals[0]);
-        let untouched = untouched(&steps, first.ran.span.1, first.before.outcome.clone())
+        let mut untouched = untouched(&steps, first.ran.span.1, first.before.outcome.clone())
             .ok_or_else(|| anyhow::anyhow!("the kernel told of no start of the command"))?;
-        let mut found = Found { untouched, signals: Vec::new(), interrupted: false };
+        let calls = calls(&first.ran.counted, &steps).len() as u64;
+        untouched.calls = self.racer.counts().then_some(calls);
+        let mut found =
+            Found { untouched, signals: Vec::new(), leftovers: Vec::new(), interrupted: false };
         let mut number = 0;
-        for (signal, (planned, left_out)) in plans {
-            let mut intervals = Vec::new();
+        for Plan { signal, role, planned, left_out } in plans {
+            let left_out = if rules.only.is_some() { 0 } else { left_out };
+            let mut race = SignalRace {
+                signal,
+                role,
+                sentence: String::new(),
+                intervals: Vec::new(),
+                second: Vec::new(),
+                sweep: Vec::new(),
+                left_out,
+            };
             for planned in planned.iter().filter(|it| is_wanted(it)) {
                 number += 1;
                 (self.say)(&format_args!("{number} of {count}: {}", planned.id));
@@ -129,24 +174,46 @@ impl Rounds<'_, '_> {
                         tries.extend(done);
                     }
                 }
-                intervals.push(interval(planned, tries, rules.strict));
+                let list = match planned.at {
+                    At::Step(_) => &mut race.intervals,
+                    At::Second(_) => &mut race.second,
+                    At::Call(_) => &mut race.sweep,
+                };
+                list.push(interval(planned, tries, rules.strict));
             }
-            if intervals.is_empty() {
-                continue;
+            if race.all().next().is_some() {
+                race.sentence = self.sentence(&race, &found.untouched);
+                found.signals.push(race);
             }
-            let sentence = sentence(
-                &self.racer.name,
-                signal,
-                role(signal),
-                &rules.service_type,
-                found.untouched.ready_ns,
-                &intervals,
-            );
-            let left_out = if rules.only.is_some() { 0 } else { left_out };
-            let role = role(signal);
-            found.signals.push(SignalRace { signal, role, sentence, intervals, left_out });
         }
+        let leftovers = std::mem::take(&mut self.leftovers).into_iter();
+        found.leftovers = leftovers.map(|(comm, runs)| Leftover { comm, runs }).collect();
         Ok(found)
+    }
+
+    /// What a signal did, in a few sentences.
+    fn sentence(&self, race: &SignalRace, untouched: &Untouched) -> String {
+        let (name, kind) = (&self.racer.name, &self.rules.service_type);
+        let (signal, ready) = (race.signal, untouched.ready_ns);
+        let first = sentence(name, signal, race.role, kind, ready, &race.intervals);
+        let second = hurt(name, signal, &race.second);
+        let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
+        let all = Some(first).filter(|first| !first.is_empty()).into_iter();
+        all.chain(second).chain(swept).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The instants among the system calls of the start: those that a sweep is over, and the one
+    /// that `--only` names.
+    fn swept(&self, first: &First, steps: &Steps, signal: Signal) -> Vec<Planned> {
+        let (rules, counted) = (self.rules, calls(&first.ran.counted, steps));
+        let (role, kind) = (role(signal, &rules.reloads), rules.service_type.as_str());
+        match rules.only.as_deref().and_then(instant) {
+            Some((of, call)) if of == signal => {
+                one(&counted, call, steps, signal, role, kind).into_iter().collect()
+            }
+            Some(_) => Vec::new(),
+            None => sweep(&counted, steps, signal, role, kind, rules.sweep),
+        }
     }
 
     fn steps(&self, ran: &Ran, signal: Signal) -> Steps {
@@ -164,10 +231,11 @@ impl Rounds<'_, '_> {
             least_ns: 0,
             settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
             signal: None,
+            sender: SentBy::Kernel,
             ends: false,
             answered: false,
         };
-        let ran = self.whole(Placing { signal, after: None }, &goal).await?;
+        let ran = self.whole(Placing { signal, at: None, by: rules.by }, &goal).await?;
         let outcome = ended_as(&ran);
         let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
         match (ran.ended_by, outcome.state) {
@@ -178,7 +246,7 @@ impl Rounds<'_, '_> {
                     "the command died{by} without a signal from here: there is no start to race"
                 ));
             }
-            (EndedBy::Exit, _) if says_ready && !ran.ready => {
+            (EndedBy::Exit, _) if says_ready && ran.readies == 0 => {
                 let code = outcome.code.unwrap_or_default();
                 let left = if ran.left.is_empty() {
                     "a service that does not say READY=1 is raced with --type simple".to_owned()
@@ -226,8 +294,10 @@ impl Rounds<'_, '_> {
                 steps.command()?.steps().last().map(|step| step.at)
             })
             .max();
+        let zero = self.steps(&ran, signal).zero();
         Ok(First {
-            before: Undisturbed { ready: ran.ready, outcome },
+            zero,
+            before: Undisturbed { readies: ran.readies, outcome },
             start_ns: last.unwrap_or(0).saturating_sub(ran.span.0),
             limit: rules.timeout.min(longest),
             ran,
@@ -283,19 +353,29 @@ impl Rounds<'_, '_> {
         first: &First,
         attempts: u32,
     ) -> Result<Option<Try>> {
-        let role = role(signal);
+        let role = role(signal, &self.rules.reloads);
         let settle_ns = nanoseconds(self.rules.settle);
+        let start_ns = match planned.at {
+            At::Step(_) | At::Second(_) => first.start_ns,
+            // A call is awaited for longer than it took to come to it in the untouched run.
+            At::Call(_) => {
+                let zero = first.ran.span.0.cast_signed();
+                let after = first.zero.cast_signed().saturating_add(planned.to_ns) - zero;
+                first.start_ns.max(after.unsigned_abs().saturating_mul(LATER))
+            }
+        };
         let goal = Goal {
-            ready: first.before.ready,
-            least_ns: first.start_ns.saturating_add(settle_ns),
+            ready: first.before.readies > 0,
+            least_ns: start_ns.saturating_add(settle_ns),
             settle_ns,
             signal: Some(signal),
+            sender: self.sender(),
             ends: role == Role::End && planned.main,
             answered: planned.main
                 && role == Role::Reload
                 && self.rules.service_type == "notify-reload",
         };
-        let placing = Placing { signal, after: Some(planned.key) };
+        let placing = Placing { signal, at: Some(planned.at), by: self.rules.by };
         let ran = self.racer.run(placing, goal, first.limit).await?;
         self.tell(&ran);
         if ran.ended_by == EndedBy::Interrupt {
@@ -310,6 +390,7 @@ impl Rounds<'_, '_> {
                 "the kernel refused to send the signal: {}",
                 std::io::Error::from_raw_os_error(errno)
             )),
+            _ if ran.unsent.is_some() => ran.unsent.clone(),
             (Some((_, at)), None) if !planned.holds(&steps, at) => {
                 Some("another step came first in this run".to_owned())
             }
@@ -320,17 +401,28 @@ impl Rounds<'_, '_> {
             |at: u64| (i128::from(at) - zero).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         let run = Run {
             document: &ran.document,
+            sender: self.sender(),
             placed: ran.placed.map(|(pid, at)| (pid, on_timeline(at))),
             missed,
-            ready: ran.ready,
+            readies: ran.readies,
             left: &ran.left,
             lasted_ns: ran.span.1.saturating_sub(ran.span.0),
         };
         Ok(Some(tried(&run, &first.before, signal, role, attempts)))
     }
 
-    /// Tells what is still there of a run.
-    fn tell(&self, ran: &Ran) {
+    fn sender(&self) -> SentBy {
+        match self.rules.by {
+            By::Kernel => SentBy::Kernel,
+            By::Kill => SentBy::Process(std::process::id()),
+        }
+    }
+
+    /// Keeps what a run has left running, and tells what is still there.
+    fn tell(&mut self, ran: &Ran) {
+        for comm in ran.leftovers.iter().collect::<BTreeSet<_>>() {
+            *self.leftovers.entry(comm.clone()).or_default() += 1;
+        }
         if !ran.stuck.is_empty() {
             self.observer.note(&format_args!(
                 "killed, and still there: {}: they wait for a file system or a device",
@@ -338,6 +430,13 @@ impl Rounds<'_, '_> {
             ));
         }
     }
+}
+
+/// The signal and the call of an instant that `--only` names.
+#[must_use]
+pub fn instant(id: &str) -> Option<(Signal, Call)> {
+    let (signal, call) = id.split_once('@')?;
+    Some((signal.parse().ok()?, Call::parse(call)?))
 }
 
 /// How the command was at the end of a run.

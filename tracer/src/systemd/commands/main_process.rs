@@ -5,7 +5,7 @@ use super::{
     budget::Budget,
     initial::Initial,
     line::Command,
-    shell::{self, Script, Simple, When},
+    shell::{self, Script, Simple},
     waiting::{Takes, Waiting},
     word::Word,
     wrapper::{self, Way},
@@ -155,7 +155,7 @@ fn of_script(
                 };
                 let words: Vec<Word> =
                     command.words[1..].iter().filter(is_known).cloned().collect();
-                if command.when == When::Maybe {
+                if !command.when.is_sure() {
                     has_other_trap = true;
                     may_handle
                         .extend(words.iter().filter_map(|it| it.known()?.parse::<Signal>().ok()));
@@ -170,7 +170,7 @@ fn of_script(
                     // It only redirects.
                     continue;
                 };
-                if command.when == When::Maybe {
+                if !command.when.is_sure() {
                     may_exec = true;
                     continue;
                 }

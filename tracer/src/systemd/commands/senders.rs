@@ -205,6 +205,9 @@ fn by_pid(word: &Word, sender: Sender<'_>) -> Target {
     if let Some(text) = word.known().filter(|text| is_literal(text)) {
         return Target::Nobody(Nobody::Literal(text.to_owned()));
     }
+    if word.known() == Some("-1") {
+        return Target::Host;
+    }
     let minus = word.strip("-");
     let is_group = minus.is_some();
     let word = minus.as_ref().unwrap_or(word);
@@ -288,7 +291,7 @@ fn named(name: String, how: Match) -> Target {
 fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> Signals {
     let mut chosen = None;
     let mut target = None;
-    let mut operand = None;
+    let mut operands = Vec::new();
     // What besides a name they are chosen by.
     let mut other = None;
     let mut rest = arguments.iter();
@@ -297,7 +300,7 @@ fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> Signals {
     while let Some(word) = rest.next() {
         let start = word.start();
         match word.known() {
-            Some("--") => operand = rest.next().or(operand),
+            Some("--") => operands.extend(rest.by_ref()),
             Some("--signal") => chosen = Some(rest.next()?.clone()),
             Some("-s") if !is_pkill => chosen = Some(rest.next()?.clone()),
             Some("-F" | "--pidfile") if is_pkill => {
@@ -350,7 +353,7 @@ fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> Signals {
                     how = Match::Other;
                 }
             }
-            _ => operand = Some(word),
+            _ => operands.push(word),
         }
     }
     let sent = match &chosen {
@@ -364,20 +367,33 @@ fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> Signals {
         word.variable() == Some("MAINPID")
             || word.known().is_some_and(|it| it.parse::<u32>().is_ok() || it.contains("$MAINPID"))
     };
-    let found = operand.map(|word| match word.known() {
+    let found = |word: &Word| match word.known() {
         _ if is_pid(word) => Target::Nobody(Nobody::PidForName),
         Some(name) => named(name.to_owned(), how),
         None => Target::Unknown(word.shown()),
-    });
-    let target = match (target, found) {
-        (_, Some(nobody @ Target::Nobody(_))) => nobody,
-        (Some(target), _) | (None, Some(target)) => target,
-        (None, None) => match other {
-            Some(other) => Target::Named(other, Match::Other),
-            None => return Some(Vec::new()),
-        },
     };
-    Some(vec![(sent, target)])
+    let targets = match (target, operands.as_slice()) {
+        _ if program == "killall5" => vec![Target::Host],
+        // It takes one pattern. What a variable stands for may be an option.
+        (_, [.., last])
+            if is_pkill && operands.iter().filter(|it| it.known().is_some()).count() > 1 =>
+        {
+            vec![Target::Nobody(Nobody::Refused(last.shown()))]
+        }
+        (target, [.., last]) if is_pkill => vec![match (target, found(last)) {
+            (_, nobody @ Target::Nobody(_)) => nobody,
+            (Some(target), _) | (None, target) => target,
+        }],
+        (Some(target), _) => vec![target],
+        (None, []) => vec![match other {
+            Some(other) => Target::Named(other, Match::Other),
+            None => Target::Nobody(Nobody::NoName),
+        }],
+        // killproc looks for one program; what follows is a signal, too.
+        (None, [first, ..]) if program == "killproc" => vec![found(first)],
+        (None, names) => names.iter().map(|word| found(word)).collect(),
+    };
+    Some(targets.into_iter().map(|target| (sent.clone(), target)).collect())
 }
 
 /// Whether an option of pkill or killall has a value in the next word.
@@ -502,5 +518,8 @@ fn systemctl(arguments: &[Word], unit: Option<&str>) -> Signals {
         (Some(_), None) => whole.clone(),
         (None, _) => Target::Unknown(word.shown()),
     };
+    if operands.len() == 1 {
+        return Some(vec![(sent, Target::Nobody(Nobody::NoUnit))]);
+    }
     Some(operands[1..].iter().map(target).map(|target| (sent.clone(), target)).collect())
 }

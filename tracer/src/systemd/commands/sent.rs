@@ -34,6 +34,8 @@ pub enum Target {
     Named(String, Match),
     /// Every process of the unit.
     Unit,
+    /// Every process of the host, but for init and the sender's own.
+    Host,
     /// No process: why not.
     Nobody(Nobody),
     /// One that is not of the unit.
@@ -70,6 +72,10 @@ pub enum Nobody {
     Refused(String),
     /// No pid is given.
     NoPid,
+    /// Nothing is given to choose processes by.
+    NoName,
+    /// No unit is given.
+    NoUnit,
     /// The name is longer than what the kernel keeps of one: 15 bytes (`TASK_COMM_LEN`).
     LongName(String),
     /// `$MAINPID` is empty: once it is up, the service has no main process.
@@ -80,7 +86,20 @@ impl Target {
     /// Whether the unit's main process is meant.
     #[must_use]
     pub fn is_service(&self) -> bool {
-        matches!(self, Self::Main | Self::Group | Self::PidFile | Self::Named(..) | Self::Unit)
+        matches!(self, Self::PidFile | Self::Named(..)) || self.is_main()
+    }
+
+    /// Whether it is the main process for sure, alone or with others: a pid file and a name may
+    /// mean another.
+    #[must_use]
+    pub fn is_main(&self) -> bool {
+        matches!(self, Self::Main) || self.is_several()
+    }
+
+    /// Whether it is the main process with others.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        matches!(self, Self::Group | Self::Unit | Self::Host)
     }
 
     /// Whether it is the process that `program` is executed in, called by this command line: `None`
@@ -174,7 +193,7 @@ impl Reload {
     /// What can't be told of it, in words.
     #[must_use]
     pub fn unknown(&self) -> Vec<String> {
-        let is_certain = |sent: &Sent| sent.target.is_service() && sent.when != When::Maybe;
+        let is_certain = |sent: &Sent| sent.target.is_service() && sent.when.is_sure();
         let has_certain = self.sent().any(is_certain);
         let mut found: Vec<String> = Vec::new();
         for step in &self.steps {
@@ -250,7 +269,7 @@ impl Reload {
                     ..context
                 };
                 self.read(&command.words, inside, budget, depth + 1);
-                if when != When::Maybe && !command.in_child && replaces_shell(&command.words) {
+                if when.is_sure() && !command.in_child && replaces_shell(&command.words) {
                     break;
                 }
             }

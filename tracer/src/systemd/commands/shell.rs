@@ -41,8 +41,18 @@ pub enum When {
     Always,
     /// Or the script ends there.
     OrEnds,
+    /// Where the one command before it fails: what is to be done otherwise.
+    OrElse,
     /// That depends.
     Maybe,
+}
+
+impl When {
+    /// Whether it is reached, unless the script ends before it.
+    #[must_use]
+    pub fn is_sure(self) -> bool {
+        matches!(self, Self::Always | Self::OrEnds)
+    }
 }
 
 /// A script.
@@ -172,7 +182,9 @@ impl Walk {
             {
                 self.node(&before.command, place);
                 let status = self.ends_well(&before.command);
-                let Some(when) = after(status, link, at_end, When::Always) else {
+                let Some(when) =
+                    after(status, link, is_simple(&before.command), at_end, When::Always)
+                else {
                     continue;
                 };
                 self.node(&last.command, Place { when, at_end, is_last: at_end, ..place });
@@ -261,17 +273,19 @@ impl Walk {
 
     fn list(&mut self, items: &[rable::ListItem], place: Place) {
         let mut before = None;
+        let mut is_after_one = false;
         // How the chain so far ends, if that is known.
         let mut status = None;
         for (index, item) in items.iter().enumerate() {
             let at_end = place.at_end && index + 1 == items.len();
+            let is_after_link = matches!(before, Some(ListOperator::And | ListOperator::Or));
             let when = match before {
-                Some(link @ (ListOperator::And | ListOperator::Or)) => {
-                    after(status, link, at_end, place.when)
+                Some(link) if is_after_link => {
+                    after(status, link, is_after_one, at_end, place.when)
                 }
                 _ => Some(place.when),
             };
-            let is_after_link = matches!(before, Some(ListOperator::And | ListOperator::Or));
+            is_after_one = !is_after_link && is_simple(&item.command);
             let is_after_semicolon = matches!(before, None | Some(ListOperator::Semi));
             before = item.operator;
             // A chain goes on behind what it does not come to.
@@ -354,11 +368,11 @@ impl Walk {
         }
         match words[0].known() {
             Some("exit") if !place.in_child => {
-                self.has_ended = when != When::Maybe;
+                self.has_ended = when.is_sure();
                 self.may_have_ended = true;
             }
             Some("return") if !place.in_child && self.depth > 0 => {
-                self.has_returned = when != When::Maybe;
+                self.has_returned = when.is_sure();
                 self.may_have_ended = true;
             }
             _ => {}
@@ -440,15 +454,26 @@ impl Walk {
     }
 }
 
-/// Whether it comes to what is behind a link of a chain that ended so before it; `None` if it
-/// never does.
-fn after(status: Option<bool>, link: ListOperator, at_end: bool, when: When) -> Option<When> {
+/// Whether it comes to what is behind a link of a chain that ended so before it, and is one command
+/// or more; `None` if it never does.
+fn after(
+    status: Option<bool>,
+    link: ListOperator,
+    is_one: bool,
+    at_end: bool,
+    when: When,
+) -> Option<When> {
     let is_and = link == ListOperator::And;
     match status {
         Some(well) => (well == is_and).then_some(when),
-        None if is_and && at_end && when != When::Maybe => Some(When::OrEnds),
+        None if is_and && at_end && when.is_sure() => Some(When::OrEnds),
+        None if !is_and && is_one && at_end && when == When::Always => Some(When::OrElse),
         None => Some(When::Maybe),
     }
+}
+
+fn is_simple(node: &Node) -> bool {
+    matches!(node.kind, NodeKind::Command { .. })
 }
 
 /// The first word of a simple command, as it is written.

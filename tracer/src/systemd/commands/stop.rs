@@ -57,7 +57,7 @@ fn of(words: &[Word], budget: &mut Budget, depth: usize) -> Stop {
             // What is before it may fail as well.
             (Stop::Fails, When::OrEnds) => Stop::Fails,
             // `… || true`
-            (Stop::Well, When::Maybe) => Stop::Well,
+            (Stop::Well, When::OrElse | When::Maybe) => Stop::Well,
             (Stop::Unknown(program), _) => Stop::Unknown(program),
             _ => unknown(),
         };

@@ -4,7 +4,7 @@ use super::parsed;
 use crate::systemd::commands::{Budget, Word, shell};
 
 /// How the commands of a script are reached, by the first word of each: `?` for one that may
-/// not be, `!` for one without which the script ends, `&` for one in a process of its own, `.`
+/// not be, `|` for one where that before it fails, `!` for one without which the script ends, `&` for one in a process of its own, `.`
 /// for the last.
 fn reached(script: &str) -> String {
     let read = shell::read(&Word::text(script), &mut Budget::default()).unwrap();
@@ -12,6 +12,7 @@ fn reached(script: &str) -> String {
         let when = match command.when {
             shell::When::Always => "",
             shell::When::OrEnds => "!",
+            shell::When::OrElse => "|",
             shell::When::Maybe => "?",
         };
         let child = if command.in_child { "&" } else { "" };
@@ -46,7 +47,7 @@ fn how_a_script_comes_to_each_of_its_commands() {
         ("a; b", "a b."),
         ("a\nb", "a b."),
         ("a && b", "a b!."),
-        ("a || b", "a b?."),
+        ("a || b", "a b|."),
         ("a && b\nc", "a b? c."),
         ("a && b; c", "a b? c."),
         ("a & b; c", "a& b c."),

@@ -1,0 +1,96 @@
+//! A second signal right after the first: a handler for one delivery (`SA_RESETHAND`) takes one
+//! alone, and what comes before it is set again meets the default action.
+
+use tracer_common::place::Order;
+
+use super::{
+    interval::{At, Planned, Timeline, processes},
+    steps::{Key, Kind, Steps},
+};
+use crate::model::{
+    race::{Interval, Outcome, Reach, Role, StepKind},
+    signal::Signal,
+};
+
+/// Where a second signal is placed: as the handler of the first is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Second {
+    /// After which step the first one comes.
+    pub first: Key,
+    /// The call of its handler.
+    pub reset: Key,
+}
+
+impl Second {
+    /// The order to place both.
+    #[must_use]
+    pub fn order(&self, signal: Signal) -> Order {
+        Order {
+            first_step: self.first.kind as u32,
+            first_execs: self.first.execs,
+            first_number: self.first.number,
+            ..self.reset.order(signal)
+        }
+    }
+}
+
+/// Where a start has handlers for one delivery: the intervals in which a second signal comes right
+/// after the first. What ends the service needs no second one.
+#[must_use]
+pub fn second(
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+    end: u64,
+) -> Vec<Planned> {
+    let timeline = Timeline { zero: steps.zero(), end };
+    let mut planned = Vec::new();
+    for (is_main, process) in processes(steps, role).filter(|_| role != Role::End) {
+        for (index, step) in process.steps().iter().enumerate().filter(|(_, step)| step.once) {
+            let is_reset =
+                |it: &&super::Step| it.key.kind == Kind::Reset && it.key.execs == step.key.execs;
+            let before = process.steps()[..index].iter().filter(is_reset).count();
+            let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
+            let reset = Key { kind: Kind::Reset, number, ..step.key };
+            let next = process.steps().get(index + 1).map(|next| next.at);
+            let to = next.or(process.ended).unwrap_or(end);
+            let mut after = timeline.told(step);
+            after.kind = StepKind::Second;
+            after.what = format!("a first {signal} was taken by a handler for one delivery");
+            planned.push(Planned {
+                id: format!("{signal}@{}+reset{number}", step.key),
+                at: At::Second(Second { first: step.key, reset }),
+                process: process.who.clone(),
+                main: is_main,
+                after,
+                before: None,
+                to_ns: timeline.at(to),
+                reached: if is_main {
+                    super::reach(steps, role, service_type, step.at, to)
+                } else {
+                    Reach::NotByReload
+                },
+            });
+        }
+    }
+    planned
+}
+
+/// What a second signal does, where that is bad.
+#[must_use]
+pub fn hurt(name: &str, signal: Signal, seconds: &[Interval]) -> Option<String> {
+    let bad = seconds.iter().filter(|it| it.bad).count();
+    let what = match seconds.iter().filter(|it| it.bad).map(|it| it.outcome).max()? {
+        Outcome::Killed => "kills",
+        Outcome::Crashed => "crashes",
+        Outcome::Hung => "hangs",
+        _ => "ends",
+    };
+    let handlers = if seconds.len() == 1 { "handler" } else { "handlers" };
+    Some(format!(
+        "After {bad} of {} {handlers} that take one {signal} alone, a second one {what} {name} \
+         until a handler is set again.",
+        seconds.len()
+    ))
+}

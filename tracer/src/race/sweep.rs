@@ -1,0 +1,188 @@
+//! Instants among the system calls of a start: to find what the program does with a signal that
+//! it takes while it is half set up.
+
+use std::fmt;
+
+use tracer_common::place::{self, COMMAND, Counted};
+
+use super::{
+    interval::{At, Planned},
+    steps::{Steps, children, place_of},
+};
+use crate::model::{
+    race::{Interval, Outcome, Role, StepKind, StepTold},
+    signal::Signal,
+};
+
+/// The end of a system call of a thread: by this it is found again in another run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The place of its process in the tree of the command's.
+    pub process: u64,
+    /// How many programs the process has executed by then.
+    pub execs: u32,
+    /// How many threads the process had started before it since then.
+    pub thread: u32,
+    /// Which one of the thread's it is since then, from 1 on.
+    pub number: u32,
+}
+
+impl fmt::Display for Call {
+    /// As in `--only`: `exec1.call412`, `child2.exec1.thread3.call7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for child in children(self.process) {
+            write!(f, "child{child}.")?;
+        }
+        if self.execs > 0 {
+            write!(f, "exec{}.", self.execs)?;
+        }
+        if self.thread > 0 {
+            write!(f, "thread{}.", self.thread)?;
+        }
+        write!(f, "call{}", self.number)
+    }
+}
+
+impl Call {
+    /// The one that was counted.
+    #[must_use]
+    pub fn of(counted: &Counted) -> Self {
+        let Counted { process, execs, thread, number, .. } = *counted;
+        Self { process, execs, thread, number }
+    }
+
+    /// The one that `--only` names; `None` where it names none.
+    #[must_use]
+    pub fn parse(id: &str) -> Option<Self> {
+        let mut words = id.split('.').peekable();
+        let number = |word: &str, before: &str| -> Option<u32> {
+            word.strip_prefix(before)?.parse().ok().filter(|number| *number > 0)
+        };
+        let mut forks = Vec::new();
+        while let Some(fork) = words.peek().and_then(|word| number(word, "child")) {
+            forks.push(fork);
+            words.next();
+        }
+        let mut of = |before: &str| {
+            let found = words.peek().and_then(|word| number(word, before));
+            found.inspect(|_| _ = words.next())
+        };
+        let (execs, thread) = (of("exec").unwrap_or(0), of("thread").unwrap_or(0));
+        let call = Self { process: place_of(&forks)?, execs, thread, number: of("call")? };
+        words.next().is_none().then_some(call)
+    }
+
+    /// The order to place `signal` there.
+    #[must_use]
+    pub fn order(&self, signal: Signal) -> place::Order {
+        place::Order {
+            signal: signal.number(),
+            sent: signal.number(),
+            process: self.process,
+            step: place::CALL,
+            execs: self.execs,
+            number: self.number,
+            thread: self.thread,
+            ..place::Order::default()
+        }
+    }
+}
+
+/// The ends of system calls that the command itself came to while it started, in order of time.
+///
+/// The start of a service that says READY=1 ends with that, or with its last step if that is
+/// later. Another one's goes on for as long as it was looked at.
+#[must_use]
+pub fn calls(counted: &[Counted], steps: &Steps) -> Vec<Counted> {
+    let last = steps.command().and_then(|command| command.steps().last()).map(|step| step.at);
+    let end = steps.ready().map_or(u64::MAX, |ready| last.map_or(ready, |last| last.max(ready)));
+    let is_of = |call: &&Counted| call.process == COMMAND && call.at_ns != 0 && call.at_ns <= end;
+    let mut calls: Vec<Counted> = counted.iter().filter(is_of).copied().collect();
+    calls.sort_by_key(|call| call.at_ns);
+    calls
+}
+
+/// So many instants, spread evenly over the calls.
+#[must_use]
+pub fn sweep(
+    calls: &[Counted],
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+    count: usize,
+) -> Vec<Planned> {
+    let count = count.min(calls.len());
+    // In the middle of each of so many equal parts.
+    let indices = (0..count).map(|index| (2 * index + 1) * calls.len() / (2 * count));
+    indices.filter_map(|index| instant(calls, index, steps, signal, role, service_type)).collect()
+}
+
+/// The instant of a call that `--only` names. Where the untouched start did not come to it, it is
+/// placed all the same.
+#[must_use]
+pub fn one(
+    calls: &[Counted],
+    call: Call,
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+) -> Option<Planned> {
+    let index = calls.iter().position(|counted| Call::of(counted) == call)?;
+    instant(calls, index, steps, signal, role, service_type)
+}
+
+fn instant(
+    calls: &[Counted],
+    index: usize,
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+) -> Option<Planned> {
+    let counted = calls.get(index)?;
+    let (call, process) = (Call::of(counted), steps.command()?);
+    let ns = i128::from(counted.at_ns) - i128::from(steps.zero());
+    let at_ns = ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+    let what = format!("system call {} of {}", index + 1, calls.len());
+    Some(Planned {
+        id: format!("{signal}@{call}"),
+        at: At::Call(call),
+        process: process.who.clone(),
+        main: true,
+        after: StepTold { kind: StepKind::Call, what, at_ns },
+        before: None,
+        to_ns: at_ns,
+        reached: super::reach(steps, role, service_type, counted.at_ns, counted.at_ns + 1),
+    })
+}
+
+/// What came of the instants, beside what the intervals that they are in came to.
+#[must_use]
+pub fn swept(intervals: &[Interval], sweep: &[Interval], calls: u64) -> Option<String> {
+    let tried = sweep.iter().filter(|it| it.outcome != Outcome::NotReached).count();
+    if tried == 0 {
+        return None;
+    }
+    let around = |instant: &Interval| {
+        let before = |it: &&Interval| it.main && it.from_ns <= instant.from_ns;
+        intervals.iter().rev().find(before).map(|it| it.outcome)
+    };
+    let differs = |it: &&Interval| {
+        it.outcome != Outcome::NotReached && around(it).is_none_or(|around| around != it.outcome)
+    };
+    let others: Vec<&Interval> = sweep.iter().filter(differs).collect();
+    let instants = if tried == 1 { "instant" } else { "instants" };
+    let all = format!("{tried} {instants} among the {calls} system calls of its start");
+    Some(match others.first() {
+        None => format!("At {all} it came out as the interval around does."),
+        Some(first) => format!(
+            "At {} of {all} it came out otherwise than the interval around does: the first is {}, \
+             {}.",
+            others.len(),
+            first.id,
+            first.outcome.word()
+        ),
+    })
+}

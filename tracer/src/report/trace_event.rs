@@ -1,0 +1,401 @@
+//! Trace events, the JSON that Perfetto's and Chromium's viewers open: processes as tracks,
+//! their programs as slices, signals as flows from who sent them to whom.
+//!
+//! Each start has a track of its own besides, with what the reload signal would have done,
+//! systemd's states and the phases. One event a line, so that nothing is kept but the service.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use serde_json::{Value, json};
+
+use super::{event_row, harm, harm::Harm, source::Sink, span::Span, survey::Survey, view::View};
+use crate::model::{
+    document::{Activation, Document, Service},
+    event::{Event, ProcessRef, What},
+};
+
+/// Numbers of processes that stand for starts: no process has such a pid (`PID_MAX_LIMIT` in
+/// include/linux/threads.h).
+const STARTS: usize = 1 << 22;
+/// Rows of a start.
+const SYSTEMD: u32 = 1;
+const PHASES: u32 = 2;
+/// The first of those that say what the reload signal would have done.
+const EXPOSURE: u32 = 3;
+
+/// Writes trace events.
+pub struct Events<W> {
+    out: W,
+    document: Option<Document>,
+    service: Option<Service>,
+    survey: Survey,
+    starts: usize,
+    starts_of_service: usize,
+    flows: usize,
+    events: usize,
+}
+
+/// One slice or moment: where it is, and how long.
+struct Slice<'a> {
+    pid: usize,
+    tid: u32,
+    from: i64,
+    to: i64,
+    name: &'a str,
+    category: &'a str,
+    arguments: Value,
+}
+
+impl<'a> Slice<'a> {
+    /// A moment of a process.
+    fn at(at: i64, pid: u32, name: &'a str, category: &'a str, arguments: &Value) -> Self {
+        let arguments = arguments.clone();
+        Self { pid: pid as usize, tid: pid, from: at, to: at, name, category, arguments }
+    }
+}
+
+impl<W: Write> Events<W> {
+    /// Writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self {
+            out,
+            document: None,
+            service: None,
+            survey: Survey::default(),
+            starts: 0,
+            starts_of_service: 0,
+            flows: 0,
+            events: 0,
+        }
+    }
+
+    fn event(&mut self, event: &Value) -> io::Result<()> {
+        self.out.write_all(if self.events == 0 { b"\n" } else { b",\n" })?;
+        self.events += 1;
+        self.out.write_all(super::escape::json(&event.to_string()).as_bytes())
+    }
+
+    fn name(&mut self, what: &str, pid: usize, tid: u32, name: &str) -> io::Result<()> {
+        let name = event_row::quote(name);
+        self.event(
+            &json!({"ph": "M", "name": what, "pid": pid, "tid": tid, "args": {"name": name}}),
+        )
+    }
+
+    fn slice(&mut self, zero: i128, slice: &Slice, flow: Option<(&str, usize)>) -> io::Result<()> {
+        let mut event = json!({
+            "ph": "X",
+            "pid": slice.pid,
+            "tid": slice.tid,
+            "ts": micros(zero, slice.from),
+            "dur": micros(0, slice.to.saturating_sub(slice.from).max(0)),
+            "name": slice.name,
+            "cat": slice.category,
+            "args": slice.arguments,
+        });
+        if let Some((direction, id)) = flow {
+            event["bind_id"] = format!("{id:#x}").into();
+            event[direction] = true.into();
+        }
+        self.event(&event)
+    }
+
+    fn moment(&mut self, zero: i128, slice: &Slice) -> io::Result<()> {
+        self.event(&json!({
+            "ph": "i",
+            "s": "t",
+            "pid": slice.pid,
+            "tid": slice.tid,
+            "ts": micros(zero, slice.from),
+            "name": slice.name,
+            "cat": slice.category,
+            "args": slice.arguments,
+        }))
+    }
+
+    /// What is told of the start as a whole.
+    fn story(&mut self, zero: i128, track: usize, view: View) -> io::Result<()> {
+        let activation = view.activation;
+        let span = Span::of(activation, view.end());
+        // A row for each harm: slices of a row may not overlap.
+        let parts = harm::parts(activation, &span);
+        let mut rows: Vec<Harm> = Vec::new();
+        for (harm, from, to) in parts.iter().filter(|(harm, ..)| *harm != Harm::Safe) {
+            let name = harm.legend(view.is_by_name());
+            let tid = EXPOSURE + *harm as u32;
+            if !rows.contains(harm) {
+                rows.push(*harm);
+                self.name("thread_name", track, tid, &format!("{} would {name}", view.reload()))?;
+            }
+            let slice = Slice {
+                pid: track,
+                tid,
+                from: *from,
+                to: *to,
+                name,
+                category: "exposure",
+                arguments: json!({}),
+            };
+            self.slice(zero, &slice, None)?;
+        }
+        self.states(zero, track, activation, span.to)?;
+        self.phases(zero, track, activation, span)
+    }
+
+    /// systemd's states, each until the next.
+    fn states(
+        &mut self,
+        zero: i128,
+        track: usize,
+        activation: &Activation,
+        end: i64,
+    ) -> io::Result<()> {
+        let states: Vec<(i64, String, &Option<String>)> = activation
+            .events
+            .iter()
+            .filter_map(|event| match &event.what {
+                What::Systemd { state, sub_state, result } => {
+                    let detail = sub_state.as_deref().unwrap_or_default();
+                    let name = event_row::quote(&format!("{state} ({detail})"));
+                    Some((event.at_ns, name, result))
+                }
+                _ => None,
+            })
+            .collect();
+        if !states.is_empty() {
+            self.name("thread_name", track, SYSTEMD, "systemd")?;
+        }
+        for (index, (from, name, result)) in states.iter().enumerate() {
+            let to = states.get(index + 1).map_or(end.max(*from), |(next, ..)| *next);
+            let result = result.as_deref().map(event_row::quote);
+            let slice = Slice {
+                pid: track,
+                tid: SYSTEMD,
+                from: *from,
+                to,
+                name,
+                category: "systemd",
+                arguments: json!({"result": result}),
+            };
+            self.slice(zero, &slice, None)?;
+        }
+        Ok(())
+    }
+
+    /// From the exec to the handler, and from there to READY=1.
+    fn phases(
+        &mut self,
+        zero: i128,
+        track: usize,
+        activation: &Activation,
+        span: Span,
+    ) -> io::Result<()> {
+        let milestones = &activation.milestones;
+        let Some(exec) = milestones.exec_ns else { return Ok(()) };
+        self.name("thread_name", track, PHASES, "phases")?;
+        let mut steps = vec![("before its handler", exec)];
+        steps.extend(milestones.handler_ns.map(|at| ("with its handler", at)));
+        steps.extend(milestones.ready_ns.map(|at| ("ready", at)));
+        steps.sort_by_key(|(_, at)| *at);
+        for (index, (name, from)) in steps.iter().enumerate() {
+            let to = steps.get(index + 1).map_or(span.to.max(*from), |(_, next)| *next);
+            let slice = Slice {
+                pid: track,
+                tid: PHASES,
+                from: *from,
+                to,
+                name,
+                category: "phase",
+                arguments: json!({}),
+            };
+            self.slice(zero, &slice, None)?;
+        }
+        Ok(())
+    }
+
+    /// Each process from its first event to its end.
+    fn lives(&mut self, zero: i128, activation: &Activation, end: i64) -> io::Result<()> {
+        let mut open: BTreeMap<u32, (i64, String)> = BTreeMap::new();
+        let mut over = Vec::new();
+        for event in &activation.events {
+            let at = event.at_ns;
+            match &event.what {
+                What::Fork { process, .. } => {
+                    open.insert(process.pid, (at, process.comm.to_string()));
+                }
+                What::Exec { process, exe, filename, .. } => {
+                    // A program takes over from the one before.
+                    if let Some((from, name)) = open.remove(&process.pid) {
+                        over.push((process.pid, from, at, name));
+                    }
+                    let program = filename.as_deref().or(exe.as_deref()).unwrap_or(&process.comm);
+                    open.insert(process.pid, (at, program.to_owned()));
+                }
+                What::Exit { process, .. } => {
+                    if let Some((from, name)) = open.remove(&process.pid) {
+                        over.push((process.pid, from, at, name));
+                    }
+                }
+                _ => {}
+            }
+        }
+        over.extend(open.into_iter().map(|(pid, (from, name))| (pid, from, end.max(from), name)));
+        for (pid, from, to, name) in over {
+            let name = event_row::quote(&name);
+            let slice = Slice {
+                pid: pid as usize,
+                tid: pid,
+                from,
+                to,
+                name: &name,
+                category: "process",
+                arguments: json!({}),
+            };
+            self.slice(zero, &slice, None)?;
+        }
+        Ok(())
+    }
+
+    /// What happened in a process.
+    fn happening(&mut self, zero: i128, event: &Event, view: View) -> io::Result<()> {
+        let words = event_row::row(event, view.activation, view.reload()).what;
+        let at = event.at_ns;
+        let arguments = json!({"what": words});
+        match &event.what {
+            What::Signal(sent) => {
+                self.flows += 1;
+                let flow = self.flows;
+                let target = event_row::process(&sent.target);
+                if let Some(sender) = &sent.sender {
+                    let name = format!("send {} to {target}", sent.signal);
+                    let sending = Slice::at(at, sender.pid, &name, "signal", &arguments);
+                    self.slice(zero, &sending, Some(("flow_out", flow)))?;
+                }
+                let name = format!("{} {}", sent.signal, super::strip::fate_word(sent.fate));
+                // Signals that wait overlap each other: when they were taken is in the words.
+                let taken = Slice::at(at, sent.target.pid, &name, "signal", &arguments);
+                let flow = sent.sender.as_ref().map(|_| ("flow_in", flow));
+                self.slice(zero, &taken, flow)
+            }
+            What::Disposition { process, .. } | What::Mask { process, .. } => {
+                self.moment(zero, &Slice::at(at, process.pid, &words, "disposition", &arguments))
+            }
+            What::Notify(message) => {
+                self.moment(zero, &Slice::at(at, message.sender.pid, &words, "notify", &arguments))
+            }
+            What::Exit { process, .. } => {
+                self.moment(zero, &Slice::at(at, process.pid, &words, "process", &arguments))
+            }
+            // They are slices, or say nothing of a process.
+            What::Fork { .. }
+            | What::Exec { .. }
+            | What::Cgroup { .. }
+            | What::Systemd { .. }
+            | What::Loss { .. } => Ok(()),
+        }
+    }
+}
+
+/// The processes of a start by pid, each with its last name.
+fn processes(activation: &Activation) -> BTreeMap<u32, &ProcessRef> {
+    let mut processes = BTreeMap::new();
+    for event in &activation.events {
+        let (first, second) = match &event.what {
+            What::Fork { process, .. }
+            | What::Exec { process, .. }
+            | What::Exit { process, .. }
+            | What::Disposition { process, .. }
+            | What::Mask { process, .. } => (Some(process), None),
+            What::Signal(sent) => {
+                (Some(&sent.target), sent.sender.as_ref().map(|sender| &sender.process))
+            }
+            What::Notify(message) => (Some(&message.sender), None),
+            What::Cgroup { .. } | What::Systemd { .. } | What::Loss { .. } => (None, None),
+        };
+        for process in [first, second].into_iter().flatten() {
+            processes.insert(process.pid, process);
+        }
+    }
+    processes
+}
+
+/// A moment of a start that began at `zero`, in microseconds since the capture began: with three
+/// decimals, which are exact for years.
+fn micros(zero: i128, at: i64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 ns, a hundred days")]
+    let ns = (zero + i128::from(at)) as f64;
+    ns / 1_000.0
+}
+
+impl<W: Write> Sink for Events<W> {
+    fn capture(&mut self, document: &Document) -> io::Result<()> {
+        self.document = Some(document.clone());
+        self.out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")
+    }
+
+    fn service(&mut self, service: &Service) -> io::Result<()> {
+        self.service = Some(service.clone());
+        self.starts_of_service = 0;
+        Ok(())
+    }
+
+    fn start(&mut self, start: &Activation) -> io::Result<()> {
+        let (Some(document), Some(service)) = (self.document.clone(), self.service.clone()) else {
+            return Ok(());
+        };
+        let survey = std::mem::take(&mut self.survey);
+        let view = View {
+            document: &document,
+            survey: &survey,
+            service: &service,
+            starts: 0,
+            index: self.starts_of_service,
+            activation: start,
+        };
+        let began = document.capture.started_at.0;
+        // Wall-clock times are saved to the microsecond.
+        let zero = i128::from(start.started_at.0.as_microsecond() - began.as_microsecond()) * 1_000;
+        self.starts += 1;
+        self.starts_of_service += 1;
+        let track = STARTS + self.starts;
+        let name = format!("{}, start {}", service.name, self.starts_of_service);
+        self.name("process_name", track, 0, &name)?;
+        for (pid, process) in processes(start) {
+            let name = format!("{} [{}]", process.comm, service.name);
+            self.name("process_name", pid as usize, pid, &name)?;
+            self.name("thread_name", pid as usize, pid, &process.comm)?;
+        }
+        self.story(zero, track, view)?;
+        self.lives(zero, start, view.end())?;
+        for event in &start.events {
+            self.happening(zero, event, view)?;
+        }
+        for alert in &start.alerts {
+            let name = event_row::quote(&alert.id);
+            let slice = Slice {
+                pid: track,
+                tid: PHASES,
+                from: alert.at_ns,
+                to: alert.at_ns,
+                name: &name,
+                category: "alert",
+                arguments: json!({
+                    "severity": alert.severity.to_string(),
+                    "message": alert.message,
+                    "consequence": alert.consequence,
+                    "mend": alert.mend,
+                }),
+            };
+            self.moment(zero, &slice)?;
+        }
+        self.survey = survey;
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.out.write_all(b"\n]}\n")
+    }
+}

@@ -1,0 +1,148 @@
+//! A process that ends what a race has started if this one can't: it waits for this one's end,
+//! however that comes, and then kills the command of the run, stopped or not, and all it started.
+//!
+//! It is this program, executed anew, in a session of its own. It knows the cgroups of the race,
+//! and the command of the run, which it is told through a pipe whose end is this process's.
+
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
+    path::Path,
+    process::{Child, ChildStdin, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    libc,
+    sys::signal::{Signal, kill},
+    unistd::{Pid, getsid, setsid},
+};
+
+use super::cgroup;
+use crate::host::procfs;
+
+/// The first argument of the executed program. No command of the command line has this name.
+const MARK: &str = "--guard-race";
+/// How long it goes on killing what starts others.
+const LIMIT: Duration = Duration::from_secs(2);
+/// How long what was killed has to be gone: on a busy host the kernel takes its time.
+const GONE: Duration = Duration::from_secs(10);
+/// How often it looks for more.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The process.
+pub struct Guard {
+    child: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Guard {
+    /// Starts it for a race whose cgroups are in `cgroups`, if it has any.
+    pub fn start(cgroups: Option<&Path>) -> Result<Self> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("sigready-guard").arg(MARK).arg(cgroups.unwrap_or(Path::new("")));
+        command.env_clear().current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let apart = || {
+            // No terminal's and no group's signal is to reach it.
+            setsid()?;
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGTSTP]
+            {
+                // SAFETY: it sets no handler.
+                unsafe { libc::signal(signal, libc::SIG_IGN) };
+            }
+            Ok(())
+        };
+        // SAFETY: `apart` makes system calls only; it neither allocates nor locks.
+        unsafe { command.pre_exec(apart) };
+        let mut child =
+            command.spawn().context("cannot start a process that ends what a race leaves")?;
+        let pipe = child.stdin.take();
+        Ok(Self { child, pipe })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The command that runs now; `None` if none does.
+    pub fn runs(&mut self, command: Option<u32>) -> Result<()> {
+        let Some(pipe) = &mut self.pipe else { return Ok(()) };
+        writeln!(pipe, "{}", command.unwrap_or(0))
+            .context("the process that ends what a race leaves is gone")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It ends with the pipe.
+        self.pipe = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// Does the work of that process, if this is one; gives its exit status.
+#[must_use]
+pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let arguments: Vec<OsString> = arguments.into_iter().skip(1).take(2).collect();
+    let [mark, cgroups] = &arguments[..] else { return None };
+    if mark.as_os_str() != OsStr::new(MARK) {
+        return None;
+    }
+    let told = BufReader::new(std::io::stdin()).lines();
+    let last = told.map_while(Result::ok).last();
+    let command = last.and_then(|line| line.parse().ok()).filter(|pid| *pid != 0);
+    if let Some(command) = command {
+        end_session(command);
+    }
+    if !cgroups.is_empty() {
+        cgroup::end(Path::new(cgroups), GONE);
+    }
+    Some(ExitCode::SUCCESS)
+}
+
+/// Kills a command, all in its session, and all that they have started, until there are none.
+fn end_session(command: u32) {
+    let limit = Instant::now() + LIMIT;
+    let mut known = BTreeSet::new();
+    while Instant::now() < limit {
+        let is_of = |pid: &u32| session(*pid) == Some(command);
+        let found: BTreeSet<u32> = procfs::pids().into_iter().filter(is_of).collect();
+        known.extend(&found);
+        let below: Vec<u32> = known.iter().flat_map(|pid| procfs::children(*pid)).collect();
+        let before = known.len();
+        known.extend(below);
+        let alive = |pid: &u32| procfs::name(*pid).is_some();
+        if known.len() == before && !known.iter().any(alive) {
+            return;
+        }
+        for pid in known.iter().filter(|pid| alive(pid)) {
+            let _ = i32::try_from(*pid).map(|pid| kill(Pid::from_raw(pid), Signal::SIGKILL));
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+fn session(pid: u32) -> Option<u32> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?);
+    getsid(Some(pid)).ok().map(|session| session.as_raw().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_guard_is_left_to_the_command_line() {
+        let of = |words: &[&str]| guard(words.iter().map(OsString::from));
+        assert!(of(&["sigready"]).is_none());
+        assert!(of(&["sigready", "race", "--guard-race"]).is_none());
+        assert!(of(&["sigready", MARK]).is_none());
+    }
+}
