@@ -9,7 +9,7 @@
 use aya_ebpf::{
     helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid},
     macros::map,
-    maps::HashMap,
+    maps::{HashMap, PerCpuArray},
 };
 use tracer_common::{
     config::{CgroupKey, FNV_OFFSET, LISTED, SCOPE_ALL, in_hierarchy, name_hash_step},
@@ -18,7 +18,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    kernel::{Address, Cgroup, Pointer, Task, Typed, config},
+    kernel::{Address, Cgroup, Pointer, Task, Typed, config, read_string},
 };
 
 /// Thread groups in scope, and why: [`LISTED`] and the bits of hierarchies.
@@ -38,6 +38,10 @@ const BPF_F_NO_PREALLOC: u32 = 1;
 
 /// The longest name a cgroup can have (`NAME_MAX`).
 const NAME_LEN: usize = 255;
+
+/// That of the cgroup that is being made, and the zero at its end.
+#[map]
+static NAME: PerCpuArray<[u8; NAME_LEN + 1]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Whether the whole host is reported.
 #[inline(always)]
@@ -184,9 +188,15 @@ fn has_listed_name(cgroup: Cgroup<Address>) -> bool {
     let Some(name) = cgroup.name() else {
         return false;
     };
+    let Some(room) = NAME.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: a per-CPU value of one program, which is told of one cgroup at a time.
+    let room = unsafe { &mut *room };
+    read_string(name, room);
     let mut hash = FNV_OFFSET;
-    for index in 0..NAME_LEN {
-        match (name + index as u64).read_all::<u8>() {
+    for byte in &room[..NAME_LEN] {
+        match *byte {
             0 => break,
             byte => hash = name_hash_step(hash, byte),
         }

@@ -81,11 +81,15 @@ impl Toolchain {
         )?;
         let built = target.join("bpfel-unknown-none/release/sigready-ebpf");
         let object = target.join("sigready.bpf.o");
-        // DWARF was needed to make BTF of; the kernel and aya read only that. The
-        // relocations of .BTF.ext are for linking objects, and this one is linked.
+        // DWARF was needed to make BTF of; the kernel and aya read only that. .BTF.ext tells the
+        // kernel the line of each instruction, for the verifier's log, and is half of the object.
         process::run(
             Command::new(&self.objcopy)
-                .args(["--strip-debug", "--remove-section=.rel.BTF.ext"])
+                .args([
+                    "--strip-debug",
+                    "--remove-section=.BTF.ext",
+                    "--remove-section=.rel.BTF.ext",
+                ])
                 .arg(&built)
                 .arg(&object),
         )?;
