@@ -318,7 +318,7 @@ pub struct Activation {
     /// What the rules found, in order of time.
     pub alerts: Vec<Alert>,
     /// How it was at the end of the capture.
-    pub outcome: Outcome,
+    pub outcome: ProcessOutcome,
     /// How systemd saw it last, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub systemd: Option<UnitState>,
@@ -433,7 +433,7 @@ impl fmt::Display for Severity {
 
 /// How an activation stood at the end of the capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Outcome {
+pub struct ProcessOutcome {
     /// Running, exited or killed.
     pub state: OutcomeState,
     /// The signal that killed it.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{Host, Outcome as ProcessOutcome, Tool, WallTime},
+    document::{Host, ProcessOutcome, Tool, WallTime},
     event::{Event, ProcessRef},
     signal::Signal,
 };

@@ -2,7 +2,7 @@
 
 use super::{right, watch::SentBy};
 use crate::model::{
-    document::{Activation, Document, Outcome as ProcessOutcome, OutcomeState},
+    document::{Activation, Document, OutcomeState, ProcessOutcome},
     event::{Effect, Event, Fate, SignalSent, What},
     race::{Outcome, Role, Try},
     signal::Signal,

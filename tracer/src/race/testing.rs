@@ -5,9 +5,9 @@ use tracer_common::signal::SignalSet;
 use super::{Steps, plan, role};
 use crate::{
     model::{
-        document::{Outcome, OutcomeState},
+        document::{OutcomeState, ProcessOutcome},
         event::{Consumer, DispositionKind, ProcessRef},
-        race::{Interval, Outcome as Did, Reach, StepKind, StepTold, Try},
+        race::{Interval, Outcome, Reach, StepKind, StepTold, Try},
         signal::Signal,
     },
     observation::{
@@ -186,8 +186,8 @@ impl Story {
 }
 
 /// A command that runs on.
-pub fn running() -> Outcome {
-    Outcome { state: OutcomeState::Running, signal: None, code: None }
+pub fn running() -> ProcessOutcome {
+    ProcessOutcome { state: OutcomeState::Running, signal: None, code: None }
 }
 
 fn process(main: bool) -> ProcessRef {
@@ -196,7 +196,7 @@ fn process(main: bool) -> ProcessRef {
 }
 
 /// A try with this outcome.
-pub fn a_try(outcome: Did, bad: bool) -> Try {
+pub fn a_try(outcome: Outcome, bad: bool) -> Try {
     Try {
         outcome,
         what: format!("it was {}", outcome.word()),
@@ -213,7 +213,7 @@ pub fn an_interval(
     id: &str,
     after: StepKind,
     (from, to): (i64, Option<i64>),
-    (outcome, bad): (Did, bool),
+    (outcome, bad): (Outcome, bool),
 ) -> Interval {
     let ms = MS.cast_signed();
     let end = to.unwrap_or(1_000);

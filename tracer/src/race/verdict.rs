@@ -2,7 +2,7 @@
 
 use super::{interval::Planned, steps::Steps};
 use crate::model::{
-    document::Outcome as ProcessOutcome,
+    document::ProcessOutcome,
     race::{Interval, Outcome, Reach, SignalRace, Try, Untouched},
 };
 

@@ -1,10 +1,14 @@
 //! Whether a run has shown what it is made for.
 
 use crate::{
-    model::signal::Signal,
+    model::{event::DispositionKind, signal::Signal},
     observation::{Fact, Observation},
     timeline::notify::{meaning, parse, says_ready},
 };
+
+/// A signal that met a mask waits for somebody who reads it, and that one for a processor: the
+/// command has so many settle times then.
+const SETTLES_OF_BLOCKED: u64 = 5;
 
 /// What a run has to come to. Times are in ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,13 +45,25 @@ pub struct Watch {
     ready: Option<u64>,
     readies: u32,
     placed: Option<u64>,
+    /// The signal that was placed met a mask.
+    met_mask: bool,
 }
 
 impl Watch {
     /// Of a command that was started at `began` (`CLOCK_BOOTTIME` ns).
     #[must_use]
     pub fn new(goal: Goal, pid: u32, socket: Option<String>, began: u64) -> Self {
-        Self { goal, pid, socket, began, changed: began, ready: None, readies: 0, placed: None }
+        Self {
+            goal,
+            pid,
+            socket,
+            began,
+            changed: began,
+            ready: None,
+            readies: 0,
+            placed: None,
+            met_mask: false,
+        }
     }
 
     /// Takes a fact.
@@ -86,6 +102,7 @@ impl Watch {
                         .is(sent.sender.as_ref().map(|sender| sender.id.pid), sent.si_code) =>
             {
                 self.placed = self.placed.max(Some(at));
+                self.met_mask |= sent.disposition == DispositionKind::Blocked;
             }
             _ => {}
         }
@@ -114,7 +131,8 @@ impl Watch {
             return None;
         }
         let last = self.placed.unwrap_or(0).max(self.changed);
-        let settled = last.saturating_add(self.goal.settle_ns);
+        let times = if self.met_mask { SETTLES_OF_BLOCKED } else { 1 };
+        let settled = last.saturating_add(times.saturating_mul(self.goal.settle_ns));
         Some(settled.max(self.began.saturating_add(self.goal.least_ns)))
     }
 }

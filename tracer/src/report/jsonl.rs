@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{escape, source::Sink};
 use crate::model::{
     document::{
-        Activation, Alert, Capture, Document, Exposure, Host, LeftOut, Milestones, Outcome, Owner,
-        SCHEMA, Service, ServiceKind, Tool, WallTime,
+        Activation, Alert, Capture, Document, Exposure, Host, LeftOut, Milestones, Owner,
+        ProcessOutcome, SCHEMA, Service, ServiceKind, Tool, WallTime,
     },
     event::{Event, ProcessRef},
     signal::Signal,
@@ -128,7 +128,7 @@ pub struct ActivationRecord<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfollowed: Option<u64>,
     /// See `Activation`.
-    pub outcome: Cow<'a, Outcome>,
+    pub outcome: Cow<'a, ProcessOutcome>,
     /// See `Activation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub systemd: Option<Cow<'a, UnitState>>,

@@ -112,6 +112,7 @@ impl End {
     }
 
     /// Whether it is in a list of exit statuses (`exit_status_set_test`).
+    #[must_use]
     pub fn is_in(self, list: Option<&ExitStatuses>) -> bool {
         list.is_some_and(|list| match self {
             Self::Signal { signal, .. } => list.signals.contains(&signal),

@@ -9,7 +9,7 @@ use super::{Case, judge};
 use crate::model::{
     document::{
         Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
-        Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Tool, WallTime,
+        OutcomeState, ProcessOutcome, SCHEMA, Service, ServiceKind, Tool, WallTime,
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
@@ -86,7 +86,7 @@ pub fn activation() -> Start {
             left_out: Vec::new(),
             unfollowed: 0,
             alerts: Vec::new(),
-            outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
+            outcome: ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
             systemd: None,
         },
     }
@@ -545,7 +545,7 @@ impl Start {
 
     fn ended(mut self, at: i64, signal: Option<Signal>, code: Option<u8>) -> Self {
         let state = if signal.is_some() { OutcomeState::Killed } else { OutcomeState::Exited };
-        self.activation.outcome = Outcome { state, signal, code };
+        self.activation.outcome = ProcessOutcome { state, signal, code };
         self.activation.milestones.exit_ns = Some(at);
         let process = itself();
         self.event(at, What::Exit { process, signal, code, core_dumped: false })

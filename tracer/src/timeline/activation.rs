@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{
         disposition::Disposition,
-        document::{Activation, Milestones, Outcome, OutcomeState, WallTime},
+        document::{Activation, Milestones, OutcomeState, ProcessOutcome, WallTime},
         event::Event,
         signal::Signal,
         unit::{UnitFacts, UnitState},
@@ -242,14 +242,14 @@ impl Timeline<'_> {
         self.start.unfollowed() + changes
     }
 
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self) -> ProcessOutcome {
         match self.end() {
-            None => Outcome { state: OutcomeState::Running, signal: None, code: None },
+            None => ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
             Some(end) if end.signal.is_some() => {
-                Outcome { state: OutcomeState::Killed, signal: end.signal, code: None }
+                ProcessOutcome { state: OutcomeState::Killed, signal: end.signal, code: None }
             }
             Some(end) => {
-                Outcome { state: OutcomeState::Exited, signal: None, code: Some(end.code) }
+                ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(end.code) }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     model::{
-        document::{Document, Outcome as ProcessOutcome, OutcomeState},
+        document::{Document, OutcomeState, ProcessOutcome},
         event::{DispositionKind as D, Effect, Fate, What},
         race::{Outcome, Role, Try},
         signal::Signal,

@@ -72,6 +72,13 @@ fn after_the_signal_the_command_is_watched_for_the_settle_time() {
     assert_eq!(watch.settles(), Some(102 * MS), "that was another's");
     watch.learn(&placed(500, None, 0x80));
     assert_eq!(watch.settles(), Some(600 * MS));
+    // Who reads it may have to wait for a processor.
+    let mut blocked = placed(500, None, 0x80);
+    if let Fact::Generate(sent) = &mut blocked.fact {
+        sent.disposition = DispositionKind::Blocked;
+    }
+    watch.learn(&blocked);
+    assert_eq!(watch.settles(), Some(1_000 * MS));
 }
 
 #[test]

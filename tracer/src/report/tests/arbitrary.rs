@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 use super::fixtures;
 use crate::model::{
     document::{
-        Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, Outcome,
-        OutcomeState, Owner, Service, ServiceKind, Severity, WallTime,
+        Activation, Alert, Document, EndedBy, Exposure, ExposureKind, Milestones, OutcomeState,
+        Owner, ProcessOutcome, Service, ServiceKind, Severity, WallTime,
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ParentRef, ProcessRef, Runtime,
@@ -258,14 +258,14 @@ fn wall() -> BoxedStrategy<WallTime> {
         .boxed()
 }
 
-fn outcome() -> BoxedStrategy<Outcome> {
+fn outcome() -> BoxedStrategy<ProcessOutcome> {
     let state = prop_oneof![
         Just(OutcomeState::Running),
         Just(OutcomeState::Exited),
         Just(OutcomeState::Killed)
     ];
     (state, option::of(signal()), option::of(any::<u8>()))
-        .prop_map(|(state, signal, code)| Outcome { state, signal, code })
+        .prop_map(|(state, signal, code)| ProcessOutcome { state, signal, code })
         .boxed()
 }
 

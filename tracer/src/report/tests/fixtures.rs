@@ -4,7 +4,7 @@
 use crate::model::{
     document::{
         Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
-        Outcome, OutcomeState, SCHEMA, Service, ServiceKind, Severity, Tool, WallTime,
+        OutcomeState, ProcessOutcome, SCHEMA, Service, ServiceKind, Severity, Tool, WallTime,
     },
     event::{DispositionKind, Event, Fate, NotifyMessage, ProcessRef, SignalSent, What},
     signal::Signal,
@@ -180,7 +180,7 @@ fn running(main: &ProcessRef) -> Activation {
         left_out: Vec::new(),
         unfollowed: 0,
         alerts: vec![],
-        outcome: Outcome { state: OutcomeState::Running, signal: None, code: None },
+        outcome: ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
         systemd: None,
     }
 }
@@ -225,7 +225,7 @@ pub fn patroni_killed() -> Document {
             consequence: "systemd takes death by HUP as a clean exit of a Type=simple service (\"Deactivated successfully\"): Restart=on-failure will not restart it, and it stays down".into(),
             mend: "let the service tell when it is ready: install the HUP handler first, then send READY=1, and set Type=notify. systemd then keeps a reload back until it is ready. Until then, in a drop-in:\n[Service]\nRestart=always".into(),
         }],
-        outcome: Outcome { state: OutcomeState::Killed, signal: Some(Signal::HUP), code: None },
+        outcome: ProcessOutcome { state: OutcomeState::Killed, signal: Some(Signal::HUP), code: None },
         ..running(&main)
     };
     document(vec![unit("patroni.service", Some(patroni_unit()), activation)])
@@ -414,7 +414,7 @@ pub fn forty_processes() -> Document {
             consequence: "what it read and set up until then may be half old and half new; the settings of its unit are unknown".into(),
             mend: "reload it through systemd (`systemctl reload`), which waits for READY=1 under Type=notify".into(),
         }],
-        outcome: Outcome { state: OutcomeState::Exited, signal: None, code: Some(0) },
+        outcome: ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(0) },
         ..running(&main)
     };
     let mut document = document(vec![Service {

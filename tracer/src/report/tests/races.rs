@@ -2,7 +2,7 @@
 
 use crate::{
     model::{
-        document::{Host, Outcome as ProcessOutcome, OutcomeState, Tool, WallTime},
+        document::{Host, OutcomeState, ProcessOutcome, Tool, WallTime},
         event::{DispositionKind, Event, Fate, ProcessRef, SignalSent, What},
         race::{
             By, Interval, Leftover, Outcome, Race, Reach, Role, SCHEMA, SignalRace, StepKind,

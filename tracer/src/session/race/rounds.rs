@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     model::{
-        document::{EndedBy, Outcome as ProcessOutcome, OutcomeState},
+        document::{EndedBy, OutcomeState, ProcessOutcome},
         race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
         signal::Signal,
         span,

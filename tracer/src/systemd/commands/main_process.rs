@@ -155,12 +155,12 @@ fn of_script(
                 };
                 let words: Vec<Word> =
                     command.words[1..].iter().filter(is_known).cloned().collect();
-                if !command.when.is_sure() {
+                if command.when.is_sure() {
+                    has_other_trap |= trap(&words, inherited, &mut ignores, &mut handles);
+                } else {
                     has_other_trap = true;
                     may_handle
                         .extend(words.iter().filter_map(|it| it.known()?.parse::<Signal>().ok()));
-                } else {
-                    has_other_trap |= trap(&words, inherited, &mut ignores, &mut handles);
                 }
             }
             // Its text is not read.

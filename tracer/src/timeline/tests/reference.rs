@@ -8,7 +8,7 @@ use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 use crate::{
     model::{
         disposition::Disposition,
-        document::{Exposure, Milestones, Outcome, OutcomeState},
+        document::{Exposure, Milestones, OutcomeState, ProcessOutcome},
         event::{Consumer, DispositionKind, Fate, Runtime},
         signal::{DefaultAction, Signal},
         unit::{UnitFacts, UnitState},
@@ -37,7 +37,7 @@ const DIES_SOON_NS: u64 = 1_000_000_000;
 pub struct Told {
     pub milestones: Milestones,
     pub exposure: Vec<Exposure>,
-    pub outcome: Outcome,
+    pub outcome: ProcessOutcome,
     pub signals: Vec<ToldSignal>,
     /// When each message was sent, and whether it is acted on.
     pub messages: Vec<(i64, Option<bool>)>,
@@ -137,12 +137,12 @@ impl Reference<'_> {
             milestones,
             exposure: exposure::spans(&phases, &self.waits(), ready_ns, announces, (from, to)),
             outcome: match end {
-                None => Outcome { state: OutcomeState::Running, signal: None, code: None },
+                None => ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
                 Some((_, Some(signal), _)) => {
-                    Outcome { state: OutcomeState::Killed, signal: Some(signal), code: None }
+                    ProcessOutcome { state: OutcomeState::Killed, signal: Some(signal), code: None }
                 }
                 Some((_, None, code)) => {
-                    Outcome { state: OutcomeState::Exited, signal: None, code: Some(code) }
+                    ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(code) }
                 }
             },
             signals: self.signals(&lives),

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{
         document::{
-            Capture, Document, EndedBy, Host, Outcome, OutcomeState, SCHEMA, Tool, WallTime,
+            Capture, Document, EndedBy, Host, OutcomeState, ProcessOutcome, SCHEMA, Tool, WallTime,
         },
         signal::Signal,
     },
@@ -107,7 +107,8 @@ fn a_life_that_ends_by_an_early_reload_is_judged() {
     let mut document = document(&[fork, by_child], lives::Of::Command);
     judge(&mut document);
     let start = &document.services[0].activations[0];
-    let killed = Outcome { state: OutcomeState::Killed, signal: Some(Signal::HUP), code: None };
+    let killed =
+        ProcessOutcome { state: OutcomeState::Killed, signal: Some(Signal::HUP), code: None };
     assert_eq!(start.outcome, killed);
     let ids: Vec<&str> = start.alerts.iter().map(|alert| alert.id.as_str()).collect();
     assert_eq!(ids, ["reload-before-handler"]);
