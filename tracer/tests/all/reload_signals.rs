@@ -79,6 +79,7 @@ fn the_reload_signal_of_a_unit_is_followed_to_the_process_it_is_for() {
     container.ask(
         "rm -f /run/program.pid; systemctl start supervised
          while [ ! -s /run/program.pid ]; do sleep 0.05; done
+         sleep 0.5
          kill -HUP $(cat /run/program.pid); sleep 0.5",
     );
     let traced = trace.end();
