@@ -18,13 +18,12 @@ pub struct Options {}
 /// A step: its name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 7] = [
     ("format", format),
     ("lints", lints),
     ("lints of the kernel side", kernel_lints),
     ("dependencies", || deny::run(&deny::Options {})),
     ("the committed eBPF object", || ebpf::run(&ebpf::Options { check: true })),
-    ("the packages for a registry", packages),
     ("tests", || test::run(&test::Options { filter: None, machines: Machines::Differences })),
     // The tests in the machines have built what it needs.
     ("the demo", || demo::run(&demo::Options {})),
@@ -67,15 +66,3 @@ fn kernel_lints() -> Result<()> {
     )
 }
 
-/// What `cargo install` gets is built from the packages alone.
-fn packages() -> Result<()> {
-    process::run(workspace::cargo().args([
-        "package",
-        "--locked",
-        "--allow-dirty",
-        "--package",
-        "tracer-common",
-        "--package",
-        "sigready",
-    ]))
-}

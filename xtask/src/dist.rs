@@ -5,6 +5,7 @@
 
 mod archive;
 mod binary;
+mod crates;
 mod lintian;
 mod packages;
 mod pages;
@@ -58,6 +59,7 @@ pub struct Dist {
 pub fn run(options: &Options) -> Result<()> {
     let dist = Dist::prepare(options.allow_dirty)?;
     let wanted = |target: &&str| options.target.as_deref().is_none_or(|it| it == *target);
+    crates::check(&dist)?;
     pages::write(&dist)?;
     third_parties::write(&dist)?;
     for target in TARGETS.into_iter().filter(wanted) {
