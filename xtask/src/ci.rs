@@ -65,4 +65,3 @@ fn kernel_lints() -> Result<()> {
         ]),
     )
 }
-

@@ -35,7 +35,7 @@ const ASKERS: Patience =
     Patience { each: Duration::from_millis(40), all: Duration::from_millis(40) };
 /// How long the look-ups of command lines may take: each, and all of one go.
 const COMMANDS: Patience =
-    Patience { each: Duration::from_millis(20), all: Duration::from_millis(100) };
+    Patience { each: Duration::from_millis(100), all: Duration::from_millis(200) };
 /// The most processes that are looked at in one go, of those that signals come from.
 const MAX_SENDERS: usize = 256;
 /// What was found of senders that is kept. Where there is more, all of it goes.

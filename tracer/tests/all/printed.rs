@@ -71,7 +71,8 @@ impl Place {
         }
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let place = Self { container, directory };
-        for (format, name) in [("json", "start.json"), ("jsonl", "out.jsonl")] {
+        for (format, name) in [("json", "start.json"), ("json", "out.json"), ("jsonl", "out.jsonl")]
+        {
             let words = ["sigready", "run", "--type", "simple", "--format", format, "--output"];
             let words = [&words[..], &[name, "--", "true"]].concat();
             let (status, said) =
@@ -168,8 +169,18 @@ fn wait(child: &mut Child, limit: Duration, is_so: impl Fn() -> bool) {
 
 /// Whether a word that stands in a sentence still belongs to the command.
 fn is_of_command(place: &Place, word: &str) -> bool {
-    const VALUES: [&str; 8] =
-        ["json", "exit", "ready", "alert", "python3", "simple", "on-failure", "ada"];
+    const VALUES: [&str; 10] = [
+        "json",
+        "exit",
+        "ready",
+        "alert",
+        "python3",
+        "simple",
+        "on-failure",
+        "ada",
+        "USR2",
+        "never",
+    ];
     let is_value = VALUES.contains(&word)
         || word.starts_with('-')
         || word.starts_with(|c: char| c.is_ascii_digit())
