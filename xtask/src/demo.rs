@@ -14,7 +14,11 @@ use crate::{apt, process, workspace};
 
 /// Options of the command.
 #[derive(Args)]
-pub struct Options {}
+pub struct Options {
+    /// A program that is there already; without it, it is built first.
+    #[arg(long)]
+    pub sigready: Option<PathBuf>,
+}
 
 /// The interpreter. Not the first in PATH, which may be a version manager's script.
 const PYTHON: &str = "/usr/bin/python3";
@@ -42,10 +46,13 @@ const TAKEN: Did = ("taken", false);
 const HANDLER: (&str, Did) = ("exec1.action1", TAKEN);
 
 /// Runs the command.
-pub fn run(_: &Options) -> Result<()> {
+pub fn run(options: &Options) -> Result<()> {
     process::need_root("tracing with eBPF")?;
     apt::install(&["python3"], "the demo")?;
-    let sigready = workspace::sigready()?;
+    let sigready = match &options.sigready {
+        Some(program) => program.clone(),
+        None => workspace::sigready()?,
+    };
 
     println!(
         "\nA service imports its modules, then installs its SIGHUP handler, then says READY=1.\n\
