@@ -18,6 +18,7 @@ mod jsonl;
 pub mod lint;
 mod paint;
 mod picture;
+mod position;
 pub mod race;
 mod read;
 mod save;

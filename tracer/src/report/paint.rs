@@ -20,6 +20,19 @@ pub enum Ink {
     Error,
 }
 
+impl Ink {
+    /// The class that the styles of pictures and pages know it by.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Title => "plain",
+            Self::Faint => "faint",
+            Self::Good => "good",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// Applies colours if they are wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {

@@ -11,6 +11,7 @@ use super::{
     alerts, cut, headline,
     paint::Paint,
     picture::{self, Picture},
+    position::Position,
     source::Sink,
     summary::{self, Alerted},
     survey::Survey,
@@ -57,27 +58,14 @@ struct Drawn {
 pub struct Svg<'a, W> {
     out: W,
     survey: &'a Survey,
-    document: Option<Document>,
-    service: Option<Service>,
-    services: usize,
-    starts_of_service: usize,
-    starts: usize,
+    position: Position,
     drawn: Vec<Drawn>,
 }
 
 impl<'a, W: Write> Svg<'a, W> {
     /// Writes to `out` what `survey` has looked at before.
     pub fn new(out: W, survey: &'a Survey) -> Self {
-        Self {
-            out,
-            survey,
-            document: None,
-            service: None,
-            services: 0,
-            starts_of_service: 0,
-            starts: 0,
-            drawn: Vec::new(),
-        }
+        Self { out, survey, position: Position::default(), drawn: Vec::new() }
     }
 
     /// Makes room for a start with this as its worst alert, if it is one to show.
@@ -97,47 +85,33 @@ impl<'a, W: Write> Svg<'a, W> {
 
 impl<W: Write> Sink for Svg<'_, W> {
     fn capture(&mut self, document: &Document) -> io::Result<()> {
-        self.document = Some(document.clone());
+        self.position.capture(document);
         Ok(())
     }
 
     fn service(&mut self, service: &Service) -> io::Result<()> {
-        self.service = Some(service.clone());
-        self.services += 1;
-        self.starts_of_service = 0;
+        self.position.service(service);
         Ok(())
     }
 
     fn start(&mut self, start: &Activation) -> io::Result<()> {
-        let index = self.starts_of_service;
-        self.starts += 1;
-        self.starts_of_service += 1;
+        self.position.start();
         let severity = start.alerts.iter().map(|alert| alert.severity).max();
         if !self.has_room(severity) {
             return Ok(());
         }
-        let (Some(document), Some(service)) = (&self.document, &self.service) else {
-            return Ok(());
-        };
-        let view = View {
-            document,
-            survey: self.survey,
-            service,
-            starts: self.survey.starts_of(self.services - 1),
-            index,
-            activation: start,
-        };
+        let Some(view) = self.position.view(self.survey, start) else { return Ok(()) };
         self.drawn.push(drawn(view, severity));
         Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some(document) = self.document.take() else { return Ok(()) };
+        let Some(document) = self.position.document.take() else { return Ok(()) };
         let mut notes = Vec::new();
         if self.drawn.is_empty() {
             notes.extend(text::wrap(&table::nothing_seen(self.survey), COLUMNS));
         }
-        let more = self.starts - self.drawn.len();
+        let more = self.position.starts - self.drawn.len();
         if more > 0 {
             let starts = headline::counted(more, "more start");
             notes.push(format!("… and {starts}: see --format html"));

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Style, alerts, events, headline,
     paint::{Ink, Paint},
+    position::Position,
     source::Sink,
     strip,
     summary::{self, Alerted},
@@ -26,12 +27,7 @@ pub struct Table<'a, W> {
     width: usize,
     paint: Paint,
     survey: &'a Survey,
-    document: Option<Document>,
-    service: Option<Service>,
-    /// Services that came, this one included.
-    services: usize,
-    /// Starts of it that came.
-    starts: usize,
+    position: Position,
     sections: usize,
     alerted: Alerted,
 }
@@ -44,10 +40,7 @@ impl<'a, W: Write> Table<'a, W> {
             width: usize::from(style.width).max(NARROWEST),
             paint: Paint { color: style.color },
             survey,
-            document: None,
-            service: None,
-            services: 0,
-            starts: 0,
+            position: Position::default(),
             sections: 0,
             alerted: Alerted::default(),
         }
@@ -65,37 +58,25 @@ impl<'a, W: Write> Table<'a, W> {
 
 impl<W: Write> Sink for Table<'_, W> {
     fn capture(&mut self, document: &Document) -> io::Result<()> {
-        self.document = Some(document.clone());
+        self.position.capture(document);
         Ok(())
     }
 
     fn service(&mut self, service: &Service) -> io::Result<()> {
-        self.service = Some(service.clone());
-        self.services += 1;
-        self.starts = 0;
+        self.position.service(service);
         Ok(())
     }
 
     fn start(&mut self, start: &Activation) -> io::Result<()> {
-        let (Some(document), Some(service)) = (&self.document, &self.service) else {
-            return Ok(());
-        };
-        let view = View {
-            document,
-            survey: self.survey,
-            service,
-            starts: self.survey.starts_of(self.services - 1),
-            index: self.starts,
-            activation: start,
-        };
+        self.position.start();
+        let Some(view) = self.position.view(self.survey, start) else { return Ok(()) };
         let lines = block(view, self.width, self.paint);
         self.alerted.add(view, self.width, self.paint);
-        self.starts += 1;
         self.section(&lines)
     }
 
     fn end(&mut self) -> io::Result<()> {
-        let Some(document) = self.document.take() else { return Ok(()) };
+        let Some(document) = self.position.document.take() else { return Ok(()) };
         let (width, paint) = (self.width, self.paint);
         if self.sections == 0 {
             let note = nothing_seen(self.survey);

@@ -7,11 +7,15 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    mem,
 };
 
 use serde_json::{Value, json};
 
-use super::{event_row, harm, harm::Harm, source::Sink, span::Span, survey::Survey, view::View};
+use super::{
+    event_row, harm, harm::Harm, position::Position, source::Sink, span::Span, survey::Survey,
+    view::View,
+};
 use crate::model::{
     document::{Activation, Document, Service},
     event::{Event, ProcessRef, What},
@@ -29,11 +33,8 @@ const EXPOSURE: u32 = 3;
 /// Writes trace events.
 pub struct Events<W> {
     out: W,
-    document: Option<Document>,
-    service: Option<Service>,
+    position: Position,
     survey: Survey,
-    starts: usize,
-    starts_of_service: usize,
     flows: usize,
     events: usize,
 }
@@ -60,16 +61,7 @@ impl<'a> Slice<'a> {
 impl<W: Write> Events<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self {
-            out,
-            document: None,
-            service: None,
-            survey: Survey::default(),
-            starts: 0,
-            starts_of_service: 0,
-            flows: 0,
-            events: 0,
-        }
+        Self { out, position: Position::default(), survey: Survey::default(), flows: 0, events: 0 }
     }
 
     fn event(&mut self, event: &Value) -> io::Result<()> {
@@ -332,36 +324,29 @@ fn micros(zero: i128, at: i64) -> f64 {
 
 impl<W: Write> Sink for Events<W> {
     fn capture(&mut self, document: &Document) -> io::Result<()> {
-        self.document = Some(document.clone());
+        self.position.capture(document);
         self.out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")
     }
 
     fn service(&mut self, service: &Service) -> io::Result<()> {
-        self.service = Some(service.clone());
-        self.starts_of_service = 0;
+        self.position.service(service);
         Ok(())
     }
 
     fn start(&mut self, start: &Activation) -> io::Result<()> {
-        let (Some(document), Some(service)) = (self.document.clone(), self.service.clone()) else {
+        self.position.start();
+        // Until all of the start is written.
+        let (position, survey) = (mem::take(&mut self.position), mem::take(&mut self.survey));
+        let Some(view) = position.view(&survey, start) else {
+            (self.position, self.survey) = (position, survey);
             return Ok(());
         };
-        let survey = std::mem::take(&mut self.survey);
-        let view = View {
-            document: &document,
-            survey: &survey,
-            service: &service,
-            starts: 0,
-            index: self.starts_of_service,
-            activation: start,
-        };
+        let (document, service) = (view.document, view.service);
         let began = document.capture.started_at.0;
         // Wall-clock times are saved to the microsecond.
         let zero = i128::from(start.started_at.0.as_microsecond() - began.as_microsecond()) * 1_000;
-        self.starts += 1;
-        self.starts_of_service += 1;
-        let track = STARTS + self.starts;
-        let name = format!("{}, start {}", service.name, self.starts_of_service);
+        let track = STARTS + position.starts;
+        let name = format!("{}, start {}", service.name, view.index + 1);
         self.name("process_name", track, 0, &name)?;
         for (pid, process) in processes(start) {
             let name = format!("{} [{}]", process.comm, service.name);
@@ -391,7 +376,7 @@ impl<W: Write> Sink for Events<W> {
             };
             self.moment(zero, &slice)?;
         }
-        self.survey = survey;
+        (self.position, self.survey) = (position, survey);
         Ok(())
     }
 

@@ -14,8 +14,9 @@ use crate::{
     },
     report::{
         Sink, alerts, cut, escape, event_row, headline,
-        paint::{Ink, Paint},
+        paint::Paint,
         picture::{self, Picture},
+        position::Position,
         survey::Survey,
         time,
         view::View,
@@ -49,11 +50,7 @@ pub struct Details<'a> {
     out: &'a mut dyn Write,
     survey: &'a Survey,
     which: Which,
-    document: Option<Document>,
-    service: Option<Service>,
-    services: usize,
-    starts_of_service: usize,
-    starts: usize,
+    position: Position,
     /// Starts told of, these ones alone.
     told: usize,
     left_out: usize,
@@ -64,19 +61,7 @@ impl<'a> Details<'a> {
     /// Writes to `out` what `survey` has looked at before; so many bytes have been written of
     /// other starts.
     pub fn new(out: &'a mut dyn Write, survey: &'a Survey, which: Which, written: usize) -> Self {
-        Self {
-            out,
-            survey,
-            which,
-            document: None,
-            service: None,
-            services: 0,
-            starts_of_service: 0,
-            starts: 0,
-            told: 0,
-            left_out: 0,
-            written,
-        }
+        Self { out, survey, which, position: Position::default(), told: 0, left_out: 0, written }
     }
 
     /// Bytes written of starts in all.
@@ -87,21 +72,18 @@ impl<'a> Details<'a> {
 
 impl Sink for Details<'_> {
     fn capture(&mut self, document: &Document) -> io::Result<()> {
-        self.document = Some(document.clone());
+        self.position.capture(document);
         Ok(())
     }
 
     fn service(&mut self, service: &Service) -> io::Result<()> {
-        self.service = Some(service.clone());
-        self.services += 1;
-        self.starts_of_service = 0;
+        self.position.service(service);
         Ok(())
     }
 
     fn start(&mut self, start: &Activation) -> io::Result<()> {
-        let (number, index) = (self.starts, self.starts_of_service);
-        self.starts += 1;
-        self.starts_of_service += 1;
+        let number = self.position.starts;
+        self.position.start();
         if (self.which == Which::WithAlerts) == start.alerts.is_empty() {
             return Ok(());
         }
@@ -109,17 +91,7 @@ impl Sink for Details<'_> {
             self.left_out += 1;
             return Ok(());
         }
-        let (Some(document), Some(service)) = (&self.document, &self.service) else {
-            return Ok(());
-        };
-        let view = View {
-            document,
-            survey: self.survey,
-            service,
-            starts: self.survey.starts_of(self.services - 1),
-            index,
-            activation: start,
-        };
+        let Some(view) = self.position.view(self.survey, start) else { return Ok(()) };
         let open =
             self.told < OPEN && self.which == Which::WithAlerts || self.survey.all_starts <= OPEN;
         let text = block(view, number, open).into_string();
@@ -260,7 +232,7 @@ fn events(view: View, number: usize, evidence: &BTreeSet<usize>) -> Markup {
                             td { @if evidence.contains(&index) { "►" } }
                             td.time { (scale.format(event.at_ns)) }
                             td { (row.process) }
-                            td.(class(row.ink)) { (row.what) }
+                            td.(row.ink.class()) { (row.what) }
                         }
                     }
                 }
@@ -282,15 +254,5 @@ fn kind(event: &Event) -> &'static str {
         What::Notify(_) => "notify",
         What::Systemd { .. } => "systemd",
         What::Cgroup { .. } | What::Loss { .. } => "other",
-    }
-}
-
-fn class(ink: Ink) -> &'static str {
-    match ink {
-        Ink::Plain | Ink::Title => "plain",
-        Ink::Faint => "faint",
-        Ink::Good => "good",
-        Ink::Warning => "warning",
-        Ink::Error => "error",
     }
 }

@@ -7,7 +7,7 @@ use maud::html;
 use super::beginning;
 use crate::{
     model::document::{Activation, Document, Service, Severity},
-    report::{Sink, headline, paint::Paint, survey::Survey, view::View},
+    report::{Sink, headline, paint::Paint, position::Position, survey::Survey},
 };
 
 /// The most starts with a line of their own.
@@ -19,36 +19,24 @@ const COLUMNS: usize = 10_000;
 pub struct Overview<'a> {
     out: &'a mut dyn Write,
     survey: &'a Survey,
-    document: Option<Document>,
-    service: Option<Service>,
-    services: usize,
-    starts_of_service: usize,
-    starts: usize,
+    position: Position,
 }
 
 impl<'a> Overview<'a> {
     /// Writes to `out` what `survey` has looked at before.
     pub fn new(out: &'a mut dyn Write, survey: &'a Survey) -> Self {
-        Self {
-            out,
-            survey,
-            document: None,
-            service: None,
-            services: 0,
-            starts_of_service: 0,
-            starts: 0,
-        }
+        Self { out, survey, position: Position::default() }
     }
 
     /// The document without its services, once it has been seen.
     pub fn into_document(self) -> Option<Document> {
-        self.document
+        self.position.document
     }
 }
 
 impl Sink for Overview<'_> {
     fn capture(&mut self, document: &Document) -> io::Result<()> {
-        self.document = Some(document.clone());
+        self.position.capture(document);
         self.out.write_all(beginning(document).as_bytes())?;
         let table = "<nav aria-label=\"All starts\"><table><thead><tr><th scope=\"col\">alerts</th>\
                      <th scope=\"col\">start</th></tr></thead><tbody>";
@@ -56,33 +44,20 @@ impl Sink for Overview<'_> {
     }
 
     fn service(&mut self, service: &Service) -> io::Result<()> {
-        self.service = Some(service.clone());
-        self.services += 1;
-        self.starts_of_service = 0;
+        self.position.service(service);
         Ok(())
     }
 
     fn start(&mut self, start: &Activation) -> io::Result<()> {
-        let (Some(document), Some(service)) = (&self.document, &self.service) else {
-            return Ok(());
-        };
-        let view = View {
-            document,
-            survey: self.survey,
-            service,
-            starts: self.survey.starts_of(self.services - 1),
-            index: self.starts_of_service,
-            activation: start,
-        };
+        let number = self.position.starts;
+        self.position.start();
+        let Some(view) = self.position.view(self.survey, start) else { return Ok(()) };
         let worst = start.alerts.iter().map(|alert| alert.severity).max();
         let (class, word) = match worst {
             Some(Severity::Error) => ("error", "error"),
             Some(Severity::Warning) => ("warning", "warning"),
             None => ("faint", "none"),
         };
-        let number = self.starts;
-        self.starts += 1;
-        self.starts_of_service += 1;
         if number >= ROWS {
             return Ok(());
         }
@@ -94,7 +69,7 @@ impl Sink for Overview<'_> {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        if let Some(more) = self.starts.checked_sub(ROWS).filter(|more| *more > 0) {
+        if let Some(more) = self.position.starts.checked_sub(ROWS).filter(|more| *more > 0) {
             let row = html! { tr { td {} td { "… and " (more) " more starts" } } };
             self.out.write_all(row.into_string().as_bytes())?;
         }

@@ -9,7 +9,7 @@ use super::{
     Picture,
     marks::{Mark, Shape},
 };
-use crate::report::{harm::Harm, paint::Ink, text};
+use crate::report::{harm::Harm, text};
 
 /// Width of the labels before the plot.
 pub const LABELS: usize = 168;
@@ -76,16 +76,6 @@ fn path(shape: Shape) -> &'static str {
         Shape::End => "M-4 -4H4V4H-4Z",
         Shape::Death => "M-5 -5L5 5M-5 5L5 -5",
         Shape::Other => "M-2 0A2 2 0 1 0 2 0A2 2 0 1 0 -2 0Z",
-    }
-}
-
-fn class(ink: Ink) -> &'static str {
-    match ink {
-        Ink::Plain | Ink::Title => "plain",
-        Ink::Faint => "faint",
-        Ink::Good => "good",
-        Ink::Warning => "warning",
-        Ink::Error => "error",
     }
 }
 
@@ -161,9 +151,9 @@ pub fn plot(picture: &Picture, links: Links) -> Markup {
             // What covers another has to hide it.
             rect x=(percent(from)) y="4" width=(width) height=(lanes_end - 4)
                 fill="var(--paper)" {}
-            rect.behind.(class(harm.ink())) x=(percent(from)) y="20" width=(width)
+            rect.behind.(harm.ink().class()) x=(percent(from)) y="20" width=(width)
                 height=(lanes_end - 20) {}
-            rect.band.(class(harm.ink())) x=(percent(from)) y="4" width=(width) height="14" {
+            rect.band.(harm.ink().class()) x=(percent(from)) y="4" width=(width) height="14" {
                 title { (picture.view.reload()) " would " (harm.legend(picture.view.is_by_name())) }
             }
         }
@@ -184,7 +174,7 @@ pub fn plot(picture: &Picture, links: Links) -> Markup {
             line.rule x1="0" x2="100%" y1=(y) y2=(y) {}
         }
         @for arrow in &picture.arrows {
-            line.arrow.(class(arrow.ink)) x1=(picture.x(arrow.at)) x2=(picture.x(arrow.at))
+            line.arrow.(arrow.ink.class()) x1=(picture.x(arrow.at)) x2=(picture.x(arrow.at))
                 y1=(picture.line(Some(arrow.from))) y2=(picture.line(Some(arrow.to))) {}
         }
         (marks(picture, links))
@@ -206,7 +196,7 @@ fn legend(picture: &Picture) -> Markup {
         .collect();
     html! {
         @for (x, harm, words) in entries {
-            rect.band.(class(harm.ink())) x=(x) y="22" width="8" height="8" {}
+            rect.band.(harm.ink().class()) x=(x) y="22" width="8" height="8" {}
             text x=(x + 12) y="30" { (words) }
         }
     }
@@ -231,7 +221,7 @@ fn marks(picture: &Picture, links: Links) -> Markup {
 fn drawn(picture: &Picture, mark: &Mark) -> Markup {
     html! {
         title { (mark.title) }
-        use.(class(mark.ink)) href={ "#" (mark.shape.id()) } x=(picture.x(mark.at))
+        use.(mark.ink.class()) href={ "#" (mark.shape.id()) } x=(picture.x(mark.at))
             y=(picture.line(mark.lane)) {}
     }
 }
@@ -249,7 +239,7 @@ fn label(picture: &Picture, mark: &Mark, full: &mut usize) -> Markup {
     *full = start + width + CHARACTER;
     let anchor = if is_at_edge { "end" } else { "start" };
     html! {
-        text.(class(mark.ink)) x=(picture.x(mark.at)) y=(picture.line(mark.lane) - 10)
+        text.(mark.ink.class()) x=(picture.x(mark.at)) y=(picture.line(mark.lane) - 10)
             text-anchor=(anchor) { (words) }
     }
 }
