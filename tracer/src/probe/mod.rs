@@ -6,6 +6,7 @@ pub mod attach;
 pub mod backend;
 pub mod btf;
 pub mod decode;
+mod grace_period;
 pub mod hooks;
 pub mod layout;
 mod links;

@@ -23,8 +23,9 @@ use tracer_common::{
 };
 
 use super::{
-    attach::{Attached, Reach},
+    attach::Attached,
     decode::{self, Decoder},
+    grace_period::GracePeriod,
     hooks::first,
     lookups::Lookups,
     losses::Losses,
@@ -46,6 +47,7 @@ const LATENCY: Duration = Duration::from_millis(50);
 /// How much later than the end of a capture a record's time may be: records of several CPUs
 /// overtake each other in the ring by microseconds.
 const OVERTAKING_NS: u64 = 1_000_000;
+
 /// Reads records, and counts the ones that were lost.
 pub struct Stream {
     ring: AsyncFd<RingBuf<MapData>>,
@@ -64,8 +66,9 @@ pub struct Stream {
     /// What of it has been said.
     said: Messages,
     decoder: Decoder,
-    /// The longest to wait for being woken.
-    longest: Duration,
+    /// A record that was read, and is of a later time than those that were asked for.
+    ahead: Option<Vec<u8>>,
+    grace_period: GracePeriod,
     lookups: Lookups,
     /// Whether the command lines of programs are told too.
     tells_commands: bool,
@@ -103,17 +106,15 @@ impl Stream {
             said,
             tells_commands,
             decoder: Decoder::new(systemd_hierarchy),
-            longest: match attached.reach {
-                Reach::Everything => LATENCY,
-                Reach::Listed | Reach::ChildrenOf(_) => Duration::MAX,
-            },
+            ahead: None,
+            grace_period: GracePeriod::new(),
             lookups: Lookups::new(Hierarchies::find()?),
         })
     }
 
     /// Waits until there are records, `patience` at most. Can be dropped and called again.
     pub async fn wait(&mut self, patience: Duration) -> Result<()> {
-        let woken = timeout(patience.min(self.longest), self.ring.readable_mut()).await;
+        let woken = timeout(patience.min(LATENCY), self.ring.readable_mut()).await;
         if let Ok(ready) = woken {
             ready.context("cannot wait for the eBPF ring buffer")?.clear_ready();
         }
@@ -132,7 +133,7 @@ impl Stream {
 
     /// Takes `most` records at most of those that were written until `end` (`CLOCK_BOOTTIME`
     /// ns), to `into`, which is empty. Tells whether there may be more of them. One that is later
-    /// is dropped.
+    /// is kept for the next call.
     pub fn take_until(
         &mut self,
         most: usize,
@@ -140,17 +141,15 @@ impl Stream {
         into: &mut VecDeque<Observation>,
     ) -> Result<bool> {
         let mut loaded = Vec::new();
-        let ring = self.ring.get_mut();
         let mut has_more = true;
+        let decoder = &mut self.decoder;
+        let mut read = Records { ring: self.ring.get_mut(), ahead: &mut self.ahead, end };
         while into.len() < most && has_more {
-            has_more = match ring.next() {
-                Some(record) if !is_later(&record, end) => {
-                    loaded.extend(decode::loaded(&record).map(|it| (into.len(), it)));
-                    into.extend(self.decoder.decode(&record)?);
-                    true
-                }
-                _ => false,
-            };
+            has_more = read.next(|record| {
+                loaded.extend(decode::loaded(record).map(|it| (into.len(), it)));
+                into.extend(decoder.decode(record)?);
+                anyhow::Ok(())
+            })?;
         }
         let observations = into.make_contiguous();
         self.lookups.add_programs(observations, &loaded);
@@ -165,17 +164,25 @@ impl Stream {
         Ok(has_more)
     }
 
+    /// Waits until the programs that run now have sent what they know, as far as that does not
+    /// take long.
+    pub fn wait_for_programs(&mut self) {
+        if !self.grace_period.wait() {
+            log::debug!("it is not known whether all programs have sent their records");
+        }
+    }
+
     /// Throws away what is left of records until `end`, and gives all losses, those included.
     pub fn rest(&mut self, end: u64) -> Result<Vec<Observation>> {
         let mut left = BTreeMap::<&'static str, u64>::new();
-        while let Some(record) = self.ring.get_mut().next() {
-            if is_later(&record, end) {
-                break;
-            }
-            if let Some(kind) = decode::header(&record).and_then(|it| Kind::from_number(it.kind)) {
+        let mut count = |record: &[u8]| {
+            if let Some(kind) = decode::header(record).and_then(|it| Kind::from_number(it.kind)) {
                 *left.entry(kind.name()).or_default() += 1;
             }
-        }
+            Ok(())
+        };
+        let mut read = Records { ring: self.ring.get_mut(), ahead: &mut self.ahead, end };
+        while read.next(&mut count)? {}
         if let Some(messages) = &mut self.messages {
             messages.flush();
         }
@@ -242,6 +249,36 @@ impl Stream {
             }
         }
         Ok(observations)
+    }
+}
+
+/// The records of a ring that were written until a time.
+struct Records<'a> {
+    ring: &'a mut RingBuf<MapData>,
+    ahead: &'a mut Option<Vec<u8>>,
+    end: u64,
+}
+
+impl Records<'_> {
+    /// Shows the next one, if there is one. Whether there was.
+    fn next(&mut self, show: impl FnOnce(&[u8]) -> Result<()>) -> Result<bool> {
+        let end = self.end;
+        if let Some(record) = self.ahead.take_if(|record| !is_later(record, end)) {
+            show(&record)?;
+            return Ok(true);
+        }
+        if self.ahead.is_some() {
+            return Ok(false);
+        }
+        match self.ring.next() {
+            Some(record) if is_later(&record, end) => *self.ahead = Some(record.to_vec()),
+            Some(record) => {
+                show(&record)?;
+                return Ok(true);
+            }
+            None => {}
+        }
+        Ok(false)
     }
 }
 

@@ -231,6 +231,7 @@ impl Capture {
     /// shown each record first. The time that takes is bounded. Gives what was captured, and the
     /// stream.
     pub fn end(mut self, mut learn: impl FnMut(&Observation)) -> Result<(Captured, Stream)> {
+        self.stream.wait_for_programs();
         self.rest(&mut learn)?;
         self.record.builder.end();
         let mut live = self.record.builder.live();
