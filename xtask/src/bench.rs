@@ -6,6 +6,7 @@ mod itself;
 mod load;
 mod others;
 mod peer;
+mod race;
 mod report;
 mod spread;
 mod storm;
@@ -67,6 +68,8 @@ pub fn run(options: &Options) -> Result<()> {
     rows.extend(print(storm::measure(&sigready, &directory, options.rounds)?));
     println!("\n## Taking in events\n");
     rows.extend(print(collector::measure(&sigready, &directory, options.rounds)?));
+    println!("\n## Races\n");
+    rows.extend(print(race::measure(&sigready, &directory, options.rounds)?));
     println!("\n## A large report\n");
     rows.extend(print(report::measure(&sigready, &directory)?));
     if let Some(file) = &options.json {

@@ -21,7 +21,7 @@ pub struct Options {
 }
 
 /// The interpreter. Not the first in PATH, which may be a version manager's script.
-const PYTHON: &str = "/usr/bin/python3";
+pub const PYTHON: &str = "/usr/bin/python3";
 
 /// The service is quick: it has done all within half a second.
 const QUICK: [&str; 4] = ["--quiet-time", "900ms", "--settle", "200ms"];
@@ -166,7 +166,8 @@ fn race(sigready: &Path, name: &str, kind: &str, expected: &[(&str, Did)]) -> Re
     Ok(())
 }
 
-fn service() -> PathBuf {
+/// The service's program.
+pub fn service() -> PathBuf {
     workspace::root().join("xtask/demo/slow_start.py")
 }
 
