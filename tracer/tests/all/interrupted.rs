@@ -76,7 +76,7 @@ fn who_waits_for_a_report_does_not_wait_for_other_work_of_the_host() {
     assert!(threads().iter().all(|nice| *nice == 0), "{:?}", threads());
     kill(pid(&tracer), Signal::SIGINT).unwrap();
     let limit = Instant::now() + Duration::from_secs(30);
-    while !threads().iter().all(|nice| *nice == -10) {
+    while !threads().iter().all(|nice| *nice == -20) {
         assert!(Instant::now() < limit, "{:?}", threads());
         thread::sleep(Duration::from_millis(5));
     }
