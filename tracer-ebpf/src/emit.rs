@@ -3,7 +3,10 @@
 //! To wake the reader takes longer than all else a program does (15 of 17 µs of a fork's, in
 //! a virtual machine, where it is an interrupt that leaves the guest). So where the whole
 //! host is reported, records wait for the reader to come by, but for those that make it look
-//! something up in /proc while it is there to be seen, and unless the ring fills up.
+//! something up in /proc while it is there to be seen, and unless the ring fills up. Signals that
+//! come one after the other wait in any case.
+
+use core::ptr;
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
@@ -27,19 +30,49 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);
 
-/// How a record of this kind is sent: whether it wakes the reader.
+/// For how long after a wake the next one waits, ns, where one would follow another: in a storm of
+/// signals, or where the reader is behind.
+const PAUSE_NS: u64 = 250_000;
+
+/// When the reader was woken by such a record.
+#[map]
+static WOKEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// How a record of this kind, of the time `at_ns`, is sent: whether it wakes the reader. It comes
+/// by by itself, some 50 ms after it has been there.
 #[inline(always)]
-fn wakes(kind: Kind) -> u64 {
-    if !scope::everything() {
-        // If it has read all that came before.
-        return 0;
-    }
-    let is_looked_up = matches!(kind, Kind::Exec | Kind::Generate | Kind::Notify | Kind::Cgroup);
-    let fills = || {
-        let used = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-        used > EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4
+fn wakes(kind: Kind, at_ns: u64) -> u64 {
+    let wakes = match kind {
+        Kind::Generate => is_rare(at_ns),
+        Kind::Deliver => !scope::everything() && is_rare(at_ns),
+        Kind::Exec | Kind::Notify | Kind::Cgroup => true,
+        _ => !scope::everything() || fills() && is_rare(at_ns),
     };
-    u64::from(if is_looked_up || fills() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+    // Not if the reader has read all that came before, as the kernel would have it by itself: it
+    // may sleep over what woke nobody.
+    u64::from(if wakes { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP })
+}
+
+/// Whether a quarter of the ring waits to be read.
+#[inline(always)]
+fn fills() -> bool {
+    let used = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    used > EVENTS.query(u64::from(BPF_RB_RING_SIZE)) / 4
+}
+
+/// Whether the reader was not woken a moment ago. It is now.
+#[inline(always)]
+fn is_rare(at_ns: u64) -> bool {
+    let Some(woken) = WOKEN.get_ptr_mut(0) else {
+        return true;
+    };
+    // SAFETY: a per-CPU value. Programs that interrupt each other may wake once more or less.
+    let woken = unsafe { &mut *woken };
+    if at_ns.wrapping_sub(*woken) < PAUSE_NS {
+        return false;
+    }
+    *woken = at_ns;
+    true
 }
 
 /// The start of a record about `task`, the thread that runs this program, now.
@@ -142,15 +175,18 @@ pub fn record<T: Pod>(kind: Kind, maker: Maker, fill: impl FnOnce(&mut T)) -> bo
     // twice at a time on a CPU.
     let record = unsafe { &mut *record };
     fill(record);
-    bytes(kind, bytemuck::bytes_of(record))
+    // SAFETY: all records begin with a header (`tracer_common::event`).
+    let header = unsafe { &*ptr::from_ref(record).cast::<Header>() };
+    bytes(kind, header.at_ns, bytemuck::bytes_of(record))
 }
 
-/// Sends a record that has been put together elsewhere. The kernel also refuses where it does not
+/// Sends a record of the time `at_ns` that has been put together elsewhere. The kernel also refuses where it does not
 /// get the lock of the ring (`__bpf_ringbuf_reserve`), so it is tried twice. Whether there was room
 /// for it.
 #[inline(always)]
-pub fn bytes(kind: Kind, record: &[u8]) -> bool {
-    let output = || EVENTS.output::<[u8]>(record, wakes(kind));
+pub fn bytes(kind: Kind, at_ns: u64, record: &[u8]) -> bool {
+    let flags = wakes(kind, at_ns);
+    let output = || EVENTS.output::<[u8]>(record, flags);
     let is_sent = output().or_else(|_| output()).is_ok();
     if !is_sent {
         lost(kind);

@@ -299,10 +299,11 @@ fn record(result: i64, address: &Destination, room: Room, fill: impl FnOnce(&mut
     made.record.reserved = 0;
     copy(address, &mut made.record.address);
     fill(made);
+    let at_ns = made.record.header.at_ns;
     let size = core::mem::offset_of!(Notify, payload) + stored(&made.record) as usize;
     // SAFETY: `size` is at most that of the record.
     let bytes = unsafe { core::slice::from_raw_parts(scratch.cast::<u8>(), size) };
-    emit::bytes(Kind::Notify, bytes);
+    emit::bytes(Kind::Notify, at_ns, bytes);
 }
 
 /// The current thread has sent `message` to `address`.
