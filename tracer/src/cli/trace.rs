@@ -20,6 +20,7 @@ Examples:
   sigready trace nginx patroni --duration 1m
   sigready trace 'postgresql@*.service' --until alert
   sigready trace --restart --reload-during-start=kill patroni
+  sigready trace --live patroni nginx
   sigready trace --user ada syncthing --until ready
   sigready trace --pid 4711 --until exit
   sigready trace --all --duration 5m --format json --output boot.json";
@@ -80,6 +81,10 @@ pub struct Trace {
     /// without. The first one that fits is judged as the main process.
     #[arg(long, value_name = "PATTERN")]
     pub main: Option<String>,
+    /// Follow the services on a screen of the terminal while they start: a line for each, Enter
+    /// for its timeline, q to end. The report goes to stdout or FILE afterwards, as without.
+    #[arg(long)]
+    pub live: bool,
     /// End when this happens.
     #[arg(long, value_enum)]
     pub until: Option<Until>,

@@ -4,6 +4,7 @@ mod doctor;
 mod explain;
 mod fault;
 mod lint;
+mod live;
 mod messages;
 mod output;
 mod progress;

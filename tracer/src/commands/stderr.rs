@@ -2,7 +2,7 @@
 //! keep a trace from going on: what can't be written in time is left out, and counted.
 
 use std::{
-    io::{self, Write, stderr},
+    io::{self, IsTerminal as _, Write, stderr},
     mem,
     os::fd::AsFd as _,
     sync::{Mutex, PoisonError},
@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What a pipe with room takes without waiting (`PIPE_BUF`, pipe(7)).
 const PIECE: usize = 4_096;
 
+/// Messages that are kept while a screen is shown.
+const KEPT: usize = 200;
+
 /// What has been left out of a stream of messages.
 #[derive(Default)]
 struct Room {
@@ -27,11 +30,51 @@ struct Room {
 
 static ROOM: Mutex<Room> = Mutex::new(Room { is_full: false, left_out: 0 });
 
+/// The messages that came while a screen is shown on the terminal that they would go to.
+static HELD: Mutex<Option<Vec<Vec<u8>>>> = Mutex::new(None);
+
+/// Messages are kept back until this is dropped, the last of them where there are too many.
+pub struct Holding(());
+
+impl Holding {
+    /// Keeps them back from now on, if they go to a terminal.
+    pub fn begin() -> Self {
+        if stderr().is_terminal() {
+            *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        }
+        Self(())
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for message in held.unwrap_or_default() {
+            let _ = Messages.write_all(&message);
+        }
+    }
+}
+
+/// Keeps a message back, if any are.
+fn keep(bytes: &[u8]) -> bool {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(held) = held.as_mut() else { return false };
+    if held.len() >= KEPT {
+        held.remove(0);
+        ROOM.lock().unwrap_or_else(PoisonError::into_inner).left_out += 1;
+    }
+    held.push(bytes.to_vec());
+    true
+}
+
 /// stderr, for messages alone.
 pub struct Messages;
 
 impl Write for Messages {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if keep(bytes) {
+            return Ok(bytes.len());
+        }
         let mut room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
         room.write(bytes, &mut stderr(), is_ready)
     }

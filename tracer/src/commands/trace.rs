@@ -13,13 +13,14 @@ use sigready::{
     host::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
+        terminal::Terminal,
     },
     model::{document::Service, signal::Signal, text::Outside},
     observation::{Fact, Observation},
     probe::attach::attach,
     session::{
-        self, Asked, Blocked, Capture, Ending, Interrupts, Observer as _, Recorded, Restart,
-        Session, Units, drop_unneeded, heed,
+        self, Asked, Blocked, Capture, Ending, Interrupts, Observer, Recorded, Restart, Session,
+        Units, drop_unneeded, heed,
     },
     systemd::manager::Manager,
     timeline::{Builder, Setup},
@@ -29,7 +30,7 @@ use self::wanted::Wanted;
 use super::{
     Verdict,
     fault::Fault,
-    in_event_loop,
+    in_event_loop, live,
     messages::Messages,
     nanoseconds, output, progress,
     unit_names::{self, main_pattern},
@@ -42,6 +43,7 @@ const AFTER_RESTART: Duration = Duration::from_secs(15);
 /// Runs the command.
 pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
     heed();
+    let terminal = if options.live { Some(live::terminal()?) } else { None };
     let hierarchies = Hierarchies::find()?;
     let named = named(options, &hierarchies)?;
     let wanted = Wanted::resolve(options, named.as_ref(), &hierarchies, messages)?;
@@ -80,20 +82,17 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         capture.observe(hierarchies.scan().into_iter().map(path_known));
         capture.observe_found(procfs::snapshot(&hierarchies));
         let ending = ending(options);
-        let how = if ending.1 { "" } else { " (Ctrl-C ends and reports)" };
-        let line = progress::Line::start(messages, how);
-        if !messages.shows_progress() {
-            line.note(&format_args!("tracing {}{how}", wanted.arguments().join(", ")));
-        }
-        restart.begin(&line)?;
+        let what = wanted.arguments().join(", ");
+        let observer = observer(terminal, messages, &what, ending.1)?;
+        restart.begin(&*observer)?;
         let asked = options.all || !options.units.is_empty();
         let gone = || wanted.is_gone();
         let system = wanted.system();
         let units = Units::new(named, system, asked, options.wait, &hierarchies, restart, gone);
-        let mut session = Session::new(capture, units, ending.0, interrupts, &line);
+        let mut session = Session::new(capture, units, ending.0, interrupts, &*observer);
         let ended_by = session.follow().await?;
         let (_, document) = session.end(ended_by, attached).await?;
-        drop(line);
+        drop(observer);
         let verdict =
             output::write_live(&document, &options.output, &counting, stdout().lock(), messages)?;
         let is_it = |service: &Service| counting.judges(service.owner);
@@ -110,6 +109,24 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         }
         Ok(verdict)
     })
+}
+
+/// Shows how far the trace of `what` has come: on a terminal that was taken for that, or in a line.
+fn observer<'a>(
+    terminal: Option<Terminal>,
+    messages: &'a Messages,
+    what: &str,
+    ends_by_time: bool,
+) -> Result<Box<dyn Observer + 'a>> {
+    if let Some(terminal) = terminal {
+        return Ok(Box::new(live::Screen::start(messages, terminal, what)?));
+    }
+    let how = if ends_by_time { "" } else { " (Ctrl-C ends and reports)" };
+    let line = progress::Line::start(messages, how);
+    if !messages.shows_progress() {
+        line.note(&format_args!("tracing {what}{how}"));
+    }
+    Ok(Box::new(line))
 }
 
 /// What ends the trace, and whether time does.

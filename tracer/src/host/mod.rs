@@ -15,3 +15,4 @@ pub mod program;
 pub mod read;
 pub mod sender;
 pub mod temporary;
+pub mod terminal;

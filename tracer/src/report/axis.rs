@@ -24,6 +24,9 @@ impl Grain {
     /// A column is a character. A cut is a blank, two slashes, a blank.
     pub const COLUMN: Self = Self { cut: 4, part: 10, tick: 12 };
 
+    /// The same for a bar among others, where every column counts.
+    pub const BAR: Self = Self { cut: 1, part: 3, tick: Self::COLUMN.tick };
+
     /// So many columns are as wide as a character.
     pub const fn fine(columns: usize) -> Self {
         let Self { cut, part, tick } = Self::COLUMN;

@@ -166,10 +166,14 @@ fn reloads(activation: &Activation) -> String {
 }
 
 fn worst(severity: Option<Severity>, otherwise: Ink) -> Ink {
+    severity.map_or(otherwise, ink)
+}
+
+/// How bad it is.
+pub fn ink(severity: Severity) -> Ink {
     match severity {
-        Some(Severity::Error) => Ink::Error,
-        Some(Severity::Warning) => Ink::Warning,
-        None => otherwise,
+        Severity::Error => Ink::Error,
+        Severity::Warning => Ink::Warning,
     }
 }
 

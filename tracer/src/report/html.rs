@@ -67,7 +67,7 @@ pub fn write(
         written = details.written();
     }
     if let Some(document) = document {
-        let plain = super::paint::Paint { color: false };
+        let plain = super::paint::Paint::Plain;
         let lines = summary::lines(&document, survey, Alerted::default(), COLUMNS, plain);
         let end = html! { footer { @for line in lines { p { (line) } } } };
         out.write_all(end.into_string().as_bytes())?;

@@ -20,7 +20,7 @@ const WIDEST: usize = 100;
 #[must_use]
 pub fn table(lint: &Lint, style: Style) -> String {
     let width = usize::from(style.width).clamp(60, WIDEST);
-    let paint = Paint { color: style.color };
+    let paint = Paint::colors(style.color);
     let mut lines = Vec::new();
     for unit in &lint.units {
         lines.extend(unit_lines(unit, width, paint));

@@ -16,6 +16,7 @@ mod html;
 mod json;
 mod jsonl;
 pub mod lint;
+pub mod live;
 mod paint;
 mod picture;
 mod position;

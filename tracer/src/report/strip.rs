@@ -27,6 +27,13 @@ const WIDEST: usize = 78;
 /// Rows for signals that would overlap on one.
 const SIGNAL_ROWS: usize = 3;
 
+/// A bar with fewer columns has no gaps cut out.
+const CUT_FROM: usize = 20;
+/// Where a process has died.
+const DEATH: char = 'X';
+/// Where a signal was sent.
+const SIGNAL: char = '▲';
+
 /// One column of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cell {
@@ -90,6 +97,42 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// The first row alone, with the signals on it, in so many columns; nothing where there is
+/// nothing to show.
+pub fn bar(view: View, columns: usize) -> Vec<(char, Ink)> {
+    let activation = view.activation;
+    let sent = signals(activation);
+    let is_empty = activation.main_process.is_none() && activation.exposure.is_empty();
+    if columns == 0 || (is_empty && sent.is_empty()) {
+        return Vec::new();
+    }
+    let span = Span::of(activation, view.end());
+    let sent = sent.into_iter().filter(|(at, _)| (span.from..=span.to).contains(at));
+    let sent: Vec<(i64, &SignalSent)> = sent.collect();
+    let moments: Vec<i64> = sent.iter().map(|(at, _)| *at).collect();
+    let axis = if columns < CUT_FROM {
+        Axis::new(&[span.from, span.to], columns, |_, _| false)
+    } else {
+        span.axis(activation, &moments, columns, Grain::BAR)
+    };
+    let (mut cells, _) = exposure(activation, view.is_by_name(), &span, &axis);
+    for (at, sent) in sent {
+        let cell = &mut cells[axis.column(at)];
+        if cell.glyph != DEATH {
+            *cell = Cell { glyph: SIGNAL, ink: ink_of(sent.fate) };
+        }
+    }
+    cells.into_iter().map(|cell| (cell.glyph, cell.ink)).collect()
+}
+
+/// What the glyphs of a bar mean, as many as fit into so many columns.
+pub fn legend(columns: usize) -> String {
+    let harms = Harm::ALL.iter().rev();
+    let harms = harms.map(|harm| format!("{} {}", glyph(*harm), harm.legend(false)));
+    let others = [format!("{SIGNAL} signal"), format!("{DEATH} death")];
+    pack(&harms.chain(others).collect::<Vec<_>>(), columns).swap_remove(0)
+}
+
 /// The first row, and what its glyphs mean.
 fn exposure(
     activation: &Activation,
@@ -116,8 +159,8 @@ fn exposure(
         .collect();
     let mut cells: Vec<Cell> = harms.into_iter().map(|harm| harm.map_or(BLANK, cell)).collect();
     if activation.outcome.state == OutcomeState::Killed {
-        cells[axis.column(span.to)] = Cell { glyph: 'X', ink: Ink::Error };
-        legend.push("X death".into());
+        cells[axis.column(span.to)] = Cell { glyph: DEATH, ink: Ink::Error };
+        legend.push(format!("{DEATH} death"));
     }
     (cells, legend)
 }
@@ -187,8 +230,9 @@ fn signal_rows(sent: &[(i64, &SignalSent)], axis: &Axis) -> Vec<Row> {
         let column = axis.column(*at);
         let ink = ink_of(sent.fate);
         let words = format!("{} {}", sent.signal, fate_word(sent.fate));
-        let after = (column, format!("▲{words}"));
-        let before = column.checked_sub(words.len()).map(|start| (start, format!("{words}▲")));
+        let after = (column, format!("{SIGNAL}{words}"));
+        let before =
+            column.checked_sub(words.len()).map(|start| (start, format!("{words}{SIGNAL}")));
         let fits = |row: &[Cell], start: usize, label: &str| {
             let (from, to) = (start.saturating_sub(1), start + text::width(label));
             row.get(from..to).is_some_and(|cells| cells.iter().all(|cell| *cell == BLANK))

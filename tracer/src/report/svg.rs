@@ -116,7 +116,7 @@ impl<W: Write> Sink for Svg<'_, W> {
             let starts = headline::counted(more, "more start");
             notes.push(format!("… and {starts}: see --format html"));
         }
-        let plain = Paint { color: false };
+        let plain = Paint::Plain;
         notes.extend(summary::lines(&document, self.survey, Alerted::default(), COLUMNS, plain));
         let starts: usize = self.drawn.iter().map(|drawn| drawn.height + GAP).sum();
         let height = MARGIN + starts + notes.len() * LINE + MARGIN;
@@ -155,7 +155,7 @@ impl<W: Write> Sink for Svg<'_, W> {
 }
 
 fn drawn(view: View, severity: Option<Severity>) -> Drawn {
-    let plain = Paint { color: false };
+    let plain = Paint::Plain;
     let activation = view.activation;
     let evidence = activation.alerts.iter().flat_map(|alert| alert.events.iter().copied());
     let evidence = evidence.filter(|index| *index < activation.events.len()).collect();

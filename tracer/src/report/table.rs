@@ -38,7 +38,7 @@ impl<'a, W: Write> Table<'a, W> {
         Self {
             out,
             width: usize::from(style.width).max(NARROWEST),
-            paint: Paint { color: style.color },
+            paint: Paint::colors(style.color),
             survey,
             position: Position::default(),
             sections: 0,

@@ -2,8 +2,9 @@
 //! is asked for is asked for here.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     mem,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,7 @@ use crate::{
     observation::{Anchor, Observation, ProcessId},
     probe::{attach::Attached, backend::Backend, stream::Stream},
     rules,
-    timeline::{Builder, Progress, counted},
+    timeline::{self, Builder, Progress, counted},
 };
 
 /// How long the ring may take to be emptied at the end. What is left then is counted.
@@ -43,6 +44,8 @@ const PROGRESS: Duration = Duration::from_millis(100);
 const ALERTS: Duration = Duration::from_millis(100);
 /// How often they are looked for in what has not.
 const ALERTS_OF_ALL: Duration = Duration::from_secs(1);
+/// Services that are told again in one go although nothing of them is new, for a view.
+const AGAIN: u64 = 32;
 /// Processes that are looked at in one go, for what became of signals that wait for them.
 const MAX_LOOKS: usize = 256;
 /// How long that may take.
@@ -66,6 +69,38 @@ pub struct Record {
     anchor: Anchor,
     backend: Backend,
     fallbacks: Vec<Fallback>,
+}
+
+/// What is new in a capture.
+pub struct News {
+    /// The document as of now, with the services that have changed and the starts of them that
+    /// have, judged.
+    pub document: Document,
+    /// What else is known of each of these.
+    pub places: Vec<Place>,
+    /// The numbers of all services there are, if some have given way to others since.
+    pub left: Option<BTreeSet<u64>>,
+}
+
+/// Where a service stands among all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number, in order of first appearance.
+    pub number: u64,
+    /// How many starts of it there have been.
+    pub starts: usize,
+    /// Whether the last that is told of it is its last one.
+    pub has_last: bool,
+}
+
+/// Which services are told of although nothing of them is new: time alone makes an alert of some
+/// things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// All, but not so often.
+    All,
+    /// A few at a time, so that none takes long.
+    InTurn,
 }
 
 /// What a capture that is over has captured.
@@ -96,6 +131,10 @@ pub struct Capture {
     all_pace: Pace,
     /// Whether there is anything new since alerts were looked for.
     has_news: bool,
+    /// The next service to be told again.
+    again: u64,
+    /// Services that had been left out when news were told.
+    left_out: u64,
     /// How processes stand.
     looks: Bounded<ProcessId, Option<Observation>>,
 }
@@ -143,6 +182,8 @@ impl Capture {
             alerts_pace: Pace::new(ALERTS),
             all_pace: Pace::new(ALERTS_OF_ALL),
             has_news: false,
+            again: 0,
+            left_out: 0,
             looks: Bounded::new("sigready-proc", procfs::left),
         }
     }
@@ -200,16 +241,15 @@ impl Capture {
         units
     }
 
-    /// Whether an alert of this severity or a worse one is there already, as far as was looked.
-    pub fn has_alert(&mut self, least: Severity) -> bool {
+    /// What is new since the last call, judged; nothing where that was a moment ago.
+    pub fn news(&mut self, again: Again) -> Option<News> {
         let began = Instant::now();
         if !self.alerts_pace.is_due(began) {
-            return false;
+            return None;
         }
-        // Time alone makes an alert of some things; but not so often.
-        let all = self.all_pace.is_due(began);
-        if !all && !mem::take(&mut self.has_news) {
-            return false;
+        let numbers = self.again(again, began);
+        if !mem::take(&mut self.has_news) && numbers.is_empty() {
+            return None;
         }
         // What became of signals that wait shows in /proc.
         let mut awaited = self.record.builder.awaited();
@@ -218,13 +258,40 @@ impl Capture {
         for observation in looked.into_iter().flatten().flatten() {
             self.record.builder.observe(observation);
         }
-        let found = self.record.worst_news(all).is_some_and(|worst| worst >= least);
+        let (document, places) = self.record.news(&numbers);
+        let left_out = document.capture.services_left_out;
+        let has_left = mem::replace(&mut self.left_out, left_out) != left_out;
+        let left = has_left.then(|| self.record.builder.numbers().collect());
         let now = Instant::now();
         self.alerts_pace.done(began, now);
-        if all {
+        if !numbers.is_empty() && again == Again::All {
             self.all_pace.done(began, now);
         }
-        found
+        Some(News { document, places, left })
+    }
+
+    /// The numbers of the services that are to be told again now.
+    fn again(&mut self, again: Again, now: Instant) -> Range<u64> {
+        if again == Again::All {
+            return if self.all_pace.is_due(now) { 0..u64::MAX } else { 0..0 };
+        }
+        if self.again >= self.record.builder.next() {
+            if !self.all_pace.is_due(now) {
+                return 0..0;
+            }
+            // A round takes a second at least.
+            self.all_pace.done(now, now);
+            self.again = 0;
+        }
+        let first = self.again;
+        self.again = first.saturating_add(AGAIN);
+        first..self.again
+    }
+
+    /// The worst alert of what is new and counts.
+    #[must_use]
+    pub fn worst(&self, news: &News) -> Option<Severity> {
+        worst(counted(self.record.builder.counting(), &news.document.services))
     }
 
     /// Takes in what happened until now, and looks at the processes that still run; `learn` is
@@ -316,13 +383,18 @@ impl Record {
         document
     }
 
-    /// The worst alert of the starts that have changed since the last call, or of `all`.
-    fn worst_news(&mut self, all: bool) -> Option<Severity> {
+    /// What has changed since the last call, and the services with these numbers, judged.
+    fn news(&mut self, again: &Range<u64>) -> (Document, Vec<Place>) {
         let now = clock::boot_ns();
         let mut document = self.frame(EndedBy::Until, now);
-        document.services = self.builder.news(now, all);
+        let mut places = Vec::new();
+        for told in self.builder.news(now, again) {
+            let timeline::News { number, starts, has_last, service } = told;
+            places.push(Place { number, starts, has_last });
+            document.services.push(service);
+        }
         rules::judge(&mut document);
-        worst(counted(self.builder.counting(), &document.services))
+        (document, places)
     }
 
     /// Judges the starts that nothing will become of any more.

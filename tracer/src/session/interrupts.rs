@@ -24,7 +24,7 @@ use tracer_common::signal::MAX_SIGNAL;
 
 use super::Deadline;
 use crate::{
-    host::{priority, temporary},
+    host::{priority, temporary, terminal},
     model::signal::Signal,
 };
 
@@ -325,6 +325,7 @@ fn take(blocked: &Blocked, shared: &Shared) {
 
 /// Ends the process by the default action of a signal. The kernel lets go of the programs.
 fn end_by(number: i32) -> ! {
+    terminal::give_back();
     temporary::remove_all();
     // It may have been ignored when this process was started, as INT is in a shell's background.
     set_handler(number, libc::SIG_DFL);

@@ -32,7 +32,7 @@ use std::{
 use nix::errno::Errno;
 
 pub use self::{
-    capture::{Asked, Capture, host},
+    capture::{Asked, Capture, News, Place, host},
     child::{Child, Startable, Stopped, Streams},
     command::Command,
     deadline::Deadline,
@@ -56,6 +56,14 @@ pub trait Observer {
     fn note(&self, sentence: &dyn Display);
     /// How far the capture has come.
     fn progress(&self, progress: &Progress);
+    /// Whether it wants to be told what is new.
+    fn follows(&self) -> bool {
+        false
+    }
+    /// What is new in the capture.
+    fn news(&self, news: News) {
+        let _ = news;
+    }
 }
 
 /// What was asked for can't be done: it names something that is not there, or is out of range.

@@ -8,14 +8,14 @@ use anyhow::Result;
 
 use super::{
     Observer, Until,
-    capture::{Capture, Captured},
+    capture::{Again, Capture, Captured},
     ending::{Ending, Interrupted, Seen},
     interrupts::Interrupts,
 };
 use crate::{
     host::memory,
     model::{
-        document::{Document, EndedBy},
+        document::{Document, EndedBy, Severity},
         signal::Signal,
     },
     observation::Observation,
@@ -89,6 +89,8 @@ pub struct Session<'a, S> {
     /// Whether there is more to take in than the last turn did.
     has_more: bool,
     shown: Progress,
+    /// The worst alert in what was new in this turn.
+    worst: Option<Severity>,
 }
 
 /// What is left of a session that is over.
@@ -111,7 +113,8 @@ impl<'a, S: Subject> Session<'a, S> {
         observer: &'a dyn Observer,
     ) -> Self {
         let shown = Progress::default();
-        Self { capture, subject, ending, interrupts, observer, has_more: false, shown }
+        let has_more = false;
+        Self { capture, subject, ending, interrupts, observer, has_more, shown, worst: None }
     }
 
     /// Takes in what happens until the session is to end.
@@ -180,6 +183,16 @@ impl<'a, S: Subject> Session<'a, S> {
             self.observer.progress(&progress);
             self.shown = progress;
         }
+        self.worst = None;
+        let waits = matches!(self.ending.until(), Some(Until::Alert(Some(_))));
+        let waits = waits && self.subject.is_settled(Instant::now());
+        if waits || self.observer.follows() {
+            let again = if waits { Again::All } else { Again::InTurn };
+            if let Some(news) = self.capture.news(again) {
+                self.worst = self.capture.worst(&news);
+                self.observer.news(news);
+            }
+        }
     }
 
     fn seen(&mut self) -> Seen {
@@ -190,7 +203,7 @@ impl<'a, S: Subject> Session<'a, S> {
                 Some(Until::Exit) => self.capture.progress().exited,
                 Some(Until::Settled) => true,
                 Some(Until::Alert(least)) => {
-                    least.is_some_and(|least| self.capture.has_alert(least))
+                    least.is_some_and(|least| self.worst.is_some_and(|worst| worst >= least))
                 }
                 None => false,
             };

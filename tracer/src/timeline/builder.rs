@@ -1,6 +1,9 @@
 //! Puts observations in order of time and builds the timelines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::{
     activation::{self, Frame},
@@ -47,6 +50,19 @@ pub struct Progress {
     pub events: u64,
     /// Events lost.
     pub lost: u64,
+}
+
+/// A service of which there is something new.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// Its number, in order of first appearance.
+    pub number: u64,
+    /// How many starts of it there have been.
+    pub starts: usize,
+    /// Whether the last of those below is its last one.
+    pub has_last: bool,
+    /// It, with the starts that have changed.
+    pub service: Service,
 }
 
 /// Builds timelines from observations.
@@ -131,21 +147,38 @@ impl Builder {
             .collect()
     }
 
-    /// The same of the starts that have changed since they were last asked for, or, with
-    /// `all`, that something may still become of.
-    pub fn news(&mut self, now: u64, all: bool) -> Vec<Service> {
+    /// The same of the starts that have changed since they were last asked for, and of those
+    /// that something may still become of in the services whose numbers are in `again`.
+    pub fn news(&mut self, now: u64, again: &Range<u64>) -> Vec<News> {
         let mut news = Vec::new();
-        for (_, service) in self.attribution.services() {
+        for (number, service) in self.attribution.services() {
+            let is_again = again.contains(&number);
             let is_news = |_, state: &State| match state {
-                State::Open(start) => all || start.revision != start.told,
+                State::Open(start) => is_again || start.revision != start.told,
                 State::Final(_) => false,
             };
             if service.starts().any(|(number, state)| is_news(number, state)) {
-                news.push(self.service(service, now, is_news));
+                news.push(News {
+                    number,
+                    starts: service.count(),
+                    has_last: service.last().is_some_and(|(number, last)| is_news(number, last)),
+                    service: self.service(service, now, is_news),
+                });
             }
         }
         self.attribution.tell_all();
         news
+    }
+
+    /// The numbers of the services that there are.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.attribution.services().map(|(number, _)| number)
+    }
+
+    /// The number that the next service will have.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.attribution.next()
     }
 
     /// Whether there are final starts that have not been judged.

@@ -30,7 +30,7 @@ mod start;
 mod window;
 
 pub use self::{
-    builder::{Builder, Progress},
+    builder::{Builder, News, Progress},
     choice::MainPattern,
     counting::{Counting, counted},
     executor::is_executor,

@@ -17,6 +17,7 @@ mod interrupted;
 mod languages;
 mod late;
 mod lint;
+mod live;
 mod main_process;
 mod messages;
 mod package;

@@ -4,9 +4,10 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -125,10 +126,24 @@ impl Place {
     /// if it does not end by itself. Gives its exit status and what it said.
     fn carry_out(&self, words: &[String]) -> (Option<i32>, String) {
         let path = self.directory.path().join("said");
-        let said = || fs::read_to_string(&path).unwrap();
+        let said = || String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
         let file = fs::File::create(&path).unwrap();
-        let mut child = Command::new(cargo_bin("sigready"))
-            .args(&words[1..])
+        // What has a screen gets a terminal.
+        let is_live = words.iter().any(|word| word == "--live");
+        let mut command = if is_live {
+            let mut script = Command::new("script");
+            let run = "stty rows 24 cols 300; exec \"$SIGREADY\" $ARGUMENTS";
+            script.args(["--quiet", "--return", "--command", run, "/dev/null"]);
+            script.env("SIGREADY", cargo_bin("sigready")).env("TERM", "xterm");
+            // The places that are named here have no blank in their paths.
+            script.env("ARGUMENTS", words[1..].join(" ")).stdin(Stdio::piped());
+            script
+        } else {
+            let mut command = Command::new(cargo_bin("sigready"));
+            command.args(&words[1..]);
+            command
+        };
+        let mut child = command
             .current_dir(self.directory.path())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -150,7 +165,13 @@ impl Place {
             || words.windows(2).any(|pair| pair[0] == "--duration" && pair[1].ends_with('s'));
         wait(&mut child, if is_limited { PATIENCE } else { LEFT_ALONE }, || false);
         if child.try_wait().unwrap().is_none() {
-            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+            if let Some(mut keys) = child.stdin.take() {
+                keys.write_all(b"q").unwrap();
+                // Its end would be the terminal's.
+                child.stdin = Some(keys);
+            } else {
+                kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+            }
             wait(&mut child, PATIENCE, || false);
         }
         let status = child.try_wait().unwrap();

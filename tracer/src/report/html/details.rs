@@ -118,7 +118,7 @@ impl Sink for Details<'_> {
 
 /// All of one start. `number` counts them in the document.
 fn block(view: View, number: usize, open: bool) -> Markup {
-    let plain = Paint { color: false };
+    let plain = Paint::Plain;
     let activation = view.activation;
     let evidence: BTreeSet<usize> = activation
         .alerts
@@ -171,7 +171,7 @@ fn figure(view: View, number: usize, evidence: &BTreeSet<usize>) -> Markup {
 fn alerts_of(view: View, number: usize) -> Markup {
     let activation = view.activation;
     if activation.alerts.is_empty() {
-        let lines = alerts::lines(view, COLUMNS, Paint { color: false });
+        let lines = alerts::lines(view, COLUMNS, Paint::Plain);
         return html! { @for line in lines { p { (line) } } };
     }
     html! {

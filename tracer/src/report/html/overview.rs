@@ -61,7 +61,7 @@ impl Sink for Overview<'_> {
         if number >= ROWS {
             return Ok(());
         }
-        let title = headline::title(view, COLUMNS, Paint { color: false }).join(" ");
+        let title = headline::title(view, COLUMNS, Paint::Plain).join(" ");
         let row = html! {
             tr { td.(class) { (word) } td { a href={ "#s" (number) } { (title) } } }
         };

@@ -25,7 +25,7 @@ const HELD_BACK: &str = "▹";
 /// It all, with a newline at its end.
 pub fn text(race: &Race, style: Style) -> String {
     let width = usize::from(style.width).clamp(60, WIDEST);
-    let paint = Paint { color: style.color };
+    let paint = Paint::colors(style.color);
     let mut lines = headline(race, width, paint);
     let parts = [picture::lines(race, width, paint)]
         .into_iter()

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod fixtures;
+mod live;
 mod pictures;
 mod races;
 mod reading;

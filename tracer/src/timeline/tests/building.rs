@@ -1,5 +1,7 @@
 //! What the builder itself says: how far a capture has come, what is new, what is final.
 
+use std::ops::Range;
+
 use super::story::{BEGIN, DEMO, MS, STARTER, Story};
 use crate::{
     model::{
@@ -9,11 +11,14 @@ use crate::{
         unit::{UnitFacts, UnitState},
     },
     observation::{Fact, Observation, ProcessId, UnitNews},
-    timeline::{Builder, Progress, Setup},
+    timeline::{Builder, News, Progress, Setup},
 };
 
 /// ns in a second.
 const S: u64 = 1_000 * MS;
+/// The services that are told again although nothing of them is new.
+const NONE: Range<u64> = 0..0;
+const ALL: Range<u64> = 0..u64::MAX;
 
 fn fed(setup: Setup, observations: &[Observation]) -> Builder {
     let mut builder = Builder::new(setup);
@@ -75,24 +80,44 @@ fn a_fact_has_20_ms_to_come_into_its_place() {
 fn news_are_told_once_and_what_is_open_as_often_as_it_is_asked_for() {
     let mut builder = built(&running());
     let now = BEGIN + S;
-    let starts = |news: Vec<crate::model::document::Service>| -> usize {
-        news.iter().map(|service| service.activations.len()).sum()
-    };
-    assert_eq!(starts(builder.news(now, false)), 1);
-    assert_eq!(starts(builder.news(now, false)), 0);
-    assert_eq!(starts(builder.news(now, true)), 1);
+    let starts =
+        |news: Vec<News>| -> usize { news.iter().map(|news| news.service.activations.len()).sum() };
+    assert_eq!(starts(builder.news(now, &NONE)), 1);
+    assert_eq!(starts(builder.news(now, &NONE)), 0);
+    assert_eq!(starts(builder.news(now, &ALL)), 1);
     let more = running().handler(600, 10);
     builder.observe(more.observations.last().unwrap().clone());
     builder.advance(BEGIN + S);
-    let told = builder.news(now, false);
-    assert_eq!(told[0].activations[0].milestones.handler_ns, Some(599 * MS as i64));
-    assert_eq!(starts(builder.news(now, false)), 0);
+    let told = builder.news(now, &NONE);
+    assert_eq!(told[0].service.activations[0].milestones.handler_ns, Some(599 * MS as i64));
+    assert_eq!(starts(builder.news(now, &NONE)), 0);
     // What systemd says of a unit may change what was told.
     let state = UnitState { active_state: "active".to_owned(), ..UnitState::default() };
     let said = news(|it| (it.state, it.invocation_id) = (Some(state), Some("a".to_owned())));
     builder.observe(Observation { at: BEGIN + S, fact: said });
     builder.advance(BEGIN + 2 * S);
-    assert_eq!(starts(builder.news(now, false)), 1);
+    assert_eq!(starts(builder.news(now, &NONE)), 1);
+}
+
+#[test]
+fn news_of_a_service_come_with_its_place_and_whether_its_last_start_is_among_them() {
+    let first = running().handler(5, 10);
+    let second = first.clone().exit(20, 10, 0).start(30, 11, "/bin/demo", "b");
+    let mut builder = built(&first);
+    let told = |news: Vec<News>| -> Vec<(u64, usize, bool, usize)> {
+        let told = |it: &News| (it.number, it.starts, it.has_last, it.service.activations.len());
+        news.iter().map(told).collect()
+    };
+    assert_eq!(told(builder.news(BEGIN + S, &NONE)), [(0, 1, true, 1)]);
+    assert_eq!(builder.numbers().collect::<Vec<_>>(), [0]);
+    for observation in &second.observations[first.observations.len()..] {
+        builder.observe(observation.clone());
+    }
+    builder.advance(BEGIN + S);
+    assert_eq!(told(builder.news(BEGIN + S, &NONE)), [(0, 2, true, 2)]);
+    assert_eq!(told(builder.news(BEGIN + S, &(0..1))), [(0, 2, true, 2)]);
+    assert_eq!(told(builder.news(BEGIN + S, &(1..9))), []);
+    assert_eq!(builder.next(), 1);
 }
 
 #[test]
@@ -119,12 +144,12 @@ fn every_kind_of_fact_of_a_start_is_news() {
             let (before, last) = story.observations.split_at(story.observations.len() - told);
             let mut builder = fed(story.setup(), before);
             builder.advance(BEGIN + 700 * MS);
-            let _ = builder.news(BEGIN + S, false);
+            let _ = builder.news(BEGIN + S, &NONE);
             for observation in last {
                 builder.observe(observation.clone());
             }
             builder.advance(BEGIN + 2 * S);
-            let is_news = !builder.news(BEGIN + 2 * S, false).is_empty();
+            let is_news = !builder.news(BEGIN + 2 * S, &NONE).is_empty();
             assert_eq!(is_news, news, "{kind}, {told} facts");
         }
     }
@@ -176,7 +201,7 @@ fn a_start_is_final_ten_seconds_after_its_last_fact() {
     builder.advance(BEGIN + 11 * S);
     assert!(builder.has_unjudged());
     assert_eq!(builder.progress(), progress, "it has come as far as before");
-    assert_eq!(builder.news(BEGIN + 11 * S, true).len(), 0);
+    assert_eq!(builder.news(BEGIN + 11 * S, &ALL).len(), 0);
     let mut judged = Vec::new();
     builder.judge_final(|service| {
         judged.push((service.name.clone(), service.activations.len()));
