@@ -31,6 +31,7 @@ Examples:
   sigready race -- ./server --fg
   sigready race --signal HUP --signal TERM --type simple -- python3 service.py
   sigready race --strict --format junit --output race.xml -- ./server --fg
+  sigready race --sweep 20 --output race.html -- ./server --fg
   sigready race --between 'rm -rf /tmp/data' --user ada -- ./server --data /tmp/data
   sigready race --only HUP@exec1 --repeat 5 -- ./server --fg
   sigready race --by kill --sweep 20 --reload-signal USR2 -- ./server --fg";

@@ -227,6 +227,8 @@ fn write(race: &model::Race, options: &Race, messages: &Messages) -> Result<(), 
     let by_name = match extension.and_then(|extension| extension.to_str()) {
         Some("json") => RaceFormat::Json,
         Some("xml") => RaceFormat::Junit,
+        Some("svg") => RaceFormat::Svg,
+        Some("html" | "htm") => RaceFormat::Html,
         _ => RaceFormat::Table,
     };
     let format = options.format.unwrap_or(by_name);

@@ -1,16 +1,18 @@
 //! A page by itself: an overview of all starts, and for each its picture, its alerts and its
-//! events. It asks no network, and has no script: what can be chosen is chosen by its style.
+//! events. It asks no network. What can be chosen is chosen by its style; its one script filters
+//! events by a text, and is named by its hash in the page's policy.
 //!
 //! The document is gone through three times, so that what it says first need not be kept: for
 //! the overview, for starts with alerts, for the others.
 
 mod details;
 mod overview;
+mod script;
 mod style;
 
 use std::io::Write;
 
-use maud::{DOCTYPE, PreEscaped, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
     picture,
@@ -26,7 +28,7 @@ use overview::Overview;
 /// Characters of a line of the summary: it is wrapped anew.
 const COLUMNS: usize = 10_000;
 
-/// Nothing is loaded, run or sent.
+/// Nothing is loaded or sent, and nothing run but what is named.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
                       base-uri 'none'; form-action 'none'";
 
@@ -72,7 +74,23 @@ pub fn write(
         let end = html! { footer { @for line in lines { p { (line) } } } };
         out.write_all(end.into_string().as_bytes())?;
     }
+    let script = html! { script { (PreEscaped(script::SCRIPT)) } };
+    out.write_all(script.into_string().as_bytes())?;
     Ok(out.write_all(b"</main></body></html>\n")?)
+}
+
+/// What is in the head of every page: its policy, with the script of this hash, and its style.
+pub fn head(title: &str, script: Option<&str>) -> Markup {
+    let script = script.map(|hash| format!("; script-src '{hash}'"));
+    html! {
+        meta charset="utf-8";
+        meta http-equiv="Content-Security-Policy" content={ (POLICY) (script.unwrap_or_default()) };
+        meta name="viewport" content="width=device-width,initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        link rel="icon" href="data:,";
+        title { (title) }
+        style { (PreEscaped(picture::STYLE)) (PreEscaped(style::STYLE)) }
+    }
 }
 
 /// The beginning of the page, up to the overview.
@@ -81,13 +99,8 @@ fn beginning(document: &Document) -> String {
     let markup = html! {
         (DOCTYPE)
         (PreEscaped("<html lang=\"en\"><head>"))
-        meta charset="utf-8";
-        meta http-equiv="Content-Security-Policy" content=(POLICY);
-        meta name="viewport" content="width=device-width,initial-scale=1";
-        meta name="color-scheme" content="light dark";
-        link rel="icon" href="data:,";
-        title { "sigready: signals on " (title) }
-        style { (PreEscaped(picture::STYLE)) (PreEscaped(style::STYLE)) (PreEscaped(style::choices())) }
+        (head(&format!("sigready: signals on {title}"), Some(script::HASH)))
+        style { (PreEscaped(style::choices())) }
         (PreEscaped("</head><body><main>"))
         svg width="0" height="0" aria-hidden="true" class="picture" { (picture::defs()) }
         h1 { "Were services ready for their signals?" }
@@ -97,6 +110,13 @@ fn beginning(document: &Document) -> String {
                 @for (id, name) in KINDS {
                     label { input type="checkbox" id={ "kind-" (id) } checked; (name) }
                 }
+            }
+            // The script shows it: without that it would do nothing.
+            fieldset id="filter" hidden {
+                legend { "Events with" }
+                input type="search" aria-label="Show only events with this text";
+                " "
+                output {}
             }
             fieldset {
                 legend { "Width of pictures" }

@@ -1,7 +1,9 @@
 //! The result of a race: for people, as JSON, and as JUnit XML.
 
 mod again;
+mod draw;
 mod junit;
+mod page;
 mod picture;
 mod table;
 
@@ -19,6 +21,10 @@ pub enum RaceFormat {
     Json,
     /// JUnit XML: a test case for each interval
     Junit,
+    /// A picture of the start, with the table below it
+    Svg,
+    /// A page by itself: the picture, what it comes to, and the table
+    Html,
 }
 
 /// The steps that an interval is between, with `and` in the middle; of an instant, which it is.
@@ -44,5 +50,7 @@ pub fn render(race: &Race, format: RaceFormat, style: Style) -> Result<String> {
             Ok(escape::json(&text).into_owned() + "\n")
         }
         RaceFormat::Junit => junit::text(race),
+        RaceFormat::Svg => Ok(page::picture(race)),
+        RaceFormat::Html => Ok(page::page(race)),
     }
 }

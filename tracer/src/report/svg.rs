@@ -31,7 +31,7 @@ const ALERT_LINES: usize = 24;
 /// Around everything.
 const MARGIN: usize = 20;
 /// Height of a line of text.
-const LINE: usize = 16;
+pub const LINE: usize = 16;
 /// Characters of a line of text.
 const COLUMNS: usize = 130;
 /// Between two starts.
@@ -119,10 +119,9 @@ impl<W: Write> Sink for Svg<'_, W> {
         let plain = Paint::Plain;
         notes.extend(summary::lines(&document, self.survey, Alerted::default(), COLUMNS, plain));
         let starts: usize = self.drawn.iter().map(|drawn| drawn.height + GAP).sum();
-        let height = MARGIN + starts + notes.len() * LINE + MARGIN;
-        let width = 2 * MARGIN + picture::LABELS + picture::PLOT;
+        let height = starts + notes.len() * LINE;
         let titles: Vec<&str> = self.drawn.iter().map(|drawn| drawn.title.as_str()).collect();
-        let mut y = MARGIN;
+        let mut y = 0;
         let placed: Vec<(usize, &Drawn)> = self
             .drawn
             .iter()
@@ -133,25 +132,33 @@ impl<W: Write> Sink for Svg<'_, W> {
             })
             .collect();
         let markup = html! {
-            svg xmlns="http://www.w3.org/2000/svg" class="picture" role="img"
-                aria-labelledby="title description" width=(width) height=(height)
-                viewBox={ "0 0 " (width) " " (height) } {
-                title id="title" { "sigready: were services ready for their signals?" }
-                desc id="description" { (titles.join(". ")) }
-                style { (PreEscaped(picture::STYLE)) (PreEscaped(STYLE)) }
-                (picture::defs())
-                rect width="100%" height="100%" fill="var(--paper)" {}
-                @for (top, drawn) in &placed {
-                    g transform={ "translate(" (MARGIN) " " (top) ")" } { (drawn.markup) }
-                }
-                g transform={ "translate(" (MARGIN) " " (y) ")" } {
-                    (prose(&notes, 0, |_| "faint"))
-                }
+            @for (top, drawn) in &placed {
+                g transform={ "translate(0 " (top) ")" } { (drawn.markup) }
             }
+            g transform={ "translate(0 " (y) ")" } { (prose(&notes, 0, |_| "faint")) }
         };
-        writeln!(self.out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
-        writeln!(self.out, "{}", markup.into_string())
+        let title = "sigready: were services ready for their signals?";
+        self.out.write_all(file(title, &titles.join(". "), height, &markup).as_bytes())
     }
+}
+
+/// A file with a picture that is so high, and as wide as a start.
+pub fn file(title: &str, description: &str, height: usize, drawn: &Markup) -> String {
+    let width = 2 * MARGIN + picture::LABELS + picture::PLOT;
+    let height = height + 2 * MARGIN;
+    let markup = html! {
+        svg xmlns="http://www.w3.org/2000/svg" class="picture" role="img"
+            aria-labelledby="title description" width=(width) height=(height)
+            viewBox={ "0 0 " (width) " " (height) } {
+            title id="title" { (title) }
+            desc id="description" { (description) }
+            style { (PreEscaped(picture::STYLE)) (PreEscaped(STYLE)) }
+            (picture::defs())
+            rect width="100%" height="100%" fill="var(--paper)" {}
+            g transform={ "translate(" (MARGIN) " " (MARGIN) ")" } { (drawn) }
+        }
+    };
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}\n", markup.into_string())
 }
 
 fn drawn(view: View, severity: Option<Severity>) -> Drawn {
@@ -216,7 +223,7 @@ fn classes(lines: &[String]) -> Vec<&'static str> {
 }
 
 /// Lines of text from `top` on, each with its class.
-fn prose(lines: &[String], top: usize, class: impl Fn(usize) -> &'static str) -> Markup {
+pub fn prose(lines: &[String], top: usize, class: impl Fn(usize) -> &'static str) -> Markup {
     html! {
         @for (index, line) in lines.iter().enumerate() {
             text.prose.(class(index)) xml:space="preserve" x="0" y=(top + (index + 1) * LINE - 4) {

@@ -9,7 +9,7 @@ use super::{
     Picture,
     marks::{Mark, Shape},
 };
-use crate::report::{harm::Harm, text};
+use crate::report::{axis::Axis, harm::Harm, text};
 
 /// Width of the labels before the plot.
 pub const LABELS: usize = 168;
@@ -20,9 +20,9 @@ const BAND: usize = 34;
 /// Height of a lane.
 const LANE: usize = 34;
 /// Height of the axis.
-const AXIS: usize = 24;
+pub const AXIS: usize = 24;
 /// Width of a character of labels.
-const CHARACTER: usize = 6;
+pub const CHARACTER: usize = 6;
 /// Columns for a lane's label.
 const LABEL: usize = 24;
 
@@ -101,8 +101,7 @@ impl Picture<'_> {
 
     /// A moment, in a hundredth of a percent.
     fn place(&self, at: i64) -> usize {
-        let column = self.axis.column(at.clamp(self.span.from, self.span.to));
-        column * 10_000 / self.axis.columns().max(1)
+        place(&self.axis, at.clamp(self.span.from, self.span.to))
     }
 
     fn x(&self, at: i64) -> String {
@@ -122,7 +121,13 @@ impl Picture<'_> {
     }
 }
 
-fn percent(hundredths: usize) -> String {
+/// A moment on an axis, in a hundredth of a percent.
+pub fn place(axis: &Axis, at: i64) -> usize {
+    axis.column(at) * 10_000 / axis.columns().max(1)
+}
+
+/// A place as SVG has it.
+pub fn percent(hundredths: usize) -> String {
     format!("{}.{:02}%", hundredths / 100, hundredths % 100)
 }
 
@@ -178,7 +183,7 @@ pub fn plot(picture: &Picture, links: Links) -> Markup {
                 y1=(picture.line(Some(arrow.from))) y2=(picture.line(Some(arrow.to))) {}
         }
         (marks(picture, links))
-        (axis(picture, lanes_end))
+        (ruler(&picture.axis, lanes_end))
     }
 }
 
@@ -244,16 +249,17 @@ fn label(picture: &Picture, mark: &Mark, full: &mut usize) -> Markup {
     }
 }
 
-fn axis(picture: &Picture, top: usize) -> Markup {
-    let columns = picture.axis.columns().max(1);
+/// An axis, below what ends at `top`. It is as high as [`AXIS`].
+pub fn ruler(axis: &Axis, top: usize) -> Markup {
+    let columns = axis.columns().max(1);
     let place = |column: usize| percent(column * 10_000 / columns);
     html! {
         line.rule x1="0" x2="100%" y1=(top + 4) y2=(top + 4) {}
-        @for (from, to) in picture.axis.cuts() {
+        @for (from, to) in axis.cuts() {
             rect x=(place(from)) y=(top) width=(place(to - from)) height="9" fill="var(--paper)" {}
             text.faint x=(place(usize::midpoint(from, to))) y=(top + 8) text-anchor="middle" { "//" }
         }
-        @for (column, label) in picture.axis.labels() {
+        @for (column, label) in axis.labels() {
             @let is_at_edge = column * 100 > columns * 94;
             line.rule x1=(place(column)) x2=(place(column)) y1=(top) y2=(top + 8) {}
             text.faint x=(place(column)) y=(top + 20)

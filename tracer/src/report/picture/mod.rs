@@ -7,7 +7,8 @@ mod draw;
 mod lanes;
 mod marks;
 
-pub use draw::{LABELS, PLOT, STYLE, defs, labels, plot};
+pub use draw::{AXIS, CHARACTER, LABELS, PLOT, STYLE, defs, labels, percent, place, plot, ruler};
+pub use marks::Shape;
 
 use super::{
     axis::{Axis, Grain},
@@ -19,9 +20,9 @@ use lanes::Lanes;
 use marks::{Arrow, Mark};
 
 /// Columns of the axis for each character that is as wide as them.
-const FINE: usize = 100;
+pub const FINE: usize = 100;
 /// Characters that fit on the narrowest plot.
-const CHARACTERS: usize = 110;
+pub const CHARACTERS: usize = 110;
 
 /// One start as a picture.
 pub struct Picture<'a> {

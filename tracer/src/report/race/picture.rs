@@ -11,7 +11,7 @@
 use crate::{
     model::race::{Interval, Outcome, Race, SignalRace},
     report::{
-        axis::Axis,
+        axis::{Axis, Grain},
         paint::{Ink, Paint},
         text,
     },
@@ -24,7 +24,7 @@ const LABELS: usize = 11;
 
 /// All outcomes, in the order in which they are drawn: what does more harm covers what does
 /// less.
-const OUTCOMES: [Outcome; 8] = [
+pub const OUTCOMES: [Outcome; 8] = [
     Outcome::Taken,
     Outcome::NotReached,
     Outcome::Ignored,
@@ -67,10 +67,7 @@ pub fn lines(race: &Race, width: usize, paint: Paint) -> Vec<String> {
         return Vec::new();
     }
     let untouched = &race.untouched;
-    let mut moments = vec![untouched.from_ns, untouched.to_ns];
-    moments.extend(main().flat_map(|it| [it.from_ns, it.to_ns]));
-    let last = main().map(|it| it.from_ns).max().unwrap_or(0);
-    let axis = Axis::new(&moments, columns, |from, _| from >= last);
+    let axis = axis(race, columns, Grain::COLUMN);
     let mut lines = Vec::new();
     for signal in &race.signals {
         lines.push(row(signal, &axis, untouched.to_ns, paint));
@@ -91,6 +88,15 @@ pub fn lines(race: &Race, width: usize, paint: Paint) -> Vec<String> {
     lines.push(format!("{}{}", label(""), paint.ink(Ink::Faint, &line)));
     lines.push(format!("{}{}", label(""), paint.ink(Ink::Faint, &ruler)));
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The axis of the start: what comes after its last step may be cut out of it.
+pub fn axis(race: &Race, columns: usize, grain: Grain) -> Axis {
+    let main = || race.signals.iter().flat_map(|signal| &signal.intervals).filter(|it| it.main);
+    let mut moments = vec![race.untouched.from_ns, race.untouched.to_ns];
+    moments.extend(main().flat_map(|it| [it.from_ns, it.to_ns]));
+    let last = main().map(|it| it.from_ns).max().unwrap_or(0);
+    Axis::with_grain(&moments, columns, grain, |from, _| from >= last)
 }
 
 /// What the glyphs of all rows mean.

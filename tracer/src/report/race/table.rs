@@ -27,15 +27,7 @@ pub fn text(race: &Race, style: Style) -> String {
     let width = usize::from(style.width).clamp(60, WIDEST);
     let paint = Paint::colors(style.color);
     let mut lines = headline(race, width, paint);
-    let parts = [picture::lines(race, width, paint)]
-        .into_iter()
-        .chain(race.signals.iter().map(|signal| table(signal, width, paint)))
-        .chain([
-            held_back(race, width, paint),
-            sentences(race, width, paint),
-            leftovers(race, width, paint),
-            repeats(race, width, paint),
-        ]);
+    let parts = [picture::lines(race, width, paint)].into_iter().chain(below(race, width, paint));
     for part in parts.filter(|part| !part.is_empty()) {
         lines.push(String::new());
         lines.extend(part);
@@ -43,7 +35,24 @@ pub fn text(race: &Race, style: Style) -> String {
     lines.join("\n") + "\n"
 }
 
-fn headline(race: &Race, width: usize, paint: Paint) -> Vec<String> {
+/// What is below the picture: the tables, and what they come to.
+pub fn below(race: &Race, width: usize, paint: Paint) -> impl Iterator<Item = Vec<String>> {
+    let tables = race.signals.iter().map(move |signal| table(signal, width, paint));
+    tables.chain(conclusion(race, width, paint))
+}
+
+/// What the tables come to.
+pub fn conclusion(race: &Race, width: usize, paint: Paint) -> [Vec<String>; 4] {
+    [
+        held_back(race, width, paint),
+        sentences(race, width, paint),
+        leftovers(race, width, paint),
+        repeats(race, width, paint),
+    ]
+}
+
+/// What is raced, and how.
+pub fn headline(race: &Race, width: usize, paint: Paint) -> Vec<String> {
     let title = escape::text(&race.name).into_owned();
     let runs = format!(
         "Type={}, {}{} runs in {}, {} on {}",
@@ -66,11 +75,16 @@ fn headline(race: &Race, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
+/// The scale of a signal's times.
+pub fn scale(signal: &SignalRace) -> Scale {
+    let furthest = signal.all().map(|it| it.to_ns.unsigned_abs()).max();
+    Scale::for_times(furthest.unwrap_or(0))
+}
+
 /// The intervals of a signal: of each a line, and a fainter one that says between which steps
 /// it is.
 fn table(signal: &SignalRace, width: usize, paint: Paint) -> Vec<String> {
-    let furthest = signal.all().map(|it| it.to_ns.unsigned_abs()).max();
-    let scale = Scale::for_times(furthest.unwrap_or(0));
+    let scale = scale(signal);
     let rows: Vec<Row> = signal.all().map(|it| Row::of(it, scale)).collect();
     let titles = Row {
         mark: " ",
@@ -90,18 +104,24 @@ fn table(signal: &SignalRace, width: usize, paint: Paint) -> Vec<String> {
 }
 
 /// A line of the table.
-struct Row {
-    mark: &'static str,
-    id: String,
-    time: String,
-    outcome: &'static str,
-    what: String,
-    between: String,
-    ink: Ink,
+pub struct Row {
+    /// What it is marked with if it is bad.
+    pub mark: &'static str,
+    pub id: String,
+    /// From when to when.
+    pub time: String,
+    pub outcome: &'static str,
+    /// What became of the service.
+    pub what: String,
+    /// Between which steps it is.
+    pub between: String,
+    /// Good or bad.
+    pub ink: Ink,
 }
 
 impl Row {
-    fn of(interval: &Interval, scale: Scale) -> Self {
+    /// Of an interval, with times in this scale.
+    pub fn of(interval: &Interval, scale: Scale) -> Self {
         let counts = interval.bad && interval.counts;
         Self {
             mark: match (interval.bad, counts) {

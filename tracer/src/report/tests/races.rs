@@ -1,5 +1,6 @@
 //! A race in each format.
 
+use super::pictures::check_xml;
 use crate::{
     model::{
         document::{Host, OutcomeState, ProcessOutcome, Tool, WallTime},
@@ -199,7 +200,9 @@ fn narrow_and_wide_tables_keep_to_their_width() {
 
 #[test]
 fn text_from_outside_does_not_reach_the_terminal_as_it_is() {
-    for format in [RaceFormat::Table, RaceFormat::Json, RaceFormat::Junit] {
+    for format in
+        [RaceFormat::Table, RaceFormat::Json, RaceFormat::Junit, RaceFormat::Svg, RaceFormat::Html]
+    {
         assert!(!rendered(format).contains('\x1b'), "{format:?}");
     }
 }
@@ -227,4 +230,57 @@ fn json_of_a_race() {
 #[test]
 fn a_test_case_fails_where_it_is_bad_and_counts_and_is_an_error_where_nothing_is_known() {
     insta::assert_snapshot!("race_junit", rendered(RaceFormat::Junit));
+}
+
+#[test]
+fn the_picture_of_a_race_is_xml_and_says_of_each_instant_what_the_signal_did() {
+    let text = rendered(RaceFormat::Svg);
+    check_xml(&text);
+    let race = race();
+    let main = race.signals[0].intervals.iter().filter(|it| it.main);
+    assert_eq!(text.matches("class=\"band").count(), main.count());
+    assert!(text.contains(">READY=1<") || text.contains("360 ms: READY=1"), "{text}");
+    insta::assert_snapshot!("race_svg", text);
+}
+
+#[test]
+fn the_page_of_a_race_has_the_picture_and_a_row_for_each_interval_and_runs_nothing() {
+    let page = rendered(RaceFormat::Html);
+    assert!(page.contains("default-src 'none'") && !page.contains("<script"));
+    let signal = &race().signals[0];
+    for interval in signal.all() {
+        assert!(page.contains(&format!("<td>{}</td>", interval.id)), "{}", interval.id);
+    }
+    let rows = page.matches("<tr>").count();
+    assert_eq!(rows, 1 + signal.all().count());
+}
+
+#[test]
+fn markup_from_outside_stays_text_in_a_picture_of_a_race() {
+    let hostile = "</title></style><script>alert(1)</script>\"'><img src=x>&\u{1b}[2J\0\u{fffe}]]>";
+    let mut race = race();
+    race.name = hostile.into();
+    race.host.kernel = hostile.into();
+    race.command = vec![hostile.into()];
+    race.untested = vec![hostile.into()];
+    race.leftovers[0].comm = hostile.into();
+    for signal in &mut race.signals {
+        signal.sentence = hostile.into();
+        for interval in signal.intervals.iter_mut().chain(&mut signal.sweep) {
+            interval.after.what = hostile.into();
+            interval.id = hostile.into();
+            interval.process.comm = hostile.into();
+            interval.tries[0].what = hostile.into();
+        }
+    }
+    for format in [RaceFormat::Svg, RaceFormat::Html] {
+        let text = render(&race, format, Style::default()).unwrap();
+        if format == RaceFormat::Svg {
+            check_xml(&text);
+        }
+        assert!(text.contains("&lt;script&gt;"));
+        for markup in ["<script", "<img", "\u{1b}", "\0"] {
+            assert!(!text.contains(markup), "{format:?} {markup}");
+        }
+    }
 }
