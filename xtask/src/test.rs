@@ -33,8 +33,9 @@ pub enum Machines {
 }
 
 /// Packages on the machine that runs the tests.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "bpftool",
+    "chromium",
     "gcc",
     "jq",
     "libc6-dev",

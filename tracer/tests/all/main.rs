@@ -6,6 +6,7 @@
 mod architecture;
 mod backends;
 mod bad_input;
+mod browser;
 mod bus_names;
 mod consequences;
 mod container_roots;
