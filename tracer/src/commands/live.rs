@@ -172,3 +172,43 @@ fn give_back_on_panic() {
         before(panic);
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, mem, process::Command, process::Stdio};
+
+    use super::*;
+
+    /// Set where this runs in a pseudo-terminal, and panics.
+    const PANICS: &str = "SIGREADY_TEST_PANICS";
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_is_told_on_it() {
+        if env::var_os(PANICS).is_some() {
+            give_back_on_panic();
+            let taken = Terminal::find().unwrap().take(&ansi(true), ansi(false)).unwrap();
+            // Nothing else gives it back.
+            mem::forget(taken);
+            panic!("as is meant");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let name = "commands::live::tests::a_panic_gives_the_terminal_back_and_is_told_on_it";
+        let text = "stty -g > before; \"$PROGRAM\" --exact \"$NAME\" --nocapture; stty -g > after";
+        let output = Command::new("script")
+            .args(["--quiet", "--command", text, "/dev/null"])
+            .current_dir(directory.path())
+            .env("PROGRAM", env::current_exe().unwrap())
+            .env("NAME", name)
+            .env(PANICS, "1")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let (_, after) = shown.split_once(&ansi(true)).expect("it was taken");
+        let (_, after) = after.split_once(&ansi(false)).expect("it was given back");
+        assert!(after.contains("as is meant"), "{shown:?}");
+        let modes = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+        assert!(modes("before").contains(':'), "{:?}", modes("before"));
+        assert_eq!(modes("after"), modes("before"));
+    }
+}
