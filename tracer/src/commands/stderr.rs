@@ -2,6 +2,7 @@
 //! keep a trace from going on: what can't be written in time is left out, and counted.
 
 use std::{
+    collections::VecDeque,
     io::{self, IsTerminal as _, Write, stderr},
     mem,
     os::fd::AsFd as _,
@@ -31,7 +32,7 @@ struct Room {
 static ROOM: Mutex<Room> = Mutex::new(Room { is_full: false, left_out: 0 });
 
 /// The messages that came while a screen is shown on the terminal that they would go to.
-static HELD: Mutex<Option<Vec<Vec<u8>>>> = Mutex::new(None);
+static HELD: Mutex<Option<VecDeque<Vec<u8>>>> = Mutex::new(None);
 
 /// Messages are kept back until this is dropped, the last of them where there are too many.
 pub struct Holding(());
@@ -40,7 +41,7 @@ impl Holding {
     /// Keeps them back from now on, if they go to a terminal.
     pub fn begin() -> Self {
         if stderr().is_terminal() {
-            *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+            *HELD.lock().unwrap_or_else(PoisonError::into_inner) = Some(VecDeque::new());
         }
         Self(())
     }
@@ -59,12 +60,20 @@ impl Drop for Holding {
 fn keep(bytes: &[u8]) -> bool {
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(held) = held.as_mut() else { return false };
-    if held.len() >= KEPT {
-        held.remove(0);
+    if add(held, bytes) {
         ROOM.lock().unwrap_or_else(PoisonError::into_inner).left_out += 1;
     }
-    held.push(bytes.to_vec());
     true
+}
+
+/// Adds a message to those that are kept. Whether the oldest gives way to it.
+fn add(held: &mut VecDeque<Vec<u8>>, bytes: &[u8]) -> bool {
+    let is_full = held.len() >= KEPT;
+    if is_full {
+        held.pop_front();
+    }
+    held.push_back(bytes.to_vec());
+    is_full
 }
 
 /// stderr, for messages alone.
@@ -151,6 +160,14 @@ mod tests {
         let told = b"sigready: 1001 messages are left out: there was no room\nd".to_vec();
         assert_eq!(written(&mut room, b"d", &[true, true]), (told, vec![0, 100]));
         assert_eq!(written(&mut room, b"e", &[true, true]), (b"e".to_vec(), vec![100, 100]));
+    }
+
+    #[test]
+    fn of_too_many_messages_behind_a_screen_the_oldest_give_way() {
+        let mut held = VecDeque::new();
+        let gone = (0..=u8::MAX).filter(|number| add(&mut held, &[*number])).count();
+        assert_eq!((held.len(), gone), (KEPT, 256 - KEPT));
+        assert_eq!((held[0][0], held[KEPT - 1][0]), ((256 - KEPT) as u8, u8::MAX));
     }
 
     #[test]

@@ -169,11 +169,7 @@ impl Drawing {
         if !terminal::send(b"")? {
             return Ok(false);
         }
-        let (columns, rows) = match terminal::size()? {
-            (0, _) | (_, 0) => USUAL,
-            (columns, rows) => (columns.min(LARGEST.0), rows.min(LARGEST.1)),
-        };
-        let area = Rect::new(0, 0, columns, rows);
+        let area = screen(terminal::size()?);
         let mut next = Buffer::empty(area);
         self.live.draw(self.now(), area, &mut next);
         let mut out = Vec::new();
@@ -196,5 +192,51 @@ impl Drawing {
         self.told.map_or(0, |(ns, since)| {
             ns.saturating_add(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX))
         })
+    }
+}
+
+/// The screen on a terminal that says it has so many columns and rows.
+fn screen(size: (u16, u16)) -> Rect {
+    let (columns, rows) = match size {
+        (0, _) | (_, 0) => USUAL,
+        (columns, rows) => (columns.min(LARGEST.0), rows.min(LARGEST.1)),
+    };
+    Rect::new(0, 0, columns, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_is_as_large_as_its_terminal_says_within_reason() {
+        let size = |columns, rows| screen((columns, rows)).as_size();
+        assert_eq!((size(120, 40).width, size(120, 40).height), (120, 40));
+        assert_eq!(size(0, 0), size(80, 24));
+        assert_eq!(size(u16::MAX, u16::MAX), size(LARGEST.0, LARGEST.1));
+    }
+
+    #[test]
+    fn what_is_new_of_a_service_takes_the_place_of_what_was() {
+        let inbox = Inbox::default();
+        let (place, news) = (Place { number: 0, starts: 1, has_last: true }, testing());
+        for (starts, has_last, kept) in [(1, true, 1), (1, false, 1), (2, true, 2), (3, true, 3)] {
+            let places = vec![Place { starts, has_last, ..place }];
+            inbox.add(News { document: news.clone(), places, left: None });
+            let mail = inbox.mail();
+            assert_eq!(mail.services.len(), 1);
+            assert_eq!(mail.services[&0].0, Place { starts: kept, ..place });
+        }
+        let left = Some(BTreeSet::from([7]));
+        let mut none = testing();
+        none.services.clear();
+        inbox.add(News { document: none, places: Vec::new(), left });
+        assert!(inbox.take().services.is_empty());
+    }
+
+    /// A document with one service.
+    fn testing() -> Document {
+        let text = include_str!("../../../fuzz/corpus/report/killed.json");
+        serde_json::from_str(text).unwrap()
     }
 }
