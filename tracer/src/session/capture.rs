@@ -13,6 +13,7 @@ use nix::unistd::gethostname;
 
 use super::{
     Pace,
+    again::{Again, Way},
     intake::{Flow, Intake},
 };
 use crate::{
@@ -42,10 +43,6 @@ const LAST_LOOK: Patience =
 const PROGRESS: Duration = Duration::from_millis(100);
 /// How often alerts are looked for in what has changed.
 const ALERTS: Duration = Duration::from_millis(100);
-/// How often they are looked for in what has not.
-const ALERTS_OF_ALL: Duration = Duration::from_secs(1);
-/// Services that are told again in one go although nothing of them is new, for a view.
-const AGAIN: u64 = 32;
 /// Processes that are looked at in one go, for what became of signals that wait for them.
 const MAX_LOOKS: usize = 256;
 /// How long that may take.
@@ -93,16 +90,6 @@ pub struct Place {
     pub has_last: bool,
 }
 
-/// Which services are told of although nothing of them is new: time alone makes an alert of some
-/// things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// All, but not so often.
-    All,
-    /// A few at a time, so that none takes long.
-    InTurn,
-}
-
 /// What a capture that is over has captured.
 pub struct Captured {
     record: Record,
@@ -128,11 +115,9 @@ pub struct Capture {
     progress: Progress,
     progress_pace: Pace,
     alerts_pace: Pace,
-    all_pace: Pace,
     /// Whether there is anything new since alerts were looked for.
     has_news: bool,
-    /// The next service to be told again.
-    again: u64,
+    again: Again,
     /// Services that had been left out when news were told.
     left_out: u64,
     /// How processes stand.
@@ -180,9 +165,8 @@ impl Capture {
             progress: Progress::default(),
             progress_pace: Pace::new(PROGRESS),
             alerts_pace: Pace::new(ALERTS),
-            all_pace: Pace::new(ALERTS_OF_ALL),
             has_news: false,
-            again: 0,
+            again: Again::default(),
             left_out: 0,
             looks: Bounded::new("sigready-proc", procfs::left),
         }
@@ -242,12 +226,12 @@ impl Capture {
     }
 
     /// What is new since the last call, judged; nothing where that was a moment ago.
-    pub fn news(&mut self, again: Again) -> Option<News> {
+    pub fn news(&mut self, way: Way) -> Option<News> {
         let began = Instant::now();
         if !self.alerts_pace.is_due(began) {
             return None;
         }
-        let numbers = self.again(again, began);
+        let numbers = self.again.due(way, self.record.builder.next(), began);
         if !mem::take(&mut self.has_news) && numbers.is_empty() {
             return None;
         }
@@ -264,28 +248,10 @@ impl Capture {
         let left = has_left.then(|| self.record.builder.numbers().collect());
         let now = Instant::now();
         self.alerts_pace.done(began, now);
-        if !numbers.is_empty() && again == Again::All {
-            self.all_pace.done(began, now);
+        if !numbers.is_empty() && way == Way::All {
+            self.again.all_told(began, now);
         }
         Some(News { document, places, left })
-    }
-
-    /// The numbers of the services that are to be told again now.
-    fn again(&mut self, again: Again, now: Instant) -> Range<u64> {
-        if again == Again::All {
-            return if self.all_pace.is_due(now) { 0..u64::MAX } else { 0..0 };
-        }
-        if self.again >= self.record.builder.next() {
-            if !self.all_pace.is_due(now) {
-                return 0..0;
-            }
-            // A round takes a second at least.
-            self.all_pace.done(now, now);
-            self.again = 0;
-        }
-        let first = self.again;
-        self.again = first.saturating_add(AGAIN);
-        first..self.again
     }
 
     /// The worst alert of what is new and counts.

@@ -5,6 +5,7 @@
 //! What decides is pure: [`Schedule`], [`Ending`], [`Deadline`] and `Aim` take the time
 //! as a parameter, and kill(2) is passed in. Nothing here knows of command-line options.
 
+mod again;
 mod aim;
 mod capture;
 mod child;

@@ -8,7 +8,8 @@ use anyhow::Result;
 
 use super::{
     Observer, Until,
-    capture::{Again, Capture, Captured},
+    again::Way,
+    capture::{Capture, Captured},
     ending::{Ending, Interrupted, Seen},
     interrupts::Interrupts,
 };
@@ -187,8 +188,8 @@ impl<'a, S: Subject> Session<'a, S> {
         let waits = matches!(self.ending.until(), Some(Until::Alert(Some(_))));
         let waits = waits && self.subject.is_settled(Instant::now());
         if waits || self.observer.follows() {
-            let again = if waits { Again::All } else { Again::InTurn };
-            if let Some(news) = self.capture.news(again) {
+            let way = if waits { Way::All } else { Way::InTurn };
+            if let Some(news) = self.capture.news(way) {
                 self.worst = self.capture.worst(&news);
                 self.observer.news(news);
             }
