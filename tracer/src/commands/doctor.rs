@@ -9,7 +9,7 @@ use procfs::process::Process;
 use serde::Serialize;
 use sigready::{
     host::cgroups::Hierarchies,
-    model::{document::Fallback, signal::Signal},
+    model::{document::Fallback, errno, signal::Signal},
     probe::{
         attach::{Attached, Reach, Request, attach},
         backend::{Backend, Wanted},
@@ -139,7 +139,7 @@ fn type_information() -> Check {
         Err(error) => {
             return Check::missing(
                 NAME,
-                format!("{error:#}"),
+                errno::chain(&error),
                 "as root, on a distribution's kernel: those are built with it",
             );
         }
@@ -192,7 +192,7 @@ fn tracefs() -> Check {
         ),
         Err(error) => {
             let mount = format!("as root: mount -t tracefs tracefs {}", tracefs::MOUNT_POINT);
-            Check::missing(NAME, format!("{error:#}"), &mount)
+            Check::missing(NAME, errno::chain(&error), &mount)
         }
     }
 }
@@ -214,7 +214,7 @@ fn cgroups() -> Check {
             "none mounted: units can't be told apart",
             "trace processes by --pid, or mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         ),
-        Err(error) => Check::missing(NAME, format!("{error:#}"), "mount -t proc proc /proc"),
+        Err(error) => Check::missing(NAME, errno::chain(&error), "mount -t proc proc /proc"),
     }
 }
 
@@ -245,7 +245,7 @@ fn attached() -> (Check, Option<Backend>) {
         Ok(attached) => (attachment(&attached), Some(attached.backend)),
         Err(error) => {
             let mend = "mend what is missing above; -vv shows the kernel's own words";
-            (Check::missing(PROGRAMS, format!("{error:#}"), mend), None)
+            (Check::missing(PROGRAMS, errno::chain(&error), mend), None)
         }
     }
 }

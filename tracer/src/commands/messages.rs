@@ -10,7 +10,10 @@ use env_logger::Target;
 use log::{Level, LevelFilter};
 use nix::sys::resource::{Resource, getrlimit};
 use sigready::{
-    model::text::{escaped, shortened},
+    model::{
+        errno,
+        text::{escaped, shortened},
+    },
     report::Style,
 };
 
@@ -70,7 +73,7 @@ impl Messages {
     /// Says why there is no result.
     pub fn fault(fault: &Fault) {
         let sentence = match fault {
-            Fault::Failed(error) => format!("{error:#}{}", limit(error)),
+            Fault::Failed(error) => format!("{}{}", errno::chain(error), limit(error)),
             Fault::Usage(sentence) => sentence.clone(),
             Fault::Closed => return,
         };

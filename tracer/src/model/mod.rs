@@ -3,6 +3,7 @@
 
 pub mod disposition;
 pub mod document;
+pub mod errno;
 pub mod event;
 pub mod programs;
 pub mod race;

@@ -24,7 +24,7 @@ use super::{
     place, refusal, tracefs, trial,
     verify::{self, Unverified},
 };
-use crate::model::document::Fallback;
+use crate::model::{document::Fallback, errno};
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../object/sigready.bpf.o");
@@ -308,7 +308,7 @@ fn by_function(
         if refusal::is_of_all(&error) {
             *unwanted = Some(reason.clone());
         }
-        log::debug!("{:#}", refusal::of_program(&function.symbol(), error));
+        log::debug!("{}", errno::chain(&refusal::of_program(&function.symbol(), error)));
         return Ok(Err(reason));
     }
     if !trial::is_called(ebpf, call)? {

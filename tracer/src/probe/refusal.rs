@@ -5,6 +5,7 @@ use std::{fs, io};
 use aya::{EbpfError, programs::ProgramError, sys::SyscallError};
 
 use super::lockdown;
+use crate::model::errno;
 
 /// Who may use perf events (Documentation/admin-guide/sysctl/kernel.rst; Debian adds 3).
 const PERF_PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
@@ -91,7 +92,6 @@ pub fn in_short(error: &ProgramError) -> String {
 }
 
 fn said(error: &io::Error) -> String {
-    let text = error.to_string();
-    let words = text.split(" (os error").next().unwrap_or(&text);
+    let words = error.raw_os_error().map_or_else(|| error.to_string(), errno::words);
     format!("the kernel says '{words}'")
 }

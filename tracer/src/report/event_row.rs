@@ -3,6 +3,7 @@
 use super::{cut, escape, paint::Ink, text, time};
 use crate::model::{
     document::Activation,
+    errno,
     event::{
         Consumer, DispositionKind, Effect, Event, Fate, NotifyMessage, ProcessRef, Sender,
         SignalSent, What,
@@ -302,8 +303,8 @@ fn signal_ink(sent: &SignalSent) -> Ink {
 
 fn notify(at: i64, message: &NotifyMessage) -> String {
     if message.not_connected {
-        let error = std::io::Error::from_raw_os_error(message.result);
-        return format!("can't connect to the notify socket: {error}");
+        let why = errno::words(message.result);
+        return format!("can't connect to the notify socket: {why}");
     }
     let lines: Vec<String> =
         message.assignments.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -320,7 +321,7 @@ fn notify(at: i64, message: &NotifyMessage) -> String {
         message.claimed_pid.map(|pid| format!(", speaking for pid {pid}")).unwrap_or_default();
     let failed = match message.result {
         0 => String::new(),
-        errno => format!("; the send failed: {}", std::io::Error::from_raw_os_error(errno)),
+        number => format!("; the send failed: {}", errno::words(number)),
     };
     let refused = if message.accepted == Some(false) { "; refused" } else { "" };
     let problem =

@@ -1,13 +1,11 @@
 //! A message to the notify socket could not be sent, or that socket not be connected to.
 
-use nix::errno::Errno;
-
 use super::{
     Case, Finding, Rule,
     case::{Announced, Told},
     consequence, text,
 };
-use crate::model::{document::Severity, event::NotifyMessage};
+use crate::model::{document::Severity, errno, event::NotifyMessage};
 
 pub(super) const RULE: Rule = Rule {
     id: "notify-send-failed",
@@ -78,10 +76,10 @@ fn what_failed(message: &NotifyMessage) -> String {
 }
 
 /// `ECONNREFUSED (Connection refused)`
-fn reason(errno: i32) -> String {
-    match Errno::from_raw(errno) {
-        Errno::UnknownErrno => format!("error {errno}"),
-        known => format!("{known:?} ({})", known.desc()),
+fn reason(number: i32) -> String {
+    match errno::named(number) {
+        Some((name, words)) => format!("{name} ({words})"),
+        None => errno::words(number),
     }
 }
 

@@ -39,6 +39,7 @@ use crate::{
     host::clock,
     model::{
         document::{Document, EndedBy},
+        errno,
         race::By,
         signal::Signal,
         unit::UnitFacts,
@@ -151,7 +152,10 @@ impl<'a> Racer<'a> {
         let mut attached = attach(request)?;
         // Those that record were taken by this kernel.
         let placer = Placer::attach(&mut attached, raced.counts).map_err(|error| {
-            BadRequest::new(format_args!("this kernel can't place a signal: {error:#}"))
+            BadRequest::new(format_args!(
+                "this kernel can't place a signal: {}",
+                errno::chain(&error)
+            ))
         })?;
         take_orphans()?;
         let Raced { startable, facts, name, arguments, notifies, streams, counts, between } = raced;

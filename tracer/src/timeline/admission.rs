@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use super::notify::Message;
 use crate::{
-    model::{event::Refusal, unit::UnitFacts},
+    model::{errno, event::Refusal, unit::UnitFacts},
     observation::{Datagram, ProcessId},
 };
 
@@ -125,8 +125,8 @@ impl Admission {
 #[must_use]
 pub fn judge(speakers: Speakers<'_>, facts: Option<&UnitFacts>, claim: &Claim) -> Admission {
     if claim.errno != 0 {
-        let error = nix::errno::Errno::from_raw(claim.errno);
-        return Admission::refused(Refusal::Send, format!("the send failed: {}", error.desc()));
+        let why = errno::words(claim.errno);
+        return Admission::refused(Refusal::Send, format!("the send failed: {why}"));
     }
     if claim.unreadable {
         return Admission::doubtful("its text could not be read".to_owned());

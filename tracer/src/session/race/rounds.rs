@@ -15,6 +15,7 @@ use super::{
 use crate::{
     model::{
         document::{EndedBy, OutcomeState, ProcessOutcome},
+        errno,
         race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
         signal::Signal,
         span,
@@ -386,10 +387,9 @@ impl Rounds<'_, '_> {
             _ if ran.document.capture.lost > 0 => {
                 Some(format!("{} events of this run were lost", ran.document.capture.lost))
             }
-            (_, Some(errno)) => Some(format!(
-                "the kernel refused to send the signal: {}",
-                std::io::Error::from_raw_os_error(errno)
-            )),
+            (_, Some(number)) => {
+                Some(format!("the kernel refused to send the signal: {}", errno::words(number)))
+            }
             _ if ran.unsent.is_some() => ran.unsent.clone(),
             (Some((_, at)), None) if !planned.holds(&steps, at) => {
                 Some("another step came first in this run".to_owned())
