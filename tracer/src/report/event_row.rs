@@ -5,7 +5,7 @@ use crate::model::{
     document::Activation,
     errno,
     event::{
-        Consumer, DispositionKind, Effect, Event, Fate, NotifyMessage, ProcessRef, Sender,
+        Consumer, DispositionKind, Effect, Event, Fate, NotifyMessage, ProcessRef, Refusal, Sender,
         SignalSent, What,
     },
     runtime::{Action, Runtime},
@@ -323,9 +323,14 @@ fn notify(at: i64, message: &NotifyMessage) -> String {
         0 => String::new(),
         number => format!("; the send failed: {}", errno::words(number)),
     };
-    let refused = if message.accepted == Some(false) { "; refused" } else { "" };
-    let problem =
-        message.problem.as_deref().map(|text| format!(": {}", quote(text))).unwrap_or_default();
+    let refused = match (message.accepted, message.problem.as_deref()) {
+        // That says it all.
+        _ if message.refusal == Some(Refusal::Send) => String::new(),
+        (Some(false), Some(why)) => format!("; refused: {}", quote(why)),
+        (Some(false), None) => "; refused".to_owned(),
+        (_, Some(why)) => format!(": {}", quote(why)),
+        (_, None) => String::new(),
+    };
     let effect = effect(message.effect, message.effect_ns, at);
-    format!("{said}{more}{speaks_for}{failed}{refused}{problem}{effect}")
+    format!("{said}{more}{speaks_for}{failed}{refused}{effect}")
 }

@@ -85,6 +85,11 @@ fn hup(
     }
 }
 
+/// READY=1 of a process, accepted.
+pub fn ready(sender: &ProcessRef) -> NotifyMessage {
+    notify(sender.clone(), &[("READY", "1")])
+}
+
 fn notify(sender: ProcessRef, assignments: &[(&str, &str)]) -> NotifyMessage {
     let assignments: Vec<(String, String)> =
         assignments.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();

@@ -2,7 +2,10 @@
 
 use super::fixtures::{self, all};
 use crate::{
-    model::document::{Activation, Owner, Service},
+    model::{
+        document::{Activation, Owner, Service},
+        event::{Refusal, What},
+    },
     report::{Format, Style, render, text},
 };
 
@@ -17,6 +20,27 @@ fn every_fixture_reads_well_in_80_and_120_columns() {
             insta::assert_snapshot!(format!("{name}_{width}"), table(&document, width, false));
         }
     }
+}
+
+#[test]
+fn why_a_message_did_not_arrive_is_said_once() {
+    let row = |result, refusal, why: &str| {
+        let mut document = fixtures::patroni_killed();
+        let mut message = fixtures::ready(&fixtures::process(7, "x"));
+        message.result = result;
+        message.accepted = Some(false);
+        message.refusal = Some(refusal);
+        message.problem = Some(why.to_owned());
+        let events = &mut document.services[0].activations[0].events;
+        *events = vec![fixtures::at(1.0, What::Notify(Box::new(message)))];
+        let table = table(&document, 300, false);
+        let line =
+            table.lines().find(|line| line.contains("READY=1 ") || line.contains("READY=1;"));
+        line.unwrap_or_default().split_once("READY=1").unwrap_or_default().1.to_owned()
+    };
+    let gone = "the send failed: No such file or directory";
+    assert_eq!(row(2, Refusal::Send, gone), "; the send failed: No such file or directory");
+    assert_eq!(row(0, Refusal::NotifyAccess, "NotifyAccess=none"), "; refused: NotifyAccess=none");
 }
 
 #[test]
