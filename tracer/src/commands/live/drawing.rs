@@ -206,6 +206,8 @@ fn screen(size: (u16, u16)) -> Rect {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     #[test]
@@ -236,7 +238,8 @@ mod tests {
 
     /// A document with one service.
     fn testing() -> Document {
-        let text = include_str!("../../../fuzz/corpus/report/killed.json");
-        serde_json::from_str(text).unwrap()
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read(directory.join("fuzz/corpus/report/killed.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
     }
 }
