@@ -9,6 +9,7 @@ mod deny;
 mod dist;
 mod ebpf;
 mod fuzz;
+mod musl;
 mod mutants;
 mod process;
 mod root;

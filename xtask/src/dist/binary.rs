@@ -1,27 +1,21 @@
 //! The program, static, for a platform.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::Dist;
-use crate::{process, workspace};
+use crate::{musl, process, workspace};
 
 /// The most that the program may have, bytes.
 const MOST: u64 = 8 * 1024 * 1024;
 
 /// Builds it.
 pub fn build(dist: &Dist, target: &str) -> Result<()> {
-    process::run(Command::new("rustup").args(["target", "add", target]))
-        .with_context(|| format!("the standard library for {target} is needed"))?;
-    let flags = [
-        // Rust brings all that a static program is linked from.
-        "-Clinker=rust-lld".to_owned(),
-        "-Clinker-flavor=ld.lld".to_owned(),
-        "-Clink-self-contained=yes".to_owned(),
-        format!("--remap-path-prefix={}=/sigready", workspace::root().display()),
-        format!("--remap-path-prefix={}=/cargo", cargo_home()?.display()),
-    ];
+    musl::add(target)?;
+    let mut flags = musl::STATIC.map(str::to_owned).to_vec();
+    flags.push(format!("--remap-path-prefix={}=/sigready", workspace::root().display()));
+    flags.push(format!("--remap-path-prefix={}=/cargo", cargo_home()?.display()));
     process::run(
         dist.cargo()
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))

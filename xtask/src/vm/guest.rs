@@ -15,16 +15,18 @@ Environment=HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// The second serial line is the way back. `FINISHED` comes last on it.
 pub const SCRIPT: &str = r#"
-stty -F /dev/ttyS1 raw -echo
-exec </dev/null >/dev/ttyS1 2>&1
-mount -t tmpfs tmpfs /tmp
-insmod "/sigready/overlay/$(uname -r).ko"
 for word in $(cat /proc/cmdline); do
     case $word in
+        sigready.line=*) line="${word#*=}" ;;
+        sigready.fentry=*) export SIGREADY_FENTRY="${word#*=}" ;;
         sigready.backends=*) backends="${word#*=}" ;;
         sigready.filter=*) filter="${word#*=}" ;;
     esac
 done
+stty -F "/dev/$line" raw -echo
+exec </dev/null >"/dev/$line" 2>&1
+mount -t tmpfs tmpfs /tmp
+insmod "/sigready/overlay/$(uname -r).ko"
 # The container root is this machine's own, under a name that nspawn accepts.
 mkdir /sigready/root
 mount --bind / /sigready/root
@@ -50,14 +52,32 @@ pub const BACKEND: &str = "BACKEND ";
 /// The last line of a run that came to its end.
 pub const FINISHED: &str = "FINISHED";
 
-/// Words for the kernel's command line: what to boot into, and what to run there, with these
-/// backends one after the other.
-pub fn settings(backends: &[&str], filter: Option<&str>) -> String {
-    let backends = backends.join(",");
-    let mut settings = format!("systemd.unit=guest.service sigready.backends={backends}");
-    if let Some(filter) = filter {
-        settings.push_str(" sigready.filter=");
-        settings.push_str(filter);
+/// What a machine is told.
+pub struct Settings<'a> {
+    /// The serial line that is the way back.
+    pub line: &'a str,
+    /// Whether its kernel is known to let functions be hooked.
+    pub hooks_functions: bool,
+    /// The backends that the tests are run with, one after the other.
+    pub backends: &'a [&'a str],
+    /// Parts of names of tests, separated by commas.
+    pub filter: Option<&'a str>,
+}
+
+impl Settings<'_> {
+    /// As words for the kernel's command line, with what to boot into.
+    pub fn words(&self) -> String {
+        let fentry = if self.hooks_functions { "yes" } else { "no" };
+        let mut words = format!(
+            "systemd.unit=guest.service sigready.line={} sigready.fentry={fentry} \
+             sigready.backends={}",
+            self.line,
+            self.backends.join(",")
+        );
+        if let Some(filter) = self.filter {
+            words.push_str(" sigready.filter=");
+            words.push_str(filter);
+        }
+        words
     }
-    settings
 }

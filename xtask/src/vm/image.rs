@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{guest, kernels::Kernel};
-use crate::{process, root, workspace};
+use super::{arch::Arch, foreign, guest, kernels::Kernel};
+use crate::{musl, process, root, workspace};
 
 /// Where the tests and what they need is in the machine.
 pub const DIRECTORY: &str = "/sigready";
@@ -20,7 +20,6 @@ const SIZE: &str = "3G";
 const LIBRARIES: [&str; 4] = ["ld-linux-x86-64.so.2", "libc.so.6", "libm.so.6", "libgcc_s.so.1"];
 const LIBRARY_DIRECTORY: &str = "/lib/x86_64-linux-gnu";
 const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Tests of what depends on systemd and on Debian's daemons, and not on the kernel: they are
 /// left out.
@@ -35,17 +34,21 @@ pub struct Image {
 }
 
 /// Builds the tests, and a disk with them and the kernels' modules.
-pub fn build(kernels: &[Kernel]) -> Result<Image> {
-    let base = base(&root::prepare(&root::DAEMONS)?)?;
-    let directory = workspace::target().join("vm");
+pub fn build(arch: Arch, kernels: &[Kernel]) -> Result<Image> {
+    let root = match arch {
+        Arch::X86_64 => root::prepare(&root::DAEMONS)?,
+        Arch::Aarch64 => foreign::prepare(arch)?,
+    };
+    let directory = arch.directory();
+    let base = base(&root, &directory)?;
     let file = directory.join("disk");
     eprintln!("building the tests for the virtual machines");
-    let programs = programs(&directory.join("build"))?;
+    let programs = programs(arch, &directory.join("build"))?;
     let mut tests = Vec::new();
     let mut files = Files::default();
     for program in &programs {
         if program.is_test {
-            let listed = list(&program.path)?;
+            let listed = list(arch, &program.path)?;
             if listed.is_empty() {
                 continue;
             }
@@ -55,13 +58,15 @@ pub fn build(kernels: &[Kernel]) -> Result<Image> {
             files.add(&program.path, &program.name);
         }
     }
-    for program in fs::read_dir(workspace::programs()?)? {
-        let program = program?;
-        let name = program.file_name();
-        files.add(&program.path(), &format!("programs/{}", name.to_string_lossy()));
-    }
-    for library in LIBRARIES {
-        files.add(&Path::new(LIBRARY_DIRECTORY).join(library), &format!("lib/{library}"));
+    if arch == Arch::X86_64 {
+        for program in fs::read_dir(workspace::programs()?)? {
+            let program = program?;
+            let name = program.file_name();
+            files.add(&program.path(), &format!("programs/{}", name.to_string_lossy()));
+        }
+        for library in LIBRARIES {
+            files.add(&Path::new(LIBRARY_DIRECTORY).join(library), &format!("lib/{library}"));
+        }
     }
     let modules = directory.join("modules");
     fs::create_dir_all(&modules)?;
@@ -83,14 +88,14 @@ pub fn build(kernels: &[Kernel]) -> Result<Image> {
 }
 
 /// A disk with the root alone, cached.
-fn base(root: &Path) -> Result<PathBuf> {
+fn base(root: &Path, directory: &Path) -> Result<PathBuf> {
     let name = root.file_name().context("the tests' root has no name")?;
-    let file = workspace::target().join("vm").join(name).with_extension("ext4");
+    let file = directory.join(name).with_extension("ext4");
     if file.exists() {
         return Ok(file);
     }
     let unfinished = file.with_extension("unfinished");
-    fs::create_dir_all(workspace::target().join("vm"))?;
+    fs::create_dir_all(directory)?;
     let _ = fs::remove_file(&unfinished);
     process::run(
         Command::new("/sbin/mke2fs")
@@ -111,18 +116,25 @@ struct Program {
 }
 
 /// Builds sigready and its tests, optimised: emulation is slow enough. They find their C
-/// library beside them.
-fn programs(directory: &Path) -> Result<Vec<Program>> {
-    let flags = [
-        format!("-Clink-arg=-Wl,--dynamic-linker={DIRECTORY}/lib/{}", LIBRARIES[0]),
-        format!("-Clink-arg=-Wl,-rpath,{DIRECTORY}/lib"),
-    ];
+/// library beside them, or have it inside.
+fn programs(arch: Arch, directory: &Path) -> Result<Vec<Program>> {
+    let target = arch.target();
+    let flags = match arch {
+        Arch::X86_64 => vec![
+            format!("-Clink-arg=-Wl,--dynamic-linker={DIRECTORY}/lib/{}", LIBRARIES[0]),
+            format!("-Clink-arg=-Wl,-rpath,{DIRECTORY}/lib"),
+        ],
+        Arch::Aarch64 => {
+            musl::add(target)?;
+            musl::STATIC.map(str::to_owned).to_vec()
+        }
+    };
     let messages = process::output(
         workspace::cargo()
             .args(["test", "--no-run", "--release", "--locked", "--package", "sigready"])
             // With the program; the library's own tests need no machine.
             .args(["--test", "*"])
-            .args(["--message-format=json", "--quiet", "--target", TARGET])
+            .args(["--message-format=json", "--quiet", "--target", target])
             .env("CARGO_TARGET_DIR", directory)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
     )?;
@@ -142,13 +154,15 @@ fn programs(directory: &Path) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// The privileged tests of a test program. It is run with its library, as in the machine.
-fn list(program: &Path) -> Result<Vec<String>> {
+/// The privileged tests of a test program. It is run with its library, as in the machine, or
+/// emulated.
+fn list(arch: Arch, program: &Path) -> Result<Vec<String>> {
+    let mut command = match arch {
+        Arch::X86_64 => Command::new(Path::new(LIBRARY_DIRECTORY).join(LIBRARIES[0])),
+        Arch::Aarch64 => Command::new("qemu-aarch64-static"),
+    };
     let text = process::output(
-        Command::new(Path::new(LIBRARY_DIRECTORY).join(LIBRARIES[0]))
-            .arg(program)
-            .args(["--ignored", "--list", "--format=terse"])
-            .args(skipping()),
+        command.arg(program).args(["--ignored", "--list", "--format=terse"]).args(skipping()),
     )?;
     Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }

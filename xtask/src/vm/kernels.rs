@@ -8,14 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{apt, process, workspace};
+use super::arch::{Arch, Series};
+use crate::{apt, process};
 
-/// The kernels that are tested: the version series, and the release of Debian that has it.
-const SERIES: [(&str, &str); 4] =
-    [("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "trixie"), ("7.2", "forky")];
-/// The package that depends on a release's newest kernel. The cloud kernels have drivers
-/// for emulated disks built in.
-const PACKAGE: &str = "linux-image-cloud-amd64";
+/// What the package is called that depends on a release's newest kernel, before the architecture.
+/// The cloud kernels have drivers for emulated disks built in.
+const PACKAGE: &str = "linux-image-cloud-";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A kernel, unpacked.
@@ -23,6 +21,8 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub struct Kernel {
     /// The series it stands for.
     pub name: &'static str,
+    /// Whether functions can be hooked.
+    pub hooks_functions: bool,
     /// What `uname -r` says of it.
     pub version: String,
     /// The file to boot.
@@ -32,36 +32,37 @@ pub struct Kernel {
 }
 
 /// The kernels, or the one of that series. Those that are not cached are fetched.
-pub fn fetch(series: Option<&str>) -> Result<Vec<Kernel>> {
-    SERIES
-        .into_iter()
-        .filter(|(name, _)| series.is_none_or(|wanted| wanted == *name))
-        .map(|(name, release)| {
-            let directory = workspace::target().join("vm/kernels").join(name);
+pub fn fetch(arch: Arch, series: Option<&str>) -> Result<Vec<Kernel>> {
+    arch.series()
+        .iter()
+        .filter(|it| series.is_none_or(|wanted| wanted == it.name))
+        .map(|it| {
+            let directory = arch.directory().join("kernels").join(it.name);
             if !directory.exists() {
-                unpack(release, &directory)
-                    .with_context(|| format!("cannot fetch Debian {release}'s kernel"))?;
+                unpack(arch, it.release, &directory)
+                    .with_context(|| format!("cannot fetch Debian {}'s kernel", it.release))?;
             }
-            find(name, &directory)
+            find(it, &directory)
         })
         .collect()
 }
 
 /// Fetches the packages of a release's kernel, and unpacks them into `directory`.
-fn unpack(release: &str, directory: &Path) -> Result<()> {
+fn unpack(arch: Arch, release: &str, directory: &Path) -> Result<()> {
     let unfinished = directory.with_extension("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished)?;
     }
     let packages = unfinished.join("packages");
     fs::create_dir_all(&packages)?;
-    let apt = Apt::new(release, &unfinished.join("apt"))?;
+    let apt = Apt::new(arch, release, &unfinished.join("apt"))?;
+    let package = format!("{PACKAGE}{}", arch.debian());
     process::run(apt.command("apt-get").args(["-qq", "update"]))?;
     let list = process::output(apt.command("apt-cache").args([
         "depends",
         "--recurse",
         "--important",
-        PACKAGE,
+        &package,
     ]))?;
     // The kernel itself, and where it is split, its parts; not what would install it.
     let names: Vec<&str> = list
@@ -71,10 +72,10 @@ fn unpack(release: &str, directory: &Path) -> Result<()> {
                 .iter()
                 .any(|prefix| line.starts_with(prefix))
         })
-        .filter(|line| *line != PACKAGE)
+        .filter(|line| *line != package)
         .collect();
     if names.is_empty() {
-        bail!("{PACKAGE} depends on no kernel");
+        bail!("{package} depends on no kernel");
     }
     // As root: apt's own user may not write below here.
     process::run(
@@ -93,19 +94,20 @@ fn unpack(release: &str, directory: &Path) -> Result<()> {
     fs::rename(&unfinished, directory).context("cannot put the kernel in place")
 }
 
-/// An apt that knows another release than the host's, and leaves the host's lists alone.
+/// An apt that knows another release than the host's, maybe of another architecture, and leaves the host's lists alone.
 struct Apt {
+    arch: Arch,
     directory: PathBuf,
 }
 
 impl Apt {
-    fn new(release: &str, directory: &Path) -> Result<Self> {
+    fn new(arch: Arch, release: &str, directory: &Path) -> Result<Self> {
         for below in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(directory.join(below))?;
         }
         let source = format!("deb [signed-by={KEYRING}] {} {release} main\n", apt::archive()?);
         fs::write(directory.join("sources.list"), source)?;
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self { arch, directory: directory.to_owned() })
     }
 
     fn command(&self, program: &str) -> Command {
@@ -116,6 +118,8 @@ impl Apt {
             ("Dir::Etc::sourceparts", "-".to_owned()),
             ("Dir::State::lists", at("lists")),
             ("Dir::Cache", at("cache")),
+            ("APT::Architecture", self.arch.debian().to_owned()),
+            ("APT::Architectures", self.arch.debian().to_owned()),
         ] {
             command.args(["-o", &format!("{option}={value}")]);
         }
@@ -124,7 +128,7 @@ impl Apt {
 }
 
 /// Finds the files in an unpacked kernel.
-fn find(name: &'static str, directory: &Path) -> Result<Kernel> {
+fn find(series: &Series, directory: &Path) -> Result<Kernel> {
     let files = process::output(Command::new("find").arg(directory).args([
         "-name",
         "vmlinuz*",
@@ -149,8 +153,9 @@ fn find(name: &'static str, directory: &Path) -> Result<Kernel> {
         .nth(1)
         .context("a module lies outside of its kernel's directory")?
         .into_owned();
+    let Series { name, hooks_functions, .. } = *series;
     if !version.starts_with(&format!("{name}.")) {
         eprintln!("WARNING: Debian has {version} by now where it had {name}");
     }
-    Ok(Kernel { name, version, image: named("vmlinuz")?, overlay })
+    Ok(Kernel { name, hooks_functions, version, image: named("vmlinuz")?, overlay })
 }

@@ -13,8 +13,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::guest::{BACKEND, FINISHED};
-use crate::{process, suite::Verdict, workspace};
+use super::{
+    arch::Arch,
+    guest::{BACKEND, FINISHED},
+};
+use crate::{process, suite::Verdict};
 
 /// How long a machine may take for all its tests: on two busy processors it was half an hour.
 const LIMIT: Duration = Duration::from_mins(80);
@@ -37,6 +40,8 @@ const HYBRID: &str = "systemd.unified_cgroup_hierarchy=0";
 
 /// What is to be run.
 pub struct Machine<'a> {
+    /// Its architecture.
+    pub arch: Arch,
     /// Its name, in front of every line it says.
     pub label: &'a str,
     /// Its kernel.
@@ -49,8 +54,8 @@ pub struct Machine<'a> {
 
 /// Runs it until it powers off, and counts the tests it says it ran, by backend.
 pub fn run(machine: &Machine<'_>) -> Result<BTreeMap<String, Verdict>> {
-    let directory = workspace::target().join("vm");
-    let console = directory.join(format!("console-{}", machine.label.replace(' ', "-")));
+    let console =
+        machine.arch.directory().join(format!("console-{}", machine.label.replace(' ', "-")));
     let mut command = command(machine, &console);
     process::show(&command);
     let mut qemu = Qemu(
@@ -58,7 +63,7 @@ pub fn run(machine: &Machine<'_>) -> Result<BTreeMap<String, Verdict>> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .context("cannot run qemu-system-x86_64: is it installed?")?,
+            .with_context(|| format!("cannot run {}: is it installed?", machine.arch.qemu()))?,
     );
     let verdicts = read(machine.label, &lines(&mut qemu.0)?);
     if verdicts.is_err() {
@@ -76,15 +81,15 @@ pub fn run(machine: &Machine<'_>) -> Result<BTreeMap<String, Verdict>> {
 /// with the host's. (If idle time were skipped, a read from the disk would take forever.
 /// With a second processor, kernels before 6.5 wait for it forever.)
 fn command(machine: &Machine<'_>, console: &Path) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    let [line, _] = machine.arch.lines();
+    let mut command = Command::new(machine.arch.qemu());
     command
         .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"])
-        // Without cmpxchg16b, which QEMU 7.2 emulates wrongly now and then.
-        .args(["-cpu", "max,-cx16", "-smp", "1", "-m", "2048"])
-        .args(["-display", "none", "-nodefaults", "-no-reboot"])
+        .args(["-smp", "1", "-m", "2048", "-display", "none", "-nodefaults", "-no-reboot"])
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
-        .args(["-serial", "stdio", "-device", "nvme,serial=root,drive=root", "-drive"])
+        .args(machine.arch.machine())
+        .args(["-device", "nvme,serial=root,drive=root", "-drive"])
         .arg(format!(
             "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file={}",
             machine.disk.display()
@@ -93,7 +98,7 @@ fn command(machine: &Machine<'_>, console: &Path) -> Command {
         .arg(machine.kernel)
         .arg("-append")
         .arg(format!(
-            "root=/dev/nvme0n1 rw init=/sbin/init console=ttyS0 quiet {PANIC} {FASTER} {PATIENT} \
+            "root=/dev/nvme0n1 rw init=/sbin/init console={line} quiet {PANIC} {FASTER} {PATIENT} \
              {HYBRID} {}",
             machine.settings
         ));

@@ -3,6 +3,8 @@
 //! Each machine runs one kernel, with one backend after the other, under software emulation, with
 //! real systemd as its init.
 
+mod arch;
+mod foreign;
 mod guest;
 mod image;
 mod kernels;
@@ -18,7 +20,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use self::{image::Image, kernels::Kernel};
+use self::{arch::Arch, image::Image, kernels::Kernel};
 use crate::{
     apt, process,
     suite::{self, Suite, Verdict},
@@ -32,6 +34,10 @@ pub const DIFFERENCES: &str =
 /// Options of the command.
 #[derive(Args, Default)]
 pub struct Options {
+    /// Which processors. On aarch64 only the tests that tell kernels and backends apart are run
+    /// unless others are named: its root has no daemons.
+    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+    pub arch: Arch,
     /// Which of Debian's kernels; all by default.
     #[arg(long, value_name = "VERSION", value_parser = ["5.10", "6.1", "6.12", "7.2", "all"])]
     pub kernel: Option<String>,
@@ -64,9 +70,6 @@ impl Backend {
     }
 }
 
-/// Packages on the machine that runs the virtual ones.
-const PACKAGES: [&str; 3] = ["e2fsprogs", "qemu-system-x86", "xz-utils"];
-
 /// Runs the command.
 pub fn run(options: &Options) -> Result<()> {
     suite::conclude(&suites(options)?)
@@ -75,17 +78,21 @@ pub fn run(options: &Options) -> Result<()> {
 /// A suite for each kernel and backend that was asked for.
 pub fn suites(options: &Options) -> Result<Vec<Suite>> {
     process::need_root("building the virtual machines' root")?;
-    apt::install(&PACKAGES, "testing in virtual machines")?;
+    let arch = options.arch;
+    apt::install(arch.packages(), "testing in virtual machines")?;
     let wanted = options.kernel.as_deref().filter(|kernel| *kernel != "all");
-    let kernels = kernels::fetch(wanted)?;
-    let image = image::build(&kernels)?;
+    let kernels = kernels::fetch(arch, wanted)?;
+    if kernels.is_empty() {
+        bail!("there is no such kernel among the tested ones: see 'cargo xtask vm --help'");
+    }
+    let image = image::build(arch, &kernels)?;
     let backends = match options.backend {
         Some(backend) => vec![backend],
         None => vec![Backend::Fentry, Backend::Tracepoint],
     };
-    let filter = options.filter.as_deref();
+    let filter = options.filter.as_deref().or(arch.tests());
     let machines: VecDeque<&Kernel> = kernels.iter().collect();
-    let suites = in_parallel(machines, |kernel| one(kernel, &backends, &image, filter));
+    let suites = in_parallel(machines, |kernel| one(arch, kernel, &backends, &image, filter));
     let suites: Vec<(String, Suite)> = suites.into_iter().flatten().collect();
     if suites.is_empty() {
         bail!("no virtual machine was run");
@@ -95,7 +102,7 @@ pub fn suites(options: &Options) -> Result<Vec<Suite>> {
         && filter.is_none_or(|names| names == DIFFERENCES);
     let page = (proves_the_table && suites.iter().all(|(_, suite)| suite.passed())).then(|| {
         Suite::run("docs/compatibility.md says what was proved", || {
-            page::check(&page::columns(&suites), options.write).map(|()| Verdict::default())
+            page::check(arch, &page::columns(&suites), options.write).map(|()| Verdict::default())
         })
     });
     Ok(suites.into_iter().map(|(_, suite)| suite).chain(page).collect())
@@ -103,29 +110,40 @@ pub fn suites(options: &Options) -> Result<Vec<Suite>> {
 
 /// A suite for each backend, with what its column in the table is called.
 fn one(
+    arch: Arch,
     kernel: &Kernel,
     backends: &[Backend],
     image: &Image,
     filter: Option<&str>,
 ) -> Vec<(String, Suite)> {
-    let backends: Vec<&str> = backends.iter().map(|backend| backend.name()).collect();
+    let backends = backends.iter().filter(|it| kernel.hooks_functions || **it != Backend::Fentry);
+    let backends: Vec<&str> = backends.map(|backend| backend.name()).collect();
+    let [_, line] = arch.lines();
+    let settings = guest::Settings {
+        line,
+        hooks_functions: kernel.hooks_functions,
+        backends: &backends,
+        filter,
+    };
     let named = |what: &str| backends.iter().map(|name| format!("{what}{name}")).collect();
-    let suites = Suite::run_together(named(&format!("Linux {}, ", kernel.version)), || {
-        let mut verdicts = machine::run(&machine::Machine {
-            label: kernel.name,
-            kernel: &kernel.image,
-            disk: &image.file,
-            settings: &guest::settings(&backends, filter),
-        })?;
-        let is_wanted = |test: &&String| {
-            filter.is_none_or(|names| names.split(',').any(|name| test.contains(name)))
-        };
-        let verdict = |backend: &&str| {
-            let expected = image.tests.iter().filter(is_wanted);
-            verdicts.remove(*backend).unwrap_or_default().complete(expected)
-        };
-        Ok(backends.iter().map(verdict).collect())
-    });
+    let suites =
+        Suite::run_together(named(&format!("{}Linux {}, ", arch.label(), kernel.version)), || {
+            let mut verdicts = machine::run(&machine::Machine {
+                arch,
+                label: kernel.name,
+                kernel: &kernel.image,
+                disk: &image.file,
+                settings: &settings.words(),
+            })?;
+            let is_wanted = |test: &&String| {
+                filter.is_none_or(|names| names.split(',').any(|name| test.contains(name)))
+            };
+            let verdict = |backend: &&str| {
+                let expected = image.tests.iter().filter(is_wanted);
+                verdicts.remove(*backend).unwrap_or_default().complete(expected)
+            };
+            Ok(backends.iter().map(verdict).collect())
+        });
     let labels: Vec<String> = named(&format!("{} ", kernel.name));
     labels.into_iter().zip(suites).collect()
 }

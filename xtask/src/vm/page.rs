@@ -1,25 +1,27 @@
-//! The table in docs/compatibility.md: what the tests proved of each kernel and backend.
+//! The tables in docs/compatibility.md: what the tests proved of each kernel and backend.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::arch::Arch;
 use crate::{suite::Suite, workspace};
 
-/// The table is between these lines.
-const BEGIN: &str = "<!-- made by cargo xtask vm --write -->";
+/// What each table ends with.
 const END: &str = "<!-- end -->";
 
 /// A column: the kernel's series and the backend, and what was proved there.
 pub type Column<'a> = (String, &'a BTreeMap<String, bool>);
 
 /// Compares the page with what was proved, or brings it up to date.
-pub fn check(columns: &[Column<'_>], write: bool) -> Result<()> {
+pub fn check(arch: Arch, columns: &[Column<'_>], write: bool) -> Result<()> {
+    let command = command(arch);
+    let begin = format!("<!-- made by {command} -->");
     let path = path();
     let page = fs::read_to_string(&path).context("cannot read docs/compatibility.md")?;
-    let (before, rest) = page.split_once(BEGIN).context("the page has no place for the table")?;
+    let (before, rest) = page.split_once(&begin).context("the page has no place for the table")?;
     let (_, after) = rest.split_once(END).context("the page's table has no end")?;
-    let proved = format!("{before}{BEGIN}\n{}{END}{after}", table(columns));
+    let proved = format!("{before}{begin}\n{}{END}{after}", table(columns));
     if proved == page {
         return Ok(());
     }
@@ -27,10 +29,18 @@ pub fn check(columns: &[Column<'_>], write: bool) -> Result<()> {
         return fs::write(&path, proved).context("cannot write docs/compatibility.md");
     }
     bail!(
-        "docs/compatibility.md says something else than the tests proved: run 'cargo xtask vm \
-         --write' and look at the difference. The tests proved:\n{}",
+        "docs/compatibility.md says something else than the tests proved: run '{command}' and \
+         look at the difference. The tests proved:\n{}",
         table(columns)
     )
+}
+
+/// What makes an architecture's table.
+fn command(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "cargo xtask vm --write",
+        Arch::Aarch64 => "cargo xtask vm --arch aarch64 --write",
+    }
 }
 
 fn path() -> PathBuf {
