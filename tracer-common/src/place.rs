@@ -45,6 +45,9 @@ pub const CALL: u32 = STEPS as u32;
 /// The command's own place in the tree of processes.
 pub const COMMAND: u64 = 1;
 
+/// The place of a process of a unit that is not its main one, nor comes from that.
+pub const BESIDE: u64 = 0;
+
 /// Bits of a place for each generation.
 const GENERATION: u32 = 12;
 
@@ -65,8 +68,13 @@ pub const ADDRESS_WORDS: usize = ADDRESS_LEN.div_ceil(8);
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Order {
-    /// The thread whose next child is the command; 0 while nothing is to be placed.
+    /// The thread whose next child is the command; 0 for a unit, and while nothing is to be placed.
     pub starter: u32,
+    /// The systemd whose child the command is, a unit's main process; 0 for none.
+    pub manager: u32,
+    /// How many of its children come into the unit's cgroup before that: those of `ExecCondition=`
+    /// and `ExecStartPre=`.
+    pub before: u32,
     /// The signal that the steps are about.
     pub signal: u32,
     /// The place of the process in the tree: [`COMMAND`], [`child_place`].
@@ -126,8 +134,8 @@ pub struct Placed {
     pub command: u32,
     /// How many ends of system calls were counted.
     pub counted: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// How many children of a unit's systemd came into its cgroup before the command.
+    pub joined: u32,
 }
 
 impl Order {

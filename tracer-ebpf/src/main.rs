@@ -345,6 +345,13 @@ fn place_sched_process_exit(context: BtfTracePointContext) -> i32 {
     0
 }
 
+/// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
+#[btf_tracepoint(function = "cgroup_attach_task")]
+fn place_cgroup_attach_task(context: BtfTracePointContext) -> i32 {
+    place::attached(Cgroup(address(&context, 0)), Task(pointer(&context, 2)));
+    0
+}
+
 /// `signal_deliver(int sig, struct kernel_siginfo *info, struct k_sigaction *ka)`
 #[btf_tracepoint(function = "signal_deliver")]
 fn place_signal_deliver(context: BtfTracePointContext) -> i32 {

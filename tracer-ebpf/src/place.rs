@@ -19,13 +19,14 @@ use aya_ebpf::{
 };
 use tracer_common::{
     event::{ADDRESS_LEN, Address as Destination, DISPOSITION_HANDLER},
-    place::{CALL, COMMAND, Counted, Order, Placed, STEPS, Step, child_place},
+    place::{BESIDE, CALL, COMMAND, Counted, Order, Placed, STEPS, Step, child_place},
     signal::SignalSet,
 };
 
 use crate::{
-    kernel::{Action, Task, Typed, nonzero, now, read_user, with_current, zero},
+    kernel::{Action, Address, Cgroup, Task, Typed, nonzero, now, read_user, with_current, zero},
     notify::{self, Space},
+    scope,
     syscall::{argument, returned},
 };
 
@@ -135,7 +136,7 @@ fn tgid() -> u32 {
 /// The order, if there is one.
 #[inline(always)]
 fn order() -> Option<&'static Order> {
-    PLACE_ORDER.get(0).filter(|order| order.starter != 0)
+    PLACE_ORDER.get(0).filter(|order| order.starter | order.manager != 0)
 }
 
 /// The process of the command that runs this program, if it is one.
@@ -192,18 +193,62 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
     if pid != child.tid() {
         return started(pid, child.tid());
     }
-    // SAFETY: a word of a map; the starter alone writes it.
-    let command = unsafe { &mut (*placed).command };
-    if *command == 0 && parent.tid() == order.starter {
-        *command = pid;
-        return follow(pid, COMMAND);
+    if order.manager != 0 {
+        // From systemd 255 on it is forked into the unit's cgroup.
+        if parent.tgid() == order.manager && scope::lists_cgroup(child.cgroup_address().key()) {
+            return joined(order, pid);
+        }
+    } else {
+        // SAFETY: a word of a map; the starter alone writes it.
+        let command = unsafe { &mut (*placed).command };
+        if *command == 0 && parent.tid() == order.starter {
+            *command = pid;
+            return follow(pid, COMMAND);
+        }
     }
     let Some(process) = PLACE_PROCESSES.get_ptr_mut(parent.tgid()) else { return };
     // SAFETY: as for `current`.
     let process = unsafe { &mut *process };
+    if process.place == BESIDE {
+        return;
+    }
     process.forks += 1;
     if let Some(place) = child_place(process.place, process.forks) {
         follow(pid, place);
+    }
+}
+
+/// A task was moved into a cgroup: before 255 systemd moves what it has forked for a unit.
+#[inline(always)]
+pub fn attached(cgroup: Cgroup<Address>, task: Task<Typed>) {
+    let Some(order) = order() else { return };
+    let pid = task.tgid();
+    if order.manager != 0
+        && pid == task.tid()
+        && task.parent().tgid() == order.manager
+        && scope::lists_cgroup(cgroup.key())
+    {
+        joined(order, pid);
+    }
+}
+
+/// A child of the unit's systemd has come into its cgroup. It may do so again: it is moved by
+/// systemd and moves itself, and there may be several hierarchies.
+#[inline(always)]
+fn joined(order: &Order, pid: u32) {
+    let Some(placed) = PLACE_PLACED.get_ptr_mut(0) else { return };
+    if PLACE_PROCESSES.get_ptr_mut(pid).is_some() {
+        return;
+    }
+    // SAFETY: words of a map. systemd forks one process at a time, and the kernel moves one at a
+    // time.
+    let (command, joined) = unsafe { (&mut (*placed).command, &mut (*placed).joined) };
+    if *joined < order.before {
+        *joined += 1;
+        follow(pid, BESIDE);
+    } else if *command == 0 {
+        *command = pid;
+        follow(pid, COMMAND);
     }
 }
 
@@ -311,12 +356,20 @@ pub fn delivered(signal: u32, action: Typed) {
     }
 }
 
-/// The current thread enters a system call: the first one in a handler that is for one delivery
-/// is where that step is. As the handler is called the kernel has not blocked yet what it blocks
+/// The current thread enters a system call: a unit's main process its first one, or the first one
+/// in a handler that is for one delivery, which is where that step is. As the handler is called the kernel has not blocked yet what it blocks
 /// meanwhile (`signal_setup_done`).
 #[inline(always)]
 pub fn entered() {
     let Some(process) = current() else { return };
+    // It has begun when it is known, which may be after its fork.
+    if process.place == COMMAND
+        && process.execs == 0
+        && process.counts[Step::Begin as usize] == 0
+        && order().is_some_and(|order| order.manager != 0)
+    {
+        reached(process, Step::Begin);
+    }
     let Some(thread) = PLACE_THREADS.get_ptr_mut(bpf_get_current_pid_tgid() as u32) else { return };
     // SAFETY: as above.
     let thread = unsafe { &mut *thread };

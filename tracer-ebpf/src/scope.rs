@@ -61,8 +61,9 @@ fn reasons(tgid: u32) -> u64 {
     unsafe { SCOPE_PROCESSES.get(tgid) }.copied().unwrap_or(0)
 }
 
+/// Whether a cgroup is listed.
 #[inline(always)]
-fn lists_cgroup(key: CgroupKey) -> bool {
+pub fn lists_cgroup(key: CgroupKey) -> bool {
     // SAFETY: the value is not kept.
     unsafe { SCOPE_CGROUPS.get(key) }.is_some()
 }

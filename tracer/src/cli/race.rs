@@ -19,7 +19,7 @@ pub(super) const EXAMPLES: &str = "\
 The command is started once untouched, and then once for each interval between two steps of
 its start (fork, exec, handlers, masks, messages), with the signal sent by the kernel inside
 of that interval. What it leaves running is killed after each run. Its output is thrown away;
-with -v its stderr is shown.
+with -v its stderr is shown. A unit (--unit) is stopped and started through its systemd instead.
 
 What is right: HUP and --reload-signal are to be taken, or refused without harm. TERM, INT and QUIT are to end it,
 with exit code 0 or by the signal. Every other signal is to do no harm.
@@ -34,6 +34,8 @@ Examples:
   sigready race --sweep 20 --output race.html -- ./server --fg
   sigready race --between 'rm -rf /tmp/data' --user ada -- ./server --data /tmp/data
   sigready race --only HUP@exec1 --repeat 5 -- ./server --fg
+  sigready race --unit daemon.service --yes --format junit --output race.xml
+  sigready race --unit daemon.service --root /var/lib/machines/web --yes
   sigready race --by kill --sweep 20 --reload-signal USR2 -- ./server --fg";
 
 /// Options of `race`.
@@ -54,6 +56,17 @@ pub struct Race {
     /// the program do with a signal that it takes when it is half set up?
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub sweep: u16,
+    /// Race this unit: it is stopped and started through systemd, for each interval, and in the end
+    /// it is as it was found. Its settings say what type it is, and which signal reloads it.
+    #[arg(long, value_name = "NAME",
+        conflicts_with_all = ["service_type", "command"], required_unless_present = "command")]
+    pub unit: Option<String>,
+    /// The unit is one of the system that runs in the container with this root directory.
+    #[arg(long, value_name = "DIR", requires = "unit", conflicts_with = "user")]
+    pub root: Option<PathBuf>,
+    /// Do not ask before the unit is stopped. Needed where nobody can be asked: not on a terminal.
+    #[arg(short, long, requires = "unit")]
+    pub yes: bool,
     /// How systemd would start it. It sends reloads to a 'simple' service from the fork on, and
     /// to the others once they have said READY=1.
     #[arg(long = "type", value_enum, default_value_t = ServiceType::Notify, value_name = "TYPE")]
@@ -81,7 +94,8 @@ pub struct Race {
     /// Run this in a shell between two runs: what a run leaves in files can be put back by it.
     #[arg(long, value_name = "COMMAND")]
     pub between: Option<String>,
-    /// Run the command as this user, with that user's groups, as for 'run'.
+    /// Run the command as this user, with that user's groups, as for 'run'; with --unit: the unit
+    /// is one of this user's own systemd.
     #[arg(short, long)]
     pub user: Option<String>,
     /// How handlers and messages are seen, as for 'run'.
@@ -94,7 +108,7 @@ pub struct Race {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// The command and its arguments.
-    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

@@ -1,5 +1,7 @@
 //! `sigready race`: a signal at every instant of a command's start, on purpose.
 
+mod unit;
+
 use std::{
     collections::BTreeMap,
     fmt::Display,
@@ -18,12 +20,13 @@ use sigready::{
         text::Outside,
         unit::{FactsSource, UnitFacts},
     },
+    observation::Anchor,
     probe::attach::{Reach, Request},
     race::{unplaceable, untested},
     report::{self, race::RaceFormat},
     session::{
-        Between, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Startable, Streams,
-        Wanted, heed, host, instant,
+        Between, Found, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Runner,
+        Startable, Streams, Wanted, heed, host, instant,
     },
     timeline::Progress,
 };
@@ -34,12 +37,15 @@ use crate::cli::{By, Race, ServiceType};
 /// Room for events that wait to be read, in KiB.
 const BUFFER: u32 = 4_096;
 
-/// Races the command.
+/// Races the command or the unit.
 pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
     heed();
+    if let Some(unit) = &options.unit {
+        return unit::run(options, unit, messages);
+    }
     let rules = rules(options)?;
     let startable = Startable::check(&options.command, options.user.as_deref())?;
-    let request = request(options, &rules.signals)?;
+    let request = request(options, &rules.signals, Reach::ChildrenOf(std::process::id()))?;
     let (line, anchor) = (Line(progress::Line::start(messages, " (Ctrl-C ends)")), clock::anchor());
     let race = in_event_loop(async {
         let raced = Raced {
@@ -52,48 +58,68 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
             counts: counts(options),
             between: options.between.clone().map(|line| Between { line, limit: options.timeout }),
         };
-        let mut runner = Racer::attach(raced, &request, &line)?;
-        let say = |what: &dyn Display| line.0.say(what);
-        let mut rounds = Rounds {
-            racer: &mut runner,
-            rules: &rules,
-            observer: &line,
-            say: &say,
-            leftovers: BTreeMap::new(),
-        };
-        let found = Box::pin(rounds.race()).await?;
-        let (runs, backend) = (runner.runs, runner.backend().to_owned());
-        runner.end();
-        let signals = found.signals;
-        let all = || signals.iter().flat_map(model::SignalRace::all);
-        let bad = all().any(|interval| interval.bad && interval.counts);
-        let untested = untested(&signals);
-        Ok(model::Race {
-            schema: SCHEMA.to_owned(),
-            tool: Tool {
-                name: env!("CARGO_PKG_NAME").to_owned(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-            },
-            host: host(),
-            command: arguments(options),
-            options: repeated(options),
-            name: name(options),
-            service_type: rules.service_type.clone(),
-            by: rules.by,
-            strict: rules.strict,
-            backend,
-            started_at: WallTime(anchor.wall),
-            duration_ns: clock::boot_ns().saturating_sub(anchor.boot_ns),
-            runs,
-            untouched: found.untouched,
-            leftovers: found.leftovers,
-            bad,
-            untested,
-            signals,
-        })
+        let mut runner = Runner::Command(Racer::attach(raced, &request, &line)?);
+        let found = race(&mut runner, &rules, &line).await?;
+        let race = told(options, &rules, anchor, &runner, found);
+        if let Runner::Command(racer) = runner {
+            racer.end();
+        }
+        Ok(race)
     })?;
     drop(line);
-    write(&race, options, messages)?;
+    verdict(&race, options, messages)
+}
+
+/// All runs.
+async fn race(runner: &mut Runner<'_>, rules: &Rules, line: &Line<'_>) -> anyhow::Result<Found> {
+    let say = |what: &dyn Display| line.0.say(what);
+    let leftovers = BTreeMap::new();
+    let mut rounds = Rounds { racer: runner, rules, observer: line, say: &say, leftovers };
+    Box::pin(rounds.race()).await
+}
+
+/// The result.
+fn told(
+    options: &Race,
+    rules: &Rules,
+    anchor: Anchor,
+    runner: &Runner<'_>,
+    found: Found,
+) -> model::Race {
+    let signals = found.signals;
+    let bad = signals
+        .iter()
+        .flat_map(model::SignalRace::all)
+        .any(|interval| interval.bad && interval.counts);
+    model::Race {
+        schema: SCHEMA.to_owned(),
+        tool: Tool {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        host: host(),
+        command: arguments(options),
+        options: repeated(options),
+        name: runner.name().to_owned(),
+        unit: options.unit.is_some().then(|| runner.name().to_owned()),
+        service_type: rules.service_type.clone(),
+        by: rules.by,
+        strict: rules.strict,
+        backend: runner.backend().to_owned(),
+        started_at: WallTime(anchor.wall),
+        duration_ns: clock::boot_ns().saturating_sub(anchor.boot_ns),
+        runs: runner.runs(),
+        untouched: found.untouched,
+        leftovers: found.leftovers,
+        bad,
+        untested: untested(&signals),
+        signals,
+    }
+}
+
+/// Writes the result, and says what it comes to.
+fn verdict(race: &model::Race, options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
+    write(race, options, messages)?;
     if race.bad {
         return Ok(Verdict::Alerts);
     }
@@ -149,7 +175,7 @@ fn rules(options: &Race) -> Result<Rules, Fault> {
     })
 }
 
-fn request(options: &Race, signals: &[Signal]) -> Result<Request, Fault> {
+fn request(options: &Race, signals: &[Signal], reach: Reach) -> Result<Request, Fault> {
     let most = MAX_RECORDED as usize;
     if signals.len() > most {
         return Err(Fault::usage(format_args!(
@@ -164,7 +190,6 @@ fn request(options: &Race, signals: &[Signal]) -> Result<Request, Fault> {
         backend: options.backend.into(),
     };
     let recorded = Recorded::asked(&wanted)?;
-    let reach = Reach::ChildrenOf(std::process::id());
     Ok(Request { places: true, ..recorded.request(reach) })
 }
 
@@ -196,6 +221,8 @@ fn repeated(options: &Race) -> Vec<String> {
     let other = |span: Duration, usual: Duration| {
         (span != usual).then(|| format!("{}ms", span.as_millis()))
     };
+    add("--unit", options.unit.clone());
+    add("--root", options.root.as_ref().map(|root| root.to_string_lossy().into_owned()));
     add("--type", (kind != ServiceType::Notify).then(|| kind.name().to_owned()));
     for signal in &options.reload_signals {
         add("--reload-signal", Some(signal.to_string()));
@@ -206,6 +233,9 @@ fn repeated(options: &Race) -> Vec<String> {
     add("--settle", other(options.settle, usual.settle));
     add("--between", options.between.clone());
     add("--user", options.user.clone());
+    if options.unit.is_some() {
+        words.push("--yes".to_owned());
+    }
     if options.strict {
         words.push("--strict".to_owned());
     }

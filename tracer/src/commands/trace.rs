@@ -173,7 +173,7 @@ fn named(options: &Trace, hierarchies: &Hierarchies) -> Result<Option<Manager>, 
 
 /// The systemd of a container, by its root directory. That is not always where its sockets are:
 /// those are in what it has mounted itself.
-fn below(root: &Path, waits: bool, hierarchies: &Hierarchies) -> Result<Manager, Fault> {
+pub(super) fn below(root: &Path, waits: bool, hierarchies: &Hierarchies) -> Result<Manager, Fault> {
     let given = Outside::new(&root.to_string_lossy());
     let mut running = Manager::running_in(root, hierarchies);
     if running.len() > 1 {

@@ -26,12 +26,14 @@ pub struct Race {
     pub tool: Tool,
     /// Where it was run.
     pub host: Host,
-    /// The command line that was raced.
+    /// The command line that was raced; empty for a unit.
     pub command: Vec<String>,
     /// The options that an interval is raced again with, `--only` and the signal aside.
     pub options: Vec<String>,
-    /// What the command is called: its file's name.
+    /// What the command is called: its file's name; or the unit's name.
     pub name: String,
+    /// The unit that was raced, restarted through its systemd; null for a command.
+    pub unit: Option<String>,
     /// The unit's `Type=` that decides which instants a reload reaches.
     pub service_type: String,
     /// Who sends the signals.
@@ -81,6 +83,8 @@ pub struct Untouched {
     pub ready_ns: Option<i64>,
     /// When it said STOPPING=1.
     pub stopping_ns: Option<i64>,
+    /// Of a unit: when systemd took it for active, and no longer held reloads back.
+    pub active_ns: Option<i64>,
     /// How it was at the end of the run.
     pub outcome: ProcessOutcome,
     /// How many system calls its main process came to the end of while it started; null where

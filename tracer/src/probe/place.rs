@@ -51,6 +51,9 @@ const TRACEPOINTS: [(&str, &str); 5] = [
 /// The program that counts system calls, for a sweep alone.
 const COUNTING: (&str, &str) = ("place_sys_exit", "sys_exit");
 
+/// The program that follows what systemd moves into cgroups, for a unit alone.
+const JOINING: (&str, &str) = ("place_cgroup_attach_task", "cgroup_attach_task");
+
 /// A program at syscalls.
 struct AtSyscalls {
     program: &'static str,
@@ -145,17 +148,18 @@ unsafe impl Pod for CountedBytes {}
 
 impl Placer {
     /// Loads and attaches the programs, behind those that record. With `counts`, system calls are
-    /// counted.
+    /// counted; with `joins`, a unit's main process is found.
     ///
     /// # Errors
     ///
     /// The kernel refuses one: before 5.3 it has no `bpf_send_signal`.
-    pub fn attach(attached: &mut Attached, counts: bool) -> Result<Self> {
+    pub fn attach(attached: &mut Attached, counts: bool, joins: bool) -> Result<Self> {
         let bytes = btf::read()?;
         let types = AyaBtf::parse(&bytes, Endianness::default())
             .context("cannot parse the kernel's type information")?;
         let ebpf = &mut attached.ebpf;
-        let tracepoints = || TRACEPOINTS.into_iter().chain(counts.then_some(COUNTING));
+        let more = [counts.then_some(COUNTING), joins.then_some(JOINING)];
+        let tracepoints = || TRACEPOINTS.into_iter().chain(more.into_iter().flatten());
         let unverified = SYSCALLS.iter().map(|it| (it.program, it.program)).chain(tracepoints());
         let unverified = unverified.map(|(name, hook)| Unverified { name, hook });
         verify::all(ebpf, &types, unverified)?
@@ -188,8 +192,8 @@ impl Placer {
         Ok(this)
     }
 
-    /// Tells where the next command is to be sent what; the thread that calls this is to start
-    /// it.
+    /// Tells where the next command is to be sent what. Where it is not a systemd that starts it,
+    /// the thread that calls this is to.
     pub fn arm(&mut self, order: Order) -> Result<()> {
         self.disarm()?;
         let left: Vec<u32> = self.processes.keys().filter_map(Result::ok).collect();
@@ -198,7 +202,9 @@ impl Placer {
             let _ = self.processes.remove(&pid);
         }
         let mut order = order;
-        order.starter = gettid().as_raw().unsigned_abs();
+        if order.manager == 0 {
+            order.starter = gettid().as_raw().unsigned_abs();
+        }
         let placed = self.placement.map().set(0, PlacedBytes(Placed::default()), 0);
         let ordered = self.order.set(0, OrderBytes(order), 0);
         placed.and(ordered).context("cannot tell the kernel side where to place the signal")

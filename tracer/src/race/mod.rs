@@ -27,7 +27,7 @@ pub use self::{
     right::{is_bad, role, unplaceable},
     second::{Second, hurt, second},
     sentence::sentence,
-    steps::{Key, MAX_FACTS, Step, Steps},
+    steps::{Key, MAX_FACTS, Origin, Step, Steps},
     sweep::{Call, calls, one, sweep, swept},
     verdict::{interval, untested, untouched},
     watch::{Goal, SentBy, Watch},

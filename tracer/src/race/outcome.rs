@@ -32,6 +32,8 @@ pub struct Run<'a> {
     pub readies: u32,
     /// What the command left running at its end, by name.
     pub left: &'a [String],
+    /// What systemd makes of the end of a unit, in words.
+    pub by_systemd: Option<String>,
     /// How long the run was followed, ns.
     pub lasted_ns: u64,
 }
@@ -46,7 +48,7 @@ pub fn tried(
     role: Role,
     attempts: u32,
 ) -> Try {
-    let start = run.document.services.iter().flat_map(|service| &service.activations).next_back();
+    let starts = || run.document.services.iter().flat_map(|service| &service.activations).rev();
     let nothing = |what: String| Try {
         outcome: Outcome::NotReached,
         what,
@@ -59,10 +61,15 @@ pub fn tried(
     if let Some(why) = &run.missed {
         return nothing(why.clone());
     }
-    let (Some((pid, at)), Some(start)) = (run.placed, start) else {
+    let Some((pid, at)) = run.placed else {
         return nothing("the step that begins it did not come".to_owned());
     };
-    let Some((event, sent)) = signal_event(start, signal, pid, at, run.sender) else {
+    // A unit may have been started again meanwhile (`Restart=`).
+    let found = starts().find_map(|start| {
+        let (event, sent) = signal_event(start, signal, pid, at, run.sender)?;
+        Some((start, event, sent))
+    });
+    let Some((start, event, sent)) = found else {
         return nothing("the kernel told of no such signal".to_owned());
     };
     let told = Told { run, before, start, signal, role, pid, sent };
@@ -70,6 +77,10 @@ pub fn tried(
     let (outcome, what) = told.outcome(exit);
     let is_clean = run.left.is_empty() && code(exit).is_none_or(|code| code == 0);
     let bad = right::is_bad(role, outcome, is_clean);
+    let what = match (exit, &run.by_systemd) {
+        (Some(_), Some(by)) => format!("{what}; {by}"),
+        _ => what,
+    };
     let what = if role == Role::End && !run.left.is_empty() && exit.is_some() {
         format!("{what}, and left {} running", run.left.join(", "))
     } else {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use smol_str::SmolStr;
 use tracer_common::place::{self, COMMAND, STEPS, child_place};
 
 pub use tracer_common::place::Step as Kind;
@@ -13,7 +14,10 @@ use crate::{
         signal::Signal,
     },
     observation::{Datagram, Fact, Observation, ProcessId, Task},
-    timeline::notify::{Meaning, meaning, parse},
+    timeline::{
+        is_executor,
+        notify::{Meaning, meaning, parse},
+    },
 };
 
 /// The most facts of a start that steps are told from.
@@ -157,12 +161,20 @@ impl Block {
     }
 }
 
+/// By what the command is known among the processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is the first child of this process.
+    ChildOf(u32),
+    /// It is this process, the main one of a unit: the kernel side has told. 0 if it never came.
+    Main(u32),
+}
+
 /// The steps of a start, for one signal.
 #[derive(Clone, Debug)]
 pub struct Steps {
     signal: Signal,
-    /// Whose child the command is.
-    starter: u32,
+    origin: Origin,
     /// The path of the command's notify socket.
     socket: Option<String>,
     processes: BTreeMap<ProcessId, Process>,
@@ -170,21 +182,26 @@ pub struct Steps {
     /// When READY=1 and STOPPING=1 were said first, by whom ever.
     ready: Option<u64>,
     stopping: Option<u64>,
+    /// When the command first executed a program of its own.
+    exec: Option<u64>,
+    /// Of a unit: when systemd took it for active.
+    active: Option<u64>,
 }
 
 impl Steps {
-    /// Tells them from the facts of a run in which the process `starter` started the command,
-    /// whose notify socket is `socket`.
+    /// Tells them from the facts of a run of a command, whose notify socket is `socket`.
     #[must_use]
-    pub fn of(facts: &[Observation], signal: Signal, starter: u32, socket: Option<&str>) -> Self {
+    pub fn of(facts: &[Observation], signal: Signal, origin: Origin, socket: Option<&str>) -> Self {
         let mut this = Self {
             signal,
-            starter,
+            origin,
             socket: socket.map(str::to_owned),
             processes: BTreeMap::new(),
             command: None,
             ready: None,
             stopping: None,
+            exec: None,
+            active: None,
         };
         // Records of several CPUs overtake each other by microseconds.
         let mut ordered: Vec<&Observation> = facts.iter().collect();
@@ -207,6 +224,7 @@ impl Steps {
                 | Fact::Mask { .. }
                 | Fact::Consume { .. }
                 | Fact::Deliver { .. }
+                | Fact::CgroupAttach { .. }
                 | Fact::Notify(_)
         )
     }
@@ -245,10 +263,21 @@ impl Steps {
     /// Zero of the timeline: the command's first exec, else its fork.
     #[must_use]
     pub fn zero(&self) -> u64 {
-        let command = self.command();
-        let exec = command
-            .and_then(|command| command.steps.iter().find(|step| step.key.kind == Kind::Exec));
-        exec.map(|step| step.at).or(command.map(|command| command.began)).unwrap_or(0)
+        self.exec.or(self.command().map(|command| command.began)).unwrap_or(0)
+    }
+
+    /// The same of a unit that systemd took for active then, or never.
+    #[must_use]
+    pub fn with_active(mut self, active: Option<u64>) -> Self {
+        self.active = Some(active.unwrap_or(u64::MAX));
+        self
+    }
+
+    /// When systemd took the unit for active: `u64::MAX` for never, `None` where that is not known,
+    /// as of a command.
+    #[must_use]
+    pub fn active(&self) -> Option<u64> {
+        self.active
     }
 
     fn learn(&mut self, at: u64, fact: &Fact) {
@@ -266,8 +295,18 @@ impl Steps {
                 process.counts = [0; STEPS];
                 process.blocked = blocked;
                 process.block = None;
+                if process.place == COMMAND && !is_executor(exe) {
+                    self.exec.get_or_insert(at);
+                }
                 let program = exe.rsplit('/').next().unwrap_or(exe);
                 process.step(at, Kind::Exec, format!("exec of {program}"));
+            }
+            // Before 255 systemd moves what it has forked into the unit's cgroup.
+            Fact::CgroupAttach { task, .. }
+                if self.origin == Origin::Main(task.id.pid) && self.command.is_none() =>
+            {
+                self.command = Some(task.id);
+                self.begun(at, COMMAND, task, None, false, "in the cgroup of the unit");
             }
             Fact::Exit { task, .. } => {
                 if let Some(process) = self.processes.get_mut(&task.id) {
@@ -310,7 +349,11 @@ impl Steps {
     }
 
     fn forked(&mut self, at: u64, parent: &Task, child: &Task, blocked: bool) {
-        let place = if parent.id.pid == self.starter && self.command.is_none() {
+        let is_command = match self.origin {
+            Origin::ChildOf(starter) => parent.id.pid == starter,
+            Origin::Main(main) => child.id.pid == main,
+        };
+        let place = if is_command && self.command.is_none() {
             self.command = Some(child.id);
             Some(COMMAND)
         } else {
@@ -321,6 +364,18 @@ impl Steps {
         };
         let Some(place) = place else { return };
         let exe = self.processes.get(&parent.id).and_then(|parent| parent.who.exe.clone());
+        self.begun(at, place, child, exe, blocked, "fork");
+    }
+
+    fn begun(
+        &mut self,
+        at: u64,
+        place: u64,
+        child: &Task,
+        exe: Option<SmolStr>,
+        blocked: bool,
+        what: &str,
+    ) {
         let who = ProcessRef {
             pid: child.id.pid,
             ns_pid: (child.ns_pid != child.id.pid).then_some(child.ns_pid),
@@ -340,7 +395,7 @@ impl Steps {
             block: None,
             steps: Vec::new(),
         };
-        process.step(at, Kind::Begin, "fork".to_owned());
+        process.step(at, Kind::Begin, what.to_owned());
         self.processes.insert(child.id, process);
     }
 

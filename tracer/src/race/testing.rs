@@ -2,7 +2,7 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::{Steps, plan, role};
+use super::{Origin, Steps, plan, role};
 use crate::{
     model::{
         document::{OutcomeState, ProcessOutcome},
@@ -174,7 +174,7 @@ impl Story {
     }
 
     pub fn steps_of(&self, signal: Signal) -> Steps {
-        Steps::of(&self.facts, signal, TRACER, Some(SOCKET))
+        Steps::of(&self.facts, signal, Origin::ChildOf(TRACER), Some(SOCKET))
     }
 
     /// The ids of the intervals for HUP, each with its end in ms from the exec.

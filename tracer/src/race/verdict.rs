@@ -49,6 +49,7 @@ pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Unt
         to_ns: at(command.ended.unwrap_or(end)),
         ready_ns: steps.ready().map(at),
         stopping_ns: steps.stopping().map(at),
+        active_ns: steps.active().filter(|active| *active != u64::MAX).map(at),
         outcome,
         calls: None,
     })

@@ -66,6 +66,13 @@ impl Watch {
         }
     }
 
+    /// The command is known from now on: that of a unit comes when systemd starts it.
+    pub fn begin(&mut self, pid: u32, at: u64) {
+        self.pid = pid;
+        self.began = at;
+        self.changed = at;
+    }
+
     /// Takes a fact.
     pub fn learn(&mut self, observation: &Observation) {
         let at = observation.at;

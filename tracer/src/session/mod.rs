@@ -42,7 +42,10 @@ pub use self::{
     notify_socket::NotifySocket,
     pace::Pace,
     privileges::drop_unneeded,
-    race::{Between, Found, Placing, Raced, Racer, Ran, Rounds, Rules, guard, instant},
+    race::{
+        Between, Found, Placing, Raced, RacedUnit, Racer, Ran, Rounds, Rules, Runner, UnitRacer,
+        guard, instant,
+    },
     recorded::{MAX_RECORDED, Recorded, Wanted},
     restart::{Reload, Restart},
     schedule::{Moment, Schedule, Send},

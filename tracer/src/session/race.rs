@@ -5,11 +5,15 @@ mod cgroup;
 mod guard;
 mod rounds;
 mod stopped;
+mod unit;
+mod unit_run;
 
 pub use self::{
     between::Between,
     guard::guard,
     rounds::{Found, Rounds, Rules, instant},
+    unit::RacedUnit,
+    unit_run::UnitRacer,
 };
 
 use std::{
@@ -50,7 +54,7 @@ use crate::{
         place::{Placer, address},
         stream::Stream,
     },
-    race::{At, Goal, MAX_FACTS, Steps, Watch},
+    race::{At, Goal, MAX_FACTS, Origin, Steps, Watch},
     timeline::{Builder, Counting, Scope, Setup},
 };
 
@@ -100,6 +104,77 @@ pub struct Ran {
     pub leftovers: Vec<String>,
     /// What is still there although it was killed.
     pub stuck: Vec<String>,
+    /// By what the command is known among the processes.
+    pub origin: Origin,
+    /// Of a unit: when systemd took it for active, if it ever did.
+    pub active: Option<Option<u64>>,
+    /// Of a unit: its main process at the end, as its systemd's pids go.
+    pub main: Option<u32>,
+    /// Of a unit: what systemd makes of the end of that, in words.
+    pub by_systemd: Option<String>,
+}
+
+/// What is raced: a command or a unit.
+pub enum Runner<'a> {
+    /// A command.
+    Command(Racer<'a>),
+    /// A unit.
+    Unit(UnitRacer<'a>),
+}
+
+impl Runner<'_> {
+    /// Runs it once, for `limit` at the longest.
+    pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
+        match self {
+            Self::Command(racer) => Box::pin(racer.run(placing, goal, limit)).await,
+            Self::Unit(racer) => Box::pin(racer.run(placing, goal, limit)).await,
+        }
+    }
+
+    /// The path of its notify socket.
+    #[must_use]
+    pub fn socket(&self) -> Option<String> {
+        match self {
+            Self::Command(racer) => racer.socket(),
+            Self::Unit(racer) => Some(racer.unit.socket()),
+        }
+    }
+
+    /// Whether system calls are counted.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        match self {
+            Self::Command(racer) => racer.counts(),
+            Self::Unit(racer) => racer.counts(),
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Command(racer) => &racer.name,
+            Self::Unit(racer) => racer.unit.name(),
+        }
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        match self {
+            Self::Command(racer) => racer.runs,
+            Self::Unit(racer) => racer.runs,
+        }
+    }
+
+    /// How handlers and messages are seen.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        match self {
+            Self::Command(racer) => racer.backend(),
+            Self::Unit(racer) => racer.backend(),
+        }
+    }
 }
 
 /// Runs a command again and again.
@@ -151,7 +226,7 @@ impl<'a> Racer<'a> {
         let guard = Guard::start(cgroups.as_ref().map(Cgroups::path))?;
         let mut attached = attach(request)?;
         // Those that record were taken by this kernel.
-        let placer = Placer::attach(&mut attached, raced.counts).map_err(|error| {
+        let placer = Placer::attach(&mut attached, raced.counts, false).map_err(|error| {
             BadRequest::new(format_args!(
                 "this kernel can't place a signal: {}",
                 errno::chain(&error)
@@ -292,6 +367,10 @@ impl<'a> Racer<'a> {
             left,
             leftovers,
             stuck,
+            origin: Origin::ChildOf(std::process::id()),
+            active: None,
+            main: None,
+            by_systemd: None,
         })
     }
 

@@ -109,6 +109,15 @@ impl Manager {
         })
     }
 
+    /// Its own process, if it runs.
+    #[must_use]
+    pub fn own_process(&self, hierarchies: &Hierarchies) -> Option<u32> {
+        let scope = format!("{}/{INIT_SCOPE}", self.cgroup(hierarchies)?.trim_start_matches('/'));
+        let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
+        let mut roots = hierarchies.unified.iter().chain(systemd);
+        roots.find_map(|root| first_process(&root.join(scope.trim_start_matches('/'))))
+    }
+
     /// The cgroup that it will keep, where that is known before it runs: a user's.
     #[must_use]
     pub fn cgroup_to_be(&self) -> Option<String> {

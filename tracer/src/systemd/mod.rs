@@ -13,6 +13,7 @@ pub mod reload;
 pub mod root;
 mod service_states;
 pub mod thread;
+pub mod unit;
 pub mod unit_files;
 pub mod user;
 pub mod watch;

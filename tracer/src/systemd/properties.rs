@@ -18,6 +18,8 @@ const LONGEST_TEXT: usize = 4_096;
 const LONGEST_COMMANDS: usize = 8_192;
 /// The most exit statuses that are kept of a setting: there are 256 codes and 64 signals.
 const MAX_STATUSES: usize = 512;
+/// The most names of units that are kept of a list.
+const MAX_NAMES: usize = 256;
 
 /// Properties by name.
 pub type Properties = HashMap<String, OwnedValue>;
@@ -204,6 +206,21 @@ pub fn invocation_id(unit: &Properties) -> Option<String> {
         hex
     });
     (!hex.is_empty()).then_some(hex)
+}
+
+/// How many elements a list has.
+#[must_use]
+pub fn length(properties: &Properties, name: &str) -> u32 {
+    let list = properties.get(name).and_then(|list| list.downcast_ref::<&Array>().ok());
+    list.map_or(0, |list| u32::try_from(list.len()).unwrap_or(u32::MAX))
+}
+
+/// A list of names, as many as fit.
+#[must_use]
+pub fn names(properties: &Properties, name: &str) -> Vec<String> {
+    let list = properties.get(name).and_then(|list| list.downcast_ref::<&Array>().ok());
+    let words = list.map(|list| list.inner().iter()).into_iter().flatten().take(MAX_NAMES);
+    words.filter_map(|word| Some(word.downcast_ref::<&str>().ok()?.to_owned())).collect()
 }
 
 /// A text; `None` if it is empty.

@@ -115,7 +115,7 @@ impl Place {
         let mut words: Vec<String> = printed.iter().map(own).collect();
         // The units are a container's.
         let has = |option: &str| printed.iter().any(|word| word == option);
-        let asks = ["trace", "lint"].contains(&&*printed[1]);
+        let asks = ["trace", "lint"].contains(&&*printed[1]) || has("--unit");
         if asks && !["--root", "--pid", "--user", "--running"].into_iter().any(has) {
             words.splice(2..2, ["--root".to_owned(), self.root()]);
         }

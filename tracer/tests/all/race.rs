@@ -3,6 +3,7 @@
 mod commands;
 mod senders;
 mod sweeps;
+mod units;
 
 use std::{
     collections::BTreeMap,

@@ -49,6 +49,7 @@ fn run(document: &Document) -> Run<'_> {
         readies: 1,
         sender: SentBy::Kernel,
         left: &[],
+        by_systemd: None,
         lasted_ns: 6_000_000_000,
     }
 }

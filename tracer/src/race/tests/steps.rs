@@ -222,6 +222,6 @@ fn facts_that_overtook_each_other_are_put_in_order() {
     let ordered = Story::command().handler(10, COMMAND).handler(20, COMMAND);
     let mut facts = ordered.facts().to_vec();
     facts.reverse();
-    let steps = crate::race::Steps::of(&facts, Signal::HUP, 1, None);
+    let steps = crate::race::Steps::of(&facts, Signal::HUP, crate::race::Origin::ChildOf(1), None);
     assert_eq!(steps.command().unwrap().steps().len(), 4);
 }

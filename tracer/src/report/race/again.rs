@@ -17,7 +17,10 @@ pub fn again(race: &Race, signal: Signal, interval: &Interval) -> String {
     if signal != Signal::HUP {
         let _ = write!(line, " --signal {signal}");
     }
-    let _ = write!(line, " --only {} --", shell_word(&interval.id));
+    let _ = write!(line, " --only {}", shell_word(&interval.id));
+    if race.unit.is_none() {
+        line.push_str(" --");
+    }
     for word in &race.command {
         let _ = write!(line, " {}", shell_word(word));
     }

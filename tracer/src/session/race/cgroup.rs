@@ -120,6 +120,19 @@ fn kill_all(path: &Path) {
     }
 }
 
+/// The processes in a cgroup and below it.
+pub fn all_pids(path: &Path) -> Vec<Pid> {
+    fn add(path: &Path, depth: usize, all: &mut Vec<Pid>) {
+        all.extend(pids(path));
+        for below in directories(path).into_iter().filter(|_| depth < MAX_DEPTH) {
+            add(&below, depth + 1, all);
+        }
+    }
+    let mut all = Vec::new();
+    add(path, 0, &mut all);
+    all
+}
+
 fn kill_each(path: &Path, depth: usize) {
     for pid in pids(path) {
         let _ = kill(pid, Signal::SIGKILL);

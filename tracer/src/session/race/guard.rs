@@ -2,7 +2,8 @@
 //! however that comes, and then kills the command of the run, stopped or not, and all it started.
 //!
 //! It is this program, executed anew, in a session of its own. It knows the cgroups of the race,
-//! and the command of the run, which it is told through a pipe whose end is this process's.
+//! and the command of the run, which it is told through a pipe whose end is this process's. Of a
+//! unit nothing is killed: what is stopped goes on.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +24,7 @@ use nix::{
 };
 
 use super::cgroup;
-use crate::host::procfs;
+use crate::host::{cgroups::Hierarchies, procfs};
 
 /// The first argument of the executed program. No command of the command line has this name.
 const MARK: &str = "--guard-race";
@@ -77,6 +78,13 @@ impl Guard {
         writeln!(pipe, "{}", command.unwrap_or(0))
             .context("the process that ends what a race leaves is gone")
     }
+
+    /// The cgroup of the unit that is raced. What is stopped in it goes on again, and nothing is
+    /// killed: it is systemd's.
+    pub fn continues(&mut self, cgroup: &str) -> Result<()> {
+        let Some(pipe) = &mut self.pipe else { return Ok(()) };
+        writeln!(pipe, "{cgroup}").context("the process that ends what a race leaves is gone")
+    }
 }
 
 impl Drop for Guard {
@@ -97,6 +105,9 @@ pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     }
     let told = BufReader::new(std::io::stdin()).lines();
     let last = told.map_while(Result::ok).last();
+    if let Some(unit) = last.as_deref().filter(|line| line.starts_with('/')) {
+        go_on(unit);
+    }
     let command = last.and_then(|line| line.parse().ok()).filter(|pid| *pid != 0);
     if let Some(command) = command {
         end_session(command);
@@ -105,6 +116,22 @@ pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
         cgroup::end(Path::new(cgroups), GONE);
     }
     Some(ExitCode::SUCCESS)
+}
+
+/// Has what is stopped in a unit's cgroup go on: the kernel side may stop a process until it is
+/// detached, which takes a moment longer than the end of who had it.
+fn go_on(cgroup: &str) {
+    let Ok(hierarchies) = Hierarchies::find() else { return };
+    let roots = hierarchies.unified.iter().chain(hierarchies.systemd.iter().map(|(root, _)| root));
+    let directories: Vec<_> = roots.map(|root| root.join(cgroup.trim_start_matches('/'))).collect();
+    let limit = Instant::now() + GONE;
+    while Instant::now() < limit {
+        let pids = directories.iter().flat_map(|directory| cgroup::all_pids(directory));
+        for pid in pids.filter(|pid| procfs::is_stopped(pid.as_raw().unsigned_abs())) {
+            let _ = kill(pid, Signal::SIGCONT);
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 /// Kills a command, all in its session, and all that they have started, until there are none.

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::{
     super::{BadRequest, Observer},
-    Placing, Racer, Ran,
+    Placing, Ran, Runner,
 };
 use crate::{
     model::{
@@ -97,7 +97,7 @@ struct Plan {
 /// Races a command.
 pub struct Rounds<'a, 'b> {
     /// Runs it.
-    pub racer: &'a mut Racer<'b>,
+    pub racer: &'a mut Runner<'b>,
     /// What, and how.
     pub rules: &'a Rules,
     /// Is told what happens.
@@ -194,7 +194,7 @@ impl Rounds<'_, '_> {
 
     /// What a signal did, in a few sentences.
     fn sentence(&self, race: &SignalRace, untouched: &Untouched) -> String {
-        let (name, kind) = (&self.racer.name, &self.rules.service_type);
+        let (name, kind) = (self.racer.name(), &self.rules.service_type);
         let (signal, ready) = (race.signal, untouched.ready_ns);
         let first = sentence(name, signal, race.role, kind, ready, &race.intervals);
         let second = hurt(name, signal, &race.second);
@@ -219,14 +219,18 @@ impl Rounds<'_, '_> {
 
     fn steps(&self, ran: &Ran, signal: Signal) -> Steps {
         let socket = self.racer.socket();
-        Steps::of(&ran.facts, signal, std::process::id(), socket.as_deref())
+        let steps = Steps::of(&ran.facts, signal, ran.origin, socket.as_deref());
+        match ran.active {
+            Some(active) => steps.with_active(active),
+            None => steps,
+        }
     }
 
     /// The untouched run, which has to be a start that can be raced.
     async fn first(&mut self) -> Result<First> {
         let rules = self.rules;
         let signal = rules.signals[0];
-        let says_ready = rules.service_type != "simple";
+        let says_ready = matches!(rules.service_type.as_str(), "notify" | "notify-reload");
         let goal = Goal {
             ready: says_ready,
             least_ns: 0,
@@ -239,12 +243,16 @@ impl Rounds<'_, '_> {
         let ran = self.whole(Placing { signal, at: None, by: rules.by }, &goal).await?;
         let outcome = ended_as(&ran);
         let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
+        let what = match self.racer {
+            Runner::Command(_) => "the command".to_owned(),
+            Runner::Unit(racer) => racer.unit.name().to_owned(),
+        };
         match (ran.ended_by, outcome.state) {
             (EndedBy::Interrupt, _) => anyhow::bail!("the race was ended in its untouched run"),
             (_, OutcomeState::Killed) => {
                 let by = outcome.signal.map_or_else(String::new, |by| format!(" of {by}"));
                 return refuse(format!(
-                    "the command died{by} without a signal from here: there is no start to race"
+                    "{what} died{by} without a signal from here: there is no start to race"
                 ));
             }
             (EndedBy::Exit, _) if says_ready && ran.readies == 0 => {
@@ -259,26 +267,27 @@ impl Rounds<'_, '_> {
                     )
                 };
                 return refuse(format!(
-                    "the command exited with code {code} before it was ready, without a signal \
-                     from here; {left}"
+                    "{what} exited with code {code} before it was ready, without a signal from \
+                     here; {left}"
                 ));
             }
             (_, OutcomeState::Exited) if !ran.left.is_empty() => {
                 return refuse(format!(
-                    "the command exited and left {} running: a service that puts itself into \
+                    "{what} exited and left {} running: a service that puts itself into \
                      the background is raced in the foreground",
                     ran.left.join(", ")
                 ));
             }
             (EndedBy::Timeout, _) if says_ready => {
                 return refuse(format!(
-                    "the command did not say READY=1 within {}: a service that does not say it \
-                     is raced with --type simple, and one that takes longer with --timeout",
+                    "{what} did not say READY=1 within {}: a service that does not say it is \
+                     raced with --type simple, and one that takes longer with --timeout",
                     span::length(nanoseconds(rules.timeout))
                 ));
             }
             _ => {}
         }
+        self.check_main(&ran)?;
         if !ran.has_all {
             self.observer.note(
                 &"the start did more than could be followed: of what came late no \
@@ -303,6 +312,23 @@ impl Rounds<'_, '_> {
             limit: rules.timeout.min(longest),
             ran,
         })
+    }
+
+    /// The main process of a unit is the one that was followed, if systemd says so.
+    fn check_main(&self, ran: &Ran) -> Result<()> {
+        let Some(main) = ran.main else { return Ok(()) };
+        let steps = self.steps(ran, self.rules.signals[0]);
+        let followed = steps.command().map(|command| &command.who);
+        let is_it = followed.is_some_and(|who| who.pid == main || who.ns_pid == Some(main));
+        if is_it {
+            return Ok(());
+        }
+        Err(BadRequest::new(format_args!(
+            "the main process of {} is pid {main}, another one than systemd started: a service \
+             that hands over to another process can't be raced",
+            self.racer.name()
+        ))
+        .into())
     }
 
     /// A run of which no event was lost, as its steps are not known otherwise.
@@ -406,6 +432,7 @@ impl Rounds<'_, '_> {
             missed,
             readies: ran.readies,
             left: &ran.left,
+            by_systemd: ran.by_systemd.clone(),
             lasted_ns: ran.span.1.saturating_sub(ran.span.0),
         };
         Ok(Some(tried(&run, &first.before, signal, role, attempts)))

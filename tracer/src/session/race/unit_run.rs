@@ -1,0 +1,376 @@
+//! One run after the other of a unit, with the programs attached once for all of them.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use globset::Glob;
+use nix::libc;
+use tracer_common::{place::Order, signal::SignalSet};
+
+use super::{
+    super::{
+        Asked, BadRequest, Blocked, Capture, Ending, Interrupts, Observer, Session, Until,
+        turns::{Closed, News, Subject},
+    },
+    BATCH, Between, Placing, Ran,
+    guard::Guard,
+    stopped::ByKill,
+    unit::RacedUnit,
+};
+use crate::{
+    host::{
+        cgroups::{Cgroup, Hierarchies},
+        clock, procfs,
+    },
+    model::{document::EndedBy, errno, race::By, signal::Signal, text::Outside},
+    observation::{Anchor, Fact, Observation},
+    probe::{
+        attach::{Attached, Request, attach},
+        place::{Placement, Placer, address},
+        scope::ScopeMaps,
+        stream::Stream,
+    },
+    race::{Goal, MAX_FACTS, Origin, Steps, Watch},
+    systemd::unit::Snapshot,
+    timeline::{Builder, Counting, Scope, Selector, Setup},
+};
+
+/// How long systemd has to see the end of the main process.
+const SEES_END: Duration = Duration::from_secs(1);
+
+/// Runs a unit again and again.
+pub struct UnitRacer<'a> {
+    /// The unit. In the end it is to be brought back ([`RacedUnit::restore`]).
+    pub unit: RacedUnit,
+    hierarchies: &'a Hierarchies,
+    recorded: SignalSet,
+    between: Option<Between>,
+    attached: Attached,
+    placer: Placer,
+    counts: bool,
+    stream: Option<Stream>,
+    interrupts: Interrupts,
+    guard: Guard,
+    observer: &'a dyn Observer,
+    /// How often the unit was started.
+    pub runs: u64,
+}
+
+impl<'a> UnitRacer<'a> {
+    /// Attaches the programs. From here on signals that end this process end the race.
+    pub fn attach(
+        unit: RacedUnit,
+        hierarchies: &'a Hierarchies,
+        request: &Request,
+        counts: bool,
+        between: Option<Between>,
+        observer: &'a dyn Observer,
+    ) -> Result<Self> {
+        // Before the first thread that stays: it would take them.
+        let blocked = Blocked::now()?;
+        let guard = Guard::start(None)?;
+        let mut attached = attach(request)?;
+        let placer = Placer::attach(&mut attached, counts, true).map_err(|error| {
+            let why = errno::chain(&error);
+            BadRequest::new(format_args!("this kernel can't place a signal: {why}"))
+        })?;
+        let mut maps = ScopeMaps::of(&mut attached.ebpf);
+        maps.add_name(unit.name())?;
+        let is_of = |cgroup: &Cgroup| cgroup.path.split('/').any(|name| name == unit.name());
+        for cgroup in hierarchies.scan().iter().filter(|cgroup| is_of(cgroup)) {
+            maps.add_cgroup(cgroup)?;
+        }
+        Ok(Self {
+            unit,
+            hierarchies,
+            recorded: request.dispositions,
+            between,
+            attached,
+            placer,
+            counts,
+            stream: None,
+            interrupts: Interrupts::start(blocked)?,
+            guard,
+            observer,
+            runs: 0,
+        })
+    }
+
+    /// How handlers and messages are seen.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        self.attached.backend.name()
+    }
+
+    /// Whether system calls are counted.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// Starts the unit once, and follows that for `limit` at the longest. It is down afterwards.
+    pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
+        self.unit.unit().stop().await?;
+        if let Some(between) = self.between.as_ref().filter(|_| self.runs > 0) {
+            between.run().await?;
+        }
+        self.unit.unit().forget_failures().await;
+        let anchor = clock::anchor();
+        let name = self.unit.name().to_owned();
+        let builder = self.builder(placing, goal.settle_ns, anchor)?;
+        let systemd_hierarchy = self.hierarchies.systemd.as_ref().map(|(_, id)| *id);
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => Stream::open(&mut self.attached, systemd_hierarchy, false)?,
+        };
+        let mut left = VecDeque::new();
+        while stream.take(BATCH, &mut left)? {
+            left.clear();
+        }
+        self.placer.arm(self.order(placing))?;
+        let asked = Asked { command: "race", arguments: vec![name], signal: placing.signal };
+        let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
+        capture.observe(self.hierarchies.scan().into_iter().map(path_known));
+        let kill = (placing.at.is_some() && placing.by == By::Kill)
+            .then(|| ByKill::start(self.placer.placement(), placing.signal))
+            .transpose()?;
+        let began = anchor.boot_ns;
+        let job = self.unit.unit().start().await?;
+        self.runs += 1;
+        let socket = self.unit.socket();
+        let subject = OneRun {
+            watch: Watch::new(goal, 0, Some(socket), began),
+            unit: &mut self.unit,
+            guard: &mut self.guard,
+            hierarchies: self.hierarchies,
+            placement: self.placer.placement(),
+            began,
+            job,
+            main: None,
+            has_ended: false,
+            failed: None,
+            facts: Vec::new(),
+            has_all: true,
+            seen: None,
+            active: None,
+        };
+        let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
+        let mut session =
+            Session::new(capture, subject, ending, self.interrupts.clone(), self.observer);
+        let ended_by = session.follow().await;
+        let closed = session.close().await;
+        let unsent = kill.and_then(ByKill::end);
+        let (ended_by, Closed { subject, captured, stream }) = (ended_by?, closed?);
+        let until = clock::boot_ns();
+        let OneRun { watch, main, has_ended, failed, facts, has_all, seen, active, .. } = subject;
+        let placed = self.placer.placed()?;
+        let counted = match placing.at {
+            None if self.counts => self.placer.counted()?,
+            _ => Vec::new(),
+        };
+        self.placer.disarm()?;
+        self.stream = Some(stream);
+        self.unit.unit().stop().await?;
+        if let (None, Some(result)) = (main, failed) {
+            anyhow::bail!(
+                "systemd's start of {} ended with '{result}' before its main process was there",
+                self.unit.name()
+            );
+        }
+        let is_placed = placing.at.is_some() && placed.at_ns != 0;
+        Ok(Ran {
+            document: captured.document(ended_by),
+            facts,
+            has_all,
+            placed: (is_placed && placed.result == 0).then_some((placed.pid, placed.at_ns)),
+            refused: (is_placed && placed.result != 0)
+                .then(|| i32::try_from(-placed.result).unwrap_or(i32::MAX)),
+            readies: watch.readies(),
+            counted,
+            unsent,
+            span: (began, until),
+            ended_by: if main.is_none() { EndedBy::Timeout } else { ended_by },
+            left: Vec::new(),
+            leftovers: Vec::new(),
+            stuck: Vec::new(),
+            origin: Origin::Main(placed.command),
+            active: Some(active),
+            by_systemd: seen.as_ref().filter(|_| has_ended).and_then(Snapshot::made_of_end),
+            main: seen.and_then(|seen| seen.main_pid),
+        })
+    }
+
+    /// What the timeline of a run is folded by.
+    fn builder(&self, placing: Placing, settle_ns: u64, anchor: Anchor) -> Result<Builder> {
+        let glob =
+            Glob::new(&globset::escape(self.unit.name())).context("the unit's name is no name")?;
+        let system = Some(self.unit.system().to_owned()).filter(|system| !system.is_empty());
+        let selector = Selector::Unit { name: glob.compile_matcher(), system };
+        Ok(Builder::new(Setup {
+            scope: Scope::Selected(vec![selector]),
+            reload_signal: placing.signal,
+            units_choose: false,
+            fresh: true,
+            counting: Counting::All,
+            recorded: self.recorded,
+            shown: placing.signal.set(),
+            facts: Some(self.unit.facts().clone()),
+            settle_ns,
+            placed: true,
+            main: None,
+            anchor,
+        }))
+    }
+
+    fn order(&self, placing: Placing) -> Order {
+        let order = placing.at.map(|at| at.order(placing.signal)).unwrap_or_default();
+        let sent = match placing.by {
+            By::Kernel => order.sent,
+            By::Kill => libc::SIGSTOP.unsigned_abs(),
+        };
+        let (manager, before) = (self.unit.systemd(), self.unit.before_main());
+        let order = Order { sent, manager, before, ..order };
+        order.with_notify(address(self.unit.socket().as_ref()))
+    }
+
+    /// Takes the programs out of the kernel. From now on an interrupt ends the process.
+    pub fn end(self) {
+        self.interrupts.session_is_over();
+        drop((self.stream, self.placer));
+        self.attached.detach();
+    }
+}
+
+/// A cgroup that is there: before anything that is told of it.
+fn path_known(cgroup: Cgroup) -> Observation {
+    let Cgroup { hierarchy, id, path } = cgroup;
+    Observation { at: 0, fact: Fact::CgroupPath { hierarchy, id, path } }
+}
+
+/// A unit in one run.
+struct OneRun<'u> {
+    watch: Watch,
+    unit: &'u mut RacedUnit,
+    guard: &'u mut Guard,
+    hierarchies: &'u Hierarchies,
+    placement: Placement,
+    began: u64,
+    /// Its start.
+    job: String,
+    /// Its main process.
+    main: Option<u32>,
+    /// That has ended.
+    has_ended: bool,
+    /// What became of the start, if it was not done.
+    failed: Option<Outside>,
+    facts: Vec<Observation>,
+    has_all: bool,
+    /// What systemd says at the end.
+    seen: Option<Snapshot>,
+    /// When it became active.
+    active: Option<u64>,
+}
+
+impl OneRun<'_> {
+    /// Asks the kernel side whether the main process is there.
+    fn find_main(&mut self, at: u64) -> Result<()> {
+        let command = self.placement.placed()?.command;
+        if command != 0 {
+            self.main = Some(command);
+            self.watch.begin(command, at);
+            // From the untouched run on, in which nothing is stopped, it knows.
+            if let Some(path) = self.hierarchies.path_of(command) {
+                self.guard.continues(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Subject for OneRun<'_> {
+    fn learn(&mut self, observation: &Observation) {
+        let is_arrival = matches!(
+            observation.fact,
+            Fact::Fork { .. } | Fact::CgroupAttach { .. } | Fact::Exec { .. }
+        );
+        if self.main.is_none() && is_arrival {
+            // What fails here fails again, and is told then.
+            let _ = self.find_main(observation.at);
+        }
+        self.watch.learn(observation);
+        if let Fact::Exit { task, .. } = &observation.fact {
+            self.has_ended |= Some(task.id.pid) == self.main;
+        }
+        if Steps::needs(&observation.fact) {
+            if self.facts.len() < MAX_FACTS {
+                self.facts.push(observation.clone());
+            } else {
+                self.has_all = false;
+            }
+        }
+    }
+
+    async fn act(&mut self, _: &mut Capture, _: &dyn Observer, _: Instant) -> Result<()> {
+        if self.main.is_none() {
+            self.find_main(clock::boot_ns())?;
+        }
+        Ok(())
+    }
+
+    fn patience(&self, longest: Duration, _: Instant) -> Duration {
+        let settles = self.watch.settles().filter(|_| self.main.is_some());
+        let left = settles.map(|at| at.saturating_sub(clock::boot_ns()));
+        left.map_or(longest, |left| longest.min(Duration::from_nanos(left)))
+    }
+
+    async fn news(&mut self) -> Result<News> {
+        let (job, result) = self.unit.unit().next_end().await?;
+        if job == self.job && result != Outside::new("done") {
+            self.failed = Some(result);
+        }
+        Ok(News::Done)
+    }
+
+    fn is_settled(&self, _: Instant) -> bool {
+        self.main.is_some() && self.watch.settles().is_some_and(|at| clock::boot_ns() >= at)
+    }
+
+    fn is_over(&mut self, _: Instant) -> bool {
+        self.has_ended || self.failed.is_some() && self.main.is_none_or(|main| !is_there(main))
+    }
+
+    fn forward(&mut self, _: Signal, _: &dyn Observer) -> Result<()> {
+        Ok(())
+    }
+
+    async fn last_news(&mut self, _: &mut Capture) -> Vec<Observation> {
+        let patience = if self.has_ended { SEES_END } else { Duration::ZERO };
+        match self.unit.unit().look_at_end(patience).await {
+            Ok(seen) => {
+                let (told, active) = self.unit.told(&seen, self.began);
+                self.active = active;
+                self.seen = Some(seen);
+                told
+            }
+            Err(error) => {
+                log::warn!("{error:#}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn untested(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn session_ended(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn is_there(pid: u32) -> bool {
+    procfs::name(pid).is_some()
+}

@@ -1,0 +1,230 @@
+//! A unit that is stopped and started on purpose, through its systemd.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::{sleep, timeout};
+
+use super::{
+    bus::{Bus, Jobs, SERVICE, UNIT, object},
+    manager::Manager,
+    properties::{Properties, Since, facts, length, names, problem, states, text},
+};
+use crate::model::{text::Outside, unit::UnitFacts};
+
+/// How long a unit has to stop by what its settings say, before all of it is killed.
+const STOPS: Duration = Duration::from_secs(10);
+/// How long what was killed has to be gone.
+const GONE: Duration = Duration::from_secs(5);
+/// How often it is looked whether its state has changed.
+const LOOK: Duration = Duration::from_millis(10);
+/// Units that stop with this one, and are started again: more are not looked for.
+const MAX_OTHERS: usize = 64;
+
+/// A unit, as its systemd has it.
+pub struct Unit {
+    bus: Bus,
+    jobs: Jobs,
+    name: String,
+    object: String,
+}
+
+/// What systemd says of it at one time.
+pub struct Snapshot {
+    /// `ActiveState`
+    pub active_state: String,
+    /// The states it was in, in order of time.
+    pub states: Vec<Since>,
+    /// Its settings.
+    pub facts: UnitFacts,
+    /// Its main process as systemd's own pids go, if it has one.
+    pub main_pid: Option<u32>,
+    /// How many processes systemd starts for it before its main one: those of `ExecCondition=` and
+    /// `ExecStartPre=`.
+    pub before_main: u32,
+    /// Why it has no settings to speak of.
+    pub problem: Option<String>,
+    /// The units that stop with it.
+    with_it: Vec<String>,
+}
+
+impl Snapshot {
+    /// How often systemd has started it again by itself.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.states.last().and_then(|since| since.state.restarts).unwrap_or(0)
+    }
+
+    /// What systemd makes of the end of its main process, in words.
+    #[must_use]
+    pub fn made_of_end(&self) -> Option<String> {
+        if self.restarts() > 0 {
+            return Some("systemd has started it again".to_owned());
+        }
+        let state = &self.states.last()?.state;
+        let again = match state.sub_state.as_deref() {
+            Some("auto-restart" | "auto-restart-queued") => ", and starts it again",
+            _ => "",
+        };
+        Some(match state.result.as_deref()? {
+            "success" => format!("systemd takes that for a clean end{again}"),
+            result => format!("systemd calls it failed ({}){again}", Outside::new(result)),
+        })
+    }
+}
+
+impl Unit {
+    /// The unit of this name. Needs the event loop that it is used in from then on.
+    ///
+    /// # Errors
+    ///
+    /// Its systemd can't be asked.
+    pub async fn find(manager: &Manager, name: &str) -> Result<Self> {
+        let bus = Bus::connect(manager).await.context(
+            "systemd can't be asked (a unit of a container needs --root, a user's --user)",
+        )?;
+        let jobs = Jobs::of(&bus).await?;
+        bus.load(name).await?;
+        let loaded = bus.properties(&object(name), UNIT).await?;
+        let id = text(&loaded, "Id").unwrap_or_else(|| name.to_owned());
+        Ok(Self { object: object(&id), name: id, bus, jobs })
+    }
+
+    /// Its name, which is not an alias.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What systemd says of it now.
+    pub async fn look(&self) -> Result<Snapshot> {
+        let unit = self.bus.properties(&self.object, UNIT).await?;
+        let service = self.bus.properties(&self.object, SERVICE).await?;
+        let states = states(&unit, &service);
+        Ok(Snapshot {
+            active_state: text(&unit, "ActiveState").unwrap_or_default(),
+            main_pid: states.last().and_then(|since| since.state.main_pid),
+            states,
+            problem: problem(&unit),
+            facts: facts(&service),
+            before_main: length(&service, "ExecCondition") + length(&service, "ExecStartPre"),
+            with_it: stopping_with(&unit),
+        })
+    }
+
+    /// The same once systemd has seen the end of its main process, `patience` later at most.
+    pub async fn look_at_end(&self, patience: Duration) -> Result<Snapshot> {
+        let limit = Instant::now() + patience;
+        loop {
+            let seen = self.look().await?;
+            let runs = seen.states.last().is_some_and(|since| {
+                matches!(since.state.sub_state.as_deref(), Some("running" | "start"))
+            });
+            // It may have been started again by now.
+            if !runs || seen.restarts() > 0 || Instant::now() >= limit {
+                return Ok(seen);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The units that run and stop with this one, and those that stop with them.
+    pub async fn others(&self) -> Result<Vec<String>> {
+        let mut known = BTreeSet::from([self.name.clone()]);
+        let mut found = Vec::new();
+        let mut left = self.look().await?.with_it;
+        while let Some(name) = left.pop() {
+            if known.len() >= MAX_OTHERS || !known.insert(name.clone()) {
+                continue;
+            }
+            let unit = self.bus.properties(&object(&name), UNIT).await?;
+            if is_up(&unit) {
+                left.extend(stopping_with(&unit));
+                found.push(name);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Stops it. What does not end in time is killed, through systemd.
+    pub async fn stop(&mut self) -> Result<()> {
+        let job = self.ask("StopUnit").await?;
+        if self.ended(&job, STOPS).await?.is_some() {
+            return Ok(());
+        }
+        let all = (self.name.as_str(), "all", nix::libc::SIGKILL);
+        self.bus.manager("KillUnit", &all).await.context("systemd would not kill the unit")?;
+        match self.ended(&job, GONE).await? {
+            Some(_) => Ok(()),
+            None => bail!("{} did not stop, although it was killed", self.name),
+        }
+    }
+
+    /// Has systemd forget that it failed, and how often it was started of late.
+    pub async fn forget_failures(&self) {
+        // It may not be loaded, and has nothing to be forgotten then.
+        let _ = self.bus.manager("ResetFailedUnit", &(self.name.as_str(),)).await;
+    }
+
+    /// Has it started, and does not wait for that. Gives the job.
+    pub async fn start(&self) -> Result<String> {
+        self.ask("StartUnit").await
+    }
+
+    /// Starts it, and waits for that.
+    pub async fn start_within(&mut self, patience: Duration) -> Result<()> {
+        let job = self.start().await?;
+        match self.ended(&job, patience).await? {
+            Some(result) if result == Outside::new("done") => Ok(()),
+            Some(result) => bail!("systemd's start of {} ended with '{result}'", self.name),
+            None => bail!("systemd's start of {} is not done yet", self.name),
+        }
+    }
+
+    /// Starts another unit, if it is down.
+    pub async fn start_other(&self, name: &str) -> Result<()> {
+        if !is_up(&self.bus.properties(&object(name), UNIT).await?) {
+            self.bus.start_job("StartUnit", name).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, method: &str) -> Result<String> {
+        let asked = self.bus.start_job(method, &self.name).await;
+        asked.with_context(|| format!("systemd refused {method} for {}", self.name))
+    }
+
+    /// Waits for the next end of a job: which, and its result. Can be dropped and called again.
+    pub async fn next_end(&mut self) -> Result<(String, Outside)> {
+        self.jobs.next().await
+    }
+
+    /// Waits for the end of a job; `None` if it does not come in time.
+    async fn ended(&mut self, job: &str, patience: Duration) -> Result<Option<Outside>> {
+        let jobs = &mut self.jobs;
+        let end = async {
+            loop {
+                let (ended, result) = jobs.next().await?;
+                if ended == job {
+                    return Ok(result);
+                }
+            }
+        };
+        timeout(patience, end).await.ok().transpose()
+    }
+}
+
+fn is_up(unit: &Properties) -> bool {
+    matches!(
+        text(unit, "ActiveState").as_deref(),
+        Some("active" | "reloading" | "activating" | "refreshing")
+    )
+}
+
+/// The units that systemd stops with this one (systemd.unit(5)).
+fn stopping_with(unit: &Properties) -> Vec<String> {
+    ["RequiredBy", "BoundBy", "ConsistsOf"].iter().flat_map(|kind| names(unit, kind)).collect()
+}
