@@ -303,7 +303,7 @@ const COMPILER_OF_32_BITS: (&str, &str) = ("arm-linux-gnueabihf-gcc", "-marm");
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn a_32_bit_programs_handler_is_seen_by_fentry_alone_and_its_signals_by_both() {
     let source = format!(
-        r#"
+        r"
 struct action {{ void (*handler)(int); unsigned long flags; void (*restorer)(void);
                 unsigned long mask[2]; }};
 
@@ -317,7 +317,7 @@ void _start(void) {{
   call(37, call(20, 0, 0, 0, 0), 1, 0, 0); /* kill(getpid(), SIGHUP) */
   call(1, failed ? 1 : 0, 0, 0, 0);
 }}
-"#
+"
     );
     let program = Compiled::by(
         COMPILER_OF_32_BITS.0,
