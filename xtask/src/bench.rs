@@ -12,7 +12,7 @@ mod spread;
 mod storm;
 mod tracer;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -34,6 +34,10 @@ pub struct Options {
 
 /// What it is compared with, from Debian.
 const PACKAGES: [&str; 4] = ["bpftrace", "jq", "linux-perf", "strace"];
+
+/// How long the kernel may be busy with detaching what was measured last. Meanwhile perf events
+/// can't be opened: it holds a lock (`event_mutex`, kernel/trace/trace_events.c).
+const DETACHED: Duration = Duration::from_secs(3);
 
 /// Something that was measured, with others in the same run.
 #[derive(Serialize)]

@@ -9,14 +9,15 @@ use crate::model::{
 /// Spans of time that are named.
 const MAX_SPANS: usize = 3;
 
-/// What a signal did in all intervals of a start.
+/// What a signal did in all intervals of a start. `up_ns` is when systemd takes the service for
+/// active.
 #[must_use]
 pub fn sentence(
     name: &str,
     signal: Signal,
     role: Role,
     service_type: &str,
-    ready_ns: Option<i64>,
+    up_ns: Option<i64>,
     intervals: &[Interval],
 ) -> String {
     let main: Vec<&Interval> = intervals.iter().filter(|it| it.main).collect();
@@ -54,11 +55,11 @@ pub fn sentence(
         }
     }
     if main.iter().any(|it| it.bad && it.reached == Reach::NotByReload) {
-        if let Some(ready) = ready_ns {
+        if let Some(up) = up_ns {
             sentences.push(format!(
                 "As Type={service_type} systemd holds reloads back until {}; a kill by a script \
                  still hits",
-                span(ready)
+                span(up)
             ));
         }
     } else if main.iter().any(|it| it.bad) && role == Role::Reload && service_type == "simple" {

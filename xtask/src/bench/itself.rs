@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Row,
+    DETACHED, Row,
     peer::{self, Running},
     spread::Spread,
     tracer::{Tracer, Whom},
@@ -25,10 +25,6 @@ const COMMAND: [&str; 2] = ["/bin/date", "+%s%N"];
 /// What the tracers are compared by.
 const NAMES: [&str; 4] =
     ["sigready", "bpftrace with as many programs", "perf trace of signals", "strace -f"];
-
-/// How long the kernel may be busy with detaching what was measured last. Meanwhile perf events
-/// can't be opened: it holds a lock (`event_mutex`, kernel/trace/trace_events.c).
-const DETACHED: Duration = Duration::from_secs(3);
 
 /// Measures them in turns.
 pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {

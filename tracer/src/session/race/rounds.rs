@@ -195,8 +195,8 @@ impl Rounds<'_, '_> {
     /// What a signal did, in a few sentences.
     fn sentence(&self, race: &SignalRace, untouched: &Untouched) -> String {
         let (name, kind) = (self.racer.name(), &self.rules.service_type);
-        let (signal, ready) = (race.signal, untouched.ready_ns);
-        let first = sentence(name, signal, race.role, kind, ready, &race.intervals);
+        let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
+        let first = sentence(name, signal, race.role, kind, up, &race.intervals);
         let second = hurt(name, signal, &race.second);
         let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
         let all = Some(first).filter(|first| !first.is_empty()).into_iter();
