@@ -7,7 +7,8 @@ use crate::model::race::{Reach, Role};
 ///
 /// `systemctl reload` of a unit that is still `activating` is folded into its start, and sends
 /// nothing; nor does it to one that is stopping. A `Type=simple` unit is active right after the
-/// fork, before the exec. Of a unit systemd has told when it took it for active. What ends a service, and what others send, is not held back.
+/// fork, before the exec. Of a unit systemd has told when it took it for active. What ends a
+/// service, and what others send, is not held back.
 #[must_use]
 pub fn reach(steps: &Steps, role: Role, service_type: &str, from: u64, to: u64) -> Reach {
     if role != Role::Reload {

@@ -3,6 +3,7 @@
 mod between;
 mod cgroup;
 mod guard;
+mod placing;
 mod rounds;
 mod stopped;
 mod unit;
@@ -11,18 +12,15 @@ mod unit_run;
 pub use self::{
     between::Between,
     guard::guard,
+    placing::Placing,
     rounds::{Found, Rounds, Rules, instant},
     unit::RacedUnit,
     unit_run::UnitRacer,
 };
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::libc;
 use tracer_common::{
     place::{Counted, Order},
     signal::SignalSet,
@@ -31,11 +29,12 @@ use tracer_common::{
 use self::{
     cgroup::{Cgroup, Cgroups},
     guard::Guard,
+    placing::{Came, Facts, empty, placer},
     stopped::ByKill,
 };
 use super::{
-    Asked, BadRequest, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer,
-    Schedule, Session, Startable, Stopped, Streams, Until,
+    Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer, Schedule, Session,
+    Startable, Stopped, Streams, Until,
     leavings::{end_descendants, left_running, take_orphans},
     turns::{Closed, News, Subject},
 };
@@ -43,8 +42,6 @@ use crate::{
     host::clock,
     model::{
         document::{Document, EndedBy},
-        errno,
-        race::By,
         signal::Signal,
         unit::UnitFacts,
     },
@@ -54,7 +51,7 @@ use crate::{
         place::{Placer, address},
         stream::Stream,
     },
-    race::{At, Goal, MAX_FACTS, Origin, Steps, Watch},
+    race::{Goal, Origin, Watch},
     timeline::{Builder, Counting, Scope, Setup},
 };
 
@@ -62,20 +59,6 @@ use crate::{
 const STOP: Duration = Duration::from_secs(1);
 /// How long what the command started has to end after it.
 const FOLLOW: Duration = Duration::from_millis(100);
-/// The most records that are thrown away between two runs in one go.
-const BATCH: usize = 4_096;
-
-/// A signal at a step; or what the run is recorded for, where nothing is placed.
-#[derive(Clone, Copy, Debug)]
-pub struct Placing {
-    /// The signal that the run is judged by.
-    pub signal: Signal,
-    /// Where it is placed.
-    pub at: Option<At>,
-    /// Who sends it.
-    pub by: By,
-}
-
 /// What a run gave.
 pub struct Ran {
     /// What was captured, judged.
@@ -225,13 +208,7 @@ impl<'a> Racer<'a> {
         let cgroups = Cgroups::make();
         let guard = Guard::start(cgroups.as_ref().map(Cgroups::path))?;
         let mut attached = attach(request)?;
-        // Those that record were taken by this kernel.
-        let placer = Placer::attach(&mut attached, raced.counts, false).map_err(|error| {
-            BadRequest::new(format_args!(
-                "this kernel can't place a signal: {}",
-                errno::chain(&error)
-            ))
-        })?;
+        let placer = placer(&mut attached, raced.counts, false)?;
         take_orphans()?;
         let Raced { startable, facts, name, arguments, notifies, streams, counts, between } = raced;
         Ok(Self {
@@ -298,11 +275,7 @@ impl<'a> Racer<'a> {
             Some(stream) => stream,
             None => Stream::open(&mut self.attached, None, false)?,
         };
-        // What the run before left behind has nothing to do with this one.
-        let mut left = VecDeque::new();
-        while stream.take(BATCH, &mut left)? {
-            left.clear();
-        }
+        empty(&mut stream)?;
         if let Some(order) = self.order(placing) {
             self.placer.arm(order)?;
         }
@@ -311,9 +284,7 @@ impl<'a> Racer<'a> {
         let capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
         let cgroup = self.cgroups.as_mut().map(Cgroups::next).transpose();
         let cgroup = cgroup.context("cannot make a cgroup for a run")?;
-        let kill = (placing.at.is_some() && placing.by == By::Kill)
-            .then(|| ByKill::start(self.placer.placement(), placing.signal))
-            .transpose()?;
+        let kill = placing.by_kill(&self.placer)?;
         let (child, interrupts) = self.start(limit, cgroup.as_ref())?;
         self.guard.runs(Some(child.pid()))?;
         self.runs += 1;
@@ -322,8 +293,7 @@ impl<'a> Racer<'a> {
         let subject = OneRun {
             watch: Watch::new(goal, child.pid(), self.socket(), began),
             command: Command::new(child, None, schedule),
-            facts: Vec::new(),
-            has_all: true,
+            facts: Facts::default(),
             left: Vec::new(),
         };
         let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
@@ -331,14 +301,9 @@ impl<'a> Racer<'a> {
         let ended_by = session.follow().await?;
         let Closed { subject, captured, stream } = session.close().await?;
         let until = clock::boot_ns();
-        let OneRun { watch, mut command, facts, has_all, left } = subject;
+        let OneRun { watch, mut command, facts, left } = subject;
         let unsent = kill.and_then(ByKill::end);
-        let placed = self.placer.placed()?;
-        let counted = match placing.at {
-            None if self.counts => self.placer.counted()?,
-            _ => Vec::new(),
-        };
-        self.placer.disarm()?;
+        let came = Came::of(&mut self.placer, placing, self.counts)?;
         self.stream = Some(stream);
         let stopped =
             if command.is_running() { command.stop_within(STOP).await? } else { Stopped::ByTerm };
@@ -351,16 +316,14 @@ impl<'a> Racer<'a> {
         let stuck = end_descendants(helper);
         drop(cgroup);
         self.guard.runs(None)?;
-        let is_placed = placing.at.is_some() && placed.at_ns != 0;
         Ok(Ran {
             document: captured.document(ended_by),
-            facts,
-            has_all,
-            placed: (is_placed && placed.result == 0).then_some((placed.pid, placed.at_ns)),
-            refused: (is_placed && placed.result != 0)
-                .then(|| i32::try_from(-placed.result).unwrap_or(i32::MAX)),
+            has_all: !facts.is_full,
+            facts: facts.kept,
+            placed: came.placed,
+            refused: came.refused,
             readies: watch.readies(),
-            counted,
+            counted: came.counted,
             unsent,
             span: (began, until),
             ended_by,
@@ -382,11 +345,7 @@ impl<'a> Racer<'a> {
             None if self.counts => Order::default(),
             None => return None,
         };
-        let sent = match placing.by {
-            By::Kernel => order.sent,
-            By::Kill => libc::SIGSTOP.unsigned_abs(),
-        };
-        let order = Order { sent, ..order };
+        let order = Order { sent: placing.sent(&order), ..order };
         Some(match &self.socket {
             Some(socket) => order.with_notify(address(socket.path())),
             None => order,
@@ -428,8 +387,7 @@ impl<'a> Racer<'a> {
 struct OneRun {
     watch: Watch,
     command: Command,
-    facts: Vec<Observation>,
-    has_all: bool,
+    facts: Facts,
     left: Vec<String>,
 }
 
@@ -437,13 +395,7 @@ impl Subject for OneRun {
     fn learn(&mut self, observation: &Observation) {
         self.watch.learn(observation);
         self.command.learn(observation);
-        if Steps::needs(&observation.fact) {
-            if self.facts.len() < MAX_FACTS {
-                self.facts.push(observation.clone());
-            } else {
-                self.has_all = false;
-            }
-        }
+        self.facts.learn(observation);
     }
 
     async fn act(&mut self, _: &mut Capture, _: &dyn Observer, _: Instant) -> Result<()> {

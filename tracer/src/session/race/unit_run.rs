@@ -1,22 +1,19 @@
 //! One run after the other of a unit, with the programs attached once for all of them.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use globset::Glob;
-use nix::libc;
 use tracer_common::{place::Order, signal::SignalSet};
 
 use super::{
     super::{
-        Asked, BadRequest, Blocked, Capture, Ending, Interrupts, Observer, Session, Until,
+        Asked, Blocked, Capture, Ending, Interrupts, Observer, Session, Until,
         turns::{Closed, News, Subject},
     },
-    BATCH, Between, Placing, Ran,
+    Between, Placing, Ran,
     guard::Guard,
+    placing::{Came, Facts, empty, placer},
     stopped::ByKill,
     unit::RacedUnit,
 };
@@ -25,7 +22,7 @@ use crate::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
     },
-    model::{document::EndedBy, errno, race::By, signal::Signal, text::Outside},
+    model::{document::EndedBy, signal::Signal, text::Outside},
     observation::{Anchor, Fact, Observation},
     probe::{
         attach::{Attached, Request, attach},
@@ -33,7 +30,7 @@ use crate::{
         scope::ScopeMaps,
         stream::Stream,
     },
-    race::{Goal, MAX_FACTS, Origin, Steps, Watch},
+    race::{Goal, Origin, Watch},
     systemd::unit::Snapshot,
     timeline::{Builder, Counting, Scope, Selector, Setup},
 };
@@ -73,10 +70,7 @@ impl<'a> UnitRacer<'a> {
         let blocked = Blocked::now()?;
         let guard = Guard::start(None)?;
         let mut attached = attach(request)?;
-        let placer = Placer::attach(&mut attached, counts, true).map_err(|error| {
-            let why = errno::chain(&error);
-            BadRequest::new(format_args!("this kernel can't place a signal: {why}"))
-        })?;
+        let placer = placer(&mut attached, counts, true)?;
         let mut maps = ScopeMaps::of(&mut attached.ebpf);
         maps.add_name(unit.name())?;
         let is_of = |cgroup: &Cgroup| cgroup.path.split('/').any(|name| name == unit.name());
@@ -126,17 +120,12 @@ impl<'a> UnitRacer<'a> {
             Some(stream) => stream,
             None => Stream::open(&mut self.attached, systemd_hierarchy, false)?,
         };
-        let mut left = VecDeque::new();
-        while stream.take(BATCH, &mut left)? {
-            left.clear();
-        }
+        empty(&mut stream)?;
         self.placer.arm(self.order(placing))?;
         let asked = Asked { command: "race", arguments: vec![name], signal: placing.signal };
         let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
         capture.observe(self.hierarchies.scan().into_iter().map(path_known));
-        let kill = (placing.at.is_some() && placing.by == By::Kill)
-            .then(|| ByKill::start(self.placer.placement(), placing.signal))
-            .transpose()?;
+        let kill = placing.by_kill(&self.placer)?;
         let began = anchor.boot_ns;
         let job = self.unit.unit().start().await?;
         self.runs += 1;
@@ -152,8 +141,7 @@ impl<'a> UnitRacer<'a> {
             main: None,
             has_ended: false,
             failed: None,
-            facts: Vec::new(),
-            has_all: true,
+            facts: Facts::default(),
             seen: None,
             active: None,
         };
@@ -165,13 +153,8 @@ impl<'a> UnitRacer<'a> {
         let unsent = kill.and_then(ByKill::end);
         let (ended_by, Closed { subject, captured, stream }) = (ended_by?, closed?);
         let until = clock::boot_ns();
-        let OneRun { watch, main, has_ended, failed, facts, has_all, seen, active, .. } = subject;
-        let placed = self.placer.placed()?;
-        let counted = match placing.at {
-            None if self.counts => self.placer.counted()?,
-            _ => Vec::new(),
-        };
-        self.placer.disarm()?;
+        let OneRun { watch, main, has_ended, failed, facts, seen, active, .. } = subject;
+        let came = Came::of(&mut self.placer, placing, self.counts)?;
         self.stream = Some(stream);
         self.unit.unit().stop().await?;
         if let (None, Some(result)) = (main, failed) {
@@ -180,23 +163,21 @@ impl<'a> UnitRacer<'a> {
                 self.unit.name()
             );
         }
-        let is_placed = placing.at.is_some() && placed.at_ns != 0;
         Ok(Ran {
             document: captured.document(ended_by),
-            facts,
-            has_all,
-            placed: (is_placed && placed.result == 0).then_some((placed.pid, placed.at_ns)),
-            refused: (is_placed && placed.result != 0)
-                .then(|| i32::try_from(-placed.result).unwrap_or(i32::MAX)),
+            has_all: !facts.is_full,
+            facts: facts.kept,
+            placed: came.placed,
+            refused: came.refused,
             readies: watch.readies(),
-            counted,
+            counted: came.counted,
             unsent,
             span: (began, until),
             ended_by: if main.is_none() { EndedBy::Timeout } else { ended_by },
             left: Vec::new(),
             leftovers: Vec::new(),
             stuck: Vec::new(),
-            origin: Origin::Main(placed.command),
+            origin: Origin::Main(came.command),
             active: Some(active),
             by_systemd: seen.as_ref().filter(|_| has_ended).and_then(Snapshot::made_of_end),
             main: seen.and_then(|seen| seen.main_pid),
@@ -227,12 +208,8 @@ impl<'a> UnitRacer<'a> {
 
     fn order(&self, placing: Placing) -> Order {
         let order = placing.at.map(|at| at.order(placing.signal)).unwrap_or_default();
-        let sent = match placing.by {
-            By::Kernel => order.sent,
-            By::Kill => libc::SIGSTOP.unsigned_abs(),
-        };
         let (manager, before) = (self.unit.systemd(), self.unit.before_main());
-        let order = Order { sent, manager, before, ..order };
+        let order = Order { sent: placing.sent(&order), manager, before, ..order };
         order.with_notify(address(self.unit.socket().as_ref()))
     }
 
@@ -266,8 +243,7 @@ struct OneRun<'u> {
     has_ended: bool,
     /// What became of the start, if it was not done.
     failed: Option<Outside>,
-    facts: Vec<Observation>,
-    has_all: bool,
+    facts: Facts,
     /// What systemd says at the end.
     seen: Option<Snapshot>,
     /// When it became active.
@@ -304,13 +280,7 @@ impl Subject for OneRun<'_> {
         if let Fact::Exit { task, .. } = &observation.fact {
             self.has_ended |= Some(task.id.pid) == self.main;
         }
-        if Steps::needs(&observation.fact) {
-            if self.facts.len() < MAX_FACTS {
-                self.facts.push(observation.clone());
-            } else {
-                self.has_all = false;
-            }
-        }
+        self.facts.learn(observation);
     }
 
     async fn act(&mut self, _: &mut Capture, _: &dyn Observer, _: Instant) -> Result<()> {

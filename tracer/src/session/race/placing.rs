@@ -1,0 +1,111 @@
+//! What a run of a command and one of a unit have in common: a signal that is placed, and what came
+//! of that.
+
+use std::collections::VecDeque;
+
+use anyhow::Result;
+use nix::libc;
+use tracer_common::place::{Counted, Order};
+
+use super::{super::BadRequest, stopped::ByKill};
+use crate::{
+    model::{errno, race::By, signal::Signal},
+    observation::Observation,
+    probe::{attach::Attached, place::Placer, stream::Stream},
+    race::{At, MAX_FACTS, Steps},
+};
+
+/// The most records that are thrown away between two runs in one go.
+const BATCH: usize = 4_096;
+
+/// A signal at a step; or what the run is recorded for, where nothing is placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Placing {
+    /// The signal that the run is judged by.
+    pub signal: Signal,
+    /// Where it is placed.
+    pub at: Option<At>,
+    /// Who sends it.
+    pub by: By,
+}
+
+impl Placing {
+    /// The signal that the kernel sends at the instant.
+    #[must_use]
+    pub fn sent(self, order: &Order) -> u32 {
+        match self.by {
+            By::Kernel => order.sent,
+            By::Kill => libc::SIGSTOP.unsigned_abs(),
+        }
+    }
+
+    /// What sends the signal to the process that the kernel stops, if it is to be sent so.
+    pub fn by_kill(self, placer: &Placer) -> Result<Option<ByKill>> {
+        let is_so = self.at.is_some() && self.by == By::Kill;
+        is_so.then(|| ByKill::start(placer.placement(), self.signal)).transpose()
+    }
+}
+
+/// Attaches the programs that place a signal, in a unit's main process if `unit`.
+pub fn placer(attached: &mut Attached, counts: bool, unit: bool) -> Result<Placer> {
+    // Those that record were taken by this kernel.
+    Placer::attach(attached, counts, unit).map_err(|error| {
+        let why = errno::chain(&error);
+        BadRequest::new(format_args!("this kernel can't place a signal: {why}")).into()
+    })
+}
+
+/// Throws away what the run before left behind, which has nothing to do with the next one.
+pub fn empty(stream: &mut Stream) -> Result<()> {
+    let mut left = VecDeque::new();
+    while stream.take(BATCH, &mut left)? {
+        left.clear();
+    }
+    Ok(())
+}
+
+/// What came of an order: see [`super::Ran`].
+pub struct Came {
+    /// The process that the order was about.
+    pub command: u32,
+    pub placed: Option<(u32, u64)>,
+    pub refused: Option<i32>,
+    pub counted: Vec<Counted>,
+}
+
+impl Came {
+    /// Takes the order of a run back.
+    pub fn of(placer: &mut Placer, placing: Placing, counts: bool) -> Result<Self> {
+        let told = placer.placed()?;
+        let counted = if placing.at.is_none() && counts { placer.counted()? } else { Vec::new() };
+        placer.disarm()?;
+        let is_placed = placing.at.is_some() && told.at_ns != 0;
+        Ok(Self {
+            command: told.command,
+            placed: (is_placed && told.result == 0).then_some((told.pid, told.at_ns)),
+            refused: (is_placed && told.result != 0)
+                .then(|| i32::try_from(-told.result).unwrap_or(i32::MAX)),
+            counted,
+        })
+    }
+}
+
+/// The facts that steps are told from.
+#[derive(Default)]
+pub struct Facts {
+    pub kept: Vec<Observation>,
+    /// Whether there was no room for one.
+    pub is_full: bool,
+}
+
+impl Facts {
+    pub fn learn(&mut self, observation: &Observation) {
+        if Steps::needs(&observation.fact) {
+            if self.kept.len() < MAX_FACTS {
+                self.kept.push(observation.clone());
+            } else {
+                self.is_full = true;
+            }
+        }
+    }
+}
