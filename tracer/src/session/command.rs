@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Result;
-use nix::unistd::{Pid, getsid};
 
 use super::{
     Observer,
@@ -17,7 +16,7 @@ use super::{
     turns::{News, Subject},
 };
 use crate::{
-    host::{clock, procfs},
+    host::{clock, descendants, procfs},
     model::signal::Signal,
     observation::{Fact, Observation},
 };
@@ -83,13 +82,10 @@ impl Descendants {
         let limit = Instant::now() + LOOKING;
         for _ in 0..MAX_LOOKS {
             let known = self.alive.len();
-            let children = self.alive.iter().flat_map(|pid| procfs::children(*pid));
-            let members =
-                procfs::pids().into_iter().filter(|pid| session_of(*pid) == Some(session));
-            let found: Vec<u32> = children.chain(members).filter(|pid| *pid != session).collect();
-            for pid in found {
+            for pid in descendants::in_session(session).filter(|pid| *pid != session) {
                 self.add(pid);
             }
+            descendants::follow(&mut self.alive, MAX_DESCENDANTS);
             if self.alive.len() == known || Instant::now() >= limit {
                 return;
             }
@@ -122,12 +118,6 @@ impl Following {
     fn patience(&self, now: Instant) -> Duration {
         (self.calm_since + CALM).min(self.limit).saturating_duration_since(now)
     }
-}
-
-/// The session a process is in, by its leader's pid. Waits for nothing.
-fn session_of(pid: u32) -> Option<u32> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?);
-    getsid(Some(pid)).ok().map(|session| session.as_raw().unsigned_abs())
 }
 
 impl Command {
@@ -245,7 +235,7 @@ impl Subject for Command {
 mod tests {
     use std::io::{BufRead as _, BufReader};
 
-    use nix::sys::signal::Signal;
+    use nix::{sys::signal::Signal, unistd::Pid};
 
     use super::*;
     use crate::observation::{ProcessId, State, Task};

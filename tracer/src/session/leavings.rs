@@ -2,6 +2,7 @@
 //! command started is below it, and nothing gets away.
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::host::procfs;
+use crate::host::{descendants::follow, procfs};
 
 /// How long it may take until all are gone.
 const GONE: Duration = Duration::from_secs(2);
@@ -69,14 +70,9 @@ pub fn end_descendants(helper: u32) -> Vec<String> {
 }
 
 /// All that descends from this process, but for `helper`.
-fn descendants(helper: u32) -> Vec<u32> {
-    let mut found = procfs::children(std::process::id());
-    found.retain(|pid| *pid != helper);
-    let mut index = 0;
-    while index < found.len() && found.len() < MAX_AT_ONCE {
-        let more = procfs::children(found[index]);
-        found.extend(more);
-        index += 1;
-    }
+fn descendants(helper: u32) -> BTreeSet<u32> {
+    let mut found = BTreeSet::from_iter(procfs::children(std::process::id()));
+    found.remove(&helper);
+    follow(&mut found, MAX_AT_ONCE);
     found
 }

@@ -20,11 +20,11 @@ use anyhow::{Context as _, Result};
 use nix::{
     libc,
     sys::signal::{Signal, kill},
-    unistd::{Pid, getsid, setsid},
+    unistd::{Pid, setsid},
 };
 
 use super::cgroup;
-use crate::host::{cgroups::Hierarchies, procfs};
+use crate::host::{cgroups::Hierarchies, descendants, procfs};
 
 /// The first argument of the executed program. No command of the command line has this name.
 const MARK: &str = "--guard-race";
@@ -32,6 +32,8 @@ const MARK: &str = "--guard-race";
 const LIMIT: Duration = Duration::from_secs(2);
 /// How long what was killed has to be gone: on a busy host the kernel takes its time.
 const GONE: Duration = Duration::from_secs(10);
+/// The most processes of a run that it looks for.
+const MAX_KNOWN: usize = 65_536;
 /// How often it looks for more.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -138,14 +140,11 @@ fn go_on(cgroup: &str) {
 fn end_session(command: u32) {
     let limit = Instant::now() + LIMIT;
     let mut known = BTreeSet::new();
+    let alive = |pid: &u32| procfs::name(*pid).is_some();
     while Instant::now() < limit {
-        let is_of = |pid: &u32| session(*pid) == Some(command);
-        let found: BTreeSet<u32> = procfs::pids().into_iter().filter(is_of).collect();
-        known.extend(&found);
-        let below: Vec<u32> = known.iter().flat_map(|pid| procfs::children(*pid)).collect();
         let before = known.len();
-        known.extend(below);
-        let alive = |pid: &u32| procfs::name(*pid).is_some();
+        known.extend(descendants::in_session(command));
+        descendants::follow(&mut known, MAX_KNOWN);
         if known.len() == before && !known.iter().any(alive) {
             return;
         }
@@ -154,11 +153,6 @@ fn end_session(command: u32) {
         }
         thread::sleep(LOOK);
     }
-}
-
-fn session(pid: u32) -> Option<u32> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?);
-    getsid(Some(pid)).ok().map(|session| session.as_raw().unsigned_abs())
 }
 
 #[cfg(test)]
