@@ -67,7 +67,7 @@ mod tests {
         shell.wait().unwrap();
         let all = [shell.id(), pids[0], pids[1]];
         for (found, count) in found.iter().zip([1, 2, 3, 3]) {
-            assert_eq!(*found, BTreeSet::from_iter(all[..count].iter().copied()));
+            assert_eq!(*found, all[..count].iter().copied().collect());
         }
         assert!(all.iter().all(|pid| members.contains(pid)));
     }
