@@ -23,9 +23,13 @@ pub fn set(signal: u32, program: Program) {
 
 #[inline(always)]
 fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
-    let Some(action) = task.action(signal) else {
+    let Some(actions) = task.actions() else {
         return emit::lost(Kind::Disposition);
     };
+    let Some(action) = actions.action(signal) else {
+        return emit::lost(Kind::Disposition);
+    };
+    let shared = task.shared();
     emit::record::<Disposition>(Kind::Disposition, Maker::Disposition(program), |record| {
         record.header = emit::header(Kind::Disposition, task);
         record.signal = signal;
@@ -36,9 +40,9 @@ fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
                 Program::First => Room::First,
                 Program::Second => Room::Second,
             };
-            record.handler = task.handler(action.handler, room);
+            record.handler = actions.handler(action.handler, room);
         }
-        task.signal_state(&mut record.state);
+        task.signal_state(shared, &mut record.state);
     });
 }
 
@@ -55,11 +59,12 @@ fn masked_by(task: Task<impl Pointer>, before: SignalSet, program: Program) {
     if !SignalSet(before.0 ^ after.0).intersects(config().dispositions) {
         return;
     }
+    let shared = task.shared();
     emit::record::<Mask>(Kind::Mask, Maker::Mask(program), |record| {
         record.header = emit::header(Kind::Mask, task);
         record.before = before;
         record.after = after;
-        task.signal_state(&mut record.state);
+        task.signal_state(shared, &mut record.state);
     });
 }
 
@@ -92,6 +97,7 @@ fn consume(maker: Maker, way: u32, signal: u32, set: SignalSet) {
         record.signal = signal;
         record.set = set;
         // They are rare: see `Task::by_helper`.
-        Task::current_address().signal_state(&mut record.state);
+        let task = Task::current_address();
+        task.signal_state(task.shared(), &mut record.state);
     });
 }

@@ -195,7 +195,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
     }
     if order.manager != 0 {
         // From systemd 255 on it is forked into the unit's cgroup.
-        if parent.tgid() == order.manager && scope::lists_cgroup(child.cgroup_address().key()) {
+        if parent.tgid() == order.manager && scope::lists_cgroup(child.cgroup().key()) {
             return joined(order, pid);
         }
     } else {

@@ -143,7 +143,8 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
         if parent.shares_handlers(child) {
             record.flags = SHARES_HANDLERS;
         }
-        child.by_helper().signal_state(&mut record.state);
+        let child = child.by_helper();
+        child.signal_state(child.shared(), &mut record.state);
     });
 }
 
@@ -157,7 +158,8 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
     scope::executed(task);
     emit::record::<Exec>(Kind::Exec, Maker::Exec(program), |record| {
         record.header = emit::header(Kind::Exec, task);
-        task.by_helper().signal_state(&mut record.state);
+        let by_helper = task.by_helper();
+        by_helper.signal_state(by_helper.shared(), &mut record.state);
         if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
             read_string(name, &mut record.filename);
         }
@@ -292,7 +294,8 @@ pub fn exited(task: Task<Typed>, program: Program) {
     emit::record::<Exit>(Kind::Exit, Maker::Exit(program), |record| {
         record.header = emit::header(Kind::Exit, task);
         record.status = status;
-        task.by_helper().signal_state(&mut record.state);
+        let by_helper = task.by_helper();
+        by_helper.signal_state(by_helper.shared(), &mut record.state);
     });
 }
 

@@ -73,7 +73,7 @@ pub fn lists_cgroup(key: CgroupKey) -> bool {
 pub fn covers(task: Task<impl Pointer>) -> bool {
     everything()
         || lists_process(task.tgid())
-        || lists_cgroup(CgroupKey { id: task.cgroup_id(), hierarchy: 0 })
+        || lists_cgroup(CgroupKey { id: task.cgroup().id(), hierarchy: 0 })
 }
 
 /// The same for the thread that runs now, whose ids the kernel gives for the asking: this
@@ -100,7 +100,7 @@ pub fn fork(parent: Task<Typed>, child: Task<Typed>) -> bool {
     if parent_id == config().parent {
         why |= LISTED;
     }
-    if lists_cgroup(CgroupKey { id: child.cgroup_address().id(), hierarchy: 0 }) {
+    if lists_cgroup(CgroupKey { id: child.cgroup().id(), hierarchy: 0 }) {
         why |= in_hierarchy(0);
     }
     if why != 0 {

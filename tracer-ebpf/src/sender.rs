@@ -59,7 +59,7 @@ fn told_of(sender: Task<impl Pointer>, target: Task<Typed>) -> u64 {
         record.header = emit::header(Kind::Sender, sender);
         record.header.at_ns = at_ns;
         command(record, memory, arguments);
-        let cgroup = sender.cgroup_address();
+        let cgroup = sender.cgroup();
         if let Some(name) = cgroup.name() {
             read_string(name, &mut record.cgroup[0]);
         }

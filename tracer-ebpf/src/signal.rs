@@ -15,7 +15,7 @@ use crate::{
     emit::{self, Maker},
     kernel::{
         Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
-        Task, Typed, config, offset, with_current,
+        Signals, Task, Typed, config, offset, with_current,
     },
     scope, sender,
 };
@@ -72,6 +72,7 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
     if !config().signals.contains(signal) || !scope::covers(target) {
         return;
     }
+    let signals = target.signal();
     emit::record::<Generate>(Kind::Generate, Maker::Generate, |record| {
         record.si_uid = u32::MAX;
         cause(info, record);
@@ -82,7 +83,7 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
             record.sender_at = sender::told(target);
         }
         if to_process {
-            masks_of_process(record, signal, target);
+            masks_of_process(record, signal, target, signals);
         } else {
             record.flags = TO_THREAD | masks_of_thread(signal, target);
         }
@@ -90,13 +91,15 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
         record.target = target.describe_given(record.header.task);
         record.signal = signal;
         record.result = result;
-        if let Some(action) = target.action(signal) {
+        if let Some(actions) = target.actions()
+            && let Some(action) = actions.action(signal)
+        {
             record.disposition = action.disposition();
             if record.disposition == DISPOSITION_HANDLER {
-                record.handler = target.handler(action.handler, Room::Generate);
+                record.handler = actions.handler(action.handler, Room::Generate);
             }
         }
-        group(record, target);
+        group(record, signals);
         if target.is_traced() {
             record.flags |= TARGET_TRACED;
         }
@@ -105,8 +108,7 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
 
 /// What has been decided for the target's whole thread group.
 #[inline(always)]
-fn group(record: &mut Generate, target: Task<Typed>) {
-    let signals = target.signal();
+fn group(record: &mut Generate, signals: Signals<Typed>) {
     let group = signals.flags();
     if group & SIGNAL_GROUP_EXIT != 0 {
         record.flags |= TARGET_DYING;
@@ -122,9 +124,14 @@ fn group(record: &mut Generate, target: Task<Typed>) {
 
 /// Who of the target's threads could take a signal that was sent to the process: any.
 #[inline(always)]
-fn masks_of_process(record: &mut Generate, signal: u32, target: Task<Typed>) {
+fn masks_of_process(
+    record: &mut Generate,
+    signal: u32,
+    target: Task<Typed>,
+    signals: Signals<Typed>,
+) {
     let bit = SignalSet::of(signal);
-    let masks = target.group_masks(target.signal(), bit);
+    let masks = target.group_masks(signals, bit);
     if masks.blocked.intersects(bit) {
         record.flags |= if masks.unknown { BLOCKED_UNKNOWN } else { TARGET_BLOCKED };
     } else if masks.last.get() != 0 && target.blocks(bit) {

@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod pointer;
+mod shared;
 mod task;
 
 use core::{ffi::c_void, hint::black_box, ptr};
@@ -26,7 +27,8 @@ pub(crate) use self::task::with_current;
 pub use self::{
     cgroup::Cgroup,
     pointer::{Address, Pointer, Typed},
-    task::{Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Task},
+    shared::{Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Signals},
+    task::Task,
 };
 
 /// Offsets of kernel struct members, set by the loader.

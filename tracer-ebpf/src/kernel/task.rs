@@ -1,67 +1,25 @@
 //! `struct task_struct`, and what the threads of a process share.
 
-use core::ffi::c_void;
-
-use aya_ebpf::{
-    helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_uid_gid,
-        generated::{bpf_get_current_task_btf, bpf_probe_read_kernel},
-    },
-    macros::map,
-    maps::PerCpuArray,
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_task, bpf_get_current_uid_gid,
+    generated::bpf_get_current_task_btf,
 };
 use bytemuck::{Zeroable as _, cast};
 use tracer_common::{
     config::MAX_DISPOSITIONS,
-    event::{
-        COMM_LEN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, DISPOSITION_IGNORED, Handler, Parent,
-        SignalState, Task as WireTask,
-    },
-    signal::{MAX_SIGNAL, SignalSet},
+    event::{COMM_LEN, Parent, SignalState, Task as WireTask},
+    signal::SignalSet,
 };
 
-use super::{Address, Cgroup, Pointer, Typed, config, disposition, forgotten, nonzero, offset};
+use super::{
+    Address, Cgroup, Pointer, Typed, config, disposition, forgotten, nonzero, offset,
+    shared::{Actions, SIG_IGN, Shared, Signals},
+};
 
-/// `signal->flags`: the thread group is stopped.
-pub const SIGNAL_STOP_STOPPED: u32 = 0x1;
-/// `signal->flags`: the thread group is exiting (include/linux/sched/signal.h).
-pub const SIGNAL_GROUP_EXIT: u32 = 0x4;
-/// `signal->flags`: an init that ignores signals without a handler.
-pub const SIGNAL_UNKILLABLE: u32 = 0x40;
-/// `sa_handler`: do what the kernel does by default.
-const SIG_DFL: u64 = 0;
-/// `sa_handler`: ignore the signal.
-const SIG_IGN: u64 = 1;
-/// A fault of memory, the same number on every architecture this runs on.
-const SIGSEGV: u32 = 11;
 /// `task->flags`: the thread is exiting (include/linux/sched.h).
 const PF_EXITING: u32 = 0x4;
 /// Threads whose masks are looked at before "blocked in every thread" is called unknown.
 const MAX_THREADS: usize = 64;
-
-/// The most that a `struct k_sigaction` has: `sa_handler`, `sa_flags`, `sa_restorer` and
-/// `sa_mask`, of a word each.
-const MAX_ACTION_LEN: u64 = 32;
-
-/// A process's actions.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-struct Actions([u8; (MAX_SIGNAL as u64 * MAX_ACTION_LEN) as usize]);
-
-/// Room for those, which is too large for the stack: one for each [`Room`].
-#[map]
-static ACTIONS: PerCpuArray<Actions> = PerCpuArray::with_max_entries(3, 0);
-
-/// Whose room it is. A program may be preempted by another one, though never by itself.
-#[derive(Clone, Copy)]
-pub enum Room {
-    /// The first program at the exit of setting an action.
-    First,
-    /// The second one.
-    Second,
-    /// The program at the sending of a signal.
-    Generate,
-}
 
 /// A `struct task_struct`: one thread.
 #[derive(Clone, Copy)]
@@ -141,22 +99,9 @@ impl<P: Pointer> Task<P> {
 
     /// Its cgroup in the unified hierarchy.
     #[inline(always)]
-    pub fn cgroup(self) -> Option<Cgroup<P>> {
-        let set = self.0.follow(offset!(task_cgroups))?;
-        set.follow(offset!(css_set_dfl_cgrp)).map(Cgroup)
-    }
-
-    /// The same for a helper: see [`Typed`] for when that is better.
-    #[inline(always)]
-    pub fn cgroup_address(self) -> Cgroup<Address> {
+    pub fn cgroup(self) -> Cgroup<Address> {
         let set = self.0.member(offset!(task_cgroups)).step(0);
         Cgroup(set.step(offset!(css_set_dfl_cgrp)))
-    }
-
-    /// The id of that; 0 where it can't be read.
-    #[inline(always)]
-    pub fn cgroup_id(self) -> u64 {
-        self.cgroup().map_or(0, Cgroup::id)
     }
 
     /// What a record says of it. The name is the process's, not the thread's.
@@ -164,7 +109,7 @@ impl<P: Pointer> Task<P> {
     pub fn describe(self) -> WireTask {
         let cred = self.0.follow_address(offset!(task_cred));
         let uid = cred.map_or(u32::MAX, |cred| cred.read(offset!(cred_uid)));
-        self.describe_as(uid, self.cgroup_address().id())
+        self.describe_as(uid, self.cgroup().id())
     }
 
     /// The same, given that of the thread that runs this program: it may be that one.
@@ -217,7 +162,7 @@ impl<P: Pointer> Task<P> {
             pid: self.tgid(),
             ns_pid: self.number(),
             start_ns: self.0.read(offset!(task_start_boottime)),
-            cgroup_id: self.cgroup_address().id(),
+            cgroup_id: self.cgroup().id(),
             comm: self.comm(),
         }
     }
@@ -252,61 +197,23 @@ impl<P: Pointer> Task<P> {
         SignalSet(self.0.read(offset!(task_pending)))
     }
 
-    /// Its `signal_struct`.
+    /// Its `signal_struct`. It is to be asked for once, where the programs' ways have not parted
+    /// yet: see [`Typed`].
     #[inline(always)]
     pub fn signal(self) -> Signals<P> {
         Signals(self.0.step(offset!(task_signal)))
     }
 
-    /// The action for `signal`.
+    /// All that its process shares. As for [`Task::signal`].
     #[inline(always)]
-    pub fn action(self, signal: u32) -> Option<Action> {
-        if signal == 0 || signal > MAX_SIGNAL {
-            return None;
-        }
-        let sighand = self.0.follow_address(offset!(task_sighand))?;
-        let index = u64::from(signal - 1) * offset!(k_sigaction_size);
-        Some(Action::at(sighand + offset!(sighand_action) + index))
+    pub fn shared(self) -> Shared<P> {
+        Shared { signals: self.signal(), sighand: self.0.step(offset!(task_sighand)) }
     }
 
-    /// Which signals have `address` as their handler, and which have SIGSEGV's. The actions
-    /// are read at one go, as a helper's call costs more than all that it copies.
+    /// What its process does on signals.
     #[inline(always)]
-    pub fn handler(self, address: u64, room: Room) -> Handler {
-        let mut handler = Handler::default();
-        let size = offset!(k_sigaction_size);
-        let Some(sighand) = self.0.follow(offset!(task_sighand)) else {
-            return handler;
-        };
-        let Some(actions) = ACTIONS.get_ptr_mut(room as u32).filter(|_| size <= MAX_ACTION_LEN)
-        else {
-            return handler;
-        };
-        // SAFETY: `size` keeps what is copied within `actions`, and the helper leaves zeros
-        // where it can't read.
-        unsafe {
-            bpf_probe_read_kernel(
-                actions.cast::<c_void>(),
-                MAX_SIGNAL * size as u32,
-                sighand.member(offset!(sighand_action)).get() as *const c_void,
-            );
-        }
-        let at = |index: u32| {
-            let offset = u64::from(index) * size + offset!(k_sigaction_handler);
-            // SAFETY: within the action of a signal, as the verifier, which knows the offsets,
-            // makes sure; aligned as in the kernel.
-            unsafe { actions.cast::<u64>().byte_add(offset as usize).read() }
-        };
-        let fault = at(SIGSEGV - 1);
-        for index in 0..MAX_SIGNAL {
-            let other = at(index);
-            handler.serves.0 |= (nonzero(other ^ address) ^ 1) << index;
-            handler.faults.0 |= (nonzero(other ^ fault) ^ 1) << index;
-        }
-        if fault <= SIG_IGN {
-            handler.faults = SignalSet::EMPTY;
-        }
-        handler
+    pub fn actions(self) -> Option<Actions> {
+        self.0.follow_address(offset!(task_sighand)).map(Actions::of)
     }
 
     /// Its name.
@@ -391,9 +298,9 @@ impl<P: Pointer> Task<P> {
     /// record: of what is there the verifier knows nothing, so that each finding does not double
     /// the ways it has to follow. It is zeros before.
     #[inline(always)]
-    pub fn signal_state(self, state: &mut SignalState) {
+    pub fn signal_state(self, shared: Shared<P>, state: &mut SignalState) {
         let of = config().dispositions;
-        let sighand = self.0.step(offset!(task_sighand));
+        let Shared { signals, sighand } = shared;
         let actions = offset!(sighand_action) + offset!(k_sigaction_handler);
         for index in 0..MAX_DISPOSITIONS {
             // The verifier knows the settings, and goes round no more often than needed.
@@ -409,7 +316,6 @@ impl<P: Pointer> Task<P> {
             state.caught.0 |= caught << (index & 63);
             state.ignored.0 |= (handler & (caught ^ SIG_IGN)) << (index & 63);
         }
-        let signals = self.signal();
         let masks = self.group_masks(signals, of);
         state.blocked = masks.blocked;
         if masks.unknown {
@@ -440,65 +346,5 @@ impl GroupMasks {
         let exiting = thread.exiting();
         self.blocked.0 &= own | real | exiting;
         self.awaited.0 |= real & !own & !exiting;
-    }
-}
-
-/// A `struct signal_struct`: what the threads of a group share.
-#[derive(Clone, Copy)]
-pub struct Signals<P>(pub P);
-
-impl<P: Pointer> Signals<P> {
-    /// `SIGNAL_*` flags.
-    #[inline(always)]
-    pub fn flags(self) -> u32 {
-        self.0.read(offset!(signal_flags))
-    }
-
-    /// The exit status of a group that is exiting as one.
-    #[inline(always)]
-    pub fn group_exit_code(self) -> u32 {
-        self.0.read(offset!(signal_group_exit_code))
-    }
-
-    /// How many threads have not come to their end.
-    #[inline(always)]
-    pub fn live(self) -> u32 {
-        self.0.read(offset!(signal_live))
-    }
-
-    /// The signals that wait for the process.
-    #[inline(always)]
-    pub fn pending(self) -> SignalSet {
-        SignalSet(self.0.read(offset!(signal_shared_pending)))
-    }
-}
-
-/// What a process does on a signal (`struct k_sigaction`).
-#[derive(Clone, Copy)]
-pub struct Action {
-    /// `sa_handler`: 0 default, 1 ignore, else an address.
-    pub handler: u64,
-    /// `sa_flags`
-    pub flags: u64,
-}
-
-impl Action {
-    /// Reads one.
-    #[inline(always)]
-    pub fn at(action: impl Pointer) -> Self {
-        Self {
-            handler: action.read(offset!(k_sigaction_handler)),
-            flags: action.read(offset!(k_sigaction_flags)),
-        }
-    }
-
-    /// `DISPOSITION_*`
-    #[inline(always)]
-    pub fn disposition(self) -> u32 {
-        match self.handler {
-            SIG_DFL => DISPOSITION_DEFAULT,
-            SIG_IGN => DISPOSITION_IGNORED,
-            _ => DISPOSITION_HANDLER,
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader, Endianness,
+    Btf as AyaBtf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint},
 };
 use tracer_common::{
@@ -180,14 +180,14 @@ pub fn attach(request: &Request) -> Result<Attached> {
         .collect();
     let tracepoints: Vec<_> =
         TRACEPOINTS.into_iter().filter(|name| preemptible.needs(name, false)).collect();
-    let mut unverified = Vec::new();
-    // The longest, which is of the last concern, first.
-    for concern in by_syscalls.iter().rev() {
-        let entries = concern.syscalls.iter().flat_map(|syscall| syscall.entry);
-        unverified.extend(concern.exit.iter().chain(entries).copied());
-    }
-    unverified.retain(|name| preemptible.needs(name, true));
+    // The longest first: those at the exits of system calls, the last concern's before all.
+    let exits = by_syscalls.iter().rev().flat_map(|concern| concern.exit);
+    let syscalls = by_syscalls.iter().rev().flat_map(|concern| concern.syscalls);
+    let entries = syscalls.flat_map(|syscall| syscall.entry);
+    let is_needed = |name: &&&str| preemptible.needs(name, true);
+    let mut unverified: Vec<_> = exits.filter(is_needed).copied().collect();
     unverified.extend(&tracepoints);
+    unverified.extend(entries.filter(is_needed));
     let unverified = unverified.into_iter().map(|name| Unverified { name, hook: first(name) });
     verify::all(&mut ebpf, &btf, unverified)?
         .map_err(|it| refusal::of_program(first(it.name), it.error))?;
@@ -214,7 +214,7 @@ struct Types {
     offsets: Layout,
     missing: Vec<Missing>,
     preemptible: Preemptible,
-    /// The types themselves, as aya wants them.
+    /// What programs are attached by, as aya wants it.
     btf: AyaBtf,
 }
 
@@ -224,9 +224,7 @@ impl Types {
         let types = Btf::parse(&bytes)?;
         let (offsets, missing) = layout::find(&types);
         let preemptible = Preemptible::of(&types);
-        let btf = AyaBtf::parse(&bytes, Endianness::default())
-            .context("cannot parse the kernel's type information")?;
-        Ok(Self { offsets, missing, preemptible, btf })
+        Ok(Self { offsets, missing, preemptible, btf: types.hooks()? })
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Btf as AyaBtf, Ebpf, Endianness, Pod,
+    Ebpf, Pod,
     maps::{Array, HashMap, MapData},
     programs::BtfTracePoint,
 };
@@ -18,7 +18,7 @@ use tracer_common::place::{Counted, Order, Placed};
 
 use super::{
     attach::{Attached, attach_syscall, program},
-    btf,
+    btf::{self, Btf},
     links::Link,
     refusal, tracefs,
     verify::{self, Unverified},
@@ -155,8 +155,7 @@ impl Placer {
     /// The kernel refuses one: before 5.3 it has no `bpf_send_signal`.
     pub fn attach(attached: &mut Attached, counts: bool, joins: bool) -> Result<Self> {
         let bytes = btf::read()?;
-        let types = AyaBtf::parse(&bytes, Endianness::default())
-            .context("cannot parse the kernel's type information")?;
+        let types = Btf::parse(&bytes)?.hooks()?;
         let ebpf = &mut attached.ebpf;
         let more = [counts.then_some(COUNTING), joins.then_some(JOINING)];
         let tracepoints = || TRACEPOINTS.into_iter().chain(more.into_iter().flatten());
