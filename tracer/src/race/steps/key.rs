@@ -1,0 +1,100 @@
+//! Which step of a start is meant, and how it is found again.
+
+use std::fmt;
+
+use tracer_common::place::{self, COMMAND, child_place};
+
+pub use tracer_common::place::Step as Kind;
+
+use crate::model::{race::StepKind, signal::Signal};
+
+/// What a step is, and which one of its kind: by this it is found again in another run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The place of its process in the tree of the command's: `tracer_common::place::COMMAND`
+    /// for the command itself.
+    pub process: u64,
+    /// How many programs the process has executed by then.
+    pub execs: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Which one of its kind since then, from 1 on.
+    pub number: u32,
+}
+
+impl fmt::Display for Key {
+    /// As in `--only`: `fork`, `exec1`, `exec1.action2`, `child2.exec1.ready1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for child in children(self.process) {
+            write!(f, "child{child}.")?;
+        }
+        if self.execs > 0 {
+            write!(f, "exec{}", self.execs)?;
+        }
+        let word = match self.kind {
+            Kind::Begin => return f.write_str("fork"),
+            Kind::Exec => return Ok(()),
+            Kind::Action => "action",
+            Kind::Block => "block",
+            Kind::Unblock => "unblock",
+            Kind::Signalfd => "signalfd",
+            Kind::Sigwait => "sigwait",
+            Kind::Reset => "reset",
+            Kind::Ready => "ready",
+            Kind::Reloading => "reloading",
+            Kind::Stopping => "stopping",
+        };
+        let dot = if self.execs > 0 { "." } else { "" };
+        write!(f, "{dot}{word}{}", self.number)
+    }
+}
+
+/// The place that forks of these numbers lead to, the command's first.
+pub(in crate::race) fn place_of(forks: &[u32]) -> Option<u64> {
+    forks.iter().try_fold(COMMAND, |place, fork| child_place(place, *fork))
+}
+
+/// The numbers of the forks that lead to a place, the command's first.
+pub(in crate::race) fn children(place: u64) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    let mut rest = place;
+    while rest > COMMAND {
+        numbers.push(rest & 0xfff);
+        rest >>= 12;
+    }
+    numbers.reverse();
+    numbers
+}
+
+impl Key {
+    /// The order to place `signal` at this step; where notify messages go is yet to be told.
+    #[must_use]
+    pub fn order(&self, signal: Signal) -> place::Order {
+        place::Order {
+            signal: signal.number(),
+            sent: signal.number(),
+            process: self.process,
+            step: self.kind as u32,
+            execs: self.execs,
+            number: self.number,
+            ..place::Order::default()
+        }
+    }
+}
+
+/// The kind as it is told.
+pub(super) fn told(kind: Kind) -> StepKind {
+    match kind {
+        Kind::Begin => StepKind::Fork,
+        Kind::Exec => StepKind::Exec,
+        Kind::Action => StepKind::Action,
+        Kind::Block => StepKind::Block,
+        Kind::Unblock => StepKind::Unblock,
+        Kind::Signalfd => StepKind::Signalfd,
+        Kind::Sigwait => StepKind::Sigwait,
+        Kind::Reset => StepKind::Reset,
+        Kind::Ready => StepKind::Ready,
+        Kind::Reloading => StepKind::Reloading,
+        Kind::Stopping => StepKind::Stopping,
+    }
+}
