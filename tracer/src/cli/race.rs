@@ -36,6 +36,7 @@ Examples:
   sigready race --only HUP@exec1 --repeat 5 -- ./server --fg
   sigready race --unit daemon.service --yes --format junit --output race.xml
   sigready race --unit daemon.service --root /var/lib/machines/web --yes
+  sigready race --unit daemon.service --by reload --yes
   sigready race --by kill --sweep 20 --reload-signal USR2 -- ./server --fg";
 
 /// Options of `race`.
@@ -49,7 +50,8 @@ pub struct Race {
     #[arg(long = "reload-signal", value_name = "SIGNAL", value_parser = signal)]
     pub reload_signals: Vec<Signal>,
     /// Who sends the signal: the kernel, at the very instant; or sigready by kill(2), to the
-    /// process that the kernel stops at that instant and that then goes on.
+    /// process that the kernel stops at that instant and that then goes on; or systemd, which is
+    /// asked to reload the unit meanwhile (with --unit).
     #[arg(long, value_enum, default_value_t = By::Kernel, value_name = "WHO")]
     pub by: By,
     /// Race so many instants, too, spread evenly over the system calls of the start: what does
@@ -119,6 +121,8 @@ pub enum By {
     Kernel,
     /// sigready, by kill(2)
     Kill,
+    /// systemd, by a reload of the unit
+    Reload,
 }
 
 impl From<By> for model::By {
@@ -126,6 +130,7 @@ impl From<By> for model::By {
         match by {
             By::Kernel => Self::Kernel,
             By::Kill => Self::Kill,
+            By::Reload => Self::Reload,
         }
     }
 }

@@ -43,6 +43,12 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
     if let Some(unit) = &options.unit {
         return unit::run(options, unit, messages);
     }
+    if options.by == By::Reload {
+        return Err(Fault::usage(
+            "--by reload has systemd reload a unit, which --unit names; a command has none: \
+             --by kill sends the signal with a real sender",
+        ));
+    }
     let rules = rules(options)?;
     let startable = Startable::check(&options.command, options.user.as_deref())?;
     let request = request(options, &rules.signals, Reach::ChildrenOf(std::process::id()))?;

@@ -92,6 +92,21 @@ pub fn is_stopped(pid: u32) -> bool {
     Status::of(pid).is_some_and(|status| status.state == b'T')
 }
 
+/// Whether a process waits in the kernel, for good: for a device, or for the exec of a child that it
+/// has lent its memory to (vfork). Waits for nothing.
+#[must_use]
+pub fn waits_for_good(pid: u32) -> bool {
+    Status::of(pid).is_some_and(|status| status.state == b'D')
+}
+
+/// Whether one of these signals is pending for a process, or for its first thread. Waits for nothing.
+#[must_use]
+pub fn has_pending(pid: u32, signals: SignalSet) -> bool {
+    let is_there =
+        |status: Status| SignalSet(status.pending | status.shared_pending).intersects(signals);
+    Status::of(pid).is_some_and(is_there)
+}
+
 /// What an id stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -129,6 +129,8 @@ pub enum By {
     Kernel,
     /// This tool, by kill(2), to the process that the kernel has stopped at the instant.
     Kill,
+    /// systemd, which is asked for a reload while the kernel has the process stopped at the instant.
+    Reload,
 }
 
 impl By {
@@ -138,6 +140,7 @@ impl By {
         match self {
             Self::Kernel => "kernel",
             Self::Kill => "kill",
+            Self::Reload => "reload",
         }
     }
 }
@@ -250,6 +253,8 @@ pub enum Reach {
 pub enum Outcome {
     /// The process took it, and went on.
     Taken,
+    /// systemd, which was asked for the reload, sent no signal while the process was there.
+    HeldBack,
     /// It was thrown away: a reload is lost.
     Ignored,
     /// It still waited at the end of the run: blocked, and nothing took it.
@@ -282,8 +287,31 @@ pub struct Try {
     pub signal: Option<Event>,
     /// The process's end in this run, if it ended.
     pub exit: Option<Event>,
+    /// The reload that systemd was asked for; null where it was not asked.
+    #[serde(default)]
+    pub reload: Option<ReloadAsked>,
     /// How often it was tried until the interval was reached.
     pub attempts: u32,
+}
+
+/// A reload that systemd was asked for while the process stood at an instant. Times are those of
+/// the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReloadAsked {
+    /// When it was asked for.
+    pub asked_ns: i64,
+    /// Until when the process stood there.
+    pub until_ns: i64,
+    /// The unit's `ActiveState` then; null where systemd did not tell, or the signal was there
+    /// before it was asked.
+    pub state: Option<String>,
+    /// Why systemd refused it; null where it did not.
+    pub refused: Option<String>,
+    /// What the reload's job came to by the end of the run (`done`, `invalid`, …); null where that
+    /// is not known.
+    pub job: Option<String>,
+    /// When a signal came from systemd, or from what it ran for the reload; null for none.
+    pub sent_ns: Option<i64>,
 }
 
 impl Outcome {
@@ -292,6 +320,7 @@ impl Outcome {
     pub fn word(self) -> &'static str {
         match self {
             Self::Taken => "taken",
+            Self::HeldBack => "held back",
             Self::Ignored => "ignored",
             Self::Pending => "pending",
             Self::NotReached => "not reached",

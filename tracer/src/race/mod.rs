@@ -4,6 +4,7 @@
 //! A *step* is what changes what a signal does: a fork, an exec, an action, a mask, a message.
 //! Between two steps that is the same, so one run tells it of the whole interval.
 
+mod held;
 mod interval;
 mod outcome;
 mod reach;
@@ -21,6 +22,7 @@ mod testing;
 mod tests;
 
 pub use self::{
+    held::{Answer, Held, Reload},
     interval::{At, MAX_INTERVALS, Planned, plan},
     outcome::{Run, Undisturbed, tried},
     reach::reach,

@@ -1,10 +1,10 @@
 //! What a signal did in a run, and what became of the service.
 
-use super::{right, watch::SentBy};
+use super::{held::Held, right, watch::SentBy};
 use crate::model::{
     document::{Activation, Document, OutcomeState, ProcessOutcome},
     event::{Effect, Event, Fate, SignalSent, What},
-    race::{Outcome, Role, Try},
+    race::{Outcome, ReloadAsked, Role, Try},
     signal::Signal,
     span,
 };
@@ -36,6 +36,8 @@ pub struct Run<'a> {
     pub by_systemd: Option<String>,
     /// How long the run was followed, ns.
     pub lasted_ns: u64,
+    /// The reload that systemd was asked for, and what the record says of it.
+    pub reload: Option<(ReloadAsked, Held)>,
 }
 
 /// What the signal did in a run, and in words what became of the service. It is taken from what
@@ -56,6 +58,7 @@ pub fn tried(
         placed_ns: run.placed.map(|(_, at)| at),
         signal: None,
         exit: None,
+        reload: run.reload.as_ref().map(|(asked, _)| asked.clone()),
         attempts,
     };
     if let Some(why) = &run.missed {
@@ -69,12 +72,31 @@ pub fn tried(
         let (event, sent) = signal_event(start, signal, pid, at, run.sender)?;
         Some((start, event, sent))
     });
+    let held = run.reload.as_ref().map(|(_, held)| held);
+    if let Some(Held::Unknown(why)) = held {
+        return nothing(why.clone());
+    }
     let Some((start, event, sent)) = found else {
-        return nothing("the kernel told of no such signal".to_owned());
+        return match held {
+            Some(Held::Back(why)) if before.readies > 0 && run.readies == 0 => {
+                let lasted = span::length(run.lasted_ns);
+                let what = format!("{why}; it did not say READY=1 within {lasted}");
+                Try { outcome: Outcome::Hung, bad: true, ..nothing(what) }
+            }
+            Some(Held::Back(why)) => Try {
+                outcome: Outcome::HeldBack,
+                exit: starts().find_map(|start| exit_of(start, pid)).cloned(),
+                ..nothing(why.clone())
+            },
+            _ => nothing("the kernel told of no such signal".to_owned()),
+        };
     };
     let told = Told { run, before, start, signal, role, pid, sent };
     let exit = told.exit();
-    let (outcome, what) = told.outcome(exit);
+    let (outcome, what) = match (told.outcome(exit), held) {
+        ((_, what), Some(Held::Back(why))) => (Outcome::HeldBack, format!("{why} {what}")),
+        (came, _) => came,
+    };
     let is_clean = run.left.is_empty() && code(exit).is_none_or(|code| code == 0);
     let bad = right::is_bad(role, outcome, is_clean);
     let what = match (exit, &run.by_systemd) {
@@ -93,8 +115,16 @@ pub fn tried(
         placed_ns: Some(at),
         signal: Some(event.clone()),
         exit: exit.cloned(),
+        reload: run.reload.as_ref().map(|(asked, _)| asked.clone()),
         attempts,
     }
+}
+
+/// The end of a process.
+fn exit_of(start: &Activation, pid: u32) -> Option<&Event> {
+    let is_exit =
+        |event: &&Event| matches!(&event.what, What::Exit { process, .. } if process.pid == pid);
+    start.events.iter().find(is_exit)
 }
 
 /// The signal that was placed in a process: a first one may have come before.
@@ -140,8 +170,7 @@ struct Told<'a> {
 impl Told<'_> {
     /// The end of the process.
     fn exit(&self) -> Option<&Event> {
-        let is_exit = |event: &&Event| matches!(&event.what, What::Exit { process, .. } if process.pid == self.pid);
-        self.start.events.iter().find(is_exit)
+        exit_of(self.start, self.pid)
     }
 
     fn outcome(&self, exit: Option<&Event>) -> (Outcome, String) {

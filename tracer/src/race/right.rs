@@ -40,7 +40,7 @@ pub fn is_bad(role: Role, outcome: Outcome, is_clean: bool) -> bool {
         (Role::End, Outcome::Ended | Outcome::Killed) => !is_clean,
         // It is to end.
         (Role::End, _) => true,
-        (_, Outcome::Taken | Outcome::Ignored | Outcome::Pending) => false,
+        (_, Outcome::Taken | Outcome::HeldBack | Outcome::Ignored | Outcome::Pending) => false,
         (Role::Reload | Role::Other, _) => true,
     }
 }
@@ -54,6 +54,7 @@ mod tests {
         use Outcome as O;
         for (role, outcome, is_clean, expected) in [
             (Role::Reload, O::Taken, true, false),
+            (Role::Reload, O::HeldBack, true, false),
             (Role::Reload, O::Ignored, true, false),
             (Role::Reload, O::Pending, true, false),
             (Role::Reload, O::Killed, true, true),

@@ -54,7 +54,23 @@ pub fn sentence(
             sentences.push(format!("It {what} {}, {many}", when(&main, &of)));
         }
     }
-    if main.iter().any(|it| it.bad && it.reached == Reach::NotByReload) {
+    let held: Vec<&Interval> =
+        main.iter().copied().filter(|it| it.outcome == Outcome::HeldBack).collect();
+    if !held.is_empty() {
+        let who = match service_type {
+            "notify" | "notify-reload" => format!("As Type={service_type} systemd holds reloads"),
+            _ => "Reloads through systemd are held".to_owned(),
+        };
+        let up = up_ns.filter(|up| held.iter().any(|it| it.from_ns < *up && *up < it.to_ns));
+        let within = up.map_or_else(String::new, |up| {
+            format!(" (it is active from {} on, within one of them)", span(up))
+        });
+        sentences.push(format!(
+            "{who} back {}, in {} of {count} intervals{within}; a kill by a script still hits",
+            when(&main, &held),
+            held.len()
+        ));
+    } else if main.iter().any(|it| it.bad && it.reached == Reach::NotByReload) {
         if let Some(up) = up_ns {
             sentences.push(format!(
                 "As Type={service_type} systemd holds reloads back until {}; a kill by a script \

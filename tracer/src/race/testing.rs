@@ -204,6 +204,7 @@ pub fn a_try(outcome: Outcome, bad: bool) -> Try {
         placed_ns: Some(0),
         signal: None,
         exit: None,
+        reload: None,
         attempts: 1,
     }
 }

@@ -6,9 +6,9 @@ use crate::model::{
     race::{Interval, Outcome, Reach, SignalRace, Try, Untouched},
 };
 
-/// An interval with its tries. With `strict`, it counts whether a reload reaches it or not.
+/// An interval with its tries. With `all`, it counts whether a reload is known to reach it or not.
 #[must_use]
-pub fn interval(planned: &Planned, tries: Vec<Try>, strict: bool) -> Interval {
+pub fn interval(planned: &Planned, tries: Vec<Try>, all: bool) -> Interval {
     let worst = tries.iter().max_by_key(|it| (it.bad, it.outcome));
     let outcome = worst.map_or(Outcome::NotReached, |worst| worst.outcome);
     let bad = worst.is_some_and(|worst| worst.bad);
@@ -28,7 +28,7 @@ pub fn interval(planned: &Planned, tries: Vec<Try>, strict: bool) -> Interval {
         reached: planned.reached,
         outcome,
         bad,
-        counts: strict || planned.reached == Reach::Reached,
+        counts: all || planned.reached == Reach::Reached,
         steady: known.windows(2).all(|pair| pair[0] == pair[1]),
         tries,
     }

@@ -2,13 +2,16 @@
 
 use crate::{
     model::{event::DispositionKind, signal::Signal},
-    observation::{Fact, Observation},
+    observation::{Fact, Generate, Observation},
     timeline::notify::{meaning, parse, says_ready},
 };
 
 /// A signal that met a mask waits for somebody who reads it, and that one for a processor: the
 /// command has so many settle times then.
 const SETTLES_OF_BLOCKED: u64 = 5;
+
+/// Signals with a sender that are taken down: one is sent, and a service may get others.
+const MAX_SENT: usize = 64;
 
 /// What a run has to come to. Times are in ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct Watch {
     placed: Option<u64>,
     /// The signal that was placed met a mask.
     met_mask: bool,
+    /// When the signal that is placed came (the same clock), and who sent each.
+    sent: Vec<(u64, u32)>,
 }
 
 impl Watch {
@@ -63,6 +68,7 @@ impl Watch {
             readies: 0,
             placed: None,
             met_mask: false,
+            sent: Vec::new(),
         }
     }
 
@@ -102,17 +108,36 @@ impl Watch {
                 self.changed = self.changed.max(at);
             }
             Fact::Generate(sent)
-                if self.goal.signal == Some(sent.signal)
-                    && self
-                        .goal
-                        .sender
-                        .is(sent.sender.as_ref().map(|sender| sender.id.pid), sent.si_code) =>
+                if self.goal.signal == Some(sent.signal) && self.is_placed(sent) =>
             {
                 self.placed = self.placed.max(Some(at));
                 self.met_mask |= sent.disposition == DispositionKind::Blocked;
+                if let Some(sender) = sent.sender.as_ref().filter(|_| self.sent.len() < MAX_SENT) {
+                    self.sent.push((at, sender.id.pid));
+                }
             }
             _ => {}
         }
+    }
+
+    /// Whether a signal comes from who is to send it.
+    fn is_placed(&self, sent: &Generate) -> bool {
+        let sender = sent.sender.as_ref().map(|sender| sender.id.pid);
+        let SentBy::Systemd(systemd) = self.goal.sender else {
+            return self.goal.sender.is(sender, sent.si_code);
+        };
+        // Itself, or what it has started for the reload; not the service, which it has started too.
+        let parents = sent.origin.iter().flat_map(|origin| &origin.parents).map(|it| it.id.pid);
+        let mut line = sender.into_iter().chain(parents);
+        sent.si_code == SI_USER
+            && sent.target.id.pid == self.pid
+            && line.by_ref().take_while(|pid| *pid != self.pid).any(|pid| pid == systemd)
+    }
+
+    /// When signals came that are placed with a sender (`CLOCK_BOOTTIME` ns), and who sent them.
+    #[must_use]
+    pub fn sent(&self) -> &[(u64, u32)] {
+        &self.sent
     }
 
     /// Whether READY=1 was said.
@@ -158,6 +183,8 @@ pub enum SentBy {
     Kernel,
     /// This process, by kill(2).
     Process(u32),
+    /// This systemd, or what it starts for a reload.
+    Systemd(u32),
 }
 
 impl SentBy {
@@ -166,7 +193,7 @@ impl SentBy {
     pub fn is(self, sender: Option<u32>, si_code: i32) -> bool {
         match self {
             Self::Kernel => sender.is_none() && si_code == SI_KERNEL,
-            Self::Process(pid) => sender == Some(pid) && si_code == SI_USER,
+            Self::Process(pid) | Self::Systemd(pid) => sender == Some(pid) && si_code == SI_USER,
         }
     }
 }

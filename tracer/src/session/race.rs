@@ -4,6 +4,7 @@ mod between;
 mod cgroup;
 mod guard;
 mod placing;
+mod reload;
 mod rounds;
 mod stopped;
 mod unit;
@@ -30,7 +31,7 @@ use self::{
     cgroup::{Cgroup, Cgroups},
     guard::Guard,
     placing::{Came, Facts, empty, placer},
-    stopped::ByKill,
+    stopped::{Sending, Sent},
 };
 use super::{
     Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer, Schedule, Session,
@@ -51,7 +52,7 @@ use crate::{
         place::{Placer, address},
         stream::Stream,
     },
-    race::{Goal, Origin, Watch},
+    race::{Goal, Origin, Reload, Watch},
     timeline::{Builder, Counting, Scope, Setup},
 };
 
@@ -77,6 +78,10 @@ pub struct Ran {
     pub counted: Vec<Counted>,
     /// Why the signal was not sent although its instant came.
     pub unsent: Option<String>,
+    /// The reload that systemd was asked for.
+    pub reload: Option<Reload>,
+    /// When the signal came with a sender, and who sent it, each time.
+    pub sent: Vec<(u64, u32)>,
     /// When the command was started and when it was looked at last (the same clock).
     pub span: (u64, u64),
     /// Why the run ended.
@@ -284,7 +289,7 @@ impl<'a> Racer<'a> {
         let capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
         let cgroup = self.cgroups.as_mut().map(Cgroups::next).transpose();
         let cgroup = cgroup.context("cannot make a cgroup for a run")?;
-        let kill = placing.by_kill(&self.placer)?;
+        let sending = placing.sending(&self.placer, None)?;
         let (child, interrupts) = self.start(limit, cgroup.as_ref())?;
         self.guard.runs(Some(child.pid()))?;
         self.runs += 1;
@@ -302,7 +307,7 @@ impl<'a> Racer<'a> {
         let Closed { subject, captured, stream } = session.close().await?;
         let until = clock::boot_ns();
         let OneRun { watch, mut command, facts, left } = subject;
-        let unsent = kill.and_then(ByKill::end);
+        let Sent { unsent, reload } = sending.map(Sending::end).unwrap_or_default();
         let came = Came::of(&mut self.placer, placing, self.counts)?;
         self.stream = Some(stream);
         let stopped =
@@ -325,6 +330,8 @@ impl<'a> Racer<'a> {
             readies: watch.readies(),
             counted: came.counted,
             unsent,
+            reload,
+            sent: watch.sent().to_vec(),
             span: (began, until),
             ended_by,
             left,

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     bus::{Bus, Jobs, SERVICE, UNIT, object},
     manager::Manager,
-    properties::{Properties, Since, facts, length, names, problem, states, text},
+    properties::{Properties, Since, can_reload, facts, length, names, problem, states, text},
 };
 use crate::model::{text::Outside, unit::UnitFacts};
 
@@ -45,6 +45,8 @@ pub struct Snapshot {
     /// How many processes systemd starts for it before its main one: those of `ExecCondition=` and
     /// `ExecStartPre=`.
     pub before_main: u32,
+    /// Whether systemd can reload it, if it says so.
+    pub can_reload: Option<bool>,
     /// Why it has no settings to speak of.
     pub problem: Option<String>,
     /// The units that stop with it.
@@ -108,6 +110,7 @@ impl Unit {
             active_state: text(&unit, "ActiveState").unwrap_or_default(),
             main_pid: states.last().and_then(|since| since.state.main_pid),
             states,
+            can_reload: can_reload(&unit),
             problem: problem(&unit),
             facts: facts(&service),
             before_main: length(&service, "ExecCondition") + length(&service, "ExecStartPre"),
@@ -167,6 +170,26 @@ impl Unit {
     pub async fn forget_failures(&self) {
         // It may not be loaded, and has nothing to be forgotten then.
         let _ = self.bus.manager("ResetFailedUnit", &(self.name.as_str(),)).await;
+    }
+
+    /// Has it reloaded, and does not wait for that. Gives the job. Nothing else has to wait for the
+    /// answer.
+    ///
+    /// # Errors
+    ///
+    /// systemd refuses it, or does not answer: in words of its own.
+    pub fn reloading(&self) -> impl Future<Output = Result<String, Outside>> + use<> {
+        let (bus, name) = (self.bus.clone(), self.name.clone());
+        async move {
+            let asked = bus.start_job("ReloadUnit", &name).await;
+            asked.map_err(|error| Outside::quoting(&format_args!("{error:#}")))
+        }
+    }
+
+    /// Its `ActiveState` now.
+    pub async fn active_state(&self) -> Result<String> {
+        let unit = self.bus.properties(&self.object, UNIT).await?;
+        Ok(text(&unit, "ActiveState").unwrap_or_default())
     }
 
     /// Has it started, and does not wait for that. Gives the job.

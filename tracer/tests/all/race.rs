@@ -1,6 +1,7 @@
 //! A signal at every instant of a start: programs with holes at known places.
 
 mod commands;
+mod reloads;
 mod senders;
 mod sweeps;
 mod units;

@@ -5,8 +5,13 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use anyhow::anyhow;
 use sigready::{
     host::{cgroups::Hierarchies, clock},
-    model::text::Outside,
+    model::{
+        race::{By, Role},
+        signal::Signal,
+        text::Outside,
+    },
     probe::attach::Reach,
+    race::role,
     session::{Between, RacedUnit, Rules, Runner, UnitRacer},
     systemd::manager::Manager,
 };
@@ -39,6 +44,7 @@ pub fn run(options: &Race, name: &str, messages: &Messages) -> Result<Verdict, F
     let (race, restored) = in_event_loop(async {
         let unit = RacedUnit::find(manager, &name, &hierarchies).await?;
         follow_settings(&mut rules, options, &unit);
+        check_reload(&rules, &unit)?;
         let request = request(options, &rules.signals, Reach::Listed)?;
         agreed(options, &unit, messages)?;
         let line = Line(progress::Line::start(messages, " (Ctrl-C ends)"));
@@ -95,6 +101,24 @@ fn follow_settings(rules: &mut Rules, options: &Race, unit: &RacedUnit) {
     if !rules.reloads.contains(&reload) {
         rules.reloads.push(reload);
     }
+}
+
+/// Whether what is placed can come by a reload, where it is to.
+fn check_reload(rules: &Rules, unit: &RacedUnit) -> Result<(), Fault> {
+    if rules.by != By::Reload {
+        return Ok(());
+    }
+    if let Some(why) = unit.unreloadable() {
+        return Err(Fault::usage(why));
+    }
+    let is_reload = |signal: &Signal| role(*signal, &rules.reloads) == Role::Reload;
+    if let Some(other) = rules.signals.iter().find(|signal| !is_reload(signal)) {
+        return Err(Fault::usage(format_args!(
+            "--by reload has systemd reload {}, which sends it no {other}: race that with --by kill",
+            unit.name()
+        )));
+    }
+    Ok(())
 }
 
 /// Says what will be done, and asks where somebody can be asked.

@@ -4,10 +4,10 @@ use crate::{
     model::{
         document::{Document, OutcomeState, ProcessOutcome},
         event::{DispositionKind as D, Effect, Fate, What},
-        race::{Outcome, Role, Try},
+        race::{Outcome, ReloadAsked, Role, Try},
         signal::Signal,
     },
-    race::{Run, SentBy, Undisturbed, testing::running, tried},
+    race::{Held, Run, SentBy, Undisturbed, testing::running, tried},
     rules::testing::{Start, Time as _, activation, by, itself},
 };
 
@@ -51,6 +51,7 @@ fn run(document: &Document) -> Run<'_> {
         left: &[],
         by_systemd: None,
         lasted_ns: 6_000_000_000,
+        reload: None,
     }
 }
 
@@ -96,6 +97,37 @@ fn fates_effects_and_ends_are_outcomes() {
         assert!(tried.what.contains(what), "{}", tried.what);
         assert!(tried.signal.is_some(), "the evidence");
     }
+}
+
+#[test]
+fn a_reload_that_systemd_held_back_is_that_whatever_became_of_it_later() {
+    let asked = ReloadAsked {
+        asked_ns: 50.ms(),
+        until_ns: 54.ms(),
+        state: Some("activating".to_owned()),
+        refused: None,
+        job: None,
+        sent_ns: None,
+    };
+    let of = |start: Start, held: Held, readies: u32| {
+        let document = document(start, None);
+        let reload = Some((asked.clone(), held));
+        tried(&Run { readies, reload, ..run(&document) }, &ready(), Signal::HUP, Role::Reload, 1)
+    };
+    let back = |why: &str| Held::Back(why.to_owned());
+    let nothing = of(activation().exec(0), back("it was starting, nor later"), 1);
+    assert_eq!((nothing.outcome, nothing.bad), (Outcome::HeldBack, false));
+    assert_eq!((nothing.what.as_str(), &nothing.signal), ("it was starting, nor later", &None));
+    assert_eq!(nothing.reload.as_ref(), Some(&asked));
+    let later = of(placed(Fate::Killed), back("it was starting until 6 ms later; then it"), 1);
+    assert_eq!((later.outcome, later.bad), (Outcome::HeldBack, false));
+    assert_eq!(later.what, "it was starting until 6 ms later; then it died of HUP");
+    let stuck = of(activation().exec(0), back("it was starting, nor later"), 0);
+    assert_eq!((stuck.outcome, stuck.bad), (Outcome::Hung, true));
+    let came = of(placed(Fate::Killed), Held::Came, 1);
+    assert_eq!((came.outcome, came.bad), (Outcome::Killed, true));
+    let unknown = of(placed(Fate::Killed), Held::Unknown("no answer".to_owned()), 1);
+    assert_eq!((unknown.outcome, unknown.what.as_str()), (Outcome::NotReached, "no answer"));
 }
 
 #[test]

@@ -48,6 +48,32 @@ fn what_kills_until_the_handler_is_told_with_its_span_and_what_holds_it_back() {
 }
 
 #[test]
+fn what_systemd_held_back_is_told_with_its_span() {
+    const HELD: (Outcome, bool) = (Outcome::HeldBack, false);
+    let mut intervals = slow_start();
+    intervals[..3].iter_mut().for_each(|it| (it.outcome, it.bad) = HELD);
+    assert_eq!(
+        of("notify", Some(400), &intervals),
+        "HUP harms slow_start at no instant of its start: 4 intervals. As Type=notify systemd \
+         holds reloads back from fork to 400 ms, in 3 of 4 intervals; a kill by a script still \
+         hits."
+    );
+    // ExecStartPost= goes on for longer than the start of the process.
+    assert!(
+        of("notify", Some(380), &intervals)
+            .contains("in 3 of 4 intervals (it is active from 380 ms on, within one of them);")
+    );
+    let mut intervals = slow_start();
+    (intervals[0].outcome, intervals[0].bad) = HELD;
+    assert_eq!(
+        of("simple", None, &intervals),
+        "HUP kills slow_start from exec to 356 ms, in 1 of 4 intervals; from its handler on \
+         every reload is taken. Reloads through systemd are held back from fork to 0 ms, in 1 of \
+         4 intervals; a kill by a script still hits."
+    );
+}
+
+#[test]
 fn what_does_no_harm_is_told_as_that() {
     let intervals = [an_interval("exec1", StepKind::Exec, (0, None), TAKEN)];
     assert_eq!(

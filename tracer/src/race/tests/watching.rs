@@ -5,9 +5,9 @@ use crate::{
         event::{Consumer, DispositionKind},
         signal::Signal,
     },
-    observation::{Fact, Generate, Observation, ProcessId, Task},
+    observation::{Fact, Generate, Observation, Origin, Parent, ProcessId, Task},
     race::{
-        Goal, Watch,
+        Goal, SentBy, Watch,
         testing::{COMMAND, SOCKET, Story},
     },
 };
@@ -29,6 +29,44 @@ fn placed(at: u64, sender: Option<Task>, si_code: i32) -> Observation {
     let disposition = DispositionKind::Handler;
     let generate = Generate { sender, si_code, disposition, ..Generate::of(target) };
     Observation { at: at * MS, fact: Fact::Generate(Box::new(generate)) }
+}
+
+/// The same by a process with these parents.
+fn sent(at: u64, sender: u32, parents: &[u32]) -> Observation {
+    let parent = |pid: &u32| Parent {
+        id: ProcessId { pid: *pid, start_ticks: 1 },
+        ns_pid: *pid,
+        cgroup_id: 0,
+        comm: "x".into(),
+        command: None,
+        cgroup: None,
+    };
+    let origin = Origin { parents: parents.iter().map(parent).collect(), ..Origin::default() };
+    let mut sent = placed(at, Some(Task::of(ProcessId { pid: sender, start_ticks: 1 })), 0);
+    if let Fact::Generate(generate) = &mut sent.fact {
+        generate.origin = Some(origin.into());
+    }
+    sent
+}
+
+#[test]
+fn a_reload_comes_from_systemd_or_what_it_started_and_not_from_the_service_or_others() {
+    const SYSTEMD: u32 = 7;
+    let sender = SentBy::Systemd(SYSTEMD);
+    let mut watch = watch(Goal { signal: Some(Signal::HUP), sender, ..goal() }, &Story::command());
+    for sent in [
+        sent(10, 200, &[1]),
+        sent(11, COMMAND, &[SYSTEMD, 1]),
+        sent(12, 201, &[COMMAND, SYSTEMD, 1]),
+    ] {
+        watch.learn(&sent);
+    }
+    assert_eq!(watch.sent(), []);
+    for sent in [sent(20, SYSTEMD, &[1]), sent(21, 300, &[SYSTEMD]), sent(22, 301, &[300, SYSTEMD])]
+    {
+        watch.learn(&sent);
+    }
+    assert_eq!(watch.sent(), [(20 * MS, SYSTEMD), (21 * MS, 300), (22 * MS, 301)]);
 }
 
 #[test]

@@ -24,8 +24,9 @@ const LABELS: usize = 11;
 
 /// All outcomes, in the order in which they are drawn: what does more harm covers what does
 /// less.
-pub const OUTCOMES: [Outcome; 8] = [
+pub const OUTCOMES: [Outcome; 9] = [
     Outcome::Taken,
+    Outcome::HeldBack,
     Outcome::NotReached,
     Outcome::Ignored,
     Outcome::Pending,
@@ -39,6 +40,7 @@ pub const OUTCOMES: [Outcome; 8] = [
 pub fn glyph(outcome: Outcome) -> char {
     match outcome {
         Outcome::Taken => '─',
+        Outcome::HeldBack => '┄',
         Outcome::NotReached => '?',
         Outcome::Ignored => '░',
         Outcome::Pending => '▁',
@@ -53,7 +55,7 @@ pub fn glyph(outcome: Outcome) -> char {
 pub fn ink(interval: &Interval) -> Ink {
     match interval.outcome {
         _ if interval.bad => Ink::Error,
-        Outcome::NotReached => Ink::Faint,
+        Outcome::NotReached | Outcome::HeldBack => Ink::Faint,
         Outcome::Ignored | Outcome::Pending => Ink::Warning,
         _ => Ink::Good,
     }

@@ -60,6 +60,7 @@ pub fn headline(race: &Race, width: usize, paint: Paint) -> Vec<String> {
         match race.by {
             By::Kernel => "",
             By::Kill => "signals by kill(2), ",
+            By::Reload => "reloads through systemd, ",
         },
         race.runs,
         length(race.duration_ns),

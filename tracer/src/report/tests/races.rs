@@ -56,6 +56,7 @@ fn a_try(outcome: Outcome, what: &str, bad: bool, placed: Option<i64>) -> Try {
         placed_ns: placed.map(|ms| ms * MS),
         signal: placed.map(|ms| signal_event(ms, fate)),
         exit: None,
+        reload: None,
         attempts: if placed.is_some() { 1 } else { 3 },
     }
 }

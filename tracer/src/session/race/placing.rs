@@ -7,7 +7,7 @@ use anyhow::Result;
 use nix::libc;
 use tracer_common::place::{Counted, Order};
 
-use super::{super::BadRequest, stopped::ByKill};
+use super::{super::BadRequest, reload::Reloaded, stopped::Sending};
 use crate::{
     model::{errno, race::By, signal::Signal},
     observation::Observation,
@@ -35,14 +35,20 @@ impl Placing {
     pub fn sent(self, order: &Order) -> u32 {
         match self.by {
             By::Kernel => order.sent,
-            By::Kill => libc::SIGSTOP.unsigned_abs(),
+            By::Kill | By::Reload => libc::SIGSTOP.unsigned_abs(),
         }
     }
 
-    /// What sends the signal to the process that the kernel stops, if it is to be sent so.
-    pub fn by_kill(self, placer: &Placer) -> Result<Option<ByKill>> {
-        let is_so = self.at.is_some() && self.by == By::Kill;
-        is_so.then(|| ByKill::start(placer.placement(), self.signal)).transpose()
+    /// What sends the signal to the process that the kernel stops, if it is to be sent so; or has
+    /// it sent by a reload of this unit.
+    pub fn sending(self, placer: &Placer, unit: Option<Reloaded>) -> Result<Option<Sending>> {
+        let placement = || placer.placement();
+        match (self.by, unit) {
+            _ if self.at.is_none() => Ok(None),
+            (By::Kernel, _) | (By::Reload, None) => Ok(None),
+            (By::Kill, _) => Sending::by_kill(placement(), self.signal).map(Some),
+            (By::Reload, Some(unit)) => unit.at(placement(), self.signal).map(Some),
+        }
     }
 }
 

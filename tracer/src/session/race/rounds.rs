@@ -127,7 +127,9 @@ impl Rounds<'_, '_> {
             let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
             let seconds = second(&steps, *signal, role, &rules.service_type, end);
             let swept = self.swept(&first, &steps, *signal);
-            let planned = planned.into_iter().chain(seconds).chain(swept).collect();
+            let all = planned.into_iter().chain(seconds).chain(swept);
+            // A reload is sent to the main process.
+            let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
             plans.push(Plan { signal: *signal, role, planned, left_out });
         }
         let known = plans.iter().flat_map(|plan| &plan.planned).map(|it| it.id.as_str());
@@ -180,7 +182,9 @@ impl Rounds<'_, '_> {
                     At::Second(_) => &mut race.second,
                     At::Call(_) => &mut race.sweep,
                 };
-                list.push(interval(planned, tries, rules.strict));
+                // What systemd holds back comes out as that.
+                let all = rules.strict || rules.by == By::Reload;
+                list.push(interval(planned, tries, all));
             }
             if race.all().next().is_some() {
                 race.sentence = self.sentence(&race, &found.untouched);
@@ -425,15 +429,25 @@ impl Rounds<'_, '_> {
         let zero = i128::from(steps.zero());
         let on_timeline =
             |at: u64| (i128::from(at) - zero).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        // Of a reload, the record tells who sent the signal.
+        let came = ran.placed.and_then(|(_, placed)| {
+            let sent = ran.sent.iter().find(|(at, _)| *at >= placed);
+            sent.filter(|_| ran.reload.is_some()).copied()
+        });
+        let reload = ran.reload.as_ref().map(|reload| {
+            let sent = came.map(|(at, _)| at);
+            (reload.told(sent, on_timeline), reload.held(sent))
+        });
         let run = Run {
             document: &ran.document,
-            sender: self.sender(),
+            sender: came.map_or_else(|| self.sender(), |(_, sender)| SentBy::Process(sender)),
             placed: ran.placed.map(|(pid, at)| (pid, on_timeline(at))),
             missed,
             readies: ran.readies,
             left: &ran.left,
             by_systemd: ran.by_systemd.clone(),
             lasted_ns: ran.span.1.saturating_sub(ran.span.0),
+            reload,
         };
         Ok(Some(tried(&run, &first.before, signal, role, attempts)))
     }
@@ -442,6 +456,10 @@ impl Rounds<'_, '_> {
         match self.rules.by {
             By::Kernel => SentBy::Kernel,
             By::Kill => SentBy::Process(std::process::id()),
+            By::Reload => match &*self.racer {
+                Runner::Unit(racer) => SentBy::Systemd(racer.unit.systemd()),
+                Runner::Command(_) => SentBy::Kernel,
+            },
         }
     }
 

@@ -1,5 +1,5 @@
-//! A real kill(2) at an instant: the kernel side stops the process there (SIGSTOP), it is sent
-//! the signal, and it goes on.
+//! A signal with a real sender at an instant: the kernel side stops the process there (SIGSTOP), it
+//! is sent the signal, by kill(2) or by a reload through systemd, and it goes on.
 
 use std::{
     sync::{
@@ -17,68 +17,117 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{host::procfs, model::signal::Signal, probe::place::Placement};
+use crate::{host::procfs, model::signal::Signal, probe::place::Placement, race::Reload};
 
 /// How often it is looked whether the process is stopped.
-const LOOK: Duration = Duration::from_micros(500);
+pub const LOOK: Duration = Duration::from_micros(500);
 /// How long it has to stop once that was sent: it does as it leaves the system call.
 const STOPS: Duration = Duration::from_secs(1);
 
-/// A thread that sends the signal. The one that starts the command can't: it waits for the exec,
-/// and the command may be stopped before that.
-pub struct ByKill {
-    is_over: Arc<AtomicBool>,
-    /// Gives why the signal was not sent although its instant came.
-    thread: JoinHandle<Option<String>>,
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// Why the signal was not sent, or the reload not asked for, although the instant came.
+    pub unsent: Option<String>,
+    /// The reload.
+    pub reload: Option<Reload>,
 }
 
-impl ByKill {
-    /// Sends `signal` to the process that is stopped at `placement`.
-    pub fn start(placement: Placement, signal: Signal) -> Result<Self> {
+impl Sent {
+    /// It was not sent.
+    pub fn not(why: impl Into<String>) -> Self {
+        Self { unsent: Some(why.into()), reload: None }
+    }
+}
+
+/// A thread that sends the signal. The one that starts the command can't: it waits for the exec,
+/// and the command may be stopped before that.
+pub struct Sending {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<Sent>,
+}
+
+impl Sending {
+    /// Has a thread do that, until the flag is set. It takes no signal.
+    pub fn start(work: impl FnOnce(&AtomicBool) -> Sent + Send + 'static) -> Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&is_over);
-        // That thread is to take none.
         let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let thread = thread::Builder::new()
-            .name("sigready-kill".to_owned())
-            .spawn(move || wait_and_send(&placement, signal, &ends));
+        let thread =
+            thread::Builder::new().name("sigready-sends".to_owned()).spawn(move || work(&ends));
         before.thread_set_mask()?;
         Ok(Self { is_over, thread: thread.context("cannot start a thread that sends signals")? })
     }
 
-    /// The run is over. Gives why the signal was not sent although its instant came.
-    #[must_use]
-    pub fn end(self) -> Option<String> {
-        self.is_over.store(true, Ordering::Release);
-        self.thread.join().unwrap_or_else(|_| Some("the thread that sends it has failed".into()))
-    }
-}
-
-fn wait_and_send(placement: &Placement, signal: Signal, is_over: &AtomicBool) -> Option<String> {
-    while !is_over.load(Ordering::Acquire) {
-        match placement.placed() {
-            Ok(placed) if placed.at_ns != 0 && placed.result == 0 => {
-                return stopped_and_sent(placed.pid, signal);
+    /// Sends `signal` by kill(2) to the process that is stopped at `placement`.
+    pub fn by_kill(placement: Placement, signal: Signal) -> Result<Self> {
+        Self::start(move |is_over| {
+            while !is_over.load(Ordering::Acquire) {
+                match reached(&placement) {
+                    Ok(Some(process)) => return kill(process, signal),
+                    Ok(None) => thread::sleep(LOOK),
+                    Err(error) => return Sent::not(format!("{error:#}")),
+                }
             }
-            Ok(_) => thread::sleep(LOOK),
-            Err(error) => return Some(format!("{error:#}")),
-        }
+            Sent::default()
+        })
     }
-    None
+
+    /// The run is over. Gives what came of it.
+    #[must_use]
+    pub fn end(self) -> Sent {
+        self.is_over.store(true, Ordering::Release);
+        self.thread.join().unwrap_or_else(|_| Sent::not("the thread that sends it has failed"))
+    }
 }
 
-/// Sends it once the process is stopped. Whatever comes of that, the process goes on.
-fn stopped_and_sent(process: u32, signal: Signal) -> Option<String> {
-    let limit = Instant::now() + STOPS;
-    while !procfs::is_stopped(process) && Instant::now() < limit {
+/// The process that has come to the instant, if it has.
+pub fn reached(placement: &Placement) -> Result<Option<u32>> {
+    let placed = placement.placed()?;
+    Ok((placed.at_ns != 0 && placed.result == 0).then_some(placed.pid))
+}
+
+/// A process that the kernel side stops. Whatever comes, it goes on once this is dropped.
+pub struct Standing(pub u32);
+
+impl Standing {
+    /// How long it may take to stop.
+    #[must_use]
+    pub fn limit() -> Instant {
+        Instant::now() + STOPS
+    }
+
+    /// Whether it is stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        procfs::is_stopped(self.0)
+    }
+
+    /// Has it go on; whether it is there to do so.
+    pub fn goes_on(&self) -> bool {
+        signal::kill(Pid::from_raw(self.0.cast_signed()), signal::Signal::SIGCONT).is_ok()
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.goes_on();
+    }
+}
+
+/// Sends it once the process is stopped.
+fn kill(process: u32, signal: Signal) -> Sent {
+    let (standing, limit) = (Standing(process), Standing::limit());
+    while !standing.is_stopped() && Instant::now() < limit {
         thread::sleep(LOOK);
     }
-    let pid = Pid::from_raw(process.cast_signed());
-    let is_stopped = procfs::is_stopped(process);
+    let (pid, number) = (process.cast_signed(), signal.number().cast_signed());
     // SAFETY: a system call on plain numbers. nix's kill(2) knows no real-time signals. The
-    // process descends from this one, and is not waited for while it is stopped.
-    let is_sent =
-        is_stopped && unsafe { libc::kill(pid.as_raw(), signal.number().cast_signed()) } == 0;
-    let goes_on = signal::kill(pid, signal::Signal::SIGCONT).is_ok();
-    if is_sent && goes_on { None } else { Some("the process did not stop for it".to_owned()) }
+    // process is stopped by this run, and is not waited for meanwhile.
+    let is_sent = standing.is_stopped() && unsafe { libc::kill(pid, number) } == 0;
+    if is_sent && standing.goes_on() {
+        Sent::default()
+    } else {
+        Sent::not("the process did not stop for it")
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::super::BadRequest;
+use super::{super::BadRequest, reload::Reloaded};
 use crate::{
     host::{cgroups::Hierarchies, clock},
     model::unit::UnitFacts,
@@ -63,6 +63,24 @@ impl RacedUnit {
     #[must_use]
     pub fn name(&self) -> &str {
         self.unit.name()
+    }
+
+    /// What a reload of it is asked of.
+    #[must_use]
+    pub(super) fn reloaded(&self) -> Reloaded {
+        let (manager, name) = (self.manager.clone(), self.name().to_owned());
+        Reloaded { manager, systemd: self.systemd, name }
+    }
+
+    /// Why systemd can't be asked to reload it; `None` if it can.
+    #[must_use]
+    pub fn unreloadable(&self) -> Option<String> {
+        (self.found.can_reload == Some(false)).then(|| {
+            format!(
+                "systemd can't reload {}: it has no ExecReload=, and is not Type=notify-reload",
+                self.name()
+            )
+        })
     }
 
     /// Its settings.

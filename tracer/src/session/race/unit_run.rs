@@ -14,7 +14,7 @@ use super::{
     Between, Placing, Ran,
     guard::Guard,
     placing::{Came, Facts, empty, placer},
-    stopped::ByKill,
+    stopped::{Sending, Sent},
     unit::RacedUnit,
 };
 use crate::{
@@ -125,7 +125,7 @@ impl<'a> UnitRacer<'a> {
         let asked = Asked { command: "race", arguments: vec![name], signal: placing.signal };
         let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
         capture.observe(self.hierarchies.scan().into_iter().map(path_known));
-        let kill = placing.by_kill(&self.placer)?;
+        let sending = placing.sending(&self.placer, Some(self.unit.reloaded()))?;
         let began = anchor.boot_ns;
         let job = self.unit.unit().start().await?;
         self.runs += 1;
@@ -150,7 +150,7 @@ impl<'a> UnitRacer<'a> {
             Session::new(capture, subject, ending, self.interrupts.clone(), self.observer);
         let ended_by = session.follow().await;
         let closed = session.close().await;
-        let unsent = kill.and_then(ByKill::end);
+        let Sent { unsent, reload } = sending.map(Sending::end).unwrap_or_default();
         let (ended_by, Closed { subject, captured, stream }) = (ended_by?, closed?);
         let until = clock::boot_ns();
         let OneRun { watch, main, has_ended, failed, facts, seen, active, .. } = subject;
@@ -172,6 +172,8 @@ impl<'a> UnitRacer<'a> {
             readies: watch.readies(),
             counted: came.counted,
             unsent,
+            reload,
+            sent: watch.sent().to_vec(),
             span: (began, until),
             ended_by: if main.is_none() { EndedBy::Timeout } else { ended_by },
             left: Vec::new(),

@@ -69,7 +69,7 @@ fn words(container: &Container, unit: &str, more: &[&str]) -> Vec<String> {
     [&fixed[..], &times, more].concat().into_iter().map(str::to_owned).collect()
 }
 
-fn race(container: &Container, unit: &str, more: &[&str]) -> Raced {
+pub fn race(container: &Container, unit: &str, more: &[&str]) -> Raced {
     let more = [&["--yes", "--format", "json"], more].concat();
     let output = Command::new(cargo_bin("sigready"))
         .args(words(container, unit, &more))
