@@ -1,5 +1,8 @@
 //! The terminal of this process, for a screen: it is taken once, and given back however the
-//! process ends, SIGKILL apart. Nothing here waits for it for long.
+//! process ends, SIGKILL apart, and while a shell has the process stopped. Nothing here waits for
+//! it for long.
+
+mod job;
 
 use std::{
     fs::{File, OpenOptions},
@@ -73,16 +76,25 @@ impl Terminal {
     /// It does not take that.
     pub fn take(self, enter: &str, leave: String) -> io::Result<Taken> {
         let Self { file, before } = self;
-        let mut raw = before.clone();
-        raw.make_raw();
         // It is given back from the background too.
         // SAFETY: no handler is set. Nothing that this process executes depends on the signal.
         unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
-        tcsetattr(&file, OptionalActions::Now, &raw)?;
-        *held() = Some(Held { file, before, leave, waiting: enter.as_bytes().to_vec() });
+        job::heed()?;
+        let enter = enter.to_owned();
+        let mut terminal = held();
+        let held = terminal.insert(Held {
+            file,
+            before,
+            enter,
+            leave,
+            is_lent: true,
+            waiting: Vec::new(),
+        });
         let taken = Taken(());
-        send(b"")?;
-        Ok(taken)
+        let entered = held.enter();
+        // That is dropped with what it takes.
+        drop(terminal);
+        entered.map(|()| taken)
     }
 }
 
@@ -96,11 +108,25 @@ impl Drop for Taken {
     }
 }
 
+/// Who has the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// This process, as before.
+    Ours,
+    /// This process again: all is to be drawn anew.
+    OursAgain,
+    /// Another job of the same shell.
+    Others,
+}
+
 /// One that is taken.
 struct Held {
     file: File,
     before: Termios,
+    enter: String,
     leave: String,
+    /// Another job has it for now.
+    is_lent: bool,
     /// What it has not taken yet.
     waiting: Vec<u8>,
 }
@@ -132,15 +158,49 @@ pub fn size() -> io::Result<(u16, u16)> {
 pub fn send(bytes: &[u8]) -> io::Result<bool> {
     let mut held = held();
     let held = held.as_mut().ok_or(ErrorKind::NotConnected)?;
+    if held.is_lent {
+        return Ok(false);
+    }
     held.waiting.extend_from_slice(bytes);
     held.send()
+}
+
+/// Does with the terminal what the shell does with this job, and says whose it is. To be called
+/// now and then by one thread; where TSTP has come, the process stops here, with the terminal as
+/// it was, until it is to go on.
+///
+/// # Errors
+///
+/// The terminal is not taken any more, or gone.
+pub fn follow_job() -> io::Result<Whose> {
+    if job::is_to_stop() {
+        if let Some(held) = held().as_mut() {
+            held.lend();
+        }
+        job::stop();
+    }
+    // Others may have used it then.
+    let has_gone_on = job::has_gone_on();
+    let mut held = held();
+    let held = held.as_mut().ok_or(ErrorKind::NotConnected)?;
+    let foreground = tcgetpgrp(&held.file)?;
+    if foreground.as_raw_nonzero().get() != getpgrp().as_raw() {
+        held.leave();
+        return Ok(Whose::Others);
+    }
+    if !held.is_lent && !has_gone_on {
+        return Ok(Whose::Ours);
+    }
+    held.enter()?;
+    Ok(Whose::OursAgain)
 }
 
 /// Gives the terminal back as it was, if it is taken.
 pub fn give_back() {
     let taken = held().take();
-    if let Some(held) = taken {
-        held.give_back();
+    if let Some(mut held) = taken {
+        held.lend();
+        job::heed_no_more();
     }
 }
 
@@ -157,7 +217,32 @@ impl Held {
         Ok(true)
     }
 
-    fn give_back(mut self) {
+    /// Has it give every key at once, and shows the screen.
+    fn enter(&mut self) -> io::Result<()> {
+        let mut raw = self.before.clone();
+        raw.make_raw();
+        tcsetattr(&self.file, OptionalActions::Now, &raw)?;
+        self.is_lent = false;
+        // What waited was drawn for the screen before.
+        self.waiting = self.enter.clone().into_bytes();
+        self.send().map(drop)
+    }
+
+    /// Leaves the screen. How the terminal gives keys is the affair of who has it.
+    fn leave(&mut self) {
+        if !self.is_lent {
+            self.waiting = [CANCEL, &self.leave].concat().into_bytes();
+            let _ = self.send_all();
+            self.is_lent = true;
+        }
+    }
+
+    /// Gives it back as it was, for now or for ever.
+    fn lend(&mut self) {
+        if self.is_lent {
+            return;
+        }
+        self.is_lent = true;
         // One whose output is stopped would keep the screen.
         let _ = tcflow(&self.file, Action::OOn);
         // Keys that nobody has taken were meant for the screen.

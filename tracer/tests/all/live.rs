@@ -220,6 +220,107 @@ fn the_terminal_is_as_before_however_a_signal_ends_the_process() {
     }
 }
 
+/// Has a shell run the trace as a job, which stops; then what stands between the two, and the job
+/// is brought to the foreground once there is a file.
+fn job(pid: u32, between: &str) -> String {
+    format!(
+        r#"set -m
+sh -c 'echo $$ > pid; exec "$0" trace --live --pid {pid} --output report.json' "$1"
+stty -g > stopped
+{between}
+while [ ! -e go ]; do sleep 0.05; done
+fg"#
+    )
+}
+
+/// The state of a process, as /proc has it.
+fn state(pid: i32) -> String {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap()[..1].to_owned()
+}
+
+/// How much was written to the terminal.
+fn length(terminal: &Terminal) -> usize {
+    terminal.output.lock().unwrap().len()
+}
+
+/// What was written from there on.
+fn since(terminal: &Terminal, length: usize) -> String {
+    String::from_utf8_lossy(&terminal.output.lock().unwrap()[length..]).into_owned()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_job_that_stops_gives_the_terminal_back_and_takes_it_again_when_it_goes_on() {
+    let service = service();
+    for signal in [Some(Signal::SIGTSTP), None] {
+        let mut terminal = Terminal::run(&job(service.0.id(), ""), &[]);
+        terminal.wait_for("q end and report");
+        let pid: i32 = terminal.file("pid").trim().parse().unwrap();
+        match signal {
+            Some(signal) => kill(Pid::from_raw(pid), signal).unwrap(),
+            None => terminal.press("\x1a"),
+        }
+        terminal.wait_for(LEAVE);
+        terminal.wait_until("stop", || terminal.file("stopped").ends_with('\n'));
+        assert_eq!(terminal.file("stopped"), terminal.file("before"));
+        assert_eq!(state(pid), "T");
+        let shown = length(&terminal);
+        fs::write(terminal.directory.path().join("go"), "").unwrap();
+        terminal.wait_until("screen", || {
+            let output = since(&terminal, shown);
+            output.contains(ENTER) && output.contains(CLEAR)
+        });
+        terminal.wait_for_screen("q end and report");
+        terminal.press("q");
+        assert_eq!(terminal.is_as_before(), "0");
+        assert!(terminal.file("report.json").starts_with('{'));
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn in_the_background_the_trace_goes_on_without_the_terminal() {
+    let service = service();
+    let between = "bg\nread -r line < /dev/tty\necho \"$line\" > typed";
+    let mut terminal = Terminal::run(&job(service.0.id(), between), &[]);
+    terminal.wait_for("q end and report");
+    let pid: i32 = terminal.file("pid").trim().parse().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGTSTP).unwrap();
+    terminal.wait_until("stop", || terminal.file("stopped").ends_with('\n'));
+    terminal.press("q\r");
+    // What is typed is for the shell.
+    terminal.wait_until("line", || terminal.file("typed") == "q\n");
+    let shown = length(&terminal);
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(since(&terminal, shown), "");
+    assert_ne!(state(pid), "T");
+    fs::write(terminal.directory.path().join("go"), "").unwrap();
+    terminal.wait_until("screen", || since(&terminal, shown).contains(ENTER));
+    kill(Pid::from_raw(service.0.id().cast_signed()), Signal::SIGHUP).unwrap();
+    terminal.wait_for_screen("HUP handled");
+    terminal.press("q");
+    assert_eq!(terminal.is_as_before(), "0");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn after_a_stop_that_nothing_can_take_the_screen_is_drawn_anew() {
+    let service = service();
+    // A shell has modes of its own between the two.
+    let mut terminal = Terminal::run(&job(service.0.id(), "stty \"$(cat before)\""), &[]);
+    terminal.wait_for("q end and report");
+    let pid: i32 = terminal.file("pid").trim().parse().unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+    terminal.wait_until("stop", || terminal.file("stopped").ends_with('\n'));
+    let shown = length(&terminal);
+    fs::write(terminal.directory.path().join("go"), "").unwrap();
+    terminal.wait_until("screen", || since(&terminal, shown).contains(CLEAR));
+    // Without a line's end: the modes are the screen's again.
+    terminal.press("q");
+    assert_eq!(terminal.is_as_before(), "0");
+}
+
 /// Stops the output of the terminal, as Ctrl-S does, once there is a file.
 const STOPS: &str = r#"(while [ ! -e go ]; do sleep 0.05; done
 /usr/bin/python3 -c 'import os, termios

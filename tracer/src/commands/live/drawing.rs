@@ -144,7 +144,8 @@ impl Drawing {
                 // As Ctrl-C does without a screen. To the process: a thread takes it.
                 let _ = kill(getpid(), Signal::SIGINT);
             }
-            Event::News => {}
+            // Its thread does it.
+            Event::Key(Key::Stop) | Event::News => {}
         }
     }
 

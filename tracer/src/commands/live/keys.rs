@@ -1,16 +1,24 @@
 //! The keys of the screen, read on a thread of their own: a key that was pressed by half keeps
-//! nobody waiting.
+//! nobody waiting. While another job has the terminal, its keys are not read.
 
 use std::{
     sync::{
         atomic::{AtomicBool, Ordering},
         mpsc::SyncSender,
     },
+    thread,
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use sigready::report::live;
+use sigready::{
+    host::terminal::{self, Whose},
+    report::live,
+};
 
 use super::Event;
 
@@ -24,6 +32,8 @@ pub enum Key {
     Live(live::Key),
     /// All is drawn anew.
     Redraw,
+    /// The job stops, as by Ctrl-Z without a screen.
+    Stop,
     /// The trace ends.
     Quit,
 }
@@ -31,13 +41,33 @@ pub enum Key {
 /// Reads keys until the screen is over.
 pub fn read(events: &SyncSender<Event>, is_over: &AtomicBool) {
     while !is_over.load(Ordering::Acquire) {
+        match terminal::follow_job() {
+            Ok(Whose::Ours) => {}
+            Ok(Whose::OursAgain) => {
+                if events.send(Event::Key(Key::Redraw)).is_err() {
+                    return;
+                }
+            }
+            Ok(Whose::Others) => {
+                thread::sleep(LOOK);
+                continue;
+            }
+            Err(_) => return,
+        }
         let read = match event::poll(LOOK) {
             Ok(true) => event::read(),
             Ok(false) => continue,
             Err(_) => return,
         };
         let event = match read {
-            Ok(event::Event::Key(pressed)) => meaning(pressed).map(Event::Key),
+            Ok(event::Event::Key(pressed)) => match meaning(pressed) {
+                Some(Key::Stop) => {
+                    // To the job, as the terminal would: who waits for this is to stop with it.
+                    let _ = kill(Pid::from_raw(0), Signal::SIGTSTP);
+                    None
+                }
+                key => key.map(Event::Key),
+            },
             Ok(event::Event::Resize(..)) => Some(Event::News),
             Ok(_) => None,
             Err(_) => return,
@@ -58,6 +88,7 @@ fn meaning(pressed: KeyEvent) -> Option<Key> {
         return match pressed.code {
             KeyCode::Char('c' | '\\') => Some(Key::Quit),
             KeyCode::Char('l') => Some(Key::Redraw),
+            KeyCode::Char('z') => Some(Key::Stop),
             _ => None,
         };
     }
@@ -83,12 +114,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn q_and_what_a_terminal_in_raw_mode_makes_of_ctrl_c_end_the_trace() {
+    fn q_and_ctrl_c_end_the_trace_and_ctrl_z_stops_it_in_a_terminal_in_raw_mode() {
         let plain = |code| meaning(KeyEvent::new(code, KeyModifiers::NONE));
         let control = |c| meaning(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
         assert_eq!(plain(KeyCode::Char('q')), Some(Key::Quit));
         assert_eq!(control('c'), Some(Key::Quit));
         assert_eq!(control('l'), Some(Key::Redraw));
+        assert_eq!(control('z'), Some(Key::Stop));
         assert_eq!(control('q'), None);
         assert_eq!(plain(KeyCode::Char('c')), None);
         assert_eq!(plain(KeyCode::Enter), Some(Key::Live(live::Key::Open)));
