@@ -161,6 +161,30 @@ impl Browser {
         self.value("getComputedStyle(document.documentElement).backgroundColor")
     }
 
+    /// Presses a key: its name, which is its code too, and its number.
+    fn press(&mut self, key: &str, number: u32) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let event = json!({
+                "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": number,
+            });
+            self.ask("Input.dispatchKeyEvent", &event);
+        }
+    }
+
+    /// Presses Tab and gives what has the keyboard then, if anything: its name, where it leads
+    /// to or what it is called, whether it is in view, and whether it is seen to have it.
+    fn tab(&mut self) -> Option<(String, String, bool)> {
+        self.press("Tab", 9);
+        let value = self.value(
+            "{ const it = document.activeElement, at = it.getBoundingClientRect();
+               const seen = at.bottom > 0 && at.top < innerHeight && at.right > 0
+                   && at.left < innerWidth && getComputedStyle(it).outlineStyle != 'none';
+               [it.tagName, it.getAttribute('href') ?? it.id, seen] }",
+        );
+        let text = |at: usize| value[at].as_str().unwrap().to_lowercase();
+        (text(0) != "body").then(|| (text(0), text(1), value[2] == true))
+    }
+
     /// Nothing went wrong, and nothing was asked for.
     fn is_quiet(&self) {
         assert!(self.seen.is_empty(), "{}", self.seen.join("\n"));
@@ -283,6 +307,71 @@ fn a_page_with_hostile_names_and_one_with_500_services_ask_for_nothing_and_run_t
     }
     let hidden = "document.querySelectorAll('tbody tr[hidden]').length > 0";
     assert_eq!(browser.value(hidden), true);
+    browser.is_quiet();
+}
+
+#[test]
+#[ignore = "needs chromium: run by cargo xtask test"]
+fn tab_goes_to_everything_in_order_and_the_arrows_zoom() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut browser = Browser::start();
+    browser.open(&page(directory.path(), "killed", &capture()));
+
+    let mut passed = Vec::new();
+    while let Some((element, name, is_seen)) = browser.tab() {
+        assert!(is_seen, "{element} {name} has the keyboard and does not show it");
+        passed.push(format!("{element} {name}"));
+        assert!(passed.len() < 500, "Tab goes in circles: {passed:?}");
+    }
+    let at = |name: &str| {
+        let found = passed.iter().position(|it| it == name);
+        found.unwrap_or_else(|| panic!("Tab passes over {name}: {passed:?}"))
+    };
+    // What is chosen, the overview, and the start: its picture, then its alert's evidence.
+    let order = ["input kind-process", "input zoom-1", "a #s0", "summary ", "div ", "a #s0e0"];
+    assert!(order.map(at).is_sorted(), "{passed:?}");
+    let events = browser.value("document.querySelectorAll('.plot a').length").as_u64().unwrap();
+    let marks = &passed[at("a #s0e0")..];
+    for (event, mark) in (0..events).zip(marks) {
+        assert_eq!(mark, &format!("a #s0e{event}"), "{passed:?}");
+    }
+
+    // Twice as wide is twice as far from one mark to another.
+    let measure = "{ const at = [...document.querySelectorAll('.plot a use')].map(mark => {
+          const { left, right } = mark.getBoundingClientRect(); return (left + right) / 2; });
+        [Math.max(...at) - Math.min(...at),
+         document.querySelector('.plot').getBoundingClientRect().width,
+         document.querySelector('.scroll').clientWidth] }";
+    let sizes = |browser: &mut Browser| {
+        let sizes = browser.value(measure);
+        [0, 1, 2].map(|at| sizes[at].as_f64().unwrap())
+    };
+    let [far, wide, room] = sizes(&mut browser);
+    assert!(far > 100.0, "{far}");
+    browser.value("document.getElementById('zoom-1').focus()");
+    for zoom in [2.0, 4.0, 8.0, 16.0] {
+        browser.press("ArrowRight", 39);
+        let now = sizes(&mut browser);
+        assert!((now[0] / far - zoom).abs() < 0.01, "{zoom}: {far} {now:?}");
+        assert!((now[1] / wide - zoom).abs() < 0.01, "{zoom}: {wide} {now:?}");
+        assert!((now[2] - room).abs() < 1.0, "the page itself is wider: {room} {now:?}");
+    }
+    // Paper is as wide as ever.
+    browser.show("zoomed", "print", "light");
+    let [_, wide, room] = sizes(&mut browser);
+    assert!(wide <= room, "the picture runs off the paper: {wide} {room}");
+
+    // The last mark is far outside of what is seen, until it has the keyboard.
+    browser.show("zoomed", "screen", "light");
+    browser.value("document.querySelector('.plot a:last-of-type').focus()");
+    browser.show("zoomed", "screen", "dark");
+    let is_in_view = "{ const at = document.activeElement.getBoundingClientRect(),
+          room = document.querySelector('.scroll').getBoundingClientRect();
+        at.left >= room.left - 1 && at.right <= room.right + 1 }";
+    assert_eq!(browser.value(is_in_view), true);
+    browser.press("Enter", 13);
+    let followed = format!("#s0e{}", events - 1);
+    assert_eq!(browser.value("location.hash"), followed);
     browser.is_quiet();
 }
 

@@ -22,7 +22,7 @@ td.good,span.good{color:var(--good)}td.faint{color:var(--faint)}\
 summary{cursor:pointer;overflow-wrap:anywhere}\
 .figure{display:grid;grid-template-columns:168px 1fr;margin:.6rem 0}\
 .scroll{overflow-x:auto;padding-right:8px}\
-.plot{min-width:772px;width:100%;display:block}\
+.plot{width:max(772px,100%);display:block}\
 .alert{border-left:4px solid var(--warning);padding:.3rem .8rem;margin:.6rem 0}\
 .alert.error{border-color:var(--error)}\
 .alert dt{font-weight:bold}.alert dd{margin:0 0 .3rem;white-space:pre-wrap;overflow-wrap:anywhere}\
@@ -31,7 +31,7 @@ summary{cursor:pointer;overflow-wrap:anywhere}\
 fieldset{border:1px solid var(--line)}\
 footer{border-top:1px solid var(--line);color:var(--faint);font-size:.85rem}\
 @media print{.choices{display:none}.start{break-inside:avoid}.scroll{overflow:visible}\
-.plot{min-width:0}details::details-content{content-visibility:visible;display:block}}";
+.plot{width:100%}details::details-content{content-visibility:visible;display:block}}";
 
 /// What is chosen at the top of the page.
 pub fn choices() -> String {
@@ -40,7 +40,12 @@ pub fn choices() -> String {
         let _ = write!(style, "body:has(#kind-{kind}:not(:checked)) tr.{kind}{{display:none}}");
     }
     for zoom in ZOOMS {
-        let _ = write!(style, "body:has(#zoom-{zoom}:checked) .plot{{width:{zoom}00%}}");
+        // On paper there is no more room than the page has.
+        let _ = write!(
+            style,
+            "@media screen{{body:has(#zoom-{zoom}:checked) \
+             .plot{{width:calc({zoom}*max(772px,100%))}}}}"
+        );
     }
     style
 }
