@@ -1,5 +1,7 @@
 //! Pictures, pages and trace events.
 
+use std::{fs, path::Path};
+
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -98,6 +100,22 @@ fn the_picture_of_a_killed_service_says_when_what_killed_it() {
         assert!(text.contains(word), "{word}: {text}");
     }
     insta::assert_snapshot!("killed_svg", text);
+}
+
+#[test]
+fn the_picture_in_the_readme_is_what_its_capture_gives_today() {
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
+    let capture = fs::read(images.join("killed.json")).unwrap();
+    let current = svg(&serde_json::from_slice(&capture).unwrap());
+    let path = images.join("killed.svg");
+    if std::env::var_os("SIGREADY_UPDATE").is_some() {
+        fs::write(&path, &current).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap_or_default() == current,
+        "docs/images/killed.svg is not what docs/images/killed.json gives; update it with \
+         `SIGREADY_UPDATE=1 cargo test -p sigready readme` and look at it"
+    );
 }
 
 #[test]
