@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 use procfs::process::Process;
 use serde::Serialize;
 use sigready::{
-    host::cgroups::Hierarchies,
+    host::{cgroups::Hierarchies, namespaces},
     model::{document::Fallback, errno, signal::Signal},
     probe::{
         attach::{Attached, Reach, Request, attach},
@@ -96,6 +96,7 @@ fn examine() -> Findings {
     let (attach, backend) = attached();
     let checks = vec![
         capabilities(),
+        pids(),
         type_information(),
         lockdown(),
         tracefs(),
@@ -130,6 +131,14 @@ fn capabilities() -> Check {
         "run sigready as root (in a container: give it CAP_BPF, CAP_PERFMON and the host's \
          pid namespace)",
     )
+}
+
+fn pids() -> Check {
+    const NAME: &str = "process ids";
+    if namespaces::has_host_pids() {
+        return Check::ok(NAME, "the host's");
+    }
+    Check::missing(NAME, namespaces::OTHER_PIDS, namespaces::OTHER_PIDS_MEND)
 }
 
 fn type_information() -> Check {

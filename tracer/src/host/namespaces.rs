@@ -1,9 +1,12 @@
-//! Who made the user namespaces that a process is in.
+//! Who made the user namespaces that a process is in, and whether the host's processes are seen.
 
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
 };
 
 use nix::{ioctl_none_bad, ioctl_read_bad, libc::uid_t, request_code_none};
@@ -20,6 +23,24 @@ ioctl_read_bad!(
     request_code_none!(0xb7, 4),
     uid_t
 );
+
+/// The inode number of the first pid namespace, the host's (`PROC_PID_INIT_INO` in
+/// include/linux/proc_ns.h).
+const HOST_PIDS: u64 = 0xefff_fffc;
+
+/// What is said where [`has_host_pids`] is not so.
+pub const OTHER_PIDS: &str = "this is a container with process ids of its own, and the kernel tells \
+                              of processes by the host's";
+/// What is to be done about it.
+pub const OTHER_PIDS_MEND: &str =
+    "run sigready on the host, or give the container the host's pid namespace (--pid=host)";
+
+/// Whether this process knows processes by the same ids as the kernel side: not in a container
+/// with a pid namespace of its own. Where /proc does not say, it is taken to be so.
+#[must_use]
+pub fn has_host_pids() -> bool {
+    fs::metadata("/proc/self/ns/pid").map_or(true, |namespace| namespace.ino() == HOST_PIDS)
+}
 
 /// The user ids, as this process sees them, of those who made the user namespaces that a
 /// process is in, the innermost first. None for one in this process's own. The kernel lets them

@@ -24,7 +24,10 @@ use super::{
     place, refusal, tracefs, trial,
     verify::{self, Unverified},
 };
-use crate::model::{document::Fallback, errno};
+use crate::{
+    host::namespaces,
+    model::{document::Fallback, errno},
+};
 
 /// The kernel side, built by `cargo xtask ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../object/sigready.bpf.o");
@@ -119,6 +122,9 @@ impl Attached {
 
 /// Loads and attaches everything.
 pub fn attach(request: &Request) -> Result<Attached> {
+    if !namespaces::has_host_pids() {
+        bail!("{}: {}", namespaces::OTHER_PIDS, namespaces::OTHER_PIDS_MEND);
+    }
     let (mut loader, types) = thread::scope(|scope| {
         // aya reads the kernel's types too, whether or not it is to, which takes as long.
         let loader = thread::Builder::new().spawn_scoped(scope, EbpfLoader::new);

@@ -21,6 +21,35 @@ const CAP_BPF: u32 = 39;
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn in_a_pid_namespace_of_its_own_it_says_that_nothing_can_be_traced() {
+    let within = |arguments: &[&str]| {
+        let output = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc"])
+            .arg(cargo_bin("sigready"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    for arguments in [&["run", "--", "/bin/true"][..], &["trace", "--all", "--duration", "1s"]] {
+        let said = within(arguments);
+        assert!(said.contains("process ids of its own"), "{said}");
+        assert!(said.contains("--pid=host"), "{said}");
+    }
+    let found: Value = {
+        let said = within(&["doctor", "--format", "json"]);
+        let json = said.split("\n}").next().unwrap();
+        serde_json::from_str(&format!("{json}\n}}")).unwrap()
+    };
+    assert_eq!(found["works"], false);
+    assert_eq!(found["checks"][1]["name"], "process ids");
+    assert_eq!(found["checks"][1]["status"], "missing");
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn cap_bpf_and_cap_perfmon_are_enough_where_functions_can_be_hooked() {
     // Where something has to be seen at syscall tracepoints, tracefs is needed, which only
     // root may read.
