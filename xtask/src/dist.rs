@@ -6,6 +6,7 @@
 mod archive;
 mod binary;
 mod crates;
+mod installed;
 mod lintian;
 mod packages;
 mod pages;
@@ -37,8 +38,9 @@ pub struct Options {
     /// Make them from a tree with changes too, which nobody else can make again.
     #[arg(long)]
     allow_dirty: bool,
-    /// Make them twice, the second time from a clone of the commit elsewhere, and fail unless all
-    /// bytes are the same.
+    /// Install them in fresh systems, over the version before, use them, and remove them; then
+    /// make all of it from a clone of the commit elsewhere, and fail unless all bytes are the
+    /// same (as root).
     #[arg(long)]
     check: bool,
 }
@@ -57,12 +59,16 @@ pub struct Dist {
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<()> {
+    if options.check {
+        installed::prepare()?;
+    }
     let dist = Dist::prepare(options.allow_dirty)?;
     let wanted = |target: &&str| options.target.as_deref().is_none_or(|it| it == *target);
+    let targets: Vec<&str> = TARGETS.into_iter().filter(wanted).collect();
     crates::check(&dist)?;
     pages::write(&dist)?;
     third_parties::write(&dist)?;
-    for target in TARGETS.into_iter().filter(wanted) {
+    for target in targets.iter().copied() {
         binary::build(&dist, target)?;
         archive::make(&dist, target)?;
         packages::make(&dist, target)?;
@@ -71,6 +77,7 @@ pub fn run(options: &Options) -> Result<()> {
     lintian::check(&dist)?;
     let sums = checksums(&dist.results)?;
     if options.check {
+        installed::check(&dist, &targets)?;
         check_again(&dist, options, &sums)?;
     }
     eprintln!("all of it is in {}", dist.results.display());
@@ -89,10 +96,7 @@ impl Dist {
         // Where Cargo.toml looks for them.
         let build = workspace::root().join("target/dist");
         let results = build.join("results");
-        if results.exists() {
-            fs::remove_dir_all(&results).context("cannot remove what was made before")?;
-        }
-        fs::create_dir_all(&results).context("cannot make the directory of the results")?;
+        renew(&results)?;
         let version = process::output(workspace::cargo().args(["pkgid", "--package", "sigready"]))?;
         let version = version.rsplit(['#', '@']).next().unwrap_or_default().to_owned();
         Ok(Self { build, results, version, time: git(&["log", "-1", "--format=%ct"])? })
@@ -116,6 +120,15 @@ impl Dist {
     }
 }
 
+/// An empty directory, whatever was in it.
+fn renew(directory: &Path) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)
+            .with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
+}
+
 /// Writes `SHA256SUMS`, says how large each is, and gives the sums.
 fn checksums(results: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> =
@@ -135,9 +148,7 @@ fn checksums(results: &Path) -> Result<String> {
 /// Makes all of it from a clone, and compares.
 fn check_again(dist: &Dist, options: &Options, sums: &str) -> Result<()> {
     let clone = dist.build.join("clone");
-    if clone.exists() {
-        fs::remove_dir_all(&clone).context("cannot remove the clone made before")?;
-    }
+    renew(&clone)?;
     process::run(
         Command::new("git")
             .current_dir(workspace::root())

@@ -10,7 +10,8 @@ use crate::{process, workspace};
 pub fn install(name: &str, version: &str, options: &[&str]) -> Result<()> {
     let command = name.strip_prefix("cargo-").unwrap_or(name);
     let is_there = process::output(workspace::cargo().args([command, "--version"]));
-    if is_there.is_ok_and(|it| it == format!("{name} {version}")) {
+    // Some say their name before it, in one way or another.
+    if is_there.is_ok_and(|it| it.split(' ').next_back() == Some(version)) {
         return Ok(());
     }
     eprintln!("building {name} {version}: this takes some minutes, once");
