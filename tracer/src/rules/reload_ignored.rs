@@ -3,9 +3,10 @@
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
 use crate::model::{
     document::Severity,
-    event::{DispositionKind, Fate, SignalSent},
+    event::{DispositionKind, Effect, Fate, SignalSent},
     runtime::Runtime,
     signal::Signal,
+    unit::UnitFacts,
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -21,8 +22,10 @@ fn check(case: &Case) -> Vec<Finding> {
     finding(case, &lost).into_iter().collect()
 }
 
+/// Nothing came of it: not where the service ended by what it did to another process.
 fn is_lost(sent: &SignalSent) -> bool {
-    sent.fate == Fate::Ignored || keeper(sent).is_some()
+    let is_kept = sent.fate == Fate::Ignored || keeper(sent).is_some();
+    is_kept && !matches!(sent.effect, Some(Effect::Ended | Effect::Crashed))
 }
 
 /// The runtime whose own handler took the signal and kept it from the program.
@@ -82,16 +85,23 @@ fn mend(case: &Case, signal: Signal) -> String {
              COMMAND): there {signal} has its default action."
         );
     }
-    format!(
-        "{first} Where {signal} is ignored from outside (nohup, trap '' HUP), start it without \
-         that."
-    )
+    let outside = format!(
+        "Where {signal} is ignored from outside (nohup, trap '' HUP), start it without that."
+    );
+    let has_other = |facts: &UnitFacts| facts.exec_reload.is_some() && !case.reloads_by_signal();
+    if case.is_unit() && case.facts().is_some_and(has_other) {
+        return format!(
+            "If the program does not reload on {signal}, don't send it: `systemctl \
+             reload-or-restart` does what the unit can. If it does: {first} {outside}"
+        );
+    }
+    format!("{first} {outside}")
 }
 
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{event::Fate, runtime::Runtime, signal::Signal},
+        model::{document::Alert, event::Fate, runtime::Runtime, signal::Signal},
         rules::testing::*,
     };
 
@@ -134,6 +144,29 @@ mod tests {
             .ready(40.ms())
             .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
             .judged(&[]);
+    }
+
+    #[test]
+    fn a_signal_that_the_units_reload_does_not_send_is_told_as_that() {
+        let lost = |commands: &[&str]| {
+            let commands: Vec<String> = commands.iter().map(ToString::to_string).collect();
+            activation()
+                .unit("simple", "no")
+                .with(|facts| facts.exec_reload = Some(commands))
+                .exec(0)
+                .disposition(1.ms(), Ignored)
+                .signal(50.ms(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
+        };
+        for commands in [&[][..], &["/usr/sbin/demo --reload"]] {
+            let alerts = lost(commands).judged(&[ID]);
+            let Alert { consequence, mend, .. } = &alerts[0];
+            assert!(consequence.contains("own reload does not send it"), "{consequence}");
+            assert!(!consequence.contains("ExecReload="), "{consequence}");
+            assert!(mend.contains("don't send it"), "{mend}");
+        }
+        let sends = lost(&["/bin/kill -HUP $MAINPID"]).reloads_by(Signal::HUP).judged(&[ID]);
+        assert!(sends[0].consequence.contains("ExecReload="), "{}", sends[0].consequence);
+        assert!(!sends[0].mend.contains("don't send it"), "{}", sends[0].mend);
     }
 
     #[test]

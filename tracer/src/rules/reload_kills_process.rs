@@ -1,6 +1,6 @@
 //! The reload signal killed another process of the service than the main one.
 
-use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
+use super::{Case, Finding, Rule, consequence, mend, reload::Reload, result::End, text};
 use crate::model::{
     document::Severity,
     event::{Effect, Fate, ProcessRef, What},
@@ -69,6 +69,26 @@ fn started_by<'a>(case: &Case<'a>, child: &ProcessRef) -> Option<&'a ProcessRef>
     })
 }
 
+/// When and how the main process ended within the settle time of a process's death, where nothing
+/// else is known to have ended it.
+fn ended_with(case: &Case, died: i64) -> Option<(i64, End)> {
+    // A command that nobody starts again may just have come to its end.
+    if case.is_command() && case.facts().is_none_or(|facts| facts.restart.is_none()) {
+        return None;
+    }
+    let at = case.activation.milestones.exit_ns?;
+    let settle = i64::try_from(case.capture.settle_ns?).unwrap_or(i64::MAX);
+    let is_soon = (died..=died.saturating_add(settle)).contains(&at);
+    let told = case.told_to_stop().is_some_and(|(_, told, _)| told <= at);
+    let stopped = || case.state_at(died).is_some_and(|state| state.state == "deactivating");
+    if !is_soon || told || stopped() {
+        return None;
+    }
+    let outcome = &case.activation.outcome;
+    let killed = outcome.signal.map(|signal| End::Signal { signal, core_dumped: false });
+    Some((at, killed.or(outcome.code.map(End::Code))?))
+}
+
 /// What follows for the service: whether somebody starts the process again.
 fn follows(case: &Case, lost: &Reload) -> String {
     if case.main().is_none() {
@@ -83,6 +103,17 @@ fn follows(case: &Case, lost: &Reload) -> String {
         })
     });
     let main = text::main(case);
+    if let Some((at, end)) = ended_with(case, died) {
+        let how = match end {
+            End::Code(code) => format!("exited with code {code}"),
+            End::Signal { signal, .. } => format!("died of {signal}"),
+        };
+        return format!(
+            "The main process, {main}, {how} {} later, and nobody had told it to. {}",
+            text::Span(at.saturating_sub(died)),
+            consequence::death(case, end, at)
+        );
+    }
     match again {
         Some((by, at)) => format!(
             "{} started another one {} later: what the first one did was cut off, and the \
@@ -130,6 +161,22 @@ mod tests {
         hup(up(), 30.s(), itself()).judged(&[ID]);
         let job_itself = ProcessRef { pid: 4712, ..by("job") };
         hup(up(), 30.s(), job_itself).judged(&[]);
+    }
+
+    #[test]
+    fn where_the_main_process_ends_too_the_service_does_not_go_on() {
+        let consequence = |start: Start| hup(start, 30.s(), by("systemd"));
+        let told = consequence(up()).exit(30.s() + 5.ms(), 129).judged(&[ID]);
+        let words = &told[0].consequence;
+        assert!(words.contains("exited with code 129 5.00 ms later"), "{words}");
+        assert!(words.contains("result 'exit-code'"), "{words}");
+        assert!(!words.contains("goes on"), "{words}");
+        // Long after, or told to: that is another matter.
+        let later = consequence(up()).exit(40.s(), 129).judged(&[ID]);
+        assert!(later[0].consequence.contains("goes on"), "{}", later[0].consequence);
+        let stopped = consequence(up()).signal(31.s(), Signal::TERM, Handler, Handled, by("kill"));
+        let stopped = stopped.exit(31.s() + 1, 0).judged(&[ID]);
+        assert!(stopped[0].consequence.contains("goes on"), "{}", stopped[0].consequence);
     }
 
     #[test]

@@ -18,9 +18,14 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(case: &Case) -> Vec<Finding> {
+    // Before it is up it loads its settings for the first time, whatever it says: nothing waits
+    // for that but the start.
+    let ready = case.activation.milestones.ready_ns;
+    let is_up = |told: &Told| ready.is_none_or(|ready| ready <= told.at_ns);
     let reloading: Vec<Told> = case
         .messages()
         .filter(|told| told.counts() && told.state() == Some(Announced::Reloading))
+        .filter(is_up)
         .collect();
     [untimed(case, &reloading), endless(case, &reloading)].into_iter().flatten().collect()
 }
@@ -80,6 +85,7 @@ fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
     let end = case.stopping_ns().map_or(case.end_ns(), |stopping| stopping.min(case.end_ns()));
     let answered = case.messages().any(|told| {
         told.index > last.index
+            && told.at_ns <= end
             && told.counts()
             && matches!(told.state(), Some(Announced::Ready | Announced::Stopping))
     });
@@ -170,6 +176,23 @@ mod tests {
         up("notify-reload").notify(1.s(), itself(), &both).judged(&[]);
         let stop = [("RELOADING", "1"), ("STOPPING", "1")];
         up("notify-reload").notify(1.s(), itself(), &stop).judged(&[]);
+    }
+
+    #[test]
+    fn what_it_says_before_it_is_up_answers_no_reload() {
+        let starting = || activation().unit("notify-reload", "no").exec(0).handler(1.ms());
+        starting().notify(5.ms(), itself(), UNTIMED).ready(10.ms()).judged(&[]);
+        let again = starting().notify(5.ms(), itself(), UNTIMED).ready(10.ms());
+        let alerts = again.notify(1.s(), itself(), UNTIMED).ready(2.s()).judged(&[ID]);
+        assert_eq!(alerts[0].events, [4], "the later one");
+    }
+
+    #[test]
+    fn ready_once_it_is_stopped_does_not_end_a_reload() {
+        let reloading = || up("notify").notify(1.s(), itself(), TIMED);
+        let stopped = reloading().signal(7.s(), Signal::TERM, Handler, Handled, by("systemd"));
+        stopped.ready(8.s()).exit(9.s(), 0).judged(&[ID]);
+        reloading().ready(8.s()).exit(9.s(), 0).judged(&[]);
     }
 
     #[test]

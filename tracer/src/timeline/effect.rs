@@ -231,7 +231,7 @@ impl<'a> Reloads<'a> {
             },
             Fate::Handled => self.of_handled(index, at, sent, settled),
             // Nothing came of it; and nothing answered it.
-            Fate::Ignored if !self.is_to_answer(at) => (Effect::Survived, None),
+            Fate::Ignored if !self.is_to_answer(at) => self.of_ignored(index, at, sent, settled),
             Fate::Ignored => self.of_survivor(index, sent.target.pid, at, settled),
             Fate::Pending if self.is_to_answer(at) => {
                 self.of_survivor(index, sent.target.pid, at, settled)
@@ -240,6 +240,16 @@ impl<'a> Reloads<'a> {
                 (Effect::Unknown, None)
             }
         }
+    }
+
+    /// The program never saw it; but what it needs may have died of the same reload.
+    fn of_ignored(&self, index: usize, at: i64, sent: &SignalSent, settled: i64) -> Told {
+        let pid = sent.target.pid;
+        let until = settled.saturating_add(self.around.settle_ns);
+        let Some(lost) = self.lost_with(index, at, until) else { return (Effect::Survived, None) };
+        let end = self.end_of(pid, settled).filter(|end| end.at <= until && !self.is_loose());
+        let ended = end.and_then(|end| self.of_end(index, at, pid, end));
+        ended.unwrap_or((Effect::LostProcess, Some(lost)))
     }
 
     /// The program took it.

@@ -91,8 +91,17 @@ pub(in crate::rules) fn lost_reload(case: &Case) -> String {
     let done = "systemd counts the reload as done once ExecReload= has returned; the old \
                 configuration stays in force and nothing reports it.";
     match settings(case) {
-        Some(("notify-reload", _)) => waits.to_owned(),
-        Some(_) => done.to_owned(),
+        Some(("notify-reload", facts))
+            if facts.reload_signal.is_none() || case.reloads_by_signal() =>
+        {
+            waits.to_owned()
+        }
+        Some((_, facts)) if facts.exec_reload.is_none() || case.reloads_by_signal() => {
+            done.to_owned()
+        }
+        Some(_) => "Whoever sent it is not told, and the unit's own reload does not send it: what \
+                    it asked for is not done."
+            .to_owned(),
         None => format!("{UNKNOWN}: with ExecReload=, {done} Under Type=notify-reload, {waits}"),
     }
 }

@@ -1,7 +1,10 @@
 //! Whether the service answered a reload: RELOADING=1, and READY=1 after it.
 
 use super::{Reloads, Told};
-use crate::model::event::{Effect, Event, Fate, NotifyMessage, What};
+use crate::model::{
+    event::{Effect, Event, Fate, NotifyMessage, Sender, What},
+    signal::Signal,
+};
 
 impl Reloads<'_> {
     /// Whether a reload at this time is to be answered by messages.
@@ -43,8 +46,8 @@ impl Reloads<'_> {
     /// What follows a RELOADING=1, or comes with it.
     pub(super) fn of_reloading(&self, index: usize, last: i64) -> Told {
         let at = self.events[index].at_ns;
-        let done = self.events[index..].iter().find(|event| says_ready(event));
-        if let Some(done) = done {
+        let mut open = self.events[index..].iter().take_while(|event| !is_stopped_by(event));
+        if let Some(done) = open.find(|event| says_ready(event)) {
             return (Effect::Reloaded, Some(done.at_ns));
         }
         if let Some(at) = self.gave_up_after(index, last) {
@@ -121,10 +124,14 @@ impl Reloads<'_> {
         at: i64,
         message: &NotifyMessage,
     ) -> Option<Told> {
+        // Before it was up, what it loads is the first of its settings: systemd goes on with the
+        // start (`service_notify_message()`).
+        let is_starting = self.around.ready_ns.is_some_and(|ready| at < ready);
         if !counts(message)
             || !message.says("RELOADING", "1")
             || message.says("READY", "1")
             || message.says("STOPPING", "1")
+            || is_starting
         {
             return None;
         }
@@ -151,6 +158,20 @@ impl Reloads<'_> {
             }
             _ => Some(told),
         }
+    }
+}
+
+/// Whether systemd stops the service by an event, or has begun to: it takes no READY=1 any more.
+/// It does from a service that another process told to end.
+fn is_stopped_by(event: &Event) -> bool {
+    match &event.what {
+        What::Systemd { state, .. } => state == "deactivating",
+        What::Signal(sent) => {
+            let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
+            let by_systemd = |sender: &Sender| sender.process.comm == "systemd";
+            ends.contains(&sent.signal) && sent.sender.as_ref().is_some_and(by_systemd)
+        }
+        _ => false,
     }
 }
 

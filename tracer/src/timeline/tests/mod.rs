@@ -1,6 +1,7 @@
 //! The builder as a whole: facts in, timelines out.
 
 mod agreement;
+mod announced;
 mod attribution;
 mod bounds;
 mod building;
@@ -8,6 +9,7 @@ mod choice;
 mod counting;
 mod effects;
 mod fates;
+mod jobs;
 mod lives;
 mod looks;
 mod main_process;
