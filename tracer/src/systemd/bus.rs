@@ -43,6 +43,9 @@ pub const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "org.freedesktop.DBus";
+const PEER: &str = "org.freedesktop.DBus.Peer";
+/// How long the first message to a private socket may lie there until another one is sent.
+const WAKES: Duration = Duration::from_millis(50);
 /// How long systemd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest object of a unit, bytes: `UNIT_NAME_MAX` (src/basic/unit-name.h of systemd),
@@ -104,7 +107,11 @@ impl Bus {
             if !manager.may_listen(listener) {
                 bail!("it is uid {listener} who listens there");
             }
-            Self::build(stream, routed).await
+            let bus = Self::build(stream, routed).await?;
+            if !routed {
+                bus.begin().await?;
+            }
+            Ok(bus)
         };
         reaching
             .await
@@ -119,6 +126,23 @@ impl Bus {
         };
         let connection = builder.max_queued(MAX_QUEUED).build().await.map_err(Failure::from)?;
         Ok(Self { connection, routed })
+    }
+
+    /// Has systemd read messages of its private socket. One that comes together with the end of the
+    /// authentication lies in sd-bus's buffer until more comes (252: `bus_socket_auth_verify_server`
+    /// takes it in, and nothing wakes the loop for it). So it is asked for nothing until it answers.
+    async fn begin(&self) -> Result<()> {
+        let mut patience = WAKES;
+        loop {
+            let ping = self.connection.call_method(None::<&str>, ROOT, Some(PEER), "Ping", &());
+            match timeout(patience, ping).await {
+                // Whatever it answers.
+                Ok(Ok(_) | Err(zbus::Error::MethodError(..))) => return Ok(()),
+                Ok(Err(error)) => return Err(Failure::from(error).into()),
+                // The caller's own patience ends this.
+                Err(_) => patience = patience.saturating_mul(2),
+            }
+        }
     }
 
     /// What comes from now on. To be read while answers are awaited too, or those don't come.

@@ -123,6 +123,29 @@ fn an_answer_that_does_not_come_is_waited_for_five_seconds() {
     });
 }
 
+/// sd-bus, whose first message may lie in its buffer until more comes.
+#[test]
+fn a_private_socket_that_answers_only_what_comes_after_the_first_message_is_begun_with() {
+    at_once(async {
+        let (bus, server) = connected().await;
+        let mut asked = MessageStream::from(&server);
+        let systemd = async {
+            let first = asked.next().await.unwrap().unwrap();
+            let second = asked.next().await.unwrap().unwrap();
+            for ping in [first, second] {
+                server.reply(&ping.header(), &()).await.unwrap();
+            }
+            asked.next().await.unwrap().unwrap()
+        };
+        let client = async {
+            bus.begin().await.unwrap();
+            let _ = timeout(Duration::from_secs(1), bus.version()).await;
+        };
+        let (third, ()) = tokio::join!(systemd, client);
+        assert_eq!(third.header().member().unwrap().as_str(), "Get", "no more is asked than that");
+    });
+}
+
 /// Sends messages until so many are sent or nobody takes them. Gives the number of those that
 /// were sent, once no more is.
 async fn sent(server: Connection, message: Message, most: usize) -> usize {
