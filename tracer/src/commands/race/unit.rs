@@ -58,7 +58,7 @@ pub fn run(options: &Race, name: &str, messages: &Messages) -> Result<Verdict, F
         let race = found.map(|found| told(options, &rules, anchor, &runner, found));
         let Runner::Unit(mut racer) = runner else { unreachable!("it is a unit that is raced") };
         line.0.say(&format_args!("{name} is brought back"));
-        let restored = racer.unit.restore(options.timeout).await;
+        let restored = racer.restore(options.timeout).await;
         racer.end();
         drop(line);
         match (race, restored) {

@@ -116,7 +116,9 @@ impl RacedUnit {
         )
     }
 
-    fn was_up(&self) -> bool {
+    /// Whether it was up as it was found.
+    #[must_use]
+    pub fn was_up(&self) -> bool {
         matches!(
             self.found.active_state.as_str(),
             "active" | "reloading" | "activating" | "refreshing"

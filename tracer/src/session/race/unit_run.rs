@@ -108,9 +108,7 @@ impl<'a> UnitRacer<'a> {
     /// Starts the unit once, and follows that for `limit` at the longest. It is down afterwards.
     pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
         self.unit.unit().stop().await?;
-        if let Some(between) = self.between.as_ref().filter(|_| self.runs > 0) {
-            between.run().await?;
-        }
+        self.put_back().await?;
         self.unit.unit().forget_failures().await;
         let anchor = clock::anchor();
         let name = self.unit.name().to_owned();
@@ -184,6 +182,23 @@ impl<'a> UnitRacer<'a> {
             by_systemd: seen.as_ref().filter(|_| has_ended).and_then(Snapshot::made_of_end),
             main: seen.and_then(|seen| seen.main_pid),
         })
+    }
+
+    /// Has what a start leaves put back, if there was one: by a run, or as the unit was found up.
+    async fn put_back(&self) -> Result<()> {
+        match &self.between {
+            Some(between) if self.runs > 0 || self.unit.was_up() => between.run().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings the unit back to how it was found: see [`RacedUnit::restore`].
+    pub async fn restore(&mut self, patience: Duration) -> Result<Option<String>> {
+        // What it is stopped for, and whether it could be, is looked at then.
+        let _ = self.unit.unit().stop().await;
+        let put_back = self.put_back().await;
+        let restored = self.unit.restore(patience).await?;
+        put_back.map(|()| restored)
     }
 
     /// What the timeline of a run is folded by.

@@ -1,6 +1,7 @@
 //! `race --unit`: units of a container whose systemd is the real one, raced from outside.
 
 use std::{
+    io::{Read as _, Write as _},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -48,11 +49,31 @@ ExecStart=/usr/bin/python3 /shared/service.py
 ExecReload=/bin/kill -HUP $MAINPID
 ";
 
-/// A container with both units.
+/// It starts only where the start before has left nothing.
+const LOCKS: &str = "\
+[Service]
+ExecStart=/bin/sh -c 'test -e /run/race.lock && exit 7; : > /run/race.lock; exec sleep 60'
+ExecReload=/bin/kill -HUP $MAINPID
+";
+
+/// It fails unless there is a file.
+const FAILS: &str = "\
+[Service]
+ExecStart=/bin/sh -c 'test -e /run/race.ok || exit 3; exec sleep 60'
+ExecReload=/bin/kill -HUP $MAINPID
+";
+
+/// A container with the units.
 fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
-    let files = [("service.py", SERVICE), ("plain.service", SIMPLE), ("told.service", NOTIFY)];
+    let files = [
+        ("service.py", SERVICE),
+        ("plain.service", SIMPLE),
+        ("told.service", NOTIFY),
+        ("locks.service", LOCKS),
+        ("fails.service", FAILS),
+    ];
     let scenario = format!(
-        "cp /shared/plain.service /shared/told.service /run/systemd/system/
+        "cp /shared/{{plain,told,locks,fails}}.service /run/systemd/system/
          systemctl daemon-reload
          {ANSWERING}"
     );
@@ -169,6 +190,102 @@ fn race_of_a_unit_needs_to_be_agreed_to() {
         assert_eq!(raced.status, Some(2), "{unit}: {}", raced.stderr);
         assert!(raced.stderr.contains(why), "{unit}: {}", raced.stderr);
     }
+    container.over();
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn race_of_a_unit_sweeps_over_the_system_calls_of_its_start() {
+    for root in [root(), newest_root()] {
+        let container = container(root, Hierarchy::Unified);
+        let raced = race(&container, "told", &["--sweep", "6", "--strict"]);
+        assert_eq!(raced.status, Some(3), "{}\n{:?}", raced.stderr, raced.outcomes());
+        let calls = raced.race["untouched"]["calls"].as_u64().unwrap();
+        assert!(calls > 100, "python makes some: {calls}");
+        let sweep = raced.race["signals"][0]["sweep"].as_array().unwrap();
+        assert_eq!(sweep.len(), 6, "{:?}", raced.outcomes());
+        let did: Vec<&str> = sweep.iter().map(|it| it["outcome"].as_str().unwrap()).collect();
+        assert_eq!(did[0], "killed", "{did:?}");
+        assert!(did.iter().all(|it| ["killed", "taken"].contains(it)), "{did:?}");
+        let sentence = raced.sentence();
+        assert!(sentence.contains("came out as the interval around does"), "{sentence}");
+        container.over();
+    }
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn race_of_a_unit_has_files_put_back_before_each_start_and_the_last_one_too() {
+    let container = container(root(), Hierarchy::Unified);
+    let lock = format!("/proc/{}/root/run/race.lock", container.init());
+    let between = format!("rm -f {lock}; echo >> {lock}.count");
+    for (before, after) in [("", "inactive"), ("systemctl start locks", "active")] {
+        container.ask(&format!("rm -f /run/race.lock*; {before}"));
+        let raced = race(&container, "locks", &["--between", &between]);
+        let outcomes = raced.outcomes();
+        assert!(outcomes.len() >= 2, "{outcomes:?} {}", raced.stderr);
+        assert!(outcomes.iter().all(|(_, did)| *did == "killed"), "{outcomes:?}");
+        assert_eq!(state(&container, "locks"), after, "{}", raced.stderr);
+        let runs = raced.race["runs"].as_u64().unwrap();
+        let count = container.ask("wc -l < /run/race.lock.count").trim().parse::<u64>().unwrap();
+        // Before each start but the first; where it was up, before that too, and before the last.
+        assert_eq!(count, if after == "active" { runs + 1 } else { runs }, "{}", raced.stderr);
+    }
+    container.over();
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn race_of_a_unit_that_has_failed_tells_that_this_is_forgotten() {
+    let container = container(root(), Hierarchy::Unified);
+    container.ask("systemctl start fails; sleep 0.2; touch /run/race.ok");
+    assert_eq!(state(&container, "fails"), "failed");
+    let raced = race(&container, "fails", &[]);
+    assert_eq!(raced.status, Some(3), "{}", raced.stderr);
+    assert_eq!(state(&container, "fails"), "inactive");
+    assert!(raced.stderr.contains("was failed, and is inactive"), "{}", raced.stderr);
+    container.over();
+}
+
+/// A race of a unit on a terminal, with what is answered there.
+fn on_a_terminal(container: &Container, answer: &str) -> (Option<i32>, String) {
+    let mut words = vec![cargo_bin("sigready").display().to_string()];
+    words.extend(self::words(container, "plain", &[]));
+    let mut script = Command::new("script")
+        .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = script.stdout.take().unwrap();
+    let mut output = Vec::new();
+    let mut piece = [0; 4_096];
+    while !String::from_utf8_lossy(&output).contains("Go on? [y/N]") {
+        let count = shown.read(&mut piece).unwrap();
+        assert!(count > 0, "it does not ask: {}", String::from_utf8_lossy(&output));
+        output.extend_from_slice(&piece[..count]);
+    }
+    assert_eq!(state(container, "plain"), "inactive", "nothing is done before the answer");
+    let mut keys = script.stdin.take().unwrap();
+    keys.write_all(answer.as_bytes()).unwrap();
+    shown.read_to_end(&mut output).unwrap();
+    (script.wait().unwrap().code(), String::from_utf8_lossy(&output).into_owned())
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn race_of_a_unit_asks_on_a_terminal_and_does_nothing_without_a_yes() {
+    let container = container(root(), Hierarchy::Unified);
+    for answer in ["n\n", "\n", "yess\n"] {
+        let (status, output) = on_a_terminal(&container, answer);
+        assert_eq!(status, Some(2), "{answer:?}: {output}");
+        assert!(output.contains("nothing was done"), "{answer:?}: {output}");
+    }
+    assert!(container.ask("systemctl show -p ExecMainPID plain").contains("ExecMainPID=0"));
+    let (status, output) = on_a_terminal(&container, "y\n");
+    assert_eq!(status, Some(3), "{output}");
+    assert!(output.contains("HUP kills plain.service"), "{output}");
     container.over();
 }
 
