@@ -5,6 +5,7 @@ mod reloads;
 mod senders;
 mod sweeps;
 mod units;
+mod users;
 
 use std::{
     collections::BTreeMap,
