@@ -20,6 +20,9 @@ pub(super) const CHECK: Check = Check {
     look: Look::Files(check),
 };
 
+/// Lets a service be started again that has room for one start alone.
+const MORE_STARTS: &str = "[Unit]\n# Room for that start too.\nStartLimitBurst=5\n";
+
 fn check(case: &Case<'_>) -> Option<Finding> {
     let sent = case.sent().map(|(sent, signal)| (Some(sent), signal));
     let (sent, signal) = sent.or_else(|| Some((None, mended(case)?)))?;
@@ -47,8 +50,15 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         }
         _ => "It dies".to_owned(),
     };
+    // It comes right after a start, and so would the next one.
+    let is_forbidden = early == Early::Dies && case.facts.single_start == Some(true);
+    let comes_back = aftermath.restarts == Some(true) && !is_forbidden;
     let consequence = match early {
-        Early::Dies if aftermath.restarts == Some(true) => {
+        Early::Dies if is_forbidden && aftermath.restarts == Some(true) => format!(
+            "{dies}, and StartLimitBurst=1 forbids what would start it again: the unit has failed \
+             (result 'start-limit-hit')."
+        ),
+        Early::Dies if comes_back => {
             format!("{dies} {}: an outage, no more.", aftermath.words)
         }
         Early::Dies => format!("{dies} {}.", aftermath.words),
@@ -68,10 +78,17 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         }
     };
     let drop_in = match early {
-        Early::Dies => case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
+        Early::Dies => {
+            let lines = case.starting_again(signal).map(|lines| format!("[Service]\n{lines}"));
+            let would = lines.is_some() || aftermath.restarts == Some(true);
+            let limit = (is_forbidden && would).then_some(MORE_STARTS);
+            let text = lines.unwrap_or_default() + limit.unwrap_or_default();
+            (!text.is_empty()).then(|| case.place.drop_in(case.name, CHECK.id, &text))
+        }
         Early::Lost | Early::Stops => None,
     };
-    let is_bad = early == Early::Stops || early == Early::Dies && aftermath.restarts == Some(false);
+    let is_bad = early == Early::Stops
+        || early == Early::Dies && (aftermath.restarts == Some(false) || is_forbidden);
     let is_error = is_bad && sent.is_some();
     let once = if sent.is_some() { "" } else { "Once a reload reaches it: " };
     Some(Finding {

@@ -561,3 +561,25 @@ fn however_long_a_command_is_what_is_said_of_it_is_short() {
         }
     }
 }
+
+#[test]
+fn what_the_limit_of_starts_forbids_starts_nothing_again() {
+    let limited = |restart: &str| {
+        let service = format!("Type=simple\nRestart={restart}\n{HUP}[Unit]\nStartLimitBurst=1\n");
+        one(&service, AWAITED)
+    };
+    for restart in ["always", "on-success"] {
+        let finding = limited(restart);
+        assert_eq!(finding.severity, Severity::Error, "{restart}");
+        assert!(finding.consequence.contains("start-limit-hit"), "{}", finding.consequence);
+        let drop_in = finding.drop_in.unwrap().text;
+        assert!(drop_in.starts_with("[Unit]\n") && drop_in.contains("StartLimitBurst=5"));
+    }
+    let drop_in = limited("on-failure").drop_in.unwrap().text;
+    for line in ["[Service]\n", "RestartForceExitStatus=SIGHUP\n", "[Unit]\n", "StartLimitBurst=5"]
+    {
+        assert!(drop_in.contains(line), "{line}: {drop_in}");
+    }
+    let free = one(&format!("Type=simple\nRestart=always\n{HUP}"), AWAITED);
+    assert_eq!((free.severity, free.drop_in), (Severity::Warning, None));
+}

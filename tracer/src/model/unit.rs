@@ -65,6 +65,10 @@ pub struct UnitFacts {
     /// `TimeoutStartSec=`, ns; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_start_ns: Option<u64>,
+    /// Whether there is room for one start alone: `StartLimitBurst=1`, in a `StartLimitIntervalSec=`
+    /// that `RestartSec=` does not outlast. Then nothing starts it again after an early end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub single_start: Option<bool>,
     /// The version of the systemd that has it, such as `252.39-1~deb12u1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub systemd: Option<String>,

@@ -64,6 +64,7 @@ pub fn facts(service: &Properties) -> UnitFacts {
         // It counts in µs, and has all ones for no limit.
         timeout_start_ns: number(service, "TimeoutStartUSec")
             .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
+        single_start: None,
         systemd: None,
         source: Some(FactsSource::Dbus),
     }

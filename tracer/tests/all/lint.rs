@@ -172,8 +172,12 @@ const LATE: &str =
     "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
 
 #[rustfmt::skip]
-const PROOFS: [Proof; 21] = [
+const PROOFS: [Proof; 23] = [
     Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "Restart=always\nExecReload=/bin/kill -HUP $MAINPID\n[Unit]\nStartLimitBurst=1",
+        provoke: RELOADS_EARLY, harm: "failed failed", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nExecReload=/bin/kill -HUP $MAINPID\n[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=1min",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
     Proof { finding: "reload-not-awaited", service: "Type=exec\nExecReload=/bin/sh -c 'kill -0 $MAINPID && kill -HUP $MAINPID'",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },

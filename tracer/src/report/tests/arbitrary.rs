@@ -331,8 +331,9 @@ fn service() -> BoxedStrategy<Service> {
         (fact(), fact(), fact(), option::of(signal()), option::of(vec(text(), 0..3))),
         (statuses(), statuses(), statuses(), option::of(any::<bool>())),
         (option::of(any::<bool>()), fact(), option::of(any::<u64>()), fact(), fact()),
+        option::of(any::<bool>()),
     )
-        .prop_map(|(words, statuses, rest)| UnitFacts {
+        .prop_map(|(words, statuses, rest, single_start)| UnitFacts {
             service_type: words.0,
             notify_access: words.1,
             restart: words.2,
@@ -351,6 +352,7 @@ fn service() -> BoxedStrategy<Service> {
             timeout_start_ns: rest.2,
             control_group: rest.3,
             pid_file: rest.4,
+            single_start,
             systemd: None,
             source: Some(FactsSource::Dbus),
         });

@@ -15,7 +15,14 @@ use crate::{
 /// The longest command line that is kept among the settings, characters.
 const LONGEST_LINE: usize = 8_192;
 
-/// The assignments of the `[Service]` section. A list has all of its values.
+/// How often a unit may be started, and within what time, where nothing says otherwise, ns
+/// (systemd-system.conf(5)).
+const START_LIMIT: (u64, u64) = (5, 10_000_000_000);
+/// `RestartSec=` where nothing says otherwise, ns.
+const RESTART_DELAY: u64 = 100_000_000;
+
+/// The assignments of the `[Service]` section, and the limit of starts in `[Unit]`. A list has
+/// all of its values.
 #[derive(Default)]
 pub struct Settings {
     values: BTreeMap<String, Vec<String>>,
@@ -50,11 +57,13 @@ impl Settings {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             name.clone_into(section);
         } else if let Some((name, value)) = line.split_once('=')
-            && section == "Service"
+            && (section == "Service" || section == "Unit" && name.starts_with("StartLimit"))
         {
             let name = match name.trim() {
                 // It sets both times, and whichever comes last counts.
                 "TimeoutSec" => "TimeoutStartSec",
+                // The name that it had (`src/core/load-fragment-gperf.gperf.in`).
+                "StartLimitInterval" => "StartLimitIntervalSec",
                 name => name,
             };
             let values = self.values.entry(name.to_owned()).or_default();
@@ -114,6 +123,20 @@ impl Settings {
                 Some((name.to_owned(), specifiers.expand(value)))
             })
             .collect()
+    }
+
+    /// Whether one start alone is let through in the time of the limit, and what starts it again
+    /// comes within that (`unit_test_start_limit` in src/core/unit.c).
+    fn is_started_once(&self) -> bool {
+        let number = |name: &str| self.one(name).and_then(|value| value.parse::<u64>().ok());
+        let time = |name: &str| self.one(name).and_then(span);
+        let burst = number("StartLimitBurst").unwrap_or(START_LIMIT.0);
+        let delay = time("RestartSec").unwrap_or(RESTART_DELAY);
+        let is_within = match self.one("StartLimitIntervalSec") {
+            Some("infinity") => true,
+            _ => delay < time("StartLimitIntervalSec").unwrap_or(START_LIMIT.1),
+        };
+        burst == 1 && is_within && self.one("RestartSec") != Some("infinity")
     }
 
     fn has_watchdog(&self) -> bool {
@@ -180,6 +203,7 @@ impl Settings {
             // Made when it is started.
             control_group: None,
             timeout_start_ns: self.one("TimeoutStartSec").and_then(span),
+            single_start: Some(self.is_started_once()),
             systemd: None,
             source: Some(FactsSource::UnitFiles),
             service_type: Some(service_type),
@@ -253,6 +277,33 @@ mod tests {
         settings.read("[Service]\nTimeoutStartSec=5\nTimeoutSec=7\n");
         let facts = settings.facts(&Specifiers::new("a.service", Whose::System));
         assert_eq!(facts.timeout_start_ns, Some(7_000_000_000));
+    }
+
+    #[test]
+    fn a_limit_of_one_start_forbids_what_comes_within_its_time() {
+        let once = |text: &str| {
+            let mut settings = Settings::default();
+            settings.read(text);
+            settings.facts(&Specifiers::new("a.service", Whose::System)).single_start.unwrap()
+        };
+        for text in [
+            "[Unit]\nStartLimitBurst=1\n",
+            "[Service]\nStartLimitBurst=1\n",
+            "[Unit]\nStartLimitBurst=1\nStartLimitInterval=1min\n[Service]\nRestartSec=30\n",
+            "[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=infinity\n[Service]\nRestartSec=1d\n",
+        ] {
+            assert!(once(text), "{text}");
+        }
+        for text in [
+            "",
+            "[Unit]\nStartLimitBurst=2\n",
+            "[Unit]\nStartLimitBurst=0\n",
+            "[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=0\n",
+            "[Unit]\nStartLimitBurst=1\n[Service]\nRestartSec=10\n",
+            "[Install]\nStartLimitBurst=1\n",
+        ] {
+            assert!(!once(text), "{text}");
+        }
     }
 
     #[test]
