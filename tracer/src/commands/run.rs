@@ -58,7 +58,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
         });
         let asked =
             Asked { command: "run", arguments: arguments(options), signal: wanted.reload() };
-        let capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
+        let mut capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
         // Before the command can be running: an interrupt must find someone to stop it.
         let held = Held::now(options.timeout)?;
         let socket = match options.service_type {
@@ -66,6 +66,7 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             _ => Some(NotifySocket::bind()?),
         };
         let child = startable.start(socket.as_ref().map(NotifySocket::path), Streams::Ours)?;
+        capture.set_command(child.pid());
         // Before the first thread that stays: it would keep what is given up here.
         drop_unneeded();
         let interrupts = Interrupts::start(held.block()?)?;

@@ -181,6 +181,11 @@ impl Capture {
         self.observe(found);
     }
 
+    /// Says which process was started as the command, before anything is taken in.
+    pub fn set_command(&mut self, pid: u32) {
+        self.record.builder.set_command(pid);
+    }
+
     /// Adds what was found outside of the kernel's stream.
     pub fn observe(&mut self, observations: impl IntoIterator<Item = Observation>) {
         for observation in observations {

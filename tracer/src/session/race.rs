@@ -286,11 +286,12 @@ impl<'a> Racer<'a> {
         }
         let asked =
             Asked { command: "race", arguments: self.arguments.clone(), signal: placing.signal };
-        let capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
+        let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
         let cgroup = self.cgroups.as_mut().map(Cgroups::next).transpose();
         let cgroup = cgroup.context("cannot make a cgroup for a run")?;
         let sending = placing.sending(&self.placer, None)?;
         let (child, interrupts) = self.start(limit, cgroup.as_ref())?;
+        capture.set_command(child.pid());
         self.guard.runs(Some(child.pid()))?;
         self.runs += 1;
         let began = anchor.boot_ns;

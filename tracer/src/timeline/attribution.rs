@@ -41,6 +41,8 @@ const MAX_SOCKETS: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Attribution {
     processes: Processes,
+    /// The process that was started as the command; `None` while that is not known.
+    pub command: Option<u32>,
     /// The processes that were asked for by their pids. A later one of that pid is another.
     selected: HashMap<u32, ProcessId>,
     /// By their numbers, in order of first appearance.

@@ -97,6 +97,12 @@ impl Builder {
         }
     }
 
+    /// Says which process was started as the command of [`Scope::Command`]: others that the tracer
+    /// starts are not part of it. To be said before anything of that process is observed.
+    pub fn set_command(&mut self, pid: u32) {
+        self.attribution.command = Some(pid);
+    }
+
     /// Takes one observation, in about the order of time.
     pub fn observe(&mut self, observation: Observation) {
         match &observation.fact {

@@ -68,9 +68,10 @@ impl Attribution {
         let named = process.cgroup.as_deref().and_then(|path| scope.service_at(path));
         let service = match (place, scope) {
             (_, Scope::Command { parent: tracer, name }) => {
-                let of_tracer =
-                    matches!(fact, Fact::Fork { parent, .. } if parent.id.pid == *tracer);
-                of_tracer.then(|| Named {
+                // The tracer starts processes of its own too.
+                let is_command = self.command.is_none_or(|command| command == id.pid)
+                    && matches!(fact, Fact::Fork { parent, .. } if parent.id.pid == *tracer);
+                is_command.then(|| Named {
                     name: name.clone(),
                     kind: ServiceKind::Command,
                     path: String::new(),

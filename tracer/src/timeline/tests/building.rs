@@ -36,6 +36,32 @@ fn built(story: &Story) -> Builder {
     builder
 }
 
+#[test]
+fn of_what_the_tracer_starts_the_command_alone_and_what_that_starts_are_told() {
+    const HELPER: u32 = 9;
+    let story = Story::command()
+        .fork(0, STARTER, 10)
+        .exec(1, 10, "/bin/demo")
+        .fork(2, STARTER, HELPER)
+        .exec(3, HELPER, "/proc/self/exe")
+        .fork(4, 10, 11)
+        .fork(5, HELPER, 12);
+    let mut builder = Builder::new(story.setup());
+    builder.set_command(10);
+    story.observations.iter().for_each(|observation| builder.observe(observation.clone()));
+    builder.end();
+    let services = builder.services(BEGIN + S);
+    let starts: Vec<_> = services.iter().flat_map(|service| &service.activations).collect();
+    assert_eq!(starts.len(), 1);
+    let forked = |what: &What| match what {
+        What::Fork { process, .. } => Some(process.pid),
+        _ => None,
+    };
+    let forked: Vec<u32> = starts[0].events.iter().filter_map(|it| forked(&it.what)).collect();
+    assert_eq!(forked, [10, 11]);
+    assert_eq!(starts[0].main_process.as_ref().map(|main| main.pid), Some(10));
+}
+
 fn running() -> Story {
     Story::unit().start(0, 10, "/bin/demo", "a")
 }
