@@ -64,7 +64,7 @@ pub fn measure(sigready: &Path, directory: &Path, rounds: usize) -> Result<Vec<R
         rows.extend(Spread::of(&times).map(|value| Row {
             what: what.to_owned(),
             with: "sigready, one processor".to_owned(),
-            unit: "ns",
+            unit: "ns".to_owned(),
             value,
             beside: None,
             ratio: None,

@@ -64,7 +64,7 @@ pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {
             Some(Row {
                 what: (*what).to_owned(),
                 with: NAMES[index].to_owned(),
-                unit,
+                unit: (*unit).to_owned(),
                 value: Spread::of(own)?,
                 beside: (index > 0).then(|| NAMES[0].to_owned()),
                 ratio: Spread::of_ratios(own, &values[0]).filter(|_| index > 0),

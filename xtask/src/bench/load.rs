@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::Write as _,
     os::unix::net::UnixDatagram,
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,8 +14,6 @@ use nix::{
     sys::signal::{SigHandler, Signal, kill, signal},
     unistd::getpid,
 };
-
-use crate::workspace;
 
 /// How long one is done at a time.
 const SLICE: Duration = Duration::from_millis(200);
@@ -50,12 +49,10 @@ pub fn handle_signals() -> Result<()> {
     Ok(())
 }
 
-/// Every load.
-pub fn all() -> Result<Vec<Load>> {
+/// Every load. A socket is made in `directory`.
+pub fn all(directory: &Path) -> Result<Vec<Load>> {
     handle_signals()?;
     let null = File::options().write(true).open("/dev/null").context("cannot open /dev/null")?;
-    let directory = workspace::target().join("bench");
-    std::fs::create_dir_all(&directory)?;
     let address = directory.join("socket");
     let _ = std::fs::remove_file(&address);
     let receiver = UnixDatagram::bind(&address).context("cannot make a socket")?;

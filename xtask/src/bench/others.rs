@@ -6,21 +6,27 @@ use anyhow::{Result, bail};
 
 use super::{
     DETACHED, Row,
-    load::{self, Load},
+    load::Load,
     peer::{self, Running},
     spread::Spread,
     tracer::{Tracer, Whom},
 };
 
 /// What runs meanwhile.
-enum Meanwhile {
+pub enum Meanwhile {
+    /// Nothing.
     Nothing,
+    /// bpftrace with this script.
     Bpftrace(&'static str),
+    /// sigready with these options.
     Sigready(Whom, &'static [&'static str]),
 }
 
+/// A name, and what runs meanwhile.
+pub type Setting = (&'static str, Meanwhile);
+
 /// The first is what the others are compared with.
-const SETTINGS: [(&str, Meanwhile); 9] = [
+pub const SETTINGS: [Setting; 9] = [
     ("nothing", Meanwhile::Nothing),
     ("empty programs at two hooks", Meanwhile::Bpftrace(peer::EMPTY)),
     ("bpftrace that counts there", Meanwhile::Bpftrace(peer::COUNTING)),
@@ -42,14 +48,18 @@ enum Kept {
     Sigready(Tracer),
 }
 
-/// Measures all loads under all settings, in turns.
-pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {
-    let loads = load::all()?;
+/// Measures all loads under all settings, in turns. The first of them is nothing.
+pub fn measure(
+    sigready: &Path,
+    settings: &[Setting],
+    loads: &[Load],
+    rounds: usize,
+) -> Result<Vec<Row>> {
     // By setting and load, of each round.
-    let mut times: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); loads.len()]; SETTINGS.len()];
+    let mut times: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); loads.len()]; settings.len()];
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
-        for ((name, meanwhile), times) in SETTINGS.iter().zip(&mut times) {
+        for ((name, meanwhile), times) in settings.iter().zip(&mut times) {
             let kept = match begin(meanwhile, sigready) {
                 Ok(kept) => kept,
                 Err(error) => {
@@ -67,7 +77,11 @@ pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {
             thread::sleep(DETACHED);
         }
     }
-    if times[3..].iter().flatten().all(Vec::is_empty) {
+    let of_traces = |(index, (_, what)): (usize, &Setting)| match what {
+        Meanwhile::Sigready(..) => Some(&times[index]),
+        _ => None,
+    };
+    if settings.iter().enumerate().filter_map(of_traces).flatten().all(Vec::is_empty) {
         bail!("nothing could be traced here: see 'sigready doctor'");
     }
     let row = |load: usize, what: &Load, setting: usize| {
@@ -75,15 +89,15 @@ pub fn measure(sigready: &Path, rounds: usize) -> Result<Vec<Row>> {
         let ratio = Spread::of_ratios(&times[setting][load], &times[0][load]);
         Some(Row {
             what: what.name.to_owned(),
-            with: SETTINGS[setting].0.to_owned(),
-            unit: "ns",
+            with: settings[setting].0.to_owned(),
+            unit: "ns".to_owned(),
             value,
-            beside: (setting > 0).then(|| SETTINGS[0].0.to_owned()),
+            beside: (setting > 0).then(|| settings[0].0.to_owned()),
             ratio: ratio.filter(|_| setting > 0),
         })
     };
     let rows = loads.iter().enumerate().flat_map(|(index, load)| {
-        (0..SETTINGS.len()).filter_map(move |setting| row(index, load, setting))
+        (0..settings.len()).filter_map(move |setting| row(index, load, setting))
     });
     Ok(rows.collect())
 }

@@ -42,11 +42,11 @@ pub fn measure(sigready: &Path, directory: &Path, rounds: usize) -> Result<Vec<R
         more.push((without(&often)? - without(&once)?) / f64::from(REPEATED));
     }
     let calls = calls(&service, &directory.join("calls.txt"))?;
-    let row = |what: &str, with: &str, unit, values: &[f64], beside: Option<&[f64]>| {
+    let row = |what: &str, with: &str, unit: &str, values: &[f64], beside: Option<&[f64]>| {
         Some(Row {
             what: what.to_owned(),
             with: with.to_owned(),
-            unit,
+            unit: unit.to_owned(),
             value: Spread::of(values)?,
             beside: beside.map(|_| "sigready race".to_owned()),
             ratio: beside.and_then(|beside| Spread::of_ratios(values, beside)),

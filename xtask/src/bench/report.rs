@@ -37,11 +37,11 @@ pub fn measure(sigready: &Path, directory: &Path) -> Result<Vec<Row>> {
     }
     fs::remove_file(&large)?;
     let rows = rows.into_iter().flat_map(|(with, taken, memory, beside)| {
-        let row = |what: &str, unit, number: f64, ratio: Option<f64>| {
+        let row = |what: &str, unit: &str, number: f64, ratio: Option<f64>| {
             Some(Row {
                 what: what.to_owned(),
                 with: with.clone(),
-                unit,
+                unit: unit.to_owned(),
                 value: Spread::of(&[number])?,
                 beside: ratio.map(|_| "jq -c".to_owned()),
                 ratio: ratio.and_then(|ratio| Spread::of(&[ratio])),

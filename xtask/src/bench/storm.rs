@@ -43,11 +43,11 @@ pub fn measure(sigready: &Path, directory: &Path, rounds: usize) -> Result<Vec<R
         #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
         losses.push(lost as f64 / f64::from(SIGNALS) * 100.0);
     }
-    let row = |what: &str, unit, values: &[f64]| {
+    let row = |what: &str, unit: &str, values: &[f64]| {
         Spread::of(values).map(|value| Row {
             what: what.to_owned(),
             with: "a trace of this".to_owned(),
-            unit,
+            unit: unit.to_owned(),
             value,
             beside: None,
             ratio: None,

@@ -21,11 +21,18 @@ for word in $(cat /proc/cmdline); do
         sigready.fentry=*) export SIGREADY_FENTRY="${word#*=}" ;;
         sigready.backends=*) backends="${word#*=}" ;;
         sigready.filter=*) filter="${word#*=}" ;;
+        sigready.bench=*) bench="${word#*=}" ;;
     esac
 done
 stty -F "/dev/$line" raw -echo
 exec </dev/null >"/dev/$line" 2>&1
 mount -t tmpfs tmpfs /tmp
+if [ -n "${bench-}" ]; then
+    /sigready/xtask bench --rounds "$bench" --in-machine /sigready/sigready
+    echo FINISHED
+    sleep 1
+    exit
+fi
 insmod "/sigready/overlay/$(uname -r).ko"
 # The container root is this machine's own, under a name that nspawn accepts.
 mkdir /sigready/root
@@ -45,6 +52,11 @@ echo FINISHED
 # Let the line drain.
 sleep 1
 "#;
+
+/// The words for a machine that measures, so many rounds.
+pub fn measuring(line: &str, rounds: usize) -> String {
+    format!("systemd.unit=guest.service sigready.line={line} sigready.bench={rounds}")
+}
 
 /// What stands before a backend's name on the line before its tests.
 pub const BACKEND: &str = "BACKEND ";

@@ -33,6 +33,23 @@ pub struct Image {
     pub tests: Vec<String>,
 }
 
+/// Builds a disk that measures what a trace costs, with this command and sigready in it.
+pub fn measuring(arch: Arch) -> Result<PathBuf> {
+    let directory = arch.directory();
+    let base = base(&root::prepare(&root::DAEMONS)?, &directory)?;
+    let file = directory.join("bench-disk");
+    let build = ["build", "--release", "--package", "sigready", "--package", "xtask", "--bins"];
+    let mut files = Files::default();
+    for program in programs(arch, &directory.join("build"), &build)? {
+        files.add(&program.path, &program.name);
+    }
+    add_libraries(&mut files);
+    add_guest(&mut files, &directory)?;
+    process::run(Command::new("cp").arg("--sparse=always").arg(&base).arg(&file))?;
+    files.write(&file)?;
+    Ok(file)
+}
+
 /// Builds the tests, and a disk with them and the kernels' modules.
 pub fn build(arch: Arch, kernels: &[Kernel]) -> Result<Image> {
     let root = match arch {
@@ -43,7 +60,9 @@ pub fn build(arch: Arch, kernels: &[Kernel]) -> Result<Image> {
     let base = base(&root, &directory)?;
     let file = directory.join("disk");
     eprintln!("building the tests for the virtual machines");
-    let programs = programs(arch, &directory.join("build"))?;
+    // With the program; the library's own tests need no machine.
+    let tests = ["test", "--no-run", "--release", "--package", "sigready", "--test", "*"];
+    let programs = programs(arch, &directory.join("build"), &tests)?;
     let mut tests = Vec::new();
     let mut files = Files::default();
     for program in &programs {
@@ -64,27 +83,37 @@ pub fn build(arch: Arch, kernels: &[Kernel]) -> Result<Image> {
             let name = program.file_name();
             files.add(&program.path(), &format!("programs/{}", name.to_string_lossy()));
         }
-        for library in LIBRARIES {
-            files.add(&Path::new(LIBRARY_DIRECTORY).join(library), &format!("lib/{library}"));
-        }
+        add_libraries(&mut files);
     }
     let modules = directory.join("modules");
     fs::create_dir_all(&modules)?;
     for kernel in kernels {
         files.add(&unpacked(kernel, &modules)?, &format!("overlay/{}.ko", kernel.version));
     }
-    let script = directory.join("guest.sh");
-    fs::write(&script, guest::SCRIPT)?;
-    files.add(&script, "guest.sh");
+    add_guest(&mut files, &directory)?;
     let left_out = directory.join("left_out");
     fs::write(&left_out, skipping().join(" "))?;
     files.add(&left_out, "left_out");
-    let unit = directory.join("guest.service");
-    fs::write(&unit, guest::UNIT)?;
-    files.add(&unit, "guest.service");
     process::run(Command::new("cp").arg("--sparse=always").arg(&base).arg(&file))?;
     files.write(&file)?;
     Ok(Image { file, tests })
+}
+
+/// The C library of the programs that are built here.
+fn add_libraries(files: &mut Files) {
+    for library in LIBRARIES {
+        files.add(&Path::new(LIBRARY_DIRECTORY).join(library), &format!("lib/{library}"));
+    }
+}
+
+/// What the machine runs.
+fn add_guest(files: &mut Files, directory: &Path) -> Result<()> {
+    for (name, text) in [("guest.sh", guest::SCRIPT), ("guest.service", guest::UNIT)] {
+        let file = directory.join(name);
+        fs::write(&file, text)?;
+        files.add(&file, name);
+    }
+    Ok(())
 }
 
 /// A disk with the root alone, cached.
@@ -115,9 +144,9 @@ struct Program {
     is_test: bool,
 }
 
-/// Builds sigready and its tests, optimised: emulation is slow enough. They find their C
+/// Builds what cargo is asked for, optimised: emulation is slow enough. The programs find their C
 /// library beside them, or have it inside.
-fn programs(arch: Arch, directory: &Path) -> Result<Vec<Program>> {
+fn programs(arch: Arch, directory: &Path, what: &[&str]) -> Result<Vec<Program>> {
     let target = arch.target();
     let flags = match arch {
         Arch::X86_64 => vec![
@@ -131,10 +160,8 @@ fn programs(arch: Arch, directory: &Path) -> Result<Vec<Program>> {
     };
     let messages = process::output(
         workspace::cargo()
-            .args(["test", "--no-run", "--release", "--locked", "--package", "sigready"])
-            // With the program; the library's own tests need no machine.
-            .args(["--test", "*"])
-            .args(["--message-format=json", "--quiet", "--target", target])
+            .args(what)
+            .args(["--locked", "--message-format=json", "--quiet", "--target", target])
             .env("CARGO_TARGET_DIR", directory)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")),
     )?;
@@ -149,7 +176,7 @@ fn programs(arch: Arch, directory: &Path) -> Result<Vec<Program>> {
         });
     }
     if programs.is_empty() {
-        bail!("cargo built no tests");
+        bail!("cargo built no programs");
     }
     Ok(programs)
 }

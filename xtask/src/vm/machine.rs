@@ -1,7 +1,6 @@
 //! A virtual machine, from boot to power-off.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -13,11 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    arch::Arch,
-    guest::{BACKEND, FINISHED},
-};
-use crate::{process, suite::Verdict};
+use super::{arch::Arch, guest::FINISHED};
+use crate::process;
 
 /// How long a machine may take for all its tests: on two busy processors it was half an hour.
 const LIMIT: Duration = Duration::from_mins(80);
@@ -52,8 +48,8 @@ pub struct Machine<'a> {
     pub settings: &'a str,
 }
 
-/// Runs it until it powers off, and counts the tests it says it ran, by backend.
-pub fn run(machine: &Machine<'_>) -> Result<BTreeMap<String, Verdict>> {
+/// Runs it until it has finished, and has each line that it says read.
+pub fn run(machine: &Machine<'_>, read_line: impl FnMut(&str)) -> Result<()> {
     let console =
         machine.arch.directory().join(format!("console-{}", machine.label.replace(' ', "-")));
     let mut command = command(machine, &console);
@@ -65,15 +61,15 @@ pub fn run(machine: &Machine<'_>) -> Result<BTreeMap<String, Verdict>> {
             .spawn()
             .with_context(|| format!("cannot run {}: is it installed?", machine.arch.qemu()))?,
     );
-    let verdicts = read(machine.label, &lines(&mut qemu.0)?);
-    if verdicts.is_err() {
+    let result = read(&lines(&mut qemu.0)?, read_line);
+    if result.is_err() {
         let text = fs::read(&console).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let shown = &lines[lines.len().saturating_sub(CONSOLE_LINES)..];
         eprintln!("the console of {}, its end:\n{}", machine.label, shown.join("\n"));
     }
-    verdicts
+    result
 }
 
 /// Emulated by instruction count: while the machine is busy its time passes with what it
@@ -130,26 +126,18 @@ fn lines(qemu: &mut Child) -> Result<Receiver<String>> {
     Ok(receiver)
 }
 
-fn read(label: &str, lines: &Receiver<String>) -> Result<BTreeMap<String, Verdict>> {
+fn read(lines: &Receiver<String>, mut read_line: impl FnMut(&str)) -> Result<()> {
     let begun = Instant::now();
-    let mut verdicts = BTreeMap::new();
-    let mut backend = String::new();
     loop {
         let left = LIMIT.saturating_sub(begun.elapsed());
         match lines.recv_timeout(left.min(SILENCE)) {
-            Ok(line) if line == FINISHED => return Ok(verdicts),
-            Ok(line) => {
-                println!("[{label} {backend}] {line}");
-                if let Some(name) = line.strip_prefix(BACKEND) {
-                    name.clone_into(&mut backend);
-                }
-                verdicts.entry(backend.clone()).or_insert_with(Verdict::default).read(&line);
-            }
+            Ok(line) if line == FINISHED => return Ok(()),
+            Ok(line) => read_line(&line),
             Err(RecvTimeoutError::Disconnected) => {
-                bail!("the machine ended before its tests did");
+                bail!("the machine ended before its work did");
             }
             Err(RecvTimeoutError::Timeout) if begun.elapsed() >= LIMIT => {
-                bail!("the tests took longer than {} minutes", LIMIT.as_secs() / 60);
+                bail!("the machine took longer than {} minutes", LIMIT.as_secs() / 60);
             }
             Err(RecvTimeoutError::Timeout) => {
                 bail!("the machine said nothing for {} minutes", SILENCE.as_secs() / 60);

@@ -12,12 +12,12 @@ mod machine;
 mod page;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::Mutex,
     thread::{self, available_parallelism},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use self::{arch::Arch, image::Image, kernels::Kernel};
@@ -128,12 +128,21 @@ fn one(
     let named = |what: &str| backends.iter().map(|name| format!("{what}{name}")).collect();
     let suites =
         Suite::run_together(named(&format!("{}Linux {}, ", arch.label(), kernel.version)), || {
-            let mut verdicts = machine::run(&machine::Machine {
+            let machine = machine::Machine {
                 arch,
                 label: kernel.name,
                 kernel: &kernel.image,
                 disk: &image.file,
                 settings: &settings.words(),
+            };
+            let mut verdicts = BTreeMap::<String, Verdict>::new();
+            let mut backend = String::new();
+            machine::run(&machine, |line| {
+                println!("[{} {backend}] {line}", kernel.name);
+                if let Some(name) = line.strip_prefix(guest::BACKEND) {
+                    name.clone_into(&mut backend);
+                }
+                verdicts.entry(backend.clone()).or_default().read(line);
             })?;
             let is_wanted = |test: &&String| {
                 filter.is_none_or(|names| names.split(',').any(|name| test.contains(name)))
@@ -146,6 +155,31 @@ fn one(
         });
     let labels: Vec<String> = named(&format!("{} ", kernel.name));
     labels.into_iter().zip(suites).collect()
+}
+
+/// Has a machine measure what a trace costs: see `cargo xtask bench --machine`. Gives the version of
+/// its kernel, and what it printed.
+pub fn measure(kernel: &str, rounds: usize) -> Result<(String, Vec<String>)> {
+    process::need_root("building the virtual machine's root")?;
+    let arch = Arch::X86_64;
+    apt::install(arch.packages(), "measuring in a virtual machine")?;
+    let kernels = kernels::fetch(arch, Some(kernel))?;
+    let kernel = kernels.first().context("there is no such kernel: see --help")?;
+    let disk = image::measuring(arch)?;
+    let [_, line] = arch.lines();
+    let machine = machine::Machine {
+        arch,
+        label: "bench",
+        kernel: &kernel.image,
+        disk: &disk,
+        settings: &guest::measuring(line, rounds),
+    };
+    let mut lines = Vec::new();
+    machine::run(&machine, |line| {
+        eprintln!("[{}] {line}", kernel.name);
+        lines.push(line.to_owned());
+    })?;
+    Ok((kernel.version.clone(), lines))
 }
 
 /// Works on one more at a time than there are processors: a machine keeps one busy, and
