@@ -175,11 +175,15 @@ impl Fates {
             self.raised(events, id, signal, at);
         }
         if self.count < if to_main { 2 * MAX_OPEN } else { MAX_OPEN } {
-            self.count += 1;
-            self.open.entry((id, signal)).or_default().push(open);
+            self.is_open(id, signal, open);
         } else {
             self.unfollowed += 1;
         }
+    }
+
+    fn is_open(&mut self, id: ProcessId, signal: Signal, open: Open) {
+        self.count += 1;
+        self.open.entry((id, signal)).or_default().push(open);
     }
 
     /// Signals whose fates could not be followed, as too many were open.
@@ -238,8 +242,7 @@ impl Fates {
                         }
                     }
                     // The end may tell of another cause.
-                    self.count += 1;
-                    self.open.entry((task.id, signal)).or_default().push(open);
+                    self.is_open(task.id, signal, open);
                 }
             },
             DispositionKind::Ignored => open.sent.settle(events, Fate::Ignored, Some(at)),
@@ -249,10 +252,15 @@ impl Fates {
         }
     }
 
-    /// A sigwait gave a signal to a thread.
+    /// A sigwait gave a signal to a thread. One that the kernel has decided to kill by is in the
+    /// queue all the same, and a thread that waits for it may get it before it dies
+    /// (`complete_signal`, `do_sigtimedwait`).
     pub fn taken(&mut self, events: &mut Events, at: u64, task: &Task, signal: Signal) {
-        if let Some(open) = self.take(task, signal) {
+        let Some(open) = self.take(task, signal) else { return };
+        if open.kills.is_none() {
             self.handled(events, task.id, signal, open, Some(at));
+        } else {
+            self.is_open(task.id, signal, open);
         }
     }
 

@@ -71,6 +71,17 @@ fn a_signal_counts_as_open_until_something_becomes_of_it() {
 }
 
 #[test]
+fn what_kills_is_not_handled_by_a_thread_that_waits_for_it_and_gets_it_as_it_dies() {
+    let (mut fates, mut events, task) = waiting(false);
+    let open = fates.open.values_mut().flatten().next().unwrap();
+    open.kills = Some(Kills::AtSending);
+    fates.taken(&mut events, 3, &task, Signal::HUP);
+    assert_eq!((fates.count, fates.handled.len()), (1, 0));
+    fates.ended(&mut events, 4, task.id, (Some(Signal::HUP), 0), SignalSet::EMPTY, |_| false);
+    assert_eq!(fates.count, 0);
+}
+
+#[test]
 fn what_an_ended_process_handled_is_forgotten_and_what_others_did_is_not() {
     let (mut fates, mut events, task) = waiting(false);
     fates.taken(&mut events, 3, &task, Signal::HUP);
