@@ -35,6 +35,15 @@ impl SignalSet {
         self.0 & Self::of(signal).0 != 0
     }
 
+    /// Whether it has every signal that can be blocked, those that the C library keeps to itself (32
+    /// and 33) too. `sigprocmask` of a C library never blocks these: what does is the library around
+    /// a fork or the start of a thread, or the runtime of Go.
+    #[must_use]
+    pub const fn is_of_a_runtime(self) -> bool {
+        const KILL_AND_STOP: u64 = SignalSet::of(9).0 | SignalSet::of(19).0;
+        self.0 | KILL_AND_STOP == u64::MAX
+    }
+
     /// Whether the two sets have a member in common.
     #[must_use]
     pub const fn intersects(self, other: Self) -> bool {

@@ -461,11 +461,15 @@ pub fn enter_sigprocmask(context: &TracePointContext) {
     }
 }
 
-/// The same, leaving.
+/// The same, leaving. What a runtime blocks around a fork is no step: how many there are depends on
+/// how many helpers a start has.
 #[inline(always)]
 pub fn exit_sigprocmask() {
     let Some((call, process)) = leave(|kind| kind == MASK) else { return };
     let (before, after) = (SignalSet(call.words[0]), with_current!(|task| task.mask()));
+    if before.is_of_a_runtime() || after.is_of_a_runtime() {
+        return;
+    }
     if has_wanted(SignalSet(!before.0 & after.0)) {
         reached(process, Step::Block);
     } else if has_wanted(SignalSet(before.0 & !after.0)) {

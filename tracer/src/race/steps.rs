@@ -3,6 +3,7 @@
 mod key;
 mod process;
 
+use self::key::parent;
 pub(super) use self::key::{children, place_of};
 pub use self::{
     key::{Key, Kind},
@@ -114,9 +115,21 @@ impl Steps {
 
     /// The processes that it started and that run at the end: its workers.
     pub fn workers(&self) -> impl Iterator<Item = &Process> {
-        self.processes
-            .values()
-            .filter(|process| process.place != COMMAND && process.ended.is_none())
+        self.processes.values().filter(|process| {
+            process.place != COMMAND && process.ended.is_none() && !self.is_helper(process)
+        })
+    }
+
+    /// Whether a process runs a program that another child of the same process has run and come to
+    /// the end of: which one of these is there when the start was looked at last is chance.
+    fn is_helper(&self, process: &Process) -> bool {
+        let (parent, program) = (parent(process.place), process.program());
+        program.is_some()
+            && self.processes.values().any(|other| {
+                other.ended.is_some()
+                    && parent == self::parent(other.place)
+                    && program == other.program()
+            })
     }
 
     /// When READY=1 was said first.
@@ -190,7 +203,9 @@ impl Steps {
             }
             Fact::Mask { task, before, after, state } => {
                 let set = self.signal.set();
-                if before.intersects(set) != after.intersects(set)
+                let is_step = !before.is_of_a_runtime() && !after.is_of_a_runtime();
+                if is_step
+                    && before.intersects(set) != after.intersects(set)
                     && let Some(process) = self.processes.get_mut(&task.id)
                 {
                     let all = after.0 & EVERY == EVERY;

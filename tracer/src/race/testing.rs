@@ -107,10 +107,19 @@ impl Story {
         self.mask_ns(at * MS, pid, blocks)
     }
 
-    /// The only thread blocks all signals, or none, as the C library does around a fork.
-    pub fn mask_of_all(mut self, at: u64, pid: u32, blocks: bool) -> Self {
+    /// The only thread blocks all signals that a program can block, or none.
+    pub fn mask_of_all(self, at: u64, pid: u32, blocks: bool) -> Self {
+        self.masked(at, pid, if blocks { SignalSet(!(3 << 31)) } else { SignalSet::EMPTY })
+    }
+
+    /// The same of all there are, as the C library does around a fork.
+    pub fn mask_of_runtime(self, at: u64, pid: u32, blocks: bool) -> Self {
+        self.masked(at, pid, if blocks { SignalSet(u64::MAX) } else { SignalSet::EMPTY })
+    }
+
+    fn masked(mut self, at: u64, pid: u32, set: SignalSet) -> Self {
         let before = self.blocked;
-        self.blocked = if blocks { SignalSet(u64::MAX) } else { SignalSet::EMPTY };
+        self.blocked = set;
         let (after, state) = (self.blocked, self.state());
         self.fact(at, Fact::Mask { task: task(pid), before, after, state })
     }

@@ -1,5 +1,7 @@
 //! Whether a run has shown what it is made for.
 
+use tracer_common::signal::SignalSet;
+
 use crate::{
     model::{event::DispositionKind, signal::Signal},
     observation::{Fact, Generate, Observation},
@@ -23,6 +25,9 @@ pub struct Goal {
     /// How long nothing is to change before it is over, and how long the command is to be there
     /// after a signal was placed.
     pub settle_ns: u64,
+    /// The signals that steps are about: what is done about others changes nothing. A shell that
+    /// runs commands in the foreground sets its actions for INT and QUIT again and again.
+    pub signals: SignalSet,
     /// The signal that is placed, if one is.
     pub signal: Option<Signal>,
     /// Who sends it.
@@ -83,10 +88,16 @@ impl Watch {
     pub fn learn(&mut self, observation: &Observation) {
         let at = observation.at;
         match &observation.fact {
-            Fact::Exec { task, .. }
-            | Fact::Disposition { task, .. }
-            | Fact::Consume { task, .. }
-                if task.id.pid == self.pid =>
+            Fact::Exec { task, .. } if task.id.pid == self.pid => {
+                self.changed = self.changed.max(at);
+            }
+            Fact::Disposition { task, signal, .. }
+                if task.id.pid == self.pid && self.goal.signals.intersects(signal.set()) =>
+            {
+                self.changed = self.changed.max(at);
+            }
+            Fact::Consume { task, set, .. }
+                if task.id.pid == self.pid && self.goal.signals.intersects(*set) =>
             {
                 self.changed = self.changed.max(at);
             }

@@ -66,6 +66,11 @@ pub(in crate::race) fn children(place: u64) -> Vec<u64> {
     numbers
 }
 
+/// The place of the process that started the one at a place.
+pub(super) fn parent(place: u64) -> u64 {
+    place >> 12
+}
+
 impl Key {
     /// The order to place `signal` at this step; where notify messages go is yet to be told.
     #[must_use]

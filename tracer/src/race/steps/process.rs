@@ -61,6 +61,11 @@ impl Process {
         self.steps.iter().rev().find(|step| step.at <= at)
     }
 
+    /// The program that it executed, if it executed one.
+    pub(super) fn program(&self) -> Option<&SmolStr> {
+        self.who.exe.as_ref().filter(|_| self.execs > 0)
+    }
+
     /// One that begins at `at`, whose threads all block the signal or don't.
     pub(super) fn begun(at: u64, place: u64, who: ProcessRef, blocked: bool, what: &str) -> Self {
         let mut process = Self {

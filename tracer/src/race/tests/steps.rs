@@ -115,6 +115,31 @@ fn what_the_c_library_blocks_around_a_fork_or_a_thread_is_no_step_on_a_busy_host
 }
 
 #[test]
+fn how_many_helpers_a_start_has_changes_the_number_of_no_mask() {
+    let mut story = Story::command();
+    for number in 0..3 {
+        let at = 10 + 10 * number;
+        story = story.mask_of_runtime(at, COMMAND, true).fork(at + 1, COMMAND, 101 + number as u32);
+        story = story.mask_of_runtime(at + 2, COMMAND, false).exit(at + 3, 101 + number as u32);
+    }
+    let story = story.mask(50, COMMAND, true).mask(60, COMMAND, false);
+    assert_eq!(ids(&story)[2..], ["HUP@exec1.block1", "HUP@exec1.unblock1"]);
+}
+
+#[test]
+fn a_helper_that_comes_again_and_again_is_no_worker() {
+    let helper = |story: Story, at: u64, pid: u32| {
+        story.fork(at, COMMAND, pid).exec(at + 1, pid, "/usr/bin/sleep")
+    };
+    let once = helper(Story::command(), 10, 101);
+    assert_eq!(ids(&once)[2..], ["HUP@child1.fork", "HUP@child1.exec1"]);
+    assert_eq!(ids(&helper(once.exit(20, 101), 30, 102)).len(), 2);
+    // Two workers of which one has ended: what they are was not executed.
+    let workers = Story::command().fork(10, COMMAND, 101).exit(20, 101).fork(30, COMMAND, 102);
+    assert_eq!(ids(&workers)[2..], ["HUP@child2.fork"]);
+}
+
+#[test]
 fn a_mask_for_a_moment_in_which_the_action_changes_is_told() {
     let story = Story::command().mask_ns(10 * MS, COMMAND, true).handler(10, COMMAND).mask_ns(
         10 * MS + 500_000,

@@ -15,7 +15,7 @@ use crate::{
 const MS: u64 = 1_000_000;
 
 fn goal() -> Goal {
-    Goal { settle_ns: 100 * MS, ..Goal::default() }
+    Goal { settle_ns: 100 * MS, signals: Signal::HUP.set(), ..Goal::default() }
 }
 
 fn watch(goal: Goal, story: &Story) -> Watch {
@@ -73,6 +73,16 @@ fn a_reload_comes_from_systemd_or_what_it_started_and_not_from_the_service_or_ot
 fn a_start_is_over_once_nothing_has_changed_for_a_while() {
     let story = Story::command().handler(300, COMMAND).fork(350, COMMAND, 101).exit(360, 101);
     assert_eq!(watch(goal(), &story).settles(), Some(400 * MS), "helpers change nothing");
+}
+
+#[test]
+fn what_is_done_about_a_signal_that_is_not_raced_changes_nothing() {
+    let other = "INT".parse().unwrap();
+    let story = Story::command().handler(300, COMMAND);
+    let story = story.action(390, COMMAND, other, DispositionKind::Handler);
+    assert_eq!(watch(goal(), &story).settles(), Some(400 * MS));
+    let both = Goal { signals: Signal::HUP.set().union(other.set()), ..goal() };
+    assert_eq!(watch(both, &story).settles(), Some(490 * MS));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use tracer_common::signal::SignalSet;
 
 use super::{
     super::{BadRequest, Observer},
@@ -239,6 +240,7 @@ impl Rounds<'_, '_> {
             ready: says_ready,
             least_ns: 0,
             settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
+            signals: self.signals(),
             signal: None,
             sender: SentBy::Kernel,
             ends: false,
@@ -399,6 +401,7 @@ impl Rounds<'_, '_> {
             ready: first.before.readies > 0,
             least_ns: start_ns.saturating_add(settle_ns),
             settle_ns,
+            signals: self.signals(),
             signal: Some(signal),
             sender: self.sender(),
             ends: role == Role::End && planned.main,
@@ -450,6 +453,11 @@ impl Rounds<'_, '_> {
             reload,
         };
         Ok(Some(tried(&run, &first.before, signal, role, attempts)))
+    }
+
+    /// All that are raced.
+    fn signals(&self) -> SignalSet {
+        self.rules.signals.iter().fold(SignalSet::EMPTY, |set, it| set.union(it.set()))
     }
 
     fn sender(&self) -> SentBy {
