@@ -1,6 +1,6 @@
 //! Cgroups: made, removed, and joined by tasks.
 
-use tracer_common::event::{CGROUP_ATTACH, CGROUP_MKDIR, CGROUP_RMDIR, Cgroup as Record, Kind};
+use tracer_common::event::{self, CGROUP_ATTACH, CGROUP_MKDIR, CGROUP_RMDIR, Kind};
 
 use crate::{
     emit::{self, Maker},
@@ -37,7 +37,7 @@ pub fn attached(cgroup: Cgroup<Address>, path: Address, task: Task<Typed>) {
 /// About `task`, or else the current one.
 #[inline(always)]
 fn report(action: u32, cgroup: Cgroup<Address>, path: Address, task: Option<Task<impl Pointer>>) {
-    emit::record::<Record>(Kind::Cgroup, Maker::Cgroup, |record| {
+    emit::record::<event::Cgroup>(Kind::Cgroup, Maker::Cgroup, |record| {
         let key = cgroup.key();
         record.header = match task {
             Some(task) => emit::header_of_other(Kind::Cgroup, task),

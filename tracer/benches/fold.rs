@@ -11,7 +11,7 @@ use sigready::{
     model::{event::DispositionKind, signal::Signal},
     observation::{
         Anchor, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-        Program, State, TICK_NS, Task,
+        Program, SignalState, TICK_NS, Task,
     },
     timeline::{Builder, Counting, Scope, Selector, Setup},
 };
@@ -62,12 +62,12 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
     let service = task(pid, begin);
     let handler = Handler { serves: Signal::HUP.set(), ..Handler::default() };
     let path = format!("/system.slice/demo{pid}.service");
-    let state = State { caught: Signal::HUP.set(), ..State::default() };
+    let state = SignalState { caught: Signal::HUP.set(), ..SignalState::default() };
     let forked = Fact::Fork {
         parent: task(1, 0),
         child: service.clone(),
         shares_handlers: false,
-        state: State::default(),
+        state: SignalState::default(),
     };
     let executed = Fact::Exec {
         task: service.clone(),
@@ -75,7 +75,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
         exe: "/usr/bin/demo".into(),
         program: Program::Plain,
         environment: Environment::default(),
-        state: State::default(),
+        state: SignalState::default(),
     };
     let answering = Fact::Disposition {
         task: service.clone(),

@@ -70,7 +70,7 @@ impl Task {
 /// Whom a handler serves (see `tracer_common::event::Handler`).
 pub use tracer_common::event::Handler;
 /// The signal state of a process (see `tracer_common::event::SignalState`).
-pub use tracer_common::event::SignalState as State;
+pub use tracer_common::event::SignalState;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,14 +99,14 @@ pub enum Fact {
         /// What its environment says of systemd.
         environment: Environment,
         /// Its signals.
-        state: State,
+        state: SignalState,
     },
     /// How a process stood at the end of the capture (from /proc).
     Left {
         /// The process.
         id: ProcessId,
         /// Its signals.
-        state: State,
+        state: SignalState,
     },
     /// A cgroup has this path: found at the start, or made now.
     CgroupPath {
@@ -147,7 +147,7 @@ pub enum Fact {
         /// (`CLONE_SIGHAND` without `CLONE_THREAD`).
         shares_handlers: bool,
         /// The signal state it starts with.
-        state: State,
+        state: SignalState,
     },
     /// A process replaced its program.
     Exec {
@@ -162,7 +162,7 @@ pub enum Fact {
         /// What its environment says of systemd.
         environment: Environment,
         /// The signal state it starts with.
-        state: State,
+        state: SignalState,
     },
     /// The arguments that a process has: right after its exec, or found. Told where they matter.
     CommandLine {
@@ -182,7 +182,7 @@ pub enum Fact {
         /// Whether it dumped core.
         core_dumped: bool,
         /// The signal state it ended with.
-        state: State,
+        state: SignalState,
     },
     /// A thread ended, and its process goes on. Told only of one with signals that wait for it
     /// alone: they go with it.
@@ -223,7 +223,7 @@ pub enum Fact {
         /// for and found.
         loaded: Option<Runtime>,
         /// The process's signals now.
-        state: State,
+        state: SignalState,
     },
     /// A thread changed its mask.
     Mask {
@@ -234,7 +234,7 @@ pub enum Fact {
         /// Its mask now.
         after: SignalSet,
         /// The process's signals now.
-        state: State,
+        state: SignalState,
     },
     /// A thread made a signalfd or waits for signals.
     Consume {
@@ -245,7 +245,7 @@ pub enum Fact {
         /// The signals.
         set: SignalSet,
         /// The process's signals now.
-        state: State,
+        state: SignalState,
     },
     /// A sigwait returned with a signal.
     Taken {

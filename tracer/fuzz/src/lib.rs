@@ -4,7 +4,7 @@
 use std::{io::Cursor, path::PathBuf};
 
 use sigready::{
-    lint::{Lint, Place, Subject},
+    lint::{LintReport, Place, Subject},
     probe::decode::{self, Decoder},
     report::{self, Format, Saved, Source as _, Style, Survey},
     systemd::unit_files,
@@ -61,7 +61,7 @@ pub fn unit(bytes: &[u8]) {
         commands,
     };
     let place = Place { directory: PathBuf::from("/etc/systemd/system"), options: String::new() };
-    let judged = Lint::of(vec![subject], &place);
+    let judged = LintReport::of(vec![subject], &place);
     is_safe_to_print(&report::lint::table(&judged, Style::default()));
 }
 

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use sigready::{
     host::named,
-    lint::{Lint as Findings, Place, Subject},
+    lint::{LintReport, Place, Subject},
     model::text::{Outside, shell_word},
     report::{
         self,
@@ -38,13 +38,13 @@ pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
         },
     };
     let findings = if options.running {
-        Findings::of_running(running::services(options)?, &place)
+        LintReport::of_running(running::services(options)?, &place)
     } else if options.what.is_empty() {
-        Findings::of(all(&files)?, &place)
+        LintReport::of(all(&files)?, &place)
     } else {
         let units = options.what.iter().map(|what| one(&files, what));
         let units = units.collect::<Result<Vec<Vec<Subject>>, Fault>>()?.concat();
-        Findings::of(units, &place)
+        LintReport::of(units, &place)
     };
     let text = match options.format {
         LintFormat::Table => table(&findings, messages.style(&stdout())),

@@ -11,7 +11,7 @@ use tracer_common::signal::SignalSet;
 
 use crate::{
     host::{cgroups::Hierarchies, clock, read::of_process},
-    observation::{Fact, Observation, ProcessId, State},
+    observation::{Fact, Observation, ProcessId, SignalState},
 };
 
 mod snapshot;
@@ -211,7 +211,7 @@ fn link(pid: u32) -> Option<String> {
     Some(text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned())
 }
 
-fn state_of(pid: u32, status: &Status) -> State {
+fn state_of(pid: u32, status: &Status) -> SignalState {
     let mut blocked = status.mask();
     // `SigBlk` is the first thread's; what is blocked must be so in all of them.
     if blocked != 0 && status.threads > 1 {
@@ -219,12 +219,12 @@ fn state_of(pid: u32, status: &Status) -> State {
             blocked &= Status::of_thread(pid, thread).map_or(u64::MAX, |status| status.mask());
         }
     }
-    State {
+    SignalState {
         ignored: SignalSet(status.ignored),
         caught: SignalSet(status.caught),
         blocked: SignalSet(blocked),
         pending: SignalSet(status.pending | status.shared_pending),
-        ..State::default()
+        ..SignalState::default()
     }
 }
 

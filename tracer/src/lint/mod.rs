@@ -71,7 +71,8 @@ pub static ALL: [Check; 9] = [
 
 /// What was found in a host's units.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Lint {
+#[schemars(rename = "Lint")]
+pub struct LintReport {
     /// Always `sigready/lint/v1`.
     #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
@@ -175,7 +176,7 @@ impl Place {
     }
 }
 
-impl Lint {
+impl LintReport {
     /// Judges units.
     #[must_use]
     pub fn of(subjects: Vec<Subject>, place: &Place) -> Self {

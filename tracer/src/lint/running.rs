@@ -4,7 +4,7 @@
 use tracer_common::signal::SignalSet;
 
 use super::{
-    DropIn, Finding, Lint, Look, Place, SCHEMA, Unit, Unknown,
+    DropIn, Finding, LintReport, Look, Place, SCHEMA, Unit, Unknown,
     death::{aftermath, by_signal, starting_again},
     early::{self, Early},
 };
@@ -117,7 +117,7 @@ impl Live {
     }
 }
 
-impl Lint {
+impl LintReport {
     /// Judges services that run.
     #[must_use]
     pub fn of_running(services: Vec<Running>, place: &Place) -> Self {
@@ -247,7 +247,7 @@ mod tests {
 
     fn judged(service: Running) -> (Option<Severity>, usize) {
         let place = Place { directory: "/etc/systemd/system".into(), options: String::new() };
-        let lint = Lint::of_running(vec![service], &place);
+        let lint = LintReport::of_running(vec![service], &place);
         let severity = lint.findings().next().map(|finding| finding.severity);
         (severity, lint.unknown.len())
     }

@@ -527,7 +527,7 @@ fn the_worst_unit_comes_first() {
         subject("a.service", &unit("simple", "always", "HUP")),
         subject("d.service", &unit("oneshot", "no", "")),
     ];
-    let lint = Lint::of(units, &system());
+    let lint = LintReport::of(units, &system());
     let names: Vec<_> = lint.units.iter().map(|unit| unit.name.as_str()).collect();
     assert_eq!(names, ["c.service", "a.service", "b.service"]);
     assert_eq!(lint.examined, 4);
@@ -546,7 +546,7 @@ fn however_long_a_command_is_what_is_said_of_it_is_short() {
         format!("Type=simple\nRestart={long}\nExecReload=/bin/kill -HUP $MAINPID\n"),
         format!("ExecStart=/usr/bin/{long}\nExecReload=/bin/kill -HUP $MAINPID\n"),
     ] {
-        let lint = Lint::of(vec![subject(&service)], &system());
+        let lint = LintReport::of(vec![subject(&service)], &system());
         for finding in lint.findings() {
             for text in [&finding.message, &finding.consequence, &finding.mend] {
                 assert!(text.chars().count() <= MAX_TEXT, "{}", finding.id);

@@ -11,7 +11,7 @@ use crate::{
         signal::Signal,
     },
     observation::{
-        Datagram, Environment, Fact, Handler, Observation, ProcessId, Program, State, Task,
+        Datagram, Environment, Fact, Handler, Observation, ProcessId, Program, SignalState, Task,
     },
 };
 
@@ -45,8 +45,8 @@ impl Story {
         self
     }
 
-    fn state(&self) -> State {
-        State { blocked: self.blocked, ..State::default() }
+    fn state(&self) -> SignalState {
+        SignalState { blocked: self.blocked, ..SignalState::default() }
     }
 
     pub fn fork(self, at: u64, parent: u32, child: u32) -> Self {

@@ -9,7 +9,7 @@ use super::{
     text,
 };
 use crate::{
-    lint::{Finding, Lint, Unit},
+    lint::{Finding, LintReport, Unit},
     model::document::Severity,
 };
 
@@ -18,7 +18,7 @@ const WIDEST: usize = 100;
 
 /// The findings, the worst first, with the drop-ins ready to paste.
 #[must_use]
-pub fn table(lint: &Lint, style: Style) -> String {
+pub fn table(lint: &LintReport, style: Style) -> String {
     let width = usize::from(style.width).clamp(60, WIDEST);
     let paint = Paint::colors(style.color);
     let mut lines = Vec::new();
@@ -32,7 +32,7 @@ pub fn table(lint: &Lint, style: Style) -> String {
 }
 
 /// The same for scripts.
-pub fn json(lint: &Lint) -> serde_json::Result<String> {
+pub fn json(lint: &LintReport) -> serde_json::Result<String> {
     Ok(escape::json(&serde_json::to_string_pretty(lint)?).into_owned() + "\n")
 }
 
@@ -71,7 +71,7 @@ fn finding_lines(finding: &Finding, width: usize, paint: Paint) -> Vec<String> {
 }
 
 /// What is not known of which units.
-fn unknown_lines(lint: &Lint, width: usize, paint: Paint) -> Vec<String> {
+fn unknown_lines(lint: &LintReport, width: usize, paint: Paint) -> Vec<String> {
     if lint.unknown.is_empty() {
         return Vec::new();
     }
@@ -86,7 +86,7 @@ fn unknown_lines(lint: &Lint, width: usize, paint: Paint) -> Vec<String> {
     lines
 }
 
-fn summary(lint: &Lint) -> String {
+fn summary(lint: &LintReport) -> String {
     let count = |severity| lint.findings().filter(|it| it.severity == severity).count();
     format!(
         "{} examined, {} with findings: {}, {}.",

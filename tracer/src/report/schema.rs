@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::jsonl::Record;
 use crate::{
-    lint::{self, Lint},
+    lint::{self, LintReport},
     model::{
         document::{Document, SCHEMA},
         race::{self, Race},
@@ -31,7 +31,7 @@ pub fn record() -> Schema {
 /// The schema of the findings of `lint`.
 #[must_use]
 pub fn lint() -> Schema {
-    let mut schema = settings().into_root_schema_for::<Lint>();
+    let mut schema = settings().into_root_schema_for::<LintReport>();
     set_title(&mut schema, lint::SCHEMA);
     schema
 }

@@ -135,7 +135,7 @@ impl Due {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Environment, Program, State, Task};
+    use crate::observation::{Environment, Program, SignalState, Task};
 
     const UNIT: &str = "a.service";
 
@@ -154,14 +154,15 @@ mod tests {
             exe: exe.into(),
             program: Program::Unread,
             environment: Environment::default(),
-            state: State::default(),
+            state: SignalState::default(),
         };
         Observation { at: 7, fact }
     }
 
     fn fork(parent: u32, child: u32) -> Observation {
         let (parent, child) = (task(parent), task(child));
-        let fact = Fact::Fork { parent, child, shares_handlers: false, state: State::default() };
+        let fact =
+            Fact::Fork { parent, child, shares_handlers: false, state: SignalState::default() };
         Observation { at: 9, fact }
     }
 

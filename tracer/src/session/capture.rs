@@ -23,8 +23,8 @@ use crate::{
     },
     model::{
         document::{
-            Activation, Capture as Facts, Document, EndedBy, Fallback, Host, SCHEMA, Service,
-            Severity, Tool, WallTime,
+            self, Activation, Document, EndedBy, Fallback, Host, SCHEMA, Service, Severity, Tool,
+            WallTime,
         },
         signal::Signal,
     },
@@ -390,7 +390,7 @@ impl Record {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             host: self.host.clone(),
-            capture: Facts {
+            capture: document::Capture {
                 command: self.asked.command.to_owned(),
                 arguments: self.asked.arguments.clone(),
                 backend: self.backend.name().to_owned(),

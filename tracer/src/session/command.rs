@@ -238,7 +238,7 @@ mod tests {
     use nix::{sys::signal::Signal, unistd::Pid};
 
     use super::*;
-    use crate::observation::{ProcessId, State, Task};
+    use crate::observation::{ProcessId, SignalState, Task};
 
     fn task(pid: u32) -> Task {
         Task::of(ProcessId { pid, start_ticks: 1 })
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn so_many_descendants_are_remembered_and_those_that_end_make_room() {
         let fork = |pid| {
-            let state = State::default();
+            let state = SignalState::default();
             Fact::Fork { parent: task(1), child: task(pid), shares_handlers: false, state }
         };
         let mut descendants = Descendants::default();
@@ -257,7 +257,7 @@ mod tests {
         }
         assert_eq!(descendants.alive.len(), MAX_DESCENDANTS);
         assert!(!descendants.alive.contains(&most));
-        let state = State::default();
+        let state = SignalState::default();
         let ended = Fact::Exit { task: task(3), signal: None, code: 0, core_dumped: false, state };
         descendants.learn(&ended);
         descendants.learn(&fork(most));

@@ -128,7 +128,9 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{Datagram, Environment, Handler, ProcessId, Program, State, Task};
+    use crate::observation::{
+        Datagram, Environment, Handler, ProcessId, Program, SignalState, Task,
+    };
 
     const MS: Duration = Duration::from_millis(1);
     const PID: u32 = 7;
@@ -144,7 +146,7 @@ mod tests {
             exe: "/x".into(),
             program: Program::Unread,
             environment: Environment::default(),
-            state: State::default(),
+            state: SignalState::default(),
         };
         Observation { at: 0, fact }
     }
@@ -157,7 +159,7 @@ mod tests {
             once: false,
             handler: Handler::default(),
             loaded: None,
-            state: State::default(),
+            state: SignalState::default(),
         };
         Observation { at: 0, fact }
     }

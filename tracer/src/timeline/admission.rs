@@ -62,14 +62,14 @@ impl Claim {
 
 /// A process that systemd knows by its pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownProcess {
     /// The process.
     pub id: ProcessId,
     /// Its id in its own pid namespace.
     pub ns_pid: u32,
 }
 
-impl Known {
+impl KnownProcess {
     /// Whether it is the init of a pid namespace, which no default action ends.
     #[must_use]
     pub fn is_init(&self) -> bool {
@@ -88,9 +88,9 @@ impl Known {
 #[derive(Clone, Copy, Debug)]
 pub struct Speakers<'a> {
     /// The main process.
-    pub main: Option<Known>,
+    pub main: Option<KnownProcess>,
     /// Processes that systemd itself started beside it.
-    pub controls: &'a [Known],
+    pub controls: &'a [KnownProcess],
     /// What a message before has made of `NotifyAccess=`.
     pub changed: Option<&'a str>,
 }
@@ -181,7 +181,7 @@ fn by_cgroup(claim: &Claim) -> Admission {
     ))
 }
 
-fn not_admitted(access: &str, claim: &Claim, main: Option<Known>) -> String {
+fn not_admitted(access: &str, claim: &Claim, main: Option<KnownProcess>) -> String {
     let main = main.map_or_else(
         || "there is no main process".to_owned(),
         |main| format!("the main process is {}", main.id.pid),

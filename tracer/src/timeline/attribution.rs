@@ -15,7 +15,7 @@ use std::{
     mem,
 };
 
-pub use self::service::{Service, State, Verdict};
+pub use self::service::{ServiceStarts, StartState, Verdict};
 use super::{
     events::MANY,
     processes::{Place, Process, Processes},
@@ -46,7 +46,7 @@ pub struct Attribution {
     /// The processes that were asked for by their pids. A later one of that pid is another.
     selected: HashMap<u32, ProcessId>,
     /// By their numbers, in order of first appearance.
-    services: BTreeMap<u64, Service>,
+    services: BTreeMap<u64, ServiceStarts>,
     next: u64,
     by_path: HashMap<String, u64>,
     /// Facts from before an exec, and services, that there was no room for.
@@ -68,7 +68,7 @@ pub struct Attribution {
 
 impl Attribution {
     /// The services with their numbers, in order of first appearance.
-    pub fn services(&self) -> impl Iterator<Item = (u64, &Service)> {
+    pub fn services(&self) -> impl Iterator<Item = (u64, &ServiceStarts)> {
         self.services.iter().map(|(number, service)| (*number, service))
     }
 
@@ -87,8 +87,8 @@ impl Attribution {
 
     /// Notes that every start has been told as it is now.
     pub fn tell_all(&mut self) {
-        for (_, state) in self.services.values_mut().flat_map(Service::starts_mut) {
-            if let State::Open(start) = state {
+        for (_, state) in self.services.values_mut().flat_map(ServiceStarts::starts_mut) {
+            if let StartState::Open(start) = state {
                 start.told = start.revision;
             }
         }
@@ -97,7 +97,8 @@ impl Attribution {
     /// Notes the worst that was found in a final start.
     pub fn set_worst(&mut self, service: u64, start: u64, worst: Option<Severity>) {
         let service = self.services.get_mut(&service);
-        if let Some(State::Final(last)) = service.and_then(|service| service.state_mut(start)) {
+        if let Some(StartState::Final(last)) = service.and_then(|service| service.state_mut(start))
+        {
             last.verdict = worst.map_or(Verdict::Clean, Verdict::Worst);
         }
     }
@@ -197,10 +198,12 @@ impl Attribution {
     }
 
     fn open(&self) -> impl Iterator<Item = &Start> {
-        self.services.values().flat_map(Service::starts).filter_map(|(_, state)| match state {
-            State::Open(start) => Some(&**start),
-            State::Final(_) => None,
-        })
+        self.services.values().flat_map(ServiceStarts::starts).filter_map(
+            |(_, state)| match state {
+                StartState::Open(start) => Some(&**start),
+                StartState::Final(_) => None,
+            },
+        )
     }
 
     /// Gives those that still wait their place, for want of anything better to know.
@@ -304,7 +307,7 @@ impl Attribution {
         let number = self.next;
         self.next += 1;
         self.by_path.insert(key.clone(), number);
-        self.services.insert(number, Service::new(named));
+        self.services.insert(number, ServiceStarts::new(named));
         Some(number)
     }
 
@@ -312,7 +315,7 @@ impl Attribution {
     fn make_room(&mut self) -> bool {
         let weight = |number: &u64| {
             let service = self.services.get(number).filter(|service| service.is_over());
-            service.map(Service::weight)
+            service.map(ServiceStarts::weight)
         };
         // There are thousands: to look at all of them for each one would take longer than all else.
         if self.leaving.front().and_then(weight) != Some(self.least) {
@@ -325,7 +328,7 @@ impl Attribution {
         let Some(number) = self.leaving.pop_front() else {
             return false;
         };
-        if let Some(Service { named, .. }) = self.services.remove(&number) {
+        if let Some(ServiceStarts { named, .. }) = self.services.remove(&number) {
             let key = if named.path.is_empty() { &named.name } else { &named.path };
             self.by_path.remove(key);
         }

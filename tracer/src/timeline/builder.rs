@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     activation::{self, Frame},
-    attribution::{Attribution, Service as Attributed, State, Verdict},
+    attribution::{Attribution, ServiceStarts, StartState, Verdict},
     counting::Counting,
     setup::Setup,
     start::Stage,
@@ -159,9 +159,9 @@ impl Builder {
         let mut news = Vec::new();
         for (number, service) in self.attribution.services() {
             let is_again = again.contains(&number);
-            let is_news = |_, state: &State| match state {
-                State::Open(start) => is_again || start.revision != start.told,
-                State::Final(_) => false,
+            let is_news = |_, state: &StartState| match state {
+                StartState::Open(start) => is_again || start.revision != start.told,
+                StartState::Final(_) => false,
             };
             if service.starts().any(|(number, state)| is_news(number, state)) {
                 news.push(News {
@@ -200,7 +200,7 @@ impl Builder {
         let mut found = Vec::new();
         for (number, service) in self.attribution.services() {
             for (start, state) in service.starts() {
-                if matches!(state, State::Final(last) if last.verdict == Verdict::None) {
+                if matches!(state, StartState::Final(last) if last.verdict == Verdict::None) {
                     let service = self.service(service, self.latest, |of, _| of == start);
                     found.push((number, start, judge(service)));
                 }
@@ -212,13 +212,13 @@ impl Builder {
     }
 
     /// The reload signal of a service.
-    fn signal(&self, service: &Attributed) -> Signal {
+    fn signal(&self, service: &ServiceStarts) -> Signal {
         let own = service.known.facts.as_ref().and_then(|facts| facts.reload_signal);
         own.filter(|own| self.setup.units_choose && self.setup.recorded.intersects(own.set()))
             .unwrap_or(self.setup.reload_signal)
     }
 
-    fn frame<'a>(&'a self, service: &'a Attributed, now: u64) -> Frame<'a> {
+    fn frame<'a>(&'a self, service: &'a ServiceStarts, now: u64) -> Frame<'a> {
         Frame {
             signal: self.signal(service),
             shown: self.setup.shown,
@@ -232,17 +232,17 @@ impl Builder {
 
     fn service(
         &self,
-        service: &Attributed,
+        service: &ServiceStarts,
         now: u64,
-        is_wanted: impl Fn(u64, &State) -> bool,
+        is_wanted: impl Fn(u64, &StartState) -> bool,
     ) -> Service {
         let frame = self.frame(service, now);
         let path = &service.named.path;
         let of_command = service.named.kind == ServiceKind::Command;
         let told = self.setup.facts.as_ref().filter(|_| of_command);
-        let activation = |(number, state): (u64, &State)| match state {
-            State::Open(start) => activation::timeline(start, &frame, &service.states(number)),
-            State::Final(last) => last.activation.clone(),
+        let activation = |(number, state): (u64, &StartState)| match state {
+            StartState::Open(start) => activation::timeline(start, &frame, &service.states(number)),
+            StartState::Final(last) => last.activation.clone(),
         };
         Service {
             name: service.named.name.clone(),
@@ -271,7 +271,7 @@ impl Builder {
         for (_, service) in self.attribution.services() {
             let frame = self.frame(service, now);
             for (number, state) in service.starts() {
-                if let State::Open(start) = state {
+                if let StartState::Open(start) = state {
                     show(start, &frame, &service.states(number));
                 }
             }
@@ -295,7 +295,7 @@ impl Builder {
             let last = service.last().map(|(number, _)| number);
             for (start, state) in service.starts() {
                 // systemd may run commands of the last start long after its main process.
-                if let State::Open(open) = state
+                if let StartState::Open(open) = state
                     && open.is_over()
                     && (Some(start) != last || service.is_gone)
                     && now.saturating_sub(open.last_at()) >= settled
@@ -326,8 +326,8 @@ impl Builder {
                 continue;
             };
             match state {
-                State::Open(open) if self.setup.fresh && open.joined_at.is_some() => {}
-                State::Open(open) => match open.stage {
+                StartState::Open(open) if self.setup.fresh && open.joined_at.is_some() => {}
+                StartState::Open(open) => match open.stage {
                     Some((revision, known)) if revision == open.revision => stages.push(known),
                     _ => {
                         let frame = self.frame(service, self.latest);
@@ -336,7 +336,7 @@ impl Builder {
                         news.push((number, start, now));
                     }
                 },
-                State::Final(last) => {
+                StartState::Final(last) => {
                     let milestones = &last.activation.milestones;
                     if !self.setup.fresh || last.activation.joined_ns.is_none() {
                         stages.push(Stage {
@@ -379,8 +379,8 @@ impl Builder {
     }
 
     /// Whether a service counts as one that was asked for.
-    fn counts(&self, service: &Attributed, of_host: &BTreeSet<&str>) -> bool {
-        let Attributed { named, known, .. } = service;
+    fn counts(&self, service: &ServiceStarts, of_host: &BTreeSet<&str>) -> bool {
+        let ServiceStarts { named, known, .. } = service;
         let runs_on_host = of_host.contains(named.name.as_str());
         self.setup.counting.includes(&named.name, named.kind, known.owner, runs_on_host)
     }

@@ -26,7 +26,7 @@ use crate::{
         event::{Consumer, Runtime},
         signal::Signal,
     },
-    observation::{Handler, Program, State},
+    observation::{Handler, Program, SignalState},
 };
 
 /// What a thread blocks at most.
@@ -106,7 +106,7 @@ impl ProcessSignals {
 
     /// The kernel's word on the process, with what is known of the threads that were not looked
     /// at. `own` is the mask of the thread that tells: what that lets through is not blocked.
-    fn known(&mut self, state: &State, own: SignalSet) -> State {
+    fn known(&mut self, state: &SignalState, own: SignalSet) -> SignalState {
         let mut known = *state;
         known.blocked = common(state.blocked, own);
         known.blocked_unknown = common(state.blocked_unknown, own);
@@ -118,7 +118,7 @@ impl ProcessSignals {
 
     /// It was there when the capture began. Where the kernel has told of it since, that says what
     /// it does; what runs is new.
-    pub fn found(&mut self, at: u64, state: &State, program: Program) {
+    pub fn found(&mut self, at: u64, state: &SignalState, program: Program) {
         self.program = program;
         self.had_handler = self.had_handler.union(state.caught);
         if !self.changes.is_empty() {
@@ -142,7 +142,7 @@ impl ProcessSignals {
 
     /// A child of it was started.
     #[must_use]
-    pub fn child(&self, at: u64, state: &State) -> Self {
+    pub fn child(&self, at: u64, state: &SignalState) -> Self {
         let mut child = Self::unknown(self.recorded);
         let mut now = self.at(at).unwrap_or_default().with(&child.known(state, ALL), self.recorded);
         // The child has the descriptors, but not the threads that wait.
@@ -158,7 +158,7 @@ impl ProcessSignals {
 
     /// It executes a program. That takes the handlers away, and with them whoever waited.
     /// `is_own` says that it is the service's own program, and not systemd's on the way to it.
-    pub fn exec(&mut self, at: u64, state: &State, program: Program, is_own: bool) {
+    pub fn exec(&mut self, at: u64, state: &SignalState, program: Program, is_own: bool) {
         self.program = program;
         (self.ignored_first, self.had_handler) = (state.ignored, SignalSet::EMPTY);
         self.forwards = None;
@@ -184,7 +184,7 @@ impl ProcessSignals {
         signal: Signal,
         handler: Handler,
         loaded: Option<Runtime>,
-        state: &State,
+        state: &SignalState,
     ) -> Vec<Amendment> {
         let before = self.now().of(signal);
         let mut now = self.now().with(&self.known(state, ALL), self.recorded);
@@ -214,7 +214,7 @@ impl ProcessSignals {
         at: u64,
         tid: u32,
         (before, after): (SignalSet, SignalSet),
-        state: &State,
+        state: &SignalState,
     ) -> Option<u64> {
         // The thread has let through until now what is not in `before`. Others, whose times are
         // taken before they look at all threads, may have met what it does next.
@@ -240,7 +240,7 @@ impl ProcessSignals {
     }
 
     /// It made a signalfd, or waits for signals.
-    pub fn consume(&mut self, at: u64, consumer: Consumer, set: SignalSet, state: &State) {
+    pub fn consume(&mut self, at: u64, consumer: Consumer, set: SignalSet, state: &SignalState) {
         let mut now = self.now().with(&self.known(state, ALL), self.recorded);
         now.consume(consumer, common(set, self.recorded));
         self.change(at, now, false);

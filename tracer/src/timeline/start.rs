@@ -19,7 +19,7 @@ use tracer_common::signal::SignalSet;
 
 pub use self::members::{End, Member};
 use super::{
-    admission::{Claim, Known},
+    admission::{Claim, KnownProcess},
     events::{Class, Events, Kind, Place, Record, SenderFrom},
     fate::{self, Fates},
     signals::{Amendment, Dispositions},
@@ -64,14 +64,14 @@ pub struct Start {
     pub invocation_id: Option<String>,
     /// The main process, and the ones it was before a hand-over: each with when it became
     /// that.
-    pub mains: Vec<(u64, Known)>,
+    pub mains: Vec<(u64, KnownProcess)>,
     /// The main process that was said to be it.
     pub chosen: Option<ProcessId>,
     /// What the main process was before that.
     pub supervisor: Option<ProcessId>,
     /// Processes that systemd itself started beside the main one, for ExecStartPost= and its
     /// like.
-    pub controls: Vec<Known>,
+    pub controls: Vec<KnownProcess>,
     /// It ran before the capture: when that joined.
     pub joined_at: Option<u64>,
     /// Its processes that have not ended.
@@ -84,7 +84,7 @@ pub struct Start {
     /// The last main process, where systemd has called it that without saying since when.
     since_unknown: Option<ProcessId>,
     /// What came in place of main processes that had ended, newest last: each with those before.
-    replaced: Vec<(u64, Known)>,
+    replaced: Vec<(u64, KnownProcess)>,
     /// Since when systemd has it as up, `CLOCK_BOOTTIME` ns.
     came_up: Option<u64>,
     /// The main process was sent a signal by another that tells it to end.
@@ -153,7 +153,7 @@ impl Start {
 
     /// The main process at a time. Before the first one became that, its own past counts.
     #[must_use]
-    pub fn main_at(&self, at: u64) -> Option<Known> {
+    pub fn main_at(&self, at: u64) -> Option<KnownProcess> {
         let since = self.mains.iter().rev().find(|(since, _)| *since <= at);
         since.or(self.mains.first()).map(|(_, main)| *main)
     }
@@ -218,7 +218,7 @@ impl Start {
     }
 
     /// Notes a process that systemd itself started beside the main one.
-    pub fn add_control(&mut self, control: Known) {
+    pub fn add_control(&mut self, control: KnownProcess) {
         if self.controls.len() >= MAX_CONTROLS {
             self.controls.remove(0);
         }

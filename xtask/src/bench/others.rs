@@ -58,8 +58,8 @@ pub fn measure(
     // By setting and load, of each round.
     let mut times: Vec<Vec<Vec<f64>>> = vec![vec![Vec::new(); loads.len()]; settings.len()];
     for round in 1..=rounds {
-        eprintln!("round {round} of {rounds}");
         for ((name, meanwhile), times) in settings.iter().zip(&mut times) {
+            eprintln!("round {round} of {rounds}: {name}");
             let kept = match begin(meanwhile, sigready) {
                 Ok(kept) => kept,
                 Err(error) => {

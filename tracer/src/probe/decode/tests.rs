@@ -4,7 +4,7 @@
 use nix::libc;
 
 use super::*;
-use crate::observation::{Handler, State};
+use crate::observation::{Handler, SignalState};
 
 /// When it is all told, ns.
 const AT: u64 = 5_000_000_007;
@@ -79,8 +79,8 @@ fn task(pid: u32) -> Task {
     }
 }
 
-fn state() -> State {
-    State {
+fn state() -> SignalState {
+    SignalState {
         ignored: SignalSet(1),
         caught: SignalSet(2),
         blocked: SignalSet(4),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::observation::{Environment, Origin, State, Task};
+use crate::observation::{Environment, Origin, SignalState, Task};
 
 /// More processes than any go has time or room for.
 const MANY: u32 = 1_000;
@@ -29,7 +29,7 @@ fn executed_by(pid: u32) -> Observation {
         exe: SmolStr::default(),
         program: Program::Unread,
         environment: Environment::default(),
-        state: State::default(),
+        state: SignalState::default(),
     };
     Observation { at: 0, fact }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use super::{Attribution, Service};
+use super::{Attribution, ServiceStarts};
 use crate::{
     model::{
         document::Owner,
         unit::{UnitFacts, UnitState},
     },
     observation::{ProcessId, UnitNews},
-    timeline::{admission::Known as Process, start::Start},
+    timeline::{admission::KnownProcess, start::Start},
 };
 
 /// States kept of one service; the oldest go first.
@@ -19,24 +19,24 @@ const AHEAD_NS: u64 = 50_000_000;
 
 /// What systemd has said of a service.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KnownUnit {
     /// Its settings.
     pub facts: Option<UnitFacts>,
     /// Why they are unknown, or what is doubtful about them.
     pub problem: Option<String>,
     /// Whose it is.
     pub owner: Option<Owner>,
-    states: VecDeque<State>,
+    states: VecDeque<StateAt>,
 }
 
 #[derive(Clone, Debug)]
-struct State {
+struct StateAt {
     at: u64,
     invocation_id: Option<String>,
     state: UnitState,
 }
 
-impl Known {
+impl KnownUnit {
     /// Forgets the states of a start that is final.
     pub fn forget(&mut self, invocation_id: Option<&str>) {
         if invocation_id.is_some() {
@@ -139,7 +139,7 @@ impl Attribution {
         let is_past = |sub: &str| !BEFORE_MAIN.contains(&sub) && sub != "start";
         let is_up = UP.contains(&state.active_state.as_str())
             && state.sub_state.as_deref().is_some_and(is_past);
-        states.push_back(State { at, invocation_id: news.invocation_id.clone(), state });
+        states.push_back(StateAt { at, invocation_id: news.invocation_id.clone(), state });
         let Some(id) = news.invocation_id else {
             return;
         };
@@ -177,17 +177,17 @@ impl Attribution {
         };
         let main = start.alive.iter().find(is_it).copied();
         if let Some(id) = main.filter(|main| start.main() != Some(*main)) {
-            start.hand_over_by_then(at, Process { id, ns_pid: ns_pid(id) });
+            start.hand_over_by_then(at, KnownProcess { id, ns_pid: ns_pid(id) });
         }
     }
 }
 
-impl Service {
+impl ServiceStarts {
     /// Its starts that something may still become of, oldest first.
     fn open_starts(&mut self) -> impl Iterator<Item = &mut Start> {
         self.starts_mut().filter_map(|(_, state)| match state {
-            super::State::Open(start) => Some(&mut **start),
-            super::State::Final(_) => None,
+            super::StartState::Open(start) => Some(&mut **start),
+            super::StartState::Final(_) => None,
         })
     }
 

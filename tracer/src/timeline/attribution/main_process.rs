@@ -1,10 +1,10 @@
 //! When a start of a service begins, and which process is its main one.
 
-use super::{Attribution, State, place::Waited};
+use super::{Attribution, StartState, place::Waited};
 use crate::{
     observation::{Datagram, Environment, ProcessId},
     timeline::{
-        admission::{Claim, Known},
+        admission::{Claim, KnownProcess},
         notify,
         processes::Place,
         setup::Setup,
@@ -14,9 +14,9 @@ use crate::{
 
 impl Attribution {
     /// A process as systemd knows it.
-    fn known(&self, id: ProcessId) -> Known {
+    fn known(&self, id: ProcessId) -> KnownProcess {
         let ns_pid = self.processes.get(id).map_or(0, |process| process.ns_pid);
-        Known { id, ns_pid: if ns_pid == 0 { id.pid } else { ns_pid } }
+        KnownProcess { id, ns_pid: if ns_pid == 0 { id.pid } else { ns_pid } }
     }
 
     /// Decides whether a process that came from outside of the service begins a new
@@ -40,13 +40,13 @@ impl Attribution {
                     (this, open) => match state {
                         // A command beside a main process that died before its exec, and never
                         // showed its id.
-                        State::Open(_) if this.is_some() && environment.control => false,
+                        StartState::Open(_) if this.is_some() && environment.control => false,
                         // One that died so, after a command of ExecStartPre=.
-                        State::Open(start) => {
+                        StartState::Open(start) => {
                             let goes_on = open.is_some_and(|id| service.known.goes_on(id));
                             start.is_over() && !goes_on
                         }
-                        State::Final(_) => true,
+                        StartState::Final(_) => true,
                     },
                 };
                 (last, begins)

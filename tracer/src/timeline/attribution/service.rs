@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::known::Known;
+use super::known::KnownUnit;
 use crate::{
     model::document::{Activation, Severity},
     timeline::{scope::Named, start::Start},
@@ -13,13 +13,13 @@ const MAX_STARTS: usize = 200;
 
 /// A service and its starts.
 #[derive(Clone, Debug)]
-pub struct Service {
+pub struct ServiceStarts {
     /// Name, kind, and cgroup (empty where it isn't one's).
     pub named: Named,
     /// Notify sockets that its processes were given.
     pub sockets: Vec<String>,
     /// What systemd has said of it.
-    pub known: Known,
+    pub known: KnownUnit,
     /// Its cgroup was removed and not made again.
     pub is_gone: bool,
     /// Starts there was no room for.
@@ -27,12 +27,12 @@ pub struct Service {
     /// The number of the next start.
     next: u64,
     /// With their numbers, oldest first.
-    starts: VecDeque<(u64, State)>,
+    starts: VecDeque<(u64, StartState)>,
 }
 
 /// A start, followed or finished.
 #[derive(Clone, Debug)]
-pub enum State {
+pub enum StartState {
     /// Something may still become of it.
     Open(Box<Start>),
     /// Nothing will.
@@ -61,7 +61,7 @@ pub enum Verdict {
     Worst(Severity),
 }
 
-impl State {
+impl StartState {
     /// When it began, `CLOCK_BOOTTIME` ns.
     #[must_use]
     pub fn began(&self) -> u64 {
@@ -95,14 +95,14 @@ impl State {
     }
 }
 
-impl Service {
+impl ServiceStarts {
     /// One without starts.
     #[must_use]
     pub fn new(named: Named) -> Self {
         Self {
             named,
             sockets: Vec::new(),
-            known: Known::default(),
+            known: KnownUnit::default(),
             is_gone: false,
             starts_left_out: 0,
             next: 0,
@@ -111,18 +111,20 @@ impl Service {
     }
 
     /// Its starts with their numbers, oldest first.
-    pub fn starts(&self) -> impl DoubleEndedIterator<Item = (u64, &State)> + ExactSizeIterator {
+    pub fn starts(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (u64, &StartState)> + ExactSizeIterator {
         self.starts.iter().map(|(number, start)| (*number, start))
     }
 
     /// The same, to change them.
-    pub fn starts_mut(&mut self) -> impl DoubleEndedIterator<Item = (u64, &mut State)> {
+    pub fn starts_mut(&mut self) -> impl DoubleEndedIterator<Item = (u64, &mut StartState)> {
         self.starts.iter_mut().map(|(number, start)| (*number, start))
     }
 
     /// The last start, with its number.
     #[must_use]
-    pub fn last(&self) -> Option<(u64, &State)> {
+    pub fn last(&self) -> Option<(u64, &StartState)> {
         self.starts().next_back()
     }
 
@@ -136,28 +138,28 @@ impl Service {
     #[must_use]
     pub fn open(&self, number: u64) -> Option<&Start> {
         match self.state(number)? {
-            State::Open(start) => Some(start),
-            State::Final(_) => None,
+            StartState::Open(start) => Some(start),
+            StartState::Final(_) => None,
         }
     }
 
     /// The same, to change it.
     pub fn open_mut(&mut self, number: u64) -> Option<&mut Start> {
         match self.state_mut(number)? {
-            State::Open(start) => Some(start),
-            State::Final(_) => None,
+            StartState::Open(start) => Some(start),
+            StartState::Final(_) => None,
         }
     }
 
     /// A start, by its number, to change it.
-    pub fn state_mut(&mut self, number: u64) -> Option<&mut State> {
+    pub fn state_mut(&mut self, number: u64) -> Option<&mut StartState> {
         let index = self.starts.partition_point(|(of, _)| *of < number);
         self.starts.get_mut(index).filter(|(of, _)| *of == number).map(|(_, state)| state)
     }
 
     /// A start, by its number.
     #[must_use]
-    pub fn state(&self, number: u64) -> Option<&State> {
+    pub fn state(&self, number: u64) -> Option<&StartState> {
         let index = self.starts.partition_point(|(of, _)| *of < number);
         self.starts.get(index).filter(|(of, _)| *of == number).map(|(_, state)| state)
     }
@@ -174,17 +176,18 @@ impl Service {
         }
         let number = self.next;
         self.next += 1;
-        self.starts.push_back((number, State::Open(Box::new(start))));
+        self.starts.push_back((number, StartState::Open(Box::new(start))));
         number
     }
 
     /// Makes an open start final.
     pub fn finish(&mut self, number: u64, activation: Activation) {
         if let Some(state) = self.state_mut(number)
-            && let State::Open(start) = state
+            && let StartState::Open(start) = state
         {
             let began = start.began();
-            *state = State::Final(Box::new(Final { activation, began, verdict: Verdict::None }));
+            *state =
+                StartState::Final(Box::new(Final { activation, began, verdict: Verdict::None }));
         }
     }
 
@@ -193,8 +196,8 @@ impl Service {
     pub fn is_over(&self) -> bool {
         self.is_gone
             && self.starts.iter().all(|(_, state)| match state {
-                State::Open(start) => start.is_over(),
-                State::Final(_) => true,
+                StartState::Open(start) => start.is_over(),
+                StartState::Final(_) => true,
             })
     }
 
@@ -213,9 +216,9 @@ mod tests {
         timeline::tests::story::{STARTER, Story},
     };
 
-    fn service() -> Service {
+    fn service() -> ServiceStarts {
         let (name, path) = ("demo.service".to_owned(), "/demo.service".to_owned());
-        Service::new(Named { name, path, kind: ServiceKind::Unit })
+        ServiceStarts::new(Named { name, path, kind: ServiceKind::Unit })
     }
 
     /// One that has not ended, or has.
@@ -226,11 +229,11 @@ mod tests {
     }
 
     /// What the last start of a story became.
-    fn finished(service: &mut Service, number: u64, verdict: Verdict) {
+    fn finished(service: &mut ServiceStarts, number: u64, verdict: Verdict) {
         let story = Story::command().fork(0, STARTER, 10).exec(1, 10, "/bin/demo").exit(2, 10, 0);
         service.finish(number, story.told().starts()[0].clone());
         match service.state_mut(number) {
-            Some(State::Final(last)) => last.verdict = verdict,
+            Some(StartState::Final(last)) => last.verdict = verdict,
             other => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
         event::{Consumer, Runtime},
         signal::Signal,
     },
-    observation::{Program, State},
+    observation::{Program, SignalState},
 };
 
 /// What a process does on signals: each set holds the signals that it is true of.
@@ -122,7 +122,7 @@ impl Dispositions {
     }
 
     /// The same with the kernel's word for what it knows.
-    pub(super) fn with(self, state: &State, recorded: SignalSet) -> Self {
+    pub(super) fn with(self, state: &SignalState, recorded: SignalSet) -> Self {
         let mut now = Self {
             ignored: common(state.ignored, recorded),
             caught: common(state.caught, recorded),

@@ -3,14 +3,14 @@ use crate::model::disposition::Reaction;
 
 const HUP: SignalSet = SignalSet(1);
 const TERM: SignalSet = SignalSet(1 << 14);
-const NONE: State = State {
+const NONE: SignalState = SignalState {
     ignored: SignalSet::EMPTY,
     caught: SignalSet::EMPTY,
     blocked: SignalSet::EMPTY,
     pending: SignalSet::EMPTY,
     blocked_unknown: SignalSet::EMPTY,
 };
-const CAUGHT: State = State { caught: HUP, ..NONE };
+const CAUGHT: SignalState = SignalState { caught: HUP, ..NONE };
 /// Longer than a moment, ns.
 const WHILE: u64 = 2_000_000;
 
@@ -22,11 +22,11 @@ fn executed() -> ProcessSignals {
 
 /// Blocks HUP, and now and then TERM, in its only thread and unblocks it, for longer than a
 /// moment, so often. No three turns are the same (the sequence of Thue and Morse).
-fn flip(signals: &mut ProcessSignals, from: u64, state: State, times: u64) {
+fn flip(signals: &mut ProcessSignals, from: u64, state: SignalState, times: u64) {
     for turn in 0..times {
         let at = from + 2 * turn * WHILE;
         let set = if turn.count_ones() % 2 == 0 { HUP } else { HUP.union(TERM) };
-        signals.mask(at, 7, (SignalSet::EMPTY, set), &State { blocked: set, ..state });
+        signals.mask(at, 7, (SignalSet::EMPTY, set), &SignalState { blocked: set, ..state });
         signals.mask(at + WHILE, 7, (set, SignalSet::EMPTY), &state);
     }
 }
@@ -39,7 +39,7 @@ fn of_any_number_of_turns_of_a_loop_that_blocks_while_it_waits_none_is_missed() 
         signals.action(10, Signal::HUP, handler, None, &CAUGHT);
         for turn in 0..100_000 {
             let at = 100 + turn * 100_000_000;
-            signals.mask(at, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..CAUGHT });
+            signals.mask(at, 7, (SignalSet::EMPTY, HUP), &SignalState { blocked: HUP, ..CAUGHT });
             signals.mask(at + 100_000_000 - open, 7, (HUP, SignalSet::EMPTY), &CAUGHT);
         }
         assert_eq!(signals.dropped(), 0);
@@ -51,7 +51,7 @@ fn of_any_number_of_turns_of_a_loop_that_blocks_while_it_waits_none_is_missed() 
 }
 
 /// All threads that were looked at block HUP, and there are more.
-const UNSURE: State = State { blocked: HUP, blocked_unknown: HUP, ..NONE };
+const UNSURE: SignalState = SignalState { blocked: HUP, blocked_unknown: HUP, ..NONE };
 
 #[test]
 fn what_other_threads_meet_in_a_threads_moments_was_let_through_all_the_time() {
@@ -74,7 +74,7 @@ fn what_other_threads_meet_in_a_threads_moments_was_let_through_all_the_time() {
 #[test]
 fn a_thread_that_was_let_through_meanwhile_says_nothing_of_the_time_before() {
     let mut signals = executed();
-    signals.mask(10 * WHILE, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+    signals.mask(10 * WHILE, 7, (SignalSet::EMPTY, HUP), &SignalState { blocked: HUP, ..NONE });
     // Set back as a handler returned, of which nobody is told.
     signals.mask(20 * WHILE, 7, (SignalSet::EMPTY, TERM), &NONE);
     let blocked = |at| signals.at(at).unwrap().blocked.intersects(HUP);
@@ -85,7 +85,7 @@ fn a_thread_that_was_let_through_meanwhile_says_nothing_of_the_time_before() {
 fn what_all_threads_blocked_they_block_until_one_lets_it_through() {
     let is_unsure = |signals: &ProcessSignals| signals.now().of(Signal::HUP).mask_unknown;
     let mut signals = executed();
-    signals.mask(WHILE, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+    signals.mask(WHILE, 7, (SignalSet::EMPTY, HUP), &SignalState { blocked: HUP, ..NONE });
     signals.action(2 * WHILE, Signal::TERM, Handler::default(), None, &UNSURE);
     assert!(!is_unsure(&signals), "new threads have the masks of those that start them");
     assert!(signals.now().of(Signal::HUP).blocked);
@@ -105,7 +105,7 @@ fn of_turns_that_are_left_out_what_held_for_longer_counts() {
         let mut signals = executed();
         let mut at = WHILE;
         for _ in 0..1_000 {
-            signals.mask(at, 7, (SignalSet::EMPTY, HUP), &State { blocked: HUP, ..NONE });
+            signals.mask(at, 7, (SignalSet::EMPTY, HUP), &SignalState { blocked: HUP, ..NONE });
             signals.mask(at + held, 7, (HUP, SignalSet::EMPTY), &NONE);
             at += held + open;
         }
@@ -150,7 +150,7 @@ fn the_first_and_the_last_of_any_number_of_execs_are_kept() {
 fn a_trial_that_is_not_over_is_kept_before_those_that_are() {
     let both = SignalSet(HUP.0 | Signal::TERM.set().0);
     let mut signals = ProcessSignals::unknown(both);
-    let state = State { caught: both, ..NONE };
+    let state = SignalState { caught: both, ..NONE };
     signals.exec(1, &NONE, Program::Unread, true);
     let handler = Handler { serves: SignalSet(u64::MAX >> 4), faults: SignalSet::EMPTY };
     signals.action(2, Signal::HUP, handler, None, &state);
@@ -175,7 +175,7 @@ fn one_signal_differs_where_one_thing_is_done_in_place_of_another() {
 
 #[test]
 fn what_threads_that_were_not_looked_at_may_let_through_is_known_as_that() {
-    let state = State { blocked: HUP.union(TERM), blocked_unknown: TERM, ..NONE };
+    let state = SignalState { blocked: HUP.union(TERM), blocked_unknown: TERM, ..NONE };
     let now = Dispositions::default().with(&state, HUP.union(TERM));
     assert!(now.of(Signal::HUP).blocked && !now.of(Signal::HUP).mask_unknown);
     assert!(now.of(Signal::TERM).blocked && now.of(Signal::TERM).mask_unknown);

@@ -2,7 +2,7 @@
 //! word as it looks. What is known later amends it.
 
 use super::Start;
-use crate::{observation::ProcessId, timeline::admission::Known};
+use crate::{observation::ProcessId, timeline::admission::KnownProcess};
 
 /// Main processes of one start, one after the other, that are kept; the first and the last
 /// ones always are.
@@ -13,7 +13,7 @@ const MAX_REPLACED: usize = 64;
 
 impl Start {
     /// Makes a process the main one from `at` on, after those before it.
-    pub fn hand_over(&mut self, at: u64, main: Known) {
+    pub fn hand_over(&mut self, at: u64, main: KnownProcess) {
         if self.chosen.is_some() {
             return;
         }
@@ -33,7 +33,7 @@ impl Start {
 
     /// The same where the one before has ended and left it running: a daemon, or what is to end
     /// with the service.
-    pub fn guess(&mut self, at: u64, main: Known) {
+    pub fn guess(&mut self, at: u64, main: KnownProcess) {
         // The daemon is the service from its birth on: a handler of its own counts from when it
         // was set, and not from the end of what started the daemon.
         let born = self.members.get(&main.id).map_or(at, |member| member.start_ns);
@@ -44,7 +44,7 @@ impl Start {
     }
 
     /// The same where systemd says so, under the time of an older state.
-    pub fn hand_over_by_then(&mut self, at: u64, main: Known) {
+    pub fn hand_over_by_then(&mut self, at: u64, main: KnownProcess) {
         let born = self.members.get(&main.id).map_or(at, |member| member.start_ns);
         self.hand_over(at.max(born), main);
         self.since_unknown = Some(main.id);
@@ -118,7 +118,7 @@ impl Start {
     }
 
     /// Makes a process the main one for good, if none was said to be it before.
-    pub fn choose_main(&mut self, since: u64, main: Known) {
+    pub fn choose_main(&mut self, since: u64, main: KnownProcess) {
         if self.chosen.is_none() {
             self.supervisor = self.main().filter(|before| *before != main.id);
             self.set_main(since, main);
@@ -128,7 +128,7 @@ impl Start {
 
     /// Makes a process the main one in place of all that were: those were not, but commands
     /// before it such as ExecStartPre=.
-    pub fn set_main(&mut self, since: u64, main: Known) {
+    pub fn set_main(&mut self, since: u64, main: KnownProcess) {
         for before in std::mem::take(&mut self.mains) {
             self.add_control(before.1);
             if self.replaced.len() >= MAX_REPLACED {
@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn of_the_processes_that_took_each_others_place_the_last_are_gone_back_to() {
-        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let process =
+            |pid: u32| KnownProcess { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
         let up_at = |at: u64| {
             let mut start = Start::new(None);
             for pid in 1..=100 {
@@ -167,7 +168,8 @@ mod tests {
 
     #[test]
     fn a_main_process_that_had_ended_before_it_was_one_again_ended_as_it_did() {
-        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let process =
+            |pid: u32| KnownProcess { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
         let hup = Some(crate::model::signal::Signal::HUP);
         for (signal, code, well) in [(None, 0, true), (None, 1, false), (hup, 0, false)] {
             let mut start = Start::new(None);
@@ -194,9 +196,9 @@ mod tests {
 
     #[test]
     fn each_change_of_the_main_process_is_told_of() {
-        let main = Known { id: ProcessId { pid: 7, start_ticks: 0 }, ns_pid: 7 };
-        let other = Known { id: ProcessId { pid: 8, start_ticks: 0 }, ns_pid: 8 };
-        let changes: [fn(&mut Start, Known); 5] = [
+        let main = KnownProcess { id: ProcessId { pid: 7, start_ticks: 0 }, ns_pid: 7 };
+        let other = KnownProcess { id: ProcessId { pid: 8, start_ticks: 0 }, ns_pid: 8 };
+        let changes: [fn(&mut Start, KnownProcess); 5] = [
             |start, other| start.hand_over(5, other),
             |start, other| start.set_main(5, other),
             |start, other| start.choose_main(5, other),
@@ -215,7 +217,8 @@ mod tests {
 
     #[test]
     fn what_was_taken_for_the_main_process_meanwhile_is_a_command_beside_it() {
-        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let process =
+            |pid: u32| KnownProcess { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
         let mut start = Start::new(None);
         (1..=3).for_each(|pid| start.set_main(u64::from(pid), process(pid)));
         let controls =
@@ -227,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_message_says_since_when_the_process_that_it_names_is_the_main_one() {
-        let process = |pid: u32| Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let process =
+            |pid: u32| KnownProcess { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
         let mut start = Start::new(None);
         start.hand_over(1, process(1));
         start.hand_over_by_then(2, process(2));

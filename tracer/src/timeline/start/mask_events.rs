@@ -5,7 +5,7 @@ use tracer_common::signal::SignalSet;
 use super::{Context, Start};
 use crate::{
     model::event::ProcessRef,
-    observation::{ProcessId, State, Task},
+    observation::{ProcessId, SignalState, Task},
     timeline::{
         events::{Kind, Record},
         signals::Dispositions,
@@ -42,7 +42,7 @@ impl Start {
         at: u64,
         task: &Task,
         (set, restored): (SignalSet, SignalSet),
-        state: &State,
+        state: &SignalState,
     ) {
         let member = self.member_mut(context, task);
         let before = member.signals.now();

@@ -6,7 +6,7 @@ use tracer_common::signal::SignalSet;
 use super::{Context, Start, mask_events::Held};
 use crate::{
     model::{event::Consumer, signal::Signal},
-    observation::{ProcessId, Program, State, Task},
+    observation::{ProcessId, Program, SignalState, Task},
     timeline::{
         admission,
         events::{Class, Kind, Record},
@@ -59,7 +59,7 @@ pub struct Member {
     /// The processes it shares its handlers with.
     shares_with: Vec<ProcessId>,
     /// Its signals as /proc told them last, those that are not recorded too.
-    pub found: Option<State>,
+    pub found: Option<SignalState>,
     /// Who started it, if that was seen.
     parent: Option<ProcessId>,
 }
@@ -140,7 +140,7 @@ impl Start {
         task: &Task,
         (exe, filename): (&SmolStr, &str),
         program: Program,
-        state: &State,
+        state: &SignalState,
     ) {
         let member = self.member_mut(context, task);
         let is_own = !is_executor(exe);
@@ -172,7 +172,7 @@ impl Start {
         parent: &Task,
         child: &Task,
         shares_handlers: bool,
-        state: &State,
+        state: &SignalState,
     ) {
         let from = self.members.get(&parent.id);
         let exe = from.and_then(|parent| parent.exe.clone());

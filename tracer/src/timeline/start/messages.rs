@@ -170,7 +170,8 @@ mod tests {
     #[test]
     fn of_all_senders_so_many_that_say_ready_are_remembered_and_main_ones_besides() {
         let mut start = Start::new(None);
-        let main = |pid| admission::Known { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let main =
+            |pid| admission::KnownProcess { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
         start.set_main(1, main(500));
         (0..100).for_each(|pid| start.note_ready(&ready(10, pid)));
         assert_eq!(start.ready().len(), MAX_READY);

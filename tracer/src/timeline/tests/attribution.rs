@@ -9,7 +9,7 @@ use crate::{
         event::{DispositionKind, What},
         signal::Signal,
     },
-    observation::{Fact, Handler, State, Task},
+    observation::{Fact, Handler, SignalState, Task},
     timeline::{Builder, Selector},
 };
 
@@ -39,7 +39,7 @@ fn a_process_is_told_with_the_id_it_has_in_its_own_namespace() {
     let inside = |ns_pid: u32| {
         let story = Story::unit().start(0, 10, "/bin/demo", "a");
         let task = Task { ns_pid, ..story.task(10) };
-        let (signal, state) = (Signal::HUP, State::default());
+        let (signal, state) = (Signal::HUP, SignalState::default());
         let (disposition, once, handler) = (DispositionKind::Handler, false, Handler::default());
         let loaded = None;
         let set = Fact::Disposition { task, signal, disposition, once, handler, loaded, state };
@@ -186,7 +186,7 @@ fn what_a_new_process_does_before_its_move_is_told_is_no_sign_that_it_was_there_
     let mut task = old.task(11);
     task.start_ns = 1;
     task.id.start_ticks = 0;
-    let (signal, state) = (Signal::HUP, State::default());
+    let (signal, state) = (Signal::HUP, SignalState::default());
     let disposition = DispositionKind::Default;
     let (once, handler) = (false, Handler::default());
     let loaded = None;
@@ -367,7 +367,10 @@ fn a_child_put_into_another_cgroup_at_once_still_belongs_to_the_command() {
     let child = Task { cgroup_id: 77, ..story.clone().fork(20, 10, 11).task(11) };
     let parent = story.task(10);
     let told = story
-        .fact(20, Fact::Fork { parent, child, shares_handlers: false, state: State::default() })
+        .fact(
+            20,
+            Fact::Fork { parent, child, shares_handlers: false, state: SignalState::default() },
+        )
         .told();
     assert_eq!(told.events.len(), 3);
 }
@@ -470,7 +473,7 @@ fn mainpid_from_a_container_is_an_id_in_the_container() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(10, 10, 7).fork(11, 10, 11);
     let inside = |pid, ns_pid| Task { ns_pid, ..story.task(pid) };
     let child = inside(11, 7);
-    let state = State::default();
+    let state = SignalState::default();
     let mut told = story.clone();
     told.observations.pop();
     let told = told

@@ -192,7 +192,7 @@ fn masks_of_many_threads_at_once_are_told_at_once() {
     for thread in 0..100 {
         let task = Task { tid: 1_000 + thread, ..story.task(10) };
         let blocked = if thread % 2 == 0 { set } else { none };
-        let state = crate::observation::State { caught: set, blocked, ..Default::default() };
+        let state = crate::observation::SignalState { caught: set, blocked, ..Default::default() };
         story = story.fact(3, Fact::Mask { task, before: none, after: set, state });
     }
     let told = story.told();

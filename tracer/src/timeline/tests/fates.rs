@@ -9,7 +9,7 @@ use crate::{
         event::{Consumer, DispositionKind, Fate, Runtime},
         signal::{DefaultAction, Signal},
     },
-    observation::{Fact, Generate, GenerateResult, Handler, State, Task},
+    observation::{Fact, Generate, GenerateResult, Handler, SignalState, Task},
 };
 
 const SENDER: u32 = 5;
@@ -115,7 +115,7 @@ fn proc_at_the_end_tells_what_is_still_pending() {
     let story = running().mask(20, 10, true).hup(60, SENDER, 10);
     let left = |pending| {
         let id = story.task(10).id;
-        let state = tracer_common::event::SignalState { pending, ..Default::default() };
+        let state = SignalState { pending, ..Default::default() };
         fates(&story.clone().fact(99, Fact::Left { id, state }))[0].0
     };
     assert_eq!(left(Signal::HUP.set()), Fate::Pending);
@@ -414,12 +414,12 @@ fn the_fate_follows_from_result_disposition_default_action_and_what_comes_later(
     }
     fn seen_pending(story: Story, signal: Signal) -> Story {
         let id = story.task(10).id;
-        let state = State { pending: signal.set(), ..State::default() };
+        let state = SignalState { pending: signal.set(), ..SignalState::default() };
         story.fact(70, Fact::Left { id, state })
     }
     fn seen_gone(story: Story, _: Signal) -> Story {
         let id = story.task(10).id;
-        story.fact(70, Fact::Left { id, state: State::default() })
+        story.fact(70, Fact::Left { id, state: SignalState::default() })
     }
     fn default_and_dies_of_it(story: Story, signal: Signal) -> Story {
         to_default(story, signal).killed(75, 10, signal)

@@ -15,7 +15,7 @@ use crate::{
     },
     observation::{
         Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-        Program, State, TICK_NS, Task, UnitNews,
+        Program, SignalState, TICK_NS, Task, UnitNews,
     },
 };
 
@@ -400,12 +400,12 @@ impl Kernel {
         meant.fold(SignalSet::EMPTY, |set, signal| set.union(SignalSet::of(signal)))
     }
 
-    fn state(&self, of: usize) -> State {
+    fn state(&self, of: usize) -> SignalState {
         let process = &self.processes[of];
         let masks = process.threads.iter().map(|thread| thread.mask.0);
         let pending = process.threads.iter().flat_map(|thread| &thread.pending);
         let pending: Vec<u32> = pending.chain(&process.pending).copied().collect();
-        State {
+        SignalState {
             ignored: self.that_are(of, |set| set == Set::Ignore),
             caught: self.that_are(of, |set| matches!(set, Set::Handler { .. })),
             blocked: SignalSet(masks.fold(u64::MAX, |all, mask| all & mask)),

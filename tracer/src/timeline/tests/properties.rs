@@ -15,7 +15,7 @@ use crate::{
     },
     observation::{
         Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
-        Program, State, TICK_NS, Task,
+        Program, SignalState, TICK_NS, Task,
     },
     timeline::{Builder, Setup},
 };
@@ -33,13 +33,15 @@ fn task() -> impl Strategy<Value = Task> {
     })
 }
 
-fn state() -> impl Strategy<Value = State> {
-    (0..4_u64, 0..4_u64, 0..4_u64, 0..4_u64).prop_map(|(ignored, caught, blocked, pending)| State {
-        ignored: SignalSet(ignored),
-        caught: SignalSet(caught),
-        blocked: SignalSet(blocked),
-        pending: SignalSet(pending),
-        ..State::default()
+fn state() -> impl Strategy<Value = SignalState> {
+    (0..4_u64, 0..4_u64, 0..4_u64, 0..4_u64).prop_map(|(ignored, caught, blocked, pending)| {
+        SignalState {
+            ignored: SignalSet(ignored),
+            caught: SignalSet(caught),
+            blocked: SignalSet(blocked),
+            pending: SignalSet(pending),
+            ..SignalState::default()
+        }
     })
 }
 

@@ -14,7 +14,7 @@ use crate::{
         unit::{UnitFacts, UnitState},
     },
     observation::{
-        Datagram, Fact, Generate, GenerateResult, ProcessId, Program, State, Task, fact_task,
+        Datagram, Fact, Generate, GenerateResult, ProcessId, Program, SignalState, Task, fact_task,
     },
     timeline::{
         activation::Frame,
@@ -498,7 +498,7 @@ impl Lives {
 }
 
 /// A disposition with the kernel's word for what it knows.
-fn with(before: Disposition, state: &State, reload: Signal) -> Disposition {
+fn with(before: Disposition, state: &SignalState, reload: Signal) -> Disposition {
     let has = |set: SignalSet| set.intersects(reload.set());
     Disposition {
         ignored: has(state.ignored),

@@ -16,7 +16,7 @@ use crate::{
     },
     observation::{
         Anchor, Datagram, Environment, Fact, Generate, GenerateResult, Handler, Observation,
-        ProcessId, Program, State, TICK_NS, Task,
+        ProcessId, Program, SignalState, TICK_NS, Task,
     },
     timeline::{Builder, Counting, Scope, Selector, Setup},
 };
@@ -78,12 +78,13 @@ pub struct Story {
 struct Actor {
     start_ns: u64,
     comm: String,
-    state: State,
+    state: SignalState,
 }
 
 impl Story {
     fn new(scope: Scope) -> Self {
-        let starter = Actor { start_ns: 0, comm: "starter".to_owned(), state: State::default() };
+        let starter =
+            Actor { start_ns: 0, comm: "starter".to_owned(), state: SignalState::default() };
         Self {
             scope,
             facts: None,
@@ -142,7 +143,7 @@ impl Story {
         Task { start_ns, cgroup_id: 1, comm: comm.into(), ..Task::of(id) }
     }
 
-    fn state(&mut self, pid: u32) -> &mut State {
+    fn state(&mut self, pid: u32) -> &mut SignalState {
         &mut self.processes.get_mut(&pid).expect("a process of the story").state
     }
 
@@ -233,7 +234,7 @@ impl Story {
     /// A process that was there before, with `caught` handled.
     pub fn found(mut self, pid: u32, parent: u32, path: &str, caught: &[Signal]) -> Self {
         let caught = caught.iter().fold(SignalSet::EMPTY, |set, s| set.union(s.set()));
-        let state = State { caught, ..State::default() };
+        let state = SignalState { caught, ..SignalState::default() };
         let start_ns = BEGIN / 2 + u64::from(pid) * TICK_NS;
         self.processes.insert(pid, Actor { start_ns, comm: "old".to_owned(), state });
         let task = Task { cgroup_id: 0, ..self.task(pid) };
@@ -392,7 +393,7 @@ impl Story {
         code: u8,
         pending: SignalSet,
     ) -> Self {
-        let state = State { pending, ..*self.state(pid) };
+        let state = SignalState { pending, ..*self.state(pid) };
         let task = self.task(pid);
         self.fact(at, Fact::Exit { task, signal, code, core_dumped: false, state })
     }
