@@ -1,11 +1,13 @@
 //! A signal at every instant of a start: programs with holes at known places.
 
 mod commands;
+mod holes;
 mod reloads;
 mod senders;
 mod sweeps;
 mod units;
 mod users;
+mod workflow;
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,164 @@
+//! Services with holes at known places: each is found, and none is invented, three times.
+
+use super::{SIMPLE, pairs, race};
+use crate::support::Compiled;
+
+/// What the services below are made of.
+const HEAD: &str = "\
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+static volatile sig_atomic_t got;
+static void on(int s) { got = s; }
+static void act(int s, void (*to)(int)) { struct sigaction a = { .sa_handler = to }; sigaction(s, &a, 0); }
+static void mask(int how, int s) { sigset_t m; sigemptyset(&m); sigaddset(&m, s); pthread_sigmask(how, &m, 0); }
+static void *wait_for_it(void *it) { sigset_t m; int s; sigemptyset(&m); sigaddset(&m, SIGHUP); for (;;) sigwait(&m, &s); return it; }
+static void *work(void *it) { for (;;) { syscall(SYS_getppid); usleep(1000); } return it; }
+static void thread(void *(*does)(void *)) { pthread_t t; pthread_create(&t, 0, does, 0); }
+static void helper(void) { pid_t p; char *v[] = { \"true\", 0 }; posix_spawn(&p, \"/bin/true\", 0, 0, v, environ); waitpid(p, 0, 0); }
+static void use_them(void) { (void)on, (void)act, (void)mask, (void)wait_for_it, (void)work, (void)thread, (void)helper; }
+";
+
+/// The outcomes of a race of it, alike three times. `main` is what it does, with the path of a file
+/// of its own as an argument.
+fn outcomes(main: &str, options: &[&str]) -> Vec<(String, String)> {
+    let program = Compiled::new(&format!(
+        "{HEAD}int main(int count, char **words) {{ (void)count; (void)words; use_them();\n{main}\n\
+         for (;;) pause(); }}"
+    ));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("runs");
+    let (program, file) = (program.path(), file.to_str().unwrap().to_owned());
+    let options = [&SIMPLE[..], options].concat();
+    let mut first = Vec::new();
+    for number in 0..3 {
+        let raced = race(&options, &[&program, &file]);
+        let own = |(id, did): (&str, &str)| (id.to_owned(), did.to_owned());
+        let found: Vec<_> = raced.outcomes().into_iter().map(own).collect();
+        if number == 0 {
+            first = found;
+        } else {
+            assert_eq!(found, first, "{}", raced.stderr);
+        }
+    }
+    first
+}
+
+fn hup(main: &str) -> Vec<(String, String)> {
+    let all = outcomes(main, &[]);
+    all.into_iter().map(|(id, did)| (id.replace("HUP@", ""), did)).collect()
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_holes_of_a_start_that_has_other_helpers_each_time() {
+    // It has 0 to 4 helpers, by a number that it keeps in a file and that each run adds to.
+    let found =
+        hup("int fd = open(words[1], 02 | 0100, 0600); unsigned char n = 0; read(fd, &n, 1); n++;\
+         pwrite(fd, &n, 1, 0); close(fd);\
+         for (int i = 0; i < n % 3; i++) helper();\
+         act(SIGHUP, on); for (int i = 0; i < n % 2 * 2; i++) helper();\
+         mask(SIG_BLOCK, SIGHUP); act(SIGHUP, SIG_DFL); usleep(5000 + n % 3 * 5000);\
+         mask(SIG_UNBLOCK, SIGHUP); usleep(5000); act(SIGHUP, on);");
+    assert_eq!(
+        pairs(&found),
+        [
+            ("fork", "killed"),
+            ("exec1", "killed"),
+            ("exec1.action1", "taken"),
+            ("exec1.block1", "killed"),
+            ("exec1.action2", "killed"),
+            ("exec1.unblock1", "killed"),
+            ("exec1.action3", "taken"),
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_of_threads_that_do_not_block_what_another_one_waits_for() {
+    let found = hup(
+        "thread(work); thread(work); usleep(10000); mask(SIG_BLOCK, SIGHUP); thread(wait_for_it);\
+         usleep(20000); act(SIGHUP, on);",
+    );
+    assert_eq!(
+        pairs(&found),
+        [
+            ("fork", "killed"),
+            ("exec1", "killed"),
+            ("exec1.sigwait1", "killed"),
+            ("exec1.action1", "taken"),
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_after_a_thread_executes_the_program_anew_that_ignores_it_until_then() {
+    let found = hup("if (count < 3) { act(SIGHUP, SIG_IGN); usleep(10000);\
+         if (!fork()) _exit(0); wait(0);\
+         execl(\"/proc/self/exe\", words[0], words[1], \"2\", (char *)0); }\
+         usleep(10000); act(SIGHUP, SIG_DFL); usleep(10000); act(SIGHUP, on);");
+    assert_eq!(
+        pairs(&found),
+        [
+            ("fork", "killed"),
+            ("exec1", "killed"),
+            ("exec1.action1", "ignored"),
+            ("exec2", "ignored"),
+            ("exec2.action1", "killed"),
+            ("exec2.action2", "taken"),
+        ]
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_of_a_shell_script_whose_helpers_come_and_go() {
+    let script = "trap 'x=1' HUP; sleep 0.03; trap - HUP; sleep 0.03; trap 'x=2' HUP;\
+                  while :; do sleep 0.05; done";
+    for _ in 0..3 {
+        let raced = race(&SIMPLE, &["bash", "-c", script]);
+        let found = raced.outcomes();
+        assert!(!found.iter().any(|(id, _)| id.contains("child")), "{found:?}");
+        assert_eq!(found.last().map(|it| it.1), Some("taken"), "{found:?}");
+        // Before the first trap, and between two of them.
+        let holes = found.split(|it| it.1 != "killed").filter(|it| !it.is_empty()).count();
+        assert_eq!(holes, 2, "{found:?}");
+        // The start is over although the shell sets INT's action for each of its commands: else
+        // it is looked at for 30 s.
+        let looked_at = raced.race["untouched"]["to_ns"].as_i64().unwrap();
+        assert!(looked_at < 10_000_000_000, "{looked_at}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_where_a_signal_that_ends_is_lost_or_ends_with_another_code() {
+    let found = outcomes(
+        "usleep(5000); act(SIGTERM, on); usleep(10000); got = 0; act(SIGUSR1, on);\
+         while (!got) usleep(3000); return got == SIGTERM ? 0 : 7;",
+        &["--signal", "TERM", "--signal", "INT", "--signal", "USR1", "--timeout", "2s"],
+    );
+    assert_eq!(
+        pairs(&found),
+        [
+            ("TERM@fork", "killed"),
+            ("TERM@exec1", "killed"),
+            ("TERM@exec1.action1", "hung"),
+            ("INT@fork", "killed"),
+            ("INT@exec1", "killed"),
+            ("USR1@fork", "killed"),
+            ("USR1@exec1", "killed"),
+            ("USR1@exec1.action1", "ended"),
+        ]
+    );
+}
