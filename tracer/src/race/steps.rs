@@ -4,7 +4,7 @@ mod key;
 mod process;
 
 use self::key::parent;
-pub(super) use self::key::{children, place_of};
+pub(super) use self::key::{place_of, write_children};
 pub use self::{
     key::{Key, Kind},
     process::{Process, Step},

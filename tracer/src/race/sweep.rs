@@ -7,7 +7,7 @@ use tracer_common::place::{self, COMMAND, Counted};
 
 use super::{
     interval::{At, Planned},
-    steps::{Steps, children, place_of},
+    steps::{Steps, place_of, write_children},
 };
 use crate::model::{
     race::{Interval, Outcome, Role, StepKind, StepTold},
@@ -30,9 +30,7 @@ pub struct Call {
 impl fmt::Display for Call {
     /// As in `--only`: `exec1.call412`, `child2.exec1.thread3.call7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for child in children(self.process) {
-            write!(f, "child{child}.")?;
-        }
+        write_children(f, self.process)?;
         if self.execs > 0 {
             write!(f, "exec{}.", self.execs)?;
         }

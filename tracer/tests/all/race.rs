@@ -12,7 +12,7 @@ mod workflow;
 use std::{
     collections::BTreeMap,
     fs,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +30,13 @@ struct Raced {
 }
 
 impl Raced {
+    /// What a race that prints JSON came to; `Null` where it printed none.
+    fn of(output: &Output) -> Self {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let race = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        Self { status: output.status.code(), stderr, race }
+    }
+
     /// The intervals of all signals, and the instants that were swept over.
     fn all(&self) -> impl Iterator<Item = &Value> {
         let signals = self.race["signals"].as_array().unwrap();

@@ -25,9 +25,7 @@ pub struct Key {
 impl fmt::Display for Key {
     /// As in `--only`: `fork`, `exec1`, `exec1.action2`, `child2.exec1.ready1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for child in children(self.process) {
-            write!(f, "child{child}.")?;
-        }
+        write_children(f, self.process)?;
         if self.execs > 0 {
             write!(f, "exec{}", self.execs)?;
         }
@@ -55,7 +53,7 @@ pub(in crate::race) fn place_of(forks: &[u32]) -> Option<u64> {
 }
 
 /// The numbers of the forks that lead to a place, the command's first.
-pub(in crate::race) fn children(place: u64) -> Vec<u64> {
+fn children(place: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
     let mut rest = place;
     while rest > COMMAND {
@@ -64,6 +62,11 @@ pub(in crate::race) fn children(place: u64) -> Vec<u64> {
     }
     numbers.reverse();
     numbers
+}
+
+/// Writes these as `--only` has them: `child2.child1.`, nothing for the command.
+pub(in crate::race) fn write_children(f: &mut fmt::Formatter<'_>, place: u64) -> fmt::Result {
+    children(place).into_iter().try_for_each(|child| write!(f, "child{child}."))
 }
 
 /// The place of the process that started the one at a place.

@@ -8,7 +8,6 @@ use std::{
 };
 
 use assert_cmd::cargo::cargo_bin;
-use serde_json::Value;
 
 use super::Raced;
 use crate::support::container::{ANSWERING, Container, Hierarchy, newer_root, newest_root, root};
@@ -97,9 +96,7 @@ pub fn race(container: &Container, unit: &str, more: &[&str]) -> Raced {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let race = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    Raced { status: output.status.code(), stderr, race }
+    Raced::of(&output)
 }
 
 fn state(container: &Container, unit: &str) -> String {

@@ -15,7 +15,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{NOTIFY, Raced};
@@ -140,9 +139,7 @@ fn race(by: &str) -> Raced {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    let race = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
-    Raced { status: output.status.code(), stderr, race }
+    Raced::of(&output)
 }
 
 #[test]
