@@ -12,6 +12,12 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::process;
 
+/// Lines that are kept of what a test says as it fails.
+const SAID: usize = 4;
+
+/// Characters of each.
+const SAID_LENGTH: usize = 300;
+
 /// What test programs said of the tests they ran.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -22,6 +28,10 @@ pub struct Verdict {
     failed: Vec<String>,
     /// Names of those that failed, and passed when they were run once more.
     at_second_try: Vec<String>,
+    /// What each test that failed said first, by name.
+    said: BTreeMap<String, Vec<String>>,
+    /// The test whose words come now.
+    speaker: Option<String>,
     /// Tests that were not run, each with its reason.
     ignored: Vec<String>,
     /// What tests say they have shown, for better or worse.
@@ -36,6 +46,7 @@ impl Verdict {
         {
             self.proved.insert(fact.to_owned(), answer == "yes");
         }
+        self.hear(line);
         let Some(line) = line.strip_prefix("test ") else { return };
         if let Some(counts) = line.strip_prefix("result: ") {
             // "ok. 3 passed; 0 failed; …"
@@ -55,6 +66,24 @@ impl Verdict {
 }
 
 impl Verdict {
+    /// Keeps the first lines of what a test says as it fails: the thread has its name.
+    fn hear(&mut self, line: &str) {
+        let thread = line.strip_prefix("thread '").filter(|line| line.contains(" panicked at "));
+        if let Some((name, _)) = thread.and_then(|thread| thread.split_once('\'')) {
+            self.speaker = Some(name.to_owned());
+        } else if line.is_empty()
+            || line.starts_with("stack backtrace")
+            || line.starts_with("note:")
+        {
+            self.speaker = None;
+        } else if let Some(name) = &self.speaker {
+            let said = self.said.entry(name.clone()).or_default();
+            if said.len() < SAID {
+                said.push(line.chars().take(SAID_LENGTH).collect());
+            }
+        }
+    }
+
     /// The same if all of these tests have run, else an error that names those that didn't.
     pub fn complete<'a>(self, expected: impl Iterator<Item = &'a String>) -> Result<Self> {
         let missing: Vec<&str> =
@@ -80,6 +109,7 @@ impl Verdict {
         self.failed = failed;
         self.at_second_try.extend(passed);
         self.proved.extend(second.proved.clone());
+        self.said.extend(second.said.clone());
         self
     }
 }
@@ -192,10 +222,19 @@ impl fmt::Display for Suite {
             Ok(verdict) if verdict.passed + verdict.failed.len() == 0 => Ok(()),
             Ok(verdict) => {
                 write!(f, ": {} passed, {} failed", verdict.passed, verdict.failed.len())?;
-                verdict.failed.iter().try_for_each(|name| write!(f, "\n            {name}"))?;
-                verdict.at_second_try.iter().try_for_each(|name| {
-                    write!(f, "\n            failed at first, passed alone: {name}")
-                })
+                let said = |f: &mut fmt::Formatter<'_>, name: &String| {
+                    let lines = verdict.said.get(name).into_iter().flatten();
+                    lines.take(SAID).try_for_each(|line| write!(f, "\n              | {line}"))
+                };
+                for name in &verdict.failed {
+                    write!(f, "\n            {name}")?;
+                    said(f, name)?;
+                }
+                for name in &verdict.at_second_try {
+                    write!(f, "\n            failed at first, passed alone: {name}")?;
+                    said(f, name)?;
+                }
+                Ok(())
             }
         }
     }
@@ -225,6 +264,8 @@ mod tests {
             failed: vec!["broken".to_owned()],
             at_second_try: Vec::new(),
             ignored: vec!["odd: needs root".to_owned()],
+            said: BTreeMap::new(),
+            speaker: None,
             proved: BTreeMap::from([("that: something".to_owned(), true)]),
         };
         assert_eq!(verdict, expected);
@@ -253,6 +294,26 @@ mod tests {
         let told = Suite::run("example", || Ok(verdict)).to_string();
         assert!(told.contains("1 passed, 2 failed"), "{told}");
         assert!(told.ends_with("failed at first, passed alone: late"), "{told}");
+    }
+
+    #[test]
+    fn what_a_test_says_as_it_fails_is_told_with_its_name() {
+        let mut verdict = Verdict::default();
+        for line in [
+            "test a::broken ... FAILED",
+            "---- a::broken stdout ----",
+            "",
+            "thread 'a::broken' (4711) panicked at tests/a.rs:7:5:",
+            "assertion failed",
+            "  left: 1",
+            "stack backtrace:",
+            "   0: begin",
+        ] {
+            verdict.read(line);
+        }
+        let told = Suite::run("example", || Ok(verdict)).to_string();
+        let said = "a::broken\n              | assertion failed\n              |   left: 1";
+        assert!(told.ends_with(said), "{told}");
     }
 
     #[test]
