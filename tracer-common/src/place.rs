@@ -34,10 +34,12 @@ pub enum Step {
     Reloading,
     /// It said STOPPING=1.
     Stopping,
+    /// It forked a child.
+    Child,
 }
 
 /// How many there are.
-pub const STEPS: usize = 11;
+pub const STEPS: usize = 12;
 
 /// In the place of a [`Step`]: the end of a system call of a thread, whichever it is.
 pub const CALL: u32 = STEPS as u32;
@@ -187,6 +189,6 @@ mod tests {
 
     #[test]
     fn the_kinds_are_numbered_up_to_their_number() {
-        assert_eq!(Step::Stopping as usize + 1, STEPS);
+        assert_eq!(Step::Child as usize + 1, STEPS);
     }
 }

@@ -44,6 +44,8 @@ struct Process {
     counts: [u32; STEPS],
     /// How many threads it has started since the last exec.
     threads: u32,
+    /// Zero: the verifier refuses a value with bytes that nothing was written to.
+    reserved: u32,
 }
 
 /// A thread whose system calls are counted.
@@ -216,6 +218,8 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
     if let Some(place) = child_place(process.place, process.forks) {
         follow(pid, place);
     }
+    // The parent runs this program, and the child does not run yet.
+    reached(process, Step::Child);
 }
 
 /// A task was moved into a cgroup: before 255 systemd moves what it has forked for a unit.
@@ -254,7 +258,8 @@ fn joined(order: &Order, pid: u32) {
 
 #[inline(always)]
 fn follow(pid: u32, place: u64) {
-    let process = Process { place, execs: 0, forks: 0, counts: [0; STEPS], threads: 0 };
+    let process =
+        Process { place, execs: 0, forks: 0, counts: [0; STEPS], threads: 0, reserved: 0 };
     // Without room its steps are not reached, and that is told.
     let _ = PLACE_PROCESSES.insert(pid, process, 0);
     let _ = PLACE_THREADS.insert(pid, Thread { number: 0, calls: 0, reset: 0 }, 0);

@@ -73,6 +73,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
         task: service.clone(),
         filename: "/usr/bin/demo".to_owned(),
         exe: "/usr/bin/demo".into(),
+        file: "demo".into(),
         program: Program::Plain,
         environment: Environment::default(),
         state: SignalState::default(),

@@ -157,6 +157,8 @@ pub enum Fact {
         filename: String,
         /// What was loaded: the resolved path where /proc still had it, else the name it was loaded by.
         exe: SmolStr,
+        /// The name of the file that was loaded, without its directory, as the kernel has it.
+        file: SmolStr,
         /// What runs in it.
         program: Program,
         /// What its environment says of systemd.

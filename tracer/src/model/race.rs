@@ -226,6 +226,8 @@ pub enum StepKind {
     Reloading,
     /// It said STOPPING=1.
     Stopping,
+    /// It forked a child that lives on.
+    Child,
     /// It ended.
     Exit,
     /// It came to the end of a system call.

@@ -231,6 +231,7 @@ fn exec(record: &wire::Exec) -> Fact {
         task: task(&record.header.task),
         filename: text(&record.filename).into_owned(),
         exe: exe.into(),
+        file: text(&record.file).into(),
         program: Program::Unread,
         environment: Environment {
             invocation_id: has(wire::ENV_INVOCATION_ID)

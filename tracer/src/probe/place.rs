@@ -14,7 +14,7 @@ use aya::{
     programs::BtfTracePoint,
 };
 use nix::unistd::gettid;
-use tracer_common::place::{Counted, Order, Placed};
+use tracer_common::place::{Counted, Order, Placed, STEPS};
 
 use super::{
     attach::{Attached, attach_syscall, program},
@@ -122,7 +122,7 @@ pub struct Placer {
 pub struct Placement(Arc<Mutex<Array<MapData, PlacedBytes>>>);
 
 /// Bytes of the kernel side's `Process`.
-const PROCESS_LEN: usize = 64;
+const PROCESS_LEN: usize = 24 + 4 * STEPS;
 
 /// An [`Order`] as the map has it.
 #[repr(transparent)]

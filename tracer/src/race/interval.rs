@@ -1,5 +1,6 @@
 //! The intervals between the steps of a start.
 
+use smol_str::SmolStr;
 use tracer_common::place::Order;
 
 use super::{
@@ -48,6 +49,8 @@ pub struct Planned {
     pub at: At,
     /// The process.
     pub process: ProcessRef,
+    /// The programs that it executed by that step, or that the child does that it forks there.
+    pub programs: Vec<SmolStr>,
     /// Whether it is the main process.
     pub main: bool,
     /// The step that begins it, in words.
@@ -81,6 +84,7 @@ pub fn plan(
                 id: format!("{signal}@{}", step.key),
                 at: At::Step(step.key),
                 process: process.who.clone(),
+                programs: programs(steps, step.key),
                 main: is_main,
                 after: on_timeline.told(step),
                 before,
@@ -104,6 +108,15 @@ pub(super) fn processes(steps: &Steps, role: Role) -> impl Iterator<Item = (bool
     // its workers.
     let workers = steps.workers().filter(move |_| role == Role::Reload);
     steps.command().map(|main| (true, main)).into_iter().chain(workers.map(|it| (false, it)))
+}
+
+/// The programs by which a process is known again in another run: what another child of the same
+/// number executes may be something else. Before its first exec that is what it executes later.
+pub(super) fn programs(steps: &Steps, key: Key) -> Vec<SmolStr> {
+    let programs = steps.subject(key).map(Process::programs).unwrap_or_default();
+    let by_then = if key.kind == Kind::Child { 0 } else { key.execs as usize };
+    let count = if by_then == 0 { programs.len() } else { by_then };
+    programs.iter().take(count).cloned().collect()
 }
 
 /// From moments to the timeline of the untouched run.
@@ -146,8 +159,10 @@ impl Planned {
         };
         // The wait is told of where it begins, which may be a moment after the system call.
         let slack = if key.kind == Kind::Sigwait { 1_000_000 } else { 0 };
-        let process = steps.process_at(key.process);
-        let last = process.and_then(|process| process.step_at(at.saturating_add(slack)));
-        last.is_some_and(|step| step.key == key)
+        let Some(process) = steps.process_at(key.process) else { return false };
+        let programs = programs(steps, key);
+        let is_it = programs.iter().zip(&self.programs).all(|(one, other)| one == other)
+            && (programs.is_empty() || !self.programs.is_empty());
+        is_it && process.was_last(key, at.saturating_add(slack))
     }
 }

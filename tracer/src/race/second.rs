@@ -4,7 +4,7 @@
 use tracer_common::place::Order;
 
 use super::{
-    interval::{At, Planned, Timeline, processes},
+    interval::{At, Planned, Timeline, processes, programs},
     steps::{Key, Kind, Steps},
 };
 use crate::model::{
@@ -62,6 +62,7 @@ pub fn second(
                 id: format!("{signal}@{}+reset{number}", step.key),
                 at: At::Second(Second { first: step.key, reset }),
                 process: process.who.clone(),
+                programs: programs(steps, step.key),
                 main: is_main,
                 after,
                 before: None,

@@ -4,10 +4,13 @@ mod key;
 mod process;
 
 use self::key::parent;
-pub(super) use self::key::{place_of, write_children};
 pub use self::{
     key::{Key, Kind},
     process::{Process, Step},
+};
+pub(super) use self::{
+    key::{place_of, write_children},
+    process::FRESH_NS,
 };
 
 use std::collections::BTreeMap;
@@ -49,6 +52,8 @@ pub struct Steps {
     origin: Origin,
     /// The path of the command's notify socket.
     socket: Option<String>,
+    /// Until when it was looked at.
+    end: u64,
     processes: BTreeMap<ProcessId, Process>,
     command: Option<ProcessId>,
     /// When READY=1 and STOPPING=1 were said first, by whom ever.
@@ -61,13 +66,21 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Tells them from the facts of a run of a command, whose notify socket is `socket`.
+    /// Tells them from the facts of a run of a command, whose notify socket is `socket`, and that
+    /// was looked at until `end` (`CLOCK_BOOTTIME` ns).
     #[must_use]
-    pub fn of(facts: &[Observation], signal: Signal, origin: Origin, socket: Option<&str>) -> Self {
+    pub fn of(
+        facts: &[Observation],
+        signal: Signal,
+        origin: Origin,
+        socket: Option<&str>,
+        end: u64,
+    ) -> Self {
         let mut this = Self {
             signal,
             origin,
             socket: socket.map(str::to_owned),
+            end,
             processes: BTreeMap::new(),
             command: None,
             ready: None,
@@ -80,6 +93,10 @@ impl Steps {
         ordered.sort_by_key(|observation| observation.at);
         for observation in ordered {
             this.learn(observation.at, &observation.fact);
+        }
+        let workers = this.running().map(|(id, _)| *id).collect();
+        for process in this.processes.values_mut() {
+            process.keep_forks_of(&workers);
         }
         this
     }
@@ -115,9 +132,27 @@ impl Steps {
 
     /// The processes that it started and that run at the end: its workers.
     pub fn workers(&self) -> impl Iterator<Item = &Process> {
-        self.processes.values().filter(|process| {
-            process.place != COMMAND && process.ended.is_none() && !self.is_helper(process)
+        self.running().map(|(_, process)| process)
+    }
+
+    fn running(&self) -> impl Iterator<Item = (&ProcessId, &Process)> {
+        self.processes.iter().filter(|(_, process)| {
+            process.place != COMMAND
+                && process.ended.is_none()
+                && process.is_settled(self.end)
+                && !self.is_helper(process)
         })
+    }
+
+    /// The process that a step is about: of the fork of a child, that child.
+    #[must_use]
+    pub fn subject(&self, key: Key) -> Option<&Process> {
+        let process = self.process_at(key.process)?;
+        if key.kind == Kind::Child {
+            self.processes.get(&process.child(key)?)
+        } else {
+            Some(process)
+        }
     }
 
     /// Whether a process runs a program that another child of the same process has run and come to
@@ -170,10 +205,10 @@ impl Steps {
                 let blocked = state.blocked.intersects(self.signal.set());
                 self.forked(at, parent, child, blocked);
             }
-            Fact::Exec { task, exe, state, .. } => {
+            Fact::Exec { task, exe, file, state, .. } => {
                 let blocked = state.blocked.intersects(self.signal.set());
                 let Some(process) = self.processes.get_mut(&task.id) else { return };
-                process.executed(at, &task.comm, exe, blocked);
+                process.executed(at, &task.comm, (exe, file), blocked);
                 if process.place == COMMAND && !is_executor(exe) {
                     self.exec.get_or_insert(at);
                 }
@@ -237,7 +272,7 @@ impl Steps {
             self.command = Some(child.id);
             Some(COMMAND)
         } else {
-            self.processes.get_mut(&parent.id).and_then(Process::forks)
+            self.processes.get_mut(&parent.id).and_then(|parent| parent.forks(at, child.id))
         };
         let Some(place) = place else { return };
         let exe = self.processes.get(&parent.id).and_then(|parent| parent.who.exe.clone());

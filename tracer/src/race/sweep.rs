@@ -148,6 +148,7 @@ fn instant(
         id: format!("{signal}@{call}"),
         at: At::Call(call),
         process: process.who.clone(),
+        programs: Vec::new(),
         main: true,
         after: StepTold { kind: StepKind::Call, what, at_ns },
         before: None,

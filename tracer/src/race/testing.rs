@@ -59,6 +59,7 @@ impl Story {
             task: task(pid),
             filename: exe.to_owned(),
             exe: exe.into(),
+            file: exe.rsplit('/').next().unwrap().into(),
             program: Program::Plain,
             environment: Environment::default(),
             state: self.state(),
@@ -183,7 +184,7 @@ impl Story {
     }
 
     pub fn steps_of(&self, signal: Signal) -> Steps {
-        Steps::of(&self.facts, signal, Origin::ChildOf(TRACER), Some(SOCKET))
+        Steps::of(&self.facts, signal, Origin::ChildOf(TRACER), Some(SOCKET), 1_000 * MS)
     }
 
     /// The ids of the intervals for HUP, each with its end in ms from the exec.

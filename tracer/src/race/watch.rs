@@ -1,10 +1,13 @@
 //! Whether a run has shown what it is made for.
 
+use std::collections::BTreeMap;
+
 use tracer_common::signal::SignalSet;
 
+use super::steps::FRESH_NS;
 use crate::{
     model::{event::DispositionKind, signal::Signal},
-    observation::{Fact, Generate, Observation},
+    observation::{Fact, Generate, Observation, ProcessId},
     timeline::notify::{meaning, parse, says_ready},
 };
 
@@ -14,6 +17,9 @@ const SETTLES_OF_BLOCKED: u64 = 5;
 
 /// Signals with a sender that are taken down: one is sent, and a service may get others.
 const MAX_SENT: usize = 64;
+
+/// Children of which it is not yet known what they are.
+const MAX_FRESH: usize = 1_024;
 
 /// What a run has to come to. Times are in ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +55,8 @@ pub struct Watch {
     began: u64,
     /// When something changed last, `CLOCK_BOOTTIME` ns.
     changed: u64,
+    /// When each child was forked that has neither executed a program nor ended (the same clock).
+    fresh: BTreeMap<ProcessId, u64>,
     /// When READY=1 was said last (the same clock), and how often.
     ready: Option<u64>,
     readies: u32,
@@ -69,6 +77,7 @@ impl Watch {
             socket,
             began,
             changed: began,
+            fresh: BTreeMap::new(),
             ready: None,
             readies: 0,
             placed: None,
@@ -87,6 +96,7 @@ impl Watch {
     /// Takes a fact.
     pub fn learn(&mut self, observation: &Observation) {
         let at = observation.at;
+        self.learn_child(at, &observation.fact);
         match &observation.fact {
             Fact::Exec { task, .. } if task.id.pid == self.pid => {
                 self.changed = self.changed.max(at);
@@ -126,6 +136,19 @@ impl Watch {
                 if let Some(sender) = sent.sender.as_ref().filter(|_| self.sent.len() < MAX_SENT) {
                     self.sent.push((at, sender.id.pid));
                 }
+            }
+            _ => {}
+        }
+    }
+
+    /// Follows the children until it is known what they are: a worker, or a helper.
+    fn learn_child(&mut self, at: u64, fact: &Fact) {
+        match fact {
+            Fact::Fork { child, .. } if self.fresh.len() < MAX_FRESH => {
+                self.fresh.insert(child.id, at);
+            }
+            Fact::Exec { task, .. } | Fact::Exit { task, .. } => {
+                self.fresh.remove(&task.id);
             }
             _ => {}
         }
@@ -176,7 +199,11 @@ impl Watch {
         let last = self.placed.unwrap_or(0).max(self.changed);
         let times = if self.met_mask { SETTLES_OF_BLOCKED } else { 1 };
         let settled = last.saturating_add(times.saturating_mul(self.goal.settle_ns));
-        Some(settled.max(self.began.saturating_add(self.goal.least_ns)))
+        let settled = settled.max(self.began.saturating_add(self.goal.least_ns));
+        // Those that come later are not waited for: a shell may have one after another.
+        let before = self.fresh.values().filter(|at| **at <= settled && self.goal.signal.is_none());
+        let known = before.max().map_or(0, |at| at.saturating_add(FRESH_NS));
+        Some(settled.max(known))
     }
 }
 

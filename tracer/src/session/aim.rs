@@ -152,6 +152,7 @@ mod tests {
             task: task(pid),
             filename: exe.to_owned(),
             exe: exe.into(),
+            file: exe.rsplit('/').next().unwrap().into(),
             program: Program::Unread,
             environment: Environment::default(),
             state: SignalState::default(),

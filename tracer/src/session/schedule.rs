@@ -144,6 +144,7 @@ mod tests {
             task: task(pid),
             filename: "/x".to_owned(),
             exe: "/x".into(),
+            file: "x".into(),
             program: Program::Unread,
             environment: Environment::default(),
             state: SignalState::default(),

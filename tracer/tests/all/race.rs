@@ -282,6 +282,7 @@ fn race_finds_the_hole_in_a_worker_and_a_reload_of_the_main_process_does_not_rea
         pairs(&outcomes)[2..],
         [
             ("exec1.action1", "taken"),
+            ("exec1.fork1", "taken"),
             ("child1.fork", "taken"),
             ("child1.action1", "killed"),
             ("child1.action2", "taken")

@@ -121,6 +121,7 @@ fn exec() {
         task: task(4711),
         filename: "./daemon".to_owned(),
         exe: "/usr/bin/perl\u{fffd}".into(),
+        file: "perl5".into(),
         program: Program::Unread,
         environment: Environment { invocation_id: invocation, notify_socket: socket, control },
         state: state(),

@@ -27,6 +27,7 @@ fn executed_by(pid: u32) -> Observation {
         task: task(pid),
         filename: String::new(),
         exe: SmolStr::default(),
+        file: SmolStr::default(),
         program: Program::Unread,
         environment: Environment::default(),
         state: SignalState::default(),

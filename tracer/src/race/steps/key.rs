@@ -41,6 +41,7 @@ impl fmt::Display for Key {
             Kind::Ready => "ready",
             Kind::Reloading => "reloading",
             Kind::Stopping => "stopping",
+            Kind::Child => "fork",
         };
         let dot = if self.execs > 0 { "." } else { "" };
         write!(f, "{dot}{word}{}", self.number)
@@ -104,5 +105,6 @@ pub(super) fn told(kind: Kind) -> StepKind {
         Kind::Ready => StepKind::Ready,
         Kind::Reloading => StepKind::Reloading,
         Kind::Stopping => StepKind::Stopping,
+        Kind::Child => StepKind::Child,
     }
 }

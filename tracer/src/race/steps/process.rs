@@ -1,10 +1,15 @@
 //! A process of the command, and the steps that it made.
 
+use std::collections::BTreeSet;
+
 use smol_str::SmolStr;
 use tracer_common::place::{COMMAND, STEPS, child_place};
 
 use super::key::{Key, Kind, told};
-use crate::model::{event::ProcessRef, race::StepKind};
+use crate::{
+    model::{event::ProcessRef, race::StepKind},
+    observation::ProcessId,
+};
 
 /// A mask that was set for less is none: a signal that comes meanwhile waits for that long, and
 /// then does what it does in the interval.
@@ -12,6 +17,13 @@ const MOMENT_NS: u64 = 1_000_000;
 /// The same of one of all signals, which the C library sets around a fork and the start of a
 /// thread: where the host is busy, that takes long.
 const MOMENT_OF_ALL_NS: u64 = 20_000_000;
+
+/// A child that executes nothing for so long after its fork is no helper that is yet to execute its
+/// program: on a busy host that takes long.
+pub(in crate::race) const FRESH_NS: u64 = 100_000_000;
+
+/// The most programs of a process that are remembered.
+const MAX_PROGRAMS: usize = 16;
 
 /// A step of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +58,16 @@ pub struct Process {
     blocked: bool,
     block: Option<Block>,
     steps: Vec<Step>,
+    forked: Vec<Forked>,
+    /// The files of the programs that it executed, the first ones.
+    programs: Vec<SmolStr>,
+}
+
+/// A child that a process forked.
+#[derive(Clone, Debug)]
+pub(super) struct Forked {
+    pub child: ProcessId,
+    pub step: Step,
 }
 
 impl Process {
@@ -55,10 +77,42 @@ impl Process {
         &self.steps
     }
 
-    /// The last step of it until a time.
+    /// Whether a step was the last one of it until a time. Forks don't count: which of them are
+    /// steps depends on what becomes of the child, and a signal may end it.
     #[must_use]
-    pub fn step_at(&self, at: u64) -> Option<&Step> {
-        self.steps.iter().rev().find(|step| step.at <= at)
+    pub fn was_last(&self, key: Key, at: u64) -> bool {
+        let until = |step: &&Step| step.at <= at;
+        let other = |step: &&Step| step.key.kind != Kind::Child;
+        let last = self.steps.iter().rev().filter(until).find(other);
+        if key.kind != Kind::Child {
+            return last.is_some_and(|last| last.key == key);
+        }
+        let fork = self.forked.iter().map(|it| &it.step).filter(until).find(|it| it.key == key);
+        fork.is_some_and(|fork| last.is_none_or(|last| last.at <= fork.at))
+    }
+
+    /// The child that it forked at a step.
+    pub(super) fn child(&self, key: Key) -> Option<ProcessId> {
+        self.forked.iter().find(|it| it.step.key == key).map(|it| it.child)
+    }
+
+    /// The forks of these children are steps of it.
+    pub(super) fn keep_forks_of(&mut self, children: &BTreeSet<ProcessId>) {
+        let kept = self.forked.iter().filter(|it| children.contains(&it.child));
+        self.steps.extend(kept.map(|it| it.step.clone()));
+        self.steps.sort_by_key(|step| step.at);
+    }
+
+    /// The programs that it executed, the first ones: the names of their files, which are known
+    /// also of one that ended at once.
+    #[must_use]
+    pub fn programs(&self) -> &[SmolStr] {
+        &self.programs
+    }
+
+    /// Whether it executed nothing although it ran for a while, up to `end`.
+    pub(super) fn is_settled(&self, end: u64) -> bool {
+        self.execs > 0 || end.saturating_sub(self.began) >= FRESH_NS
     }
 
     /// The program that it executed, if it executed one.
@@ -79,21 +133,40 @@ impl Process {
             blocked,
             block: None,
             steps: Vec::new(),
+            forked: Vec::new(),
+            programs: Vec::new(),
         };
         process.step(at, Kind::Begin, what.to_owned());
         process
     }
 
     /// It starts a child: gives the place of that.
-    pub(super) fn forks(&mut self) -> Option<u64> {
+    pub(super) fn forks(&mut self, at: u64, child: ProcessId) -> Option<u64> {
         self.forks += 1;
+        let number = self.count(Kind::Child);
+        // A unit's main process is systemd's own before its exec.
+        if self.place != COMMAND || self.execs > 0 {
+            let key = Key { process: self.place, execs: self.execs, kind: Kind::Child, number };
+            let what = format!("fork of child {}", self.forks);
+            let step = Step { key, at, what, told: told(Kind::Child), once: false };
+            self.forked.push(Forked { child, step });
+        }
         child_place(self.place, self.forks)
     }
 
     /// It executed a program.
-    pub(super) fn executed(&mut self, at: u64, comm: &SmolStr, exe: &SmolStr, blocked: bool) {
+    pub(super) fn executed(
+        &mut self,
+        at: u64,
+        comm: &SmolStr,
+        (exe, file): (&SmolStr, &SmolStr),
+        blocked: bool,
+    ) {
         self.who.comm.clone_from(comm);
         self.who.exe = Some(exe.clone());
+        if self.programs.len() < MAX_PROGRAMS {
+            self.programs.push(file.clone());
+        }
         self.execs += 1;
         self.counts = [0; STEPS];
         self.blocked = blocked;

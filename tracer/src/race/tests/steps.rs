@@ -107,7 +107,7 @@ fn what_the_c_library_blocks_around_a_fork_or_a_thread_is_no_step_on_a_busy_host
         ids(&story.mask_of_all(to, COMMAND, false))
     };
     // vfork(2) comes back once the child has executed its program.
-    assert_eq!(fork(10, 400), ["HUP@fork", "HUP@exec1", "HUP@child1.fork"]);
+    assert_eq!(fork(10, 400), ["HUP@fork", "HUP@exec1", "HUP@exec1.fork1", "HUP@child1.fork"]);
     let thread = Story::command().mask_of_all(10, COMMAND, true).mask_of_all(25, COMMAND, false);
     assert_eq!(ids(&thread).len(), 2);
     let long = Story::command().mask_of_all(10, COMMAND, true).mask_of_all(50, COMMAND, false);
@@ -132,11 +132,70 @@ fn a_helper_that_comes_again_and_again_is_no_worker() {
         story.fork(at, COMMAND, pid).exec(at + 1, pid, "/usr/bin/sleep")
     };
     let once = helper(Story::command(), 10, 101);
-    assert_eq!(ids(&once)[2..], ["HUP@child1.fork", "HUP@child1.exec1"]);
+    assert_eq!(ids(&once)[2..], ["HUP@exec1.fork1", "HUP@child1.fork", "HUP@child1.exec1"]);
     assert_eq!(ids(&helper(once.exit(20, 101), 30, 102)).len(), 2);
     // Two workers of which one has ended: what they are was not executed.
     let workers = Story::command().fork(10, COMMAND, 101).exit(20, 101).fork(30, COMMAND, 102);
-    assert_eq!(ids(&workers)[2..], ["HUP@child2.fork"]);
+    assert_eq!(ids(&workers)[2..], ["HUP@exec1.fork2", "HUP@child2.fork"]);
+}
+
+#[test]
+fn a_helper_that_is_yet_to_execute_its_program_is_no_worker() {
+    let story = |at| Story::command().handler(300, COMMAND).fork(at, COMMAND, 101);
+    assert_eq!(ids(&story(899))[3..], ["HUP@exec1.fork1", "HUP@child1.fork"]);
+    assert_eq!(ids(&story(901)).len(), 3);
+}
+
+#[test]
+fn the_fork_of_a_child_that_lives_on_is_a_step_and_that_of_a_helper_is_none() {
+    let story = Story::command()
+        .fork(10, COMMAND, 101)
+        .exec(11, 101, "/usr/bin/helper")
+        .exit(15, 101)
+        .fork(20, COMMAND, 102)
+        .fork(30, 102, 103)
+        .handler(40, COMMAND);
+    let steps = story.steps_of(Signal::TERM);
+    let (planned, _) = plan(&steps, Signal::TERM, role(Signal::TERM, &[]), "simple", 900 * MS);
+    let told: Vec<_> = planned.iter().map(|it| (it.id.as_str(), it.after.what.as_str())).collect();
+    assert_eq!(
+        told[1..],
+        [("TERM@exec1", "exec of demo"), ("TERM@exec1.fork2", "fork of child 2")],
+        "a handler of HUP is none of TERM"
+    );
+    assert_eq!(
+        ids(&story),
+        [
+            "HUP@fork",
+            "HUP@exec1",
+            "HUP@exec1.fork2",
+            "HUP@exec1.action1",
+            "HUP@child2.fork",
+            "HUP@child2.fork1",
+            "HUP@child2.child1.fork",
+        ]
+    );
+}
+
+#[test]
+fn a_signal_at_a_fork_is_at_that_of_a_child_of_the_same_kind() {
+    let helper = |story: Story, at, pid: u32| {
+        story.fork(at, COMMAND, pid).exec(at + 1, pid, "/usr/bin/helper").exit(at + 5, pid)
+    };
+    let untouched = helper(Story::command(), 10, 101).fork(20, COMMAND, 102).handler(40, COMMAND);
+    let (planned, _) =
+        plan(&untouched.steps(), Signal::HUP, role(Signal::HUP, &[]), "simple", 900 * MS);
+    let [_, exec, fork, action, begin] = &planned[..] else { panic!("{planned:?}") };
+    // It ends of the signal, and so does the child.
+    let again = helper(Story::command(), 10, 101).fork(30, COMMAND, 102);
+    let again = again.exit(31, COMMAND).exit(32, 102).steps();
+    assert!(fork.holds(&again, 30 * MS) && !fork.holds(&again, 29 * MS));
+    assert!(exec.holds(&again, 29 * MS) && begin.holds(&again, 31 * MS));
+    // With another helper in between, the second child is that one.
+    let other = helper(helper(Story::command(), 10, 101), 20, 102).fork(30, COMMAND, 103).steps();
+    assert!(!fork.holds(&other, 20 * MS) && !begin.holds(&other, 20 * MS));
+    let late = helper(Story::command(), 10, 101).handler(15, COMMAND).fork(20, COMMAND, 102);
+    assert!(action.holds(&late.steps(), 21 * MS) && fork.holds(&late.steps(), 21 * MS));
 }
 
 #[test]
@@ -195,7 +254,13 @@ fn of_the_processes_it_starts_those_that_run_on_are_raced_too() {
         .fork(50, 102, 103);
     assert_eq!(
         ids(&story)[3..],
-        ["HUP@child2.fork", "HUP@child2.action1", "HUP@child2.child1.fork"]
+        [
+            "HUP@exec1.fork2",
+            "HUP@child2.fork",
+            "HUP@child2.action1",
+            "HUP@child2.fork1",
+            "HUP@child2.child1.fork",
+        ]
     );
     let reached = story.intervals("simple").pop().unwrap().2;
     assert_eq!(reached, Reach::NotByReload);
@@ -247,6 +312,7 @@ fn facts_that_overtook_each_other_are_put_in_order() {
     let ordered = Story::command().handler(10, COMMAND).handler(20, COMMAND);
     let mut facts = ordered.facts().to_vec();
     facts.reverse();
-    let steps = crate::race::Steps::of(&facts, Signal::HUP, crate::race::Origin::ChildOf(1), None);
+    let steps =
+        crate::race::Steps::of(&facts, Signal::HUP, crate::race::Origin::ChildOf(1), None, 0);
     assert_eq!(steps.command().unwrap().steps().len(), 4);
 }

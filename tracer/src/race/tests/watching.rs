@@ -76,6 +76,18 @@ fn a_start_is_over_once_nothing_has_changed_for_a_while() {
 }
 
 #[test]
+fn a_start_is_not_over_before_it_is_known_what_its_children_are() {
+    let story = || Story::command().handler(300, COMMAND).fork(350, COMMAND, 101);
+    assert_eq!(watch(goal(), &story()).settles(), Some(450 * MS), "it may be a worker");
+    let executes = story().handler(350, COMMAND).exec(351, 101, "/usr/bin/helper");
+    assert_eq!(watch(goal(), &executes).settles(), Some(450 * MS));
+    let again = executes.fork(440, COMMAND, 102).fork(460, COMMAND, 103);
+    assert_eq!(watch(goal(), &again).settles(), Some(540 * MS), "what comes later is too late");
+    let placed = Goal { signal: Some(Signal::HUP), ..goal() };
+    assert_eq!(watch(placed, &again).settles(), Some(450 * MS));
+}
+
+#[test]
 fn what_is_done_about_a_signal_that_is_not_raced_changes_nothing() {
     let other = "INT".parse().unwrap();
     let story = Story::command().handler(300, COMMAND);

@@ -224,7 +224,7 @@ impl Rounds<'_, '_> {
 
     fn steps(&self, ran: &Ran, signal: Signal) -> Steps {
         let socket = self.racer.socket();
-        let steps = Steps::of(&ran.facts, signal, ran.origin, socket.as_deref());
+        let steps = Steps::of(&ran.facts, signal, ran.origin, socket.as_deref(), ran.span.1);
         match ran.active {
             Some(active) => steps.with_active(active),
             None => steps,

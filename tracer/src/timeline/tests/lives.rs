@@ -622,6 +622,7 @@ impl Kernel {
         self.tell(Fact::Exec {
             task,
             filename: exe.clone(),
+            file: exe.rsplit('/').next().unwrap().into(),
             exe: exe.into(),
             program,
             environment,

@@ -169,6 +169,7 @@ fn life() -> impl Strategy<Value = Fact> {
                 Fact::Exec {
                     task,
                     filename: exe.clone(),
+                    file: exe.rsplit('/').next().unwrap().into(),
                     exe: exe.into(),
                     program,
                     environment,

@@ -203,6 +203,7 @@ impl Story {
             Fact::Exec {
                 task,
                 filename: exe.clone(),
+                file: exe.rsplit('/').next().unwrap().into(),
                 exe: exe.into(),
                 program,
                 environment,

@@ -27,13 +27,18 @@ static void helper(void) { pid_t p; char *v[] = { \"true\", 0 }; posix_spawn(&p,
 static void use_them(void) { (void)on, (void)act, (void)mask, (void)wait_for_it, (void)work, (void)thread, (void)helper; }
 ";
 
+/// A service that does this, and waits then.
+fn program(main: &str) -> Compiled {
+    Compiled::new(&format!(
+        "{HEAD}int main(int count, char **words) {{ (void)count; (void)words; use_them();\n{main}\n\
+         for (;;) pause(); }}"
+    ))
+}
+
 /// The outcomes of a race of it, alike three times. `main` is what it does, with the path of a file
 /// of its own as an argument.
 fn outcomes(main: &str, options: &[&str]) -> Vec<(String, String)> {
-    let program = Compiled::new(&format!(
-        "{HEAD}int main(int count, char **words) {{ (void)count; (void)words; use_them();\n{main}\n\
-         for (;;) pause(); }}"
-    ));
+    let program = program(main);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("runs");
     let (program, file) = (program.path(), file.to_str().unwrap().to_owned());
@@ -161,4 +166,28 @@ fn race_finds_where_a_signal_that_ends_is_lost_or_ends_with_another_code() {
             ("USR1@exec1.action1", "ended"),
         ]
     );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_that_a_signal_between_the_fork_of_a_worker_and_the_handler_leaves_the_worker() {
+    let program = program(
+        "helper(); pid_t worker = fork(); if (worker == 0) for (;;) pause(); usleep(10000);\
+         act(SIGTERM, on); while (!got) usleep(3000); kill(worker, SIGTERM); return 0;",
+    );
+    for _ in 0..3 {
+        let raced = race(&[&SIMPLE[..], &["--signal", "TERM"]].concat(), &[&program.path()]);
+        assert_eq!(
+            raced.outcomes(),
+            [
+                ("TERM@fork", "killed"),
+                ("TERM@exec1", "killed"),
+                ("TERM@exec1.fork2", "killed"),
+                ("TERM@exec1.action1", "ended"),
+            ]
+        );
+        let is_bad = |id: &str| raced.interval(id)["bad"].as_bool().unwrap();
+        assert!(is_bad("TERM@exec1.fork2"), "{}", raced.stderr);
+        assert!(!is_bad("TERM@exec1") && !is_bad("TERM@exec1.action1"), "{}", raced.stderr);
+    }
 }
