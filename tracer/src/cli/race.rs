@@ -34,6 +34,7 @@ Examples:
   sigready race --sweep 20 --output race.html -- ./server --fg
   sigready race --between 'rm -rf /tmp/data' --user ada -- ./server --data /tmp/data
   sigready race --only HUP@exec1 --repeat 5 -- ./server --fg
+  sigready race --jobs 4 --sweep 20 -- ./server --fg
   sigready race --unit daemon.service --yes --format junit --output race.xml
   sigready race --unit daemon.service --root /var/lib/machines/web --yes
   sigready race --unit daemon.service --by reload --yes
@@ -79,6 +80,17 @@ pub struct Race {
     /// Race this interval alone, by the id that the report has for it.
     #[arg(long, value_name = "ID")]
     pub only: Option<String>,
+    /// Race in so many processes at a time, each with starts of its own: ports and files of the
+    /// command have to allow for that.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["unit", "only"],
+        value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    /// Only see which intervals there are: what such a process is started with.
+    #[arg(long, hide = true)]
+    pub plan: bool,
+    /// Race these intervals alone, as far as there are such: the same.
+    #[arg(long = "share", hide = true, value_name = "ID")]
+    pub share: Vec<String>,
     /// Race each interval so often: an outcome that is not always the same is told.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub repeat: u16,

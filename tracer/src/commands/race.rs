@@ -1,5 +1,6 @@
 //! `sigready race`: a signal at every instant of a command's start, on purpose.
 
+mod jobs;
 mod unit;
 
 use std::{
@@ -25,8 +26,8 @@ use sigready::{
     race::{unplaceable, untested},
     report::{self, race::RaceFormat},
     session::{
-        Between, Found, MAX_RECORDED, Observer, Raced, Racer, Recorded, Rounds, Rules, Runner,
-        Startable, Streams, Wanted, heed, host, instant,
+        Between, Found, MAX_RECORDED, Observer, Part, Raced, Racer, Recorded, Rounds, Rules,
+        Runner, Startable, Streams, Wanted, heed, host, instant,
     },
     timeline::Progress,
 };
@@ -50,6 +51,12 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
         ));
     }
     let rules = rules(options)?;
+    if options.jobs > 1 {
+        return jobs::run(options, &rules, messages);
+    }
+    if jobs::is_part(options) {
+        jobs::end_with_the_one_that_waits();
+    }
     let startable = Startable::check(&options.command, options.user.as_deref())?;
     let request = request(options, &rules.signals, Reach::ChildrenOf(std::process::id()))?;
     let (line, anchor) = (Line(progress::Line::start(messages, " (Ctrl-C ends)")), clock::anchor());
@@ -126,6 +133,10 @@ fn told(
 /// Writes the result, and says what it comes to.
 fn verdict(race: &model::Race, options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
     write(race, options, messages)?;
+    // The one that waits for it says what all of it comes to.
+    if jobs::is_part(options) {
+        return Ok(Verdict::Clean);
+    }
     if race.bad {
         return Ok(Verdict::Alerts);
     }
@@ -174,6 +185,11 @@ fn rules(options: &Race) -> Result<Rules, Fault> {
         service_type: options.service_type.name().to_owned(),
         strict: options.strict,
         only: options.only.clone(),
+        part: match (options.plan, options.share.is_empty()) {
+            (true, _) => Part::Plan,
+            (false, true) => Part::All,
+            (false, false) => Part::These(options.share.clone()),
+        },
         repeat: options.repeat,
         timeout: options.timeout,
         quiet: options.quiet_time,
@@ -201,7 +217,8 @@ fn request(options: &Race, signals: &[Signal], reach: Reach) -> Result<Request, 
 
 /// Whether system calls are counted: for a sweep, or for an instant of one.
 fn counts(options: &Race) -> bool {
-    options.sweep > 0 || options.only.as_deref().and_then(instant).is_some()
+    let mut named = options.only.iter().chain(&options.share);
+    options.sweep > 0 || named.any(|id| instant(id).is_some())
 }
 
 /// The unit that the command line stands for.

@@ -11,6 +11,7 @@ mod reach;
 mod right;
 mod second;
 mod sentence;
+mod shares;
 mod steps;
 mod sweep;
 mod verdict;
@@ -28,7 +29,8 @@ pub use self::{
     reach::reach,
     right::{is_bad, role, unplaceable},
     second::{Second, hurt, second},
-    sentence::sentence,
+    sentence::{sentence, sentences},
+    shares::{merge, shares},
     steps::{Key, MAX_FACTS, Origin, Step, Steps},
     sweep::{Call, calls, one, sweep, swept},
     verdict::{interval, untested, untouched},

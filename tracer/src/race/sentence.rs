@@ -1,13 +1,30 @@
 //! A race in a sentence or two.
 
+use super::{second::hurt, sweep::swept};
 use crate::model::{
-    race::{Interval, Outcome, Reach, Role, StepKind},
+    race::{Interval, Outcome, Reach, Role, SignalRace, StepKind, Untouched},
     signal::Signal,
     span::span,
 };
 
 /// Spans of time that are named.
 const MAX_SPANS: usize = 3;
+
+/// What a signal did, in a few sentences.
+#[must_use]
+pub fn sentences(
+    name: &str,
+    service_type: &str,
+    race: &SignalRace,
+    untouched: &Untouched,
+) -> String {
+    let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
+    let first = sentence(name, signal, race.role, service_type, up, &race.intervals);
+    let second = hurt(name, signal, &race.second);
+    let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
+    let all = Some(first).filter(|first| !first.is_empty()).into_iter();
+    all.chain(second).chain(swept).collect::<Vec<_>>().join(" ")
+}
 
 /// What a signal did in all intervals of a start. `up_ns` is when systemd takes the service for
 /// active.

@@ -200,7 +200,8 @@ pub fn running() -> ProcessOutcome {
     ProcessOutcome { state: OutcomeState::Running, signal: None, code: None }
 }
 
-fn process(main: bool) -> ProcessRef {
+/// The command, or what it started.
+pub fn a_process(main: bool) -> ProcessRef {
     let pid = if main { COMMAND } else { COMMAND + 1 };
     ProcessRef { pid, ns_pid: None, comm: "demo".into(), exe: None, uid: None }
 }
@@ -230,7 +231,7 @@ pub fn an_interval(
     let end = to.unwrap_or(1_000);
     Interval {
         id: format!("HUP@{id}"),
-        process: process(true),
+        process: a_process(true),
         main: true,
         after: StepTold { kind: after, what: id.to_owned(), at_ns: from * ms },
         before: to.map(|to| StepTold {

@@ -9,15 +9,7 @@ use crate::model::{
 /// An interval with its tries. With `all`, it counts whether a reload is known to reach it or not.
 #[must_use]
 pub fn interval(planned: &Planned, tries: Vec<Try>, all: bool) -> Interval {
-    let worst = tries.iter().max_by_key(|it| (it.bad, it.outcome));
-    let outcome = worst.map_or(Outcome::NotReached, |worst| worst.outcome);
-    let bad = worst.is_some_and(|worst| worst.bad);
-    let known: Vec<Outcome> = tries
-        .iter()
-        .map(|it| it.outcome)
-        .filter(|outcome| *outcome != Outcome::NotReached)
-        .collect();
-    Interval {
+    let interval = Interval {
         id: planned.id.clone(),
         process: planned.process.clone(),
         main: planned.main,
@@ -26,12 +18,28 @@ pub fn interval(planned: &Planned, tries: Vec<Try>, all: bool) -> Interval {
         from_ns: planned.after.at_ns,
         to_ns: planned.to_ns,
         reached: planned.reached,
-        outcome,
-        bad,
+        outcome: Outcome::NotReached,
+        bad: false,
         counts: all || planned.reached == Reach::Reached,
-        steady: known.windows(2).all(|pair| pair[0] == pair[1]),
-        tries,
-    }
+        steady: true,
+        tries: Vec::new(),
+    };
+    with_tries(interval, tries)
+}
+
+/// The interval with these tries: it is as bad as the worst of them.
+#[must_use]
+pub(super) fn with_tries(interval: Interval, tries: Vec<Try>) -> Interval {
+    let worst = tries.iter().max_by_key(|it| (it.bad, it.outcome));
+    let outcome = worst.map_or(Outcome::NotReached, |worst| worst.outcome);
+    let bad = worst.is_some_and(|worst| worst.bad);
+    let known: Vec<Outcome> = tries
+        .iter()
+        .map(|it| it.outcome)
+        .filter(|outcome| *outcome != Outcome::NotReached)
+        .collect();
+    let steady = known.windows(2).all(|pair| pair[0] == pair[1]);
+    Interval { outcome, bad, steady, tries, ..interval }
 }
 
 /// The untouched run, from its steps.

@@ -43,8 +43,8 @@ pub use self::{
     pace::Pace,
     privileges::drop_unneeded,
     race::{
-        Between, Found, Placing, Raced, RacedUnit, Racer, Ran, Rounds, Rules, Runner, UnitRacer,
-        guard, instant,
+        Between, Found, Part, Placing, Raced, RacedUnit, Racer, Ran, Rounds, Rules, Runner,
+        UnitRacer, Worked, guard, instant, work,
     },
     recorded::{MAX_RECORDED, Recorded, Wanted},
     restart::{Reload, Restart},

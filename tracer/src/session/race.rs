@@ -9,14 +9,16 @@ mod rounds;
 mod stopped;
 mod unit;
 mod unit_run;
+mod workers;
 
 pub use self::{
     between::Between,
     guard::guard,
     placing::Placing,
-    rounds::{Found, Rounds, Rules, instant},
+    rounds::{Found, Part, Rounds, Rules, instant},
     unit::RacedUnit,
     unit_run::UnitRacer,
+    workers::{Worked, work},
 };
 
 use std::time::{Duration, Instant};

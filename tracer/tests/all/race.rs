@@ -2,6 +2,7 @@
 
 mod commands;
 mod holes;
+mod jobs;
 mod reloads;
 mod senders;
 mod sweeps;

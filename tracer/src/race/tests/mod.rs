@@ -1,6 +1,7 @@
 mod outcomes;
 mod seconds;
 mod sentences;
+mod shares;
 mod steps;
 mod sweeping;
 mod watching;

@@ -23,8 +23,8 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Call, Goal, Planned, Run, SentBy, Steps, Undisturbed, calls, hurt, interval, one, plan,
-        role, second, sentence, sweep, swept, tried, untouched,
+        At, Call, Goal, Planned, Run, SentBy, Steps, Undisturbed, calls, interval, one, plan, role,
+        second, sentences, sweep, tried, untouched,
     },
 };
 
@@ -52,6 +52,8 @@ pub struct Rules {
     pub strict: bool,
     /// The one interval that is raced.
     pub only: Option<String>,
+    /// Which of the others.
+    pub part: Part,
     /// How often each is.
     pub repeat: u16,
     /// The longest that a run may take.
@@ -60,6 +62,17 @@ pub struct Rules {
     pub quiet: Duration,
     /// How long the command must still be there after the signal.
     pub settle: Duration,
+}
+
+/// What is raced of a start, of which other processes race the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    All,
+    /// Nothing: the command is started once, to see which intervals there are.
+    Plan,
+    /// The intervals of these ids, as far as there are such.
+    These(Vec<String>),
 }
 
 /// What a race found.
@@ -145,7 +158,13 @@ impl Rounds<'_, '_> {
             ))
             .into());
         }
-        let is_wanted = |it: &Planned| rules.only.as_ref().is_none_or(|only| *only == it.id);
+        let is_wanted = |it: &Planned| {
+            let is_mine = match &rules.part {
+                Part::All | Part::Plan => true,
+                Part::These(ids) => ids.contains(&it.id),
+            };
+            is_mine && rules.only.as_ref().is_none_or(|only| *only == it.id)
+        };
         let all = plans.iter().flat_map(|plan| &plan.planned).filter(|it| is_wanted(it));
         let count = all.count();
         let steps = self.steps(&first.ran, rules.signals[0]);
@@ -172,7 +191,7 @@ impl Rounds<'_, '_> {
                 (self.say)(&format_args!("{number} of {count}: {}", planned.id));
                 let mut tries = Vec::new();
                 for _ in 0..rules.repeat {
-                    if !found.interrupted {
+                    if !found.interrupted && rules.part != Part::Plan {
                         let done = self.reach(planned, signal, &first).await?;
                         found.interrupted = done.is_none();
                         tries.extend(done);
@@ -188,7 +207,8 @@ impl Rounds<'_, '_> {
                 list.push(interval(planned, tries, all));
             }
             if race.all().next().is_some() {
-                race.sentence = self.sentence(&race, &found.untouched);
+                let (name, kind) = (self.racer.name(), &rules.service_type);
+                race.sentence = sentences(name, kind, &race, &found.untouched);
                 found.signals.push(race);
             }
         }
@@ -197,28 +217,22 @@ impl Rounds<'_, '_> {
         Ok(found)
     }
 
-    /// What a signal did, in a few sentences.
-    fn sentence(&self, race: &SignalRace, untouched: &Untouched) -> String {
-        let (name, kind) = (self.racer.name(), &self.rules.service_type);
-        let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
-        let first = sentence(name, signal, race.role, kind, up, &race.intervals);
-        let second = hurt(name, signal, &race.second);
-        let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
-        let all = Some(first).filter(|first| !first.is_empty()).into_iter();
-        all.chain(second).chain(swept).collect::<Vec<_>>().join(" ")
-    }
-
     /// The instants among the system calls of the start: those that a sweep is over, and the one
     /// that `--only` names.
     fn swept(&self, first: &First, steps: &Steps, signal: Signal) -> Vec<Planned> {
         let (rules, counted) = (self.rules, calls(&first.ran.counted, steps));
         let (role, kind) = (role(signal, &rules.reloads), rules.service_type.as_str());
-        match rules.only.as_deref().and_then(instant) {
-            Some((of, call)) if of == signal => {
-                one(&counted, call, steps, signal, role, kind).into_iter().collect()
+        let one = |(of, call)| {
+            if of == signal { one(&counted, call, steps, signal, role, kind) } else { None }
+        };
+        match (rules.only.as_deref().and_then(instant), &rules.part) {
+            (Some(only), _) => one(only).into_iter().collect(),
+            (None, Part::These(ids)) => {
+                ids.iter().filter_map(|id| instant(id)).filter_map(one).collect()
             }
-            Some(_) => Vec::new(),
-            None => sweep(&counted, steps, signal, role, kind, rules.sweep),
+            (None, Part::All | Part::Plan) => {
+                sweep(&counted, steps, signal, role, kind, rules.sweep)
+            }
         }
     }
 
