@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Aftermath {
     /// The end.
     pub end: End,
+    /// systemd's `Result=` of it; where that depends on how ExecStop= ends, of one that ends well.
+    pub result: ServiceResult,
     /// Whether systemd starts the service again; `None` if that depends on how ExecStop= ends.
     pub restarts: Option<bool>,
     /// Whether the unit stays up without a process.
@@ -31,7 +33,8 @@ pub(super) fn aftermath(facts: &UnitFacts, end: End, stop: &Stop) -> Option<Afte
     let restart = facts.restart.as_deref().unwrap_or("no");
     let remains = predicted.decided_by == Decider::Remain;
     let words = words(facts, predicted);
-    let plain = Aftermath { end, restarts: predicted.restarts, remains, words };
+    let result = predicted.result;
+    let plain = Aftermath { end, result, restarts: predicted.restarts, remains, words };
     if predicted.result != ServiceResult::Success || remains {
         return Some(plain);
     }
@@ -43,6 +46,7 @@ pub(super) fn aftermath(facts: &UnitFacts, end: End, stop: &Stop) -> Option<Afte
         Stop::Well => plain,
         Stop::Fails => Aftermath {
             end,
+            result: failed.result,
             restarts: failed.restarts,
             remains: false,
             words: format!(
@@ -59,6 +63,7 @@ pub(super) fn aftermath(facts: &UnitFacts, end: End, stop: &Stop) -> Option<Afte
         Stop::Unknown(_) if failed.restarts == predicted.restarts => plain,
         Stop::Unknown(by) => Aftermath {
             end,
+            result,
             restarts: None,
             remains: false,
             words: format!(

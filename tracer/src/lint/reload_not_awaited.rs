@@ -51,13 +51,16 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         _ => "It dies".to_owned(),
     };
     // It comes right after a start, and so would the next one.
-    let is_forbidden = early == Early::Dies && case.facts.single_start == Some(true);
+    let is_forbidden = early == Early::Dies && case.facts.is_started_once();
     let comes_back = aftermath.restarts == Some(true) && !is_forbidden;
     let consequence = match early {
-        Early::Dies if is_forbidden && aftermath.restarts == Some(true) => format!(
-            "{dies}, and StartLimitBurst=1 forbids what would start it again: the unit has failed \
-             (result 'start-limit-hit')."
-        ),
+        Early::Dies if is_forbidden && aftermath.restarts == Some(true) => {
+            let result = aftermath.result.after_refused_start(case.facts);
+            format!(
+                "{dies}, and StartLimitBurst=1 forbids what would start it again: the unit has \
+                 failed ({result})."
+            )
+        }
         Early::Dies if comes_back => {
             format!("{dies} {}: an outage, no more.", aftermath.words)
         }

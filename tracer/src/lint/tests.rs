@@ -575,6 +575,16 @@ fn what_the_limit_of_starts_forbids_starts_nothing_again() {
         let drop_in = finding.drop_in.unwrap().text;
         assert!(drop_in.starts_with("[Unit]\n") && drop_in.contains("StartLimitBurst=5"));
     }
+    // Which releases keep the result of a failure is not known from files.
+    let failed = "Type=simple\nRestart=on-failure\nExecReload=/bin/kill -USR1 $MAINPID\n";
+    let failed = one(&format!("{failed}[Unit]\nStartLimitBurst=1\n"), AWAITED);
+    assert!(
+        failed
+            .consequence
+            .ends_with("(result 'signal', or 'start-limit-hit' under newer releases of systemd)."),
+        "{}",
+        failed.consequence
+    );
     let drop_in = limited("on-failure").drop_in.unwrap().text;
     for line in ["[Service]\n", "RestartForceExitStatus=SIGHUP\n", "[Unit]\n", "StartLimitBurst=5"]
     {

@@ -10,6 +10,7 @@ pub mod race;
 pub mod runtime;
 pub mod signal;
 pub mod span;
+pub mod start_limit;
 pub mod text;
 pub mod unit;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::signal::Signal;
+use crate::model::{signal::Signal, start_limit::StartLimit};
 
 /// A unit's settings, in systemd's own words. Each is null where it is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,10 +65,13 @@ pub struct UnitFacts {
     /// `TimeoutStartSec=`, ns; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_start_ns: Option<u64>,
-    /// Whether there is room for one start alone: `StartLimitBurst=1`, in a `StartLimitIntervalSec=`
-    /// that `RestartSec=` does not outlast. Then nothing starts it again after an early end.
+    /// How often it may be started: `StartLimitBurst=` and its like.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub single_start: Option<bool>,
+    pub start_limit: Option<StartLimit>,
+    /// `RestartSec=`: how long `Restart=` waits after an end, ns; null where it grows
+    /// (`RestartSteps=`) or never comes to an end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_delay_ns: Option<u64>,
     /// The version of the systemd that has it, such as `252.39-1~deb12u1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub systemd: Option<String>,
@@ -136,10 +139,30 @@ impl UnitFacts {
         }
     }
 
+    /// Whether its systemd keeps the result of a failure when it refuses the start after it
+    /// (measured: 252 and 257 do, 262 makes it 'start-limit-hit'); `None` if its version is
+    /// unknown, or between.
+    #[must_use]
+    pub fn keeps_result_at_limit(&self) -> Option<bool> {
+        match self.systemd_major()? {
+            ..=257 => Some(true),
+            258..=261 => None,
+            262.. => Some(false),
+        }
+    }
+
     /// The number that systemd's releases have.
     fn systemd_major(&self) -> Option<u32> {
         let version = self.systemd.as_deref()?;
         version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
+
+    /// Whether there is room for one start alone: nothing starts it again after an early end.
+    #[must_use]
+    pub fn is_started_once(&self) -> bool {
+        let delay = self.restart_delay_ns.and_then(|delay| i64::try_from(delay).ok());
+        let early = delay.zip(self.start_limit.as_ref());
+        early.is_some_and(|(delay, limit)| limit.refuses([0], delay))
     }
 
     /// Whether its systemd knows no main process of it: a daemon that puts itself into the

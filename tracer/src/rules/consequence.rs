@@ -1,12 +1,18 @@
 //! What systemd makes of it under the unit's settings, in words.
 
+mod limit;
 mod messages;
+mod said;
 
 use std::collections::BTreeSet;
 
 pub(super) use self::messages::{
     endless_reloading, later_systemd, lost_reload, refused_start, reload_in_start,
     stopping_then_on, unanswered_reload, unheard, untimed_reloading, watchdog,
+};
+use self::{
+    limit::{Refusing, refusing},
+    said::said,
 };
 use super::{
     case::Case,
@@ -23,7 +29,7 @@ const RESTARTS: [&str; 6] =
     ["always", "on-success", "on-failure", "on-abnormal", "on-abort", "on-watchdog"];
 
 /// `Restart=on-failure does not restart it.`, or what does or would.
-fn restart(setting: Option<&str>, predicted: Prediction) -> String {
+fn restart(setting: Option<&str>, predicted: Prediction, limit: Option<Refusing>) -> String {
     let down = "It stays down, and nothing reports a failure.";
     let decider = match predicted.decided_by {
         Decider::Restart => match setting {
@@ -45,7 +51,12 @@ fn restart(setting: Option<&str>, predicted: Prediction) -> String {
         }
     };
     match predicted.restarts {
-        Some(true) => format!("{decider} restarts it."),
+        Some(true) => match limit {
+            Some(limit) => {
+                format!("{decider} would restart it, but {}", limit.words(predicted.result))
+            }
+            None => format!("{decider} restarts it."),
+        },
         Some(false) if predicted.result == ServiceResult::Success => {
             format!("{decider} does not restart it. {down}")
         }
@@ -60,10 +71,13 @@ fn restart(setting: Option<&str>, predicted: Prediction) -> String {
     }
 }
 
-/// The same for a result that no end of a process brought about.
-fn restart_after(setting: Option<&str>, result: ServiceResult) -> String {
+/// The same for a result at `at` that no end of a process brought about; `None` where that is
+/// some time or other.
+fn restart_after(case: &Case, result: ServiceResult, at: Option<i64>) -> String {
+    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
     let restarts = setting.and_then(|setting| result.restarts(setting));
-    restart(setting, Prediction { result, restarts, decided_by: Decider::Restart })
+    let predicted = Prediction { result, restarts, decided_by: Decider::Restart };
+    restart(setting, predicted, refusing(case, at))
 }
 
 /// `a, b and c`
@@ -104,34 +118,6 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
     }
 }
 
-/// What systemd itself says it did about the end of the main process at `at`.
-fn said(case: &Case, predicted: Prediction, at: i64) -> String {
-    // What comes later is of somebody else's doing: an operator's stop.
-    let mut states = case.states().skip_while(|state| state.at_ns < at || !state.is_over());
-    let Some(over) = states.next() else {
-        return String::new();
-    };
-    // Before it starts a service again, it has been inactive for a moment.
-    let next = states.next();
-    let again = over.is_again() || next.is_some_and(|next| next.is_again());
-    let last = case.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
-    // Of a state of which only the time is known, the result is that of the last one.
-    let known = || over.sub_state.map(|_| "success");
-    let Some(result) = over.result.or_else(known).or(last) else {
-        return String::new();
-    };
-    let state = over.state;
-    if predicted.decided_by == Decider::Remain {
-        return String::new();
-    }
-    let then = if again { "it restarts the unit" } else { &format!("the unit is {state}") };
-    if result == predicted.result.name() {
-        format!(" systemd says so itself: Result={result}, and {then}.")
-    } else {
-        format!(" But systemd itself says Result={result}, and {then}: its word counts.")
-    }
-}
-
 /// The reload signal brings this end of the main process about at `at`.
 pub(super) fn death(case: &Case, end: End, at: i64) -> String {
     if let Some(place) = case.place() {
@@ -144,6 +130,7 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
     let setting = facts.restart.as_deref();
     let stage = stage(case, service_type, at);
     let predicted = predict(facts, end, stage);
+    let limit = refusing(case, Some(at));
     let stops = predicted
         .is_some_and(|it| it.result == ServiceResult::Success && it.decided_by != Decider::Remain);
     if let Some(failed) = failed_stop(case, at).filter(|_| stops) {
@@ -152,8 +139,8 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
             "systemd takes {end} as a clean exit of a Type={service_type} service and runs \
              ExecStop= or ExecStopPost=, which failed: {failed} (result '{}'): {}{}",
             predicted.result.name(),
-            restart(setting, predicted),
-            said(case, predicted, at)
+            restart(setting, predicted, limit),
+            said(case, predicted, limit, at)
         );
     }
     match (predicted, service_type) {
@@ -174,21 +161,21 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
             format!(
                 "systemd takes {end} {verdict} (result '{}'): {}{}",
                 predicted.result.name(),
-                restart(setting, predicted),
-                said(case, predicted, at)
+                restart(setting, predicted, limit),
+                said(case, predicted, limit, at)
             )
         }
         (None, "forking") => format!(
             "systemd takes {end} of the daemon of a Type=forking service as a clean \
              exit (result 'success'), of its ExecStart= process too, but as a failed start if a \
              PIDFile= is due (result 'protocol'). For the daemon: {}",
-            restart_after(setting, ServiceResult::Success)
+            restart_after(case, ServiceResult::Success, Some(at))
         ),
         (None, "notify" | "notify-reload") => format!(
             "systemd takes {end} before READY=1 as no end of the start: with \
              RemainAfterExit=yes another process may still say it. It waits until \
              TimeoutStartSec= is over (result 'timeout'): {}",
-            restart_after(setting, ServiceResult::Timeout)
+            restart_after(case, ServiceResult::Timeout, timed_out(facts))
         ),
         (None, _) => death_under_any_unit(end, case.is_ready_at(at)),
     }
@@ -228,7 +215,7 @@ fn failed_stop(case: &Case, at: i64) -> Option<End> {
 }
 
 /// The reload signal killed a command that runs before the main process.
-pub(super) fn death_before_main(case: &Case, signal: Signal) -> String {
+pub(super) fn death_before_main(case: &Case, signal: Signal, at: i64) -> String {
     let end = End::Signal { signal, core_dumped: false };
     let result = end.unclean_result();
     let verdict = format!(
@@ -237,9 +224,7 @@ pub(super) fn death_before_main(case: &Case, signal: Signal) -> String {
         result.name()
     );
     match settings(case) {
-        Some((_, facts)) => {
-            format!("{verdict}: {}", restart_after(facts.restart.as_deref(), result))
-        }
+        Some(_) => format!("{verdict}: {}", restart_after(case, result, Some(at))),
         None => format!("{UNKNOWN}: {verdict}."),
     }
 }
@@ -294,6 +279,7 @@ pub(super) fn never_ready(case: &Case) -> String {
         |(_, facts)| facts.clone(),
     );
     let setting = facts.restart.as_deref();
+    let limit = refusing(case, Some(case.end_ns()));
     let verdict = match end.map(|end| (end, predict(&facts, end, Stage::Starting))) {
         Some((end, predicted)) => {
             let result = end.unclean_result();
@@ -306,8 +292,8 @@ pub(super) fn never_ready(case: &Case) -> String {
                 "the start of a Type={service_type} service fails when it ends before READY=1 \
                  (result '{}'): {}{}",
                 predicted.result.name(),
-                restart(setting, predicted),
-                said(case, predicted, case.end_ns())
+                restart(setting, predicted, limit),
+                said(case, predicted, limit, case.end_ns())
             )
         }
         None => format!(
@@ -318,13 +304,18 @@ pub(super) fn never_ready(case: &Case) -> String {
                 Some(limit) => format!("{} s", limit / 1_000_000_000),
                 None => "90 s unless set".to_owned(),
             },
-            restart_after(setting, ServiceResult::Timeout)
+            restart_after(case, ServiceResult::Timeout, timed_out(&facts))
         ),
     };
     if known.is_some() {
         return capitalised(&verdict);
     }
     format!("{UNKNOWN}: as Type=notify, {verdict}")
+}
+
+/// When `TimeoutStartSec=` is over, if ever and if that is known.
+fn timed_out(facts: &UnitFacts) -> Option<i64> {
+    facts.timeout_start_ns.filter(|limit| *limit > 0).and_then(|limit| limit.try_into().ok())
 }
 
 /// systemd's name is not a word to capitalise.
@@ -338,12 +329,16 @@ fn capitalised(sentence: &str) -> String {
 /// Whether systemd starts the service again after its end at `at`; `None` if that is unknown.
 pub(super) fn restarts(case: &Case, end: End, at: i64) -> Option<bool> {
     let (service_type, facts) = settings(case)?;
-    let of = |stage| predict(facts, end, stage).and_then(|predicted| predicted.restarts);
+    let is_refused = refusing(case, Some(at)).is_some();
+    let of = |stage| {
+        let restarts = predict(facts, end, stage).and_then(|predicted| predicted.restarts);
+        restarts.map(|restarts| restarts && !is_refused)
+    };
     match stage(case, service_type, at) {
         // Whether it was up makes no difference where any result leads to the same.
         Stage::Unknown => {
             let any = match facts.restart.as_deref() {
-                Some("always") => Some(true),
+                Some("always") => Some(!is_refused),
                 Some("no") => Some(false),
                 _ => of(Stage::Starting),
             };

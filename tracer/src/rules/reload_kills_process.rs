@@ -92,7 +92,7 @@ fn ended_with(case: &Case, died: i64) -> Option<(i64, End)> {
 /// What follows for the service: whether somebody starts the process again.
 fn follows(case: &Case, lost: &Reload) -> String {
     if case.main().is_none() {
-        return consequence::death_before_main(case, lost.sent.signal);
+        return consequence::death_before_main(case, lost.sent.signal, lost.settled_ns());
     }
     let died = lost.settled_ns();
     let parent = started_by(case, &lost.sent.target);

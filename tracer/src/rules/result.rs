@@ -44,6 +44,17 @@ impl ServiceResult {
         }
     }
 
+    /// What systemd's word for it may be once it has refused the start that was to follow.
+    #[must_use]
+    pub fn after_refused_start(self, facts: &UnitFacts) -> RefusedResult {
+        let kept = match (self, facts.keeps_result_at_limit()) {
+            (Self::Success, _) | (_, Some(false)) => None,
+            _ => Some(self.name()),
+        };
+        let replaced = kept.is_none() || facts.keeps_result_at_limit().is_none();
+        RefusedResult { kept, replaced: replaced.then_some("start-limit-hit") }
+    }
+
     /// Whether `Restart=setting` restarts a service with this result; `None` if
     /// there is no such setting.
     #[must_use]
@@ -58,6 +69,33 @@ impl ServiceResult {
             "on-abort" => matches!(self, Self::Signal | Self::CoreDump),
             _ => return None,
         })
+    }
+}
+
+/// The `Result=` of a service whose next start was refused: of an end before it, or that of the
+/// refusal. Both where releases differ, and which it is is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedResult {
+    kept: Option<&'static str>,
+    replaced: Option<&'static str>,
+}
+
+impl RefusedResult {
+    /// Whether it may be this.
+    #[must_use]
+    pub fn may_be(self, result: &str) -> bool {
+        self.kept == Some(result) || self.replaced == Some(result)
+    }
+}
+
+impl fmt::Display for RefusedResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kept, self.replaced) {
+            (Some(kept), Some(replaced)) => {
+                write!(f, "result '{kept}', or '{replaced}' under newer releases of systemd")
+            }
+            (one, other) => write!(f, "result '{}'", one.or(other).unwrap_or_default()),
+        }
     }
 }
 

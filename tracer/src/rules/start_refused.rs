@@ -41,7 +41,7 @@ fn finding(case: &Case) -> Option<Finding> {
             text::teller(&told.message.sender),
             text::when(case.activation, told.at_ns),
         ),
-        consequence: consequence::refused_start(case),
+        consequence: consequence::refused_start(case, told.at_ns),
         mend: mend::handler_first(case),
     })
 }

@@ -29,7 +29,7 @@ use crate::{
     systemd::{
         bus::{Bus, Jobs, SERVICE, UNIT, object},
         manager::Manager,
-        properties::{can_reload, facts, unmet_conditions},
+        properties::{Properties, can_reload, facts, unmet_conditions},
         thread,
     },
 };
@@ -342,7 +342,8 @@ async fn ask_for_mains(bus: Bus, units: Vec<String>, teller: Sender<Answer>, loo
 /// The signal that a unit reloads by, as far as systemd says.
 async fn reload_signal(bus: &Bus, unit: &str) -> Option<Signal> {
     bus.load(unit).await.ok()?;
-    facts(&bus.properties(&object(unit), SERVICE).await.ok()?).reload_signal
+    let service = bus.properties(&object(unit), SERVICE).await.ok()?;
+    facts(&Properties::new(), &service).reload_signal
 }
 
 /// Whether a unit has a reload, as far as systemd says.

@@ -8,6 +8,7 @@ use zbus::zvariant::{Array, OwnedValue, Structure, Value};
 use super::reload;
 use crate::model::{
     signal::Signal,
+    start_limit::StartLimit,
     text::{Outside, clipped},
     unit::{ExitStatuses, FactsSource, UnitFacts, UnitState},
 };
@@ -24,9 +25,9 @@ const MAX_NAMES: usize = 256;
 /// Properties by name.
 pub type Properties = HashMap<String, OwnedValue>;
 
-/// A unit's settings, from its properties as a service.
+/// A unit's settings, from its properties as a unit and as a service.
 #[must_use]
-pub fn facts(service: &Properties) -> UnitFacts {
+pub fn facts(unit: &Properties, service: &Properties) -> UnitFacts {
     let service_type = text(service, "Type");
     let exec_reload = commands(service, "ExecReload");
     let exec_start = commands(service, "ExecStart");
@@ -64,10 +65,27 @@ pub fn facts(service: &Properties) -> UnitFacts {
         // It counts in µs, and has all ones for no limit.
         timeout_start_ns: number(service, "TimeoutStartUSec")
             .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
-        single_start: None,
+        start_limit: start_limit(unit),
+        restart_delay_ns: restart_delay(service),
         systemd: None,
         source: Some(FactsSource::Dbus),
     }
+}
+
+fn start_limit(unit: &Properties) -> Option<StartLimit> {
+    // It counts in µs, and has all ones for a time that does not end.
+    let within = number(unit, "StartLimitIntervalUSec")?;
+    Some(StartLimit {
+        starts: integer(unit, "StartLimitBurst")?,
+        within_ns: (within != u64::MAX).then(|| within.saturating_mul(1_000)),
+        action: text(unit, "StartLimitAction"),
+    })
+}
+
+fn restart_delay(service: &Properties) -> Option<u64> {
+    let grows = integer(service, "RestartSteps").is_some_and(|steps| steps > 0);
+    let delay = number(service, "RestartUSec").filter(|delay| !grows && *delay != u64::MAX)?;
+    Some(delay.saturating_mul(1_000))
 }
 
 /// Why a unit has no settings to speak of.
@@ -329,15 +347,18 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_what_this_systemd_has_not_is_unknown() {
-        let facts = facts(&properties(&[
-            ("Type", "simple".into()),
-            ("Restart", "on-failure".into()),
-            ("ExecReload", command(&["/bin/kill", "-HUP", "$MAINPID"], false)),
-            ("ExecStart", command(&["/usr/bin/patroni"], true)),
-            ("SuccessExitStatus", Value::from((vec![3_i32, 250], vec![10_i32]))),
-            ("TimeoutStartUSec", u64::MAX.into()),
-            ("ControlGroup", "/system.slice/patroni.service".into()),
-        ]));
+        let facts = facts(
+            &Properties::new(),
+            &properties(&[
+                ("Type", "simple".into()),
+                ("Restart", "on-failure".into()),
+                ("ExecReload", command(&["/bin/kill", "-HUP", "$MAINPID"], false)),
+                ("ExecStart", command(&["/usr/bin/patroni"], true)),
+                ("SuccessExitStatus", Value::from((vec![3_i32, 250], vec![10_i32]))),
+                ("TimeoutStartUSec", u64::MAX.into()),
+                ("ControlGroup", "/system.slice/patroni.service".into()),
+            ]),
+        );
         assert_eq!(facts.service_type.as_deref(), Some("simple"));
         assert_eq!(facts.reload_signal, Some(Signal::HUP));
         assert_eq!(facts.exec_reload, Some(vec!["/bin/kill -HUP $MAINPID".to_owned()]));
@@ -365,10 +386,10 @@ mod tests {
 
     #[test]
     fn notify_reload_has_a_signal_of_its_own() {
-        let facts = facts(&properties(&[
-            ("Type", "notify-reload".into()),
-            ("ReloadSignal", 12_i32.into()),
-        ]));
+        let facts = facts(
+            &Properties::new(),
+            &properties(&[("Type", "notify-reload".into()), ("ReloadSignal", 12_i32.into())]),
+        );
         assert_eq!(facts.reload_signal, "USR2".parse().ok());
     }
 
@@ -467,13 +488,16 @@ mod tests {
     #[test]
     fn flags_times_and_texts_are_read_as_they_are() {
         let facts = |flag: bool, time: u64, pid_file: &'static str| {
-            facts(&properties(&[
-                ("RemainAfterExit", flag.into()),
-                ("TimeoutStartUSec", time.into()),
-                ("PIDFile", pid_file.into()),
-                ("KillMode", "mixed".into()),
-                ("WatchdogUSec", time.into()),
-            ]))
+            facts(
+                &Properties::new(),
+                &properties(&[
+                    ("RemainAfterExit", flag.into()),
+                    ("TimeoutStartUSec", time.into()),
+                    ("PIDFile", pid_file.into()),
+                    ("KillMode", "mixed".into()),
+                    ("WatchdogUSec", time.into()),
+                ]),
+            )
         };
         let yes = facts(true, 90_000_000, "/run/x");
         assert_eq!((yes.remain_after_exit, facts(false, 0, "").remain_after_exit), {
@@ -524,11 +548,14 @@ mod tests {
         let commands =
             Value::from(vec![(long.clone(), vec![long.clone(), long.clone()], false, 0_u64); 100]);
         let statuses = Value::from((vec![1_i32; 100_000], vec![1_i32; 100_000]));
-        let facts = facts(&properties(&[
-            ("Type", long.as_str().into()),
-            ("ExecStart", commands),
-            ("SuccessExitStatus", statuses),
-        ]));
+        let facts = facts(
+            &Properties::new(),
+            &properties(&[
+                ("Type", long.as_str().into()),
+                ("ExecStart", commands),
+                ("SuccessExitStatus", statuses),
+            ]),
+        );
         assert_eq!(facts.service_type.unwrap().chars().count(), LONGEST_TEXT);
         let start = facts.exec_start.unwrap();
         assert_eq!(start.iter().map(|line| line.chars().count()).sum::<usize>(), LONGEST_COMMANDS);
@@ -537,5 +564,26 @@ mod tests {
         // A command without words takes room too.
         let empty = vec![Command { argv: Vec::new(), ignores_failure: false }];
         assert_eq!(lines(&empty), [""]);
+    }
+
+    #[test]
+    fn the_limit_of_starts_may_be_none_or_for_ever_and_the_delay_may_grow() {
+        let told = |burst: u32, within: u64, delay: u64, steps: u32| {
+            let unit = properties(&[
+                ("StartLimitBurst", burst.into()),
+                ("StartLimitIntervalUSec", within.into()),
+                ("StartLimitAction", "reboot".into()),
+            ]);
+            let service =
+                properties(&[("RestartUSec", delay.into()), ("RestartSteps", steps.into())]);
+            let facts = facts(&unit, &service);
+            let limit = facts.start_limit.unwrap();
+            assert_eq!(limit.action.as_deref(), Some("reboot"));
+            (limit.starts, limit.within_ns, facts.restart_delay_ns)
+        };
+        assert_eq!(told(1, 10_000_000, 100_000, 0), (1, Some(10_000_000_000), Some(100_000_000)));
+        assert_eq!(told(5, 0, u64::MAX, 0), (5, Some(0), None));
+        assert_eq!(told(0, u64::MAX, 100_000, 3), (0, None, None));
+        assert_eq!(facts(&Properties::new(), &Properties::new()).start_limit, None);
     }
 }

@@ -112,7 +112,7 @@ impl Unit {
             states,
             can_reload: can_reload(&unit),
             problem: problem(&unit),
-            facts: facts(&service),
+            facts: facts(&unit, &service),
             before_main: length(&service, "ExecCondition") + length(&service, "ExecStartPre"),
             with_it: stopping_with(&unit),
         })

@@ -438,7 +438,7 @@ impl Attendant {
             }
         };
         let problem = properties::problem(&unit);
-        let facts = || UnitFacts { systemd, ..properties::facts(&service) };
+        let facts = || UnitFacts { systemd, ..properties::facts(&unit, &service) };
         // One that was here may have been moved since.
         if !watched.has_facts
             && let Some(elsewhere) = properties::kept_elsewhere(&service, &cgroup)

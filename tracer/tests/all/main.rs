@@ -37,6 +37,7 @@ mod senders;
 mod signals;
 mod silent_paths;
 mod stalls;
+mod start_limit;
 mod support;
 mod terminal;
 mod unanswered;

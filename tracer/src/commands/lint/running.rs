@@ -87,7 +87,7 @@ async fn service(
     Some(Running {
         name: name.to_owned(),
         files: files(&unit),
-        facts: properties::facts(&service),
+        facts: properties::facts(&unit, &service),
         state: properties::text(&unit, "ActiveState")?,
         main,
     })

@@ -15,6 +15,7 @@ use crate::model::{
         Sender, SignalSent, What,
     },
     signal::Signal,
+    start_limit::StartLimit,
     unit::{ExitStatuses, FactsSource, UnitFacts},
 };
 
@@ -331,9 +332,9 @@ fn service() -> BoxedStrategy<Service> {
         (fact(), fact(), fact(), option::of(signal()), option::of(vec(text(), 0..3))),
         (statuses(), statuses(), statuses(), option::of(any::<bool>())),
         (option::of(any::<bool>()), fact(), option::of(any::<u64>()), fact(), fact()),
-        option::of(any::<bool>()),
+        option::of((any::<u32>(), option::of(any::<u64>()), fact())),
     )
-        .prop_map(|(words, statuses, rest, single_start)| UnitFacts {
+        .prop_map(|(words, statuses, rest, limit)| UnitFacts {
             service_type: words.0,
             notify_access: words.1,
             restart: words.2,
@@ -352,7 +353,12 @@ fn service() -> BoxedStrategy<Service> {
             timeout_start_ns: rest.2,
             control_group: rest.3,
             pid_file: rest.4,
-            single_start,
+            start_limit: limit.map(|(starts, within_ns, action)| StartLimit {
+                starts,
+                within_ns,
+                action,
+            }),
+            restart_delay_ns: None,
             systemd: None,
             source: Some(FactsSource::Dbus),
         });

@@ -11,11 +11,10 @@ use crate::{
 };
 
 /// systemd refused READY=1 for want of a handler.
-pub(in crate::rules) fn refused_start(case: &Case) -> String {
-    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
+pub(in crate::rules) fn refused_start(case: &Case, at: i64) -> String {
     format!(
         "systemd refuses the start and ends the service with TERM (result 'protocol'): {}",
-        restart_after(setting, ServiceResult::Protocol)
+        restart_after(case, ServiceResult::Protocol, Some(at))
     )
 }
 
@@ -73,11 +72,10 @@ fn state_when_read<'a>(case: &Case<'a>, at: i64) -> Option<State<'a>> {
 
 /// The watchdog is not heard.
 pub(in crate::rules) fn watchdog(case: &Case) -> String {
-    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
     format!(
         "after WatchdogSec= without WATCHDOG=1 systemd ends the service with ABRT (result \
          'watchdog'): {}",
-        restart_after(setting, ServiceResult::Watchdog)
+        restart_after(case, ServiceResult::Watchdog, None)
     )
 }
 

@@ -1,14 +1,20 @@
 use super::*;
-use crate::{model::event::ProcessRef, rules::testing::*};
+use crate::{
+    model::{event::ProcessRef, start_limit::StartLimit},
+    rules::testing::*,
+};
 
 #[test]
 fn an_unknown_restart_setting_is_answered_with_those_that_would() {
+    let told = |setting, result| {
+        restart(setting, Prediction { result, restarts: None, decided_by: Decider::Restart }, None)
+    };
     assert_eq!(
-        restart_after(None, ServiceResult::Protocol),
+        told(None, ServiceResult::Protocol),
         "Restart= is unknown; always, on-failure and on-abnormal would restart it."
     );
     assert_eq!(
-        restart_after(Some("on-whim"), ServiceResult::Success),
+        told(Some("on-whim"), ServiceResult::Success),
         "Restart= is unknown; always and on-success would restart it."
     );
 }
@@ -293,7 +299,7 @@ fn a_oneshot_killed_by_hup_has_failed() {
 
 #[test]
 fn a_command_before_the_main_process_that_is_killed_fails_the_start() {
-    let told = |start: Start| start.asked(|case| death_before_main(case, Signal::HUP));
+    let told = |start: Start| start.asked(|case| death_before_main(case, Signal::HUP, 1.s()));
     assert_eq!(
         told(activation().unit("notify", "on-failure")),
         "systemd takes death by HUP of a command of ExecCondition= or ExecStartPre= as a failed \
@@ -304,4 +310,116 @@ fn a_command_before_the_main_process_that_is_killed_fails_the_start() {
         "The unit's settings are unknown: systemd takes death by HUP of a command of \
          ExecCondition= or ExecStartPre= as a failed start (result 'signal')."
     );
+}
+
+/// A unit that is started at most so often in 10 s, and again 100 ms after its end.
+fn limited(restart: &str, starts: u32) -> Start {
+    activation().unit("simple", restart).with(|facts| {
+        let within_ns = Some(10_000_000_000);
+        facts.start_limit = Some(StartLimit { starts, within_ns, action: None });
+        facts.restart_delay_ns = Some(100_000_000);
+    })
+}
+
+#[test]
+fn a_start_that_used_up_the_limit_is_not_followed_by_another() {
+    let told = |start: Start, end, at| start.exec(0).asked(|case| death(case, end, at));
+    assert_eq!(
+        told(limited("always", 1), HUP, 1.s()),
+        "systemd takes death by HUP as a clean exit of a Type=simple service (result 'success'): \
+         Restart=always would restart it, but StartLimitBurst=1 lets one start through in 10 s, \
+         and this was it: the unit has failed (result 'start-limit-hit')."
+    );
+    for (release, result) in [
+        (Some("257.9-1"), "result 'exit-code'"),
+        (Some("262-1"), "result 'start-limit-hit'"),
+        (None, "result 'exit-code', or 'start-limit-hit' under newer releases of systemd"),
+    ] {
+        let failing = limited("on-failure", 1);
+        let failing = failing.with(|facts| facts.systemd = release.map(str::to_owned));
+        let told = told(failing, End::Code(3), 1.s());
+        assert!(told.ends_with(&format!("has failed ({result}).")), "{told}");
+    }
+    for (start, at) in [
+        (limited("always", 2), 1.s()),
+        (limited("always", 0), 1.s()),
+        // The time of the limit is over.
+        (limited("always", 1), 9_950.ms()),
+        (limited("always", 1).with(|facts| facts.restart_delay_ns = Some(11_000_000_000)), 1.s()),
+        // How long it waits is unknown.
+        (limited("always", 1).with(|facts| facts.restart_delay_ns = None), 1.s()),
+    ] {
+        let told = told(start, HUP, at);
+        assert!(told.ends_with("Restart=always restarts it."), "{told}");
+    }
+    let forever = limited("always", 1).with(|facts| {
+        facts.restart_delay_ns = None;
+        let limit = facts.start_limit.as_mut().unwrap();
+        limit.within_ns = None;
+        limit.action = Some("reboot-force".to_owned());
+    });
+    let told_forever = told(forever, HUP, 1.s());
+    assert!(told_forever.contains("in all its time (StartLimitIntervalSec=infinity), and this"));
+    assert!(told_forever.ends_with(
+        "(result 'start-limit-hit'), and systemd carries out StartLimitAction=reboot-force."
+    ));
+    // Where nothing would start it again, the limit says nothing.
+    let told_down = told(limited("no", 1), HUP, 1.s());
+    assert!(told_down.contains("Restart=no does not restart it."), "{told_down}");
+}
+
+#[test]
+fn earlier_starts_count_for_the_limit() {
+    let started = |starts: u32, since: i64| {
+        let mut document = limited("always", starts).exec(0).document();
+        let service = &mut document.services[0];
+        let earlier = service.activations[0].clone();
+        service.activations.insert(0, earlier);
+        let later = jiff::SignedDuration::from_nanos(since);
+        service.activations[1].started_at.0 += later;
+        let service = &document.services[0];
+        let activation = &service.activations[1];
+        let case = Case { capture: &document.capture, service, activation };
+        (death(&case, HUP, 1.s()), restarts(&case, HUP, 1.s()))
+    };
+    let (told, restarts) = started(2, 2.s());
+    assert!(told.contains("StartLimitBurst=2 lets 2 starts through in 10 s"), "{told}");
+    assert!(told.contains("this was the last of them"), "{told}");
+    assert_eq!(restarts, Some(false));
+    assert_eq!(started(3, 2.s()).1, Some(true));
+    assert_eq!(started(2, 20.s()).1, Some(true), "it was long ago");
+}
+
+#[test]
+fn systemd_says_that_it_refused_the_start_that_was_due() {
+    let ended = |limit: u32| {
+        limited("always", limit)
+            .exec(0)
+            .systemd(1_001.ms(), "inactive", Some("dead"), "success")
+            .systemd(1_002.ms(), "activating", Some("auto-restart"), "success")
+    };
+    let refused = |start: Start| {
+        let queued =
+            start.systemd(1_100.ms(), "activating", Some("auto-restart-queued"), "success");
+        queued.systemd(1_101.ms(), "failed", Some("failed"), "start-limit-hit")
+    };
+    let told = |start: Start| start.asked(|case| death(case, HUP, 1.s()));
+    let foretold = told(refused(ended(1)));
+    assert!(
+        foretold.ends_with(
+            " systemd says so itself: Result=start-limit-hit, and it refuses the start after that."
+        ),
+        "{foretold}"
+    );
+    let unforeseen = told(refused(ended(2)));
+    assert!(
+        unforeseen.ends_with(
+            " But systemd itself says Result=start-limit-hit, and it refuses the start after that: \
+             its word counts."
+        ),
+        "{unforeseen}"
+    );
+    // A trace that ends before does not know.
+    let early = told(ended(1));
+    assert!(early.ends_with("(result 'start-limit-hit')."), "{early}");
 }

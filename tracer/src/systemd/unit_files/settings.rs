@@ -6,6 +6,7 @@ use super::{Commands, lines::lines, specifiers::Specifiers};
 use crate::{
     model::{
         signal::Signal,
+        start_limit::StartLimit,
         text::clipped,
         unit::{ExitStatuses, FactsSource, UnitFacts},
     },
@@ -17,7 +18,7 @@ const LONGEST_LINE: usize = 8_192;
 
 /// How often a unit may be started, and within what time, where nothing says otherwise, ns
 /// (systemd-system.conf(5)).
-const START_LIMIT: (u64, u64) = (5, 10_000_000_000);
+const START_LIMIT: (u32, u64) = (5, 10_000_000_000);
 /// `RestartSec=` where nothing says otherwise, ns.
 const RESTART_DELAY: u64 = 100_000_000;
 
@@ -125,18 +126,23 @@ impl Settings {
             .collect()
     }
 
-    /// Whether one start alone is let through in the time of the limit, and what starts it again
-    /// comes within that (`unit_test_start_limit` in src/core/unit.c).
-    fn is_started_once(&self) -> bool {
-        let number = |name: &str| self.one(name).and_then(|value| value.parse::<u64>().ok());
-        let time = |name: &str| self.one(name).and_then(span);
-        let burst = number("StartLimitBurst").unwrap_or(START_LIMIT.0);
-        let delay = time("RestartSec").unwrap_or(RESTART_DELAY);
-        let is_within = match self.one("StartLimitIntervalSec") {
-            Some("infinity") => true,
-            _ => delay < time("StartLimitIntervalSec").unwrap_or(START_LIMIT.1),
+    fn start_limit(&self) -> StartLimit {
+        let burst = self.one("StartLimitBurst").and_then(|value| value.parse().ok());
+        let within_ns = match self.one("StartLimitIntervalSec") {
+            Some("infinity") => None,
+            value => Some(value.and_then(span).unwrap_or(START_LIMIT.1)),
         };
-        burst == 1 && is_within && self.one("RestartSec") != Some("infinity")
+        let action = self.one("StartLimitAction").unwrap_or("none").to_owned();
+        StartLimit { starts: burst.unwrap_or(START_LIMIT.0), within_ns, action: Some(action) }
+    }
+
+    fn restart_delay(&self) -> Option<u64> {
+        let grows = self.one("RestartSteps").is_some_and(|steps| steps != "0");
+        match self.one("RestartSec") {
+            _ if grows => None,
+            Some("infinity") => None,
+            value => Some(value.and_then(span).unwrap_or(RESTART_DELAY)),
+        }
     }
 
     fn has_watchdog(&self) -> bool {
@@ -203,7 +209,8 @@ impl Settings {
             // Made when it is started.
             control_group: None,
             timeout_start_ns: self.one("TimeoutStartSec").and_then(span),
-            single_start: Some(self.is_started_once()),
+            start_limit: Some(self.start_limit()),
+            restart_delay_ns: self.restart_delay(),
             systemd: None,
             source: Some(FactsSource::UnitFiles),
             service_type: Some(service_type),
@@ -284,7 +291,7 @@ mod tests {
         let once = |text: &str| {
             let mut settings = Settings::default();
             settings.read(text);
-            settings.facts(&Specifiers::new("a.service", Whose::System)).single_start.unwrap()
+            settings.facts(&Specifiers::new("a.service", Whose::System)).is_started_once()
         };
         for text in [
             "[Unit]\nStartLimitBurst=1\n",
@@ -299,7 +306,8 @@ mod tests {
             "[Unit]\nStartLimitBurst=2\n",
             "[Unit]\nStartLimitBurst=0\n",
             "[Unit]\nStartLimitBurst=1\nStartLimitIntervalSec=0\n",
-            "[Unit]\nStartLimitBurst=1\n[Service]\nRestartSec=10\n",
+            "[Unit]\nStartLimitBurst=1\n[Service]\nRestartSec=11\n",
+            "[Unit]\nStartLimitBurst=1\n[Service]\nRestartSec=infinity\n",
             "[Install]\nStartLimitBurst=1\n",
         ] {
             assert!(!once(text), "{text}");

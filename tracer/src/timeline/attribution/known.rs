@@ -123,13 +123,14 @@ impl Attribution {
             return;
         };
         let states = &mut service.known.states;
-        // Within a start a failure stays one (`service_start` alone resets it): what says
-        // otherwise looks ahead to the next.
+        // Within a start a failure stays one (`service_start` alone resets it): a success looks
+        // ahead to the next. Another failure may take its place, as the limit of starts does.
         let earlier = states.iter().rev().find(|earlier| {
             news.invocation_id.is_some() && earlier.invocation_id == news.invocation_id
         });
         let failed = earlier.and_then(|earlier| earlier.state.result.clone());
-        if let Some(failed) = failed.filter(|result| result != "success") {
+        let looks_ahead = matches!(state.result.as_deref(), None | Some("success"));
+        if let Some(failed) = failed.filter(|result| looks_ahead && result != "success") {
             state.result = Some(failed);
         }
         if states.len() >= MAX_STATES {

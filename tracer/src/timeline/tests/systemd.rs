@@ -164,6 +164,15 @@ fn a_failure_is_not_taken_back_within_a_start_and_a_state_is_told_once() {
 }
 
 #[test]
+fn the_limit_of_starts_takes_the_place_of_a_failure() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
+    let story = told(story, 41, state("activating", "auto-restart", "exit-code", "a1"));
+    let told = told(story, 50, state("failed", "failed", "start-limit-hit", "a1")).told();
+    let systemd = told.starts()[0].systemd.clone().unwrap();
+    assert_eq!(systemd.result.as_deref(), Some("start-limit-hit"));
+}
+
+#[test]
 fn what_was_true_before_the_end_says_nothing_of_the_end() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
     let story = told(story, 5, state("active", "running", "success", "a1"));

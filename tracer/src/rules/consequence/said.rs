@@ -1,0 +1,74 @@
+//! What systemd itself says it did, against what was foretold.
+
+use super::limit::Refusing;
+use crate::rules::{
+    case::{Case, State},
+    result::{Decider, Prediction},
+};
+
+/// What systemd itself says it did about the end of the main process at `at`.
+pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, at: i64) -> String {
+    if predicted.decided_by == Decider::Remain {
+        return String::new();
+    }
+    // What comes later is of somebody else's doing: an operator's stop.
+    let mut states = case.states().skip_while(|state| state.at_ns < at || !state.is_over());
+    let Some(over) = states.next() else {
+        return String::new();
+    };
+    // Before it starts a service again, it has been inactive for a moment.
+    let next = states.next();
+    let again = over.is_again() || next.is_some_and(|next| next.is_again());
+    let last = case.activation.systemd.as_ref().and_then(|state| state.result.as_deref());
+    // Of a state of which only the time is known, the result is that of the last one.
+    let known = || over.sub_state.map(|_| "success");
+    let Some(result) = over.result.or_else(known).or(last) else {
+        return String::new();
+    };
+    let state = over.state;
+    let refused = if again { refused(states) } else { None };
+    let limit = limit.filter(|_| predicted.restarts == Some(true));
+    if limit.is_some() && refused.is_none() && again && !is_started_again(case, at) {
+        // It is not told yet.
+        return String::new();
+    }
+    let (result, then, is_foretold) = match (refused, limit) {
+        (Some(refused), limit) => {
+            let result = refused.result.unwrap_or(result);
+            let is_foretold =
+                limit.is_some_and(|limit| limit.result(predicted.result).may_be(result));
+            (result, "it refuses the start after that".to_owned(), is_foretold)
+        }
+        (None, limit) => {
+            let then = if again {
+                "it restarts the unit".to_owned()
+            } else {
+                format!("the unit is {state}")
+            };
+            (result, then, limit.is_none() && result == predicted.result.name())
+        }
+    };
+    if is_foretold {
+        format!(" systemd says so itself: Result={result}, and {then}.")
+    } else {
+        format!(" But systemd itself says Result={result}, and {then}: its word counts.")
+    }
+}
+
+/// The failure at once of a start that was due, among the states that follow the end before it.
+fn refused<'a>(states: impl Iterator<Item = State<'a>>) -> Option<State<'a>> {
+    let is_due = |state: &State| {
+        state.is_over() || state.sub_state.is_some_and(|sub| sub.starts_with("auto-restart"))
+    };
+    let mut waiting = states.take_while(is_due);
+    waiting.find(|state| state.state == "failed" && !state.is_again())
+}
+
+/// Whether the service has another start after `at`.
+fn is_started_again(case: &Case, at: i64) -> bool {
+    let begins = case.activation.started_at.0;
+    case.service.activations.iter().any(|other| {
+        let since = other.started_at.0.duration_since(begins).as_nanos();
+        since > i128::from(at)
+    })
+}
