@@ -172,6 +172,9 @@ pub enum Fact {
         task: Task,
         /// They, with spaces between them.
         line: String,
+        /// What an interpreter is to run, with its own arguments, in the same way; `None` where
+        /// it is no interpreter, or runs none.
+        script: Option<String>,
     },
     /// A process ended.
     Exit {

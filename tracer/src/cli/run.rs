@@ -58,7 +58,8 @@ pub struct Run {
     #[arg(long, value_enum, default_value_t = NotifyAccess::Main, value_name = "WHO")]
     pub notify_access: NotifyAccess,
     /// Which process is the service, where a supervisor is in between: a glob of its name, its
-    /// program's path or its command line. The first one that fits is judged as the main process.
+    /// program's path or its command line, or of the name or path of the script (module, class,
+    /// archive) that its interpreter runs. The first one that fits is judged as the main process.
     #[arg(long, value_name = "PATTERN")]
     pub main: Option<String>,
     /// Run the command as this user, with that user's groups. As under systemd, it gets an

@@ -78,7 +78,8 @@ pub struct Trace {
     pub bus: Option<String>,
     /// Which process is the service, where a supervisor is in between: a glob of its name, its
     /// program's path or its command line, in which the program may stand with its directory or
-    /// without. The first one that fits is judged as the main process.
+    /// without, or of the name or path of the script (module, class, archive) that its interpreter
+    /// runs. The first one that fits is judged as the main process.
     #[arg(long, value_name = "PATTERN")]
     pub main: Option<String>,
     /// Follow the services on a screen of the terminal while they start: a line for each, Enter

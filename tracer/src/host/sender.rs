@@ -7,7 +7,7 @@ use globset::Glob;
 
 use super::{cgroups::Hierarchies, procfs, read::bounded};
 use crate::{
-    model::text::clipped,
+    model::{scripts, text::clipped},
     observation::{Asker, Origin, Parent, ProcessId, unit_of},
 };
 
@@ -15,8 +15,9 @@ use crate::{
 pub const CUT: char = '…';
 /// The most characters that are kept of a command line.
 const LONGEST_COMMAND: usize = 512;
-/// How much is read of a command line, bytes.
-const MAX_COMMAND: u64 = 4_096;
+/// How much is read of a command line, bytes: a virtual machine's class path comes before what it
+/// runs.
+const MAX_COMMAND: u64 = 65_536;
 /// The most bytes that a name has (`TASK_COMM_LEN`), by far.
 const MAX_COMM: u64 = 64;
 /// How many parents of a process that asked are looked at: as many as the kernel side tells.
@@ -41,6 +42,8 @@ const VERBS: [&str; 11] = [
 pub struct Shown {
     /// Its arguments, with spaces between them.
     pub command: Option<String>,
+    /// What it runs as an interpreter, with its own arguments, in the same way.
+    pub script: Option<String>,
     /// Its cgroup's path.
     pub cgroup: Option<String>,
 }
@@ -48,7 +51,12 @@ pub struct Shown {
 /// What /proc shows of this very process now; may wait for it (see [`procfs::snapshot`]).
 #[must_use]
 pub fn shown(id: ProcessId, hierarchies: &Hierarchies) -> Option<Shown> {
-    let shown = Shown { command: command(id.pid), cgroup: path(id.pid, hierarchies) };
+    let arguments = arguments(id.pid);
+    let shown = Shown {
+        command: arguments.as_deref().and_then(command_line),
+        script: arguments.as_deref().and_then(script_line),
+        cgroup: path(id.pid, hierarchies),
+    };
     // Read afterwards: had the pid been taken over before, this would show it.
     (procfs::id(id.pid) == Some(id)).then_some(shown)
 }
@@ -60,8 +68,22 @@ fn path(pid: u32, hierarchies: &Hierarchies) -> Option<String> {
     (in_unit < paths.len()).then(|| paths.swap_remove(in_unit).1)
 }
 
+fn arguments(pid: u32) -> Option<Vec<u8>> {
+    bounded(format!("/proc/{pid}/cmdline"), MAX_COMMAND).ok()
+}
+
 fn command(pid: u32) -> Option<String> {
-    command_line(&bounded(format!("/proc/{pid}/cmdline"), MAX_COMMAND).ok()?)
+    command_line(&arguments(pid)?)
+}
+
+/// What an interpreter runs that has these arguments, with a zero byte after each.
+fn script_line(arguments: &[u8]) -> Option<String> {
+    let end = arguments.iter().rposition(|byte| *byte != 0)?;
+    let words: Vec<_> =
+        arguments[..=end].split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    let line = scripts::script(&words)?.join(" ");
+    Some(clipped(&line, LONGEST_COMMAND).into_owned())
 }
 
 /// Arguments with a zero byte after each, as a line. `None` if there are none.

@@ -8,6 +8,7 @@ pub mod event;
 pub mod programs;
 pub mod race;
 pub mod runtime;
+pub mod scripts;
 pub mod signal;
 pub mod span;
 pub mod start_limit;

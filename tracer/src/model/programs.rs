@@ -26,7 +26,7 @@ const INITS: [&str; 7] =
     ["tini", "tini-static", "dumb-init", "catatonit", "docker-init", "podman-init", "init"];
 
 /// The name of a program, without the folder it is in.
-fn name(program: &str) -> &str {
+pub(super) fn name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
 }
 

@@ -146,8 +146,9 @@ impl Lookups {
         let ids: Vec<ProcessId> = begun.iter().map(|(_, task)| task.id).collect();
         let shown = self.shown_of.ask(&ids, COMMANDS);
         let told = begun.into_iter().zip(shown).filter_map(|((at, task), shown)| {
-            let line = shown??.command?;
-            Some(Observation { at, fact: Fact::CommandLine { task, line } })
+            let shown = shown??;
+            let (line, script) = (shown.command?, shown.script);
+            Some(Observation { at, fact: Fact::CommandLine { task, line, script } })
         });
         told.collect()
     }
@@ -233,7 +234,7 @@ fn add_shown(origin: &mut Origin, sender: Option<ProcessId>, shown: &BTreeMap<Pr
         }
     }
     for parent in &mut origin.parents {
-        if let Some(Shown { command, cgroup }) = shown.get(&parent.id) {
+        if let Some(Shown { command, cgroup, .. }) = shown.get(&parent.id) {
             parent.command.clone_from(command);
             parent.cgroup.clone_from(cgroup);
         }

@@ -4,8 +4,8 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::observation::Fact;
 
-/// What the main process is called: a pattern of its name, its program's path, or its command
-/// line.
+/// What the main process is called: a pattern of its name, its program's path or that of the
+/// script which it runs, or its command line.
 #[derive(Clone, Debug)]
 pub struct MainPattern {
     text: String,
@@ -39,7 +39,10 @@ impl MainPattern {
                 self.glob.is_match(&task.comm)
                     || exe.as_ref().is_some_and(|exe| self.glob.is_match(exe))
             }
-            Fact::CommandLine { line, .. } => self.matches_command(line),
+            Fact::CommandLine { line, script, .. } => {
+                self.matches_command(line)
+                    || script.as_deref().is_some_and(|script| self.matches_script(script))
+            }
             _ => false,
         }
     }
@@ -49,6 +52,12 @@ impl MainPattern {
         let program = line.split(' ').next().unwrap_or_default();
         let directory = program.rfind('/').map_or(0, |slash| slash + 1);
         self.glob.is_match(line) || self.glob.is_match(&line[directory..])
+    }
+
+    /// A script is known as a program is: by its path, its name, and either with its arguments.
+    fn matches_script(&self, line: &str) -> bool {
+        let script = line.split(' ').next().unwrap_or_default();
+        self.matches_command(line) || self.matches_command(script)
     }
 }
 
@@ -67,5 +76,18 @@ mod tests {
         assert!(!fits(pattern, "sh -c python3 /srv/app.py"));
         assert!(!fits(pattern, "/bin/sh -c /usr/bin/python3 /srv/app.py"));
         assert!(!fits(pattern, ""));
+    }
+
+    #[test]
+    fn a_script_fits_by_its_path_and_its_name_with_and_without_its_arguments() {
+        let fits =
+            |pattern: &str, line: &str| MainPattern::new(pattern).unwrap().matches_script(line);
+        let line = "/usr/bin/patroni /etc/patroni.yml";
+        for pattern in ["patroni", "/usr/bin/patroni", "patroni *.yml", "/usr/bin/patroni *"] {
+            assert!(fits(pattern, line), "{pattern}");
+        }
+        assert!(fits("gunicorn", "gunicorn app:app"));
+        assert!(!fits("patron", line));
+        assert!(!fits("patroni.yml", line));
     }
 }

@@ -53,11 +53,26 @@ fn the_first_process_that_fits_is_judged_as_the_main_process() {
 #[test]
 fn a_command_line_tells_which_of_two_that_run_one_program() {
     let story = supervised();
-    let line =
-        |pid: u32, line: &str| Fact::CommandLine { task: story.task(pid), line: line.to_owned() };
+    let line = |pid: u32, line: &str| Fact::CommandLine {
+        task: story.task(pid),
+        line: line.to_owned(),
+        script: None,
+    };
     let lines = [line(11, "server --job"), line(12, "server --web")];
     let lines = lines.into_iter().fold(story.clone(), |story, line| story.fact(33, line));
     let (told, matches) = told(&lines, "server --web");
+    assert_eq!((main_pid(&told), matches), (12, 1));
+}
+
+#[test]
+fn a_script_that_an_interpreter_runs_is_known_by_its_own_name() {
+    let story = supervised();
+    let line = Fact::CommandLine {
+        task: story.task(12),
+        line: "/usr/bin/python3 -u /usr/bin/patroni /etc/patroni.yml".to_owned(),
+        script: Some("/usr/bin/patroni /etc/patroni.yml".to_owned()),
+    };
+    let (told, matches) = told(&story.fact(33, line), "patroni");
     assert_eq!((main_pid(&told), matches), (12, 1));
 }
 
