@@ -5,7 +5,7 @@ use crate::{
     model::document::ServiceKind,
     observation::{Environment, Fact, ProcessId, Task},
     timeline::{
-        executor::is_executor,
+        executor::{is_executor, is_for_another},
         processes::Place,
         scope::{Named, Scope},
         setup::Setup,
@@ -49,13 +49,25 @@ impl Attribution {
                 // killed by who forked them, which is about to become the service.
                 Fact::Exit { signal: None, .. } => self.put_outside(id),
                 Fact::Exit { .. } if is_helper => self.put_outside(id),
-                Fact::Exit { .. } => {
-                    let waited = self.place_in_start(id, service, &Environment::default());
+                Fact::Exit { task, .. } => {
+                    let environment = Environment {
+                        control: self.is_for_another(service, &task.comm),
+                        ..Environment::default()
+                    };
+                    let waited = self.place_in_start(id, service, &environment);
                     self.tell_waited(setup, waited);
                 }
                 _ => {}
             }
         }
+    }
+
+    /// Whether a process that ended before its exec was to run what is not the service's program.
+    fn is_for_another(&self, service: u64, comm: &str) -> bool {
+        let service = self.services.get(&service);
+        let facts = service.and_then(|service| service.known.facts.as_ref());
+        let exec_start = facts.and_then(|facts| facts.exec_start.as_deref());
+        exec_start.is_some_and(|exec_start| is_for_another(comm, exec_start))
     }
 
     /// Finds a process's service, and moves it there.

@@ -8,7 +8,7 @@ use crate::{
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
-    observation::{Fact, UnitNews},
+    observation::{Fact, SignalState, Task, UnitNews},
     timeline::Builder,
 };
 
@@ -133,6 +133,29 @@ fn a_command_after_a_main_process_that_died_before_its_exec_is_of_the_same_start
     assert_eq!(start.outcome.signal, Some(Signal::HUP));
     assert_eq!(start.invocation_id.as_deref(), Some("a"));
     assert_eq!(states(start), ["failed"]);
+}
+
+#[test]
+fn a_command_that_died_before_its_exec_is_no_main_process_and_no_start() {
+    let facts = UnitFacts {
+        exec_start: Some(vec!["/usr/sbin/unbound -d".to_owned()]),
+        ..UnitFacts::default()
+    };
+    let died = |comm: &str| {
+        let first = Story::unit().start(0, 10, "/usr/sbin/unbound", "a").exit(20, 10, 1);
+        let story = told(first, 5, settings(facts.clone())).attach(100, 11, DEMO);
+        let task = Task { comm: comm.into(), ..story.task(11) };
+        let state = SignalState::default();
+        let signal = Some(Signal::HUP);
+        let exit = Fact::Exit { task, signal, code: 0, core_dumped: false, state };
+        let next = story.fact(110, exit).start(120, 12, "/usr/sbin/unbound", "b");
+        let told = next.told();
+        let mains = told.starts().iter().map(|start| start.main_process.as_ref().unwrap().pid);
+        mains.collect::<Vec<_>>()
+    };
+    assert_eq!(died("(d-helper)"), [10, 12]);
+    // What was to be the program itself died: that start is over.
+    assert_eq!(died("(unbound)"), [10, 11, 12]);
 }
 
 #[test]
