@@ -96,12 +96,6 @@ fn follows(case: &Case, lost: &Reload) -> String {
     }
     let died = lost.settled_ns();
     let parent = started_by(case, &lost.sent.target);
-    let again = parent.and_then(|parent| {
-        case.events().skip(lost.index).find_map(|(_, event)| match &event.what {
-            What::Fork { parent: by, .. } if by.pid == parent.pid => Some((by, event.at_ns)),
-            _ => None,
-        })
-    });
     let main = text::main(case);
     if let Some((at, end)) = ended_with(case, died) {
         let how = match end {
@@ -114,8 +108,21 @@ fn follows(case: &Case, lost: &Reload) -> String {
             consequence::death(case, end, at)
         );
     }
-    match again {
-        Some((by, at)) => format!(
+    if is_of_systemd(&lost.sent.target, parent) {
+        return format!(
+            "What it did was cut off: it is a command that systemd runs beside the main process, \
+             which is {main}. systemd takes that for a failure of the command, unless its line \
+             begins with '-'."
+        );
+    }
+    match parent.and_then(|parent| next_of(case, lost, parent)) {
+        Some(Next { by, at, is_alike: false }) => format!(
+            "What it did was cut off. {} started another process {} later, which may do the same. \
+             systemd looks after the main process alone, which is {main}.",
+            text::process(by),
+            text::Span(at.saturating_sub(died))
+        ),
+        Some(Next { by, at, is_alike: true }) => format!(
             "{} started another one {} later: what the first one did was cut off, and the \
              settings that it runs with are those that it starts with. systemd looks after the \
              main process alone, which is {main}.",
@@ -127,6 +134,47 @@ fn follows(case: &Case, lost: &Reload) -> String {
              is {main}, and nothing was seen to start it again."
         ),
     }
+}
+
+/// Whether systemd itself started it: a command of the unit that is not its main process. Before
+/// its exec systemd has it named after what it is to execute, and its own helpers after itself.
+fn is_of_systemd(process: &ProcessRef, parent: Option<&ProcessRef>) -> bool {
+    let named = process.comm.starts_with('(') && process.comm.ends_with(')');
+    parent.is_some_and(|parent| parent.comm == "systemd")
+        || parent.is_none() && named && !process.comm.starts_with("(sd-")
+}
+
+/// What was started next by whoever had started a process.
+struct Next<'a> {
+    by: &'a ProcessRef,
+    at: i64,
+    /// Whether it runs what that process ran.
+    is_alike: bool,
+}
+
+/// The first process like the one that died, or else the first at all, that its parent started
+/// afterwards.
+fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: &ProcessRef) -> Option<Next<'a>> {
+    let later = || case.events().skip(lost.index);
+    let name = |child: &'a ProcessRef| {
+        let execs = later().filter_map(|(_, event)| match &event.what {
+            What::Exec { process, .. } if process.pid == child.pid => Some(&process.comm),
+            _ => None,
+        });
+        execs.last().unwrap_or(&child.comm)
+    };
+    let mut forks = later().filter_map(|(_, event)| match &event.what {
+        What::Fork { parent: by, process } if by.pid == parent.pid => {
+            let is_alike = *name(process) == lost.sent.target.comm;
+            Some(Next { by, at: event.at_ns, is_alike })
+        }
+        _ => None,
+    });
+    let first = forks.next()?;
+    if first.is_alike {
+        return Some(first);
+    }
+    Some(forks.find(|next| next.is_alike).unwrap_or(first))
 }
 
 #[cfg(test)]
@@ -177,6 +225,41 @@ mod tests {
         let stopped = consequence(up()).signal(31.s(), Signal::TERM, Handler, Handled, by("kill"));
         let stopped = stopped.exit(31.s() + 1, 0).judged(&[ID]);
         assert!(stopped[0].consequence.contains("goes on"), "{}", stopped[0].consequence);
+    }
+
+    #[test]
+    fn a_command_of_systemds_is_not_started_again_by_what_it_starts_next() {
+        let command = ProcessRef { pid: 4712, ..by("job") };
+        let start = up().forks(20.s(), by("systemd"), command);
+        let start = start.signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("systemd"));
+        let told = start.forks(31.s(), by("systemd"), ProcessRef { pid: 4730, ..by("job") });
+        let told = &told.judged(&[ID])[0].consequence;
+        assert!(told.contains("a command that systemd runs beside the main process"), "{told}");
+        assert!(!told.contains("another"), "{told}");
+        // On older releases its fork is not seen: systemd has named it after what it is to run.
+        let told = up().signal_to("(env)", 30.s(), Signal::HUP, Default, Killed, by("systemd"));
+        let told = &told.judged(&[ID])[0].consequence;
+        assert!(told.contains("a command that systemd runs beside the main process"), "{told}");
+    }
+
+    #[test]
+    fn another_one_is_one_that_runs_the_same() {
+        let died = || {
+            let job = ProcessRef { pid: 4712, ..by("job") };
+            let start = up().forks(20.s(), itself(), job);
+            start.signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("systemctl"))
+        };
+        let told = |start: Start| start.judged(&[ID])[0].consequence.clone();
+        let alike = died().forks(31.s(), itself(), ProcessRef { pid: 4730, ..by("job") });
+        assert!(told(alike).contains("started another one 1.00 s later"));
+        // What it executes tells, and not what it is called before that.
+        let forked = || died().forks(31.s(), itself(), ProcessRef { pid: 4730, ..by("master") });
+        let ran = forked().runs(32.s(), ProcessRef { pid: 4730, ..by("job") }, false);
+        assert!(told(ran).contains("started another one 1.00 s later"));
+        let other = told(forked().runs(32.s(), ProcessRef { pid: 4730, ..by("mail") }, false));
+        assert!(other.contains("started another process 1.00 s later, which may"), "{other}");
+        let after = forked().forks(33.s(), itself(), ProcessRef { pid: 4731, ..by("job") });
+        assert!(told(after).contains("started another one 3.00 s later"));
     }
 
     #[test]
