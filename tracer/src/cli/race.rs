@@ -60,7 +60,8 @@ pub struct Race {
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub sweep: u16,
     /// Race this unit: it is stopped and started through systemd, for each interval, and in the end
-    /// it is as it was found. Its settings say what type it is, and which signal reloads it.
+    /// it is as it was found. Its settings say what type it is, and which signal reloads it. Of one
+    /// with Type=forking the main process is the one that systemd takes for that.
     #[arg(long, value_name = "NAME",
         conflicts_with_all = ["service_type", "command"], required_unless_present = "command")]
     pub unit: Option<String>,

@@ -29,6 +29,16 @@ pub enum At {
 }
 
 impl At {
+    /// The place of the process that is hit.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        match self {
+            Self::Step(key) => key.process,
+            Self::Call(call) => call.process,
+            Self::Second(second) => second.reset.process,
+        }
+    }
+
     /// The order to place `signal` there; where notify messages go is yet to be told.
     #[must_use]
     pub fn order(&self, signal: Signal) -> Order {
@@ -104,10 +114,11 @@ pub fn plan(
 
 /// The processes that a signal is sent to, and whether each is the main one.
 pub(super) fn processes(steps: &Steps, role: Role) -> impl Iterator<Item = (bool, &Process)> {
-    // What is right for a worker depends on how a reload is sent; what ends the service ends
-    // its workers.
-    let workers = steps.workers().filter(move |_| role == Role::Reload);
-    steps.command().map(|main| (true, main)).into_iter().chain(workers.map(|it| (false, it)))
+    // What is right for another depends on how a reload is sent; what ends the service ends all of
+    // them.
+    let others = steps.starter().into_iter().chain(steps.workers());
+    let others = others.filter(move |_| role == Role::Reload);
+    steps.main().map(|main| (true, main)).into_iter().chain(others.map(|it| (false, it)))
 }
 
 /// The programs by which a process is known again in another run: what another child of the same

@@ -6,6 +6,7 @@
 
 mod held;
 mod interval;
+mod lineage;
 mod outcome;
 mod reach;
 mod right;
@@ -25,6 +26,7 @@ mod tests;
 pub use self::{
     held::{Answer, Held, Reload},
     interval::{At, MAX_INTERVALS, Planned, plan},
+    lineage::Lineage,
     outcome::{Run, Undisturbed, tried},
     reach::reach,
     right::{is_bad, role, unplaceable},

@@ -30,6 +30,9 @@ pub struct Run<'a> {
     pub missed: Option<String>,
     /// How often READY=1 was said.
     pub readies: u32,
+    /// What to tell of a unit that did not come up, although it does without the signal; where that is
+    /// not told by READY=1.
+    pub down: Option<(Outcome, String)>,
     /// What the command left running at its end, by name.
     pub left: &'a [String],
     /// What systemd makes of the end of a unit, in words.
@@ -83,10 +86,16 @@ pub fn tried(
                 let what = format!("{why}; it did not say READY=1 within {lasted}");
                 Try { outcome: Outcome::Hung, bad: true, ..nothing(what) }
             }
-            Some(Held::Back(why)) => Try {
-                outcome: Outcome::HeldBack,
-                exit: starts().find_map(|start| exit_of(start, pid)).cloned(),
-                ..nothing(why.clone())
+            Some(Held::Back(why)) => match &run.down {
+                Some((outcome, down)) => {
+                    let what = format!("{why}; {down}");
+                    Try { outcome: *outcome, bad: true, ..nothing(what) }
+                }
+                None => Try {
+                    outcome: Outcome::HeldBack,
+                    exit: starts().find_map(|start| exit_of(start, pid)).cloned(),
+                    ..nothing(why.clone())
+                },
             },
             _ => nothing("the kernel told of no such signal".to_owned()),
         };
@@ -185,7 +194,7 @@ impl Told<'_> {
                     (Outcome::Killed, format!("took it, and died of a later {signal}"))
                 }
                 (Some(by), _) => (Outcome::Crashed, format!("died of {by}{dump}")),
-                (None, code) if self.ends_alike(*code) => self.went_on(),
+                (None, code) if self.ends_alike(*code) => self.went_on_up(),
                 (None, Some(code)) => (Outcome::Ended, format!("exited with code {code}")),
                 (None, None) => (Outcome::Ended, "exited".to_owned()),
             };
@@ -202,7 +211,15 @@ impl Told<'_> {
         if self.before.readies > 0 && self.run.readies == 0 {
             return (Outcome::Hung, format!("did not say READY=1 within {lasted}"));
         }
-        self.went_on()
+        self.went_on_up()
+    }
+
+    /// The process did what it does without the signal; so did the unit, or it did not come up.
+    fn went_on_up(&self) -> (Outcome, String) {
+        match (&self.run.down, self.went_on()) {
+            (Some((outcome, down)), (_, what)) => (*outcome, format!("{what}; {down}")),
+            (None, went_on) => went_on,
+        }
     }
 
     /// Whether an end is the one that the command comes to by itself.

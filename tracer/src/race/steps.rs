@@ -56,6 +56,8 @@ pub struct Steps {
     end: u64,
     processes: BTreeMap<ProcessId, Process>,
     command: Option<ProcessId>,
+    /// The place of the main process.
+    main: u64,
     /// When READY=1 and STOPPING=1 were said first, by whom ever.
     ready: Option<u64>,
     stopping: Option<u64>,
@@ -83,6 +85,7 @@ impl Steps {
             end,
             processes: BTreeMap::new(),
             command: None,
+            main: COMMAND,
             ready: None,
             stopping: None,
             exec: None,
@@ -118,10 +121,32 @@ impl Steps {
         )
     }
 
-    /// The command's own process.
+    /// The process that was started first: the command itself, or what systemd starts of a unit.
     #[must_use]
     pub fn command(&self) -> Option<&Process> {
         self.processes.get(&self.command?)
+    }
+
+    /// The main process: the command, but of a unit with `Type=forking`.
+    #[must_use]
+    pub fn main(&self) -> Option<&Process> {
+        self.process_at(self.main)
+    }
+
+    /// The process that started the main one, and is another: that of `Type=forking`.
+    #[must_use]
+    pub fn starter(&self) -> Option<&Process> {
+        self.command().filter(|_| self.main != COMMAND)
+    }
+
+    /// The place of the last process with this id, in its own namespace or in ours.
+    #[must_use]
+    pub fn place_of(&self, pid: u32) -> Option<u64> {
+        let last = |is_it: &dyn Fn(&ProcessRef) -> bool| {
+            let all = self.processes.values().filter(|it| is_it(&it.who));
+            all.max_by_key(|it| it.began).map(|it| it.place)
+        };
+        last(&|who| who.ns_pid == Some(pid)).or_else(|| last(&|who| who.pid == pid))
     }
 
     /// The process at a place.
@@ -132,9 +157,10 @@ impl Steps {
 
     /// The processes that it started and that run at the end: its workers.
     pub fn workers(&self) -> impl Iterator<Item = &Process> {
-        self.running().map(|(_, process)| process)
+        self.running().map(|(_, process)| process).filter(|process| process.place != self.main)
     }
 
+    /// Those that it started and that run at the end.
     fn running(&self) -> impl Iterator<Item = (&ProcessId, &Process)> {
         self.processes.iter().filter(|(_, process)| {
             process.place != COMMAND
@@ -192,6 +218,13 @@ impl Steps {
         self
     }
 
+    /// The same where the main process is the one at this place.
+    #[must_use]
+    pub fn with_main(mut self, place: u64) -> Self {
+        self.main = place;
+        self
+    }
+
     /// When systemd took the unit for active: `u64::MAX` for never, `None` where that is not known,
     /// as of a command.
     #[must_use]
@@ -220,9 +253,9 @@ impl Steps {
                 self.command = Some(task.id);
                 self.begun(at, COMMAND, task, None, false, "in the cgroup of the unit");
             }
-            Fact::Exit { task, .. } => {
+            Fact::Exit { task, signal, code, .. } => {
                 if let Some(process) = self.processes.get_mut(&task.id) {
-                    process.ended = Some(at);
+                    process.exited(at, *signal, *code);
                 }
             }
             Fact::Disposition { task, signal, disposition, once, .. } if *signal == self.signal => {

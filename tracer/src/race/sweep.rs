@@ -86,15 +86,17 @@ impl Call {
     }
 }
 
-/// The ends of system calls that the command itself came to while it started, in order of time.
+/// The ends of system calls that the main process came to while it started, in order of time.
 ///
 /// The start of a service that says READY=1 ends with that, or with its last step if that is
 /// later. Another one's goes on for as long as it was looked at.
 #[must_use]
 pub fn calls(counted: &[Counted], steps: &Steps) -> Vec<Counted> {
-    let last = steps.command().and_then(|command| command.steps().last()).map(|step| step.at);
+    let main = steps.main();
+    let last = main.and_then(|main| main.steps().last()).map(|step| step.at);
     let end = steps.ready().map_or(u64::MAX, |ready| last.map_or(ready, |last| last.max(ready)));
-    let is_of = |call: &&Counted| call.process == COMMAND && call.at_ns != 0 && call.at_ns <= end;
+    let place = main.map_or(COMMAND, |main| main.place);
+    let is_of = |call: &&Counted| call.process == place && call.at_ns != 0 && call.at_ns <= end;
     let mut calls: Vec<Counted> = counted.iter().filter(is_of).copied().collect();
     calls.sort_by_key(|call| call.at_ns);
     calls
@@ -140,7 +142,7 @@ fn instant(
     service_type: &str,
 ) -> Option<Planned> {
     let counted = calls.get(index)?;
-    let (call, process) = (Call::of(counted), steps.command()?);
+    let (call, process) = (Call::of(counted), steps.main()?);
     let ns = i128::from(counted.at_ns) - i128::from(steps.zero());
     let at_ns = ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
     let what = format!("system call {} of {}", index + 1, calls.len());

@@ -45,16 +45,16 @@ pub(super) fn with_tries(interval: Interval, tries: Vec<Try>) -> Interval {
 /// The untouched run, from its steps.
 #[must_use]
 pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Untouched> {
-    let command = steps.command()?;
+    let (command, main) = (steps.command()?, steps.main()?);
     let zero = steps.zero();
     let at = |at: u64| {
         let ns = i128::from(at) - i128::from(zero);
         ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     };
     Some(Untouched {
-        process: command.who.clone(),
+        process: main.who.clone(),
         from_ns: at(command.began),
-        to_ns: at(command.ended.unwrap_or(end)),
+        to_ns: at(main.ended.unwrap_or(end)),
         ready_ns: steps.ready().map(at),
         stopping_ns: steps.stopping().map(at),
         active_ns: steps.active().filter(|active| *active != u64::MAX).map(at),

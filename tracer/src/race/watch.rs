@@ -23,9 +23,12 @@ const MAX_FRESH: usize = 1_024;
 
 /// What a run has to come to. Times are in ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Goal {
     /// READY=1 is to be said.
     pub ready: bool,
+    /// systemd is to take the unit for up.
+    pub up: bool,
     /// It goes on for so long after the fork at least.
     pub least_ns: u64,
     /// How long nothing is to change before it is over, and how long the command is to be there
@@ -60,6 +63,8 @@ pub struct Watch {
     /// When READY=1 was said last (the same clock), and how often.
     ready: Option<u64>,
     readies: u32,
+    /// When systemd took the unit for up.
+    up: Option<u64>,
     placed: Option<u64>,
     /// The signal that was placed met a mask.
     met_mask: bool,
@@ -80,6 +85,7 @@ impl Watch {
             fresh: BTreeMap::new(),
             ready: None,
             readies: 0,
+            up: None,
             placed: None,
             met_mask: false,
             sent: Vec::new(),
@@ -91,6 +97,16 @@ impl Watch {
         self.pid = pid;
         self.began = at;
         self.changed = at;
+    }
+
+    /// From now on it is this process that is to change nothing: the main one of `Type=forking`.
+    pub fn follow(&mut self, pid: u32) {
+        self.pid = pid;
+    }
+
+    /// systemd took the unit for up at this time.
+    pub fn came_up(&mut self, at: u64) {
+        self.up = Some(at);
     }
 
     /// Takes a fact.
@@ -191,12 +207,13 @@ impl Watch {
     #[must_use]
     pub fn settles(&self) -> Option<u64> {
         let is_due = self.goal.ready && self.ready.is_none()
+            || self.goal.up && self.up.is_none()
             || self.goal.ends && self.placed.is_some()
             || self.goal.answered && self.placed.is_some() && self.ready <= self.placed;
         if is_due {
             return None;
         }
-        let last = self.placed.unwrap_or(0).max(self.changed);
+        let last = self.placed.max(self.up).unwrap_or(0).max(self.changed);
         let times = if self.met_mask { SETTLES_OF_BLOCKED } else { 1 };
         let settled = last.saturating_add(times.saturating_mul(self.goal.settle_ns));
         let settled = settled.max(self.began.saturating_add(self.goal.least_ns));

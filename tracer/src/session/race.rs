@@ -3,6 +3,7 @@
 mod between;
 mod cgroup;
 mod guard;
+mod main_process;
 mod placing;
 mod reload;
 mod rounds;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tracer_common::{
-    place::{Counted, Order},
+    place::{COMMAND, Counted, Order},
     signal::SignalSet,
 };
 
@@ -46,6 +47,7 @@ use crate::{
     model::{
         document::{Document, EndedBy},
         signal::Signal,
+        text::Outside,
         unit::UnitFacts,
     },
     observation::Observation,
@@ -98,8 +100,14 @@ pub struct Ran {
     pub origin: Origin,
     /// Of a unit: when systemd took it for active, if it ever did.
     pub active: Option<Option<u64>>,
+    /// The place of its main process.
+    pub main_place: u64,
+    /// Of a unit: what systemd's start of it ended with, if it was not done.
+    pub failed: Option<Outside>,
     /// Of a unit: its main process at the end, as its systemd's pids go.
     pub main: Option<u32>,
+    /// Of a unit: the same of the last one that it had.
+    pub exec_main: Option<u32>,
     /// Of a unit: what systemd makes of the end of that, in words.
     pub by_systemd: Option<String>,
 }
@@ -342,7 +350,10 @@ impl<'a> Racer<'a> {
             stuck,
             origin: Origin::ChildOf(std::process::id()),
             active: None,
+            main_place: COMMAND,
+            failed: None,
             main: None,
+            exec_main: None,
             by_systemd: None,
         })
     }

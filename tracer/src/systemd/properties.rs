@@ -262,7 +262,8 @@ fn number(properties: &Properties, name: &str) -> Option<u64> {
 }
 
 /// A number of 32 bits, signed or not.
-fn integer(properties: &Properties, name: &str) -> Option<u32> {
+#[must_use]
+pub fn integer(properties: &Properties, name: &str) -> Option<u32> {
     let value = properties.get(name)?;
     value
         .downcast_ref::<u32>()

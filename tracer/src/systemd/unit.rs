@@ -11,7 +11,9 @@ use tokio::time::{sleep, timeout};
 use super::{
     bus::{Bus, Jobs, SERVICE, UNIT, object},
     manager::Manager,
-    properties::{Properties, Since, can_reload, facts, length, names, problem, states, text},
+    properties::{
+        Properties, Since, can_reload, facts, integer, length, names, problem, states, text,
+    },
 };
 use crate::model::{text::Outside, unit::UnitFacts};
 
@@ -42,6 +44,8 @@ pub struct Snapshot {
     pub facts: UnitFacts,
     /// Its main process as systemd's own pids go, if it has one.
     pub main_pid: Option<u32>,
+    /// The last one that it had.
+    pub last_main_pid: Option<u32>,
     /// How many processes systemd starts for it before its main one: those of `ExecCondition=` and
     /// `ExecStartPre=`.
     pub before_main: u32,
@@ -109,6 +113,7 @@ impl Unit {
         Ok(Snapshot {
             active_state: text(&unit, "ActiveState").unwrap_or_default(),
             main_pid: states.last().and_then(|since| since.state.main_pid),
+            last_main_pid: integer(&service, "ExecMainPID").filter(|pid| *pid > 0),
             states,
             can_reload: can_reload(&unit),
             problem: problem(&unit),

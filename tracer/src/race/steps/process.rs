@@ -7,7 +7,12 @@ use tracer_common::place::{COMMAND, STEPS, child_place};
 
 use super::key::{Key, Kind, told};
 use crate::{
-    model::{event::ProcessRef, race::StepKind},
+    model::{
+        document::{OutcomeState, ProcessOutcome},
+        event::ProcessRef,
+        race::StepKind,
+        signal::Signal,
+    },
     observation::ProcessId,
 };
 
@@ -51,6 +56,8 @@ pub struct Process {
     pub began: u64,
     /// When it ended.
     pub ended: Option<u64>,
+    /// How it was at the end of the run.
+    pub outcome: ProcessOutcome,
     execs: u32,
     forks: u32,
     counts: [u32; STEPS],
@@ -127,6 +134,7 @@ impl Process {
             who,
             began: at,
             ended: None,
+            outcome: ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
             execs: 0,
             forks: 0,
             counts: [0; STEPS],
@@ -138,6 +146,15 @@ impl Process {
         };
         process.step(at, Kind::Begin, what.to_owned());
         process
+    }
+
+    /// It ended, by a signal or with this exit code.
+    pub(super) fn exited(&mut self, at: u64, signal: Option<Signal>, code: u8) {
+        self.ended = Some(at);
+        self.outcome = match signal {
+            Some(_) => ProcessOutcome { state: OutcomeState::Killed, signal, code: None },
+            None => ProcessOutcome { state: OutcomeState::Exited, signal, code: Some(code) },
+        };
     }
 
     /// It starts a child: gives the place of that.

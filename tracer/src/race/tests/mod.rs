@@ -1,3 +1,4 @@
+mod forking;
 mod outcomes;
 mod seconds;
 mod sentences;

@@ -47,6 +47,7 @@ fn run(document: &Document) -> Run<'_> {
         placed: Some((pid(), 50.ms())),
         missed: None,
         readies: 1,
+        down: None,
         sender: SentBy::Kernel,
         left: &[],
         by_systemd: None,
@@ -216,4 +217,21 @@ fn what_another_sent_is_not_the_signal_that_was_placed() {
         activation().exec(0).signal(10.ms(), Signal::HUP, D::Default, Fate::Killed, by("x"));
     let document = start.document();
     assert_eq!(reload(&document, &ready()).outcome, Outcome::NotReached);
+}
+
+#[test]
+fn a_unit_that_does_not_come_up_is_harmed_whatever_the_process_that_was_hit_did() {
+    for (start, before) in [
+        (placed(Fate::Handled), Undisturbed { readies: 0, outcome: running() }),
+        (placed(Fate::Handled).exit(90.ms(), 0), exits(0)),
+    ] {
+        let document = document(start, None);
+        let down = Some((Outcome::Ended, "its start failed".to_owned()));
+        let up = Run { readies: 0, ..run(&document) };
+        let of = |run: &Run<'_>| tried(run, &before, Signal::HUP, Role::Reload, 1);
+        assert_eq!((of(&up).outcome, of(&up).bad), (Outcome::Taken, false));
+        let down = of(&Run { down, ..up });
+        assert_eq!((down.outcome, down.bad), (Outcome::Ended, true), "{}", down.what);
+        assert!(down.what.contains("; its start failed"), "{}", down.what);
+    }
 }

@@ -162,3 +162,15 @@ fn after_a_signal_that_is_to_end_it_nothing_but_its_end_is_waited_for() {
     watch.learn(&placed(50, None, 0x80));
     assert_eq!(watch.settles(), None);
 }
+
+#[test]
+fn a_unit_that_forks_settles_once_it_is_up_and_its_main_process_changes_nothing_more() {
+    let story = Story::command().fork(10, COMMAND, 101).exit(30, COMMAND);
+    let mut watch = watch(Goal { up: true, ..goal() }, &story);
+    assert_eq!(watch.settles(), None, "systemd has not said so");
+    watch.follow(101);
+    watch.came_up(40 * MS);
+    assert_eq!(watch.settles(), Some(140 * MS));
+    Story::default().handler(60, 101).facts().iter().for_each(|fact| watch.learn(fact));
+    assert_eq!(watch.settles(), Some(160 * MS));
+}

@@ -236,9 +236,10 @@ impl Rounds<'_, '_> {
         }
     }
 
-    fn steps(&self, ran: &Ran, signal: Signal) -> Steps {
+    pub(super) fn steps(&self, ran: &Ran, signal: Signal) -> Steps {
         let socket = self.racer.socket();
-        let steps = Steps::of(&ran.facts, signal, ran.origin, socket.as_deref(), ran.span.1);
+        let steps = Steps::of(&ran.facts, signal, ran.origin, socket.as_deref(), ran.span.1)
+            .with_main(ran.main_place);
         match ran.active {
             Some(active) => steps.with_active(active),
             None => steps,
@@ -252,6 +253,7 @@ impl Rounds<'_, '_> {
         let says_ready = matches!(rules.service_type.as_str(), "notify" | "notify-reload");
         let goal = Goal {
             ready: says_ready,
+            up: self.forks(),
             least_ns: 0,
             settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
             signals: self.signals(),
@@ -260,7 +262,7 @@ impl Rounds<'_, '_> {
             ends: false,
             answered: false,
         };
-        let ran = self.whole(Placing { signal, at: None, by: rules.by }, &goal).await?;
+        let mut ran = self.whole(Placing { signal, at: None, by: rules.by }, &goal).await?;
         let outcome = ended_as(&ran);
         let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
         let what = match self.racer {
@@ -307,7 +309,7 @@ impl Rounds<'_, '_> {
             }
             _ => {}
         }
-        self.check_main(&ran)?;
+        self.take_main(&mut ran)?;
         if !ran.has_all {
             self.observer.note(
                 &"the start did more than could be followed: of what came late no \
@@ -321,7 +323,8 @@ impl Rounds<'_, '_> {
             .iter()
             .filter_map(|signal| {
                 let steps = self.steps(&ran, *signal);
-                steps.command()?.steps().last().map(|step| step.at)
+                let both = steps.main().into_iter().chain(steps.starter());
+                both.filter_map(|it| it.steps().last()).map(|step| step.at).max()
             })
             .max();
         let zero = self.steps(&ran, signal).zero();
@@ -332,23 +335,6 @@ impl Rounds<'_, '_> {
             limit: rules.timeout.min(longest),
             ran,
         })
-    }
-
-    /// The main process of a unit is the one that was followed, if systemd says so.
-    fn check_main(&self, ran: &Ran) -> Result<()> {
-        let Some(main) = ran.main else { return Ok(()) };
-        let steps = self.steps(ran, self.rules.signals[0]);
-        let followed = steps.command().map(|command| &command.who);
-        let is_it = followed.is_some_and(|who| who.pid == main || who.ns_pid == Some(main));
-        if is_it {
-            return Ok(());
-        }
-        Err(BadRequest::new(format_args!(
-            "the main process of {} is pid {main}, another one than systemd started: a service \
-             that hands over to another process can't be raced",
-            self.racer.name()
-        ))
-        .into())
     }
 
     /// A run of which no event was lost, as its steps are not known otherwise.
@@ -413,6 +399,7 @@ impl Rounds<'_, '_> {
         };
         let goal = Goal {
             ready: first.before.readies > 0,
+            up: self.forks(),
             least_ns: start_ns.saturating_add(settle_ns),
             settle_ns,
             signals: self.signals(),
@@ -441,7 +428,7 @@ impl Rounds<'_, '_> {
             (Some((_, at)), None) if !planned.holds(&steps, at) => {
                 Some("another step came first in this run".to_owned())
             }
-            _ => None,
+            _ => self.another_main(&ran, &steps),
         };
         let zero = i128::from(steps.zero());
         let on_timeline =
@@ -461,12 +448,14 @@ impl Rounds<'_, '_> {
             placed: ran.placed.map(|(pid, at)| (pid, on_timeline(at))),
             missed,
             readies: ran.readies,
+            down: self.down(&ran),
             left: &ran.left,
             by_systemd: ran.by_systemd.clone(),
             lasted_ns: ran.span.1.saturating_sub(ran.span.0),
             reload,
         };
-        Ok(Some(tried(&run, &first.before, signal, role, attempts)))
+        let before = self.undisturbed(planned, &first.ran, &first.before);
+        Ok(Some(tried(&run, &before, signal, role, attempts)))
     }
 
     /// All that are raced.

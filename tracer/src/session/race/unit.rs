@@ -95,6 +95,12 @@ impl RacedUnit {
         self.facts().service_type.as_deref().unwrap_or("simple")
     }
 
+    /// Whether systemd learns of its main process once it is up.
+    #[must_use]
+    pub fn is_forking(&self) -> bool {
+        self.service_type() == "forking"
+    }
+
     /// What will be done to it, in a sentence or two.
     #[must_use]
     pub fn plan(&self) -> String {
@@ -216,10 +222,6 @@ impl RacedUnit {
 fn unraceable(service_type: &str) -> Option<&'static str> {
     match service_type {
         "oneshot" => Some("it is Type=oneshot, which runs to its end and is never reloaded"),
-        "forking" => Some(
-            "it is Type=forking: its main process is another than the one that systemd starts. \
-             Race its command in the foreground",
-        ),
         _ => None,
     }
 }
@@ -229,10 +231,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_whose_main_process_is_not_started_by_systemd_are_refused() {
-        for kind in ["simple", "exec", "notify", "notify-reload", "dbus", "idle"] {
+    fn a_type_that_runs_to_its_end_is_refused() {
+        for kind in ["simple", "exec", "forking", "notify", "notify-reload", "dbus", "idle"] {
             assert_eq!(unraceable(kind), None, "{kind}");
         }
-        assert!(unraceable("forking").is_some() && unraceable("oneshot").is_some());
+        assert!(unraceable("oneshot").is_some());
     }
 }

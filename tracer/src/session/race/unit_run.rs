@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use globset::Glob;
-use tracer_common::{place::Order, signal::SignalSet};
+use tracer_common::{
+    place::{COMMAND, Order},
+    signal::SignalSet,
+};
 
 use super::{
     super::{
@@ -23,14 +26,14 @@ use crate::{
         clock, procfs,
     },
     model::{document::EndedBy, signal::Signal, text::Outside},
-    observation::{Anchor, Fact, Observation},
+    observation::{Anchor, Fact, Observation, Task},
     probe::{
         attach::{Attached, Request, attach},
         place::{Placement, Placer, address},
         scope::ScopeMaps,
         stream::Stream,
     },
-    race::{Goal, Origin, Watch},
+    race::{Goal, Lineage, Origin, Watch},
     systemd::unit::Snapshot,
     timeline::{Builder, Counting, Scope, Selector, Setup},
 };
@@ -52,6 +55,9 @@ pub struct UnitRacer<'a> {
     interrupts: Interrupts,
     guard: Guard,
     observer: &'a dyn Observer,
+    /// The place of its main process among the processes that come from what systemd starts; `None`
+    /// for `Type=forking` until the untouched run is over.
+    pub main_place: Option<u64>,
     /// How often the unit was started.
     pub runs: u64,
 }
@@ -77,6 +83,7 @@ impl<'a> UnitRacer<'a> {
         for cgroup in hierarchies.scan().iter().filter(|cgroup| is_of(cgroup)) {
             maps.add_cgroup(cgroup)?;
         }
+        let main_place = (!unit.is_forking()).then_some(COMMAND);
         Ok(Self {
             unit,
             hierarchies,
@@ -89,6 +96,7 @@ impl<'a> UnitRacer<'a> {
             interrupts: Interrupts::start(blocked)?,
             guard,
             observer,
+            main_place,
             runs: 0,
         })
     }
@@ -136,8 +144,11 @@ impl<'a> UnitRacer<'a> {
             placement: self.placer.placement(),
             began,
             job,
-            main: None,
+            main_place: self.main_place,
+            command: None,
+            lineage: None,
             has_ended: false,
+            up: Up::No,
             failed: None,
             facts: Facts::default(),
             seen: None,
@@ -151,11 +162,11 @@ impl<'a> UnitRacer<'a> {
         let Sent { unsent, reload } = sending.map(Sending::end).unwrap_or_default();
         let (ended_by, Closed { subject, captured, stream }) = (ended_by?, closed?);
         let until = clock::boot_ns();
-        let OneRun { watch, main, has_ended, failed, facts, seen, active, .. } = subject;
+        let OneRun { watch, command, has_ended, failed, facts, seen, active, .. } = subject;
         let came = Came::of(&mut self.placer, placing, self.counts)?;
         self.stream = Some(stream);
         self.unit.unit().stop().await?;
-        if let (None, Some(result)) = (main, failed) {
+        if let (None, Some(result)) = (command, &failed) {
             anyhow::bail!(
                 "systemd's start of {} ended with '{result}' before its main process was there",
                 self.unit.name()
@@ -173,14 +184,20 @@ impl<'a> UnitRacer<'a> {
             reload,
             sent: watch.sent().to_vec(),
             span: (began, until),
-            ended_by: if main.is_none() { EndedBy::Timeout } else { ended_by },
+            ended_by: if command.is_none() { EndedBy::Timeout } else { ended_by },
             left: Vec::new(),
             leftovers: Vec::new(),
             stuck: Vec::new(),
             origin: Origin::Main(came.command),
             active: Some(active),
-            by_systemd: seen.as_ref().filter(|_| has_ended).and_then(Snapshot::made_of_end),
-            main: seen.and_then(|seen| seen.main_pid),
+            by_systemd: seen
+                .as_ref()
+                .filter(|_| has_ended || failed.is_some())
+                .and_then(Snapshot::made_of_end),
+            main_place: self.main_place.unwrap_or(COMMAND),
+            failed,
+            main: seen.as_ref().and_then(|seen| seen.main_pid),
+            exec_main: seen.and_then(|seen| seen.last_main_pid),
         })
     }
 
@@ -254,10 +271,16 @@ struct OneRun<'u> {
     began: u64,
     /// Its start.
     job: String,
-    /// Its main process.
-    main: Option<u32>,
-    /// That has ended.
+    /// The place of its main process, if that is known.
+    main_place: Option<u64>,
+    /// The process that systemd has started.
+    command: Option<u32>,
+    /// From that to the main process.
+    lineage: Option<Lineage>,
+    /// The main process has ended.
     has_ended: bool,
+    /// Whether systemd takes it for up.
+    up: Up,
     /// What became of the start, if it was not done.
     failed: Option<Outside>,
     facts: Facts,
@@ -267,17 +290,46 @@ struct OneRun<'u> {
     active: Option<u64>,
 }
 
+/// Whether systemd has taken a unit for up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Up {
+    No,
+    /// Yes; which process its main one is, is yet to be asked.
+    Now,
+    Yes,
+}
+
 impl OneRun<'_> {
-    /// Asks the kernel side whether the main process is there.
-    fn find_main(&mut self, at: u64) -> Result<()> {
+    /// Asks the kernel side whether the process that systemd starts is there.
+    fn find_command(&mut self, at: u64) -> Result<()> {
         let command = self.placement.placed()?.command;
         if command != 0 {
-            self.main = Some(command);
+            self.command = Some(command);
+            self.lineage = self.main_place.map(|place| Lineage::of(place, command));
             self.watch.begin(command, at);
             // From the untouched run on, in which nothing is stopped, it knows.
             if let Some(path) = self.hierarchies.path_of(command) {
                 self.guard.continues(&path)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The main process, once it is there; where its place is not known yet, never.
+    fn main(&self) -> Option<u32> {
+        self.lineage.as_ref().and_then(Lineage::found)
+    }
+
+    /// Of an untouched start of `Type=forking`: systemd tells now which process is the main one.
+    async fn ask_for_main(&mut self) -> Result<()> {
+        let main = self.unit.unit().look().await?.main_pid;
+        let is_it = |task: &Task| Some(task.ns_pid) == main || Some(task.id.pid) == main;
+        let forked = self.facts.kept.iter().rev().find_map(|observation| match &observation.fact {
+            Fact::Fork { child, .. } if is_it(child) => Some(child.id.pid),
+            _ => None,
+        });
+        if let Some(main) = forked {
+            self.watch.follow(main);
         }
         Ok(())
     }
@@ -289,44 +341,58 @@ impl Subject for OneRun<'_> {
             observation.fact,
             Fact::Fork { .. } | Fact::CgroupAttach { .. } | Fact::Exec { .. }
         );
-        if self.main.is_none() && is_arrival {
+        if self.command.is_none() && is_arrival {
             // What fails here fails again, and is told then.
-            let _ = self.find_main(observation.at);
+            let _ = self.find_command(observation.at);
+        } else if let Some(lineage) = &mut self.lineage
+            && let Some(main) = lineage.learn(&observation.fact)
+        {
+            self.watch.follow(main);
         }
         self.watch.learn(observation);
         if let Fact::Exit { task, .. } = &observation.fact {
-            self.has_ended |= Some(task.id.pid) == self.main;
+            self.has_ended |= Some(task.id.pid) == self.main();
         }
         self.facts.learn(observation);
     }
 
     async fn act(&mut self, _: &mut Capture, _: &dyn Observer, _: Instant) -> Result<()> {
-        if self.main.is_none() {
-            self.find_main(clock::boot_ns())?;
+        if self.command.is_none() {
+            self.find_command(clock::boot_ns())?;
+        }
+        if self.up == Up::Now {
+            self.up = Up::Yes;
+            if self.main_place.is_none() {
+                self.ask_for_main().await?;
+            }
         }
         Ok(())
     }
 
     fn patience(&self, longest: Duration, _: Instant) -> Duration {
-        let settles = self.watch.settles().filter(|_| self.main.is_some());
+        let settles = self.watch.settles().filter(|_| self.command.is_some());
         let left = settles.map(|at| at.saturating_sub(clock::boot_ns()));
         left.map_or(longest, |left| longest.min(Duration::from_nanos(left)))
     }
 
     async fn news(&mut self) -> Result<News> {
         let (job, result) = self.unit.unit().next_end().await?;
-        if job == self.job && result != Outside::new("done") {
+        if job == self.job && result == Outside::new("done") {
+            self.up = Up::Now;
+            self.watch.came_up(clock::boot_ns());
+        } else if job == self.job {
             self.failed = Some(result);
         }
         Ok(News::Done)
     }
 
     fn is_settled(&self, _: Instant) -> bool {
-        self.main.is_some() && self.watch.settles().is_some_and(|at| clock::boot_ns() >= at)
+        self.command.is_some() && self.watch.settles().is_some_and(|at| clock::boot_ns() >= at)
     }
 
     fn is_over(&mut self, _: Instant) -> bool {
-        self.has_ended || self.failed.is_some() && self.main.is_none_or(|main| !is_there(main))
+        self.has_ended
+            || self.failed.is_some() && self.command.is_none_or(|command| !is_there(command))
     }
 
     fn forward(&mut self, _: Signal, _: &dyn Observer) -> Result<()> {
