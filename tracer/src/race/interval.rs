@@ -158,6 +158,14 @@ impl Timeline {
 }
 
 impl Planned {
+    /// Up to when steps may come before a signal that was placed at `at`. A wait is told of where it
+    /// begins, which may be a moment after the system call.
+    #[must_use]
+    pub fn until(&self, at: u64) -> u64 {
+        let is_wait = matches!(self.at, At::Step(key) if key.kind == Kind::Sigwait);
+        if is_wait { at.saturating_add(1_000_000) } else { at }
+    }
+
     /// Whether a signal that was placed at `at` in another run, with these steps, is in this
     /// interval: the last step by then is the one that begins it.
     #[must_use]
@@ -168,12 +176,21 @@ impl Planned {
             // The kernel has counted to it.
             At::Call(_) => return true,
         };
-        // The wait is told of where it begins, which may be a moment after the system call.
-        let slack = if key.kind == Kind::Sigwait { 1_000_000 } else { 0 };
-        let Some(process) = steps.process_at(key.process) else { return false };
+        let process = steps.process_at(key.process);
+        process.is_some_and(|process| process.was_last(key, self.until(at)))
+    }
+
+    /// Whether in another run, with these steps, the process is the same as far as that is known:
+    /// by what it has executed.
+    #[must_use]
+    pub fn is_of(&self, steps: &Steps) -> bool {
+        let key = match self.at {
+            At::Step(key) => key,
+            At::Second(second) => second.reset,
+            At::Call(_) => return true,
+        };
         let programs = programs(steps, key);
-        let is_it = programs.iter().zip(&self.programs).all(|(one, other)| one == other)
-            && (programs.is_empty() || !self.programs.is_empty());
-        is_it && process.was_last(key, at.saturating_add(slack))
+        programs.iter().zip(&self.programs).all(|(one, other)| one == other)
+            && (programs.is_empty() || !self.programs.is_empty())
     }
 }

@@ -3,7 +3,7 @@
 use super::{held::Held, right, watch::SentBy};
 use crate::model::{
     document::{Activation, Document, OutcomeState, ProcessOutcome},
-    event::{Effect, Event, Fate, SignalSent, What},
+    event::{DispositionKind, Effect, Event, Fate, SignalSent, What},
     race::{Outcome, ReloadAsked, Role, Try},
     signal::Signal,
     span,
@@ -253,6 +253,13 @@ impl Told<'_> {
             }
             (Fate::Pending | Fate::Coalesced, _) => {
                 return (Outcome::Pending, "blocked it, and never took it".to_owned());
+            }
+            (Fate::Dropped, _) if self.sent.disposition == DispositionKind::Blocked => {
+                let lost = if self.role == Role::Reload { ": the reload is lost" } else { "" };
+                return (
+                    Outcome::Ignored,
+                    format!("blocked it, and then had it thrown away{lost}"),
+                );
             }
             (Fate::Dropped, _) => {
                 return (Outcome::Ignored, "the kernel had no room for it".to_owned());

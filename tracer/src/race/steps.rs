@@ -68,8 +68,9 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Tells them from the facts of a run of a command, whose notify socket is `socket`, and that
-    /// was looked at until `end` (`CLOCK_BOOTTIME` ns).
+    /// Tells them from the facts of a run of a command, whose notify socket is `socket`, up to `end`
+    /// (`CLOCK_BOOTTIME` ns), as if nothing had come after it: a mask that a signal ends at once was
+    /// a step when the signal came.
     #[must_use]
     pub fn of(
         facts: &[Observation],
@@ -92,7 +93,7 @@ impl Steps {
             active: None,
         };
         // Records of several CPUs overtake each other by microseconds.
-        let mut ordered: Vec<&Observation> = facts.iter().collect();
+        let mut ordered: Vec<&Observation> = facts.iter().filter(|it| it.at <= end).collect();
         ordered.sort_by_key(|observation| observation.at);
         for observation in ordered {
             this.learn(observation.at, &observation.fact);

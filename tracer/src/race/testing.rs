@@ -183,6 +183,10 @@ impl Story {
         self.steps_of(Signal::HUP)
     }
 
+    pub fn steps_until(&self, end: u64) -> Steps {
+        Steps::of(&self.facts, Signal::HUP, Origin::ChildOf(TRACER), Some(SOCKET), end)
+    }
+
     pub fn steps_of(&self, signal: Signal) -> Steps {
         Steps::of(&self.facts, signal, Origin::ChildOf(TRACER), Some(SOCKET), 1_000 * MS)
     }

@@ -8,7 +8,7 @@ use super::steps::FRESH_NS;
 use crate::{
     model::{event::DispositionKind, signal::Signal},
     observation::{Fact, Generate, Observation, ProcessId},
-    timeline::notify::{meaning, parse, says_ready},
+    timeline::notify::{Meaning, meaning, parse, says_ready},
 };
 
 /// A signal that met a mask waits for somebody who reads it, and that one for a processor: the
@@ -63,6 +63,8 @@ pub struct Watch {
     /// When READY=1 was said last (the same clock), and how often.
     ready: Option<u64>,
     readies: u32,
+    /// When RELOADING=1 was said last.
+    reloading: Option<u64>,
     /// When systemd took the unit for up.
     up: Option<u64>,
     placed: Option<u64>,
@@ -85,6 +87,7 @@ impl Watch {
             fresh: BTreeMap::new(),
             ready: None,
             readies: 0,
+            reloading: None,
             up: None,
             placed: None,
             met_mask: false,
@@ -138,11 +141,15 @@ impl Watch {
             }
             // It reloads or stops: what is left of that is a part of what is raced.
             Fact::Notify(datagram)
-                if datagram.errno == 0
-                    && self.socket.as_deref() == Some(&datagram.destination)
-                    && datagram.payload.as_deref().is_some_and(|it| means(it, datagram.length)) =>
+                if datagram.errno == 0 && self.socket.as_deref() == Some(&datagram.destination) =>
             {
-                self.changed = self.changed.max(at);
+                let said = datagram.payload.as_deref().and_then(|it| means(it, datagram.length));
+                if said.is_some() {
+                    self.changed = self.changed.max(at);
+                }
+                if said == Some(Meaning::Reloading) {
+                    self.reloading = self.reloading.max(Some(at));
+                }
             }
             Fact::Generate(sent)
                 if self.goal.signal == Some(sent.signal) && self.is_placed(sent) =>
@@ -209,7 +216,9 @@ impl Watch {
         let is_due = self.goal.ready && self.ready.is_none()
             || self.goal.up && self.up.is_none()
             || self.goal.ends && self.placed.is_some()
-            || self.goal.answered && self.placed.is_some() && self.ready <= self.placed;
+            || self.goal.answered && self.placed.is_some() && self.ready <= self.placed
+            // It has begun to answer, of whatever type it is.
+            || self.placed.is_some() && self.reloading > self.placed.max(self.ready);
         if is_due {
             return None;
         }
@@ -225,9 +234,9 @@ impl Watch {
 }
 
 /// Whether a message says that the service is ready, reloads or stops.
-fn means(payload: &[u8], length: u32) -> bool {
+fn means(payload: &[u8], length: u32) -> Option<Meaning> {
     let message = parse(payload, length);
-    message.malformed.is_none() && meaning(&message.assignments).is_some()
+    meaning(&message.assignments).filter(|_| message.malformed.is_none())
 }
 
 /// Who sends a signal that is placed.

@@ -50,6 +50,7 @@ fn the_main_process_comes_first_and_is_reached_from_when_the_unit_is_up() {
         [
             of("child1.child1.fork", true, Reach::Reached),
             of("child1.child1.action1", true, Reach::Reached),
+            of("child1.child1.fork1", true, Reach::Reached),
             of("fork", false, Reach::NotByReload),
             of("exec1", false, Reach::NotByReload),
             of("child1.child1.child1.fork", false, Reach::NotByReload),

@@ -235,3 +235,14 @@ fn a_unit_that_does_not_come_up_is_harmed_whatever_the_process_that_was_hit_did(
         assert!(down.what.contains("; its start failed"), "{}", down.what);
     }
 }
+
+#[test]
+fn a_signal_that_waits_until_it_is_to_be_ignored_is_lost() {
+    for (disposition, what) in [(D::Blocked, "thrown away: the reload"), (D::Handler, "no room")] {
+        let start = activation().exec(0);
+        let start = start.signal(50.ms(), Signal::HUP, disposition, Fate::Dropped, by("x"));
+        let tried = reload(&document(start.by_kernel(), None), &ready());
+        assert_eq!((tried.outcome, tried.bad), (Outcome::Ignored, false));
+        assert!(tried.what.contains(what), "{}", tried.what);
+    }
+}

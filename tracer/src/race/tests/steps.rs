@@ -189,11 +189,12 @@ fn a_signal_at_a_fork_is_at_that_of_a_child_of_the_same_kind() {
     // It ends of the signal, and so does the child.
     let again = helper(Story::command(), 10, 101).fork(30, COMMAND, 102);
     let again = again.exit(31, COMMAND).exit(32, 102).steps();
+    assert!(planned.iter().all(|it| it.is_of(&again)));
     assert!(fork.holds(&again, 30 * MS) && !fork.holds(&again, 29 * MS));
     assert!(exec.holds(&again, 29 * MS) && begin.holds(&again, 31 * MS));
     // With another helper in between, the second child is that one.
     let other = helper(helper(Story::command(), 10, 101), 20, 102).fork(30, COMMAND, 103).steps();
-    assert!(!fork.holds(&other, 20 * MS) && !begin.holds(&other, 20 * MS));
+    assert!(!fork.is_of(&other) && !begin.is_of(&other) && exec.is_of(&other));
     let late = helper(Story::command(), 10, 101).handler(15, COMMAND).fork(20, COMMAND, 102);
     assert!(action.holds(&late.steps(), 21 * MS) && fork.holds(&late.steps(), 21 * MS));
 }
@@ -312,7 +313,27 @@ fn facts_that_overtook_each_other_are_put_in_order() {
     let ordered = Story::command().handler(10, COMMAND).handler(20, COMMAND);
     let mut facts = ordered.facts().to_vec();
     facts.reverse();
-    let steps =
-        crate::race::Steps::of(&facts, Signal::HUP, crate::race::Origin::ChildOf(1), None, 0);
+    let steps = crate::race::Steps::of(
+        &facts,
+        Signal::HUP,
+        crate::race::Origin::ChildOf(1),
+        None,
+        u64::MAX,
+    );
     assert_eq!(steps.command().unwrap().steps().len(), 4);
+}
+
+#[test]
+fn a_mask_that_the_signal_itself_ends_at_once_was_a_step_as_it_came() {
+    let untouched = || Story::command().mask_ns(10 * MS, COMMAND, true);
+    let (planned, _) =
+        plan(&untouched().steps(), Signal::HUP, role(Signal::HUP, &[]), "simple", 1_000 * MS);
+    let last = planned.last().unwrap();
+    assert_eq!(last.id, "HUP@exec1.block1");
+    // The signal is placed at 10 ms; who waits for it goes on, and blocks it again.
+    let run = untouched().mask_ns(10 * MS + 1_000, COMMAND, false);
+    let run = run.mask_ns(11 * MS, COMMAND, true);
+    let at = 10 * MS + 500;
+    assert!(!last.holds(&run.steps(), at), "by all that came, it was none");
+    assert!(last.holds(&run.steps_until(last.until(at)), at));
 }

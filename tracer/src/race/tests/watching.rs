@@ -174,3 +174,16 @@ fn a_unit_that_forks_settles_once_it_is_up_and_its_main_process_changes_nothing_
     Story::default().handler(60, 101).facts().iter().for_each(|fact| watch.learn(fact));
     assert_eq!(watch.settles(), Some(160 * MS));
 }
+
+#[test]
+fn a_reload_that_has_begun_to_be_answered_is_waited_for_of_whatever_type_it_is() {
+    let said = |at, text| Story::default().says(at, COMMAND, text);
+    let story = Story::command().says(10, COMMAND, "RELOADING=1").says(15, COMMAND, "READY=1");
+    let mut watch = watch(Goal { signal: Some(Signal::HUP), ..goal() }, &story);
+    watch.learn(&placed(20, None, 0x80));
+    assert!(watch.settles().is_some(), "it may not answer at all");
+    said(30, "RELOADING=1").facts().iter().for_each(|fact| watch.learn(fact));
+    assert_eq!(watch.settles(), None);
+    said(900, "READY=1").facts().iter().for_each(|fact| watch.learn(fact));
+    assert_eq!(watch.settles(), Some(1_000 * MS));
+}

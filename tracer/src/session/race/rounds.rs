@@ -237,9 +237,13 @@ impl Rounds<'_, '_> {
     }
 
     pub(super) fn steps(&self, ran: &Ran, signal: Signal) -> Steps {
-        let socket = self.racer.socket();
-        let steps = Steps::of(&ran.facts, signal, ran.origin, socket.as_deref(), ran.span.1)
-            .with_main(ran.main_place);
+        self.steps_until(ran.span.1, ran, signal)
+    }
+
+    fn steps_until(&self, end: u64, ran: &Ran, signal: Signal) -> Steps {
+        let (socket, facts) = (self.racer.socket(), &ran.facts);
+        let steps = Steps::of(facts, signal, ran.origin, socket.as_deref(), end);
+        let steps = steps.with_main(ran.main_place);
         match ran.active {
             Some(active) => steps.with_active(active),
             None => steps,
@@ -425,7 +429,12 @@ impl Rounds<'_, '_> {
                 Some(format!("the kernel refused to send the signal: {}", errno::words(number)))
             }
             _ if ran.unsent.is_some() => ran.unsent.clone(),
-            (Some((_, at)), None) if !planned.holds(&steps, at) => {
+            (Some(_), None) if !planned.is_of(&steps) => {
+                Some("another program is in its place in this run".to_owned())
+            }
+            (Some((_, at)), None)
+                if !planned.holds(&self.steps_until(planned.until(at), &ran, signal), at) =>
+            {
                 Some("another step came first in this run".to_owned())
             }
             _ => self.another_main(&ran, &steps),
