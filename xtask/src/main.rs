@@ -12,6 +12,7 @@ mod fuzz;
 mod musl;
 mod mutants;
 mod process;
+mod race_daemons;
 mod root;
 mod suite;
 mod test;
@@ -40,6 +41,8 @@ enum Command {
     Demo(demo::Options),
     /// Make the table in docs/daemons.md anew (as root).
     Daemons(daemons::Options),
+    /// Race Debian's daemons, and make the tables in docs/race-daemons.md anew (as root).
+    RaceDaemons(race_daemons::Options),
     /// Run every test; installs what that needs (as root).
     Test(test::Options),
     /// Build the container root that the tests boot real systemd in (as root).
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Daemons(options) => daemons::run(&options),
+        Command::RaceDaemons(options) => race_daemons::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Root(options) => root::run(&options),
         Command::Vm(options) => vm::run(&options),

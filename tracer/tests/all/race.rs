@@ -1,6 +1,7 @@
 //! A signal at every instant of a start: programs with holes at known places.
 
 mod commands;
+mod daemons;
 mod forking;
 mod holes;
 mod jobs;

@@ -23,7 +23,8 @@ const UNIT_PATH: &str = "/etc/systemd/system/guest.service";
 
 /// Tests of what depends on systemd and on Debian's daemons, and not on the kernel: they are
 /// left out.
-const OF_SYSTEMD: [&str; 5] = ["consequences::", "debian::", "lint::", "patroni::", "unanswered::"];
+const OF_SYSTEMD: [&str; 6] =
+    ["consequences::", "debian::", "lint::", "patroni::", "race::daemons::", "unanswered::"];
 
 /// A disk.
 pub struct Image {

@@ -81,15 +81,23 @@ fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
     container
 }
 
+/// How long a start is looked at that is over soon.
+const SOON: [&str; 4] = ["--quiet-time", "400ms", "--settle", "100ms"];
+
 /// The words of a race of a unit of it.
 fn words(container: &Container, unit: &str, more: &[&str]) -> Vec<String> {
     let root = format!("/proc/{}/root", container.init());
     let fixed = ["--color", "never", "race", "--unit", unit, "--root", &root];
-    let times = ["--quiet-time", "400ms", "--settle", "100ms"];
-    [&fixed[..], &times, more].concat().into_iter().map(str::to_owned).collect()
+    [&fixed[..], more].concat().into_iter().map(str::to_owned).collect()
 }
 
+/// Races a unit of it whose start is over soon.
 pub fn race(container: &Container, unit: &str, more: &[&str]) -> Raced {
+    race_for(container, unit, &[&SOON[..], more].concat())
+}
+
+/// Races a unit of it.
+pub fn race_for(container: &Container, unit: &str, more: &[&str]) -> Raced {
     let more = [&["--yes", "--format", "json"], more].concat();
     let output = Command::new(cargo_bin("sigready"))
         .args(words(container, unit, &more))
@@ -171,7 +179,7 @@ fn race_of_a_unit_follows_its_type() {
 fn race_of_a_unit_needs_to_be_agreed_to() {
     let container = container(root(), Hierarchy::Unified);
     let output = Command::new(cargo_bin("sigready"))
-        .args(words(&container, "plain", &[]))
+        .args(words(&container, "plain", &SOON))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -247,7 +255,7 @@ fn race_of_a_unit_that_has_failed_tells_that_this_is_forgotten() {
 /// A race of a unit on a terminal, with what is answered there.
 fn on_a_terminal(container: &Container, answer: &str) -> (Option<i32>, String) {
     let mut words = vec![cargo_bin("sigready").display().to_string()];
-    words.extend(self::words(container, "plain", &[]));
+    words.extend(self::words(container, "plain", &SOON));
     let mut script = Command::new("script")
         .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])
         .env("TERM", "xterm")
@@ -288,7 +296,7 @@ fn race_of_a_unit_asks_on_a_terminal_and_does_nothing_without_a_yes() {
 
 /// Ends a race of a unit by a signal, at some moment of it.
 fn ended_by(container: &Container, signal: nix::sys::signal::Signal, after: Duration) {
-    let more = ["--yes", "--by", "kill", "--repeat", "50"];
+    let more = [&["--yes", "--by", "kill", "--repeat", "50"], &SOON[..]].concat();
     let mut tracer = Command::new(cargo_bin("sigready"))
         .args(words(container, "plain", &more))
         .stdin(Stdio::null())
