@@ -50,6 +50,13 @@ const PACKAGES: [&str; 10] = [
 /// are run once more, alone, and named in the summary.
 const LATE: usize = 5;
 
+/// The tests on the kernel of this machine.
+const NATIVE: &str = "on this kernel, under real systemd";
+
+/// Tests that take so long that they are left out where the machines run those that tell them apart:
+/// they race daemons for some ten minutes.
+const LONG: &str = "race::daemons::";
+
 /// How long the kernel may take to let go of programs whose owner has ended.
 const RELEASE: Duration = Duration::from_secs(5);
 
@@ -59,7 +66,13 @@ pub fn run(options: &Options) -> Result<()> {
     let filter = options.filter.as_deref();
     let mut suites = vec![Suite::run("without privileges", || plain_tests(filter))];
     if process::is_root() {
-        suites.push(Suite::run("on this kernel, under real systemd", || privileged_tests(filter)));
+        let name = match options.machines {
+            Machines::Differences => {
+                format!("{NATIVE}, without {LONG} (cargo xtask test has them)")
+            }
+            Machines::All | Machines::None => NATIVE.to_owned(),
+        };
+        suites.push(Suite::run(&name, || privileged_tests(filter, options.machines)));
         suites.push(Suite::run("nothing stays in the kernel", || {
             nothing_left_attached().map(|()| Verdict::default())
         }));
@@ -97,10 +110,14 @@ fn plain_tests(filter: Option<&str>) -> Result<Verdict> {
 }
 
 /// Tests that attach to the kernel, run daemons and boot systemd: those marked `#[ignore]`.
-fn privileged_tests(filter: Option<&str>) -> Result<Verdict> {
+fn privileged_tests(filter: Option<&str>, machines: Machines) -> Result<Verdict> {
     // They wait for two thirds of their time: for daemons, systemd, and settle times.
-    let threads = ["--ignored", "--test-threads=3"];
-    let verdict = suite::cargo_test(privileged(&["--no-fail-fast"])?.args(threads).args(filter))?;
+    let mut command = privileged(&["--no-fail-fast"])?;
+    command.args(["--ignored", "--test-threads=3"]).args(filter);
+    if machines == Machines::Differences {
+        command.args(["--skip", LONG]);
+    }
+    let verdict = suite::cargo_test(&mut command)?;
     if !(1..=LATE).contains(&verdict.failed().len()) {
         return Ok(verdict);
     }
