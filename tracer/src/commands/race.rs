@@ -183,6 +183,7 @@ fn rules(options: &Race) -> Result<Rules, Fault> {
         by: options.by.into(),
         sweep: usize::from(options.sweep),
         service_type: options.service_type.name().to_owned(),
+        can_reload: None,
         strict: options.strict,
         only: options.only.clone(),
         part: match (options.plan, options.share.is_empty()) {

@@ -85,6 +85,9 @@ pub struct Untouched {
     pub stopping_ns: Option<i64>,
     /// Of a unit: when systemd took it for active, and no longer held reloads back.
     pub active_ns: Option<i64>,
+    /// Of a unit: whether systemd has a reload to send; null where that is not known, as of a command.
+    #[serde(default)]
+    pub can_reload: Option<bool>,
     /// How it was at the end of the run.
     pub outcome: ProcessOutcome,
     /// How many system calls its main process came to the end of while it started; null where

@@ -19,21 +19,25 @@ pub fn sentences(
     untouched: &Untouched,
 ) -> String {
     let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
-    let first = sentence(name, signal, race.role, service_type, up, &race.intervals);
+    let intervals = &race.intervals;
+    let first = match untouched.can_reload {
+        Some(false) => sentence(name, signal, race.role, None, up, intervals),
+        _ => sentence(name, signal, race.role, Some(service_type), up, intervals),
+    };
     let second = hurt(name, signal, &race.second);
     let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
     let all = Some(first).filter(|first| !first.is_empty()).into_iter();
     all.chain(second).chain(swept).collect::<Vec<_>>().join(" ")
 }
 
-/// What a signal did in all intervals of a start. `up_ns` is when systemd takes the service for
-/// active.
+/// What a signal did in all intervals of a start. `service_type` is `None` for a unit that systemd
+/// can't reload, `up_ns` when systemd takes the service for active.
 #[must_use]
 pub fn sentence(
     name: &str,
     signal: Signal,
     role: Role,
-    service_type: &str,
+    service_type: Option<&str>,
     up_ns: Option<i64>,
     intervals: &[Interval],
 ) -> String {
@@ -75,7 +79,9 @@ pub fn sentence(
         main.iter().copied().filter(|it| it.outcome == Outcome::HeldBack).collect();
     if !held.is_empty() {
         let who = match service_type {
-            "notify" | "notify-reload" => format!("As Type={service_type} systemd holds reloads"),
+            Some(kind @ ("notify" | "notify-reload")) => {
+                format!("As Type={kind} systemd holds reloads")
+            }
             _ => "Reloads through systemd are held".to_owned(),
         };
         let up = up_ns.filter(|up| held.iter().any(|it| it.from_ns < *up && *up < it.to_ns));
@@ -88,14 +94,19 @@ pub fn sentence(
             held.len()
         ));
     } else if main.iter().any(|it| it.bad && it.reached == Reach::NotByReload) {
-        if let Some(up) = up_ns {
+        if service_type.is_none() {
             sentences.push(format!(
-                "As Type={service_type} systemd holds reloads back until {}; a kill by a script \
+                "systemd has no reload for {name} (no ExecReload=); a kill by a script hits"
+            ));
+        } else if let (Some(up), Some(kind)) = (up_ns, service_type) {
+            sentences.push(format!(
+                "As Type={kind} systemd holds reloads back until {}; a kill by a script \
                  still hits",
                 span(up)
             ));
         }
-    } else if main.iter().any(|it| it.bad) && role == Role::Reload && service_type == "simple" {
+    } else if main.iter().any(|it| it.bad) && role == Role::Reload && service_type == Some("simple")
+    {
         sentences.push(
             "As Type=simple systemd sends reloads from the fork on, before the exec".to_owned(),
         );

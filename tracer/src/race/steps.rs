@@ -65,6 +65,8 @@ pub struct Steps {
     exec: Option<u64>,
     /// Of a unit: when systemd took it for active.
     active: Option<u64>,
+    /// Of a unit: whether systemd has a reload to send.
+    can_reload: Option<bool>,
 }
 
 impl Steps {
@@ -91,6 +93,7 @@ impl Steps {
             stopping: None,
             exec: None,
             active: None,
+            can_reload: None,
         };
         // Records of several CPUs overtake each other by microseconds.
         let mut ordered: Vec<&Observation> = facts.iter().filter(|it| it.at <= end).collect();
@@ -224,6 +227,19 @@ impl Steps {
     pub fn with_main(mut self, place: u64) -> Self {
         self.main = place;
         self
+    }
+
+    /// The same of a unit that systemd can reload, or can't.
+    #[must_use]
+    pub fn with_reload(mut self, can_reload: Option<bool>) -> Self {
+        self.can_reload = can_reload;
+        self
+    }
+
+    /// Whether systemd has a reload to send, where that is known.
+    #[must_use]
+    pub fn can_reload(&self) -> Option<bool> {
+        self.can_reload
     }
 
     /// When systemd took the unit for active: `u64::MAX` for never, `None` where that is not known,

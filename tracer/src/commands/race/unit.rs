@@ -94,6 +94,7 @@ fn manager(options: &Race, hierarchies: &Hierarchies) -> Result<Manager, Fault> 
 /// What is asked for of the unit itself: its type, and the signal that reloads it.
 fn follow_settings(rules: &mut Rules, options: &Race, unit: &RacedUnit) {
     unit.service_type().clone_into(&mut rules.service_type);
+    rules.can_reload = Some(unit.unreloadable().is_none());
     let Some(reload) = unit.facts().reload_signal else { return };
     if options.signals.is_empty() && options.reload_signals.is_empty() {
         rules.signals = vec![reload];

@@ -17,7 +17,7 @@ const TAKEN: (Outcome, bool) = (Outcome::Taken, false);
 
 fn of(service_type: &str, ready: Option<i64>, intervals: &[Interval]) -> String {
     let ready = ready.map(|ms| ms * 1_000_000);
-    sentence("slow_start", Signal::HUP, Role::Reload, service_type, ready, intervals)
+    sentence("slow_start", Signal::HUP, Role::Reload, Some(service_type), ready, intervals)
 }
 
 fn slow_start() -> Vec<Interval> {
@@ -157,4 +157,15 @@ fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
             "2 more intervals of HUP: there were too many"
         ]
     );
+}
+
+#[test]
+fn of_a_unit_that_has_no_reload_it_is_said_that_systemd_sends_none() {
+    let mut intervals = slow_start();
+    for it in &mut intervals {
+        it.reached = Reach::NotByReload;
+    }
+    let told = sentence("cron", Signal::HUP, Role::Reload, None, None, &intervals);
+    let end = "systemd has no reload for cron (no ExecReload=); a kill by a script hits.";
+    assert!(told.ends_with(end) && !told.contains("Type="), "{told}");
 }

@@ -48,6 +48,7 @@ fn planned() -> Race {
             ready_ns: None,
             stopping_ns: None,
             active_ns: None,
+            can_reload: None,
             outcome: running(),
             calls: None,
         },

@@ -337,3 +337,12 @@ fn a_mask_that_the_signal_itself_ends_at_once_was_a_step_as_it_came() {
     assert!(!last.holds(&run.steps(), at), "by all that came, it was none");
     assert!(last.holds(&run.steps_until(last.until(at)), at));
 }
+
+#[test]
+fn no_reload_reaches_a_unit_that_has_none() {
+    let steps = Story::command().handler(300, COMMAND).steps().with_reload(Some(false));
+    let (planned, _) = plan(&steps, Signal::HUP, role(Signal::HUP, &[]), "simple", 900 * MS);
+    assert!(planned.iter().all(|it| it.reached == Reach::NotByReload));
+    let (planned, _) = plan(&steps, Signal::TERM, role(Signal::TERM, &[]), "simple", 900 * MS);
+    assert!(planned.iter().all(|it| it.reached == Reach::Reached));
+}

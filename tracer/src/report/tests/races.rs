@@ -163,6 +163,7 @@ fn race() -> Race {
             ready_ns: Some(360 * MS),
             stopping_ns: None,
             active_ns: None,
+            can_reload: None,
             outcome: ProcessOutcome { state: OutcomeState::Running, signal: None, code: None },
             calls: Some(1_530),
         },

@@ -48,6 +48,8 @@ pub struct Rules {
     pub sweep: usize,
     /// The unit's `Type=`.
     pub service_type: String,
+    /// Of a unit: whether systemd has a reload to send.
+    pub can_reload: Option<bool>,
     /// Whether every instant counts.
     pub strict: bool,
     /// The one interval that is raced.
@@ -243,7 +245,7 @@ impl Rounds<'_, '_> {
     fn steps_until(&self, end: u64, ran: &Ran, signal: Signal) -> Steps {
         let (socket, facts) = (self.racer.socket(), &ran.facts);
         let steps = Steps::of(facts, signal, ran.origin, socket.as_deref(), end);
-        let steps = steps.with_main(ran.main_place);
+        let steps = steps.with_main(ran.main_place).with_reload(self.rules.can_reload);
         match ran.active {
             Some(active) => steps.with_active(active),
             None => steps,
