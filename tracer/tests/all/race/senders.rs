@@ -38,6 +38,7 @@ fn race_by_kill_comes_out_as_by_the_kernel_with_a_real_sender() {
         ("HUP@exec1.action1", "taken"),
         ("HUP@exec1.action2", "ignored"),
         ("HUP@exec1.action3", "taken"),
+        ("HUP@exec1.fork1", "taken"),
         ("HUP@child1.fork", "taken"),
         ("HUP@child1.action1", "killed"),
     ];
