@@ -29,6 +29,15 @@ pub enum At {
 }
 
 impl At {
+    /// The step that was the last one when the signal came; `None` where the kernel counted to it.
+    fn key(&self) -> Option<Key> {
+        match self {
+            Self::Step(key) => Some(*key),
+            Self::Second(second) => Some(second.reset),
+            Self::Call(_) => None,
+        }
+    }
+
     /// The place of the process that is hit.
     #[must_use]
     pub fn place(&self) -> u64 {
@@ -170,12 +179,7 @@ impl Planned {
     /// interval: the last step by then is the one that begins it.
     #[must_use]
     pub fn holds(&self, steps: &Steps, at: u64) -> bool {
-        let key = match self.at {
-            At::Step(key) => key,
-            At::Second(second) => second.reset,
-            // The kernel has counted to it.
-            At::Call(_) => return true,
-        };
+        let Some(key) = self.at.key() else { return true };
         let process = steps.process_at(key.process);
         process.is_some_and(|process| process.was_last(key, self.until(at)))
     }
@@ -184,11 +188,7 @@ impl Planned {
     /// by what it has executed.
     #[must_use]
     pub fn is_of(&self, steps: &Steps) -> bool {
-        let key = match self.at {
-            At::Step(key) => key,
-            At::Second(second) => second.reset,
-            At::Call(_) => return true,
-        };
+        let Some(key) = self.at.key() else { return true };
         let programs = programs(steps, key);
         programs.iter().zip(&self.programs).all(|(one, other)| one == other)
             && (programs.is_empty() || !self.programs.is_empty())

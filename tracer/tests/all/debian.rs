@@ -3,25 +3,18 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::Mutex,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use crate::support::container::{ANSWERING, Container, Hierarchy, newer_root, newest_root, root};
-use crate::support::traces::Trace;
+use crate::support::{table::Table, traces::Trace};
 
-/// Brings the committed table up to date instead of checking it.
-const UPDATE: &str = "SIGREADY_UPDATE";
-const END: &str = "<!-- end -->";
 const HEAD: &str = "\
 | unit | Type= | a reload sends | takes it after | READY=1 after | exposure | reloaded at once | effect | alerts |
 |---|---|---|---|---|---|---|---|---|";
-/// The page is written by one test at a time.
-static PAGE: Mutex<()> = Mutex::new(());
 
 /// Debian has no unit for gunicorn. This one is as its makers advise.
 const GUNICORN: &str = "\
@@ -294,31 +287,9 @@ impl Debian {
         }
         container.over();
         rows.sort_by(|a, b| a.unit.cmp(&b.unit));
-        self.compare(&rows.iter().map(Row::line).collect::<Vec<_>>());
-    }
-
-    /// Holds the lines against the committed ones, or puts them in their place.
-    fn compare(&self, lines: &[String]) {
-        let _turn = PAGE.lock().unwrap();
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/daemons.md");
-        let text = fs::read_to_string(&page).expect("docs/daemons.md is there");
-        let begin = format!("<!-- systemd {}: made by cargo xtask daemons -->", self.systemd);
-        let (before, rest) = text.split_once(&begin).expect("the table's beginning");
-        let (table, after) = rest.split_once(END).expect("the table's end");
-        let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| unit");
-        let committed: Vec<Vec<String>> = table.lines().filter(is_row).map(Row::quality).collect();
-        if std::env::var_os(UPDATE).is_some() {
-            let table = format!("{begin}\n{HEAD}\n{}\n{END}", lines.join("\n"));
-            fs::write(&page, format!("{before}{table}{after}")).unwrap();
-            return;
-        }
-        let found: Vec<Vec<String>> = lines.iter().map(|line| Row::quality(line)).collect();
-        assert_eq!(
-            found,
-            committed,
-            "docs/daemons.md says otherwise; `cargo xtask daemons` makes it anew:\n{}",
-            lines.join("\n")
-        );
+        let table =
+            Table { page: "daemons.md", made_by: "daemons", systemd: self.systemd, head: HEAD };
+        table.compare(&rows.iter().map(Row::line).collect::<Vec<_>>(), Row::quality);
     }
 }
 

@@ -3,31 +3,22 @@
 
 mod at_random;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::Value;
 
 use super::{Raced, units::race_for};
 use crate::support::{
     container::{ANSWERING, Container, Hierarchy, newer_root, newest_root, root},
+    table::Table,
     traces::Trace,
 };
 
-/// Brings the committed table up to date instead of checking it.
-const UPDATE: &str = "SIGREADY_UPDATE";
-const END: &str = "<!-- end -->";
 const HEAD: &str = "\
 | unit | Type= | signal | what it does, from the fork on | beside the main process | an ordinary trace says | a reload does harm for | verdict |
 |---|---|---|---|---|---|---|---|";
 /// The place of what is told of other processes, with what is before the first bar.
 const OTHERS: usize = 5;
-/// The page is written by one test at a time.
-static PAGE: Mutex<()> = Mutex::new(());
 
 /// Debian has no unit for gunicorn. This one is as its makers advise.
 const GUNICORN: &str = "\
@@ -324,31 +315,13 @@ impl Debian {
         }
         container.over();
         assert!(failed.is_empty(), "{}", failed.join("\n"));
-        self.compare(&rows.iter().map(Row::line).collect::<Vec<_>>());
-    }
-
-    /// Holds the lines against the committed ones, or puts them in their place.
-    fn compare(&self, lines: &[String]) {
-        let _turn = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/race-daemons.md");
-        let text = fs::read_to_string(&page).expect("docs/race-daemons.md is there");
-        let begin = format!("<!-- systemd {}: made by cargo xtask race-daemons -->", self.systemd);
-        let (before, rest) = text.split_once(&begin).expect("the table's beginning");
-        let (table, after) = rest.split_once(END).expect("the table's end");
-        let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| unit");
-        let committed: Vec<Vec<String>> = table.lines().filter(is_row).map(Row::quality).collect();
-        if std::env::var_os(UPDATE).is_some() {
-            let table = format!("{begin}\n{HEAD}\n{}\n{END}", lines.join("\n"));
-            fs::write(&page, format!("{before}{table}{after}")).unwrap();
-            return;
-        }
-        let found: Vec<Vec<String>> = lines.iter().map(|line| Row::quality(line)).collect();
-        assert_eq!(
-            found,
-            committed,
-            "docs/race-daemons.md says otherwise; `cargo xtask race-daemons` makes it anew:\n{}",
-            lines.join("\n")
-        );
+        let table = Table {
+            page: "race-daemons.md",
+            made_by: "race-daemons",
+            systemd: self.systemd,
+            head: HEAD,
+        };
+        table.compare(&rows.iter().map(Row::line).collect::<Vec<_>>(), Row::quality);
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod container;
 pub mod fuse;
 pub mod printed;
+pub mod table;
 pub mod traces;
 
 use std::{
