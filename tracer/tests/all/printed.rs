@@ -2,12 +2,13 @@
 //! against units of a container, with a daemon of its own for `run`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +25,8 @@ use crate::support::printed::{in_sentences, last_option, on_pages};
 
 /// How long a command is left alone before it gets what Ctrl-C sends.
 const LEFT_ALONE: Duration = Duration::from_secs(3);
+/// How many commands are carried out at a time.
+const PLACES: usize = 3;
 /// How long it may take to attach, and to end then.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -178,6 +181,23 @@ impl Place {
         assert!(status.is_some(), "{words:?} does not end: {}", said());
         (status.unwrap().code(), said())
     }
+
+    /// Carries a printed command out. Gives what was run and came of it if it is not as it should be.
+    fn try_out(&self, printed: &[String]) -> Result<(), String> {
+        let words = self.words(printed);
+        let (status, said) = self.carry_out(&words);
+        // A user, or a systemd, that this host does not have is what there is to say of one.
+        let has = |option: &str| printed.iter().any(|word| word == option);
+        let is_fine = if has("ada") {
+            status == Some(2) && said.contains("no user 'ada'")
+        } else if has("--running") && !Path::new("/run/systemd/system").is_dir() {
+            status == Some(1) && said.contains("cannot reach systemd")
+        } else {
+            matches!(status, Some(0 | 3)) && !said.contains("nothing was seen")
+        };
+        println!("{status:?}: {}", words.join(" "));
+        if is_fine { Ok(()) } else { Err(format!("{}\n{status:?}: {said}", words.join(" "))) }
+    }
 }
 
 /// Waits until the process has ended, or it is so, or the time is over.
@@ -224,30 +244,41 @@ fn every_printed_command_can_be_carried_out() {
         words.truncate(last + 1 + rest);
         (source, words)
     });
-    let printed = on_pages().into_iter().chain(sentences);
     let mut seen = BTreeSet::new();
-    let mut wrong = Vec::new();
-    for (page, printed) in printed {
-        if !seen.insert(printed.clone()) {
-            continue;
-        }
-        let words = place.words(&printed);
-        let (status, said) = place.carry_out(&words);
-        // A user, or a systemd, that this host does not have is what there is to say of one.
-        let has = |option: &str| printed.iter().any(|word| word == option);
-        let is_fine = if has("ada") {
-            status == Some(2) && said.contains("no user 'ada'")
-        } else if has("--running") && !Path::new("/run/systemd/system").is_dir() {
-            status == Some(1) && said.contains("cannot reach systemd")
-        } else {
-            matches!(status, Some(0 | 3)) && !said.contains("nothing was seen")
-        };
-        println!("{status:?}: {}", words.join(" "));
-        if !is_fine {
-            wrong.push(format!("{}: {}\n{status:?}: {said}", name(&page), words.join(" ")));
+    let mut pages: BTreeMap<PathBuf, Vec<Vec<String>>> = BTreeMap::new();
+    for (page, printed) in on_pages().into_iter().chain(sentences) {
+        if seen.insert(printed.clone()) {
+            pages.entry(page).or_default().push(printed);
         }
     }
-    place.container.over();
     assert!(seen.len() > 30, "{seen:?}");
+    // They wait more than they work. What a page prints may build on what stands above it.
+    let mut pages: Vec<_> = pages.into_iter().collect();
+    pages.sort_by_key(|(_, commands)| commands.len());
+    let pages = Mutex::new(pages);
+    let wrong = Mutex::new(Vec::new());
+    let work = |place: &Place| {
+        loop {
+            let next = pages.lock().unwrap().pop();
+            let Some((page, commands)) = next else { return };
+            for printed in commands {
+                if let Err(said) = place.try_out(&printed) {
+                    wrong.lock().unwrap().push(format!("{}: {said}", name(&page)));
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..PLACES {
+            scope.spawn(|| {
+                let place = Place::new();
+                work(&place);
+                place.container.over();
+            });
+        }
+        work(&place);
+    });
+    place.container.over();
+    let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

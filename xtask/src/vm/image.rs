@@ -62,7 +62,8 @@ pub fn build(arch: Arch, kernels: &[Kernel]) -> Result<Image> {
     let file = directory.join("disk");
     eprintln!("building the tests for the virtual machines");
     // With the program; the library's own tests need no machine.
-    let tests = ["test", "--no-run", "--release", "--package", "sigready", "--test", "*"];
+    let tests =
+        ["test", "--no-run", "--profile", "machines", "--package", "sigready", "--test", "*"];
     let programs = programs(arch, &directory.join("build"), &tests)?;
     let mut tests = Vec::new();
     let mut files = Files::default();
