@@ -350,7 +350,7 @@ pub struct Generate {
     pub unblocked_tid: u32,
     /// That thread's name; may hold any bytes.
     pub unblocked_comm: [u8; COMM_LEN],
-    /// The handler it met.
+    /// The handler it met. Whom it serves is as it was 0.1 s ago at the earliest.
     pub handler: Handler,
     /// When the [`Sender`] record was made that tells where the sender comes from; 0 where none
     /// does, as the kernel or the target itself sent it, or [`SENDER_LOST`].

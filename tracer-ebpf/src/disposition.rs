@@ -12,7 +12,7 @@ use crate::{
     emit::{self, Maker},
     kernel::{Pointer, Room, Task, config, with_current},
     pairs::Program,
-    scope,
+    scope, served,
 };
 
 /// The current process, which is in scope, has set its action for `signal`, a recorded one.
@@ -29,6 +29,7 @@ fn set_by(task: Task<impl Pointer>, signal: u32, program: Program) {
     let Some(action) = actions.action(signal) else {
         return emit::lost(Kind::Disposition);
     };
+    served::changed();
     let shared = task.shared();
     emit::record::<Disposition>(Kind::Disposition, Maker::Disposition(program), |record| {
         record.header = emit::header(Kind::Disposition, task);

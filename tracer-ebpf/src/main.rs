@@ -22,6 +22,7 @@ mod place;
 mod process;
 mod scope;
 mod sender;
+mod served;
 mod signal;
 mod syscall;
 

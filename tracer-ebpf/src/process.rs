@@ -26,7 +26,7 @@ use crate::{
         zero,
     },
     pairs::Program,
-    scope,
+    scope, served,
 };
 
 /// Environment strings looked at, in pieces of [`PIECE`] bytes.
@@ -156,6 +156,7 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
     }
     program.take();
     scope::executed(task);
+    served::changed();
     emit::record::<Exec>(Kind::Exec, Maker::Exec(program), |record| {
         record.header = emit::header(Kind::Exec, task);
         let by_helper = task.by_helper();

@@ -14,10 +14,10 @@ use tracer_common::{
 use crate::{
     emit::{self, Maker},
     kernel::{
-        Action, Address, Pointer, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
-        Signals, Task, Typed, config, offset, with_current,
+        Action, Address, Pointer, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE,
+        Signals, Task, Typed, config, disposition_of, offset, with_current,
     },
-    scope, sender,
+    scope, sender, served,
 };
 
 /// `SEND_SIG_NOINFO`: a sentinel in place of a siginfo, for a signal from user space.
@@ -92,11 +92,12 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
         record.signal = signal;
         record.result = result;
         if let Some(actions) = target.actions()
-            && let Some(action) = actions.action(signal)
+            && let Some(handler) = actions.handler_of(signal)
         {
-            record.disposition = action.disposition();
+            record.disposition = disposition_of(handler);
             if record.disposition == DISPOSITION_HANDLER {
-                record.handler = actions.handler(action.handler, Room::Generate);
+                let at_ns = record.header.at_ns;
+                record.handler = served::by(target, signal, actions, handler, at_ns);
             }
         }
         group(record, signals);

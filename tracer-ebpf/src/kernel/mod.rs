@@ -27,7 +27,10 @@ pub(crate) use self::task::with_current;
 pub use self::{
     cgroup::Cgroup,
     pointer::{Address, Pointer, Typed},
-    shared::{Action, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Signals},
+    shared::{
+        Action, Actions, Room, SIGNAL_GROUP_EXIT, SIGNAL_STOP_STOPPED, SIGNAL_UNKILLABLE, Signals,
+        disposition_of,
+    },
     task::Task,
 };
 

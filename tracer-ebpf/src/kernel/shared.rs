@@ -100,10 +100,21 @@ impl Actions {
     /// That for `signal`.
     #[inline(always)]
     pub fn action(self, signal: u32) -> Option<Action> {
+        self.at(signal).map(Action::at)
+    }
+
+    /// The `sa_handler` of that for `signal`, where nothing else of it is needed.
+    #[inline(always)]
+    pub fn handler_of(self, signal: u32) -> Option<u64> {
+        self.at(signal).map(|action| action.read(offset!(k_sigaction_handler)))
+    }
+
+    #[inline(always)]
+    fn at(self, signal: u32) -> Option<Address> {
         if signal == 0 || signal > MAX_SIGNAL {
             return None;
         }
-        Some(Action::at(self.0 + u64::from(signal - 1) * offset!(k_sigaction_size)))
+        Some(self.0 + u64::from(signal - 1) * offset!(k_sigaction_size))
     }
 
     /// Which signals have `address` as their handler, and which have SIGSEGV's. The actions
@@ -166,10 +177,16 @@ impl Action {
     /// `DISPOSITION_*`
     #[inline(always)]
     pub fn disposition(self) -> u32 {
-        match self.handler {
-            SIG_DFL => DISPOSITION_DEFAULT,
-            SIG_IGN => DISPOSITION_IGNORED,
-            _ => DISPOSITION_HANDLER,
-        }
+        disposition_of(self.handler)
+    }
+}
+
+/// `DISPOSITION_*` of an action with this `sa_handler`.
+#[inline(always)]
+pub fn disposition_of(handler: u64) -> u32 {
+    match handler {
+        SIG_DFL => DISPOSITION_DEFAULT,
+        SIG_IGN => DISPOSITION_IGNORED,
+        _ => DISPOSITION_HANDLER,
     }
 }

@@ -15,6 +15,10 @@ pub const EMPTY: &str =
 /// The same, counting.
 pub const COUNTING: &str = "tracepoint:signal:signal_generate { @generated = count() } \
                             tracepoint:signal:signal_deliver { @delivered = count() }";
+/// The same, with a record of each signal that is sent: the least that a tracer which tells of them
+/// can cost.
+pub const TELLING: &str = "tracepoint:signal:signal_generate { printf(\"%d\\n\", args.sig) } \
+                           tracepoint:signal:signal_deliver { }";
 /// About as many programs as sigready has with system calls, each counting.
 pub const AS_MANY: &str = "\
 tracepoint:signal:signal_generate, tracepoint:signal:signal_deliver, \
