@@ -26,10 +26,11 @@ pub enum Meanwhile {
 pub type Setting = (&'static str, Meanwhile);
 
 /// The first is what the others are compared with.
-pub const SETTINGS: [Setting; 10] = [
+pub const SETTINGS: [Setting; 11] = [
     ("nothing", Meanwhile::Nothing),
     ("empty programs at two hooks", Meanwhile::Bpftrace(peer::EMPTY)),
     ("bpftrace that counts there", Meanwhile::Bpftrace(peer::COUNTING)),
+    ("empty programs at all hooks", Meanwhile::Bpftrace(peer::AS_MANY_EMPTY)),
     ("bpftrace that tells of each sent", Meanwhile::Bpftrace(peer::TELLING)),
     ("a trace of another, fentry", Meanwhile::Sigready(Whom::Another, &["--backend", "fentry"])),
     (

@@ -17,10 +17,12 @@ pub const COUNTING: &str = "tracepoint:signal:signal_generate { @generated = cou
                             tracepoint:signal:signal_deliver { @delivered = count() }";
 /// The same, with a record of each signal that is sent: the least that a tracer which tells of them
 /// can cost.
-pub const TELLING: &str = "tracepoint:signal:signal_generate { printf(\"%d\\n\", args.sig) } \
+pub const TELLING: &str = "tracepoint:signal:signal_generate { printf(\"%d\\n\", args->sig) } \
                            tracepoint:signal:signal_deliver { }";
-/// About as many programs as sigready has with system calls, each counting.
-pub const AS_MANY: &str = "\
+/// About as many hooks as sigready has with system calls.
+macro_rules! hooks {
+    () => {
+        "\
 tracepoint:signal:signal_generate, tracepoint:signal:signal_deliver, \
 tracepoint:sched:sched_process_fork, tracepoint:sched:sched_process_exec, \
 tracepoint:sched:sched_process_exit, tracepoint:cgroup:cgroup_mkdir, \
@@ -33,8 +35,14 @@ tracepoint:syscalls:sys_enter_sendto, tracepoint:syscalls:sys_exit_sendto, \
 tracepoint:syscalls:sys_enter_sendmsg, tracepoint:syscalls:sys_exit_sendmsg, \
 tracepoint:syscalls:sys_enter_sendmmsg, tracepoint:syscalls:sys_exit_sendmmsg, \
 tracepoint:syscalls:sys_enter_write, tracepoint:syscalls:sys_exit_write, \
-tracepoint:syscalls:sys_enter_writev, tracepoint:syscalls:sys_exit_writev \
-{ @[probe] = count() }";
+tracepoint:syscalls:sys_enter_writev, tracepoint:syscalls:sys_exit_writev "
+    };
+}
+/// About as many programs as sigready has with system calls, each counting.
+pub const AS_MANY: &str = concat!(hooks!(), "{ @[probe] = count() }");
+/// The same, which do nothing: the least that a trace of others can cost where it has to hook system
+/// calls.
+pub const AS_MANY_EMPTY: &str = concat!(hooks!(), "{ }");
 
 /// Mounts what tracers read, where nobody has, for itself alone. It is one process throughout.
 const WITH_TRACEFS: &str =
