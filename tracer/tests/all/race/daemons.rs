@@ -20,6 +20,9 @@ const HEAD: &str = "\
 /// The place of what is told of other processes, with what is before the first bar.
 const OTHERS: usize = 5;
 
+/// What a Java program may be told to do at its last step.
+const LATER_THAN_A_STEP: &str = "`ended` until a call later; ";
+
 /// Debian has no unit for gunicorn. This one is as its makers advise.
 const GUNICORN: &str = "\
 [Service]
@@ -211,12 +214,16 @@ impl Row {
 
     /// What does not depend on how fast the machine is, nor on how many processes there are beside
     /// the main one, and which of them are reached, nor on whether a process said READY=1 shortly
-    /// before another one's step or after it.
+    /// before another one's step or after it. A Java program that is hit at its last step may already
+    /// have come to where it takes the signal.
     fn quality(line: &str) -> Vec<String> {
         let cells = line.split('|').map(str::trim).enumerate();
         let cells = cells.filter(|(place, _)| *place != OTHERS);
         let cells = cells.map(|(_, cell)| if cell.ends_with(" ms") { "a time" } else { cell });
-        cells.map(|cell| cell.replace("▹ ", "")).collect()
+        let unsteady = ["▹ ", LATER_THAN_A_STEP];
+        let steady =
+            |cell: &str| unsteady.iter().fold(cell.to_owned(), |it, word| it.replace(word, ""));
+        cells.map(steady).collect()
     }
 }
 
@@ -349,7 +356,8 @@ impl Debian {
             let is_known =
                 || intervals(&raced, true).iter().all(|it| it["outcome"] != "not_reached");
             if raced.race.is_null() || !is_known() {
-                failed.push(format!("{unit}: {}", raced.stderr));
+                let outcomes = if raced.race.is_null() { Vec::new() } else { raced.outcomes() };
+                failed.push(format!("{unit}: {outcomes:?} {}", raced.stderr));
                 continue;
             }
             println!("{unit}: {:?} {}", raced.outcomes(), raced.stderr);
