@@ -93,13 +93,23 @@ fn is_hazard(c: char) -> bool {
 /// stays single, so that unit names (`foo\x2dbar.service`) can be copied.
 #[must_use]
 pub fn escaped(raw: &str) -> Cow<'_, str> {
-    replace_hazards(raw, |out, c| match c {
+    replace_hazards(raw, visible)
+}
+
+/// The same, of a text of several lines: newlines stay.
+#[must_use]
+pub fn escaped_lines(raw: &str) -> Cow<'_, str> {
+    replace_hazards(raw, |out, c| if c == '\n' { out.write_char(c) } else { visible(out, c) })
+}
+
+fn visible(out: &mut String, c: char) -> fmt::Result {
+    match c {
         '\n' => out.write_str("\\n"),
         '\r' => out.write_str("\\r"),
         '\t' => out.write_str("\\t"),
         c if c.is_ascii() => write!(out, "\\x{:02x}", c as u32),
         c => write!(out, "\\u{{{:x}}}", c as u32),
-    })
+    }
 }
 
 /// `raw` with each hazard written as `escape` writes it.
@@ -125,7 +135,7 @@ pub fn shell_word(word: &str) -> String {
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
-    if !word.chars().any(char::is_control) {
+    if !word.contains(is_hazard) {
         return format!("'{}'", word.replace('\'', r"'\''"));
     }
     // As bash, ksh and zsh take it.
@@ -135,7 +145,10 @@ pub fn shell_word(word: &str) -> String {
             '\n' => text.push_str(r"\n"),
             '\t' => text.push_str(r"\t"),
             '\'' | '\\' => text.extend(['\\', c]),
-            c if c.is_control() => {
+            c if is_hazard(c) && c > '\u{ffff}' => {
+                let _ = write!(text, "\\U{:08x}", u32::from(c));
+            }
+            c if is_hazard(c) => {
                 let _ = write!(text, "\\u{:04x}", u32::from(c));
             }
             c => text.push(c),
@@ -205,6 +218,7 @@ mod tests {
             ("it's", r"'it'\''s'"),
             ("$HOME", "'$HOME'"),
             ("a\nb'\\\x1b", r"$'a\nb\'\\\u001b'"),
+            ("a\u{202e}b\u{e0041}", r"$'a\u202eb\U000e0041'"),
         ] {
             assert_eq!(shell_word(word), expected);
         }

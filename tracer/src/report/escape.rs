@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-pub use crate::model::text::escaped as text;
 use crate::model::text::replace_hazards;
+pub use crate::model::text::{escaped as text, escaped_lines as lines};
 
 /// Rendered JSON that stays the same JSON, and is as harmless on a terminal. JSON
 /// has to escape the first 32 characters only; the others that are hazards can

@@ -4,9 +4,12 @@ use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::again::again;
-use crate::model::{
-    race::{Interval, Outcome, Race, StepKind},
-    signal::Signal,
+use crate::{
+    model::{
+        race::{Interval, Outcome, Race, StepKind},
+        signal::Signal,
+    },
+    report::escape,
 };
 
 /// The report, with a newline at its end. An interval is a test case: it fails where it is bad
@@ -23,7 +26,9 @@ pub fn text(race: &Race) -> Result<String> {
         report.add_test_suite(suite);
     }
     let text = report.to_string().context("cannot write JUnit XML")?;
-    Ok(if text.ends_with('\n') { text } else { text + "\n" })
+    // What XML can't hold was left out; what acts on a terminal may still be there.
+    let text = escape::lines(&text);
+    Ok(if text.ends_with('\n') { text.into_owned() } else { text.into_owned() + "\n" })
 }
 
 fn case(race: &Race, signal: Signal, interval: &Interval) -> TestCase {

@@ -12,7 +12,7 @@ use crate::{
         signal::Signal,
     },
     report::{
-        Style,
+        Style, escape,
         race::{RaceFormat, render},
         schema,
     },
@@ -286,5 +286,32 @@ fn markup_from_outside_stays_text_in_a_picture_of_a_race() {
         for markup in ["<script", "<img", "\u{1b}", "\0"] {
             assert!(!text.contains(markup), "{format:?} {markup}");
         }
+    }
+}
+
+#[test]
+fn no_text_from_outside_acts_on_a_terminal_in_any_format_of_a_race() {
+    let hostile = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{e0041}b";
+    let mut race = race();
+    race.name = hostile.into();
+    race.command = vec![hostile.into()];
+    race.options = vec![hostile.into()];
+    race.untested = vec![hostile.into()];
+    race.leftovers[0].comm = hostile.into();
+    for signal in &mut race.signals {
+        signal.sentence = hostile.into();
+        for interval in signal.intervals.iter_mut().chain(&mut signal.sweep) {
+            interval.after.what = hostile.into();
+            interval.id = hostile.into();
+            interval.process.comm = hostile.into();
+            interval.tries[0].what = hostile.into();
+        }
+    }
+    for format in
+        [RaceFormat::Table, RaceFormat::Json, RaceFormat::Junit, RaceFormat::Svg, RaceFormat::Html]
+    {
+        let text = render(&race, format, Style::default()).unwrap();
+        assert_eq!(escape::lines(&text), text, "{format:?}");
+        assert!(format == RaceFormat::Json || text.contains("\\u{202e}"), "{format:?}\n{text}");
     }
 }
