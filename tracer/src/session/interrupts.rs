@@ -6,7 +6,7 @@ use std::{
     mem::MaybeUninit,
     ptr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
@@ -280,15 +280,25 @@ impl Interrupts {
         }
     }
 
+    /// Waits until one has come, and leaves it to be taken. Can be dropped and called again.
+    pub async fn came(&self) {
+        while self.waiting().signals.is_empty() {
+            self.0.woken.notified().await;
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn taken(&self) -> Option<Signal> {
-        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.signals.pop_front().map(|(_, signal)| signal)
+        self.waiting().signals.pop_front().map(|(_, signal)| signal)
     }
 
     /// From now on the next one ends the process: the session is over, and its report may be
     /// written to something that nobody reads.
     pub fn session_is_over(&self) {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+        self.waiting().is_over = true;
     }
 }
 

@@ -69,6 +69,16 @@ pub fn end_descendants(helper: u32) -> Vec<String> {
     }
 }
 
+/// Kills a process and all that descends from it.
+pub fn end_all_of(root: u32) {
+    let mut found = BTreeSet::from([root]);
+    follow(&mut found, MAX_AT_ONCE);
+    for pid in found.into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
+        // One may be gone.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
 /// All that descends from this process, but for `helper`.
 fn descendants(helper: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::from_iter(procfs::children(std::process::id()));

@@ -268,8 +268,13 @@ impl<'a> Racer<'a> {
     /// Runs the command once, for `limit` at the longest. Nothing of it is left running
     /// afterwards.
     pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
-        if let Some(between) = self.between.as_ref().filter(|_| self.runs > 0) {
-            between.run().await?;
+        if let (Some(between), Some(interrupts)) = (&self.between, &self.interrupts) {
+            let done = between.run(interrupts).await;
+            if done.is_err() {
+                // No run follows, which would do it.
+                let _ = end_descendants(self.guard.pid());
+            }
+            done?;
         }
         let anchor = clock::anchor();
         let builder = Builder::new(Setup {

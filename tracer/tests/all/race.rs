@@ -1,5 +1,6 @@
 //! A signal at every instant of a start: programs with holes at known places.
 
+mod between;
 mod commands;
 mod daemons;
 mod forking;

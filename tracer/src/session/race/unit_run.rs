@@ -204,7 +204,9 @@ impl<'a> UnitRacer<'a> {
     /// Has what a start leaves put back, if there was one: by a run, or as the unit was found up.
     async fn put_back(&self) -> Result<()> {
         match &self.between {
-            Some(between) if self.runs > 0 || self.unit.was_up() => between.run().await,
+            Some(between) if self.runs > 0 || self.unit.was_up() => {
+                between.run(&self.interrupts).await
+            }
             _ => Ok(()),
         }
     }

@@ -1,0 +1,54 @@
+//! What is done between two runs, and does not end.
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use assert_cmd::cargo::cargo_bin;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Raced, SIMPLE, running};
+
+/// A race whose `--between` starts a `sleep` of this many seconds and waits for it.
+fn race_beside(seconds: &str, options: &[&str]) -> Command {
+    let mut race = Command::new(cargo_bin("sigready"));
+    race.arg("race").args(SIMPLE).args(options).args(["--format", "json"]);
+    race.args(["--between", &format!("sleep {seconds} & wait"), "--", "sleep", "60"]);
+    race.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    race
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_ends_all_that_a_command_between_runs_has_started_once_its_time_is_over() {
+    let seconds = "4242.125";
+    let output = race_beside(seconds, &["--timeout", "2s"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("was not done in time"), "{stderr}");
+    assert_eq!(running(seconds), 0);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_that_is_interrupted_between_runs_ends_with_its_report_and_leaves_nothing() {
+    let seconds = "4242.375";
+    let child = race_beside(seconds, &[]).spawn().unwrap();
+    let limit = Instant::now() + Duration::from_secs(20);
+    while running(seconds) == 0 {
+        assert!(Instant::now() < limit, "nothing was done between runs");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let asked = Instant::now();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let raced = Raced::of(&child.wait_with_output().unwrap());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(raced.status, Some(1), "{}", raced.stderr);
+    assert!(!raced.race["untested"].as_array().unwrap().is_empty(), "{:#}", raced.race);
+    assert_eq!(running(seconds), 0);
+}
