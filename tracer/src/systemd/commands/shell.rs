@@ -158,6 +158,8 @@ struct Walk {
 
 /// How deep functions may call functions.
 const MAX_CALLS: usize = 8;
+/// How many links of a chain are followed back to tell how it ends.
+const MAX_CHAIN: usize = 64;
 /// The most simple commands that are told of a script.
 const MAX_COMMANDS: usize = 4_000;
 
@@ -308,20 +310,27 @@ impl Walk {
 
     /// How a command ends, where its text tells: a main process that a reload is for is there.
     fn ends_well(&self, node: &Node) -> Option<bool> {
+        self.ends_well_within(node, MAX_CHAIN)
+    }
+
+    /// The same of a command in which chains stand in others so deep at most. The parser puts what
+    /// comes before a link into a list of its own, so this is asked for each link of a chain.
+    fn ends_well_within(&self, node: &Node, depth: usize) -> Option<bool> {
         if let NodeKind::List { items } = &node.kind {
+            let depth = depth.checked_sub(1)?;
             let (first, rest) = items.split_first()?;
-            let mut status = self.ends_well(&first.command)?;
-            let mut link = first.operator;
-            for item in rest {
-                let goes_on = match link {
-                    Some(ListOperator::And) => status,
-                    Some(ListOperator::Or) => !status,
-                    _ => return None,
-                };
-                if goes_on {
-                    status = self.ends_well(&item.command)?;
+            let links = &items[..items.len() - 1];
+            let is_chain = |item: &rable::ListItem| {
+                matches!(item.operator, Some(ListOperator::And | ListOperator::Or))
+            };
+            if !links.iter().all(is_chain) {
+                return None;
+            }
+            let mut status = self.ends_well_within(&first.command, depth)?;
+            for (before, item) in links.iter().zip(rest) {
+                if status == (before.operator == Some(ListOperator::And)) {
+                    status = self.ends_well_within(&item.command, depth)?;
                 }
-                link = item.operator;
             }
             return Some(status);
         }

@@ -1,5 +1,7 @@
 //! How shell text is read.
 
+use std::time::{Duration, Instant};
+
 use super::parsed;
 use crate::systemd::commands::{Budget, Word, shell};
 
@@ -38,6 +40,16 @@ fn a_script_that_runs_more_commands_than_are_told_is_not_known() {
     };
     assert_eq!(read(&functions(3)).unwrap().commands.len(), 1_001);
     assert!(read(&functions(4)).is_none());
+}
+
+#[test]
+fn reading_a_script_of_the_largest_size_takes_no_longer_for_how_its_commands_are_linked() {
+    for link in [";", "&", "|", "&&", "||", "\n", " && true;", " || false &&", "=1 && true &&"] {
+        let text = format!("a{link}").repeat(((16 << 10) - 1) / (link.len() + 1));
+        let began = Instant::now();
+        let _ = shell::read(&Word::text(&format!("{text}a")), &mut Budget::default());
+        assert!(began.elapsed() < Duration::from_millis(1500), "{link:?}: {:?}", began.elapsed());
+    }
 }
 
 #[test]
