@@ -55,6 +55,8 @@ pub trait Subject {
     fn is_over(&mut self, now: Instant) -> bool;
     /// Passes an interrupt on.
     fn forward(&mut self, signal: Signal, observer: &dyn Observer) -> Result<()>;
+    /// An interrupt ends the session: somebody waits for the report.
+    fn hurry(&mut self) {}
     /// Asks for what is still to be known at the end.
     fn last_news(&mut self, capture: &mut Capture) -> impl Future<Output = Vec<Observation>>;
     /// What was to be tested and was not, and why: a sentence each.
@@ -136,7 +138,10 @@ impl<'a, S: Subject> Session<'a, S> {
             match woken {
                 Woken::Interrupt(signal) => match self.ending.interrupt(Instant::now()) {
                     Interrupted::Forward => self.subject.forward(signal, self.observer)?,
-                    Interrupted::End => return Ok(EndedBy::Interrupt),
+                    Interrupted::End => {
+                        self.subject.hurry();
+                        return Ok(EndedBy::Interrupt);
+                    }
                 },
                 Woken::News(News::Observed(observations)) => self.capture.observe(observations),
                 Woken::News(News::Done | News::Ended) | Woken::Stream => {}

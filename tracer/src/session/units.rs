@@ -23,7 +23,7 @@ use crate::{
     systemd::{
         manager::Manager,
         ownership::{levels, whose},
-        watch::{Watch, Watched},
+        watch::{HURRIED_ANSWERS, LAST_ANSWERS, Watch, Watched},
     },
 };
 
@@ -55,6 +55,8 @@ pub struct Units<'a> {
     /// Looks for them, since then.
     looking: Option<(Instant, JoinHandle<Vec<Manager>>)>,
     restart: Restart,
+    /// How long the last answers may take.
+    patience: Duration,
     /// Whether nothing is left of what was asked for.
     is_gone: Box<dyn Fn() -> bool + 'a>,
     gone: Pace,
@@ -91,6 +93,7 @@ impl<'a> Units<'a> {
             managers,
             looking: None,
             restart,
+            patience: LAST_ANSWERS,
             is_gone,
             gone,
         }
@@ -239,10 +242,14 @@ impl Subject for Units<'_> {
         Ok(())
     }
 
+    fn hurry(&mut self) {
+        self.patience = HURRIED_ANSWERS;
+    }
+
     async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
         self.seek(capture, Instant::now() + LAST_SEEKING);
         capture.observe(self.leave_new());
-        std::mem::take(&mut self.watch).finish().await
+        std::mem::take(&mut self.watch).finish(self.patience).await
     }
 
     fn session_ended(&mut self) -> Result<()> {

@@ -41,7 +41,9 @@ const LATER_RETRY: Duration = Duration::from_secs(1);
 /// How many times the first is the one.
 const SOON_RETRIES: u32 = 40;
 /// How long the last answers may take when the trace is over.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+pub const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// The same where an interrupt has ended it, and somebody waits for the report.
+pub const HURRIED_ANSWERS: Duration = Duration::from_millis(500);
 /// Managers that are attended to: the host's, and those of users and containers. Units of any
 /// others have no settings.
 const MAX_MANAGERS: usize = 256;
@@ -155,8 +157,9 @@ impl Watch {
         }
     }
 
-    /// Asks for all units a last time, and gives what has been learned by then.
-    pub async fn finish(mut self) -> Vec<Observation> {
+    /// Asks for all units a last time, and gives what has been learned once all have answered, or
+    /// after `patience`.
+    pub async fn finish(mut self, patience: Duration) -> Vec<Observation> {
         let mut answers = Vec::new();
         for manager in self.managers.values() {
             let (done, answered) = oneshot::channel();
@@ -188,8 +191,8 @@ impl Watch {
                 }
             }
         };
-        if timeout(LAST_ANSWERS, collecting).await.is_err() {
-            log::warn!("systemd did not answer within {} s", LAST_ANSWERS.as_secs());
+        if timeout(patience, collecting).await.is_err() {
+            log::warn!("systemd did not answer within {} s", patience.as_secs_f64());
         }
         while let Ok(observation) = self.news.try_recv() {
             rest.push(observation);

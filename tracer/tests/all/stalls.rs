@@ -2,8 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    io::{BufRead as _, BufReader, Read as _},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixListener, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
     thread,
@@ -69,7 +72,7 @@ impl Drop for Cgroup {
 struct Tracing {
     process: Killed,
     /// Kept open: it may still write there.
-    _stderr: BufReader<ChildStderr>,
+    stderr: BufReader<ChildStderr>,
     directory: TempDir,
 }
 
@@ -93,7 +96,7 @@ impl Tracing {
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
         assert!(line.contains("tracing"), "{line}");
-        Self { process: Killed(process), _stderr: stderr, directory }
+        Self { process: Killed(process), stderr, directory }
     }
 
     fn pid(&self) -> Pid {
@@ -142,6 +145,28 @@ fn has_run(process: &Child, long_enough: Duration) {
         assert!(Instant::now() < limit, "it does not run");
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_systemd_that_never_answers_is_not_waited_for_once_a_trace_is_interrupted() {
+    let directory = tempfile::tempdir().unwrap();
+    let bus = directory.path().join("bus");
+    let _silent = UnixListener::bind(&bus).unwrap();
+    let address = format!("unix:path={}", bus.display());
+    let cgroup = Cgroup::new("silent.service");
+    let mut trace = Tracing::begin(&["--bus", &address, &cgroup.name()]);
+    let _service = cgroup.start("sleep", &["60"]);
+    // It has been seen, and systemd asked about it, if the trace says that it was not told.
+    thread::sleep(Duration::from_secs(1));
+    let asked = Instant::now();
+    kill(trace.pid(), Signal::SIGINT).unwrap();
+    assert_eq!(trace.wait(), Some(0));
+    let took = asked.elapsed();
+    let mut said = String::new();
+    trace.stderr.read_to_string(&mut said).unwrap();
+    assert!(said.contains("systemd did not answer within 0.5 s"), "{said}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 /// Signals itself at full speed, for ever; the signal is ignored.

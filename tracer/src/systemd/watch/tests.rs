@@ -32,7 +32,7 @@ fn a_systemd_that_is_not_there_is_told_of_and_asked_no_longer_than_the_trace_las
         let reason = "cannot reach systemd through unix:path=/nowhere/0: ";
         assert!(told.starts_with(reason), "{told}");
         let begun = std::time::Instant::now();
-        assert_eq!(watch.finish().await, []);
+        assert_eq!(watch.finish(LAST_ANSWERS).await, []);
         assert!(begun.elapsed() < LAST_ANSWERS, "{:?}", begun.elapsed());
     });
 }
@@ -152,7 +152,7 @@ fn once_the_trace_is_over_so_much_is_taken_and_the_rest_counted_as_lost() {
             }
             done.send(()).unwrap();
         });
-        let rest = watch.finish().await;
+        let rest = watch.finish(LAST_ANSWERS).await;
         let (last, told) = rest.split_last().unwrap();
         assert!((MAX_REST..=MAX_REST + MAX_NEWS).contains(&told.len()), "{}", told.len());
         let left_out = MAX_REST + 2 * MAX_NEWS - told.len();
@@ -169,7 +169,7 @@ fn a_systemd_that_does_not_answer_at_the_end_is_not_waited_for() {
         watch.managers.insert(nowhere(0), ask);
         watch.unit(&nowhere(0), watched("/a"));
         let Some(Request::Watch(_)) = requests.recv().await else { panic!("not asked") };
-        let rest = timeout(2 * LAST_ANSWERS, watch.finish()).await.expect("an end");
+        let rest = timeout(2 * LAST_ANSWERS, watch.finish(LAST_ANSWERS)).await.expect("an end");
         let [Observation { fact: Fact::Unit(news), .. }] = &rest[..] else { panic!("{rest:?}") };
         let problem = news.problem.as_deref();
         assert_eq!(problem, Some("systemd had not answered when the trace ended"));
