@@ -7,6 +7,7 @@ mod holds;
 mod initial;
 mod line;
 mod main_process;
+mod quotes;
 mod senders;
 mod sent;
 mod shell;

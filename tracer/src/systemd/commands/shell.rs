@@ -6,6 +6,7 @@ use rable::{ListOperator, Node, NodeKind};
 
 use super::{
     budget::Budget,
+    quotes::Quotes,
     word::{Piece, Word},
 };
 
@@ -494,32 +495,5 @@ fn first_word(node: &Node) -> Option<&str> {
         },
         NodeKind::List { items } => first_word(&items.first()?.command),
         _ => None,
-    }
-}
-
-/// Quotes that go on from one part of a word to the next.
-#[derive(Default)]
-struct Quotes {
-    is_double: bool,
-}
-
-impl Quotes {
-    fn take(&mut self, raw: &str, word: &mut Word) {
-        let mut text = String::new();
-        let mut rest = raw.chars();
-        while let Some(c) = rest.next() {
-            match c {
-                '"' => self.is_double = !self.is_double,
-                '\'' if !self.is_double => text.extend(rest.by_ref().take_while(|c| *c != '\'')),
-                '\\' => match rest.next() {
-                    Some('\n') => {}
-                    Some(c) if self.is_double && !"$`\"\\".contains(c) => text.extend(['\\', c]),
-                    Some(c) => text.push(c),
-                    None => text.push('\\'),
-                },
-                c => text.push(c),
-            }
-        }
-        word.push_text(&text);
     }
 }
