@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::anyhow;
 use clap::{ValueEnum as _, builder::PossibleValue};
-use nix::sys::{prctl, signal::Signal as Interrupt};
+use nix::sys::{prctl, signal::SIGINT};
 use sigready::{
     host::clock,
     model::race::Race as Model,
@@ -25,7 +25,7 @@ pub fn is_part(options: &Race) -> bool {
 
 /// Has this process be interrupted once the one that waits for it is gone.
 pub fn end_with_the_one_that_waits() {
-    let _ = prctl::set_pdeathsig(Interrupt::SIGINT);
+    let _ = prctl::set_pdeathsig(SIGINT);
 }
 
 /// Races the command in several processes, and puts together what they found.

@@ -84,9 +84,9 @@ fn what_a_main_process_handled_last_is_remembered_among_those_of_many_others() {
 #[test]
 fn of_many_main_processes_the_first_and_the_last_are_kept() {
     let mut story = running().handler(5, 10);
-    for heir in 0..200 {
-        story = story.fork(10 + 3 * heir, 10, 100 + heir as u32);
-        story = story.notify(11 + 3 * heir, 10, &format!("MAINPID={}", 100 + heir));
+    for next in 0..200 {
+        story = story.fork(10 + 3 * next, 10, 100 + next as u32);
+        story = story.notify(11 + 3 * next, 10, &format!("MAINPID={}", 100 + next));
     }
     let told = story.handler(700, 299).killed(800, 299, Signal::HUP).told();
     assert_eq!(told.main_process.as_ref().map(|main| main.pid), Some(299));

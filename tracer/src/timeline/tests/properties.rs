@@ -341,8 +341,8 @@ fn a_service_that_restarts_for_ever_keeps_its_last_starts_and_those_with_alerts(
 fn a_service_that_hands_over_for_ever_stays_with_the_last_one() {
     let mut story = Story::unit().start(0, 10, "/bin/demo", "a").fork(2, 10, 11);
     for turn in 0..1_501 {
-        let heir = if turn % 2 == 0 { 11 } else { 10 };
-        story = story.notify(3 + turn, 10, &format!("MAINPID={heir}"));
+        let next = if turn % 2 == 0 { 11 } else { 10 };
+        story = story.notify(3 + turn, 10, &format!("MAINPID={next}"));
     }
     let told = story.told();
     assert_eq!(told.main_process.as_ref().map(|main| main.pid), Some(11));
