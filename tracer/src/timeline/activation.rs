@@ -51,8 +51,7 @@ pub fn timeline(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) 
 #[must_use]
 pub fn stage(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Stage {
     let timeline = Timeline { start, frame, states, zero: zero(start) };
-    let first_reload_ns = timeline.first_reload_ns(&start.events().in_order());
-    let milestones = timeline.milestones(&timeline.phases(), first_reload_ns);
+    let milestones = timeline.milestones(&timeline.phases(), &start.events().in_order());
     Stage {
         handler: milestones.handler_ns.is_some(),
         ready: milestones.ready_ns.is_some(),
@@ -116,26 +115,26 @@ impl Timeline<'_> {
         phases
     }
 
-    fn milestones(&self, phases: &[Phase], first_reload_ns: Option<i64>) -> Milestones {
+    fn milestones(&self, phases: &[Phase], events: &[&Stored]) -> Milestones {
+        let first_reload_ns = self.first_reload_ns(events);
         let execs = phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs.clone().min(), execs.max());
         let joined = self.start.joined_at.is_some();
         let ready_ns = self.ready_ns();
+        let exit_ns = self.end().map(|end| self.at(end.at));
+        let to = exit_ns.unwrap_or_else(|| self.at(self.frame.now));
+        let up = [ready_ns, first_reload_ns].into_iter().flatten().min();
+        let handler = exposure::handler_at(phases, &self.waits(events), up, to);
+        // One that was there already came at a time nobody saw.
         let first_seen = phases.iter().find(|phase| phase.disposition.is_some());
-        let found_with_handler = joined && first_seen.is_some_and(Phase::takes);
+        let found = first_seen.filter(|_| joined && last_exec.is_none()).map(|phase| phase.at_ns);
         Milestones {
             exec_ns: if joined { None } else { first_exec },
             last_exec_ns: last_exec.filter(|last| Some(*last) != first_exec),
-            // A handler that was there already came at a time nobody saw.
-            handler_ns: if found_with_handler && last_exec.is_none() {
-                None
-            } else {
-                let up = [ready_ns, first_reload_ns].into_iter().flatten().min();
-                exposure::handler_at(phases, up)
-            },
+            handler_ns: handler.filter(|at| Some(*at) != found),
             ready_ns,
             first_reload_ns,
-            exit_ns: self.end().map(|end| self.at(end.at)),
+            exit_ns,
         }
     }
 
@@ -182,7 +181,7 @@ impl Timeline<'_> {
     fn activation(&self) -> Activation {
         let phases = self.phases();
         let stored = self.start.events().in_order();
-        let milestones = self.milestones(&phases, self.first_reload_ns(&stored));
+        let milestones = self.milestones(&phases, &stored);
         let mut events: Vec<Event> =
             stored.iter().filter_map(|stored| self.event(stored.at, &stored.record)).collect();
         for (id, member) in self.start.members() {

@@ -55,10 +55,25 @@ impl Waits {
 /// The first moment from which the program took the signal. What executed it may have had a
 /// handler of its own; an exec after `up_ns`, when the service was up, is the program's own anew.
 #[must_use]
-pub fn handler_at(phases: &[Phase], up_ns: Option<i64>) -> Option<i64> {
+pub fn handler_at(phases: &[Phase], waits: &Waits, up_ns: Option<i64>, to_ns: i64) -> Option<i64> {
     let is_start = |phase: &Phase| phase.exec && up_ns.is_none_or(|up| phase.at_ns <= up);
     let last_exec = phases.iter().rposition(is_start).unwrap_or(0);
-    phases.get(last_exec..)?.iter().find(|phase| phase.takes()).map(|phase| phase.at_ns)
+    let phases = phases.get(last_exec..)?;
+    let takes = |(index, phase): &(usize, &Phase)| {
+        phase.takes() || is_let_through(&phases[*index..], waits, to_ns)
+    };
+    phases.iter().enumerate().find(takes).map(|(_, phase)| phase.at_ns)
+}
+
+/// Whether the program has a handler at the first of these phases and blocks the signal from
+/// there to its end, and yet is not seen to keep it waiting: `ppoll` lets it through.
+fn is_let_through(phases: &[Phase], waits: &Waits, to_ns: i64) -> bool {
+    let [first, ..] = phases else {
+        return false;
+    };
+    let is_held = |it: Disposition| it.blocked && it.unblocked().reaction() == Reaction::Takes;
+    phases.iter().all(|phase| phase.pid == first.pid && phase.disposition.is_some_and(is_held))
+        && harm(phases, waits, to_ns).is_none()
 }
 
 impl Phase {
@@ -184,6 +199,10 @@ mod tests {
         Phase { at_ns, disposition: Some(disposition), exec: at_ns == 0, pid: 1 }
     }
 
+    fn handler_of(phases: &[Phase]) -> Option<i64> {
+        handler_at(phases, &Waits::default(), None, 100)
+    }
+
     #[test]
     fn what_waits_in_a_main_process_is_not_handed_over_to_the_next() {
         let blocked = Disposition { blocked: true, ..DEFAULT };
@@ -233,7 +252,7 @@ mod tests {
     fn a_runtimes_catch_all_is_as_fatal_as_none_at_all() {
         let catch_all = Disposition { effect: Some(Action::Dies), ..HANDLER };
         let phases = [phase(0, DEFAULT), phase(10, catch_all), phase(30, HANDLER)];
-        assert_eq!(handler_at(&phases, None), Some(30));
+        assert_eq!(handler_of(&phases), Some(30));
         let spans = spans(&phases, &Waits::default(), None, false, (0, 100));
         assert_eq!(spans, [Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 30 }]);
     }
@@ -246,7 +265,7 @@ mod tests {
             Phase { exec: true, ..phase(10, DEFAULT) },
             phase(50, HANDLER),
         ];
-        assert_eq!(handler_at(&phases, None), Some(50));
+        assert_eq!(handler_of(&phases), Some(50));
     }
 
     const BLOCKED: Disposition = Disposition { blocked: true, ..DEFAULT };
@@ -270,6 +289,26 @@ mod tests {
         assert_eq!(of(&[(5, Fate::Pending)], false), None, "that was before");
     }
 
+    #[test]
+    fn a_handler_behind_a_mask_that_stays_is_there_from_when_it_was_set_unless_it_waits() {
+        let phases = [phase(0, DEFAULT), phase(10, BLOCKED), phase(20, HELD)];
+        let of = |sent: &[(i64, Fate)], at_end| {
+            let waits = Waits { sent: sent.to_vec(), at_end };
+            handler_at(&phases, &waits, None, 2_000_000_000)
+        };
+        assert_eq!(of(&[], false), Some(20), "as around ppoll");
+        assert_eq!(of(&[(50, Fate::Handled)], true), Some(20));
+        assert_eq!(of(&[(50, Fate::Pending)], false), None);
+        assert_eq!(of(&[], true), None, "it waits");
+        // Let through at a moment that was seen, it is taken from that on.
+        let later = |last: Phase| handler_of(&[&phases[..], &[last]].concat());
+        assert_eq!(later(phase(30, HANDLER)), Some(30));
+        assert_eq!(later(phase(30, DEFAULT)), None);
+        assert_eq!(later(Phase { pid: 2, ..phase(30, HELD) }), Some(30), "of the next process");
+        let of_runtime = Disposition { effect: Some(Action::Dies), ..HELD };
+        assert_eq!(handler_of(&[phase(0, DEFAULT), phase(10, of_runtime)]), None);
+    }
+
     const IGNORED: Disposition = Disposition { ignored: true, ..DEFAULT };
 
     #[test]
@@ -278,7 +317,7 @@ mod tests {
             spans(&[phase(0, BLOCKED)], &Waits::default(), None, false, (0, 100)),
             [Exposure { kind: ExposureKind::Pending, from_ns: 0, to_ns: 100 }]
         );
-        assert_eq!(handler_at(&[phase(0, BLOCKED)], None), None);
+        assert_eq!(handler_of(&[phase(0, BLOCKED)]), None);
     }
 
     #[test]
@@ -364,7 +403,7 @@ mod tests {
         let unknown = ExposureKind::Unknown;
         assert_eq!(of(&[unseen]), [(unknown, 5, 100)]);
         assert_eq!(of(&[unseen, phase(30, HANDLER)]), [(unknown, 5, 30)]);
-        assert_eq!(handler_at(&[unseen, phase(30, HANDLER)], None), Some(30));
+        assert_eq!(handler_of(&[unseen, phase(30, HANDLER)]), Some(30));
         let next = Phase { pid: 2, at_ns: 40, ..unseen };
         assert_eq!(
             of(&[phase(0, DEFAULT), next]),

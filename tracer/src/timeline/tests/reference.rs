@@ -115,16 +115,17 @@ impl Reference<'_> {
         let end = self.start.main().and_then(|main| self.end_of(main));
         let execs = || phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs().min(), execs().max());
-        let found_with_handler = joined.is_some()
-            && phases.iter().find(|phase| phase.disposition.is_some()).is_some_and(Phase::takes);
+        let first_seen = phases.iter().find(|phase| phase.disposition.is_some());
+        let found = first_seen.filter(|_| joined.is_some() && last_exec.is_none());
         let exit_ns = end.map(|(at, ..)| self.at(at));
+        let to = exit_ns.unwrap_or_else(|| self.at(self.frame.now));
         let first_reload_ns = self.first_reload_ns(end.map(|(at, ..)| at));
         let up_ns = [ready_ns, first_reload_ns].into_iter().flatten().min();
         let milestones = Milestones {
             exec_ns: first_exec.filter(|_| joined.is_none()),
             last_exec_ns: last_exec.filter(|_| first_exec != last_exec),
-            handler_ns: exposure::handler_at(&phases, up_ns)
-                .filter(|_| !found_with_handler || last_exec.is_some()),
+            handler_ns: exposure::handler_at(&phases, &self.waits(), up_ns, to)
+                .filter(|at| found.is_none_or(|found| found.at_ns != *at)),
             ready_ns,
             first_reload_ns,
             exit_ns,
@@ -132,7 +133,6 @@ impl Reference<'_> {
         let announces = ready_ns.is_some() || (is_notify && joined.is_none());
         let joined_ns = joined.map(|at| self.at(at));
         let from = if joined.is_none() { first_exec } else { joined_ns }.unwrap_or(0);
-        let to = exit_ns.unwrap_or_else(|| self.at(self.frame.now));
         Told {
             milestones,
             exposure: exposure::spans(&phases, &self.waits(), ready_ns, announces, (from, to)),
