@@ -75,6 +75,18 @@ impl KnownUnit {
     }
 }
 
+/// Whether a start is over that is in this state, or has not begun.
+fn is_over(state: &UnitState) -> bool {
+    let sub_state = state.sub_state.as_deref().unwrap_or_default();
+    !GOES_ON.contains(&state.active_state.as_str()) || sub_state.starts_with("auto-restart")
+}
+
+/// Whether no start that was over before is in this state: what is started again by Restart= has
+/// yet to wait.
+fn begins(state: &UnitState) -> bool {
+    !is_over(state) && state.sub_state.is_some()
+}
+
 /// What a service is in, in systemd's words, before its main process is started.
 const BEFORE_MAIN: [&str; 2] = ["condition", "start-pre"];
 /// The same once it was started.
@@ -133,6 +145,10 @@ impl Attribution {
         if let Some(failed) = failed.filter(|result| looks_ahead && result != "success") {
             state.result = Some(failed);
         }
+        if let Some(id) = news.invocation_id.as_deref().filter(|_| begins(&state)) {
+            service.give_back_states(id);
+        }
+        let states = &mut service.known.states;
         if states.len() >= MAX_STATES {
             states.pop_front();
         }
@@ -184,6 +200,41 @@ impl Attribution {
 }
 
 impl ServiceStarts {
+    /// A start begins: what was said under its id of a time when one was over is of the start
+    /// before it. systemd gives a start its id first, and tells what there was until then after
+    /// that (`bus_unit_send_pending_change_signal`, called by `service_set_state`).
+    fn give_back_states(&mut self, id: &str) {
+        let is_its = |state: &StateAt| state.invocation_id.as_deref() == Some(id);
+        let states = &self.known.states;
+        let Some(last) = states.iter().rposition(|state| is_its(state) && is_over(&state.state))
+        else {
+            return;
+        };
+        let over = states[last].at;
+        let before = self.starts().rev().find_map(|(_, start)| {
+            let other = start.invocation_id().filter(|other| *other != id)?;
+            (start.began() < over).then(|| other.to_owned())
+        });
+        let mut index = 0;
+        let mut given = Vec::new();
+        self.known.states.retain(|state| {
+            let is_earlier = index <= last && is_its(state);
+            index += 1;
+            given.extend(is_earlier.then(|| state.clone()));
+            !is_earlier
+        });
+        for StateAt { at, mut state, .. } in given {
+            // What else was said then is of the next start: its result is yet to come.
+            state.main_pid = None;
+            state.result = state.result.filter(|_| state.active_state != "failed");
+            let said = |known: &StateAt| known.at == at && known.invocation_id == before;
+            if before.is_some() && !self.known.states.iter().any(said) {
+                let invocation_id = before.clone();
+                self.known.states.push_back(StateAt { at, invocation_id, state });
+            }
+        }
+    }
+
     /// Its starts that something may still become of, oldest first.
     fn open_starts(&mut self) -> impl Iterator<Item = &mut Start> {
         self.starts_mut().filter_map(|(_, state)| match state {

@@ -106,6 +106,45 @@ fn states_belong_to_the_start_with_their_invocation_id() {
 }
 
 #[test]
+fn what_systemd_says_of_the_start_before_under_the_id_of_the_next_is_of_the_one_before() {
+    let since = |active: &str| {
+        let mut news = state(active, "", "", "a2");
+        let state = news.state.as_mut().unwrap();
+        (state.sub_state, state.result) = (None, None);
+        news
+    };
+    let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 0);
+    let story = told(story, 5, since("active"));
+    let story = told(story, 30, since("deactivating"));
+    let mut over = state("inactive", "dead", "success", "a2");
+    over.state.as_mut().unwrap().main_pid = Some(11);
+    let story = told(story, 41, over);
+    let story = told(story, 98, state("active", "running", "success", "a2"));
+    let story = story.start(100, 11, "/bin/demo", "a2");
+    let starts = story.until(200).told().starts().to_vec();
+    assert_eq!(states(&starts[0]), ["active", "deactivating", "inactive"]);
+    let last = starts[0].systemd.as_ref().unwrap();
+    assert_eq!((last.active_state.as_str(), last.main_pid), ("inactive", None));
+    assert_eq!(states(&starts[1]), ["active"]);
+}
+
+#[test]
+fn what_was_before_the_first_start_is_of_none_and_a_restart_that_waits_is_no_beginning() {
+    let story = Story::unit().start(10, 10, "/bin/demo", "a1");
+    let story = told(story, 11, state("inactive", "dead", "success", "a1"));
+    let story = told(story, 12, state("activating", "start", "success", "a1")).exit(40, 10, 1);
+    let story = told(story, 41, state("failed", "failed-before-auto-restart", "exit-code", "a1"));
+    let story = told(story, 42, state("activating", "auto-restart", "exit-code", "a1"));
+    // And so it is announced once more.
+    let story = told(story, 42, state("activating", "auto-restart", "success", "a2"));
+    let story = told(story, 99, state("activating", "start", "success", "a2"));
+    let starts = story.start(100, 11, "/bin/demo", "a2").until(200).told().starts().to_vec();
+    assert_eq!(states(&starts[0]), ["activating", "failed", "activating"]);
+    assert_eq!(starts[0].systemd.as_ref().unwrap().result.as_deref(), Some("exit-code"));
+    assert_eq!(states(&starts[1]), ["activating"]);
+}
+
+#[test]
 fn a_start_that_died_before_its_exec_has_the_states_of_its_time() {
     let path = "/other".to_owned();
     let later = Fact::CgroupPath { hierarchy: 0, id: 7, path };
