@@ -1,6 +1,8 @@
 //! What a trace does to the units it watches, if it was told to and not otherwise: have
 //! systemd restart them, and reload them while they start.
 
+mod lost;
+
 use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +16,7 @@ use tokio::{
     time::timeout,
 };
 
+use self::lost::Left;
 use super::{
     Observer,
     aim::{Aim, Due},
@@ -27,7 +30,7 @@ use crate::{
     model::{signal::Signal, span, text::Outside},
     observation::{Observation, ProcessId},
     systemd::{
-        bus::{Bus, Jobs, SERVICE, UNIT, object},
+        bus::{Bus, Jobs, SERVICE, UNIT, is_lost, object},
         manager::Manager,
         properties::{Properties, can_reload, facts, unmet_conditions},
         thread,
@@ -282,6 +285,7 @@ async fn work(
     }
     let mut untested = Vec::new();
     let mut restarts = HashMap::new();
+    let (mut left, mut lost) = (Vec::new(), None);
     for unit in units {
         if let Err(error) = bus.keep(&unit).await {
             log::debug!("{error:#}");
@@ -293,12 +297,32 @@ async fn work(
                 "{unit} will not be reloaded: systemd has no reload for it, as it has no ExecReload="
             ));
         }
-        let job = bus.start_job("RestartUnit", &unit).await;
-        let job = job.with_context(|| format!("systemd would not restart {unit}"))?;
-        restarts.insert(job, (unit, reloads));
+        let asked = clock::monotonic_ns() / 1_000;
+        match bus.start_job("RestartUnit", &unit).await {
+            Ok(job) => drop(restarts.insert(job, (unit, reloads))),
+            Err(error) if is_lost(&error) => {
+                left.push(Left { unit, reloads, unanswered: Some(asked) });
+                lost = Some(error);
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("systemd would not restart {unit}"));
+            }
+        }
     }
     while !restarts.is_empty() {
-        let (job, result) = ends.next().await?;
+        let (job, result) = match ends.next().await {
+            Ok(end) => end,
+            Err(error) => {
+                let accepted = restarts.drain().map(|(_, it)| it);
+                left.extend(accepted.map(|(unit, reloads)| Left {
+                    unit,
+                    reloads,
+                    unanswered: None,
+                }));
+                lost = Some(error);
+                break;
+            }
+        };
         let Some((unit, reloads)) = restarts.remove(&job) else {
             continue;
         };
@@ -313,6 +337,9 @@ async fn work(
         if let Some(unmet) = unmet_conditions(&properties) {
             log::warn!("systemd did not start {unit}: not met is {unmet}");
         }
+    }
+    if let Some(error) = lost {
+        untested.extend(lost::go_on(&manager, left, &error).await?);
     }
     Ok(untested)
 }

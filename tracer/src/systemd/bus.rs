@@ -203,6 +203,15 @@ impl Bus {
         Ok(pid.try_into()?)
     }
 
+    /// Whether systemd has a job for a unit. One that is not loaded has none.
+    pub async fn has_job(&self, unit: &str) -> Result<bool> {
+        let object = object(unit);
+        let answer = self.call(SYSTEMD, &object, PROPERTIES, "Get", &(UNIT, "Job")).await?;
+        let job: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
+        let (id, _): (u32, OwnedObjectPath) = job.try_into()?;
+        Ok(id != 0)
+    }
+
     /// systemd's version.
     pub async fn version(&self) -> Result<String> {
         let answer = self.call(SYSTEMD, ROOT, PROPERTIES, "Get", &(MANAGER, "Version")).await?;
@@ -242,6 +251,7 @@ impl Bus {
             Ok(answer) => answer.map_err(Failure::from),
             Err(_) => Err(Failure {
                 name: None,
+                lost: false,
                 why: Outside::new(&format!("no answer within {} s", PATIENCE.as_secs())),
             }),
         }
@@ -254,18 +264,27 @@ impl Bus {
 pub struct Failure {
     /// The error's name, where systemd or the bus answered with one.
     name: Option<String>,
+    /// The connection broke.
+    lost: bool,
     why: Outside,
 }
 
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
         let why = Outside::quoting(&error);
+        let lost = matches!(error, zbus::Error::InputOutput(_));
         let name = match error {
             zbus::Error::MethodError(name, ..) => Some(name.to_string()),
             _ => None,
         };
-        Self { name, why }
+        Self { name, lost, why }
     }
+}
+
+/// Whether a call got no answer because the connection broke.
+#[must_use]
+pub fn is_lost(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.lost)
 }
 
 /// The most bytes of a Unix socket's address (`sun_path`, unix(7)), and one that ends a path.

@@ -215,6 +215,12 @@ pub fn states(unit: &Properties, service: &Properties) -> Vec<Since> {
     states
 }
 
+/// When the unit's last start began, `CLOCK_MONOTONIC` µs; 0 if none has.
+#[must_use]
+pub fn began_us(unit: &Properties) -> u64 {
+    number(unit, "InactiveExitTimestampMonotonic").unwrap_or(0)
+}
+
 /// `InvocationID`, as the environment variable has it.
 #[must_use]
 pub fn invocation_id(unit: &Properties) -> Option<String> {

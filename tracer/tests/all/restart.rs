@@ -7,7 +7,7 @@ use assert_cmd::cargo::cargo_bin;
 use serde_json::{Value, json};
 
 use crate::support::container::{Container, Hierarchy, newer_root, root};
-use crate::support::traces::{Trace, Traced, alerts, hups};
+use crate::support::traces::{Trace, Traced, alerts, events, hups};
 
 /// Keeps the container until it is told that the test is over.
 const KEEP: &str = "
@@ -289,4 +289,26 @@ fn where_the_main_process_never_comes_it_is_said_that_nothing_was_tested() {
     let untested = "aim.service had no new main process: its reload signal was not sent";
     assert!(traced.said.contains(&format!("not tested: {untested}")), "{}", traced.said);
     assert_eq!(traced.report["capture"]["untested"], json!([untested]));
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn the_message_bus_that_systemd_is_asked_through_is_restarted_and_reloaded_as_others_are() {
+    let scenario = format!("{KEEP} dbus > /shared/state");
+    let container = Container::boot(Hierarchy::Unified, &scenario, &[]);
+    container.wait_for("up");
+    let traced = Trace::start_in(
+        &container,
+        &["dbus", "--restart", "--reload-during-start", "--duration", "8s"],
+    )
+    .wait();
+    assert_eq!(traced.status, Some(0), "{}", traced.said);
+    let starts = traced.activations("dbus.service");
+    let last = starts.last().unwrap();
+    assert_eq!((starts.len(), &last["joined_ns"]), (2, &Value::Null), "{}", traced.said);
+    assert_eq!(last["main_process"]["comm"], "dbus-daemon", "{last:#}");
+    assert_eq!(last["systemd"]["active_state"], "active", "{last:#}");
+    let execs = events(last, "exec");
+    assert!(execs.iter().any(|it| it["process"]["comm"] == "dbus-send"), "reloaded: {last:#}");
+    assert!(container.over().file("state").contains("ActiveState=active"));
 }
