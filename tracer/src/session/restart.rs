@@ -281,7 +281,7 @@ async fn work(
                 let _ = teller.send(Answer::ReloadsBy { unit: unit.clone(), signal }).await;
             }
         }
-        tokio::spawn(ask_for_mains(own, units.clone(), teller, look));
+        tokio::spawn(ask_for_mains(manager.clone(), own, units.clone(), teller, look));
     }
     let mut untested = Vec::new();
     let mut restarts = HashMap::new();
@@ -346,7 +346,13 @@ async fn work(
 
 /// Asks again and again which main processes the units have, and at once when it is told to,
 /// until nobody wants to know.
-async fn ask_for_mains(bus: Bus, units: Vec<String>, teller: Sender<Answer>, look: Arc<Notify>) {
+async fn ask_for_mains(
+    manager: Manager,
+    mut bus: Bus,
+    units: Vec<String>,
+    teller: Sender<Answer>,
+    look: Arc<Notify>,
+) {
     loop {
         for unit in &units {
             match bus.main_pid(unit).await {
@@ -356,7 +362,15 @@ async fn ask_for_mains(bus: Bus, units: Vec<String>, teller: Sender<Answer>, loo
                         return;
                     }
                 }
-                Err(error) => log::debug!("systemd does not tell {unit}'s MainPID: {error:#}"),
+                Err(error) => {
+                    log::debug!("systemd does not tell {unit}'s MainPID: {error:#}");
+                    // As where the message bus is restarted too.
+                    if is_lost(&error)
+                        && let Ok(another) = Bus::connect(&manager).await
+                    {
+                        bus = another;
+                    }
+                }
             }
         }
         if teller.is_closed() {

@@ -312,3 +312,23 @@ fn the_message_bus_that_systemd_is_asked_through_is_restarted_and_reloaded_as_ot
     assert!(execs.iter().any(|it| it["process"]["comm"] == "dbus-send"), "reloaded: {last:#}");
     assert!(container.over().file("state").contains("ActiveState=active"));
 }
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn the_reload_by_kill_reaches_a_unit_that_is_restarted_together_with_the_message_bus() {
+    const UNIT: &str = "[Service]\nExecStartPre=/bin/sleep 1\nExecStart=/bin/sleep infinity\n";
+    let scenario = format!(
+        "cp /shared/late.service /run/systemd/system/
+         systemctl daemon-reload
+         systemctl start late
+         {KEEP} late > /shared/state"
+    );
+    let container = Container::boot(Hierarchy::Unified, &scenario, &[("late.service", UNIT)]);
+    container.wait_for("up");
+    let arguments = ["dbus", "late", "--restart", "--reload-during-start=kill", "--duration", "8s"];
+    let traced = Trace::start_in(&container, &arguments).wait();
+    let last = traced.activations("late.service").last().unwrap();
+    assert_eq!(last["outcome"]["signal"], "HUP", "{}\n{last:#}", traced.said);
+    assert_eq!(hups(last)[0]["sender"]["comm"], "sigready", "{last:#}");
+    assert!(container.over().file("state").contains("ActiveState=inactive"));
+}
