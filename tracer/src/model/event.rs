@@ -378,6 +378,8 @@ pub enum Refusal {
     /// systemd (262 and later), as the main process of a `Type=notify-reload` service had no
     /// handler for its reload signal at its first READY=1.
     NoHandler,
+    /// systemd (259 and later), as STOPPING=1 had been said before, which is final there.
+    Stopping,
 }
 
 impl NotifyMessage {

@@ -61,7 +61,9 @@ pub fn parts(activation: &Activation, span: &Span) -> Vec<Part> {
     if span.seen > span.from {
         parts.push((Harm::Unseen, span.from, span.seen));
     }
-    parts.push((Harm::Safe, span.seen, span.to));
+    // Where no main process was, nothing took the signal.
+    let at_rest = if activation.main_process.is_some() { Harm::Safe } else { Harm::Unseen };
+    parts.push((at_rest, span.seen, span.to));
     for (kind, harm) in [
         (ExposureKind::Unknown, Harm::Unknown),
         (ExposureKind::NotReady, Harm::NotReady),

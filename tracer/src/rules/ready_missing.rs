@@ -1,7 +1,8 @@
 //! READY=1 was due and did not come.
 
 use super::{
-    Case, Finding, Rule, case::Announced, consequence, ready_rejected, start_refused, text,
+    Case, Finding, Rule, case::Announced, consequence, ready_rejected, start_refused,
+    stopping_then_on, text,
 };
 use crate::model::document::{EndedBy, Severity};
 
@@ -22,7 +23,8 @@ fn check(case: &Case) -> Vec<Finding> {
     let due = due && !case.is_dbus();
     let explained = case.deadly_reload().is_some()
         || ready_rejected::refused(case).next().is_some()
-        || start_refused::refused(case).is_some();
+        || start_refused::refused(case).is_some()
+        || stopping_then_on::refused(case);
     if !due || explained {
         return Vec::new();
     }

@@ -5,7 +5,7 @@ use super::{
     case::{Announced, Told},
     consequence, text,
 };
-use crate::model::{document::Severity, signal::Signal};
+use crate::model::{document::Severity, event::Refusal, signal::Signal};
 
 pub(super) const RULE: Rule = Rule {
     id: "stopping-then-on",
@@ -47,7 +47,7 @@ fn finding(case: &Case) -> Option<Finding> {
 fn went_on(case: &Case, stopping: &Told) -> Option<(usize, i64, &'static str)> {
     let ready = case
         .messages()
-        .find(|told| told.index > stopping.index && is_own(told, Announced::Ready))
+        .find(|told| told.index > stopping.index && says_ready(told))
         .map(|told| (told.index, told.at_ns, "went on: READY=1 came"));
     ready.or_else(|| {
         let mut kills = case.signals_from(stopping.index);
@@ -60,6 +60,17 @@ fn went_on(case: &Case, stopping: &Told) -> Option<(usize, i64, &'static str)> {
 /// Whether systemd got it from one that it listens to, with this meaning.
 fn is_own(told: &Told, meaning: Announced) -> bool {
     told.counts() && told.state() == Some(meaning)
+}
+
+/// Whether a READY=1 was refused as STOPPING=1 had been said.
+pub(super) fn refused(case: &Case) -> bool {
+    case.messages().any(|told| told.message.refusal == Some(Refusal::Stopping))
+}
+
+/// Whether it is READY=1, which systemd may refuse after STOPPING=1.
+fn says_ready(told: &Told) -> bool {
+    let is_refused = told.message.refusal == Some(Refusal::Stopping);
+    is_own(told, Announced::Ready) || is_refused && told.state() == Some(Announced::Ready)
 }
 
 #[cfg(test)]
@@ -82,6 +93,15 @@ mod tests {
         let start = up().notify(1.s(), itself(), STOPPING).ready(2.s());
         let alerts = start.judged(&[ID]);
         assert_eq!(alerts[0].events, [3, 4]);
+        assert!(alerts[0].message.ends_with("went on: READY=1 came 1.00 s later."));
+    }
+
+    #[test]
+    fn a_ready_that_is_refused_for_it_is_no_missing_one() {
+        let start = activation().unit("notify", "no").release("262").exec(0).handler(1.ms());
+        let start = start.notify(1.s(), itself(), STOPPING);
+        let start = start.notify(2.s(), itself(), &[("READY", "1")]).after_stopping();
+        let alerts = start.exit(6.s(), 0).judged(&[ID]);
         assert!(alerts[0].message.ends_with("went on: READY=1 came 1.00 s later."));
     }
 

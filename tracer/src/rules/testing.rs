@@ -509,6 +509,14 @@ impl Start {
         self
     }
 
+    /// The last message is refused as STOPPING=1 was said before.
+    pub fn after_stopping(mut self) -> Self {
+        let message = self.last_message();
+        (message.accepted, message.refusal) =
+            (Some(false), Some(crate::model::event::Refusal::Stopping));
+        self
+    }
+
     /// The last message was malformed.
     pub fn malformed(mut self) -> Self {
         let message = self.last_message();

@@ -121,6 +121,21 @@ fn with_many_starts_those_with_alerts_are_named_again_at_the_end() {
 }
 
 #[test]
+fn without_a_main_process_a_strip_does_not_say_that_anything_is_taken() {
+    let strip = |has_main: bool| {
+        let mut document = fixtures::good_start();
+        let start = &mut document.services[0].activations[0];
+        if !has_main {
+            (start.main_process, start.exposure) = (None, Vec::new());
+        }
+        let table = table(&document, 80, false);
+        (table.contains("─ be taken"), table.contains("? not seen"))
+    };
+    assert_eq!(strip(true), (true, false));
+    assert_eq!(strip(false), (false, true));
+}
+
+#[test]
 fn no_alerts_is_said_only_where_all_was_seen() {
     for (name, mut document) in all() {
         document

@@ -44,6 +44,15 @@ impl Timeline<'_> {
         if is_ready && admission.accepted.is_none() && self.came_up_after(claim.at) {
             return Admission { accepted: Some(true), ..Admission::default() };
         }
+        if is_ready && admission.accepted == Some(true) && self.was_stopping(claim) {
+            return Admission {
+                accepted: Some(false),
+                refusal: Some(Refusal::Stopping),
+                problem: Some(
+                    "STOPPING=1 had been said, which is final from systemd 259 on".to_owned(),
+                ),
+            };
+        }
         if is_ready && admission.accepted == Some(true) && self.lacks_handler(claim) {
             return Admission {
                 accepted: Some(false),
@@ -55,6 +64,25 @@ impl Timeline<'_> {
             };
         }
         admission
+    }
+
+    /// Whether systemd had taken a STOPPING=1 as final by then
+    /// (`service_notify_message`, since 259).
+    fn was_stopping(&self, claim: &Claim) -> bool {
+        let facts = self.frame.facts;
+        if facts.and_then(UnitFacts::has_final_stopping) != Some(true)
+            || self.came_up_after(claim.at)
+        {
+            return false;
+        }
+        self.start.events().iter().any(|stored| match &stored.record {
+            Record::Notify { assignments, claim: earlier, .. } => {
+                earlier.at < claim.at
+                    && notify::meaning(assignments) == Some(Meaning::Stopping)
+                    && self.start.admission(facts, earlier).accepted == Some(true)
+            }
+            _ => false,
+        })
     }
 
     /// Whether systemd looked for the handler of the reload signal at this READY=1, and found

@@ -250,6 +250,24 @@ fn a_program_that_executes_itself_anew_keeps_its_first_handler() {
 }
 
 #[test]
+fn a_ready_after_stopping_is_refused_where_that_is_final() {
+    let told = |first: &str| {
+        let start = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "notify");
+        let story = start.handler(5, 10).notify(10, 10, first).notify(20, 10, "READY=1");
+        let told = story.told();
+        let refusals = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => Some(message.refusal),
+            _ => None,
+        });
+        (refusals.collect::<Vec<_>>(), told.milestones.ready_ns)
+    };
+    let refused = (vec![None, Some(Refusal::Stopping)], None);
+    assert_eq!(told("STOPPING=1"), refused);
+    assert_eq!(told("READY=1\nSTOPPING=1"), refused, "of one message STOPPING=1 counts");
+    assert_eq!(told("STATUS=up").1, Some(19 * MS as i64));
+}
+
+#[test]
 fn systemd_262_refuses_a_ready_without_a_handler() {
     let start =
         |service_type| settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), service_type);
