@@ -49,8 +49,14 @@ impl Start {
         let ended = member.signals.mask(at, task.tid, (set, restored), state);
         let now = member.signals.now();
         if let Some(since) = ended {
-            // It was for a moment, and so was what the thread did meanwhile.
+            // It was for a moment, and so was what the thread did meanwhile; unless another thread
+            // has changed its mask too, and what the process blocks is not what it was before.
+            let is_its = |held: &mut Held| held.tid == task.tid && held.at >= since;
+            let first = member.held.extract_if(.., is_its).next();
             member.held.retain(|held| held.tid != task.tid || held.at < since);
+            if let Some(first) = first.filter(|first| first.before.blocked != now.blocked) {
+                member.held.push(Held { now, ..first });
+            }
         } else if before != now && before.blocked == now.blocked {
             // A runtime begins to pass signals on to the program.
             self.change(context, at, task, (before, now), None, false);

@@ -7,8 +7,9 @@ use crate::{
         event::{Consumer, DispositionKind, Runtime, What},
         signal::Signal,
     },
-    observation::Handler,
+    observation::{Fact, Handler, SignalState, Task},
 };
+use tracer_common::signal::SignalSet;
 
 fn running() -> Story {
     Story::command().fork(0, 1, 10).exec(10, 10, "/bin/demo").until(100)
@@ -382,4 +383,25 @@ fn a_mask_for_longer_than_a_moment_is_told() {
         told.events.iter().filter(|event| matches!(event.what, What::Mask { .. })).count()
     };
     assert_eq!((masks(21), masks(22)), (0, 2));
+}
+
+#[test]
+fn an_unblocking_of_a_moment_is_told_where_another_thread_has_unblocked_meanwhile() {
+    let (hup, none) = (Signal::HUP.set(), SignalSet::EMPTY);
+    let of_thread = |story: Story, at, tid, (before, after), blocked| {
+        let task = Task { tid, ..story.task(10) };
+        let state = SignalState { blocked, ..SignalState::default() };
+        story.fact(at, Fact::Mask { task, before, after, state })
+    };
+    // As around pthread_create(): the new thread is let go of first, and starts another.
+    let story = of_thread(running(), 20, 10, (none, hup), hup);
+    let story = of_thread(story, 23, 11, (hup, none), none);
+    let story = of_thread(story, 23, 10, (hup, none), none);
+    let told = of_thread(story, 24, 11, (none, hup), none).told();
+    let masks = told.events.iter().filter_map(|event| match &event.what {
+        What::Mask { disposition, .. } => Some(*disposition),
+        _ => None,
+    });
+    let masks: Vec<_> = masks.collect();
+    assert_eq!(masks, [DispositionKind::Blocked, DispositionKind::Default]);
 }
