@@ -41,6 +41,14 @@ pub fn named(errno: i32) -> Option<(String, &'static str)> {
     }
 }
 
+/// Whether a call that ended with it (a positive errno) was interrupted by a signal, and may be begun
+/// anew by the kernel: after a handler with `SA_RESTART`, or where there is none (`handle_signal` and
+/// `arch_do_signal_or_restart` in arch/x86/kernel/signal.c). Else the program gets EINTR.
+#[must_use]
+pub fn begins_anew(errno: i32) -> bool {
+    (512..=514).contains(&errno)
+}
+
 /// The meaning of an error number (a positive errno).
 #[must_use]
 pub fn words(errno: i32) -> String {

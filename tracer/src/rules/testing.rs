@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Case, judge};
 use crate::model::{
     document::{
-        Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, Milestones,
-        OutcomeState, ProcessOutcome, SCHEMA, Service, ServiceKind, Tool, WallTime,
+        Activation, Alert, Capture, Document, EndedBy, Exposure, ExposureKind, Host, LeftOut,
+        Milestones, OutcomeState, ProcessOutcome, SCHEMA, Service, ServiceKind, Tool, WallTime,
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ProcessRef, Runtime, SignalSent,
@@ -234,6 +234,14 @@ impl Start {
 
     pub fn unfollowed(mut self, count: u64) -> Self {
         self.activation.unfollowed = count;
+        self
+    }
+
+    /// So many events of this kind are left out.
+    pub fn leaves_out(mut self, kind: &str, count: u64) -> Self {
+        let (signal, fate, sender) = (None, None, None);
+        let left_out = LeftOut { kind: kind.to_owned(), signal, fate, sender, count };
+        self.activation.left_out.push(left_out);
         self
     }
 

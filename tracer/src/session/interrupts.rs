@@ -287,6 +287,12 @@ impl Interrupts {
         }
     }
 
+    /// Whether one has come that nobody has taken.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting().signals.is_empty()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

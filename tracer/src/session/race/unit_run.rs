@@ -184,7 +184,12 @@ impl<'a> UnitRacer<'a> {
             reload,
             sent: watch.sent().to_vec(),
             span: (began, until),
-            ended_by: if command.is_none() { EndedBy::Timeout } else { ended_by },
+            ended_by: match command {
+                // Of what comes at one time the session sees one thing.
+                _ if self.interrupts.is_waiting() => EndedBy::Interrupt,
+                None => EndedBy::Timeout,
+                Some(_) => ended_by,
+            },
             left: Vec::new(),
             leftovers: Vec::new(),
             stuck: Vec::new(),
