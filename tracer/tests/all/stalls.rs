@@ -231,13 +231,21 @@ fn a_hang_up_ends_a_trace_with_its_report_unless_it_is_ignored() {
         });
     }
     let mut trace = Tracing::spawn(nohup, directory);
-    // One that is ignored and not blocked is dropped as it is sent (`sig_ignored`).
-    let status = fs::read_to_string(format!("/proc/{}/status", trace.pid())).unwrap();
-    let has_hup = |set: &str| {
-        let set = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
-        u64::from_str_radix(set.trim(), 16).unwrap() & 1 == 1
-    };
-    assert!(has_hup("SigIgn:") && !has_hup("SigBlk:"), "nohup keeps it: {status}");
+    // One that is ignored and not blocked is dropped as it is sent (`sig_ignored`). While a thread
+    // starts another one, the C library blocks all.
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let status = fs::read_to_string(format!("/proc/{}/status", trace.pid())).unwrap();
+        let has_hup = |set: &str| {
+            let set = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
+            u64::from_str_radix(set.trim(), 16).unwrap() & 1 == 1
+        };
+        assert!(has_hup("SigIgn:"), "nohup keeps it: {status}");
+        if !has_hup("SigBlk:") {
+            break;
+        }
+        assert!(Instant::now() < limit, "nohup keeps it: {status}");
+    }
     kill(trace.pid(), Signal::SIGHUP).unwrap();
     assert!(trace.process.0.try_wait().unwrap().is_none(), "nohup keeps it");
     kill(trace.pid(), Signal::SIGTERM).unwrap();
