@@ -201,8 +201,9 @@ impl Attribution {
 
 impl ServiceStarts {
     /// A start begins: what was said under its id of a time when one was over is of the start
-    /// before it. systemd gives a start its id first, and tells what there was until then after
-    /// that (`bus_unit_send_pending_change_signal`, called by `service_set_state`).
+    /// before it, unless the end of that was told already. systemd gives a start its id first, and
+    /// tells what there was until then after that (`bus_unit_send_pending_change_signal`, called by
+    /// `service_set_state`).
     fn give_back_states(&mut self, id: &str) {
         let is_its = |state: &StateAt| state.invocation_id.as_deref() == Some(id);
         let states = &self.known.states;
@@ -215,6 +216,11 @@ impl ServiceStarts {
             let other = start.invocation_id().filter(|other| *other != id)?;
             (start.began() < over).then(|| other.to_owned())
         });
+        let of_before =
+            || states.iter().filter(|it| before.is_some() && it.invocation_id == before);
+        let knows_end = of_before().any(|it| is_over(&it.state));
+        let results = of_before().filter_map(|it| it.state.result.clone());
+        let failed = results.filter(|result| result != "success").last();
         let mut index = 0;
         let mut given = Vec::new();
         self.known.states.retain(|state| {
@@ -227,8 +233,10 @@ impl ServiceStarts {
             // What else was said then is of the next start: its result is yet to come.
             state.main_pid = None;
             state.result = state.result.filter(|_| state.active_state != "failed");
+            // A failure stays one.
+            state.result = failed.clone().or(state.result);
             let said = |known: &StateAt| known.at == at && known.invocation_id == before;
-            if before.is_some() && !self.known.states.iter().any(said) {
+            if before.is_some() && !knows_end && !self.known.states.iter().any(said) {
                 let invocation_id = before.clone();
                 self.known.states.push_back(StateAt { at, invocation_id, state });
             }

@@ -145,6 +145,32 @@ fn what_was_before_the_first_start_is_of_none_and_a_restart_that_waits_is_no_beg
 }
 
 #[test]
+fn an_end_that_was_told_stays_as_it_is_where_the_next_start_tells_of_it_once_more() {
+    let story = Story::unit().start(10, 10, "/bin/demo", "a1");
+    let story = told(story, 11, state("active", "running", "success", "a1")).exit(40, 10, 7);
+    let story = told(story, 41, state("failed", "failed", "exit-code", "a1"));
+    let story = told(story, 42, state("activating", "auto-restart", "exit-code", "a1"));
+    let story = told(story, 98, state("inactive", "dead", "success", "a2"));
+    let story = told(story, 99, state("active", "running", "success", "a2"));
+    let starts = story.start(100, 11, "/bin/demo", "a2").until(200).told().starts().to_vec();
+    assert_eq!(states(&starts[0]), ["active", "failed", "activating"]);
+    assert_eq!(starts[0].systemd.as_ref().unwrap().result.as_deref(), Some("exit-code"));
+    assert_eq!(states(&starts[1]), ["active"]);
+}
+
+#[test]
+fn a_failure_stays_one_where_the_next_start_tells_the_end_of_the_one_before() {
+    let story = Story::unit().start(10, 10, "/bin/demo", "a1");
+    let story = told(story, 11, state("active", "running", "success", "a1")).exit(40, 10, 7);
+    let story = told(story, 41, state("deactivating", "stop-post", "exit-code", "a1"));
+    let story = told(story, 98, state("inactive", "dead", "success", "a2"));
+    let story = told(story, 99, state("active", "running", "success", "a2"));
+    let starts = story.start(100, 11, "/bin/demo", "a2").until(200).told().starts().to_vec();
+    assert_eq!(states(&starts[0]), ["active", "deactivating", "inactive"]);
+    assert_eq!(starts[0].systemd.as_ref().unwrap().result.as_deref(), Some("exit-code"));
+}
+
+#[test]
 fn a_start_that_died_before_its_exec_has_the_states_of_its_time() {
     let path = "/other".to_owned();
     let later = Fact::CgroupPath { hierarchy: 0, id: 7, path };
