@@ -219,8 +219,8 @@ impl ServiceStarts {
         let of_before =
             || states.iter().filter(|it| before.is_some() && it.invocation_id == before);
         let knows_end = of_before().any(|it| is_over(&it.state));
-        let results = of_before().filter_map(|it| it.state.result.clone());
-        let failed = results.filter(|result| result != "success").last();
+        let mut results = of_before().filter_map(|it| it.state.result.clone());
+        let failed = results.rfind(|result| result != "success");
         let mut index = 0;
         let mut given = Vec::new();
         self.known.states.retain(|state| {
