@@ -146,7 +146,7 @@ impl Attribution {
             state.result = Some(failed);
         }
         if let Some(id) = news.invocation_id.as_deref().filter(|_| begins(&state)) {
-            service.give_back_states(id);
+            service.give_back_states(id, at);
         }
         let states = &mut service.known.states;
         if states.len() >= MAX_STATES {
@@ -203,9 +203,10 @@ impl ServiceStarts {
     /// A start begins: what was said under its id of a time when one was over is of the start
     /// before it, unless the end of that was told already. systemd gives a start its id first, and
     /// tells what there was until then after that (`bus_unit_send_pending_change_signal`, called by
-    /// `service_set_state`).
-    fn give_back_states(&mut self, id: &str) {
-        let is_its = |state: &StateAt| state.invocation_id.as_deref() == Some(id);
+    /// `service_set_state`). `at` is when it begins: what comes late, of a time before its own end,
+    /// begins nothing.
+    fn give_back_states(&mut self, id: &str, at: u64) {
+        let is_its = |state: &StateAt| state.at < at && state.invocation_id.as_deref() == Some(id);
         let states = &self.known.states;
         let Some(last) = states.iter().rposition(|state| is_its(state) && is_over(&state.state))
         else {

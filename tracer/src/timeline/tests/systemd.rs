@@ -1,6 +1,6 @@
 //! What systemd says stands beside what the kernel shows.
 
-use super::story::{DEMO, MS, Story};
+use super::story::{BEGIN, DEMO, MS, Story};
 use crate::{
     model::{
         document::{Activation, ExposureKind},
@@ -156,6 +156,24 @@ fn an_end_that_was_told_stays_as_it_is_where_the_next_start_tells_of_it_once_mor
     assert_eq!(states(&starts[0]), ["active", "failed", "activating"]);
     assert_eq!(starts[0].systemd.as_ref().unwrap().result.as_deref(), Some("exit-code"));
     assert_eq!(states(&starts[1]), ["active"]);
+}
+
+#[test]
+fn what_comes_late_of_a_start_does_not_make_its_end_that_of_the_one_before() {
+    let story = Story::unit().start(10, 10, "/bin/demo", "a1").exit(40, 10, 0);
+    let story = told(story, 41, state("inactive", "dead", "success", "a1"));
+    let story = story.start(100, 11, "/bin/demo", "a2").exit(140, 11, 0);
+    let story = told(story, 141, state("inactive", "dead", "success", "a2"));
+    let mut builder = Builder::new(story.setup());
+    let count = story.observations.len();
+    story.observations.iter().cloned().for_each(|observation| builder.observe(observation));
+    builder.advance(BEGIN + 5_000 * MS);
+    let story = told(story, 101, state("active", "running", "success", "a2"));
+    story.observations[count..].iter().cloned().for_each(|late| builder.observe(late));
+    builder.end();
+    let services = builder.services(BEGIN + 6_000 * MS);
+    let [_, last] = services[0].activations.as_slice() else { panic!("{services:#?}") };
+    assert_eq!(last.systemd.as_ref().unwrap().active_state, "inactive");
 }
 
 #[test]
