@@ -25,7 +25,7 @@ use tracer_common::signal::MAX_SIGNAL;
 use super::Deadline;
 use crate::{
     host::{priority, temporary, terminal},
-    model::signal::Signal,
+    model::{document::EndedBy, signal::Signal},
 };
 
 /// What ends a session with its report. A hang-up is the end of the terminal.
@@ -282,14 +282,19 @@ impl Interrupts {
 
     /// Waits until one has come, and leaves it to be taken. Can be dropped and called again.
     pub async fn came(&self) {
-        while self.waiting().signals.is_empty() {
+        while !self.is_waiting() {
             self.0.woken.notified().await;
         }
     }
 
-    /// Whether one has come that nobody has taken.
+    /// What has ended a session that saw `ended_by`: of what comes at one time it sees one thing, and
+    /// an interrupt that nobody has taken counts.
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
+    pub fn or_waiting(&self, ended_by: EndedBy) -> EndedBy {
+        if self.is_waiting() { EndedBy::Interrupt } else { ended_by }
+    }
+
+    fn is_waiting(&self) -> bool {
         !self.waiting().signals.is_empty()
     }
 

@@ -320,9 +320,8 @@ impl<'a> Racer<'a> {
         let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
         let mut session = Session::new(capture, subject, ending, interrupts, self.observer);
         let ended_by = session.follow().await?;
-        // Of what comes at one time the session sees one thing.
-        let is_interrupted = self.interrupts.as_ref().is_some_and(Interrupts::is_waiting);
-        let ended_by = if is_interrupted { EndedBy::Interrupt } else { ended_by };
+        let ended_by =
+            self.interrupts.as_ref().map_or(ended_by, |interrupts| interrupts.or_waiting(ended_by));
         let Closed { subject, captured, stream } = session.close().await?;
         let until = clock::boot_ns();
         let OneRun { watch, mut command, facts, left } = subject;

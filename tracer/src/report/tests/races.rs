@@ -259,9 +259,8 @@ fn the_page_of_a_race_has_the_picture_and_a_row_for_each_interval_and_runs_nothi
     assert_eq!(rows, 1 + signal.all().count());
 }
 
-#[test]
-fn markup_from_outside_stays_text_in_a_picture_of_a_race() {
-    let hostile = "</title></style><script>alert(1)</script>\"'><img src=x>&\u{1b}[2J\0\u{fffe}]]>";
+/// A race in which all text from outside is `hostile`, but for its options.
+fn race_with(hostile: &str) -> Race {
     let mut race = race();
     race.name = hostile.into();
     race.host.kernel = hostile.into();
@@ -277,6 +276,13 @@ fn markup_from_outside_stays_text_in_a_picture_of_a_race() {
             interval.tries[0].what = hostile.into();
         }
     }
+    race
+}
+
+#[test]
+fn markup_from_outside_stays_text_in_a_picture_of_a_race() {
+    let hostile = "</title></style><script>alert(1)</script>\"'><img src=x>&\u{1b}[2J\0\u{fffe}]]>";
+    let race = race_with(hostile);
     for format in [RaceFormat::Svg, RaceFormat::Html] {
         let text = render(&race, format, Style::default()).unwrap();
         if format == RaceFormat::Svg {
@@ -292,21 +298,8 @@ fn markup_from_outside_stays_text_in_a_picture_of_a_race() {
 #[test]
 fn no_text_from_outside_acts_on_a_terminal_in_any_format_of_a_race() {
     let hostile = "a\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{200b}\u{e0041}b";
-    let mut race = race();
-    race.name = hostile.into();
-    race.command = vec![hostile.into()];
+    let mut race = race_with(hostile);
     race.options = vec![hostile.into()];
-    race.untested = vec![hostile.into()];
-    race.leftovers[0].comm = hostile.into();
-    for signal in &mut race.signals {
-        signal.sentence = hostile.into();
-        for interval in signal.intervals.iter_mut().chain(&mut signal.sweep) {
-            interval.after.what = hostile.into();
-            interval.id = hostile.into();
-            interval.process.comm = hostile.into();
-            interval.tries[0].what = hostile.into();
-        }
-    }
     for format in
         [RaceFormat::Table, RaceFormat::Json, RaceFormat::Junit, RaceFormat::Svg, RaceFormat::Html]
     {

@@ -184,12 +184,10 @@ impl<'a> UnitRacer<'a> {
             reload,
             sent: watch.sent().to_vec(),
             span: (began, until),
-            ended_by: match command {
-                // Of what comes at one time the session sees one thing.
-                _ if self.interrupts.is_waiting() => EndedBy::Interrupt,
+            ended_by: self.interrupts.or_waiting(match command {
                 None => EndedBy::Timeout,
                 Some(_) => ended_by,
-            },
+            }),
             left: Vec::new(),
             leftovers: Vec::new(),
             stuck: Vec::new(),
