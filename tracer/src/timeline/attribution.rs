@@ -147,6 +147,7 @@ impl Attribution {
             }
             Fact::Fork { parent, child, .. } => {
                 self.meet(parent, None);
+                self.join_parent(setup, parent, at);
                 self.meet(child, Some(parent.id));
                 if let Some(process) = self.processes.get_mut(child.id) {
                     process.born = true;

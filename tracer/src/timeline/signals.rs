@@ -46,25 +46,49 @@ pub struct ProcessSignals {
     /// once, a new thread has the mask of the one that starts it, and none has told since that
     /// it lets them through.
     blocked_by_all: SignalSet,
-    /// What runs in it.
+    image: Image,
+    /// What ran in it before its last exec, and when that was: a child from before it may be
+    /// told of later.
+    replaced: Option<(u64, Image)>,
+    /// When the runtime set a thread aside that passes signals on.
+    forwards: Option<u64>,
+    handlers: Vec<Installed>,
+    trials: Vec<Trial>,
+    sent: Vec<Sent>,
+}
+
+/// The program that runs in a process since its exec, and what is known of its handlers. A child
+/// has the same.
+#[derive(Clone, Copy, Debug)]
+struct Image {
     program: Program,
     /// The signals that were ignored as it began.
     ignored_first: SignalSet,
     /// Those that it has had a handler for since then.
     had_handler: SignalSet,
-    /// When the runtime set a thread aside that passes signals on.
-    forwards: Option<u64>,
-    /// The signals that a catch-all was seen to serve since the exec.
+    /// The signals that a catch-all was seen to serve since then.
     served: SignalSet,
     /// Those of them whose handler is still that one.
     shown: SignalSet,
-    handlers: Vec<Installed>,
     /// The signals whose handler is known to be the program's wish.
     asked_for: SignalSet,
     /// The signals whose handler was seen to be a Java virtual machine's.
     jvms: SignalSet,
-    trials: Vec<Trial>,
-    sent: Vec<Sent>,
+}
+
+impl Image {
+    /// A program that begins.
+    fn of(program: Program, ignored_first: SignalSet) -> Self {
+        Self {
+            program,
+            ignored_first,
+            had_handler: SignalSet::EMPTY,
+            served: SignalSet::EMPTY,
+            shown: SignalSet::EMPTY,
+            asked_for: SignalSet::EMPTY,
+            jvms: SignalSet::EMPTY,
+        }
+    }
 }
 
 impl ProcessSignals {
@@ -78,15 +102,10 @@ impl ProcessSignals {
             dropped: 0,
             masks: Masks::default(),
             blocked_by_all: SignalSet::EMPTY,
-            program: Program::Unread,
-            ignored_first: SignalSet::EMPTY,
-            had_handler: SignalSet::EMPTY,
+            image: Image::of(Program::Unread, SignalSet::EMPTY),
+            replaced: None,
             forwards: None,
-            served: SignalSet::EMPTY,
-            shown: SignalSet::EMPTY,
             handlers: Vec::new(),
-            asked_for: SignalSet::EMPTY,
-            jvms: SignalSet::EMPTY,
             trials: Vec::new(),
             sent: Vec::new(),
         }
@@ -95,7 +114,7 @@ impl ProcessSignals {
     /// What runs in it.
     #[must_use]
     pub fn program(&self) -> Program {
-        self.program
+        self.image.program
     }
 
     /// What it does now.
@@ -119,8 +138,8 @@ impl ProcessSignals {
     /// It was there when the capture began. Where the kernel has told of it since, that says what
     /// it does; what runs is new.
     pub fn found(&mut self, at: u64, state: &SignalState, program: Program) {
-        self.program = program;
-        self.had_handler = self.had_handler.union(state.caught);
+        self.image.program = program;
+        self.image.had_handler = self.image.had_handler.union(state.caught);
         if !self.changes.is_empty() {
             return self.change(at, self.now().running(program), false);
         }
@@ -147,11 +166,11 @@ impl ProcessSignals {
         let mut now = self.at(at).unwrap_or_default().with(&child.known(state, ALL), self.recorded);
         // The child has the descriptors, but not the threads that wait.
         now.sigwait = SignalSet::EMPTY;
-        child.program = self.program;
-        (child.ignored_first, child.had_handler) = (self.ignored_first, self.had_handler);
-        // And the handlers, with what is known of them.
-        (child.served, child.shown) = (self.served, self.shown);
-        (child.asked_for, child.jvms) = (self.asked_for, self.jvms);
+        // And the program with its handlers, as they were then.
+        child.image = match self.replaced {
+            Some((until, before)) if at < until => before,
+            _ => self.image,
+        };
         child.change(at, now, false);
         child
     }
@@ -159,13 +178,10 @@ impl ProcessSignals {
     /// It executes a program. That takes the handlers away, and with them whoever waited.
     /// `is_own` says that it is the service's own program, and not systemd's on the way to it.
     pub fn exec(&mut self, at: u64, state: &SignalState, program: Program, is_own: bool) {
-        self.program = program;
-        (self.ignored_first, self.had_handler) = (state.ignored, SignalSet::EMPTY);
+        self.replaced = Some((at, self.image));
+        self.image = Image::of(program, state.ignored);
         self.forwards = None;
-        self.shown = SignalSet::EMPTY;
         self.handlers.clear();
-        (self.served, self.asked_for, self.jvms) =
-            (SignalSet::EMPTY, SignalSet::EMPTY, SignalSet::EMPTY);
         self.trials.clear();
         self.sent.clear();
         // What it blocks at its exec is no moment's: the program goes on with it. The other
@@ -188,8 +204,8 @@ impl ProcessSignals {
     ) -> Vec<Amendment> {
         let before = self.now().of(signal);
         let mut now = self.now().with(&self.known(state, ALL), self.recorded);
-        if let Some(loaded) = loaded.filter(|_| !matches!(self.program, Program::Of(_))) {
-            self.program = Program::Of(loaded);
+        if let Some(loaded) = loaded.filter(|_| !matches!(self.image.program, Program::Of(_))) {
+            self.image.program = Program::Of(loaded);
             now.known = Some(loaded);
         }
         let whose = self.installer(before, signal, handler);
@@ -198,11 +214,11 @@ impl ProcessSignals {
             trial.until = trial.until.min(at);
         }
         self.change(at, now, false);
-        self.shown = without(self.shown, signal.set());
+        self.image.shown = without(self.image.shown, signal.set());
         self.handlers.retain(|installed| installed.signal != signal);
         if now.caught.intersects(signal.set()) {
             self.handlers.push(Installed { signal, at, came: None });
-            self.had_handler = self.had_handler.union(signal.set());
+            self.image.had_handler = self.image.had_handler.union(signal.set());
         }
         self.met(handler)
     }
@@ -230,7 +246,7 @@ impl ProcessSignals {
             self.masks.changed(at, tid, before, after, common(self.now().blocked, before));
         }
         let mut now = self.now().with(&self.known(state, after), self.recorded);
-        if runtimes::may_forward(self.program) && runtimes::is_forwarder(before, after) {
+        if runtimes::may_forward(self.image.program) && runtimes::is_forwarder(before, after) {
             self.forwards.get_or_insert(at);
             now.forwarding = now.forwarding.union(now.own);
             now.own = SignalSet::EMPTY;

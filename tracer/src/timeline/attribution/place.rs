@@ -77,7 +77,6 @@ impl Attribution {
             return;
         };
         let (place, parent) = (process.place, process.parent);
-        let named = process.cgroup.as_deref().and_then(|path| scope.service_at(path));
         let service = match (place, scope) {
             (_, Scope::Command { parent: tracer, name }) => {
                 // The tracer starts processes of its own too.
@@ -89,18 +88,11 @@ impl Attribution {
                     path: String::new(),
                 })
             }
-            (Place::Outside, _) if scope.selects_process(id.pid) && self.is_selected(id) => {
-                Some(Named {
-                    name: format!("pid {}", id.pid),
-                    kind: ServiceKind::Process,
-                    path: String::new(),
-                })
-            }
             // It was asked for as what it is, and not as a part of its unit.
             (Place::In(tree, _), _) if self.is_tree(tree) => None,
             // systemd's main process stays that, wherever it is moved.
             (Place::In(of, start), _) if self.is_main(of, start, id) => None,
-            _ => named,
+            _ => self.service_asked_for(setup, id),
         };
         let service = service.and_then(|named| self.service(named));
         let moved = match (place, service) {
@@ -116,6 +108,37 @@ impl Attribution {
             self.arrive(setup, id, parent, service, at, fact, is_new);
         } else if matches!(fact, Fact::CgroupAttach { .. }) && service.is_none() {
             self.move_out(setup, id, at, fact);
+        }
+    }
+
+    /// What a process belongs to that was asked for itself, or by its cgroup.
+    fn service_asked_for(&mut self, setup: &Setup, id: ProcessId) -> Option<Named> {
+        let process = self.processes.get(id)?;
+        let by_cgroup = process.cgroup.as_deref().and_then(|path| setup.scope.service_at(path));
+        let is_asked_for = process.place == Place::Outside && setup.scope.selects_process(id.pid);
+        if is_asked_for && self.is_selected(id) {
+            let (name, kind) = (format!("pid {}", id.pid), ServiceKind::Process);
+            return Some(Named { name, kind, path: String::new() });
+        }
+        by_cgroup
+    }
+
+    /// A process that was there before the capture may start another before it is looked at: it
+    /// is where its cgroup says, and so is its child, which may never execute anything.
+    pub(super) fn join_parent(&mut self, setup: &Setup, parent: &Task, at: u64) {
+        let is_older = parent.start_ns < setup.anchor.boot_ns;
+        let is_unplaced = self.processes.get(parent.id).is_some_and(|process| {
+            process.place == Place::Outside && !process.is_placed && !process.ended
+        });
+        if !is_older || !is_unplaced {
+            return;
+        }
+        let named = self.service_asked_for(setup, parent.id);
+        if let Some(service) = named.and_then(|named| self.service(named)) {
+            if let Some(process) = self.processes.get_mut(parent.id) {
+                process.is_placed = true;
+            }
+            self.join(setup, parent.id, service, at);
         }
     }
 

@@ -76,29 +76,29 @@ impl ProcessSignals {
         handler: Handler,
     ) -> Option<Runtime> {
         let set = signal.set();
-        let is_first = !self.had_handler.intersects(set);
-        let was_ignored = self.ignored_first.intersects(set);
-        match self.program {
+        let is_first = !self.image.had_handler.intersects(set);
+        let was_ignored = self.image.ignored_first.intersects(set);
+        match self.image.program {
             Program::Plain => {
-                self.asked_for = self.asked_for.union(set);
+                self.image.asked_for = self.image.asked_for.union(set);
                 return None;
             }
-            Program::Of(runtime) if !runtimes::may_catch_all(self.program) => {
+            Program::Of(runtime) if !runtimes::may_catch_all(self.image.program) => {
                 let first = || runtimes::first(runtime, signal, was_ignored);
                 let again = || runtimes::again(runtime, signal);
                 let whose = if is_first { first() } else { again() };
-                self.asked_for = self.asked_for.union(set);
+                self.image.asked_for = self.image.asked_for.union(set);
                 return whose;
             }
             // Go's runtime has it for itself until the program asks.
             Program::Of(runtime) if is_first && !was_ignored && self.forwards.is_none() => {
-                if runtimes::may_forward(self.program) {
+                if runtimes::may_forward(self.image.program) {
                     return Some(runtime);
                 }
             }
             // The same handler again is the program's wish: `Signal.handle()` in Java.
             Program::Unread if !before.caught && runtimes::is_jvms_first(handler, signal) => {
-                self.asked_for = without(self.asked_for, set);
+                self.image.asked_for = without(self.image.asked_for, set);
                 return Some(Runtime::Jvm);
             }
             Program::Of(_) | Program::Unread => {}
@@ -106,25 +106,25 @@ impl ProcessSignals {
         // Go leaves a HUP alone that was ignored from the start, as by nohup(1), until the
         // program asks for it. And few signals on a handler when the catch-all was complete
         // already: then it is another.
-        let others = self.served.intersects(set) && !runtimes::is_catch_all(handler);
+        let others = self.image.served.intersects(set) && !runtimes::is_catch_all(handler);
         if self.forwards.is_some() || others {
-            self.asked_for = self.asked_for.union(set);
+            self.image.asked_for = self.image.asked_for.union(set);
             return None;
         }
-        self.asked_for = without(self.asked_for, set);
+        self.image.asked_for = without(self.image.asked_for, set);
         runtimes::is_catch_all(handler).then(|| self.catch_all())
     }
 
     /// The runtime that has one handler for nearly all signals.
     fn catch_all(&self) -> Runtime {
-        runtimes::known(self.program).unwrap_or(Runtime::CatchAll)
+        runtimes::known(self.image.program).unwrap_or(Runtime::CatchAll)
     }
 
     /// The runtime that ends the process if its handler passes a signal on to nobody.
     fn otherwise(&self, signal: Signal) -> Runtime {
-        match self.program {
+        match self.image.program {
             Program::Of(runtime) => runtime,
-            _ if self.jvms.intersects(signal.set()) => Runtime::Jvm,
+            _ if self.image.jvms.intersects(signal.set()) => Runtime::Jvm,
             _ => Runtime::CatchAll,
         }
     }
@@ -132,16 +132,16 @@ impl ProcessSignals {
     /// One of its handlers was seen. If it is a catch-all, so were the handlers that it serves.
     pub fn met(&mut self, handler: Handler) -> Vec<Amendment> {
         for signal in members(common(handler.serves, self.recorded)) {
-            if self.program == Program::Unread && runtimes::is_jvms(handler, signal) {
-                self.jvms = self.jvms.union(signal.set());
+            if self.image.program == Program::Unread && runtimes::is_jvms(handler, signal) {
+                self.image.jvms = self.image.jvms.union(signal.set());
             }
         }
-        if !runtimes::may_catch_all(self.program) || !runtimes::is_catch_all(handler) {
+        if !runtimes::may_catch_all(self.image.program) || !runtimes::is_catch_all(handler) {
             return Vec::new();
         }
-        let news = without(without(handler.serves, self.shown), self.asked_for);
-        self.served = self.served.union(handler.serves);
-        self.shown = self.shown.union(handler.serves);
+        let news = without(without(handler.serves, self.image.shown), self.image.asked_for);
+        self.image.served = self.image.served.union(handler.serves);
+        self.image.shown = self.image.shown.union(handler.serves);
         members(common(news, self.now().caught))
             .flat_map(|signal| self.was_catch_all(signal))
             .collect()
@@ -204,7 +204,7 @@ impl ProcessSignals {
             now.caught = without(now.caught, signal.set());
             now.keep_runtimes_of_caught();
             self.handlers.retain(|installed| installed.signal != signal);
-            self.shown = without(self.shown, signal.set());
+            self.image.shown = without(self.image.shown, signal.set());
             // Of one that nothing was seen of this is not all.
             if !self.changes.is_empty() {
                 self.change(at, now, false);

@@ -180,3 +180,16 @@ fn what_threads_that_were_not_looked_at_may_let_through_is_known_as_that() {
     assert!(now.of(Signal::HUP).blocked && !now.of(Signal::HUP).mask_unknown);
     assert!(now.of(Signal::TERM).blocked && now.of(Signal::TERM).mask_unknown);
 }
+
+#[test]
+fn a_child_that_is_told_of_after_its_parents_exec_has_the_program_from_before_it() {
+    let handler = Handler { serves: HUP, faults: SignalSet::EMPTY };
+    let mut parent = ProcessSignals::unknown(HUP);
+    parent.exec(1, &NONE, Program::Of(Runtime::Ruby), true);
+    parent.action(10, Signal::HUP, handler, None, &CAUGHT);
+    parent.exec(30, &NONE, Program::Plain, true);
+    let before = parent.child(20, &CAUGHT);
+    assert_eq!(before.program(), Program::Of(Runtime::Ruby));
+    assert_eq!(before.image.had_handler, HUP);
+    assert_eq!(parent.child(30, &NONE).program(), Program::Plain);
+}

@@ -2,11 +2,11 @@
 
 use globset::Glob;
 
-use super::story::{DEMO, MS, STARTER, Story};
+use super::story::{BEGIN, DEMO, MS, STARTER, Story};
 use crate::{
     model::{
         document::{OutcomeState, ServiceKind},
-        event::{DispositionKind, What},
+        event::{DispositionKind, Event, What},
         signal::Signal,
     },
     observation::{Fact, Handler, SignalState, Task},
@@ -343,6 +343,28 @@ fn the_main_process_of_a_unit_found_running_is_the_oldest_whatever_its_pid() {
     }
     let told = child.fact(0, parent.fact).told();
     assert_eq!(main_pid(&told), Some(30));
+}
+
+/// A server forks its workers while the capture begins: they never execute anything.
+#[test]
+fn a_child_from_before_its_parent_was_looked_at_is_in_its_start_from_then_on() {
+    let mut looked_at = Story::unit().found(20, STARTER, DEMO, &[]).observations.remove(0);
+    looked_at.at += 10 * MS;
+    let mut story = Story::unit().found(20, STARTER, DEMO, &[]);
+    story.observations.clear();
+    let path = DEMO.to_owned();
+    let mut story = story.fact(0, Fact::CgroupPath { hierarchy: 0, id: 1, path }).fork(5, 20, 21);
+    story.observations.push(looked_at);
+    let story = story.handler(50, 21).hup(60, STARTER, 21).hup(400, STARTER, 21);
+    let mut builder = Builder::new(story.setup());
+    story.observations.iter().for_each(|it| builder.observe(it.clone()));
+    // The capture goes on.
+    let services = builder.services(BEGIN + 500 * MS);
+    assert_eq!(services.len(), 1);
+    let start = &services[0].activations[0];
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(20));
+    let sent = |event: &&Event| matches!(&event.what, What::Signal(sent) if sent.target.pid == 21);
+    assert_eq!(start.events.iter().filter(sent).count(), 1, "the second is yet to be in its place");
 }
 
 #[test]
