@@ -152,17 +152,20 @@ pub fn again(runtime: Runtime, signal: Signal) -> Option<Runtime> {
     }
 }
 
-/// The code that a process exits with on a signal for which it has its runtime's own handler.
-/// `whose` is the runtime that the signal met.
+/// The code that a process exits with where a signal kills it by its runtime's own handler.
+/// `whose` is the runtime that the signal met. One that is told to end, and does so with code 0,
+/// has done as it was told: Erlang's and SBCL's stop the program in order.
 #[must_use]
 pub fn exit_code(program: Program, whose: Option<Runtime>, sent: &Generate) -> Option<u8> {
-    match (program, whose) {
+    let is_order = matches!(sent.signal, Signal::INT | Signal::QUIT | Signal::TERM);
+    let code = match (program, whose) {
         (Program::Of(runtime), Some(_)) => runtime.exit_code(sent.signal),
         (Program::Unread, _) if is_jvms(sent.handler, sent.signal) => {
             Runtime::Jvm.exit_code(sent.signal)
         }
         _ => None,
-    }
+    };
+    code.filter(|code| *code != 0 || !is_order)
 }
 
 #[cfg(test)]

@@ -210,6 +210,29 @@ fn a_java_virtual_machine_that_exits_by_the_signals_number_was_killed_by_it() {
 }
 
 #[test]
+fn a_runtime_that_ends_well_on_term_has_handled_it_and_one_that_ends_with_a_code_was_killed() {
+    let ended = |exe, signal: Signal, code| {
+        let story = Story::command()
+            .recording(signal)
+            .fork(0, 1, 10)
+            .exec(10, 10, exe)
+            .fork(11, 10, SENDER)
+            .action(20, 10, signal, DispositionKind::Handler, 1)
+            .hup_with(60, SENDER, 10, |sent| {
+                (sent.signal, sent.disposition) = (signal, DispositionKind::Handler);
+                (sent.handler, sent.dying_of) = (serving(1), None);
+            });
+        let (task, disposition) = (story.task(10), DispositionKind::Handler);
+        let (once, unkillable) = (false, false);
+        let came = Fact::Deliver { task, signal, disposition, once, unkillable };
+        story.fact(61, came).exit(80, 10, code).told().signals()[0].fate
+    };
+    assert_eq!(ended("/usr/bin/beam.smp", Signal::TERM, 0), Fate::Handled);
+    assert_eq!(ended("/usr/bin/beam.smp", Signal::USR1, 1), Fate::Killed);
+    assert_eq!(ended("/usr/bin/java", Signal::TERM, 143), Fate::Killed);
+}
+
+#[test]
 fn a_java_program_that_has_asked_for_the_signal_is_not_killed_by_it() {
     let told = running()
         .jvm_handler(20, 10)

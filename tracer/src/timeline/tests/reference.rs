@@ -1126,7 +1126,8 @@ fn exit_code(facts: &[(u64, Fact)], index: usize, sent: &Generate) -> Option<u8>
         Program::Of(runtime) => {
             let is_recorded = super::lives::REPORTED.contains(&signal.number());
             let now = Lives::follow(signal, &facts[..=index]).now(id);
-            runtime.exit_code(signal).filter(|_| is_recorded && now.runtime.is_some())
+            let code = runtime.exit_code(signal).filter(|_| is_recorded && now.runtime.is_some());
+            code.filter(|code| *code > 0 || ![2, 3, 15].contains(&signal.number()))
         }
     }
 }

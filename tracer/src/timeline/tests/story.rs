@@ -53,6 +53,7 @@ pub fn program(exe: &str) -> Program {
         "/usr/bin/node" => Program::Of(Runtime::Node),
         "/usr/bin/prometheus" => Program::Of(Runtime::Go),
         "/usr/bin/java" => Program::Of(Runtime::Jvm),
+        "/usr/bin/beam.smp" => Program::Of(Runtime::Erlang),
         "/opt/interpreter" => Program::Of(Runtime::Unlisted),
         _ => Program::Unread,
     }
