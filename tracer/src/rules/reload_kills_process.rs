@@ -21,6 +21,10 @@ fn finding(case: &Case) -> Option<Finding> {
     let killed: Vec<Reload> = killed(case).collect();
     let first = killed.first()?;
     let Reload { at_ns, sent, sender, .. } = *first;
+    let parent = started_by(case, &sent.target);
+    // systemd starts commands of the unit, and passes nothing on to them.
+    let is_passed_on = parent.is_some_and(|parent| parent.pid == sender.pid)
+        && !is_of_systemd(&sent.target, parent);
     Some(Finding {
         at_ns,
         events: killed.iter().map(|reload| reload.index).collect(),
@@ -34,7 +38,7 @@ fn finding(case: &Case) -> Option<Finding> {
             text::and_more(killed.len())
         ),
         consequence: follows(case, first),
-        mend: if started_by(case, &sent.target).is_some_and(|parent| parent.pid == sender.pid) {
+        mend: if is_passed_on {
             mend::handler_of_child(sent.signal, &sent.target.comm)
         } else {
             mend::main_alone(sent.signal)
@@ -236,6 +240,12 @@ mod tests {
         let told = &told.judged(&[ID])[0].consequence;
         assert!(told.contains("a command that systemd runs beside the main process"), "{told}");
         assert!(!told.contains("another"), "{told}");
+        // `systemctl kill`: nothing passes it on to the command.
+        let command = ProcessRef { pid: 4712, ..by("job") };
+        let start = up().forks(20.s(), by("systemd"), command);
+        let start = start.signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("systemd"));
+        let mend = &start.judged(&[ID])[0].mend;
+        assert!(mend.contains("--kill-whom=main"), "{mend}");
         // On older releases its fork is not seen: systemd has named it after what it is to run.
         let told = up().signal_to("(env)", 30.s(), Signal::HUP, Default, Killed, by("systemd"));
         let told = &told.judged(&[ID])[0].consequence;

@@ -27,6 +27,8 @@ struct Target {
     signal: Signal,
     /// What systemd said last, as its own pids go.
     main_pid: Option<u32>,
+    /// systemd said last that it is up, with no main process that systemd knows.
+    is_up_without: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +55,30 @@ pub struct Due {
 impl Aim {
     /// At these units, with the signal for each.
     pub fn new(units: &[String], signal: Signal) -> Self {
-        let target = |unit: &String| Target { unit: unit.clone(), signal, main_pid: None };
+        let target = |unit: &String| Target {
+            unit: unit.clone(),
+            signal,
+            main_pid: None,
+            is_up_without: false,
+        };
         Self { targets: units.iter().map(target).collect(), running: HashMap::new() }
     }
 
     /// The units that still wait.
     pub fn units(&self) -> impl Iterator<Item = &str> {
         self.targets.iter().map(|target| target.unit.as_str())
+    }
+
+    /// Why nothing was sent to those that still wait: a sentence each.
+    pub fn untested(&self) -> impl Iterator<Item = String> {
+        self.targets.iter().map(|Target { unit, is_up_without, .. }| {
+            let why = if *is_up_without {
+                format!("{unit} is up, and systemd knows no main process of it")
+            } else {
+                format!("{unit} had no new main process")
+            };
+            format!("{why}: its reload signal was not sent")
+        })
     }
 
     /// Takes an observation. Tells whether the main process may be another now.
@@ -96,6 +115,14 @@ impl Aim {
     pub fn has_main(&mut self, unit: &str, pid: u32) {
         for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
             target.main_pid = Some(pid).filter(|pid| *pid != 0);
+            target.is_up_without = false;
+        }
+    }
+
+    /// systemd said that a unit is up, and that it knows no main process of it.
+    pub fn is_up_without(&mut self, unit: &str) {
+        for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
+            (target.main_pid, target.is_up_without) = (None, true);
         }
     }
 
@@ -202,6 +229,18 @@ mod tests {
         assert!(due(&mut aim).is_empty());
         aim.learn(&exec(202, "/bin/a"));
         assert_eq!(due(&mut aim), [(202, Signal::HUP)]);
+    }
+
+    #[test]
+    fn a_unit_whose_main_process_systemd_does_not_know_is_told_of_as_that() {
+        let mut aim = aim();
+        aim.learn(&exec(200, "/etc/init.d/a"));
+        aim.is_up_without(UNIT);
+        assert!(due(&mut aim).is_empty());
+        let untested: Vec<String> = aim.untested().collect();
+        let unknown = "a.service is up, and systemd knows no main process of it";
+        assert!(untested[0].starts_with(unknown), "{untested:?}");
+        assert!(untested[1].contains("b.service had no new main process"), "{untested:?}");
     }
 
     #[test]

@@ -86,6 +86,8 @@ enum Answer {
     ReloadsBy { unit: String, signal: Signal },
     /// Its main process, 0 for none.
     Main { unit: String, pid: u32 },
+    /// It is up, and systemd knows no main process of it.
+    UpWithout { unit: String },
 }
 
 impl Restart {
@@ -182,6 +184,7 @@ impl Restart {
                     aim.reloads_by(&unit, signal);
                 }
                 Some(Answer::Main { unit, pid }) => aim.has_main(&unit, pid),
+                Some(Answer::UpWithout { unit }) => aim.is_up_without(&unit),
                 Some(Answer::ReloadsBy { .. }) => {}
                 // The connection is gone: what waits still is told of at the end.
                 None => self.asking = None,
@@ -220,11 +223,7 @@ impl Restart {
                 self.units.join(", ")
             ));
         }
-        untested.extend(
-            self.aim.units().map(|unit| {
-                format!("{unit} had no new main process: its reload signal was not sent")
-            }),
-        );
+        untested.extend(self.aim.untested());
         untested
     }
 }
@@ -355,9 +354,8 @@ async fn ask_for_mains(
 ) {
     loop {
         for unit in &units {
-            match bus.main_pid(unit).await {
-                Ok(pid) => {
-                    let answer = Answer::Main { unit: unit.clone(), pid };
+            match main(&bus, unit).await {
+                Ok(answer) => {
                     if teller.send(answer).await.is_err() {
                         return;
                     }
@@ -378,6 +376,16 @@ async fn ask_for_mains(
         }
         let _ = timeout(ASK_AGAIN, look.notified()).await;
     }
+}
+
+/// What systemd says of a unit's main process.
+async fn main(bus: &Bus, unit: &str) -> Result<Answer> {
+    let pid = bus.main_pid(unit).await?;
+    let unit = unit.to_owned();
+    if pid == 0 && bus.is_active(&unit).await? {
+        return Ok(Answer::UpWithout { unit });
+    }
+    Ok(Answer::Main { unit, pid })
 }
 
 /// The signal that a unit reloads by, as far as systemd says.

@@ -203,6 +203,14 @@ impl Bus {
         Ok(pid.try_into()?)
     }
 
+    /// Whether a unit that is loaded is up.
+    pub async fn is_active(&self, unit: &str) -> Result<bool> {
+        let object = object(unit);
+        let answer = self.call(SYSTEMD, &object, PROPERTIES, "Get", &(UNIT, "ActiveState")).await?;
+        let state: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
+        Ok(String::try_from(state)? == "active")
+    }
+
     /// Whether systemd has a job for a unit. One that is not loaded has none.
     pub async fn has_job(&self, unit: &str) -> Result<bool> {
         let object = object(unit);

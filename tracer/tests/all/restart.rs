@@ -13,7 +13,7 @@ use crate::support::traces::{Trace, Traced, alerts, events, hups};
 const KEEP: &str = "
     touch /shared/up
     while [ ! -e /shared/over ]; do sleep 0.1; done
-    systemctl show -p Result,NRestarts,ActiveState,ControlGroup";
+    systemctl show -p Result,NRestarts,ActiveState,MainPID,ControlGroup";
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
@@ -288,6 +288,31 @@ fn where_the_main_process_never_comes_it_is_said_that_nothing_was_tested() {
     assert_eq!(traced.status, Some(1), "{}", traced.said);
     let untested = "aim.service had no new main process: its reload signal was not sent";
     assert!(traced.said.contains(&format!("not tested: {untested}")), "{}", traced.said);
+    assert_eq!(traced.report["capture"]["untested"], json!([untested]));
+}
+
+/// As the units that systemd makes of scripts in /etc/init.d.
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn of_a_unit_that_is_up_without_a_main_process_it_is_said_that_systemd_knows_none() {
+    const SCRIPT: &str = "[Service]\nType=forking\nGuessMainPID=no\nRemainAfterExit=yes\n\
+                          ExecStart=/bin/sh -c '(exec sleep 60) & sleep 0.1'\n";
+    let container = Container::boot(
+        Hierarchy::Unified,
+        &format!(
+            "cp /shared/script.service /run/systemd/system/\nsystemctl daemon-reload\n\
+             {KEEP} script > /shared/state"
+        ),
+        &[("script.service", SCRIPT)],
+    );
+    container.wait_for("up");
+    let how = ["script", "--restart", "--reload-during-start=kill", "--duration", "2s"];
+    let traced = Trace::start_in(&container, &how).wait();
+    let state = container.over().file("state");
+    assert!(state.contains("ActiveState=active") && state.contains("MainPID=0"), "{state}");
+    assert_eq!(traced.status, Some(1), "{}", traced.said);
+    let untested = "script.service is up, and systemd knows no main process of it: its reload \
+                    signal was not sent";
     assert_eq!(traced.report["capture"]["untested"], json!([untested]));
 }
 
