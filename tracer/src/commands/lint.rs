@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use sigready::{
     host::named,
-    lint::{LintReport, Place, Subject},
+    lint::{LintReport, Location, Subject},
     model::text::{Outside, shell_word},
     report::{
         self,
@@ -29,7 +29,7 @@ use crate::cli::{Lint, LintFormat};
 /// Runs the command.
 pub fn run(options: &Lint, messages: &Messages) -> Result<Verdict, Fault> {
     let files = Files::of(options)?;
-    let place = Place {
+    let place = Location {
         directory: files.listing.own_directory.clone().into(),
         options: match (&options.user, &options.root) {
             (Some(user), _) => format!("--user {}", shell_word(user)),

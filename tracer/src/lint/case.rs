@@ -1,7 +1,7 @@
 //! A unit with what its commands mean.
 
 use super::{
-    DropIn, Place, Subject,
+    DropIn, Location, Subject,
     death::{Aftermath, aftermath, by_signal, starting_again},
     early::{self, Early},
     reload_ends_it::ends,
@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct Case<'a> {
     pub name: &'a str,
     pub facts: &'a UnitFacts,
-    pub place: &'a Place,
+    pub place: &'a Location,
     /// Whether systemd waits for WATCHDOG=1 while it is up.
     pub has_watchdog: bool,
     /// Whether it runs as somebody else than root.
@@ -40,7 +40,7 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    pub fn new(subject: &'a Subject, place: &'a Place) -> Self {
+    pub fn new(subject: &'a Subject, place: &'a Location) -> Self {
         let mut budget = Budget::default();
         let commands = &subject.commands;
         let start = commands.start.last();

@@ -52,7 +52,7 @@ enum Look {
     /// At a unit's files.
     Files(fn(&Case<'_>) -> Option<Finding>),
     /// At its running main process.
-    Running(fn(&Running, &Place) -> Option<Finding>),
+    Running(fn(&Running, &Location) -> Option<Finding>),
 }
 
 /// Every check.
@@ -149,14 +149,14 @@ pub struct DropIn {
 
 /// Whose units are judged.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Location {
     /// Where their owner puts files of their own: `/etc/systemd/system`.
     pub directory: PathBuf,
     /// The options by which sigready finds them: none, `--user ada`, or `--root DIR`.
     pub options: String,
 }
 
-impl Place {
+impl Location {
     /// A check's drop-in: two of one unit are two files.
     fn drop_in(&self, unit: &str, check: &str, text: &str) -> DropIn {
         let path = self.directory.join(format!("{unit}.d/50-{check}.conf"));
@@ -179,7 +179,7 @@ impl Place {
 impl LintReport {
     /// Judges units.
     #[must_use]
-    pub fn of(subjects: Vec<Subject>, place: &Place) -> Self {
+    pub fn of(subjects: Vec<Subject>, place: &Location) -> Self {
         let examined = subjects.len();
         let mut units = Vec::new();
         let mut unknown = Vec::new();
@@ -236,7 +236,7 @@ fn findings(case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// What is wrong with a service that runs, the worst first.
-fn running_findings(service: &Running, place: &Place) -> Vec<Finding> {
+fn running_findings(service: &Running, place: &Location) -> Vec<Finding> {
     found(|look| match look {
         Look::Running(check) => check(service, place),
         Look::Files(_) => None,

@@ -4,14 +4,14 @@
 use tracer_common::signal::SignalSet;
 
 use super::{
-    DropIn, Finding, LintReport, Look, Place, SCHEMA, Unit, Unknown,
+    DropIn, Finding, LintReport, Location, Look, SCHEMA, Unit, Unknown,
     death::{aftermath, by_signal, starting_again},
     early::{self, Early},
 };
 use crate::{
     model::{
         document::{Severity, Tool},
-        runtime::Told,
+        runtime::ToldBy,
         signal::Signal,
         unit::UnitFacts,
     },
@@ -107,7 +107,7 @@ impl Live {
         match runtime.effect(signal) {
             None => Meets::Handler,
             // A trap for the signal alone.
-            Some(_) if told == Some(Told::ByShared) && !has_all => Meets::Handler,
+            Some(_) if told == Some(ToldBy::ByShared) && !has_all => Meets::Handler,
             Some(_) => Meets::Unknown(format!(
                 "{} has a handler for {signal} of its own: whether the program asked for {signal} \
                  is not seen",
@@ -120,7 +120,7 @@ impl Live {
 impl LintReport {
     /// Judges services that run.
     #[must_use]
-    pub fn of_running(services: Vec<Running>, place: &Place) -> Self {
+    pub fn of_running(services: Vec<Running>, place: &Location) -> Self {
         let mut lint = Self {
             schema: SCHEMA.to_owned(),
             tool: Tool {
@@ -149,7 +149,7 @@ impl LintReport {
     }
 }
 
-fn check(service: &Running, place: &Place) -> Option<Finding> {
+fn check(service: &Running, place: &Location) -> Option<Finding> {
     let facts = &service.facts;
     let signal = facts.reload_signal?;
     // systemd folds a reload into the start.
@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn judged(service: Running) -> (Option<Severity>, usize) {
-        let place = Place { directory: "/etc/systemd/system".into(), options: String::new() };
+        let place = Location { directory: "/etc/systemd/system".into(), options: String::new() };
         let lint = LintReport::of_running(vec![service], &place);
         let severity = lint.findings().next().map(|finding| finding.severity);
         (severity, lint.unknown.len())

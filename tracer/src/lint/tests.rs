@@ -24,8 +24,8 @@ fn all(service: &str) -> Vec<Finding> {
     findings(&Case::new(&subject(service), &system()))
 }
 
-fn system() -> Place {
-    Place { directory: "/etc/systemd/system".into(), options: String::new() }
+fn system() -> Location {
+    Location { directory: "/etc/systemd/system".into(), options: String::new() }
 }
 
 fn ids(service: &str) -> Vec<(String, Severity)> {
@@ -415,7 +415,7 @@ fn what_the_text_does_not_tell_is_said_to_be_unknown() {
 
 #[test]
 fn a_users_unit_is_mended_in_their_own_directory() {
-    let place = Place {
+    let place = Location {
         directory: "/home/ada/.config/systemd/user".into(),
         options: "--user ada".to_owned(),
     };
@@ -429,7 +429,7 @@ fn a_users_unit_is_mended_in_their_own_directory() {
 
 #[test]
 fn a_printed_command_can_be_given_to_a_shell() {
-    let place = Place {
+    let place = Location {
         directory: "/etc/systemd/system".into(),
         options: format!("--root {}", shell_word("/srv/ro ot")),
     };

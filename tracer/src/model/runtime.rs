@@ -86,7 +86,7 @@ pub enum Action {
 
 /// How a runtime's own handler is told from one that the program has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum ToldBy {
     /// The first handler after the exec is the runtime's. Once the program asks for the signal
     /// the runtime sets one again.
     BySecond {
@@ -109,15 +109,15 @@ pub struct Row {
     /// Its name.
     pub name: &'static str,
     /// How its handlers are told from the program's.
-    pub told: Told,
+    pub told: ToldBy,
     /// The signals it has handlers for, with what they do.
     pub handles: &'static [(Signal, Action)],
 }
 
 /// Where the first handler is the runtime's, unless the signal was ignored from the start.
-const UNLESS_IGNORED: Told = Told::BySecond { even_ignored: false };
+const UNLESS_IGNORED: ToldBy = ToldBy::BySecond { even_ignored: false };
 /// Where it is in any case.
-const ALWAYS: Told = Told::BySecond { even_ignored: true };
+const ALWAYS: ToldBy = ToldBy::BySecond { even_ignored: true };
 
 /// What each runtime does by itself. A signal that is not listed is the program's alone.
 pub const ROWS: [Row; 22] = {
@@ -127,7 +127,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Go,
             name: "Go",
-            told: Told::ByForwarder,
+            told: ToldBy::ByForwarder,
             handles: &[
                 (S::HUP, Dies),
                 (S::INT, Dies),
@@ -204,7 +204,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Bash,
             name: "bash",
-            told: Told::ByShared,
+            told: ToldBy::ByShared,
             handles: &[
                 (S::HUP, Dies),
                 (S::INT, Unknown),
@@ -228,7 +228,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Mksh,
             name: "mksh",
-            told: Told::ByNothing,
+            told: ToldBy::ByNothing,
             handles: &[
                 (S::HUP, Exits(129)),
                 (S::INT, Dies),
@@ -293,31 +293,31 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Dash,
             name: "dash",
-            told: Told::ByNothing,
+            told: ToldBy::ByNothing,
             handles: &[(S::INT, Dies), (S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Busybox,
             name: "BusyBox",
-            told: Told::ByNothing,
+            told: ToldBy::ByNothing,
             handles: &[(S::INT, Dies), (S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Ksh,
             name: "ksh93",
-            told: Told::ByNothing,
+            told: ToldBy::ByNothing,
             handles: &[(S::ALRM, Spares), (S::CHLD, Spares), (S::WINCH, Spares)],
         },
         Row {
             runtime: Runtime::Yash,
             name: "yash",
-            told: Told::ByNothing,
+            told: ToldBy::ByNothing,
             handles: &[(S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Fish,
             name: "fish",
-            told: Told::ByNothing,
+            told: ToldBy::ByNothing,
             handles: &[(S::INT, Exits(0)), (S::CHLD, Spares)],
         },
     ]
@@ -357,9 +357,9 @@ impl Runtime {
                 let listed = row.handles.iter().find(|(listed, _)| *listed == signal);
                 listed.map(|(_, effect)| *effect).or(match row.told {
                     // They have a handler for nearly all signals.
-                    Told::ByForwarder => Some(Action::Spares),
-                    Told::ByShared => Some(Action::Dies),
-                    Told::BySecond { .. } | Told::ByNothing => None,
+                    ToldBy::ByForwarder => Some(Action::Spares),
+                    ToldBy::ByShared => Some(Action::Dies),
+                    ToldBy::BySecond { .. } | ToldBy::ByNothing => None,
                 })
             }
         }
@@ -410,13 +410,13 @@ mod tests {
                 if names.is_empty() { "–".to_owned() } else { names.join(", ") }
             };
             let told = match row.told {
-                Told::BySecond { even_ignored: true } => "its being set again",
-                Told::BySecond { even_ignored: false } => {
+                ToldBy::BySecond { even_ignored: true } => "its being set again",
+                ToldBy::BySecond { even_ignored: false } => {
                     "its being set again, or set where the signal was ignored at the start"
                 }
-                Told::ByShared => "its being shared by few signals",
-                Told::ByForwarder => "a thread that takes signals for it, and by living on",
-                Told::ByNothing => "living on",
+                ToldBy::ByShared => "its being shared by few signals",
+                ToldBy::ByForwarder => "a thread that takes signals for it, and by living on",
+                ToldBy::ByNothing => "living on",
             };
             writeln!(
                 text,

@@ -1,8 +1,8 @@
 //! Saving without ever leaving half a file, and without being led anywhere by what others put
 //! into a directory that they can write to.
 
+mod destination;
 mod elsewhere;
-mod place;
 
 use std::{
     io::{self, BufWriter, IntoInnerError, Write},
@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use nix::sys::stat::{FileStat, SFlag};
 
+use self::destination::Destination;
 pub use self::elsewhere::{answer, save, save_with};
-use self::place::Place;
 use crate::model::text::Outside;
 
 /// Writes what is to be in a file.
@@ -39,7 +39,7 @@ pub fn save_here(path: &Path, content: &mut Content<'_>) -> anyhow::Result<()> {
         return Ok(());
     }
     let shown = Outside::path(path);
-    let place = Place::find(path).with_context(|| format!("cannot write {shown}"))?;
+    let place = Destination::find(path).with_context(|| format!("cannot write {shown}"))?;
     let there = place.there().with_context(|| format!("cannot write {shown}"))?;
     let Some(there) = there else {
         return place.replace(content, None).with_context(|| format!("cannot write {shown}"));

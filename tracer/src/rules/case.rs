@@ -32,13 +32,13 @@ pub struct Case<'a> {
 
 /// A message to the notify socket, with its place among the events.
 #[derive(Clone, Copy)]
-pub(super) struct Told<'a> {
+pub(super) struct Announcement<'a> {
     pub index: usize,
     pub at_ns: i64,
     pub message: &'a NotifyMessage,
 }
 
-impl Told<'_> {
+impl Announcement<'_> {
     /// Whether systemd got it and, as far as is known, acted on it.
     pub fn counts(&self) -> bool {
         self.message.result == 0 && self.message.accepted != Some(false)
@@ -252,9 +252,9 @@ impl<'a> Case<'a> {
     }
 
     /// Every message to the notify socket, whoever sent it.
-    pub(super) fn messages(&self) -> impl Iterator<Item = Told<'a>> + use<'a> {
+    pub(super) fn messages(&self) -> impl Iterator<Item = Announcement<'a>> + use<'a> {
         self.events().filter_map(|(index, event)| match &event.what {
-            What::Notify(message) => Some(Told { index, at_ns: event.at_ns, message }),
+            What::Notify(message) => Some(Announcement { index, at_ns: event.at_ns, message }),
             _ => None,
         })
     }
@@ -413,7 +413,7 @@ impl<'a> Case<'a> {
     }
 
     /// The message with the first READY=1 that was not refused.
-    pub(super) fn ready_message(&self) -> Option<Told<'a>> {
+    pub(super) fn ready_message(&self) -> Option<Announcement<'a>> {
         self.messages().find(|told| told.counts() && told.state() == Some(Announced::Ready))
     }
 

@@ -120,8 +120,8 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
 
 /// The reload signal brings this end of the main process about at `at`.
 pub(super) fn death(case: &Case, end: End, at: i64) -> String {
-    if let Some(place) = case.place() {
-        return place.death(end);
+    if let Some(caretaker) = case.caretaker() {
+        return caretaker.death(end);
     }
     let Some((service_type, facts)) = settings(case) else {
         let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();

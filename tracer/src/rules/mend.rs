@@ -15,8 +15,8 @@ pub(super) fn keep_handler(signal: Signal) -> String {
 /// The handler comes too late.
 pub(super) fn handler_first(case: &Case) -> String {
     let first = format!("In the program: install the {} handler first", case.reload_signal());
-    if let Some(place) = case.place() {
-        return format!("{first}. {}", place.hold_back());
+    if let Some(caretaker) = case.caretaker() {
+        return format!("{first}. {}", caretaker.hold_back());
     }
     let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
     match service_type.filter(|_| !case.is_command()) {
@@ -56,7 +56,7 @@ pub(super) fn mask_first(sent: &SignalSent) -> String {
 /// The handler does not come at all.
 pub(super) fn handler_or_no_reload(case: &Case) -> String {
     let signal = case.reload_signal();
-    if case.place().is_some() {
+    if case.caretaker().is_some() {
         return format!("Give the program a {signal} handler, or don't send it {signal}.");
     }
     format!(
@@ -78,7 +78,7 @@ pub(super) fn stay_or_no_reload(case: &Case) -> String {
         "In the program: let the {signal} handler load the settings again and go on, and leave \
          ending to TERM."
     );
-    if case.place().is_some() {
+    if case.caretaker().is_some() {
         return stay;
     }
     format!(

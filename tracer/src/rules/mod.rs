@@ -3,11 +3,11 @@
 //! as the live one was.
 
 mod capture_incomplete;
+mod caretaker;
 mod case;
 mod consequence;
 mod mend;
 mod notify_send_failed;
-mod place;
 mod ready_before_handler;
 mod ready_missing;
 mod ready_rejected;

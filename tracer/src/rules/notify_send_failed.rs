@@ -2,7 +2,7 @@
 
 use super::{
     Case, Finding, Rule,
-    case::{Announced, Told},
+    case::{Announced, Announcement},
     consequence, text,
 };
 use crate::model::{document::Severity, errno, event::NotifyMessage};
@@ -15,7 +15,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(case: &Case) -> Vec<Finding> {
-    let failed: Vec<Told> = case
+    let failed: Vec<Announcement> = case
         .messages()
         .filter(|told| told.message.result != 0)
         .filter(|told| !was_repeated(case, told) && !may_have_been_repeated(case, told))
@@ -24,7 +24,7 @@ fn check(case: &Case) -> Vec<Finding> {
 }
 
 /// Whether the sender tried again and got through.
-fn was_repeated(case: &Case, failed: &Told) -> bool {
+fn was_repeated(case: &Case, failed: &Announcement) -> bool {
     case.messages().any(|told| {
         told.index > failed.index
             && told.message.result == 0
@@ -36,12 +36,12 @@ fn was_repeated(case: &Case, failed: &Told) -> bool {
 
 /// Whether a signal interrupted the call, which the kernel begins anew then, and what came of that may
 /// be among the messages that there was no room for.
-fn may_have_been_repeated(case: &Case, failed: &Told) -> bool {
+fn may_have_been_repeated(case: &Case, failed: &Announcement) -> bool {
     errno::begins_anew(failed.message.result)
         && case.activation.left_out.iter().any(|events| events.kind == "notify")
 }
 
-fn finding(case: &Case, failed: &[Told]) -> Option<Finding> {
+fn finding(case: &Case, failed: &[Announcement]) -> Option<Finding> {
     let worst = failed
         .iter()
         .find(|told| told.state() == Some(Announced::Ready))

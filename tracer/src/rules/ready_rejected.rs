@@ -2,7 +2,7 @@
 
 use super::{
     Case, Finding, Rule,
-    case::{Announced, Told},
+    case::{Announced, Announcement},
     consequence, mend, text,
 };
 use crate::model::{document::Severity, event::Refusal};
@@ -15,12 +15,12 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(case: &Case) -> Vec<Finding> {
-    let refused: Vec<Told> = refused(case).collect();
+    let refused: Vec<Announcement> = refused(case).collect();
     finding(case, &refused).into_iter().collect()
 }
 
 /// The READY=1 that NotifyAccess= kept out, where one was awaited and none was let in.
-pub(super) fn refused<'a>(case: &Case<'a>) -> impl Iterator<Item = Told<'a>> {
+pub(super) fn refused<'a>(case: &Case<'a>) -> impl Iterator<Item = Announcement<'a>> {
     let waits = case.facts().is_none_or(|facts| facts.service_type.is_none() || facts.is_notify());
     // Of a service that ran before the capture, the accepted one may have gone unseen.
     let unready =
@@ -33,7 +33,7 @@ pub(super) fn refused<'a>(case: &Case<'a>) -> impl Iterator<Item = Told<'a>> {
     })
 }
 
-fn finding(case: &Case, refused: &[Told]) -> Option<Finding> {
+fn finding(case: &Case, refused: &[Announcement]) -> Option<Finding> {
     let first = refused.first()?;
     let access = case.facts().and_then(|facts| facts.notify_access.as_deref());
     Some(Finding {

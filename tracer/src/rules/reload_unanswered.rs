@@ -1,6 +1,6 @@
 //! A Type=notify-reload service took the reload signal and said nothing.
 
-use super::{Case, Finding, Rule, case::Told, consequence, reload::Reload, text};
+use super::{Case, Finding, Rule, case::Announcement, consequence, reload::Reload, text};
 use crate::model::{
     document::Severity,
     event::{Effect, Fate},
@@ -48,7 +48,8 @@ fn finding(case: &Case) -> Option<Finding> {
 /// Whether the program took it and said nothing: a RELOADING=1 that systemd does not count is
 /// told of elsewhere, and so is a signal that was not taken.
 fn was_taken_in_silence(case: &Case, reload: &Reload) -> bool {
-    let said = |told: Told| told.counts() && told.index > reload.index && told.announces_reload();
+    let said =
+        |told: Announcement| told.counts() && told.index > reload.index && told.announces_reload();
     reload.sent.fate == Fate::Handled && !case.messages().any(said)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Case, Finding, Rule,
-    case::{Announced, Told},
+    case::{Announced, Announcement},
     consequence, text,
 };
 use crate::model::{
@@ -21,8 +21,8 @@ fn check(case: &Case) -> Vec<Finding> {
     // Before it is up it loads its settings for the first time, whatever it says: nothing waits
     // for that but the start.
     let ready = case.activation.milestones.ready_ns;
-    let is_up = |told: &Told| ready.is_none_or(|ready| ready <= told.at_ns);
-    let reloading: Vec<Told> = case
+    let is_up = |told: &Announcement| ready.is_none_or(|ready| ready <= told.at_ns);
+    let reloading: Vec<Announcement> = case
         .messages()
         .filter(|told| told.counts() && told.state() == Some(Announced::Reloading))
         .filter(is_up)
@@ -32,7 +32,7 @@ fn check(case: &Case) -> Vec<Finding> {
 
 /// No time, where one is asked for: only Type=notify-reload matches the message to
 /// the reload that systemd began (service_notify_message()).
-fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
+fn untimed(case: &Case, reloading: &[Announcement]) -> Option<Finding> {
     let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
     let matters = case.is_command() || matches!(service_type, None | Some("notify-reload"));
     // With READY=1 beside it it ends a reload that systemd has begun, and nothing else.
@@ -43,7 +43,7 @@ fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
             && told.state() == Some(Announced::Ready)
             && reloaded.is_some_and(|reload| reload < told.index)
     });
-    let mut wrong: Vec<Told> = reloading.iter().copied().chain(done).collect();
+    let mut wrong: Vec<Announcement> = reloading.iter().copied().chain(done).collect();
     wrong.retain(|told| matters && problem(told).is_some());
     wrong.sort_by_key(|told| told.index);
     let first = wrong.first()?;
@@ -65,7 +65,7 @@ fn untimed(case: &Case, reloading: &[Told]) -> Option<Finding> {
 }
 
 /// What is wrong with the time in a RELOADING=1.
-fn problem(told: &Told) -> Option<String> {
+fn problem(told: &Announcement) -> Option<String> {
     match told.message.value("MONOTONIC_USEC") {
         None => Some("no MONOTONIC_USEC= beside it".to_owned()),
         Some(text) => {
@@ -79,7 +79,7 @@ fn problem(told: &Told) -> Option<String> {
 }
 
 /// The last RELOADING=1 is still unanswered long after.
-fn endless(case: &Case, reloading: &[Told]) -> Option<Finding> {
+fn endless(case: &Case, reloading: &[Announcement]) -> Option<Finding> {
     let last = reloading.last()?;
     // A stop ends the reload too. An end of its own does not make up for the answer.
     let end = case.stopping_ns().map_or(case.end_ns(), |stopping| stopping.min(case.end_ns()));

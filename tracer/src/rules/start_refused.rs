@@ -1,6 +1,6 @@
 //! systemd refused READY=1, as the handler for the reload signal was missing.
 
-use super::{Case, Finding, Rule, case::Told, consequence, mend, text};
+use super::{Case, Finding, Rule, case::Announcement, consequence, mend, text};
 use crate::model::{document::Severity, event::Refusal};
 
 pub(super) const RULE: Rule = Rule {
@@ -15,7 +15,7 @@ fn check(case: &Case) -> Vec<Finding> {
 }
 
 /// The READY=1 that was refused so.
-pub(super) fn refused<'a>(case: &Case<'a>) -> Option<Told<'a>> {
+pub(super) fn refused<'a>(case: &Case<'a>) -> Option<Announcement<'a>> {
     case.messages().find(|told| told.message.refusal == Some(Refusal::NoHandler))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Case, Finding, Rule,
-    case::{Announced, Told},
+    case::{Announced, Announcement},
     consequence, text,
 };
 use crate::model::{document::Severity, event::Refusal, signal::Signal};
@@ -44,7 +44,7 @@ fn finding(case: &Case) -> Option<Finding> {
 
 /// What shows that it did not end: READY=1, or that systemd had to kill it. The event, its time,
 /// and words for it.
-fn went_on(case: &Case, stopping: &Told) -> Option<(usize, i64, &'static str)> {
+fn went_on(case: &Case, stopping: &Announcement) -> Option<(usize, i64, &'static str)> {
     let ready = case
         .messages()
         .find(|told| told.index > stopping.index && says_ready(told))
@@ -58,7 +58,7 @@ fn went_on(case: &Case, stopping: &Told) -> Option<(usize, i64, &'static str)> {
 }
 
 /// Whether systemd got it from one that it listens to, with this meaning.
-fn is_own(told: &Told, meaning: Announced) -> bool {
+fn is_own(told: &Announcement, meaning: Announced) -> bool {
     told.counts() && told.state() == Some(meaning)
 }
 
@@ -68,7 +68,7 @@ pub(super) fn refused(case: &Case) -> bool {
 }
 
 /// Whether it is READY=1, which systemd may refuse after STOPPING=1.
-fn says_ready(told: &Told) -> bool {
+fn says_ready(told: &Announcement) -> bool {
     let is_refused = told.message.refusal == Some(Refusal::Stopping);
     is_own(told, Announced::Ready) || is_refused && told.state() == Some(Announced::Ready)
 }

@@ -1,6 +1,6 @@
 //! systemd's watchdog was not heard.
 
-use super::{Case, Finding, Rule, case::Told, consequence, text};
+use super::{Case, Finding, Rule, case::Announcement, consequence, text};
 use crate::model::{document::Severity, event::Refusal};
 
 pub(super) const RULE: Rule = Rule {
@@ -15,9 +15,9 @@ fn check(case: &Case) -> Vec<Finding> {
 }
 
 fn finding(case: &Case) -> Option<Finding> {
-    let fed: Vec<Told> =
+    let fed: Vec<Announcement> =
         case.messages().filter(|told| told.message.says("WATCHDOG", "1")).collect();
-    let refused: Vec<Told> = fed
+    let refused: Vec<Announcement> = fed
         .iter()
         .filter(|told| told.message.refusal == Some(Refusal::NotifyAccess))
         .copied()

@@ -74,14 +74,14 @@ pub struct News {
     /// have, judged.
     pub document: Document,
     /// What else is known of each of these.
-    pub places: Vec<Place>,
+    pub places: Vec<Position>,
     /// The numbers of all services there are, if some have given way to others since.
     pub left: Option<BTreeSet<u64>>,
 }
 
 /// Where a service stands among all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// Its number, in order of first appearance.
     pub number: u64,
     /// How many starts of it there have been.
@@ -355,13 +355,13 @@ impl Record {
     }
 
     /// What has changed since the last call, and the services with these numbers, judged.
-    fn news(&mut self, again: &Range<u64>) -> (Document, Vec<Place>) {
+    fn news(&mut self, again: &Range<u64>) -> (Document, Vec<Position>) {
         let now = clock::boot_ns();
         let mut document = self.frame(EndedBy::Until, now);
         let mut places = Vec::new();
         for told in self.builder.news(now, again) {
             let timeline::News { number, starts, has_last, service } = told;
-            places.push(Place { number, starts, has_last });
+            places.push(Position { number, starts, has_last });
             document.services.push(service);
         }
         rules::judge(&mut document);

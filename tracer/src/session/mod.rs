@@ -33,7 +33,7 @@ use std::{
 use nix::errno::Errno;
 
 pub use self::{
-    capture::{Asked, Capture, News, Place, host},
+    capture::{Asked, Capture, News, Position, host},
     child::{Child, Startable, Stopped, Streams},
     command::Command,
     deadline::Deadline,

@@ -68,14 +68,14 @@ impl<R: ReadHalf> ReadHalf for Reader<R> {
 /// Where in the stream of bytes the next one is.
 #[derive(Debug, Default)]
 struct Frames {
-    at: Place,
+    at: Reading,
     /// Lines so far; no more come after the first message.
     lines: usize,
     in_messages: bool,
 }
 
 #[derive(Debug, Default)]
-enum Place {
+enum Reading {
     /// Between two lines or messages.
     #[default]
     Between,
@@ -96,49 +96,49 @@ impl Frames {
     fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while let Some((first, rest)) = bytes.split_first() {
             self.at = match std::mem::take(&mut self.at) {
-                Place::Between => self.begin(*first)?,
-                Place::Line(length) => {
+                Reading::Between => self.begin(*first)?,
+                Reading::Line(length) => {
                     bytes = rest;
                     match *first {
-                        b'\n' => Place::Between,
+                        b'\n' => Reading::Between,
                         _ if length >= MAX_LINE => {
                             return refuse(&format!("a line of more than {MAX_LINE} bytes"));
                         }
-                        _ => Place::Line(length + 1),
+                        _ => Reading::Line(length + 1),
                     }
                 }
-                Place::Header(mut header, had) => {
+                Reading::Header(mut header, had) => {
                     bytes = rest;
                     header[had] = *first;
                     match had + 1 {
-                        Self::HEADER => Place::Rest(left(&header)?),
-                        had => Place::Header(header, had),
+                        Self::HEADER => Reading::Rest(left(&header)?),
+                        had => Reading::Header(header, had),
                     }
                 }
-                Place::Rest(left) => {
+                Reading::Rest(left) => {
                     let here = left.min(bytes.len());
                     bytes = &bytes[here..];
-                    if left == here { Place::Between } else { Place::Rest(left - here) }
+                    if left == here { Reading::Between } else { Reading::Rest(left - here) }
                 }
             };
         }
         // A message without fields or body is over with its header.
-        if matches!(self.at, Place::Rest(0)) {
-            self.at = Place::Between;
+        if matches!(self.at, Reading::Rest(0)) {
+            self.at = Reading::Between;
         }
         Ok(())
     }
 
     /// What begins with this byte: a message with its byte order, a line with its command.
-    fn begin(&mut self, first: u8) -> io::Result<Place> {
+    fn begin(&mut self, first: u8) -> io::Result<Reading> {
         match first {
             b'l' | b'B' => {
                 self.in_messages = true;
-                Ok(Place::Header([0; Self::HEADER], 0))
+                Ok(Reading::Header([0; Self::HEADER], 0))
             }
             b'A'..=b'Z' if !self.in_messages && self.lines < MAX_LINES => {
                 self.lines += 1;
-                Ok(Place::Line(0))
+                Ok(Reading::Line(0))
             }
             b'A'..=b'Z' if !self.in_messages => {
                 refuse(&format!("more than {MAX_LINES} lines before its first message"))

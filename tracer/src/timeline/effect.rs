@@ -45,7 +45,7 @@ pub struct Around<'a> {
 }
 
 /// An effect, and when it showed.
-type Told = (Effect, Option<i64>);
+type EffectAt = (Effect, Option<i64>);
 
 /// Tells the effect of every reload among the events, which are in order of time.
 pub fn tell(events: &mut [Event], around: &Around<'_>) {
@@ -105,8 +105,8 @@ impl<'a> Reloads<'a> {
         this
     }
 
-    fn effects(&self) -> Vec<(usize, Told)> {
-        let mut told: BTreeMap<usize, Told> = BTreeMap::new();
+    fn effects(&self) -> Vec<(usize, EffectAt)> {
+        let mut told: BTreeMap<usize, EffectAt> = BTreeMap::new();
         let mut coalesced = Vec::new();
         for (index, event) in self.events.iter().enumerate() {
             let What::Signal(sent) = &event.what else { continue };
@@ -125,7 +125,7 @@ impl<'a> Reloads<'a> {
         // They became one with the one that waited.
         for index in coalesced {
             let before = told.range(..index).rev();
-            let same = |(other, _): &(&usize, &Told)| {
+            let same = |(other, _): &(&usize, &EffectAt)| {
                 matches!((&self.events[**other].what, &self.events[index].what),
                     (What::Signal(one), What::Signal(other)) if one.target.pid == other.target.pid)
             };
@@ -221,7 +221,7 @@ impl<'a> Reloads<'a> {
     }
 
     /// The effect of a reload signal that was sent to the main process.
-    fn of_main(&self, index: usize, at: i64, sent: &SignalSent) -> Told {
+    fn of_main(&self, index: usize, at: i64, sent: &SignalSent) -> EffectAt {
         let settled = sent.fate_ns.unwrap_or(at);
         let end = self.end_of(sent.target.pid, at);
         match sent.fate {
@@ -243,7 +243,7 @@ impl<'a> Reloads<'a> {
     }
 
     /// The program never saw it; but what it needs may have died of the same reload.
-    fn of_ignored(&self, index: usize, at: i64, sent: &SignalSent, settled: i64) -> Told {
+    fn of_ignored(&self, index: usize, at: i64, sent: &SignalSent, settled: i64) -> EffectAt {
         let pid = sent.target.pid;
         let until = settled.saturating_add(self.around.settle_ns);
         let Some(lost) = self.lost_with(index, at, until) else { return (Effect::Survived, None) };
@@ -253,7 +253,7 @@ impl<'a> Reloads<'a> {
     }
 
     /// The program took it.
-    fn of_handled(&self, index: usize, at: i64, sent: &SignalSent, settled: i64) -> Told {
+    fn of_handled(&self, index: usize, at: i64, sent: &SignalSent, settled: i64) -> EffectAt {
         let pid = sent.target.pid;
         let settle = self.around.settle_ns;
         let end = self.end_of(pid, settled);
@@ -286,7 +286,7 @@ impl<'a> Reloads<'a> {
     }
 
     /// The main process went on after a reload; as far as was seen.
-    fn of_survivor(&self, index: usize, pid: u32, at: i64, settled: i64) -> Told {
+    fn of_survivor(&self, index: usize, pid: u32, at: i64, settled: i64) -> EffectAt {
         let end = self.end_of(pid, settled).map(|end| end.at);
         let last = end.unwrap_or(self.around.end_ns);
         let until = settled.saturating_add(self.around.settle_ns);

@@ -163,7 +163,7 @@ impl Group {
 
 /// Where an event is, if it was kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct EventPlace {
     slot: usize,
     order: u64,
 }
@@ -171,7 +171,7 @@ pub struct Place {
 #[derive(Clone, Debug, Default)]
 struct Kept {
     first: u64,
-    last: VecDeque<Place>,
+    last: VecDeque<EventPlace>,
 }
 
 /// The events of one start.
@@ -223,7 +223,7 @@ impl Events {
         class: Class,
         record: Record,
         is_tight: bool,
-    ) -> Place {
+    ) -> EventPlace {
         let room = if is_tight { LITTLE_ROOM } else { ROOM };
         let has_room = self.len() < room;
         let class = self.told_apart(class);
@@ -237,7 +237,7 @@ impl Events {
             self.slots.len() - 1
         });
         self.slots[slot] = Some(stored);
-        let place = Place { slot, order: self.order };
+        let place = EventPlace { slot, order: self.order };
         if is_first {
             kept.first += 1;
             return place;
@@ -265,7 +265,7 @@ impl Events {
         Class { of: None, detail: 0, ..class }
     }
 
-    fn take(&mut self, place: Place) -> Option<Box<Stored>> {
+    fn take(&mut self, place: EventPlace) -> Option<Box<Stored>> {
         let slot = self.slots.get_mut(place.slot)?;
         let stored = slot.take_if(|stored| stored.order == place.order)?;
         self.free.push(place.slot);
@@ -284,14 +284,14 @@ impl Events {
     }
 
     /// A kept event.
-    pub fn get_mut(&mut self, place: Place) -> Option<&mut Stored> {
+    pub fn get_mut(&mut self, place: EventPlace) -> Option<&mut Stored> {
         let stored = self.slots.get_mut(place.slot)?.as_deref_mut()?;
         (stored.order == place.order).then_some(stored)
     }
 
     /// What became of the signal at `place`; `group` is what it is counted by if it was left
     /// out meanwhile, with what was known of it until now.
-    pub fn settle(&mut self, place: Place, group: &Group, fate: Fate, fate_at: Option<u64>) {
+    pub fn settle(&mut self, place: EventPlace, group: &Group, fate: Fate, fate_at: Option<u64>) {
         if let Some(stored) = self.get_mut(place) {
             if let Record::Signal { sent, fate_at: when, .. } = &mut stored.record {
                 sent.fate = fate;
@@ -396,12 +396,12 @@ mod tests {
         Class { kind, of: Some(ID), detail, sender: sender.map(SmolStr::from) }
     }
 
-    fn fork(events: &mut Events, at: u64, is_tight: bool) -> Place {
+    fn fork(events: &mut Events, at: u64, is_tight: bool) -> EventPlace {
         let record = Record::Fork { process: process(), parent: process() };
         events.add(at, ID, class(Kind::Fork, 0, None), record, is_tight)
     }
 
-    fn exec(events: &mut Events, at: u64) -> Place {
+    fn exec(events: &mut Events, at: u64) -> EventPlace {
         let now = Dispositions::default();
         let (exe, filename, background) = (SmolStr::default(), None, false);
         let record = Record::Exec { process: process(), exe, filename, now, background };
@@ -409,7 +409,7 @@ mod tests {
     }
 
     /// A HUP from a process of this name, and what it is counted by.
-    fn hup(events: &mut Events, at: u64, sender: &str) -> (Place, Group) {
+    fn hup(events: &mut Events, at: u64, sender: &str) -> (EventPlace, Group) {
         let sent = SignalSent {
             signal: Signal::HUP,
             sender: Some(ProcessRef { comm: sender.into(), ..process() }.into()),
@@ -566,7 +566,7 @@ mod tests {
     }
 
     /// A mask is told that changes while HUP has a handler.
-    fn mask(events: &mut Events, at: u64, id: ProcessId) -> Place {
+    fn mask(events: &mut Events, at: u64, id: ProcessId) -> EventPlace {
         let mut caught = Dispositions::default();
         caught.caught = Signal::HUP.set();
         let (tid, mask, before, now) = (10, SignalSet::EMPTY, caught, caught);
@@ -578,7 +578,7 @@ mod tests {
     fn whose_a_handler_was_is_said_of_its_process_its_time_and_its_signal() {
         let mut events = Events::default();
         let runtime = Some(Runtime::CatchAll);
-        let signals: Vec<Place> =
+        let signals: Vec<EventPlace> =
             [9, 10, 15, 20].map(|at| hup(&mut events, at, "kill").0).into_iter().collect();
         let others = {
             let place = hup(&mut events, 15, "kill").0;
@@ -598,7 +598,7 @@ mod tests {
         };
         let masks = [10, 15].map(|at| mask(&mut events, at, ID));
         events.amend(ID, Amendment { signal: Signal::HUP, from: 10, until: 20, runtime });
-        let mut of = |place: Place| match &events.get_mut(place).unwrap().record {
+        let mut of = |place: EventPlace| match &events.get_mut(place).unwrap().record {
             Record::Signal { sent, .. } => [sent.runtime; 2],
             Record::Mask { before, now, .. } => [before, now].map(|it| it.runtime(Signal::HUP)),
             other => panic!("{other:?}"),

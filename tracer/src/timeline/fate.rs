@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
 use super::{
-    events::{Events, Group, Kind, Place},
+    events::{EventPlace, Events, Group, Kind},
     runtimes,
 };
 use crate::{
@@ -59,22 +59,22 @@ fn is_condemned(generate: &Generate) -> bool {
     generate.dying_of == Some(generate.signal) && generate.disposition == DispositionKind::Default
 }
 
-/// Sent by a process to itself.
+/// OpenSignal by a process to itself.
 fn is_own(generate: &Generate) -> bool {
     generate.sender.as_ref().is_some_and(|sender| sender.id == generate.target.id)
 }
 
 /// A signal among the events.
 #[derive(Clone, Debug)]
-struct Sent {
-    place: Place,
+struct OpenSignal {
+    place: EventPlace,
     at: u64,
     group: Group,
     /// When it was handled, if that was seen.
     handled_at: Option<u64>,
 }
 
-impl Sent {
+impl OpenSignal {
     /// Tells what became of it.
     fn settle(&mut self, events: &mut Events, fate: Fate, at: Option<u64>) {
         events.settle(self.place, &self.group, fate, at);
@@ -85,13 +85,13 @@ impl Sent {
 /// A signal whose fate is open.
 #[derive(Clone, Debug)]
 struct Open {
-    sent: Sent,
+    sent: OpenSignal,
     /// The thread, if it was sent to one and not to the process.
     thread: Option<u32>,
     disposition: DispositionKind,
     /// It kills: the kernel has said so, at its sending or its delivery.
     kills: Option<Kills>,
-    /// Sent by the process itself.
+    /// OpenSignal by the process itself.
     own: bool,
     catch_all: bool,
     /// The code that a runtime which has its handler exits with.
@@ -109,14 +109,14 @@ enum Kills {
 #[derive(Clone, Debug, Default)]
 struct Handled {
     /// The last one that another process sent.
-    last: Option<Sent>,
+    last: Option<OpenSignal>,
     /// The last one of these that a runtime's catch-all took.
-    last_caught: Option<Sent>,
+    last_caught: Option<OpenSignal>,
     /// The first one that came to a runtime which exits on it, unless the program asked for
     /// it: with that code.
-    first_exit: Option<(u8, Sent)>,
+    first_exit: Option<(u8, OpenSignal)>,
     /// The one that is told to have killed the process, as that sent it to itself again.
-    raised: Option<Sent>,
+    raised: Option<OpenSignal>,
 }
 
 /// The signals of one start that something may still become of.
@@ -138,7 +138,7 @@ impl Fates {
         events: &mut Events,
         at: u64,
         generate: &Generate,
-        place: Place,
+        place: EventPlace,
         sender: Option<SmolStr>,
         to_main: bool,
         (program, whose): (Program, Option<Runtime>),
@@ -163,7 +163,7 @@ impl Fates {
         let group =
             Group { kind: Kind::Signal, signals: signal.set().0, fate: Some(fate as u8), sender };
         let open = Open {
-            sent: Sent { place, at, group, handled_at: None },
+            sent: OpenSignal { place, at, group, handled_at: None },
             thread,
             disposition: generate.disposition,
             kills: (fate == Fate::Killed).then_some(Kills::AtSending),
@@ -375,7 +375,7 @@ impl Fates {
         if own {
             return;
         }
-        let later = |last: &Option<Sent>| last.as_ref().is_none_or(|last| last.at <= sent.at);
+        let later = |last: &Option<OpenSignal>| last.as_ref().is_none_or(|last| last.at <= sent.at);
         if catch_all && later(&handled.last_caught) {
             handled.last_caught = Some(sent.clone());
         }
@@ -390,8 +390,8 @@ impl Fates {
         let Some(handled) = self.handled.get_mut(&(id, signal)) else {
             return;
         };
-        let before = |sent: &&Sent| sent.at <= at;
-        let soon = |sent: &&Sent| at.saturating_sub(sent.at) <= RE_RAISE_NS;
+        let before = |sent: &&OpenSignal| sent.at <= at;
+        let soon = |sent: &&OpenSignal| at.saturating_sub(sent.at) <= RE_RAISE_NS;
         // A runtime's may clean up first.
         let last = handled.last.as_ref().filter(before).filter(soon);
         let first = last.or(handled.last_caught.as_ref().filter(before));

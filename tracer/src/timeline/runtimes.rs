@@ -7,7 +7,7 @@ use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
 use crate::{
     model::{
-        runtime::{Runtime, Told},
+        runtime::{Runtime, ToldBy},
         signal::Signal,
     },
     observation::{Generate, Handler, Program},
@@ -117,7 +117,7 @@ pub fn may_catch_all(program: Program) -> bool {
         Program::Plain => false,
         Program::Of(runtime) => {
             let told = runtime.row().map(|row| row.told);
-            matches!(told, Some(Told::ByForwarder | Told::ByShared))
+            matches!(told, Some(ToldBy::ByForwarder | ToldBy::ByShared))
         }
     }
 }
@@ -134,11 +134,13 @@ pub fn may_forward(program: Program) -> bool {
 pub fn first(runtime: Runtime, signal: Signal, was_ignored: bool) -> Option<Runtime> {
     runtime.effect(signal)?;
     match runtime.row().map(|row| row.told) {
-        Some(Told::BySecond { even_ignored }) => (!was_ignored || even_ignored).then_some(runtime),
+        Some(ToldBy::BySecond { even_ignored }) => {
+            (!was_ignored || even_ignored).then_some(runtime)
+        }
         // It is not in the table, or no handler tells.
-        Some(Told::ByNothing) | None => Some(Runtime::Forwarding),
+        Some(ToldBy::ByNothing) | None => Some(Runtime::Forwarding),
         // By what the handlers share.
-        Some(Told::ByShared | Told::ByForwarder) => None,
+        Some(ToldBy::ByShared | ToldBy::ByForwarder) => None,
     }
 }
 
@@ -147,7 +149,7 @@ pub fn first(runtime: Runtime, signal: Signal, was_ignored: bool) -> Option<Runt
 pub fn again(runtime: Runtime, signal: Signal) -> Option<Runtime> {
     runtime.effect(signal)?;
     match runtime.row().map(|row| row.told) {
-        Some(Told::ByNothing) | None => Some(Runtime::Forwarding),
+        Some(ToldBy::ByNothing) | None => Some(Runtime::Forwarding),
         Some(_) => None,
     }
 }

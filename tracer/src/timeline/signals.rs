@@ -15,7 +15,7 @@ pub use self::{changes::Change, dispositions::Dispositions, handlers::Amendment}
 use self::{
     changes::MAX_CHANGES,
     dispositions::{common, members, without},
-    handlers::{Installed, Sent, Trial},
+    handlers::{Installed, LastSent, Trial},
 };
 use super::{
     masks::{Masks, Moment},
@@ -54,7 +54,7 @@ pub struct ProcessSignals {
     forwards: Option<u64>,
     handlers: Vec<Installed>,
     trials: Vec<Trial>,
-    sent: Vec<Sent>,
+    sent: Vec<LastSent>,
 }
 
 /// The program that runs in a process since its exec, and what is known of its handlers. A child
@@ -292,7 +292,7 @@ impl ProcessSignals {
         if self.recorded.intersects(signal.set()) {
             let index = self.sent.iter().position(|sent| sent.signal == signal);
             let index = index.unwrap_or_else(|| {
-                self.sent.push(Sent { signal, by_others: None, by_itself: None });
+                self.sent.push(LastSent { signal, by_others: None, by_itself: None });
                 self.sent.len() - 1
             });
             let sent = &mut self.sent[index];

@@ -20,7 +20,7 @@ use tracer_common::signal::SignalSet;
 pub use self::members::{End, Member};
 use super::{
     admission::{Claim, KnownProcess},
-    events::{Class, Events, Kind, Place, Record, SenderFrom},
+    events::{Class, EventPlace, Events, Kind, Record, SenderFrom},
     fate::{self, Fates},
     signals::{Amendment, Dispositions},
 };
@@ -398,7 +398,7 @@ impl Start {
             signal.number() | (generate.disposition as u32) << 8 | u32::from(by_itself) << 16;
         let class = Class { detail, sender: name.clone(), ..self.class(Kind::Signal, id, at) };
         let record = Record::Signal { sent, sender: from, fate_at: None };
-        let place: Place = self.events.add(at, id, class, record, context.is_tight);
+        let place: EventPlace = self.events.add(at, id, class, record, context.is_tight);
         let to_main = self.mains.iter().any(|(_, main)| main.id == id);
         let asks = [Signal::TERM, Signal::INT].contains(&signal) && !by_itself;
         self.told_to_stop |= asks && self.main() == Some(id);

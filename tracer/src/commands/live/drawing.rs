@@ -25,7 +25,7 @@ use sigready::{
     host::terminal,
     model::document::{Document, Service},
     report::live::Live,
-    session::{News, Place},
+    session::{News, Position},
 };
 
 use super::{Event, keys::Key};
@@ -48,7 +48,7 @@ pub struct Inbox(Mutex<Mail>);
 struct Mail {
     /// The document without its services, and when it came.
     frame: Option<(Document, Instant)>,
-    services: BTreeMap<u64, (Place, Service)>,
+    services: BTreeMap<u64, (Position, Service)>,
     /// The services that there are.
     left: Option<BTreeSet<u64>>,
     note: Option<String>,
@@ -222,13 +222,13 @@ mod tests {
     #[test]
     fn what_is_new_of_a_service_takes_the_place_of_what_was() {
         let inbox = Inbox::default();
-        let (place, news) = (Place { number: 0, starts: 1, has_last: true }, testing());
+        let (place, news) = (Position { number: 0, starts: 1, has_last: true }, testing());
         for (starts, has_last, kept) in [(1, true, 1), (1, false, 1), (2, true, 2), (3, true, 3)] {
-            let places = vec![Place { starts, has_last, ..place }];
+            let places = vec![Position { starts, has_last, ..place }];
             inbox.add(News { document: news.clone(), places, left: None });
             let mail = inbox.mail();
             assert_eq!(mail.services.len(), 1);
-            assert_eq!(mail.services[&0].0, Place { starts: kept, ..place });
+            assert_eq!(mail.services[&0].0, Position { starts: kept, ..place });
         }
         let left = Some(BTreeSet::from([7]));
         let mut none = testing();

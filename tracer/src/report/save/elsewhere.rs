@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use super::{Content, place::Place, save_here};
+use super::{Content, destination::Destination, save_here};
 use crate::{
     host::opener::{Answer, Question, copy, text, wait_for},
     model::text::Outside,
@@ -69,7 +69,7 @@ fn silent(path: &Path, error: io::Error) -> anyhow::Error {
 #[must_use]
 pub fn answer(words: &[&OsStr]) -> Option<io::Result<Answer>> {
     let answer = match *words {
-        [question, path] if question == "passes" => Place::find(Path::new(path))
+        [question, path] if question == "passes" => Destination::find(Path::new(path))
             .and_then(|place| Ok(place.passes_a_program(place.there()?.as_ref())))
             .map(|passes| if passes { b"yes".to_vec() } else { Vec::new() }),
         [question, path] if question == "save" => {

@@ -81,8 +81,8 @@ pub(in crate::rules) fn watchdog(case: &Case) -> String {
 
 /// A reload was sent and not taken.
 pub(in crate::rules) fn lost_reload(case: &Case) -> String {
-    if let Some(place) = case.place() {
-        return place.lost(case.reload_signal());
+    if let Some(caretaker) = case.caretaker() {
+        return caretaker.lost(case.reload_signal());
     }
     let waits = "systemctl reload waits for RELOADING=1 until TimeoutStartSec= is over and then \
                  fails; the old configuration stays in force.";
@@ -107,7 +107,7 @@ pub(in crate::rules) fn lost_reload(case: &Case) -> String {
 /// A reload signal reached a service with a handler that had not said READY=1.
 pub(in crate::rules) fn reload_in_start(case: &Case) -> String {
     let handler = "what the handler does to a half-started service is up to the program.";
-    if case.place().is_some() {
+    if case.caretaker().is_some() {
         return format!("Nothing holds signals back here until the service is ready; {handler}");
     }
     match settings(case) {

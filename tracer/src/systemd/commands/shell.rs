@@ -133,7 +133,7 @@ pub(super) fn read(word: &Word, budget: &mut Budget) -> Option<Script> {
 /// Where a command stands.
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-struct Place {
+struct Standing {
     in_child: bool,
     in_background: bool,
     when: When,
@@ -167,7 +167,7 @@ const MAX_COMMANDS: usize = 4_000;
 impl Walk {
     /// What it does; `None` if that is more than is told.
     fn script(mut self, nodes: &[Node]) -> Option<Script> {
-        let place = Place {
+        let place = Standing {
             in_child: false,
             in_background: false,
             when: When::Always,
@@ -190,21 +190,21 @@ impl Walk {
                 else {
                     continue;
                 };
-                self.node(&last.command, Place { when, at_end, is_last: at_end, ..place });
+                self.node(&last.command, Standing { when, at_end, is_last: at_end, ..place });
             } else {
-                self.node(node, Place { at_end, is_last: at_end, ..place });
+                self.node(node, Standing { at_end, is_last: at_end, ..place });
             }
         }
         (self.script.commands.len() <= MAX_COMMANDS).then_some(self.script)
     }
 
-    fn node(&mut self, node: &Node, place: Place) {
+    fn node(&mut self, node: &Node, place: Standing) {
         if self.has_ended || self.has_returned {
             return;
         }
-        let inside = Place { at_end: false, is_last: false, ..place };
-        let maybe = Place { when: When::Maybe, ..inside };
-        let child = Place { in_child: true, ..inside };
+        let inside = Standing { at_end: false, is_last: false, ..place };
+        let maybe = Standing { when: When::Maybe, ..inside };
+        let child = Standing { in_child: true, ..inside };
         match &node.kind {
             NodeKind::Command { assignments, words, redirects } => {
                 self.simple(assignments, words, !redirects.is_empty(), place);
@@ -262,10 +262,10 @@ impl Walk {
             }
             NodeKind::Subshell { body, .. } => self.node(body, child),
             NodeKind::Coproc { command, .. } => {
-                self.node(command, Place { in_background: true, ..child });
+                self.node(command, Standing { in_background: true, ..child });
             }
             NodeKind::BraceGroup { body, .. } => {
-                self.node(body, Place { is_last: false, ..place });
+                self.node(body, Standing { is_last: false, ..place });
             }
             NodeKind::Negation { pipeline } | NodeKind::Time { pipeline, .. } => {
                 self.node(pipeline, inside);
@@ -274,7 +274,7 @@ impl Walk {
         }
     }
 
-    fn list(&mut self, items: &[rable::ListItem], place: Place) {
+    fn list(&mut self, items: &[rable::ListItem], place: Standing) {
         let mut before = None;
         let mut is_after_one = false;
         // How the chain so far ends, if that is known.
@@ -298,7 +298,7 @@ impl Walk {
             let in_background = item.operator == Some(ListOperator::Background);
             let by_semicolon =
                 is_after_semicolon && matches!(item.operator, None | Some(ListOperator::Semi));
-            let place = Place {
+            let place = Standing {
                 in_child: place.in_child || in_background,
                 in_background: place.in_background || in_background,
                 when,
@@ -350,7 +350,13 @@ impl Walk {
         }
     }
 
-    fn simple(&mut self, assignments: &[Node], words: &[Node], is_redirected: bool, place: Place) {
+    fn simple(
+        &mut self,
+        assignments: &[Node],
+        words: &[Node],
+        is_redirected: bool,
+        place: Standing,
+    ) {
         let words: Vec<Word> = words.iter().map(|word| self.word(word)).collect();
         if words.is_empty() {
             for assignment in assignments {
@@ -371,7 +377,7 @@ impl Walk {
             && self.depth < MAX_CALLS
         {
             self.depth += 1;
-            self.node(&body, Place { at_end: false, is_last: false, when, ..place });
+            self.node(&body, Standing { at_end: false, is_last: false, when, ..place });
             self.depth -= 1;
             self.has_returned = false;
             return;

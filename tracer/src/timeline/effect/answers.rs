@@ -1,6 +1,6 @@
 //! Whether the service answered a reload: RELOADING=1, and READY=1 after it.
 
-use super::{Reloads, Told};
+use super::{EffectAt, Reloads};
 use crate::model::{
     event::{Effect, Event, Fate, NotifyMessage, Sender, What},
     signal::Signal,
@@ -44,7 +44,7 @@ impl Reloads<'_> {
     }
 
     /// What follows a RELOADING=1, or comes with it.
-    pub(super) fn of_reloading(&self, index: usize, last: i64) -> Told {
+    pub(super) fn of_reloading(&self, index: usize, last: i64) -> EffectAt {
         let at = self.events[index].at_ns;
         let mut open = self.events[index..].iter().take_while(|event| !is_stopped_by(event));
         if let Some(done) = open.find(|event| says_ready(event)) {
@@ -123,7 +123,7 @@ impl Reloads<'_> {
         index: usize,
         at: i64,
         message: &NotifyMessage,
-    ) -> Option<Told> {
+    ) -> Option<EffectAt> {
         // Before it was up, what it loads is the first of its settings: systemd goes on with the
         // start (`service_notify_message()`).
         let is_starting = self.around.ready_ns.is_some_and(|ready| at < ready);

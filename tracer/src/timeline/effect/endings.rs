@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Reloads, Told};
+use super::{EffectAt, Reloads};
 use crate::model::{
     event::{Effect, What},
     signal::Signal,
@@ -42,7 +42,7 @@ impl Reloads<'_> {
 
     /// The main process ended soon after it took the reload. `None` where something else was to
     /// end it, or another reload: then only what was seen before tells.
-    pub(super) fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Option<Told> {
+    pub(super) fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Option<EffectAt> {
         let later = self.events[index + 1..].iter().take_while(|event| event.at_ns <= end.at);
         let has_later = { later }.any(|event| self.is_reload_of(event, pid));
         if has_later || self.was_told_to_end(index, end.at) {

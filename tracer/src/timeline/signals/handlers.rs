@@ -61,7 +61,7 @@ pub(super) struct Installed {
 
 /// When a signal was sent to a process last, by others and by itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
+pub(super) struct LastSent {
     pub(super) signal: Signal,
     pub(super) by_others: Option<u64>,
     pub(super) by_itself: Option<u64>,

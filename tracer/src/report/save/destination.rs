@@ -39,7 +39,7 @@ const MAX_LINKS: usize = 40;
 const MAX_NAMES: usize = 16;
 
 /// Where a path leads to: a name in a directory that is held open.
-pub struct Place {
+pub struct Destination {
     directory: OwnedFd,
     /// What is known of the directory.
     about: FileStat,
@@ -50,7 +50,7 @@ pub struct Place {
     name: OsString,
 }
 
-impl Place {
+impl Destination {
     /// Follows a path, which need not exist, and links as far as they are trusted.
     pub fn find(path: &Path) -> anyhow::Result<Self> {
         let mut left = components(path)?;

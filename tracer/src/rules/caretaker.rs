@@ -1,4 +1,4 @@
-//! Where a service runs that is no unit of systemd: who looks after it there.
+//! Who looks after a service that is no unit of systemd.
 
 use super::{case::Case, result::End, text};
 use crate::model::{
@@ -10,7 +10,7 @@ use crate::model::{
 
 /// Who looks after a service that no systemd does.
 #[derive(Clone, Copy)]
-pub(super) enum Place<'a> {
+pub(super) enum Caretaker<'a> {
     /// What runs the container: its main process is the first one in it.
     Container,
     /// A supervisor started it.
@@ -20,24 +20,24 @@ pub(super) enum Place<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// Where it runs, if it is neither a unit nor a command that stands for one.
-    pub(super) fn place(&self) -> Option<Place<'a>> {
+    /// Who looks after it, if it is neither a unit nor a command that stands for one.
+    pub(super) fn caretaker(&self) -> Option<Caretaker<'a>> {
         if matches!(self.service.kind, ServiceKind::Unit | ServiceKind::Command) {
             return None;
         }
         if self.is_init() {
-            return Some(Place::Container);
+            return Some(Caretaker::Container);
         }
         let started_by = self.events().find_map(|(_, event)| match &event.what {
             What::Fork { process, parent } if self.is_main(process) => Some(parent),
             _ => None,
         });
         let supervisor = started_by.filter(|parent| is_supervisor(&parent.comm));
-        Some(supervisor.map_or(Place::Alone, Place::Below))
+        Some(supervisor.map_or(Caretaker::Alone, Caretaker::Below))
     }
 }
 
-impl Place<'_> {
+impl Caretaker<'_> {
     /// What follows from an end of the main process.
     pub(super) fn death(self, end: End) -> String {
         match self {
