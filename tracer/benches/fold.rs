@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use divan::{Bencher, counter::ItemsCount};
-use globset::Glob;
 use jiff::Timestamp;
 use sigready::{
-    model::{event::DispositionKind, signal::Signal},
+    model::{event::DispositionKind, glob::Glob, signal::Signal},
     observation::{
         Anchor, Environment, Fact, Generate, GenerateResult, Handler, Observation, ProcessId,
         Program, SignalState, TICK_NS, Task,
@@ -26,7 +25,7 @@ fn main() {
 }
 
 fn setup() -> Setup {
-    let name = Glob::new("*.service").map(|glob| glob.compile_matcher());
+    let name = Glob::new("*.service");
     let name = name.expect("a glob that is written here");
     Setup {
         main: None,

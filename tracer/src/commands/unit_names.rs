@@ -1,7 +1,10 @@
 //! Units as they are named on the command line.
 
-use globset::GlobBuilder;
-use sigready::{model::text::Outside, systemd::user::User, timeline::MainPattern};
+use sigready::{
+    model::{glob::Glob, text::Outside},
+    systemd::user::User,
+    timeline::MainPattern,
+};
 
 use super::fault::Fault;
 
@@ -17,9 +20,8 @@ fn with_suffix(name: &str) -> String {
 /// Whether the suffix of a name or glob is this kind of units, or may be.
 fn stands_for(name: &str, kind: &str, ignores_case: bool) -> bool {
     let is_kind = |suffix: &str| {
-        let glob =
-            GlobBuilder::new(suffix).backslash_escape(false).case_insensitive(ignores_case).build();
-        glob.is_ok_and(|glob| glob.compile_matcher().is_match(kind))
+        let glob = if ignores_case { Glob::ignoring_case(suffix) } else { Glob::new(suffix) };
+        glob.is_ok_and(|glob| glob.is_match(kind))
     };
     suffixes(name).into_iter().any(is_kind)
 }
@@ -104,15 +106,11 @@ pub fn is_glob(unit: &str) -> bool {
 }
 
 /// A glob over unit names, with a backslash meaning itself: escaped names have them.
-pub fn matcher(unit: &str) -> Result<globset::GlobMatcher, Fault> {
-    GlobBuilder::new(unit)
-        .backslash_escape(false)
-        .build()
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| {
-            let (unit, why) = (Outside::new(unit), error.kind());
-            Fault::usage(format_args!("'{unit}' is not a unit name or glob: {why}"))
-        })
+pub fn matcher(unit: &str) -> Result<Glob, Fault> {
+    Glob::new(unit).map_err(|why| {
+        let unit = Outside::new(unit);
+        Fault::usage(format_args!("'{unit}' is not a unit name or glob: {why}"))
+    })
 }
 
 /// What the main process is said to be.
@@ -121,9 +119,9 @@ pub fn main_pattern(pattern: Option<&str>) -> Result<Option<MainPattern>, Fault>
         return Err(Fault::usage("--main '' fits no process: give a glob such as '*/bin/daemon*'"));
     }
     let pattern = pattern.map(|pattern| {
-        MainPattern::new(pattern).map_err(|error| {
+        MainPattern::new(pattern).map_err(|why| {
             let pattern = Outside::new(pattern);
-            Fault::usage(format_args!("--main '{pattern}' is not a glob: {}", error.kind()))
+            Fault::usage(format_args!("--main '{pattern}' is not a glob: {why}"))
         })
     });
     pattern.transpose()

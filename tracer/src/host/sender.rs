@@ -3,11 +3,9 @@
 
 use std::{fs, str};
 
-use globset::Glob;
-
 use super::{cgroups::Hierarchies, procfs, read::bounded};
 use crate::{
-    model::{scripts, text::clipped},
+    model::{glob::Glob, scripts, text::clipped},
     observation::{Asker, Origin, Parent, ProcessId, unit_of},
 };
 
@@ -162,8 +160,7 @@ fn names(arguments: &[u8], unit: &str) -> bool {
         && words.any(|word| {
             let whole =
                 if word.contains('.') { word.to_owned() } else { format!("{word}.service") };
-            whole == unit
-                || Glob::new(&whole).is_ok_and(|glob| glob.compile_matcher().is_match(unit))
+            whole == unit || Glob::with_escapes(&whole).is_ok_and(|glob| glob.is_match(unit))
         })
 }
 
@@ -209,6 +206,8 @@ mod tests {
         ] {
             assert!(!of(line), "{line}");
         }
+        let nested = format!("systemctl reload {}{}", "{".repeat(30_000), "}".repeat(30_000));
+        assert!(!of(&nested), "what others name a unit can't overflow the stack");
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Which process is the service, where somebody said so: a supervisor may be in between.
 
-use globset::{GlobBuilder, GlobMatcher};
-
-use crate::observation::Fact;
+use crate::{
+    model::glob::{Glob, NoGlob},
+    observation::Fact,
+};
 
 /// What the main process is called: a pattern of its name, its program's path or that of the
 /// script which it runs, or its command line.
 #[derive(Clone, Debug)]
 pub struct MainPattern {
     text: String,
-    glob: GlobMatcher,
+    glob: Glob,
 }
 
 impl MainPattern {
@@ -17,9 +18,8 @@ impl MainPattern {
     ///
     /// # Errors
     /// If it is no glob.
-    pub fn new(text: &str) -> Result<Self, globset::Error> {
-        let glob = GlobBuilder::new(text).backslash_escape(false).build()?.compile_matcher();
-        Ok(Self { text: text.to_owned(), glob })
+    pub fn new(text: &str) -> Result<Self, NoGlob> {
+        Ok(Self { text: text.to_owned(), glob: Glob::new(text)? })
     }
 
     /// As it was written.

@@ -1,8 +1,6 @@
 //! What is observed, and how a cgroup's path names a service.
 
-use globset::GlobMatcher;
-
-use crate::model::document::ServiceKind;
+use crate::model::{document::ServiceKind, glob::Glob};
 
 /// What is observed.
 #[derive(Clone, Debug)]
@@ -26,7 +24,7 @@ pub enum Selector {
     /// Units whose name the glob matches.
     Unit {
         /// Matches their names.
-        name: GlobMatcher,
+        name: Glob,
         /// The cgroup of the system that they are units of, as a container's is; `None` for
         /// those of any.
         system: Option<String>,
@@ -153,7 +151,7 @@ mod tests {
     #[test]
     fn units_of_one_system_leave_out_their_namesakes_in_others() {
         let of = |system: Option<&str>| {
-            let name = globset::Glob::new("web.service").unwrap().compile_matcher();
+            let name = Glob::new("web.service").unwrap();
             let system = system.map(str::to_owned);
             Scope::Selected(vec![Selector::Unit { name, system }])
         };

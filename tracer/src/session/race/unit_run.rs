@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use globset::Glob;
 use tracer_common::{
     place::{COMMAND, Order},
     signal::SignalSet,
@@ -25,7 +24,7 @@ use crate::{
         cgroups::{Cgroup, Hierarchies},
         clock, procfs,
     },
-    model::{document::EndedBy, signal::Signal, text::Outside},
+    model::{document::EndedBy, glob::Glob, signal::Signal, text::Outside},
     observation::{Anchor, Fact, Observation, Task},
     probe::{
         attach::{Attached, Request, attach},
@@ -225,10 +224,9 @@ impl<'a> UnitRacer<'a> {
 
     /// What the timeline of a run is folded by.
     fn builder(&self, placing: Placing, settle_ns: u64, anchor: Anchor) -> Result<Builder> {
-        let glob =
-            Glob::new(&globset::escape(self.unit.name())).context("the unit's name is no name")?;
+        let name = Glob::only(self.unit.name()).context("the unit's name is no name")?;
         let system = Some(self.unit.system().to_owned()).filter(|system| !system.is_empty());
-        let selector = Selector::Unit { name: glob.compile_matcher(), system };
+        let selector = Selector::Unit { name, system };
         Ok(Builder::new(Setup {
             scope: Scope::Selected(vec![selector]),
             reload_signal: placing.signal,

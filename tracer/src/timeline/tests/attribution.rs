@@ -1,12 +1,11 @@
 //! Which service, which start of it, and which main process facts belong to.
 
-use globset::Glob;
-
 use super::story::{BEGIN, DEMO, MS, STARTER, Story};
 use crate::{
     model::{
         document::{OutcomeState, ServiceKind},
         event::{DispositionKind, Event, What},
+        glob::Glob,
         signal::Signal,
     },
     observation::{Fact, Handler, SignalState, Task},
@@ -439,7 +438,7 @@ fn a_message_that_arrives_late_has_its_place_by_its_time() {
 
 #[test]
 fn a_process_asked_for_stays_that_in_a_unit_that_is_asked_for_too() {
-    let name = Glob::new("demo*").unwrap().compile_matcher();
+    let name = Glob::new("demo*").unwrap();
     let unit = Selector::Unit { name, system: None };
     let told = Story::selected(vec![unit, Selector::Process(20)])
         .found(20, STARTER, DEMO, &[])
@@ -545,7 +544,7 @@ fn what_was_there_before_and_is_moved_into_the_unit_begins_its_start_with_its_ex
 
 #[test]
 fn a_child_of_a_process_asked_for_stays_with_it_in_whatever_unit_it_is_put() {
-    let name = Glob::new("demo*").unwrap().compile_matcher();
+    let name = Glob::new("demo*").unwrap();
     let unit = Selector::Unit { name, system: None };
     let story = Story::selected(vec![unit, Selector::Process(20)]);
     let story = story.found(20, STARTER, "/user.slice", &[]).fork(10, 20, 21);

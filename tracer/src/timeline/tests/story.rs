@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, ops::Deref, thread};
 
-use globset::Glob;
 use tracer_common::signal::SignalSet;
 
 use crate::{
     model::{
         document::{Activation, Service},
         event::{Consumer, DispositionKind, Event, SignalSent, What},
+        glob::Glob,
         runtime::Runtime,
         signal::Signal,
         unit::UnitFacts,
@@ -103,7 +103,7 @@ impl Story {
 
     /// `sigready trace demo.service`.
     pub fn unit() -> Self {
-        let name = Glob::new("demo*.service").unwrap().compile_matcher();
+        let name = Glob::new("demo*.service").unwrap();
         Self::selected(vec![Selector::Unit { name, system: None }])
     }
 
