@@ -21,16 +21,13 @@ use super::{
     hooks::{CONCERNS, Concern, Function, TRACEPOINTS, first, is_second},
     layout::{self, Missing},
     links::{Link, Links},
-    place, refusal, tracefs, trial,
+    object, place, refusal, tracefs, trial,
     verify::{self, Unverified},
 };
 use crate::{
     host::namespaces,
     model::{document::Fallback, errno},
 };
-
-/// The kernel side, built by `cargo xtask ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../object/sigready.bpf.o");
 
 /// Where the kernel can preempt programs, which miss events meanwhile. Elsewhere a hook's second
 /// program would be cost alone.
@@ -149,7 +146,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
         .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .map_max_entries("EVENTS", request.buffer)
-        .load(OBJECT)
+        .load(&object::read()?)
         .map_err(refusal::of_object)?;
     let mut links = Vec::new();
     let mut fallbacks = Vec::new();

@@ -14,6 +14,7 @@ pub mod lockdown;
 mod lookups;
 mod losses;
 mod messages;
+mod object;
 pub mod place;
 pub mod refusal;
 pub mod scope;
