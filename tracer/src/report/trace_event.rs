@@ -19,6 +19,7 @@ use super::{
 use crate::model::{
     document::{Activation, Document, Service},
     event::{Event, ProcessRef, What},
+    span,
 };
 
 /// Numbers of processes that stand for starts: no process has such a pid (`PID_MAX_LIMIT` in
@@ -70,23 +71,29 @@ impl<W: Write> Events<W> {
         self.out.write_all(super::escape::json(&event.to_string()).as_bytes())
     }
 
+    /// Names a process or a row. An empty name would be an error to the trace processor.
     fn name(&mut self, what: &str, pid: usize, tid: u32, name: &str) -> io::Result<()> {
         let name = event_row::quote(name);
+        if name.is_empty() {
+            return Ok(());
+        }
         self.event(
             &json!({"ph": "M", "name": what, "pid": pid, "tid": tid, "args": {"name": name}}),
         )
     }
 
     fn slice(&mut self, zero: i128, slice: &Slice, flow: Option<(&str, usize)>) -> io::Result<()> {
+        let from = Moment::of(zero, slice.from);
+        let to = Moment::of(zero, slice.to.max(slice.from));
         let mut event = json!({
             "ph": "X",
             "pid": slice.pid,
             "tid": slice.tid,
-            "ts": micros(zero, slice.from),
-            "dur": micros(0, slice.to.saturating_sub(slice.from).max(0)),
+            "ts": micros(from.ns),
+            "dur": micros(to.ns - from.ns),
             "name": slice.name,
             "cat": slice.category,
-            "args": slice.arguments,
+            "args": from.told_in(&slice.arguments),
         });
         if let Some((direction, id)) = flow {
             event["bind_id"] = format!("{id:#x}").into();
@@ -96,15 +103,16 @@ impl<W: Write> Events<W> {
     }
 
     fn moment(&mut self, zero: i128, slice: &Slice) -> io::Result<()> {
+        let at = Moment::of(zero, slice.from);
         self.event(&json!({
             "ph": "i",
             "s": "t",
             "pid": slice.pid,
             "tid": slice.tid,
-            "ts": micros(zero, slice.from),
+            "ts": micros(at.ns),
             "name": slice.name,
             "cat": slice.category,
-            "args": slice.arguments,
+            "args": at.told_in(&slice.arguments),
         }))
     }
 
@@ -216,6 +224,10 @@ impl<W: Write> Events<W> {
             let at = event.at_ns;
             match &event.what {
                 What::Fork { process, .. } => {
+                    // Another process had its pid, whose end was not seen.
+                    if let Some((from, name)) = open.remove(&process.pid) {
+                        over.push((process.pid, from, at, name));
+                    }
                     open.insert(process.pid, (at, process.comm.to_string()));
                 }
                 What::Exec { process, exe, filename, .. } => {
@@ -314,11 +326,37 @@ fn processes(activation: &Activation) -> BTreeMap<u32, &ProcessRef> {
     processes
 }
 
-/// A moment of a start that began at `zero`, in microseconds since the capture began: with three
-/// decimals, which are exact for years.
-fn micros(zero: i128, at: i64) -> f64 {
+/// A moment as it is told: the trace processor drops what came before zero.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// Nanoseconds since the capture began, at least 0.
+    ns: i128,
+    /// How long before the capture it was.
+    before: u64,
+}
+
+impl Moment {
+    /// A moment of a start that began at `zero`, nanoseconds since the capture began.
+    fn of(zero: i128, at: i64) -> Self {
+        let ns = zero + i128::from(at);
+        Self { ns: ns.max(0), before: u64::try_from(-ns).unwrap_or(0) }
+    }
+
+    /// The arguments of what begins then.
+    fn told_in(self, arguments: &Value) -> Value {
+        let mut arguments = arguments.clone();
+        if self.before > 0 {
+            let before = format!("{} before the capture", span::length(self.before));
+            arguments["began"] = before.into();
+        }
+        arguments
+    }
+}
+
+/// In microseconds: with three decimals, which are exact for a hundred days.
+fn micros(ns: i128) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 ns, a hundred days")]
-    let ns = (zero + i128::from(at)) as f64;
+    let ns = ns as f64;
     ns / 1_000.0
 }
 

@@ -9,3 +9,4 @@ mod reading;
 mod round_trip;
 mod schemas;
 mod tables;
+mod trace_events;
