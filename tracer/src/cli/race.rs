@@ -18,8 +18,9 @@ use super::{
 pub(super) const EXAMPLES: &str = "\
 The command is started once untouched, and then once for each interval between two steps of
 its start (fork, exec, handlers, masks, messages), with the signal sent by the kernel inside
-of that interval. What it leaves running is killed after each run. Its output is thrown away;
-with -v its stderr is shown. A unit (--unit) is stopped and started through its systemd instead.
+of that interval, and by sigready once the start is over and at rest. What it leaves running is
+killed after each run. Its output is thrown away; with -v its stderr is shown. A unit (--unit)
+is stopped and started through its systemd instead.
 
 What is right: HUP and --reload-signal are to be taken, or refused without harm. TERM, INT and QUIT are to end it,
 with exit code 0 or by the signal. Every other signal is to do no harm.

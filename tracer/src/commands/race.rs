@@ -99,7 +99,8 @@ fn told(
     runner: &Runner<'_>,
     found: Found,
 ) -> model::Race {
-    let signals = found.signals;
+    let Found { untouched, signals, leftovers, .. } = found;
+    let untested = untested(&signals, &untouched);
     let bad = signals
         .iter()
         .flat_map(model::SignalRace::all)
@@ -122,10 +123,10 @@ fn told(
         started_at: WallTime(anchor.wall),
         duration_ns: clock::boot_ns().saturating_sub(anchor.boot_ns),
         runs: runner.runs(),
-        untouched: found.untouched,
-        leftovers: found.leftovers,
+        untouched,
+        leftovers,
         bad,
-        untested: untested(&signals),
+        untested,
         signals,
     }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{Host, ProcessOutcome, Tool, WallTime},
+    document::{Host, OutcomeState, ProcessOutcome, Tool, WallTime},
     event::{Event, ProcessRef},
     signal::Signal,
 };
@@ -111,15 +111,28 @@ pub struct SignalRace {
     /// The intervals in which a second signal comes right after a first one, which a handler for
     /// one delivery (`SA_RESETHAND`) has taken.
     pub second: Vec<Interval>,
+    /// The instant at rest, as an interval that ends where it begins: nothing has changed for as long
+    /// as a start takes to be over, and the signal comes by kill(2), or by a reload. Null where it was
+    /// not to be raced.
+    #[serde(default)]
+    pub rest: Option<Interval>,
     /// Steps that bound no interval, as there were too many.
     pub left_out: u64,
 }
 
 impl SignalRace {
-    /// All intervals: those of the start, those of a second signal, and the instants that were
-    /// swept over.
+    /// All intervals: those of the start, the instant at rest, those of a second signal, and the
+    /// instants that were swept over.
     pub fn all(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals.iter().chain(&self.second).chain(&self.sweep)
+        self.intervals.iter().chain(&self.rest).chain(&self.second).chain(&self.sweep)
+    }
+}
+
+impl Untouched {
+    /// Whether there is no instant at rest: the start ended by itself before.
+    #[must_use]
+    pub fn never_rests(&self) -> bool {
+        self.outcome.state == OutcomeState::Exited
     }
 }
 
@@ -237,6 +250,8 @@ pub enum StepKind {
     Call,
     /// A handler for one delivery has taken a first signal.
     Second,
+    /// Nothing has changed for as long as a start takes to be over.
+    Rest,
 }
 
 /// Whether a reload through systemd reaches an interval.

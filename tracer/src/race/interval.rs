@@ -26,6 +26,9 @@ pub enum At {
     Call(Call),
     /// At the call of the handler of a first one.
     Second(Second),
+    /// At rest, to the process at this place: no step of the kernel's is there, and it is sent from
+    /// outside.
+    Rest(u64),
 }
 
 impl At {
@@ -34,7 +37,7 @@ impl At {
         match self {
             Self::Step(key) => Some(*key),
             Self::Second(second) => Some(second.reset),
-            Self::Call(_) => None,
+            Self::Call(_) | Self::Rest(_) => None,
         }
     }
 
@@ -45,13 +48,16 @@ impl At {
             Self::Step(key) => key.process,
             Self::Call(call) => call.process,
             Self::Second(second) => second.reset.process,
+            Self::Rest(process) => *process,
         }
     }
 
-    /// The order to place `signal` there; where notify messages go is yet to be told.
+    /// The order to place `signal` there; where notify messages go is yet to be told. Of the instant
+    /// at rest the kernel side places nothing.
     #[must_use]
     pub fn order(&self, signal: Signal) -> Order {
         match self {
+            Self::Rest(_) => Order::default(),
             Self::Step(key) => key.order(signal),
             Self::Call(call) => call.order(signal),
             Self::Second(second) => second.order(signal),

@@ -9,6 +9,7 @@ mod interval;
 mod lineage;
 mod outcome;
 mod reach;
+mod rest;
 mod right;
 mod second;
 mod sentence;
@@ -29,6 +30,7 @@ pub use self::{
     lineage::Lineage,
     outcome::{Run, Undisturbed, tried},
     reach::reach,
+    rest::{never_comes, rest, rest_id},
     right::{is_bad, role, unplaceable},
     second::{Second, hurt, second},
     sentence::{sentence, sentences},
@@ -36,5 +38,5 @@ pub use self::{
     steps::{Key, MAX_FACTS, Origin, Step, Steps},
     sweep::{Call, calls, one, sweep, swept},
     verdict::{interval, untested, untouched},
-    watch::{Goal, SentBy, Watch},
+    watch::{Goal, RELOADS_NS, SentBy, Watch},
 };

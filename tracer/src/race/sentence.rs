@@ -1,6 +1,6 @@
 //! A race in a sentence or two.
 
-use super::{second::hurt, sweep::swept};
+use super::{rest, second::hurt, sweep::swept};
 use crate::model::{
     race::{Interval, Outcome, Reach, Role, SignalRace, StepKind, Untouched},
     signal::Signal,
@@ -19,19 +19,17 @@ pub fn sentences(
     untouched: &Untouched,
 ) -> String {
     let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
-    let intervals = &race.intervals;
-    let first = match untouched.can_reload {
-        Some(false) => sentence(name, signal, race.role, None, up, intervals),
-        _ => sentence(name, signal, race.role, Some(service_type), up, intervals),
-    };
+    let service_type = (untouched.can_reload != Some(false)).then_some(service_type);
+    let rest = race.rest.as_ref();
+    let first = sentence(name, signal, race.role, service_type, up, (&race.intervals, rest));
     let second = hurt(name, signal, &race.second);
     let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
     let all = Some(first).filter(|first| !first.is_empty()).into_iter();
     all.chain(second).chain(swept).collect::<Vec<_>>().join(" ")
 }
 
-/// What a signal did in all intervals of a start. `service_type` is `None` for a unit that systemd
-/// can't reload, `up_ns` when systemd takes the service for active.
+/// What a signal did in all intervals of a start, and at rest if that was to be raced. `service_type`
+/// is `None` for a unit that systemd can't reload, `up_ns` when systemd takes the service for active.
 #[must_use]
 pub fn sentence(
     name: &str,
@@ -39,7 +37,7 @@ pub fn sentence(
     role: Role,
     service_type: Option<&str>,
     up_ns: Option<i64>,
-    intervals: &[Interval],
+    (intervals, rest): (&[Interval], Option<&Interval>),
 ) -> String {
     let main: Vec<&Interval> = intervals.iter().filter(|it| it.main).collect();
     let mut sentences = Vec::new();
@@ -52,28 +50,30 @@ pub fn sentence(
             sentences.push(format!(
                 "{} {}, {many}",
                 does(signal, role, outcome, name),
-                when(&main, &bad)
+                when(&main, &bad, differs(rest, outcome))
             ));
         }
     }
     let is_harmless = sentences.is_empty();
     if is_harmless && count > 0 && main.iter().any(|it| it.outcome != Outcome::NotReached) {
         let intervals = if count == 1 { "interval" } else { "intervals" };
-        sentences
-            .push(format!("{signal} harms {name} at no instant of its start: {count} {intervals}"));
+        let is_known = |it: &&Interval| !it.bad && it.outcome != Outcome::NotReached;
+        let nor = if rest.is_some_and(|it| is_known(&it)) { ", nor at rest" } else { "" };
+        sentences.push(format!(
+            "{signal} harms {name} at no instant of its start{nor}: {count} {intervals}"
+        ));
     }
-    if let Some(tail) = tail(&main, role).filter(|_| !is_harmless) {
+    // It is said of the instant at rest, too.
+    let holds = rest.is_none_or(|it| it.outcome == Outcome::Taken || ends_before(it, &main));
+    if let Some(tail) = tail(&main, role).filter(|_| !is_harmless && holds) {
         let last = sentences.len() - 1;
         sentences[last] = format!("{}; {tail}", sentences[last]);
     }
-    for (outcome, what) in
-        [(Outcome::Ignored, "is lost"), (Outcome::Pending, "waits, and is never taken,")]
-    {
-        let of: Vec<&Interval> = main.iter().copied().filter(|it| it.outcome == outcome).collect();
-        if role == Role::Reload && !of.is_empty() {
-            let many = format!("in {} of {count} intervals", of.len());
-            sentences.push(format!("It {what} {}, {many}", when(&main, &of)));
-        }
+    let last = main.last().map(|it| it.outcome);
+    let harm = |it: &Interval| does(signal, role, it.outcome, name);
+    sentences.extend(rest.and_then(|it| rest::told(name, &harm(it), it, last)));
+    if role == Role::Reload {
+        sentences.extend(lost(&main, rest));
     }
     let held: Vec<&Interval> =
         main.iter().copied().filter(|it| it.outcome == Outcome::HeldBack).collect();
@@ -90,7 +90,7 @@ pub fn sentence(
         });
         sentences.push(format!(
             "{who} back {}, in {} of {count} intervals{within}; a kill by a script still hits",
-            when(&main, &held),
+            when(&main, &held, differs(rest, Outcome::HeldBack)),
             held.len()
         ));
     } else if main.iter().any(|it| it.bad && it.reached == Reach::NotByReload) {
@@ -136,6 +136,33 @@ pub fn sentence(
     sentences.iter().map(|sentence| format!("{sentence}.")).collect::<Vec<_>>().join(" ")
 }
 
+/// Where a reload is thrown away, or waits for good.
+fn lost(main: &[&Interval], rest: Option<&Interval>) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for (outcome, what) in
+        [(Outcome::Ignored, "is lost"), (Outcome::Pending, "waits, and is never taken,")]
+    {
+        let of: Vec<&Interval> = main.iter().copied().filter(|it| it.outcome == outcome).collect();
+        if !of.is_empty() {
+            let many = format!("in {} of {} intervals", of.len(), main.len());
+            let when = when(main, &of, differs(rest, outcome));
+            sentences.push(format!("It {what} {when}, {many}"));
+        }
+    }
+    sentences
+}
+
+/// Whether it is known to come out otherwise than so at rest.
+fn differs(rest: Option<&Interval>, outcome: Outcome) -> bool {
+    rest.is_some_and(|it| it.outcome != outcome && it.outcome != Outcome::NotReached)
+}
+
+/// Whether there is no instant at rest, as the start ends by itself.
+fn ends_before(rest: &Interval, main: &[&Interval]) -> bool {
+    let ends = |it: &&Interval| it.before.as_ref().is_some_and(|it| it.kind == StepKind::Exit);
+    rest.outcome == Outcome::NotReached && main.last().is_some_and(ends)
+}
+
 fn does(signal: Signal, role: Role, outcome: Outcome, name: &str) -> String {
     match outcome {
         Outcome::Killed | Outcome::Ended if role == Role::End => {
@@ -149,7 +176,7 @@ fn does(signal: Signal, role: Role, outcome: Outcome, name: &str) -> String {
 }
 
 /// The spans of intervals of the main process, those that follow one another as one.
-fn when(main: &[&Interval], of: &[&Interval]) -> String {
+fn when(main: &[&Interval], of: &[&Interval], not_at_rest: bool) -> String {
     let mut spans: Vec<(&Interval, &Interval)> = Vec::new();
     for interval in main {
         if !of.iter().any(|it| it.id == interval.id) {
@@ -160,7 +187,7 @@ fn when(main: &[&Interval], of: &[&Interval]) -> String {
             _ => spans.push((interval, interval)),
         }
     }
-    let told = spans.iter().take(MAX_SPANS).map(|(first, last)| from_to(first, last));
+    let told = spans.iter().take(MAX_SPANS).map(|(first, last)| from_to(first, last, not_at_rest));
     let words = told.collect::<Vec<_>>().join(" and ");
     let more = spans.len().saturating_sub(MAX_SPANS);
     if more > 0 { format!("{words} and {more} more times") } else { words }
@@ -170,7 +197,7 @@ fn follows(main: &[&Interval], one: &Interval, other: &Interval) -> bool {
     main.windows(2).any(|pair| pair[0].id == one.id && pair[1].id == other.id)
 }
 
-fn from_to(first: &Interval, last: &Interval) -> String {
+fn from_to(first: &Interval, last: &Interval, not_at_rest: bool) -> String {
     let from = match first.after.kind {
         StepKind::Fork => "fork".to_owned(),
         StepKind::Exec if first.from_ns == 0 => "exec".to_owned(),
@@ -178,6 +205,7 @@ fn from_to(first: &Interval, last: &Interval) -> String {
     };
     match &last.before {
         Some(_) => format!("from {from} to {}", span(last.to_ns)),
+        None if not_at_rest => format!("from {from} on, though not at rest"),
         None => format!("from {from} on"),
     }
 }

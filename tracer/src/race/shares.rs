@@ -41,23 +41,22 @@ pub fn merge(mut planned: Race, found: Vec<Race>, interrupted: bool) -> Race {
     let leftovers = leftovers.into_iter();
     planned.leftovers = leftovers.map(|(comm, runs)| Leftover { comm, runs }).collect();
     for race in &mut planned.signals {
-        for list in [&mut race.intervals, &mut race.second, &mut race.sweep] {
-            for interval in list.iter_mut() {
-                let found = tries.remove(&interval.id).filter(|tries| !tries.is_empty());
-                let tries =
-                    found.unwrap_or_else(|| if interrupted { Vec::new() } else { vec![missed()] });
-                *interval = with_tries(interval.clone(), tries);
-            }
+        let lists = [&mut race.intervals, &mut race.second, &mut race.sweep];
+        for interval in lists.into_iter().flatten().chain(&mut race.rest) {
+            let found = tries.remove(&interval.id).filter(|tries| !tries.is_empty());
+            let tries =
+                found.unwrap_or_else(|| if interrupted { Vec::new() } else { vec![missed()] });
+            *interval = with_tries(interval.clone(), tries);
         }
         race.sentence = sentences(&planned.name, &planned.service_type, race, &planned.untouched);
     }
     planned.bad = planned.signals.iter().flat_map(SignalRace::all).any(|it| it.bad && it.counts);
-    planned.untested = untested(&planned.signals);
+    planned.untested = untested(&planned.signals, &planned.untouched);
     planned
 }
 
 fn all(race: SignalRace) -> impl Iterator<Item = Interval> {
-    race.intervals.into_iter().chain(race.second).chain(race.sweep)
+    race.intervals.into_iter().chain(race.rest).chain(race.second).chain(race.sweep)
 }
 
 fn missed() -> Try {

@@ -3,7 +3,7 @@
 use super::{interval::Planned, steps::Steps};
 use crate::model::{
     document::ProcessOutcome,
-    race::{Interval, Outcome, Reach, SignalRace, Try, Untouched},
+    race::{Interval, Outcome, Reach, SignalRace, StepKind, Try, Untouched},
 };
 
 /// An interval with its tries. With `all`, it counts whether a reload is known to reach it or not.
@@ -64,12 +64,14 @@ pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Unt
     })
 }
 
-/// What was to be tested and was not, and why.
+/// What was to be tested and was not, and why. That a start which ends by itself never comes to rest
+/// is none of it.
 #[must_use]
-pub fn untested(signals: &[SignalRace]) -> Vec<String> {
+pub fn untested(signals: &[SignalRace], untouched: &Untouched) -> Vec<String> {
     let mut untested = Vec::new();
+    let is_there = |it: &&Interval| !(it.after.kind == StepKind::Rest && untouched.never_rests());
     for race in signals {
-        for interval in race.all() {
+        for interval in race.all().filter(is_there) {
             let missed = interval.tries.iter().find(|it| it.outcome == Outcome::NotReached);
             if let Some(missed) = missed {
                 untested.push(format!("{}: {}", interval.id, missed.what));

@@ -15,6 +15,12 @@ use crate::{
 /// command has so many settle times then.
 const SETTLES_OF_BLOCKED: u64 = 5;
 
+/// How long a signal that was sent at rest may take until the kernel's record of it is here.
+const AWAITED_NS: u64 = 1_000_000_000;
+
+/// How long a reload may take from when it was asked for at rest until its signal is sent.
+pub const RELOADS_NS: u64 = 5_000_000_000;
+
 /// Signals with a sender that are taken down: one is sent, and a service may get others.
 const MAX_SENT: usize = 64;
 
@@ -67,6 +73,8 @@ pub struct Watch {
     reloading: Option<u64>,
     /// When systemd took the unit for up.
     up: Option<u64>,
+    /// When it was at rest, and a signal was sent.
+    rested: Option<u64>,
     placed: Option<u64>,
     /// The signal that was placed met a mask.
     met_mask: bool,
@@ -89,6 +97,7 @@ impl Watch {
             readies: 0,
             reloading: None,
             up: None,
+            rested: None,
             placed: None,
             met_mask: false,
             sent: Vec::new(),
@@ -110,6 +119,12 @@ impl Watch {
     /// systemd took the unit for up at this time.
     pub fn came_up(&mut self, at: u64) {
         self.up = Some(at);
+    }
+
+    /// It is at rest, and from now on it is to come to this: a signal is sent.
+    pub fn rest(&mut self, goal: Goal, at: u64) {
+        self.goal = goal;
+        self.rested = Some(at);
     }
 
     /// Takes a fact.
@@ -226,6 +241,12 @@ impl Watch {
         let times = if self.met_mask { SETTLES_OF_BLOCKED } else { 1 };
         let settled = last.saturating_add(times.saturating_mul(self.goal.settle_ns));
         let settled = settled.max(self.began.saturating_add(self.goal.least_ns));
+        let comes = match self.goal.sender {
+            SentBy::Systemd(_) => RELOADS_NS,
+            SentBy::Kernel | SentBy::Process(_) => AWAITED_NS,
+        };
+        let awaited = self.rested.filter(|_| self.placed.is_none());
+        let settled = settled.max(awaited.map_or(0, |at| at.saturating_add(comes)));
         // Those that come later are not waited for: a shell may have one after another.
         let before = self.fresh.values().filter(|at| **at <= settled && self.goal.signal.is_none());
         let known = before.max().map_or(0, |at| at.saturating_add(FRESH_NS));

@@ -188,8 +188,8 @@ fn descriptors(all: bool) -> Vec<i32> {
     listed.into_iter().filter(is_closed).collect()
 }
 
-/// Puts this process into a cgroup, by its `cgroup.procs`.
-fn join(file: i32) -> io::Result<()> {
+/// Puts this process into a cgroup, by its `cgroup.procs`. A system call alone, for a new process.
+pub fn join(file: i32) -> io::Result<()> {
     // SAFETY: it reads one byte of a constant. 0 is who writes it (cgroups(7)).
     let written = unsafe { libc::write(file, c"0".as_ptr().cast(), 1) };
     if written == 1 { Ok(()) } else { Err(io::Error::last_os_error()) }

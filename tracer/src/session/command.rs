@@ -149,6 +149,11 @@ impl Command {
         self.child.pid()
     }
 
+    /// Sends it a signal, unless it has ended.
+    pub fn send(&self, signal: Signal) -> Result<()> {
+        self.child.send(signal)
+    }
+
     /// The processes it left running, by name and pid, but for those in `known`.
     #[must_use]
     pub fn left_running(&mut self, known: &[u32]) -> Vec<String> {

@@ -3,10 +3,13 @@
 mod between;
 mod cgroup;
 mod guard;
+mod judging;
 mod main_process;
 mod placing;
 mod reload;
+mod resting;
 mod rounds;
+mod rules;
 mod stopped;
 mod unit;
 mod unit_run;
@@ -16,7 +19,8 @@ pub use self::{
     between::Between,
     guard::guard,
     placing::Placing,
-    rounds::{Found, Part, Rounds, Rules, instant},
+    rounds::{Found, Rounds, instant},
+    rules::{Part, Rules},
     unit::RacedUnit,
     unit_run::UnitRacer,
     workers::{Worked, work},
@@ -34,6 +38,7 @@ use self::{
     cgroup::{Cgroup, Cgroups},
     guard::Guard,
     placing::{Came, Facts, empty, placer},
+    resting::{AtRest, Rested},
     stopped::{Sending, Sent},
 };
 use super::{
@@ -86,8 +91,13 @@ pub struct Ran {
     pub reload: Option<Reload>,
     /// When the signal came with a sender, and who sent it, each time.
     pub sent: Vec<(u64, u32)>,
-    /// When the command was started and when it was looked at last (the same clock).
+    /// When the command was started and until when its start was looked at (the same clock): to the
+    /// end of the run, or until it was at rest.
     pub span: (u64, u64),
+    /// When it was looked at last.
+    pub until: u64,
+    /// Whether it came to rest, and the signal was to be sent then.
+    pub rested: Option<Rested>,
     /// Why the run ended.
     pub ended_by: EndedBy,
     /// What the command left running when it ended by itself.
@@ -120,12 +130,44 @@ pub enum Runner<'a> {
     Unit(UnitRacer<'a>),
 }
 
+/// What one run is made for.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// The signal, and where it is placed.
+    pub placing: Placing,
+    /// What the run is to come to.
+    pub goal: Goal,
+    /// The longest that it may take.
+    pub limit: Duration,
+    /// Once it has come to that, the signal is sent: what the run is to come to then.
+    pub rest: Option<AtRest>,
+}
+
+impl Asking {
+    /// How long the command must still be there after the signal, ns.
+    fn settle_ns(&self) -> u64 {
+        self.rest.as_ref().map_or(&self.goal, |rest| &rest.goal).settle_ns
+    }
+}
+
+impl Ran {
+    /// Keeps of it what tells of the start, where that was at rest before the end of the run.
+    fn until_rest(mut self) -> Self {
+        if let Some(Rested { at, .. }) = self.rested {
+            self.span.1 = at;
+            self.counted.retain(|it| it.at_ns <= at);
+            self.facts.retain(|it| it.at <= at);
+        }
+        self
+    }
+}
+
 impl Runner<'_> {
-    /// Runs it once, for `limit` at the longest.
-    pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
+    /// Runs it once.
+    pub async fn run(&mut self, asking: Asking) -> Result<Ran> {
         match self {
-            Self::Command(racer) => Box::pin(racer.run(placing, goal, limit)).await,
-            Self::Unit(racer) => Box::pin(racer.run(placing, goal, limit)).await,
+            Self::Command(racer) => Box::pin(racer.run(asking)).await,
+            Self::Unit(racer) => Box::pin(racer.run(asking)).await,
         }
     }
 
@@ -265,17 +307,11 @@ impl<'a> Racer<'a> {
         self.counts
     }
 
-    /// Runs the command once, for `limit` at the longest. Nothing of it is left running
-    /// afterwards.
-    pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
-        if let (Some(between), Some(interrupts)) = (&self.between, &self.interrupts) {
-            let done = between.run(interrupts).await;
-            if done.is_err() {
-                // No run follows, which would do it.
-                let _ = end_descendants(self.guard.pid());
-            }
-            done?;
-        }
+    /// Runs the command once. Nothing of it is left running afterwards.
+    pub async fn run(&mut self, asking: Asking) -> Result<Ran> {
+        let settle_ns = asking.settle_ns();
+        let Asking { placing, goal, limit, rest } = asking;
+        let between_cgroup = self.put_back().await?;
         let anchor = clock::anchor();
         let builder = Builder::new(Setup {
             scope: Scope::Command { parent: std::process::id(), name: self.name.clone() },
@@ -286,7 +322,7 @@ impl<'a> Racer<'a> {
             recorded: self.recorded,
             shown: placing.signal.set(),
             facts: Some(self.facts.clone()),
-            settle_ns: goal.settle_ns,
+            settle_ns,
             placed: true,
             main: None,
             anchor,
@@ -319,7 +355,8 @@ impl<'a> Racer<'a> {
         };
         let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
         let mut session = Session::new(capture, subject, ending, interrupts, self.observer);
-        let ended_by = session.follow().await?;
+        let (ended_by, rested, not_sent) =
+            follow(&mut session, rest, placing.signal, began).await?;
         let ended_by =
             self.interrupts.as_ref().map_or(ended_by, |interrupts| interrupts.or_waiting(ended_by));
         let Closed { subject, captured, stream } = session.close().await?;
@@ -337,7 +374,7 @@ impl<'a> Racer<'a> {
         };
         cgroup.as_ref().map(Cgroup::kill);
         let stuck = end_descendants(helper);
-        drop(cgroup);
+        drop((cgroup, between_cgroup));
         self.guard.runs(None)?;
         Ok(Ran {
             document: captured.document(ended_by),
@@ -347,10 +384,12 @@ impl<'a> Racer<'a> {
             refused: came.refused,
             readies: watch.readies(),
             counted: came.counted,
-            unsent,
+            unsent: unsent.or(not_sent),
             reload,
             sent: watch.sent().to_vec(),
             span: (began, until),
+            until,
+            rested,
             ended_by,
             left,
             leftovers,
@@ -362,7 +401,25 @@ impl<'a> Racer<'a> {
             main: None,
             exec_main: None,
             by_systemd: None,
-        })
+        }
+        .until_rest())
+    }
+
+    /// Does what is to be done between two runs. What it started stays in a cgroup until the end of
+    /// the next run.
+    async fn put_back(&mut self) -> Result<Option<Cgroup>> {
+        let (Some(between), Some(interrupts)) = (&self.between, &self.interrupts) else {
+            return Ok(None);
+        };
+        let cgroup = self.cgroups.as_mut().map(Cgroups::next).transpose();
+        let cgroup = cgroup.context("cannot make a cgroup for --between")?;
+        let door = cgroup.as_ref().map(Cgroup::door);
+        let done = between.run(interrupts, &mut self.guard, door).await;
+        if done.is_err() {
+            // No run follows, which would do it.
+            let _ = end_descendants(self.guard.pid());
+        }
+        done.map(|()| cgroup)
     }
 
     /// What the kernel side is told for a run.
@@ -411,12 +468,38 @@ impl<'a> Racer<'a> {
     }
 }
 
+/// Follows a run to its end: where it is to be at rest, to that, and on from the signal that is sent
+/// then. Tells why that was not sent, if it was not.
+async fn follow(
+    session: &mut Session<'_, OneRun>,
+    rest: Option<AtRest>,
+    signal: Signal,
+    began: u64,
+) -> Result<(EndedBy, Option<Rested>, Option<String>)> {
+    let ended_by = session.follow().await?;
+    let Some(rest) = rest.filter(|_| ended_by == EndedBy::Until) else {
+        return Ok((ended_by, None, None));
+    };
+    let (rested, unsent) = session.subject().rest(rest.goal.clone(), signal);
+    Ok((session.follow_on(rest.ending(began)).await?, Some(rested), unsent))
+}
+
 /// A command in one run.
 struct OneRun {
     watch: Watch,
     command: Command,
     facts: Facts,
     left: Vec<String>,
+}
+
+impl OneRun {
+    /// It is at rest: sends it the signal. Tells why it was not sent, if it was not.
+    fn rest(&mut self, goal: Goal, signal: Signal) -> (Rested, Option<String>) {
+        let (at, pid) = (clock::boot_ns(), self.command.pid());
+        let rested = Rested { at, pid, readies: self.watch.readies() };
+        self.watch.rest(goal, at);
+        (rested, resting::unsent(self.command.send(signal)))
+    }
 }
 
 impl Subject for OneRun {

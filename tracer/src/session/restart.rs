@@ -247,7 +247,7 @@ fn keeps(
 }
 
 /// To the very process, and not to one that has taken over its pid.
-fn send(id: ProcessId, signal: Signal) -> Result<()> {
+pub fn send(id: ProcessId, signal: Signal) -> Result<()> {
     let context = || format!("could not send {signal} to process {}", id.pid);
     // One that can't be looked at in time is not signalled.
     let there = Bounded::new("sigready-proc", procfs::is_there).ask(&[id], LOOK);

@@ -155,6 +155,17 @@ impl<'a, S: Subject> Session<'a, S> {
         }
     }
 
+    /// Goes on, after an end that was none, until this ends it.
+    pub async fn follow_on(&mut self, ending: Ending) -> Result<EndedBy> {
+        self.ending = ending;
+        self.follow().await
+    }
+
+    /// What is traced.
+    pub fn subject(&mut self) -> &mut S {
+        &mut self.subject
+    }
+
     /// Waits for something to happen. Which of several things is seen first is left to chance,
     /// so that none keeps the others from being seen.
     async fn wait(&mut self, now: Instant) -> Result<Woken> {

@@ -7,6 +7,7 @@ mod forking;
 mod holes;
 mod jobs;
 mod reloads;
+mod rest;
 mod senders;
 mod sweeps;
 mod units;
@@ -59,6 +60,13 @@ impl Raced {
     fn interval(&self, id: &str) -> &Value {
         let found = self.all().find(|it| it["id"] == id);
         found.unwrap_or_else(|| panic!("no {id}: {:#}", self.race))
+    }
+
+    /// What came of the first signal at rest, and whether that is bad.
+    fn at_rest(&self) -> (&str, bool) {
+        let rest = &self.race["signals"][0]["rest"];
+        let outcome = rest["outcome"].as_str();
+        (outcome.unwrap_or_else(|| panic!("{}", self.stderr)), rest["bad"] == true)
     }
 
     fn sentence(&self) -> &str {
@@ -610,7 +618,7 @@ fn race_writes_junit_that_names_each_failure_with_the_command_to_repeat_it() {
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(
         text.contains(
-            "<testsuites name=\"sigready race\" tests=\"2\" skipped=\"0\" failures=\"2\""
+            "<testsuites name=\"sigready race\" tests=\"3\" skipped=\"0\" failures=\"3\""
         ),
         "{text}"
     );

@@ -1,5 +1,6 @@
 mod forking;
 mod outcomes;
+mod resting;
 mod seconds;
 mod sentences;
 mod shares;

@@ -7,8 +7,8 @@ use crate::{
     },
     race::{
         interval, plan, role, sentence,
-        testing::{COMMAND, Story, a_try, an_interval},
-        untested,
+        testing::{COMMAND, Story, a_try, an_interval, running},
+        untested, untouched,
     },
 };
 
@@ -17,7 +17,7 @@ const TAKEN: (Outcome, bool) = (Outcome::Taken, false);
 
 fn of(service_type: &str, ready: Option<i64>, intervals: &[Interval]) -> String {
     let ready = ready.map(|ms| ms * 1_000_000);
-    sentence("slow_start", Signal::HUP, Role::Reload, Some(service_type), ready, intervals)
+    sentence("slow_start", Signal::HUP, Role::Reload, Some(service_type), ready, (intervals, None))
 }
 
 fn slow_start() -> Vec<Interval> {
@@ -147,10 +147,11 @@ fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
         intervals: vec![it, interval(&planned[0], Vec::new(), false)],
         second: Vec::new(),
         sweep: Vec::new(),
+        rest: None,
         left_out: 2,
     };
     assert_eq!(
-        untested(&[race]),
+        untested(&[race], &untouched(&story.steps(), 90_000_000, running()).unwrap()),
         [
             "HUP@exec1: it was not reached",
             "HUP@fork: the race ended before",
@@ -165,7 +166,7 @@ fn of_a_unit_that_has_no_reload_it_is_said_that_systemd_sends_none() {
     for it in &mut intervals {
         it.reached = Reach::NotByReload;
     }
-    let told = sentence("cron", Signal::HUP, Role::Reload, None, None, &intervals);
+    let told = sentence("cron", Signal::HUP, Role::Reload, None, None, (&intervals, None));
     let end = "systemd has no reload for cron (no ExecReload=); a kill by a script hits.";
     assert!(told.ends_with(end) && !told.contains("Type="), "{told}");
 }

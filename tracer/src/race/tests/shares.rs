@@ -60,6 +60,7 @@ fn planned() -> Race {
             intervals: each.collect(),
             second: Vec::new(),
             sweep: Vec::new(),
+            rest: None,
             left_out: 0,
         }],
         bad: false,

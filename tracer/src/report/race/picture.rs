@@ -103,7 +103,14 @@ pub fn axis(race: &Race, columns: usize, grain: Grain) -> Axis {
 
 /// What the glyphs of all rows mean.
 fn legend(race: &Race) -> String {
-    let all = || race.signals.iter().flat_map(|signal| &signal.intervals).filter(|it| it.main);
+    let rest = || {
+        race.signals
+            .iter()
+            .filter_map(|signal| signal.rest.as_ref())
+            .filter(|it| it.outcome != Outcome::NotReached)
+    };
+    let intervals = || race.signals.iter().flat_map(|signal| &signal.intervals);
+    let all = || intervals().filter(|it| it.main).chain(rest());
     let shown = OUTCOMES.iter().rev().filter(|outcome| all().any(|it| it.outcome == **outcome));
     let entries: Vec<String> =
         shown.map(|outcome| format!("{} {}", glyph(*outcome), outcome.word())).collect();
@@ -121,6 +128,11 @@ fn row(signal: &SignalRace, axis: &Axis, end: i64, paint: Paint) -> String {
             let to = if to >= last { last + 1 } else { to };
             cells[from..to.max(from + 1)].fill((glyph(outcome), ink(interval)));
         }
+    }
+    // The instant at rest is the last column, where there is one.
+    let rest = signal.rest.as_ref().filter(|it| it.outcome != Outcome::NotReached);
+    if let (Some(rest), Some(last)) = (rest, cells.last_mut()) {
+        *last = (glyph(rest.outcome), ink(rest));
     }
     let cells: String = cells
         .chunk_by(|one, other| one.1 == other.1)

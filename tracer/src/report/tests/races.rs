@@ -90,6 +90,8 @@ fn race() -> Race {
     let crashed = a_try(Outcome::Crashed, "died of SEGV", true, Some(421));
     let crashed = interval("exec1.call612", call, None, Reach::Reached, crashed);
     let crashed = Interval { to_ns: 420 * MS, ..crashed };
+    let rest = a_try(Outcome::Taken, "took it, and went on", false, Some(900));
+    let rest = interval("rest", step(StepKind::Rest, "at rest", 900), None, Reach::Reached, rest);
     let fork = step(StepKind::Fork, "fork", -2);
     let exec = step(StepKind::Exec, "exec of server", 0);
     let handler = step(StepKind::Action, "handler set", 356);
@@ -175,6 +177,7 @@ fn race() -> Race {
             intervals,
             second: Vec::new(),
             sweep: vec![crashed],
+            rest: Some(rest),
             left_out: 0,
         }],
         bad: true,
@@ -237,6 +240,23 @@ fn a_test_case_fails_where_it_is_bad_and_counts_and_is_an_error_where_nothing_is
 }
 
 #[test]
+fn a_start_that_ends_by_itself_has_no_instant_at_rest_and_is_not_failed_for_that() {
+    let mut race = race();
+    let it = a_try(Outcome::NotReached, "it ended by itself before it was at rest", false, None);
+    let at = step(StepKind::Rest, "at rest", 900);
+    race.signals[0].rest = Some(interval("rest", at, None, Reach::Reached, it));
+    let case = |race: &Race| {
+        let text = render(race, RaceFormat::Junit, Style::default()).unwrap();
+        let from = text.find("<testcase name=\"HUP@rest\"").unwrap();
+        text[from..].split("</testcase>").next().unwrap().to_owned()
+    };
+    assert!(case(&race).contains("<error "), "nothing is known of it: {}", case(&race));
+    race.untouched.outcome =
+        ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(0) };
+    assert!(case(&race).contains("<skipped message=\"HUP at rest: it ended"), "{}", case(&race));
+}
+
+#[test]
 fn the_picture_of_a_race_is_xml_and_says_of_each_instant_what_the_signal_did() {
     let text = rendered(RaceFormat::Svg);
     check_xml(&text);
@@ -269,7 +289,8 @@ fn race_with(hostile: &str) -> Race {
     race.leftovers[0].comm = hostile.into();
     for signal in &mut race.signals {
         signal.sentence = hostile.into();
-        for interval in signal.intervals.iter_mut().chain(&mut signal.sweep) {
+        for interval in signal.intervals.iter_mut().chain(&mut signal.sweep).chain(&mut signal.rest)
+        {
             interval.after.what = hostile.into();
             interval.id = hostile.into();
             interval.process.comm = hostile.into();

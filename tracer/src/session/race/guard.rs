@@ -74,7 +74,8 @@ impl Guard {
         self.child.id()
     }
 
-    /// The command that runs now; `None` if none does.
+    /// The command that runs now, or that of `--between`, each in a session of its own; `None` if none
+    /// does.
     pub fn runs(&mut self, command: Option<u32>) -> Result<()> {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
         writeln!(pipe, "{}", command.unwrap_or(0))
@@ -105,14 +106,20 @@ pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     if mark.as_os_str() != OsStr::new(MARK) {
         return None;
     }
-    let told = BufReader::new(std::io::stdin()).lines();
-    let last = told.map_while(Result::ok).last();
-    if let Some(unit) = last.as_deref().filter(|line| line.starts_with('/')) {
-        go_on(unit);
+    // What was told last of each is what holds.
+    let (mut unit, mut command) = (None, None);
+    for line in BufReader::new(std::io::stdin()).lines().map_while(Result::ok) {
+        match line.parse() {
+            Ok(pid) => command = Some(pid).filter(|pid: &u32| *pid != 0),
+            Err(_) => unit = Some(line).filter(|line| line.starts_with('/')),
+        }
     }
-    let command = last.and_then(|line| line.parse().ok()).filter(|pid| *pid != 0);
+    // A unit's process may be stopped for as long as its start takes; what is between two starts is
+    // there in none.
     if let Some(command) = command {
         end_session(command);
+    } else if let Some(unit) = unit {
+        go_on(&unit);
     }
     if !cgroups.is_empty() {
         cgroup::end(Path::new(cgroups), GONE);

@@ -21,7 +21,7 @@ use crate::{
     host::{clock, procfs},
     model::signal::Signal,
     probe::place::Placement,
-    race::{Answer, Reload},
+    race::{Answer, RELOADS_NS, Reload},
     systemd::{manager::Manager, unit::Unit},
 };
 
@@ -46,9 +46,23 @@ pub struct Reloaded {
 }
 
 impl Reloaded {
-    /// Has it reloaded while the process that is stopped at `placement` stands there. Connects
-    /// before it returns: systemd may not answer later.
+    /// Has it reloaded while the process that is stopped at `placement` stands there.
     pub fn at(self, placement: Placement, signal: Signal) -> Result<Sending> {
+        self.connected(async move |this, unit, is_over| {
+            this.wait_and_ask(unit, &placement, signal, is_over).await
+        })
+    }
+
+    /// Has it reloaded now: it is at rest, and nothing stands still.
+    pub fn at_rest(self) -> Result<Sending> {
+        self.connected(async |_, unit, is_over| ask_at_rest(unit, is_over).await)
+    }
+
+    /// Has a thread do that. It has connected once this returns: systemd may not answer later.
+    fn connected(
+        self,
+        work: impl AsyncFnOnce(&Self, Unit, &AtomicBool) -> Sent + Send + 'static,
+    ) -> Result<Sending> {
         let (tell, connected) = channel();
         let sending = Sending::start(move |is_over| {
             let runtime = match Builder::new_current_thread().enable_all().build() {
@@ -59,7 +73,7 @@ impl Reloaded {
                 match Unit::find(&self.manager, &self.name).await {
                     Ok(unit) => {
                         let _ = tell.send(Ok(()));
-                        self.wait_and_ask(unit, &placement, signal, is_over).await
+                        work(&self, unit, is_over).await
                     }
                     Err(error) => {
                         let _ = tell.send(Err(error));
@@ -169,6 +183,27 @@ impl Reloaded {
         }
         Reload { asked, until, answer, job: result }
     }
+}
+
+/// Asks, and follows the reload until the run is over.
+async fn ask_at_rest(mut unit: Unit, is_over: &AtomicBool) -> Sent {
+    let asked = clock::boot_ns();
+    let answer = timeout(Duration::from_nanos(RELOADS_NS), unit.reloading()).await;
+    let (answer, job) = match answer {
+        Err(_) => (Answer::None { waits: false }, None),
+        Ok(Err(why)) => (Answer::Refused(why.to_string()), None),
+        Ok(Ok(job)) => (Answer::State(unit.active_state().await.unwrap_or_default()), Some(job)),
+    };
+    let mut result = None;
+    while !is_over.load(Ordering::Acquire) {
+        if job.is_some() && result.is_none() {
+            result = ended(&mut unit, job.as_deref()).await;
+        } else {
+            sleep(ASK).await;
+        }
+    }
+    let until = clock::boot_ns();
+    Sent { unsent: None, reload: Some(Reload { asked, until, answer, job: result }) }
 }
 
 /// What the job has come to, if it ends within a moment.

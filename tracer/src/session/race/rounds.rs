@@ -11,20 +11,22 @@ use tracer_common::signal::SignalSet;
 
 use super::{
     super::{BadRequest, Observer},
-    Placing, Ran, Runner,
+    Asking, Placing, Ran, Runner,
+    judging::ended_as,
+    resting::{AtRest, longest},
+    rules::{Part, Rules},
 };
 use crate::{
     model::{
-        document::{EndedBy, OutcomeState, ProcessOutcome},
-        errno,
+        document::{EndedBy, OutcomeState},
         race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
         signal::Signal,
         span,
         text::Outside,
     },
     race::{
-        At, Call, Goal, Planned, Run, SentBy, Steps, Undisturbed, calls, interval, one, plan, role,
-        second, sentences, sweep, tried, untouched,
+        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, calls, interval, one, plan, rest,
+        rest_id, role, second, sentences, sweep, untouched,
     },
 };
 
@@ -32,50 +34,6 @@ use crate::{
 const ATTEMPTS: u32 = 3;
 /// How many times as long as in the untouched run it may take to come to a system call.
 const LATER: u64 = 3;
-/// What a run with a signal has beside three times as long as the untouched one took.
-const LONGER: Duration = Duration::from_secs(5);
-
-/// What is raced, and how.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// The signals.
-    pub signals: Vec<Signal>,
-    /// Those that reload, beside HUP.
-    pub reloads: Vec<Signal>,
-    /// Who sends them.
-    pub by: By,
-    /// How many instants among its system calls are raced.
-    pub sweep: usize,
-    /// The unit's `Type=`.
-    pub service_type: String,
-    /// Of a unit: whether systemd has a reload to send.
-    pub can_reload: Option<bool>,
-    /// Whether every instant counts.
-    pub strict: bool,
-    /// The one interval that is raced.
-    pub only: Option<String>,
-    /// Which of the others.
-    pub part: Part,
-    /// How often each is.
-    pub repeat: u16,
-    /// The longest that a run may take.
-    pub timeout: Duration,
-    /// How long nothing is to change for a start to be over that does not say so.
-    pub quiet: Duration,
-    /// How long the command must still be there after the signal.
-    pub settle: Duration,
-}
-
-/// What is raced of a start, of which other processes race the rest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All of it.
-    All,
-    /// Nothing: the command is started once, to see which intervals there are.
-    Plan,
-    /// The intervals of these ids, as far as there are such.
-    These(Vec<String>),
-}
 
 /// What a race found.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,9 +49,11 @@ pub struct Found {
 }
 
 /// The untouched run.
-struct First {
-    ran: Ran,
-    before: Undisturbed,
+pub(super) struct First {
+    pub ran: Ran,
+    pub before: Undisturbed,
+    /// Whether it came to rest.
+    rests: bool,
     /// How long its start took, ns.
     start_ns: u64,
     /// Zero of its timeline, `CLOCK_BOOTTIME` ns.
@@ -143,7 +103,8 @@ impl Rounds<'_, '_> {
             let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
             let seconds = second(&steps, *signal, role, &rules.service_type, end);
             let swept = self.swept(&first, &steps, *signal);
-            let all = planned.into_iter().chain(seconds).chain(swept);
+            let rest = rest(&steps, *signal, role, &rules.service_type, end);
+            let all = planned.into_iter().chain(rest).chain(seconds).chain(swept);
             // A reload is sent to the main process.
             let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
             plans.push(Plan { signal: *signal, role, planned, left_out });
@@ -160,14 +121,7 @@ impl Rounds<'_, '_> {
             ))
             .into());
         }
-        let is_wanted = |it: &Planned| {
-            let is_mine = match &rules.part {
-                Part::All | Part::Plan => true,
-                Part::These(ids) => ids.contains(&it.id),
-            };
-            is_mine && rules.only.as_ref().is_none_or(|only| *only == it.id)
-        };
-        let all = plans.iter().flat_map(|plan| &plan.planned).filter(|it| is_wanted(it));
+        let all = plans.iter().flat_map(|plan| &plan.planned).filter(|it| rules.wants(&it.id));
         let count = all.count();
         let steps = self.steps(&first.ran, rules.signals[0]);
         let mut untouched = untouched(&steps, first.ran.span.1, first.before.outcome.clone())
@@ -186,27 +140,29 @@ impl Rounds<'_, '_> {
                 intervals: Vec::new(),
                 second: Vec::new(),
                 sweep: Vec::new(),
+                rest: None,
                 left_out,
             };
-            for planned in planned.iter().filter(|it| is_wanted(it)) {
+            for planned in planned.iter().filter(|it| rules.wants(&it.id)) {
                 number += 1;
                 (self.say)(&format_args!("{number} of {count}: {}", planned.id));
                 let mut tries = Vec::new();
-                for _ in 0..rules.repeat {
+                for time in 0..rules.repeat {
                     if !found.interrupted && rules.part != Part::Plan {
-                        let done = self.reach(planned, signal, &first).await?;
+                        let done = self.reach(planned, signal, &first, time).await?;
                         found.interrupted = done.is_none();
                         tries.extend(done);
                     }
                 }
-                let list = match planned.at {
-                    At::Step(_) => &mut race.intervals,
-                    At::Second(_) => &mut race.second,
-                    At::Call(_) => &mut race.sweep,
-                };
                 // What systemd holds back comes out as that.
                 let all = rules.strict || rules.by == By::Reload;
-                list.push(interval(planned, tries, all));
+                let interval = interval(planned, tries, all);
+                match planned.at {
+                    At::Step(_) => race.intervals.push(interval),
+                    At::Second(_) => race.second.push(interval),
+                    At::Call(_) => race.sweep.push(interval),
+                    At::Rest(_) => race.rest = Some(interval),
+                }
             }
             if race.all().next().is_some() {
                 let (name, kind) = (self.racer.name(), &rules.service_type);
@@ -242,7 +198,7 @@ impl Rounds<'_, '_> {
         self.steps_until(ran.span.1, ran, signal)
     }
 
-    fn steps_until(&self, end: u64, ran: &Ran, signal: Signal) -> Steps {
+    pub(super) fn steps_until(&self, end: u64, ran: &Ran, signal: Signal) -> Steps {
         let (socket, facts) = (self.racer.socket(), &ran.facts);
         let steps = Steps::of(facts, signal, ran.origin, socket.as_deref(), end);
         let steps = steps.with_main(ran.main_place).with_reload(self.rules.can_reload);
@@ -256,19 +212,16 @@ impl Rounds<'_, '_> {
     async fn first(&mut self) -> Result<First> {
         let rules = self.rules;
         let signal = rules.signals[0];
-        let says_ready = matches!(rules.service_type.as_str(), "notify" | "notify-reload");
-        let goal = Goal {
-            ready: says_ready,
-            up: self.forks(),
-            least_ns: 0,
-            settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
-            signals: self.signals(),
-            signal: None,
-            sender: SentBy::Kernel,
-            ends: false,
-            answered: false,
+        let says_ready = rules.says_ready();
+        // Once it is at rest, it is what shows what the signal does there.
+        let has_rest = rules.part != Part::Plan && rules.wants(&rest_id(signal));
+        let asking = Asking {
+            placing: Placing { signal, at: None, by: rules.by },
+            goal: self.goal_of_start(),
+            limit: rules.timeout,
+            rest: has_rest.then(|| self.at_rest(signal, rules.timeout)),
         };
-        let mut ran = self.whole(Placing { signal, at: None, by: rules.by }, &goal).await?;
+        let mut ran = self.whole(&asking).await?;
         let outcome = ended_as(&ran);
         let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
         let what = match self.racer {
@@ -277,6 +230,8 @@ impl Rounds<'_, '_> {
         };
         match (ran.ended_by, outcome.state) {
             (EndedBy::Interrupt, _) => anyhow::bail!("the race was ended in its untouched run"),
+            // What came then is the signal's doing.
+            _ if ran.rested.is_some() => {}
             (_, OutcomeState::Killed) => {
                 let by = outcome.signal.map_or_else(String::new, |by| format!(" of {by}"));
                 return refuse(format!(
@@ -323,7 +278,7 @@ impl Rounds<'_, '_> {
             );
         }
         let lasted = ran.span.1.saturating_sub(ran.span.0);
-        let longest = Duration::from_nanos(lasted).saturating_mul(3).saturating_add(LONGER);
+        let longest = longest(lasted);
         let last = rules
             .signals
             .iter()
@@ -336,7 +291,11 @@ impl Rounds<'_, '_> {
         let zero = self.steps(&ran, signal).zero();
         Ok(First {
             zero,
-            before: Undisturbed { readies: ran.readies, outcome },
+            before: Undisturbed {
+                readies: ran.rested.as_ref().map_or(ran.readies, |rested| rested.readies),
+                outcome,
+            },
+            rests: ran.rested.is_some() || ran.ended_by == EndedBy::Until,
             start_ns: last.unwrap_or(0).saturating_sub(ran.span.0),
             limit: rules.timeout.min(longest),
             ran,
@@ -344,11 +303,11 @@ impl Rounds<'_, '_> {
     }
 
     /// A run of which no event was lost, as its steps are not known otherwise.
-    async fn whole(&mut self, placing: Placing, goal: &Goal) -> Result<Ran> {
+    async fn whole(&mut self, asking: &Asking) -> Result<Ran> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let ran = self.racer.run(placing, goal.clone(), self.rules.timeout).await?;
+            let ran = self.racer.run(asking.clone()).await?;
             self.tell(&ran);
             let lost = &ran.document.capture.losses;
             if lost.is_empty() || ran.ended_by == EndedBy::Interrupt {
@@ -372,13 +331,24 @@ impl Rounds<'_, '_> {
         planned: &Planned,
         signal: Signal,
         first: &First,
+        time: u16,
     ) -> Result<Option<Try>> {
         let mut attempts = 0;
+        let is_rest = matches!(planned.at, At::Rest(_));
         loop {
             attempts += 1;
-            let Some(tried) = self.place(planned, signal, first, attempts).await? else {
-                return Ok(None);
+            // The untouched run has come to rest itself, and had its first signal then; or it never has.
+            let is_first = time == 0 && attempts == 1 && signal == self.rules.signals[0];
+            let is_told = is_rest && (!first.rests || is_first && first.ran.rested.is_some());
+            let tried = if is_told {
+                Some(self.judge(planned, signal, &first.ran, first, attempts))
+            } else {
+                self.place(planned, signal, first, attempts).await?
             };
+            let Some(tried) = tried else { return Ok(None) };
+            if is_rest && !first.rests {
+                return Ok(Some(tried));
+            }
             if tried.outcome != Outcome::NotReached || attempts == ATTEMPTS {
                 return Ok(Some(tried));
             }
@@ -392,10 +362,56 @@ impl Rounds<'_, '_> {
         first: &First,
         attempts: u32,
     ) -> Result<Option<Try>> {
+        let placing = Placing { signal, at: Some(planned.at), by: self.rules.by };
+        let (goal, rest) = match planned.at {
+            At::Rest(_) => (self.goal_of_start(), Some(self.at_rest(signal, first.limit))),
+            _ => (self.goal_of(planned, signal, first), None),
+        };
+        let ran = self.racer.run(Asking { placing, goal, limit: first.limit, rest }).await?;
+        self.tell(&ran);
+        if ran.ended_by == EndedBy::Interrupt {
+            return Ok(None);
+        }
+        Ok(Some(self.judge(planned, signal, &ran, first, attempts)))
+    }
+
+    /// What the start is to come to for it to be over.
+    fn goal_of_start(&self) -> Goal {
+        let rules = self.rules;
+        let says_ready = rules.says_ready();
+        Goal {
+            ready: says_ready,
+            up: self.forks(),
+            least_ns: 0,
+            settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
+            signals: self.signals(),
+            signal: None,
+            sender: SentBy::Kernel,
+            ends: false,
+            answered: false,
+        }
+    }
+
+    /// What it is to come to once it is at rest and the signal was sent, within `limit` at most.
+    fn at_rest(&self, signal: Signal, limit: Duration) -> AtRest {
+        let role = role(signal, &self.rules.reloads);
+        let goal = Goal {
+            settle_ns: nanoseconds(self.rules.settle),
+            signal: Some(signal),
+            sender: self.sender(true),
+            ends: role == Role::End,
+            answered: role == Role::Reload && self.rules.service_type == "notify-reload",
+            ..self.goal_of_start()
+        };
+        AtRest { goal, limit }
+    }
+
+    /// What a run with a signal in an interval is to come to.
+    fn goal_of(&self, planned: &Planned, signal: Signal, first: &First) -> Goal {
         let role = role(signal, &self.rules.reloads);
         let settle_ns = nanoseconds(self.rules.settle);
         let start_ns = match planned.at {
-            At::Step(_) | At::Second(_) => first.start_ns,
+            At::Step(_) | At::Second(_) | At::Rest(_) => first.start_ns,
             // A call is awaited for longer than it took to come to it in the untouched run.
             At::Call(_) => {
                 let zero = first.ran.span.0.cast_signed();
@@ -403,86 +419,24 @@ impl Rounds<'_, '_> {
                 first.start_ns.max(after.unsigned_abs().saturating_mul(LATER))
             }
         };
-        let goal = Goal {
+        Goal {
             ready: first.before.readies > 0,
             up: self.forks(),
             least_ns: start_ns.saturating_add(settle_ns),
             settle_ns,
             signals: self.signals(),
             signal: Some(signal),
-            sender: self.sender(),
+            sender: self.sender(false),
             ends: role == Role::End && planned.main,
             answered: planned.main
                 && role == Role::Reload
                 && self.rules.service_type == "notify-reload",
-        };
-        let placing = Placing { signal, at: Some(planned.at), by: self.rules.by };
-        let ran = self.racer.run(placing, goal, first.limit).await?;
-        self.tell(&ran);
-        if ran.ended_by == EndedBy::Interrupt {
-            return Ok(None);
         }
-        let steps = self.steps(&ran, signal);
-        let missed = match (ran.placed, ran.refused) {
-            _ if ran.document.capture.lost > 0 => {
-                Some(format!("{} events of this run were lost", ran.document.capture.lost))
-            }
-            (_, Some(number)) => {
-                Some(format!("the kernel refused to send the signal: {}", errno::words(number)))
-            }
-            _ if ran.unsent.is_some() => ran.unsent.clone(),
-            (Some(_), None) if !planned.is_of(&steps) => {
-                Some("another program is in its place in this run".to_owned())
-            }
-            (Some((_, at)), None)
-                if !planned.holds(&self.steps_until(planned.until(at), &ran, signal), at) =>
-            {
-                Some("another step came first in this run".to_owned())
-            }
-            _ => self.another_main(&ran, &steps),
-        };
-        let zero = i128::from(steps.zero());
-        let on_timeline =
-            |at: u64| (i128::from(at) - zero).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
-        // Of a reload, the record tells who sent the signal.
-        let came = ran.placed.and_then(|(_, placed)| {
-            let sent = ran.sent.iter().find(|(at, _)| *at >= placed);
-            sent.filter(|_| ran.reload.is_some()).copied()
-        });
-        let reload = ran.reload.as_ref().map(|reload| {
-            let sent = came.map(|(at, _)| at);
-            (reload.told(sent, on_timeline), reload.held(sent))
-        });
-        let run = Run {
-            document: &ran.document,
-            sender: came.map_or_else(|| self.sender(), |(_, sender)| SentBy::Process(sender)),
-            placed: ran.placed.map(|(pid, at)| (pid, on_timeline(at))),
-            missed,
-            readies: ran.readies,
-            down: self.down(&ran),
-            left: &ran.left,
-            by_systemd: ran.by_systemd.clone(),
-            lasted_ns: ran.span.1.saturating_sub(ran.span.0),
-            reload,
-        };
-        let before = self.undisturbed(planned, &first.ran, &first.before);
-        Ok(Some(tried(&run, &before, signal, role, attempts)))
     }
 
     /// All that are raced.
     fn signals(&self) -> SignalSet {
         self.rules.signals.iter().fold(SignalSet::EMPTY, |set, it| set.union(it.set()))
-    }
-
-    fn sender(&self) -> SentBy {
-        match self.rules.by {
-            By::Kernel => SentBy::Kernel,
-            By::Kill => SentBy::Process(std::process::id()),
-            By::Reload => match &*self.racer {
-                Runner::Unit(racer) => SentBy::Systemd(racer.unit.systemd()),
-                Runner::Command(_) => SentBy::Kernel,
-            },
-        }
     }
 
     /// Keeps what a run has left running, and tells what is still there.
@@ -504,13 +458,6 @@ impl Rounds<'_, '_> {
 pub fn instant(id: &str) -> Option<(Signal, Call)> {
     let (signal, call) = id.split_once('@')?;
     Some((signal.parse().ok()?, Call::parse(call)?))
-}
-
-/// How the command was at the end of a run.
-fn ended_as(ran: &Ran) -> ProcessOutcome {
-    let starts = ran.document.services.iter().flat_map(|service| &service.activations);
-    let last = starts.last().map(|start| start.outcome.clone());
-    last.unwrap_or(ProcessOutcome { state: OutcomeState::Running, signal: None, code: None })
 }
 
 fn nanoseconds(span: Duration) -> u64 {

@@ -1,5 +1,7 @@
 //! One run after the other of a unit, with the programs attached once for all of them.
 
+mod at_rest;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -8,12 +10,13 @@ use tracer_common::{
     signal::SignalSet,
 };
 
+use self::at_rest::{Followed, Then};
 use super::{
     super::{
         Asked, Blocked, Capture, Ending, Interrupts, Observer, Session, Until,
         turns::{Closed, News, Subject},
     },
-    Between, Placing, Ran,
+    Asking, Between, Placing, Ran,
     guard::Guard,
     placing::{Came, Facts, empty, placer},
     stopped::{Sending, Sent},
@@ -32,7 +35,7 @@ use crate::{
         scope::ScopeMaps,
         stream::Stream,
     },
-    race::{Goal, Lineage, Origin, Watch},
+    race::{Lineage, Origin, Watch},
     systemd::unit::Snapshot,
     timeline::{Builder, Counting, Scope, Selector, Setup},
 };
@@ -112,14 +115,16 @@ impl<'a> UnitRacer<'a> {
         self.counts
     }
 
-    /// Starts the unit once, and follows that for `limit` at the longest. It is down afterwards.
-    pub async fn run(&mut self, placing: Placing, goal: Goal, limit: Duration) -> Result<Ran> {
+    /// Starts the unit once, and follows that. It is down afterwards.
+    pub async fn run(&mut self, asking: Asking) -> Result<Ran> {
+        let settle_ns = asking.settle_ns();
+        let Asking { placing, goal, limit, rest } = asking;
         self.unit.unit().stop().await?;
         self.put_back().await?;
         self.unit.unit().forget_failures().await;
         let anchor = clock::anchor();
         let name = self.unit.name().to_owned();
-        let builder = self.builder(placing, goal.settle_ns, anchor)?;
+        let builder = self.builder(placing, settle_ns, anchor)?;
         let systemd_hierarchy = self.hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
@@ -130,7 +135,7 @@ impl<'a> UnitRacer<'a> {
         let asked = Asked { command: "race", arguments: vec![name], signal: placing.signal };
         let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
         capture.observe(self.hierarchies.scan().into_iter().map(path_known));
-        let sending = placing.sending(&self.placer, Some(self.unit.reloaded()))?;
+        let mut sending = placing.sending(&self.placer, Some(self.unit.reloaded()))?;
         let began = anchor.boot_ns;
         let job = self.unit.unit().start().await?;
         self.runs += 1;
@@ -146,6 +151,7 @@ impl<'a> UnitRacer<'a> {
             main_place: self.main_place,
             command: None,
             lineage: None,
+            told_main: None,
             has_ended: false,
             up: Up::No,
             failed: None,
@@ -156,12 +162,17 @@ impl<'a> UnitRacer<'a> {
         let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
         let mut session =
             Session::new(capture, subject, ending, self.interrupts.clone(), self.observer);
-        let ended_by = session.follow().await;
+        let followed = at_rest::follow(&mut session, rest, placing, began, &mut sending).await;
         let closed = session.close().await;
         let Sent { unsent, reload } = sending.map(Sending::end).unwrap_or_default();
-        let (ended_by, Closed { subject, captured, stream }) = (ended_by?, closed?);
+        let (followed, Closed { subject, captured, stream }) = (followed?, closed?);
+        let Followed { ended_by, at_rest, unsent: not_sent } = followed;
         let until = clock::boot_ns();
         let OneRun { watch, command, has_ended, failed, facts, seen, active, .. } = subject;
+        // How it was at rest, and not what the signal has made of it.
+        let (rested, then) = at_rest.unzip();
+        let end = Then { active, main: seen.as_ref().and_then(|seen| seen.main_pid) };
+        let Then { active, main } = then.unwrap_or(end);
         let came = Came::of(&mut self.placer, placing, self.counts)?;
         self.stream = Some(stream);
         self.unit.unit().stop().await?;
@@ -179,10 +190,12 @@ impl<'a> UnitRacer<'a> {
             refused: came.refused,
             readies: watch.readies(),
             counted: came.counted,
-            unsent,
+            unsent: unsent.or(not_sent),
             reload,
             sent: watch.sent().to_vec(),
             span: (began, until),
+            until,
+            rested,
             ended_by: self.interrupts.or_waiting(match command {
                 None => EndedBy::Timeout,
                 Some(_) => ended_by,
@@ -198,16 +211,17 @@ impl<'a> UnitRacer<'a> {
                 .and_then(Snapshot::made_of_end),
             main_place: self.main_place.unwrap_or(COMMAND),
             failed,
-            main: seen.as_ref().and_then(|seen| seen.main_pid),
+            main,
             exec_main: seen.and_then(|seen| seen.last_main_pid),
-        })
+        }
+        .until_rest())
     }
 
     /// Has what a start leaves put back, if there was one: by a run, or as the unit was found up.
-    async fn put_back(&self) -> Result<()> {
+    async fn put_back(&mut self) -> Result<()> {
         match &self.between {
             Some(between) if self.runs > 0 || self.unit.was_up() => {
-                between.run(&self.interrupts).await
+                between.run(&self.interrupts, &mut self.guard, None).await
             }
             _ => Ok(()),
         }
@@ -280,6 +294,8 @@ struct OneRun<'u> {
     command: Option<u32>,
     /// From that to the main process.
     lineage: Option<Lineage>,
+    /// Of an untouched start of `Type=forking`: the main process, as systemd tells.
+    told_main: Option<u32>,
     /// The main process has ended.
     has_ended: bool,
     /// Whether systemd takes it for up.
@@ -320,7 +336,7 @@ impl OneRun<'_> {
 
     /// The main process, once it is there; where its place is not known yet, never.
     fn main(&self) -> Option<u32> {
-        self.lineage.as_ref().and_then(Lineage::found)
+        self.lineage.as_ref().and_then(Lineage::found).or(self.told_main)
     }
 
     /// Of an untouched start of `Type=forking`: systemd tells now which process is the main one.
@@ -332,6 +348,7 @@ impl OneRun<'_> {
             _ => None,
         });
         if let Some(main) = forked {
+            self.told_main = Some(main);
             self.watch.follow(main);
         }
         Ok(())

@@ -52,3 +52,32 @@ fn race_that_is_interrupted_between_runs_ends_with_its_report_and_leaves_nothing
     assert!(!raced.race["untested"].as_array().unwrap().is_empty(), "{:#}", raced.race);
     assert_eq!(running(seconds), 0);
 }
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_that_is_killed_while_something_is_done_between_runs_leaves_nothing_of_that() {
+    let kills = |between: &str, seconds: &str, in_run: &str| {
+        let mut race = Command::new(cargo_bin("sigready"));
+        race.arg("race").args(SIMPLE).args(["--between", between, "--", "sleep", in_run]);
+        race.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = race.spawn().unwrap();
+        let limit = Instant::now() + Duration::from_secs(20);
+        // The one that is raced, when it is started anew beside what was left.
+        let is_there = || running(seconds) > 0 && (in_run == "60" || running(in_run) > 1);
+        while !is_there() {
+            assert!(Instant::now() < limit, "nothing was done between runs");
+            thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let limit = Instant::now() + Duration::from_secs(15);
+        while running(seconds) > 0 {
+            assert!(Instant::now() < limit, "{between}: it is still there");
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
+    kills("sleep 4242.625 & wait", "4242.625", "60");
+    // One that has left the session of the shell, while that waits and once it has ended.
+    kills("setsid sleep 4242.875 & wait", "4242.875", "60");
+    kills("setsid sleep 4242.9375 & sleep 0.2", "4242.9375", "4243.9375");
+}

@@ -21,7 +21,7 @@ const HEAD: &str = "\
 const OTHERS: usize = 5;
 
 /// What a Java program may be told to do at its last step.
-const LATER_THAN_A_STEP: &str = "`ended` until a call later; ";
+const LATER_THAN_A_STEP: &str = "`ended` right after it; ";
 
 /// Debian has no unit for gunicorn. This one is as its makers advise.
 const GUNICORN: &str = "\
@@ -134,28 +134,22 @@ fn intervals(raced: &Raced, main: bool) -> Vec<&Value> {
     intervals.filter(|it| it["main"] == main).collect()
 }
 
-/// From where on the instants of a sweep come out otherwise than the last interval did, as it began:
-/// what the program does with the signal has changed, and no step tells of it.
-fn settled(raced: &Raced) -> Option<&Value> {
-    let sweep = raced.race["signals"][0]["sweep"].as_array().unwrap().iter();
-    // The thread that the program's own code runs in.
-    let calls: Vec<&Value> = sweep.filter(|it| text(&it["id"]).contains(".thread1.")).collect();
-    let outcome = &calls.last()?["outcome"];
-    if intervals(raced, true).last()?["outcome"] == *outcome {
-        return None;
-    }
-    let from = calls.iter().rposition(|it| it["outcome"] != *outcome).map_or(0, |it| it + 1);
-    Some(calls[from])
+/// The outcome at rest, where it is another than right after the last step: what the program does with
+/// the signal has changed, and no step tells of it.
+fn settled<'a>(raced: &'a Raced, main: &[&Value]) -> Option<&'a str> {
+    let rest = raced.at_rest().0;
+    (rest != "not_reached" && main.last()?["outcome"] != rest).then_some(rest)
 }
 
-/// For how long intervals do harm, from when the unit is up.
+/// For how long intervals do harm, from when the unit is up: at least so long, where it is known that
+/// the last one comes to an end before the start is at rest.
 fn harm(raced: &Raced, main: &[&Value]) -> i64 {
     let active = raced.race["untouched"]["active_ns"].as_i64().unwrap_or(0);
-    let settled = settled(raced).and_then(|it| it["from_ns"].as_i64()).unwrap_or(i64::MAX);
-    let harmful = main.iter().filter(|it| it["bad"] == true && it["counts"] == true);
+    let whole = main.len() - usize::from(settled(raced, main).is_some());
+    let harmful = main[..whole].iter().filter(|it| it["bad"] == true && it["counts"] == true);
     let times = harmful.map(|it| {
         let (from, to) = (it["from_ns"].as_i64().unwrap(), it["to_ns"].as_i64().unwrap());
-        (to.min(settled) - from.max(active)).max(0)
+        (to - from.max(active)).max(0)
     });
     times.sum()
 }
@@ -177,8 +171,7 @@ impl Row {
         let (ours, theirs) = (by_outcome(&whole), by_exposure(start));
         let traced = if ours == theirs { "the same".to_owned() } else { theirs.join(", ") };
         let harm = harm(raced, &main);
-        let later =
-            settled(raced).map(|it| format!(" until a call later; `{}`", text(&it["outcome"])));
+        let later = settled(raced, &main).map(|it| format!(" right after it; `{it}` at rest"));
         let list = |words: BTreeSet<&str>| {
             if words.is_empty() {
                 return "—".to_owned();
@@ -220,7 +213,7 @@ impl Row {
         let cells = line.split('|').map(str::trim).enumerate();
         let cells = cells.filter(|(place, _)| *place != OTHERS);
         let cells = cells.map(|(_, cell)| if cell.ends_with(" ms") { "a time" } else { cell });
-        let unsteady = ["▹ ", LATER_THAN_A_STEP];
+        let unsteady = ["▹ ", LATER_THAN_A_STEP, " at rest"];
         let steady =
             |cell: &str| unsteady.iter().fold(cell.to_owned(), |it, word| it.replace(word, ""));
         cells.map(steady).collect()
@@ -347,9 +340,8 @@ impl Debian {
                 container.ask("systemctl start etcd");
             }
             let options: &[&str] = match *unit {
-                // A Java virtual machine is busy with itself for long, and hands signals on by a table
-                // of its own, which no step tells of.
-                "java" => &["--settle", "300ms", "--quiet-time", "3s", "--sweep", "12"],
+                // A Java virtual machine is busy with itself for long.
+                "java" => &["--settle", "300ms", "--quiet-time", "3s"],
                 _ => &["--settle", "300ms", "--quiet-time", "1s"],
             };
             let raced = race_for(&container, unit, options);

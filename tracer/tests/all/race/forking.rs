@@ -97,6 +97,7 @@ fn the_hole_after_the_start_is_found(root: PathBuf, by: &str) {
         ],
         "{by}"
     );
+    assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race["signals"][0]["rest"]);
     // Up once the handler is not there yet: a reload through systemd reaches the hole.
     let hole = raced.interval("HUP@child1.child1.fork");
     let active = raced.race["untouched"]["active_ns"].as_i64().unwrap();

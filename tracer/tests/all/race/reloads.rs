@@ -86,6 +86,11 @@ fn a_hole_is_hit(container: &Container, fork: &str) {
     assert!(reload["sent_ns"].as_i64() <= reload["until_ns"].as_i64(), "{reload:#}");
     assert!(reload["sent_ns"].as_i64() >= reload["asked_ns"].as_i64(), "{reload:#}");
     assert_eq!((&hit["bad"], &hit["counts"]), (&true.into(), &true.into()));
+    // At rest nothing stands still, and it is systemd, too, that has it sent.
+    assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race["signals"][0]["rest"]);
+    let (reload, _) = asked(&raced.race["signals"][0]["rest"]);
+    assert_eq!((&reload["state"], &reload["job"]), (&"active".into(), &"done".into()));
+    assert!(reload["sent_ns"].as_i64() >= reload["asked_ns"].as_i64(), "{reload:#}");
 }
 
 /// Until READY=1 systemd sends a notify unit nothing, and takes the reload for done.
@@ -105,6 +110,7 @@ fn reloads_are_held_back(container: &Container, unit: &str) {
         assert_eq!(reload["sent_ns"], Value::Null, "{interval:#}");
         assert!(what.contains("sent nothing, nor later"), "{what}");
     }
+    assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race["signals"][0]["rest"]);
     let sentence = raced.sentence();
     assert!(sentence.contains("systemd holds reloads back from fork to"), "{sentence}");
 }

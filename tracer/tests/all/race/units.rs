@@ -131,6 +131,8 @@ fn holes_are_found(container: &Container, by: &str) {
     let what = tried["what"].as_str().unwrap();
     assert!(what.contains("systemd takes that for a clean end"), "{what}");
     assert_eq!(raced.race["unit"], "plain.service");
+    assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race["signals"][0]["rest"]);
+    assert_eq!(raced.race["signals"][0]["rest"]["counts"], true);
     let process = raced.race["untouched"]["process"]["exe"].as_str().unwrap();
     assert!(process.contains("python3"), "{process}");
 }
@@ -168,6 +170,11 @@ fn race_of_a_unit_follows_its_type() {
     let bad: Vec<_> = raced.all().filter(|it| it["bad"] == true).collect();
     assert!(bad.len() >= 2 && bad.iter().all(|it| it["counts"] == false), "{bad:#?}");
     assert_eq!(raced.outcomes().last().unwrap().1, "taken");
+    assert_eq!(raced.at_rest(), ("taken", false));
+    // systemd's own record of the unit is the one from before the signal.
+    let ended = race(&container, "told", &["--signal", "TERM", "--only", "TERM@rest"]);
+    assert_eq!(ended.at_rest(), ("killed", false), "{:#}", ended.race);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     let untouched = &raced.race["untouched"];
     let (ready, active) = (&untouched["ready_ns"], &untouched["active_ns"]);
     assert!(active.as_i64().unwrap() > ready.as_i64().unwrap(), "{untouched:#}");

@@ -1,0 +1,87 @@
+//! The instant at rest: the start is over, and nothing has changed since. What a runtime, or a program
+//! by a mark in its memory, does with a signal may be another there than right after the last step,
+//! and the kernel has no step for that.
+
+use super::{
+    interval::{At, Planned, Timeline},
+    steps::Steps,
+};
+use crate::model::{
+    document::{OutcomeState, ProcessOutcome},
+    race::{Interval, Outcome, Role, StepKind, StepTold},
+    signal::Signal,
+    span,
+};
+
+/// The instant at rest of the main process of a start that was over at `end` (`CLOCK_BOOTTIME` ns).
+#[must_use]
+pub fn rest(
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+    end: u64,
+) -> Option<Planned> {
+    let main = steps.main()?;
+    let at_ns = Timeline { zero: steps.zero(), end }.at(end);
+    Some(Planned {
+        id: rest_id(signal),
+        at: At::Rest(main.place),
+        process: main.who.clone(),
+        programs: Vec::new(),
+        main: true,
+        after: StepTold { kind: StepKind::Rest, what: "at rest".to_owned(), at_ns },
+        before: None,
+        to_ns: at_ns,
+        reached: super::reach(steps, role, service_type, end, end.saturating_add(1)),
+    })
+}
+
+/// What `--only` takes for the instant at rest.
+#[must_use]
+pub fn rest_id(signal: Signal) -> String {
+    format!("{signal}@rest")
+}
+
+/// Why the signal was not sent at rest in a start that never came to it: it ended by itself as told, or
+/// still changed after `lasted_ns`.
+#[must_use]
+pub fn never_comes(outcome: &ProcessOutcome, lasted_ns: u64) -> String {
+    let lasted = span::length(lasted_ns);
+    match (outcome.state, outcome.code) {
+        (OutcomeState::Exited, Some(code)) => {
+            format!("it ended by itself, with code {code}, before it was at rest")
+        }
+        (OutcomeState::Exited, None) => "it ended by itself before it was at rest".to_owned(),
+        (OutcomeState::Killed, _) => "it died before it was at rest".to_owned(),
+        _ => format!(
+            "it was not at rest within {lasted}: what it does on a signal, or who its children \
+             are, changed again and again"
+        ),
+    }
+}
+
+/// What is said of the instant at rest where the last interval does not say it: it came out otherwise
+/// than the signal does right after the last step, or nothing is known of it.
+pub(super) fn told(
+    name: &str,
+    harm: &str,
+    rest: &Interval,
+    last: Option<Outcome>,
+) -> Option<String> {
+    if rest.outcome != Outcome::NotReached && last == Some(rest.outcome) {
+        return None;
+    }
+    Some(match rest.outcome {
+        _ if rest.bad => format!("At rest {harm}"),
+        Outcome::NotReached => match rest.tries.first() {
+            Some(only) => format!("Nothing was tried at rest: {}", only.what),
+            None => "Nothing was tried at rest".to_owned(),
+        },
+        Outcome::Taken => "At rest it is taken".to_owned(),
+        Outcome::HeldBack => "At rest systemd holds it back".to_owned(),
+        Outcome::Ignored => "At rest it is lost".to_owned(),
+        Outcome::Pending => "At rest it waits, and is never taken".to_owned(),
+        _ => format!("At rest it ends {name}"),
+    })
+}

@@ -1,0 +1,103 @@
+//! What a run with a signal has come to.
+
+use super::{Ran, Rounds, Runner, rounds::First};
+use crate::{
+    model::{
+        document::{OutcomeState, ProcessOutcome},
+        errno,
+        race::{By, Try},
+        signal::Signal,
+    },
+    race::{At, Planned, Run, SentBy, never_comes, role, tried},
+};
+
+impl Rounds<'_, '_> {
+    /// What the signal did in a run in which it was to be in this interval.
+    pub(super) fn judge(
+        &self,
+        planned: &Planned,
+        signal: Signal,
+        ran: &Ran,
+        first: &First,
+        attempts: u32,
+    ) -> Try {
+        let role = role(signal, &self.rules.reloads);
+        let is_rest = matches!(planned.at, At::Rest(_));
+        let placed = match &ran.rested {
+            Some(rested) if is_rest => Some((rested.pid, rested.at)),
+            _ => ran.placed,
+        };
+        let steps = self.steps(ran, signal);
+        let missed = match (placed, ran.refused) {
+            _ if ran.document.capture.lost > 0 => {
+                Some(format!("{} events of this run were lost", ran.document.capture.lost))
+            }
+            (_, Some(number)) => {
+                Some(format!("the kernel refused to send the signal: {}", errno::words(number)))
+            }
+            _ if ran.unsent.is_some() => ran.unsent.clone(),
+            (None, _) if is_rest => {
+                let lasted = ran.until.saturating_sub(ran.span.0);
+                Some(never_comes(&ended_as(ran), lasted))
+            }
+            (Some(_), None) if !planned.is_of(&steps) => {
+                Some("another program is in its place in this run".to_owned())
+            }
+            (Some((_, at)), None)
+                if !planned.holds(&self.steps_until(planned.until(at), ran, signal), at) =>
+            {
+                Some("another step came first in this run".to_owned())
+            }
+            _ => self.another_main(ran, &steps),
+        };
+        let zero = i128::from(steps.zero());
+        let on_timeline =
+            |at: u64| (i128::from(at) - zero).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        // Of a reload, the record tells who sent the signal.
+        let came = placed.and_then(|(_, placed)| {
+            let sent = ran.sent.iter().find(|(at, _)| *at >= placed);
+            sent.filter(|_| ran.reload.is_some()).copied()
+        });
+        let reload = ran.reload.as_ref().map(|reload| {
+            let sent = came.map(|(at, _)| at);
+            (reload.told(sent, on_timeline), reload.held(sent))
+        });
+        let run = Run {
+            document: &ran.document,
+            sender: came
+                .map_or_else(|| self.sender(is_rest), |(_, sender)| SentBy::Process(sender)),
+            placed: placed.map(|(pid, at)| (pid, on_timeline(at))),
+            missed,
+            readies: ran.readies,
+            down: self.down(ran),
+            left: &ran.left,
+            by_systemd: ran.by_systemd.clone(),
+            lasted_ns: ran.until.saturating_sub(ran.span.0),
+            reload,
+        };
+        let before = self.undisturbed(planned, &first.ran, &first.before);
+        tried(&run, &before, signal, role, attempts)
+    }
+
+    /// Who sends the signal: at rest nothing of the kernel's does.
+    pub(super) fn sender(&self, at_rest: bool) -> SentBy {
+        match self.rules.by {
+            By::Kernel if !at_rest => SentBy::Kernel,
+            By::Kernel | By::Kill => SentBy::Process(std::process::id()),
+            By::Reload => match &*self.racer {
+                Runner::Unit(racer) => SentBy::Systemd(racer.unit.systemd()),
+                Runner::Command(_) => SentBy::Kernel,
+            },
+        }
+    }
+}
+
+/// How the command was at the end of its start.
+pub(super) fn ended_as(ran: &Ran) -> ProcessOutcome {
+    let running = ProcessOutcome { state: OutcomeState::Running, signal: None, code: None };
+    if ran.rested.is_some() {
+        return running;
+    }
+    let starts = ran.document.services.iter().flat_map(|service| &service.activations);
+    starts.last().map_or(running, |start| start.outcome.clone())
+}

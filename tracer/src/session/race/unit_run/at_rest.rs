@@ -1,0 +1,93 @@
+//! A unit at rest.
+
+use anyhow::Result;
+
+use super::{
+    super::{
+        super::{Session, restart::send},
+        Placing,
+        resting::{AtRest, Rested, unsent},
+        stopped::Sending,
+    },
+    OneRun,
+};
+use crate::{
+    host::clock,
+    model::{document::EndedBy, race::By},
+    observation::{Fact, ProcessId},
+    race::Goal,
+};
+
+/// What systemd said of a unit at rest.
+pub(super) struct Then {
+    /// When it became active.
+    pub active: Option<u64>,
+    /// Its main process, as systemd's own pids go.
+    pub main: Option<u32>,
+}
+
+/// What a run was followed to.
+pub(super) struct Followed {
+    pub ended_by: EndedBy,
+    /// How it was at rest, if it came to that and was to.
+    pub at_rest: Option<(Rested, Then)>,
+    /// Why the signal was not sent then, if it was not.
+    pub unsent: Option<String>,
+}
+
+/// Follows a run to its end: where it is to be at rest, to that, and on from the signal that is sent
+/// then.
+pub(super) async fn follow(
+    session: &mut Session<'_, OneRun<'_>>,
+    rest: Option<AtRest>,
+    placing: Placing,
+    began: u64,
+    sending: &mut Option<Sending>,
+) -> Result<Followed> {
+    let ended_by = session.follow().await?;
+    let Some(rest) = rest.filter(|_| ended_by == EndedBy::Until) else {
+        return Ok(Followed { ended_by, at_rest: None, unsent: None });
+    };
+    let subject = session.subject();
+    let (at_rest, unsent) = subject.rest(rest.goal.clone(), placing, sending).await?;
+    let ended_by = session.follow_on(rest.ending(began)).await?;
+    Ok(Followed { ended_by, at_rest: Some(at_rest), unsent })
+}
+
+impl OneRun<'_> {
+    /// It is at rest: sends the main process the signal, or has the unit reloaded by a thread of
+    /// its own. Tells why that was not done, if it was not.
+    async fn rest(
+        &mut self,
+        goal: Goal,
+        placing: Placing,
+        sending: &mut Option<Sending>,
+    ) -> Result<((Rested, Then), Option<String>)> {
+        let seen = self.unit.unit().look().await?;
+        let (_, active) = self.unit.told(&seen, self.began);
+        let then = Then { active, main: seen.main_pid };
+        let at = clock::boot_ns();
+        let rested = Rested { at, pid: self.main().unwrap_or(0), readies: self.watch.readies() };
+        self.watch.rest(goal, at);
+        let failed = match (placing.by, self.main_id()) {
+            (_, None) => Some("the main process is not known".to_owned()),
+            (By::Reload, Some(_)) => {
+                *sending = Some(self.unit.reloaded().at_rest()?);
+                None
+            }
+            (By::Kernel | By::Kill, Some(main)) => unsent(send(main, placing.signal)),
+        };
+        Ok(((rested, then), failed))
+    }
+
+    /// The main process, and since when it is there.
+    fn main_id(&self) -> Option<ProcessId> {
+        let main = self.main().filter(|_| !self.has_ended)?;
+        self.facts.kept.iter().rev().find_map(|observation| match &observation.fact {
+            Fact::Fork { child: task, .. } | Fact::CgroupAttach { task, .. } => {
+                (task.id.pid == main).then_some(task.id)
+            }
+            _ => None,
+        })
+    }
+}
