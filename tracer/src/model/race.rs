@@ -116,15 +116,24 @@ pub struct SignalRace {
     /// not to be raced.
     #[serde(default)]
     pub rest: Option<Interval>,
+    /// Of a unit: the moment at which systemd takes it for active, as an interval that ends where it
+    /// begins. Null for a command, and where it was not to be raced.
+    #[serde(default)]
+    pub active: Option<Interval>,
     /// Steps that bound no interval, as there were too many.
     pub left_out: u64,
 }
 
 impl SignalRace {
-    /// All intervals: those of the start, the instant at rest, those of a second signal, and the
-    /// instants that were swept over.
+    /// All intervals: those of the start, those that begin as systemd takes it for active and at rest,
+    /// those of a second signal, and the instants that were swept over.
     pub fn all(&self) -> impl Iterator<Item = &Interval> {
-        self.intervals.iter().chain(&self.rest).chain(&self.second).chain(&self.sweep)
+        self.intervals
+            .iter()
+            .chain(&self.active)
+            .chain(&self.rest)
+            .chain(&self.second)
+            .chain(&self.sweep)
     }
 }
 
@@ -252,6 +261,8 @@ pub enum StepKind {
     Second,
     /// Nothing has changed for as long as a start takes to be over.
     Rest,
+    /// systemd took the unit for active.
+    Active,
 }
 
 /// Whether a reload through systemd reaches an interval.

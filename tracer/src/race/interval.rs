@@ -29,6 +29,8 @@ pub enum At {
     /// At rest, to the process at this place: no step of the kernel's is there, and it is sent from
     /// outside.
     Rest(u64),
+    /// As systemd takes the unit for active, to the process at this place: the same.
+    Active(u64),
 }
 
 impl At {
@@ -37,7 +39,7 @@ impl At {
         match self {
             Self::Step(key) => Some(*key),
             Self::Second(second) => Some(second.reset),
-            Self::Call(_) | Self::Rest(_) => None,
+            Self::Call(_) | Self::Rest(_) | Self::Active(_) => None,
         }
     }
 
@@ -48,16 +50,22 @@ impl At {
             Self::Step(key) => key.process,
             Self::Call(call) => call.process,
             Self::Second(second) => second.reset.process,
-            Self::Rest(process) => *process,
+            Self::Rest(process) | Self::Active(process) => *process,
         }
     }
 
-    /// The order to place `signal` there; where notify messages go is yet to be told. Of the instant
-    /// at rest the kernel side places nothing.
+    /// Whether it is no instant of the kernel's: the signal is sent by this tool, or by a reload.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        matches!(self, Self::Rest(_) | Self::Active(_))
+    }
+
+    /// The order to place `signal` there; where notify messages go is yet to be told. Where it is
+    /// sent, the kernel side places nothing.
     #[must_use]
     pub fn order(&self, signal: Signal) -> Order {
         match self {
-            Self::Rest(_) => Order::default(),
+            Self::Rest(_) | Self::Active(_) => Order::default(),
             Self::Step(key) => key.order(signal),
             Self::Call(call) => call.order(signal),
             Self::Second(second) => second.order(signal),

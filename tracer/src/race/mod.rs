@@ -30,7 +30,7 @@ pub use self::{
     lineage::Lineage,
     outcome::{Run, Undisturbed, tried},
     reach::reach,
-    rest::{never_comes, rest, rest_id},
+    rest::{active, never_comes, rest, rest_id},
     right::{is_bad, role, unplaceable},
     second::{Second, hurt, second},
     sentence::{sentence, sentences},

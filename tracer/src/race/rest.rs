@@ -1,6 +1,6 @@
-//! The instant at rest: the start is over, and nothing has changed since. What a runtime, or a program
-//! by a mark in its memory, does with a signal may be another there than right after the last step,
-//! and the kernel has no step for that.
+//! Instants that are no step of the kernel's. At rest the start is over, and nothing has changed since:
+//! what a runtime, or a program by a mark in its memory, does with a signal may be another there than
+//! right after the last step. And from when systemd takes a unit for active it sends reloads.
 
 use super::{
     interval::{At, Planned, Timeline},
@@ -37,6 +37,33 @@ pub fn rest(
     })
 }
 
+/// The moment at which systemd took a unit for active, of its main process; `None` where it never did,
+/// or what is raced is no unit.
+#[must_use]
+pub fn active(
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+    end: u64,
+) -> Option<Planned> {
+    let main = steps.main()?;
+    let at = steps.active().filter(|active| *active != u64::MAX)?;
+    let at_ns = Timeline { zero: steps.zero(), end }.at(at);
+    let what = "as systemd takes it for active".to_owned();
+    Some(Planned {
+        id: format!("{signal}@active"),
+        at: At::Active(main.place),
+        process: main.who.clone(),
+        programs: Vec::new(),
+        main: true,
+        after: StepTold { kind: StepKind::Active, what, at_ns },
+        before: None,
+        to_ns: at_ns,
+        reached: super::reach(steps, role, service_type, at, at.saturating_add(1)),
+    })
+}
+
 /// What `--only` takes for the instant at rest.
 #[must_use]
 pub fn rest_id(signal: Signal) -> String {
@@ -59,6 +86,14 @@ pub fn never_comes(outcome: &ProcessOutcome, lasted_ns: u64) -> String {
              are, changed again and again"
         ),
     }
+}
+
+/// What is said of a signal that was sent as systemd took the unit for active, if it did harm and the
+/// interval around is not told to.
+pub(super) fn told_of_active(harm: &str, active: &Interval, main: &[&Interval]) -> Option<String> {
+    let around = main.iter().rev().find(|it| it.from_ns <= active.from_ns);
+    let differs = around.is_none_or(|around| around.outcome != active.outcome);
+    (active.bad && differs).then(|| format!("As soon as systemd takes it for active {harm}"))
 }
 
 /// What is said of the instant at rest where the last interval does not say it: it came out otherwise

@@ -22,10 +22,15 @@ pub fn sentences(
     let service_type = (untouched.can_reload != Some(false)).then_some(service_type);
     let rest = race.rest.as_ref();
     let first = sentence(name, signal, race.role, service_type, up, (&race.intervals, rest));
+    let main: Vec<&Interval> = race.intervals.iter().filter(|it| it.main).collect();
+    let active = race.active.as_ref().and_then(|active| {
+        rest::told_of_active(&does(signal, race.role, active.outcome, name), active, &main)
+    });
+    let active = active.map(|told| format!("{told}."));
     let second = hurt(name, signal, &race.second);
     let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
     let all = Some(first).filter(|first| !first.is_empty()).into_iter();
-    all.chain(second).chain(swept).collect::<Vec<_>>().join(" ")
+    all.chain(active).chain(second).chain(swept).collect::<Vec<_>>().join(" ")
 }
 
 /// What a signal did in all intervals of a start, and at rest if that was to be raced. `service_type`

@@ -42,7 +42,7 @@ pub fn merge(mut planned: Race, found: Vec<Race>, interrupted: bool) -> Race {
     planned.leftovers = leftovers.map(|(comm, runs)| Leftover { comm, runs }).collect();
     for race in &mut planned.signals {
         let lists = [&mut race.intervals, &mut race.second, &mut race.sweep];
-        for interval in lists.into_iter().flatten().chain(&mut race.rest) {
+        for interval in lists.into_iter().flatten().chain(&mut race.active).chain(&mut race.rest) {
             let found = tries.remove(&interval.id).filter(|tries| !tries.is_empty());
             let tries =
                 found.unwrap_or_else(|| if interrupted { Vec::new() } else { vec![missed()] });
@@ -56,7 +56,12 @@ pub fn merge(mut planned: Race, found: Vec<Race>, interrupted: bool) -> Race {
 }
 
 fn all(race: SignalRace) -> impl Iterator<Item = Interval> {
-    race.intervals.into_iter().chain(race.rest).chain(race.second).chain(race.sweep)
+    race.intervals
+        .into_iter()
+        .chain(race.active)
+        .chain(race.rest)
+        .chain(race.second)
+        .chain(race.sweep)
 }
 
 fn missed() -> Try {

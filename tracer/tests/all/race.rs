@@ -69,6 +69,13 @@ impl Raced {
         (outcome.unwrap_or_else(|| panic!("{}", self.stderr)), rest["bad"] == true)
     }
 
+    /// The same of what came as systemd took the unit for active.
+    fn as_active(&self) -> (&str, bool) {
+        let active = &self.race["signals"][0]["active"];
+        let outcome = active["outcome"].as_str();
+        (outcome.unwrap_or_else(|| panic!("{}", self.stderr)), active["bad"] == true)
+    }
+
     fn sentence(&self) -> &str {
         self.race["signals"][0]["sentence"].as_str().unwrap()
     }

@@ -9,7 +9,8 @@ use crate::{
     },
     observation::{Fact, Generate, Observation, ProcessId, Task},
     race::{
-        At, Goal, SentBy, Watch, interval, never_comes, rest, role, sentence,
+        At, Goal, SentBy, Watch, active as active_moment, interval, never_comes, rest, role,
+        sentence,
         testing::{COMMAND, SOCKET, Story, a_process, a_try, an_interval, running},
         untested, untouched,
     },
@@ -37,6 +38,24 @@ fn a_reload_reaches_what_is_at_rest_as_it_does_what_comes_last() {
     assert_eq!(at_rest(&ready, "notify", 800), (800, Reach::Reached));
     let stops = ready.says(500, COMMAND, "STOPPING=1");
     assert_eq!(at_rest(&stops, "notify", 800), (800, Reach::NotByReload));
+}
+
+#[test]
+fn a_unit_has_the_moment_at_which_systemd_takes_it_for_active_if_it_ever_does() {
+    let story = Story::command().handler(300, COMMAND);
+    let of = |active: Option<Option<u64>>| {
+        let steps = match active {
+            Some(active) => story.steps().with_active(active),
+            None => story.steps(),
+        };
+        active_moment(&steps, Signal::HUP, role(Signal::HUP, &[]), "notify", 900 * MS)
+    };
+    assert_eq!(of(None), None, "a command");
+    assert_eq!(of(Some(None)), None, "it never became active");
+    let planned = of(Some(Some(402 * MS))).unwrap();
+    assert_eq!((planned.id.as_str(), planned.to_ns), ("HUP@active", 400 * MS.cast_signed()));
+    assert_eq!(planned.reached, Reach::Reached);
+    assert!(planned.at.is_sent());
 }
 
 /// It, with this outcome of its one try.
@@ -124,6 +143,7 @@ fn a_start_that_ends_by_itself_never_comes_to_rest_and_one_that_goes_on_is_not_t
             second: Vec::new(),
             sweep: Vec::new(),
             rest: Some(interval(&planned, tries, false)),
+            active: None,
             left_out: 0,
         };
         let untouched = untouched(&steps, 90 * MS, outcome).unwrap();

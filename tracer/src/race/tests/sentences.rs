@@ -148,6 +148,7 @@ fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
         second: Vec::new(),
         sweep: Vec::new(),
         rest: None,
+        active: None,
         left_out: 2,
     };
     assert_eq!(

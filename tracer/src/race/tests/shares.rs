@@ -61,6 +61,7 @@ fn planned() -> Race {
             second: Vec::new(),
             sweep: Vec::new(),
             rest: None,
+            active: None,
             left_out: 0,
         }],
         bad: false,

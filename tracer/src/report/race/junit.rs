@@ -35,7 +35,7 @@ fn case(race: &Race, signal: Signal, interval: &Interval) -> TestCase {
     let between = match interval.after.kind {
         StepKind::Call => format!("at {}", interval.after.what),
         StepKind::Second => format!("once {}", interval.after.what),
-        StepKind::Rest => interval.after.what.clone(),
+        StepKind::Rest | StepKind::Active => interval.after.what.clone(),
         _ => format!("between '{}'", super::place(interval, "' and '")),
     };
     let worst = interval.tries.iter().max_by_key(|it| (it.bad, it.outcome));

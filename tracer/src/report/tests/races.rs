@@ -178,6 +178,7 @@ fn race() -> Race {
             second: Vec::new(),
             sweep: vec![crashed],
             rest: Some(rest),
+            active: None,
             left_out: 0,
         }],
         bad: true,

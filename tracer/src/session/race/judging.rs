@@ -22,9 +22,9 @@ impl Rounds<'_, '_> {
         attempts: u32,
     ) -> Try {
         let role = role(signal, &self.rules.reloads);
-        let is_rest = matches!(planned.at, At::Rest(_));
+        let is_sent = planned.at.is_sent();
         let placed = match &ran.rested {
-            Some(rested) if is_rest => Some((rested.pid, rested.at)),
+            Some(rested) if is_sent => Some((rested.pid, rested.at)),
             _ => ran.placed,
         };
         let steps = self.steps(ran, signal);
@@ -36,7 +36,10 @@ impl Rounds<'_, '_> {
                 Some(format!("the kernel refused to send the signal: {}", errno::words(number)))
             }
             _ if ran.unsent.is_some() => ran.unsent.clone(),
-            (None, _) if is_rest => {
+            (None, _) if matches!(planned.at, At::Active(_)) => {
+                Some("systemd did not take it for active in this run".to_owned())
+            }
+            (None, _) if is_sent => {
                 let lasted = ran.until.saturating_sub(ran.span.0);
                 Some(never_comes(&ended_as(ran), lasted))
             }
@@ -65,7 +68,7 @@ impl Rounds<'_, '_> {
         let run = Run {
             document: &ran.document,
             sender: came
-                .map_or_else(|| self.sender(is_rest), |(_, sender)| SentBy::Process(sender)),
+                .map_or_else(|| self.sender(is_sent), |(_, sender)| SentBy::Process(sender)),
             placed: placed.map(|(pid, at)| (pid, on_timeline(at))),
             missed,
             readies: ran.readies,
@@ -79,10 +82,10 @@ impl Rounds<'_, '_> {
         tried(&run, &before, signal, role, attempts)
     }
 
-    /// Who sends the signal: at rest nothing of the kernel's does.
-    pub(super) fn sender(&self, at_rest: bool) -> SentBy {
+    /// Who sends the signal; the kernel does not where it is no instant of its own (`is_sent`).
+    pub(super) fn sender(&self, is_sent: bool) -> SentBy {
         match self.rules.by {
-            By::Kernel if !at_rest => SentBy::Kernel,
+            By::Kernel if !is_sent => SentBy::Kernel,
             By::Kernel | By::Kill => SentBy::Process(std::process::id()),
             By::Reload => match &*self.racer {
                 Runner::Unit(racer) => SentBy::Systemd(racer.unit.systemd()),

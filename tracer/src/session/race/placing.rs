@@ -44,7 +44,7 @@ impl Placing {
     pub fn sending(self, placer: &Placer, unit: Option<Reloaded>) -> Result<Option<Sending>> {
         let placement = || placer.placement();
         match (self.by, unit) {
-            _ if matches!(self.at, None | Some(At::Rest(_))) => Ok(None),
+            _ if self.at.is_none_or(|at| at.is_sent()) => Ok(None),
             (By::Kernel, _) | (By::Reload, None) => Ok(None),
             (By::Kill, _) => Sending::by_kill(placement(), self.signal).map(Some),
             (By::Reload, Some(unit)) => unit.at(placement(), self.signal).map(Some),

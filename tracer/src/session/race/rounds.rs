@@ -25,8 +25,8 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, calls, interval, one, plan, rest,
-        rest_id, role, second, sentences, sweep, untouched,
+        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, interval, one, plan,
+        rest, rest_id, role, second, sentences, sweep, untouched,
     },
 };
 
@@ -104,7 +104,8 @@ impl Rounds<'_, '_> {
             let seconds = second(&steps, *signal, role, &rules.service_type, end);
             let swept = self.swept(&first, &steps, *signal);
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
-            let all = planned.into_iter().chain(rest).chain(seconds).chain(swept);
+            let active = active(&steps, *signal, role, &rules.service_type, end);
+            let all = planned.into_iter().chain(active).chain(rest).chain(seconds).chain(swept);
             // A reload is sent to the main process.
             let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
             plans.push(Plan { signal: *signal, role, planned, left_out });
@@ -141,6 +142,7 @@ impl Rounds<'_, '_> {
                 second: Vec::new(),
                 sweep: Vec::new(),
                 rest: None,
+                active: None,
                 left_out,
             };
             for planned in planned.iter().filter(|it| rules.wants(&it.id)) {
@@ -162,6 +164,7 @@ impl Rounds<'_, '_> {
                     At::Second(_) => race.second.push(interval),
                     At::Call(_) => race.sweep.push(interval),
                     At::Rest(_) => race.rest = Some(interval),
+                    At::Active(_) => race.active = Some(interval),
                 }
             }
             if race.all().next().is_some() {
@@ -365,6 +368,12 @@ impl Rounds<'_, '_> {
         let placing = Placing { signal, at: Some(planned.at), by: self.rules.by };
         let (goal, rest) = match planned.at {
             At::Rest(_) => (self.goal_of_start(), Some(self.at_rest(signal, first.limit))),
+            At::Active(_) => {
+                let then = self.at_rest(signal, first.limit);
+                // It has come to that at once.
+                let goal = Goal { up: true, ready: false, settle_ns: 0, ..then.goal.clone() };
+                (Goal { ends: false, answered: false, ..goal }, Some(then))
+            }
             _ => (self.goal_of(planned, signal, first), None),
         };
         let ran = self.racer.run(Asking { placing, goal, limit: first.limit, rest }).await?;
@@ -411,7 +420,7 @@ impl Rounds<'_, '_> {
         let role = role(signal, &self.rules.reloads);
         let settle_ns = nanoseconds(self.rules.settle);
         let start_ns = match planned.at {
-            At::Step(_) | At::Second(_) | At::Rest(_) => first.start_ns,
+            At::Step(_) | At::Second(_) | At::Rest(_) | At::Active(_) => first.start_ns,
             // A call is awaited for longer than it took to come to it in the untouched run.
             At::Call(_) => {
                 let zero = first.ran.span.0.cast_signed();

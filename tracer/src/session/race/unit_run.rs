@@ -172,7 +172,7 @@ impl<'a> UnitRacer<'a> {
         // How it was at rest, and not what the signal has made of it.
         let (rested, then) = at_rest.unzip();
         let end = Then { active, main: seen.as_ref().and_then(|seen| seen.main_pid) };
-        let Then { active, main } = then.unwrap_or(end);
+        let Then { active, main } = then.flatten().unwrap_or(end);
         let came = Came::of(&mut self.placer, placing, self.counts)?;
         self.stream = Some(stream);
         self.unit.unit().stop().await?;

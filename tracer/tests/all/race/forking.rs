@@ -98,6 +98,7 @@ fn the_hole_after_the_start_is_found(root: PathBuf, by: &str) {
         "{by}"
     );
     assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race["signals"][0]["rest"]);
+    assert_eq!(raced.as_active(), ("killed", true), "{:#}", raced.race["signals"][0]["active"]);
     // Up once the handler is not there yet: a reload through systemd reaches the hole.
     let hole = raced.interval("HUP@child1.child1.fork");
     let active = raced.race["untouched"]["active_ns"].as_i64().unwrap();
@@ -151,7 +152,11 @@ fn race_of_a_unit_that_forks_has_systemd_reload_the_process_that_stays() {
         raced.stderr
     );
     assert!(intervals(&raced, false).is_empty(), "a reload is sent to the main process");
-    assert_eq!(raced.status, Some(0), "{}", raced.stderr);
+    // Right after a step no reload comes through, and as soon as it is up one does.
+    assert_eq!(raced.as_active(), ("killed", true), "{:#}", raced.race["signals"][0]["active"]);
+    let sentence = raced.sentence();
+    assert!(sentence.contains("As soon as systemd takes it for active HUP kills"), "{sentence}");
+    assert_eq!(raced.status, Some(3), "{}", raced.stderr);
     container.over();
 }
 

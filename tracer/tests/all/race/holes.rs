@@ -1,7 +1,7 @@
 //! Services with holes at known places: each is found, and none is invented, three times.
 
 use super::{SIMPLE, pairs, race};
-use crate::support::Compiled;
+use crate::support::{Compiled, PYTHON};
 
 /// What the services below are made of.
 const HEAD: &str = "\
@@ -189,5 +189,92 @@ fn race_finds_that_a_signal_between_the_fork_of_a_worker_and_the_handler_leaves_
         let is_bad = |id: &str| raced.interval(id)["bad"].as_bool().unwrap();
         assert!(is_bad("TERM@exec1.fork2"), "{}", raced.stderr);
         assert!(!is_bad("TERM@exec1") && !is_bad("TERM@exec1.action1"), "{}", raced.stderr);
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_between_two_forks_of_workers_in_the_main_process_and_in_the_later_worker() {
+    let found = hup("act(SIGHUP, on); usleep(10000);\
+         if (!fork()) { act(SIGHUP, on); for (;;) pause(); }\
+         usleep(10000); act(SIGHUP, SIG_DFL); usleep(10000);\
+         if (!fork()) { usleep(20000); act(SIGHUP, on); for (;;) pause(); }\
+         usleep(10000); act(SIGHUP, on);");
+    assert_eq!(
+        pairs(&found),
+        [
+            ("fork", "killed"),
+            ("exec1", "killed"),
+            ("exec1.action1", "taken"),
+            ("exec1.fork1", "taken"),
+            ("exec1.action2", "killed"),
+            ("exec1.fork2", "killed"),
+            ("exec1.action3", "taken"),
+            ("child1.fork", "taken"),
+            ("child1.action1", "taken"),
+            ("child2.fork", "killed"),
+            ("child2.action1", "taken"),
+        ]
+    );
+}
+
+/// A thread that sets the handler late.
+const LATE: &str = "static void *late(void *it) { usleep(40000); act(SIGHUP, on); return it; }\n";
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_until_a_thread_sets_the_handler_beside_helpers_that_come_by_vfork() {
+    let service = Compiled::new(&format!(
+        "{HEAD}{LATE}int main(void) {{ use_them(); thread(late); helper();\n\
+         if (!vfork()) {{ execl(\"/bin/true\", \"true\", (char *)0); _exit(1); }} wait(0);\n\
+         for (;;) pause(); }}"
+    ));
+    for _ in 0..3 {
+        let raced = race(&SIMPLE, &[&service.path()]);
+        assert_eq!(
+            raced.outcomes(),
+            [("HUP@fork", "killed"), ("HUP@exec1", "killed"), ("HUP@exec1.action1", "taken")]
+        );
+        assert_eq!(raced.at_rest(), ("taken", false));
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_holes_of_a_service_that_gives_root_up_executes_itself_and_stops_by_itself() {
+    let service = "import os, signal, socket, sys, time\n\
+         def say(text):\n    \
+             s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n    \
+             s.connect(os.environ['NOTIFY_SOCKET'])\n    \
+             s.sendall(text)\n\
+         HUP = signal.SIGHUP\n\
+         if os.getuid() == 0:\n    \
+             signal.signal(HUP, signal.SIG_IGN); time.sleep(0.02)\n    \
+             os.setgid(65534); os.setuid(65534)\n    \
+             signal.signal(HUP, signal.SIG_DFL)\n    \
+             os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])\n\
+         signal.signal(HUP, lambda *a: None)\n\
+         say(b'READY=1'); time.sleep(0.05)\n\
+         say(b'STOPPING=1'); signal.signal(HUP, signal.SIG_DFL); time.sleep(60)\n";
+    for _ in 0..3 {
+        let starts = "import sys; exec(sys.argv[1])";
+        let raced = race(&["--settle", "200ms"], &[PYTHON, "-c", starts, service]);
+        let found = raced.outcomes();
+        let expected = [
+            ("HUP@fork", "killed"),
+            ("HUP@exec1", "killed"),
+            ("HUP@exec1.action1", "ignored"),
+            ("HUP@exec1.action2", "killed"),
+            ("HUP@exec2", "killed"),
+            ("HUP@exec2.action1", "taken"),
+            ("HUP@exec2.ready1", "taken"),
+            ("HUP@exec2.stopping1", "taken"),
+            ("HUP@exec2.action2", "killed"),
+        ];
+        assert_eq!(found, expected, "{}", raced.stderr);
+        // It stops: no reload through systemd reaches that, nor what is at rest then.
+        assert_eq!(raced.at_rest(), ("killed", true));
+        assert_eq!(raced.race["signals"][0]["rest"]["counts"], false);
+        assert_eq!(raced.status, Some(0), "{}", raced.stderr);
     }
 }

@@ -89,7 +89,8 @@ fn a_hole_is_hit(container: &Container, fork: &str) {
     // At rest nothing stands still, and it is systemd, too, that has it sent.
     assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race["signals"][0]["rest"]);
     let (reload, _) = asked(&raced.race["signals"][0]["rest"]);
-    assert_eq!((&reload["state"], &reload["job"]), (&"active".into(), &"done".into()));
+    assert!(["active", "reloading"].contains(&reload["state"].as_str().unwrap()), "{reload:#}");
+    assert_eq!(reload["job"], "done", "{reload:#}");
     assert!(reload["sent_ns"].as_i64() >= reload["asked_ns"].as_i64(), "{reload:#}");
 }
 

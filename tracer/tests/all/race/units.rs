@@ -132,6 +132,11 @@ fn holes_are_found(container: &Container, by: &str) {
     assert!(what.contains("systemd takes that for a clean end"), "{what}");
     assert_eq!(raced.race["unit"], "plain.service");
     assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race["signals"][0]["rest"]);
+    // systemd takes it for active long before the handler is there.
+    assert_eq!(raced.as_active(), ("killed", true), "{:#}", raced.race["signals"][0]["active"]);
+    let as_active = &raced.race["signals"][0]["active"];
+    assert_eq!((&as_active["from_ns"], &as_active["counts"]), (&active.into(), &true.into()));
+    assert_eq!(as_active["tries"][0]["signal"]["si_code"], 0, "by kill(2)");
     assert_eq!(raced.race["signals"][0]["rest"]["counts"], true);
     let process = raced.race["untouched"]["process"]["exe"].as_str().unwrap();
     assert!(process.contains("python3"), "{process}");
@@ -171,6 +176,7 @@ fn race_of_a_unit_follows_its_type() {
     assert!(bad.len() >= 2 && bad.iter().all(|it| it["counts"] == false), "{bad:#?}");
     assert_eq!(raced.outcomes().last().unwrap().1, "taken");
     assert_eq!(raced.at_rest(), ("taken", false));
+    assert_eq!(raced.as_active(), ("taken", false));
     // systemd's own record of the unit is the one from before the signal.
     let ended = race(&container, "told", &["--signal", "TERM", "--only", "TERM@rest"]);
     assert_eq!(ended.at_rest(), ("killed", false), "{:#}", ended.race);

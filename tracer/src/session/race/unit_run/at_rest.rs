@@ -1,4 +1,4 @@
-//! A unit at rest.
+//! A unit at rest, or as its systemd takes it for active.
 
 use anyhow::Result;
 
@@ -15,7 +15,7 @@ use crate::{
     host::clock,
     model::{document::EndedBy, race::By},
     observation::{Fact, ProcessId},
-    race::Goal,
+    race::{At, Goal},
 };
 
 /// What systemd said of a unit at rest.
@@ -30,7 +30,7 @@ pub(super) struct Then {
 pub(super) struct Followed {
     pub ended_by: EndedBy,
     /// How it was at rest, if it came to that and was to.
-    pub at_rest: Option<(Rested, Then)>,
+    pub at_rest: Option<(Rested, Option<Then>)>,
     /// Why the signal was not sent then, if it was not.
     pub unsent: Option<String>,
 }
@@ -62,10 +62,15 @@ impl OneRun<'_> {
         goal: Goal,
         placing: Placing,
         sending: &mut Option<Sending>,
-    ) -> Result<((Rested, Then), Option<String>)> {
-        let seen = self.unit.unit().look().await?;
-        let (_, active) = self.unit.told(&seen, self.began);
-        let then = Then { active, main: seen.main_pid };
+    ) -> Result<((Rested, Option<Then>), Option<String>)> {
+        // As it becomes active, nothing is asked that would take a while.
+        let then = if matches!(placing.at, Some(At::Active(_))) {
+            None
+        } else {
+            let seen = self.unit.unit().look().await?;
+            let (_, active) = self.unit.told(&seen, self.began);
+            Some(Then { active, main: seen.main_pid })
+        };
         let at = clock::boot_ns();
         let rested = Rested { at, pid: self.main().unwrap_or(0), readies: self.watch.readies() };
         self.watch.rest(goal, at);
