@@ -10,7 +10,7 @@ use sigready::{
     session::{self, Wanted},
 };
 
-use super::values::{buffer, signal};
+use super::values::{buffer, catchable};
 
 /// What is captured, and what becomes of it.
 #[derive(Clone, Debug, Args)]
@@ -31,10 +31,10 @@ pub struct Output {
 pub struct Signals {
     /// The signal a reload sends; by default what the unit's own reload sends, if that is
     /// known, else HUP.
-    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    #[arg(long, value_name = "SIGNAL", value_parser = catchable)]
     pub signal: Option<Signal>,
     /// Record what the service does on this signal too (repeatable, six at most).
-    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    #[arg(long, value_name = "SIGNAL", value_parser = catchable)]
     pub record: Vec<Signal>,
     /// Room for events that wait to be read, in KiB: a power of two. More helps where a
     /// report says that events were lost.

@@ -14,6 +14,15 @@ use sigready::{
 /// The longest time: ten years of 365 days.
 const MAX_TIME: Duration = Duration::from_hours(10 * 365 * 24);
 
+/// A signal that a process can take, by its name or number.
+pub(super) fn catchable(text: &str) -> Result<Signal, String> {
+    let signal = signal(text).map_err(|error| error.to_string())?;
+    if signal.is_catchable() {
+        return Ok(signal);
+    }
+    Err(format!("no process can catch, block or ignore {signal} (signal(7))"))
+}
+
 /// A signal's name or number.
 pub(super) fn signal(text: &str) -> Result<Signal, UnknownSignal> {
     text.parse()

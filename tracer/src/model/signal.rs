@@ -25,6 +25,8 @@ impl Signal {
     pub const QUIT: Self = Self(3);
     /// `SIGKILL`
     pub const KILL: Self = Self(9);
+    /// `SIGSTOP`
+    pub const STOP: Self = Self(NixSignal::SIGSTOP as u32);
     /// `SIGTERM`
     pub const TERM: Self = Self(15);
     /// `SIGPIPE`
@@ -66,6 +68,13 @@ impl Signal {
     #[must_use]
     pub fn number(self) -> u32 {
         self.0
+    }
+
+    /// Whether a process can say what is to be done on it: on KILL and STOP it can't
+    /// (`sig_kernel_only` in include/linux/signal.h).
+    #[must_use]
+    pub fn is_catchable(self) -> bool {
+        !matches!(self, Self::KILL | Self::STOP)
     }
 
     /// What the kernel does on it where the process has said nothing else (`signal(7)`,

@@ -20,10 +20,9 @@ pub fn role(signal: Signal, reloads: &[Signal]) -> Role {
 /// Why a signal can't be placed; `None` if it can.
 #[must_use]
 pub fn unplaceable(signal: Signal) -> Option<&'static str> {
-    const STOP: u32 = 19;
     match signal {
         Signal::KILL => Some("no process can do anything about it, at any instant"),
-        _ if signal.number() == STOP => {
+        Signal::STOP => {
             Some("no process can do anything about it, and a stopped one does not go on")
         }
         _ => None,

@@ -27,6 +27,19 @@ fn an_unknown_signal_is_named_with_what_to_write_instead() {
 }
 
 #[test]
+fn a_signal_that_no_process_can_take_is_no_reload_signal() {
+    for arguments in [
+        &["run", "--signal", "KILL", "--", "true"][..],
+        &["run", "--record", "SIGSTOP", "--", "true"],
+        &["trace", "--signal", "19", "x"],
+    ] {
+        let (status, stderr) = refused(arguments);
+        assert_eq!(status, Some(2), "{stderr}");
+        assert!(stderr.contains("no process can catch, block or ignore"), "{stderr}");
+    }
+}
+
+#[test]
 fn a_command_that_cannot_be_run_is_told_before_anything_is_attached() {
     let directory = tempfile::tempdir().unwrap();
     let plain = file(directory.path(), "plain", "x");
