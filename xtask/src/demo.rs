@@ -134,7 +134,8 @@ fn race(sigready: &Path, name: &str, kind: &str, expected: &[(&str, Did)]) -> Re
     let race: Value = serde_json::from_str(&text).context("the result is malformed")?;
     let signal = &race["signals"][0];
     let intervals = signal["intervals"].as_array().context("the result has no intervals")?;
-    for interval in intervals {
+    let rest = &signal["rest"];
+    for interval in intervals.iter().chain([rest]) {
         println!(
             "  {:20} {:10} {}",
             interval["id"].as_str().unwrap_or_default(),
@@ -155,6 +156,9 @@ fn race(sigready: &Path, name: &str, kind: &str, expected: &[(&str, Did)]) -> Re
         .iter()
         .map(|(id, (outcome, counts))| (format!("HUP@{id}"), (*outcome).to_owned(), *counts))
         .collect();
+    if rest["outcome"] != "taken" {
+        bail!("the race with --type {kind} was to find that HUP is taken at rest: {rest}");
+    }
     let expected = if wanted.iter().any(|(_, _, counts)| *counts) { 3 } else { 0 };
     if found != wanted || status.code() != Some(expected) {
         bail!(

@@ -104,9 +104,17 @@ pub const BOOKWORM: Debian = Debian {
 };
 const TRIXIE: Debian = Debian { systemd: "257", root: newer_root, units: &LATER };
 const FORKY: Debian = Debian { systemd: "262", root: newest_root, units: &LATER };
-/// What the roots of later releases have, but for rsyslog, whose intervals are not all reached there.
-const LATER: [&str; 7] =
-    ["cron", "haproxy", "mosquitto", "nginx", "prometheus-node-exporter", "redis-server", "ssh"];
+/// What the roots of later releases have.
+const LATER: [&str; 8] = [
+    "cron",
+    "haproxy",
+    "mosquitto",
+    "nginx",
+    "prometheus-node-exporter",
+    "redis-server",
+    "rsyslog",
+    "ssh",
+];
 
 /// One row of a table.
 struct Row {
@@ -314,13 +322,14 @@ impl Debian {
         let container = Container::boot_in((self.root)(), Hierarchy::Unified, ANSWERING, &files);
         container.wait_for("up");
         // chronyd is told to leave the clock alone, and needs no capability for that. The journal is
-        // not to start rsyslog, through its socket, between two runs.
+        // not to start rsyslog, through its socket, between two runs: a file of rsyslog's own tells it
+        // to, from Debian 13 on, and the last by its name holds.
         container.ask(
             "cd /run/systemd/system
              cp /shared/*.service .
              rm -f scenario.service
              mkdir -p ../journald.conf.d
-             printf '[Journal]\nForwardToSyslog=no\n' > ../journald.conf.d/container.conf
+             printf '[Journal]\nForwardToSyslog=no\n' > ../journald.conf.d/zz-container.conf
              systemctl restart systemd-journald
              mkdir chrony.service.d patroni-4.service.d
              printf '[Unit]\nConditionCapability=\n' > chrony.service.d/container.conf
