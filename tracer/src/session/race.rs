@@ -2,6 +2,7 @@
 
 mod between;
 mod cgroup;
+mod command_run;
 mod guard;
 mod judging;
 mod main_process;
@@ -36,6 +37,7 @@ use tracer_common::{
 
 use self::{
     cgroup::{Cgroup, Cgroups},
+    command_run::{OneRun, follow},
     guard::Guard,
     placing::{Came, Facts, empty, placer},
     resting::{AtRest, Rested},
@@ -45,13 +47,12 @@ use super::{
     Asked, Capture, Command, Ending, Held, Interrupts, NotifySocket, Observer, Schedule, Session,
     Startable, Stopped, Streams, Until,
     leavings::{end_descendants, left_running, take_orphans},
-    turns::{Closed, News, Subject},
+    turns::Closed,
 };
 use crate::{
     host::clock,
     model::{
         document::{Document, EndedBy},
-        signal::Signal,
         text::Outside,
         unit::UnitFacts,
     },
@@ -465,88 +466,5 @@ impl<'a> Racer<'a> {
         }
         drop((self.stream, self.placer));
         self.attached.detach();
-    }
-}
-
-/// Follows a run to its end: where it is to be at rest, to that, and on from the signal that is sent
-/// then. Tells why that was not sent, if it was not.
-async fn follow(
-    session: &mut Session<'_, OneRun>,
-    rest: Option<AtRest>,
-    signal: Signal,
-    began: u64,
-) -> Result<(EndedBy, Option<Rested>, Option<String>)> {
-    let ended_by = session.follow().await?;
-    let Some(rest) = rest.filter(|_| ended_by == EndedBy::Until) else {
-        return Ok((ended_by, None, None));
-    };
-    let (rested, unsent) = session.subject().rest(rest.goal.clone(), signal);
-    Ok((session.follow_on(rest.ending(began)).await?, Some(rested), unsent))
-}
-
-/// A command in one run.
-struct OneRun {
-    watch: Watch,
-    command: Command,
-    facts: Facts,
-    left: Vec<String>,
-}
-
-impl OneRun {
-    /// It is at rest: sends it the signal. Tells why it was not sent, if it was not.
-    fn rest(&mut self, goal: Goal, signal: Signal) -> (Rested, Option<String>) {
-        let (at, pid) = (clock::boot_ns(), self.command.pid());
-        let rested = Rested { at, pid, readies: self.watch.readies() };
-        self.watch.rest(goal, at);
-        (rested, resting::unsent(self.command.send(signal)))
-    }
-}
-
-impl Subject for OneRun {
-    fn learn(&mut self, observation: &Observation) {
-        self.watch.learn(observation);
-        self.command.learn(observation);
-        self.facts.learn(observation);
-    }
-
-    async fn act(&mut self, _: &mut Capture, _: &dyn Observer, _: Instant) -> Result<()> {
-        Ok(())
-    }
-
-    fn patience(&self, longest: Duration, _: Instant) -> Duration {
-        let left = self.watch.settles().map(|at| at.saturating_sub(clock::boot_ns()));
-        left.map_or(longest, |left| longest.min(Duration::from_nanos(left)))
-    }
-
-    async fn news(&mut self) -> Result<News> {
-        self.command.news().await
-    }
-
-    fn is_settled(&self, _: Instant) -> bool {
-        self.watch.settles().is_some_and(|at| clock::boot_ns() >= at)
-    }
-
-    fn is_over(&mut self, now: Instant) -> bool {
-        self.command.is_over(now)
-    }
-
-    fn forward(&mut self, signal: Signal, observer: &dyn Observer) -> Result<()> {
-        self.command.forward(signal, observer)
-    }
-
-    async fn last_news(&mut self, capture: &mut Capture) -> Vec<Observation> {
-        let news = self.command.last_news(capture).await;
-        if !self.command.is_running() {
-            self.left = self.command.left_running(&[]);
-        }
-        news
-    }
-
-    fn untested(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    fn session_ended(&mut self) -> Result<()> {
-        self.command.session_ended()
     }
 }
