@@ -4,7 +4,7 @@
 use std::{io::Cursor, path::PathBuf};
 
 use sigready::{
-    lint::{LintReport, Place, Subject},
+    lint::{LintReport, Location, Subject},
     probe::decode::{self, Decoder},
     report::{self, Format, Saved, Source as _, Style, Survey},
     systemd::unit_files,
@@ -60,7 +60,8 @@ pub fn unit(bytes: &[u8]) {
         facts,
         commands,
     };
-    let place = Place { directory: PathBuf::from("/etc/systemd/system"), options: String::new() };
+    let place =
+        Location { directory: PathBuf::from("/etc/systemd/system"), options: String::new() };
     let judged = LintReport::of(vec![subject], &place);
     is_safe_to_print(&report::lint::table(&judged, Style::default()));
 }
