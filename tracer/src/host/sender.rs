@@ -101,22 +101,24 @@ pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -
     let of_target = path(target.pid, hierarchies)?;
     let unit = unit_of(&of_target)?;
     let namespace = pid_namespace(systemd.pid)?;
-    let mut askers = procfs::pids().into_iter().filter(|pid| {
-        bounded(format!("/proc/{pid}/comm"), MAX_COMM).is_ok_and(|comm| comm == b"systemctl\n")
-            && pid_namespace(*pid) == Some(namespace)
-            && bounded(format!("/proc/{pid}/cmdline"), MAX_COMMAND)
-                .is_ok_and(|arguments| names(&arguments, unit))
+    // It may end at any time, and has no arguments any more then: they are read once.
+    let mut askers = procfs::pids().into_iter().filter_map(|pid| {
+        let is_it = bounded(format!("/proc/{pid}/comm"), MAX_COMM)
+            .is_ok_and(|comm| comm == b"systemctl\n")
+            && pid_namespace(pid) == Some(namespace);
+        let id = procfs::id(pid).filter(|_| is_it)?;
+        let arguments = arguments(pid)?;
+        names(&arguments, unit).then_some((id, arguments))
     });
-    let asker = askers.next().filter(|_| askers.next().is_none())?;
-    let status = procfs::brief(asker)?;
+    let (id, arguments) = askers.next().filter(|_| askers.next().is_none())?;
+    let status = procfs::brief(id.pid)?;
     let origin = Origin {
-        command: command(asker),
-        cgroup: path(asker, hierarchies),
+        command: command_line(&arguments),
+        cgroup: path(id.pid, hierarchies),
         parents: parents(status.parent, hierarchies),
         asked_by: None,
     };
-    let id = status.id;
-    (procfs::id(asker) == Some(id)).then_some(Asker {
+    (procfs::id(id.pid) == Some(id)).then_some(Asker {
         id,
         ns_pid: status.ns_pid,
         comm: status.comm.into(),
