@@ -346,7 +346,15 @@ impl Debian {
         let (mut rows, mut failed) = (Vec::new(), Vec::new());
         for unit in self.units {
             if unit.starts_with("patroni") {
-                container.ask("systemctl start etcd");
+                // Its first start makes the database, and no other one does.
+                container.ask(
+                    "systemctl start etcd patroni
+                     for try in $(seq 300); do
+                         /usr/lib/postgresql/15/bin/pg_isready -qh 127.0.0.1 && break
+                         sleep 0.1
+                     done
+                     systemctl stop patroni",
+                );
             }
             let options: &[&str] = match *unit {
                 // A Java virtual machine is busy with itself for long.
