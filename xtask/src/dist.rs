@@ -84,19 +84,33 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Builds the program for x86_64 as it is packaged.
+///
+/// # Errors
+/// If it is larger than it may be.
+pub fn program() -> Result<()> {
+    binary::build(&Dist::new()?, TARGETS[0])
+}
+
+fn git(arguments: &[&str]) -> Result<String> {
+    process::output(Command::new("git").current_dir(workspace::root()).args(arguments))
+}
+
 impl Dist {
     fn prepare(allow_dirty: bool) -> Result<Self> {
-        let git = |arguments: &[&str]| {
-            process::output(Command::new("git").current_dir(workspace::root()).args(arguments))
-        };
         let changes = git(&["status", "--porcelain"])?;
         if !changes.is_empty() && !allow_dirty {
             bail!("the tree has changes, so nobody else can make the same: commit them\n{changes}");
         }
+        let dist = Self::new()?;
+        renew(&dist.results)?;
+        Ok(dist)
+    }
+
+    fn new() -> Result<Self> {
         // Where Cargo.toml looks for them.
         let build = workspace::root().join("target/dist");
         let results = build.join("results");
-        renew(&results)?;
         let version = process::output(workspace::cargo().args(["pkgid", "--package", "sigready"]))?;
         let version = version.rsplit(['#', '@']).next().unwrap_or_default().to_owned();
         Ok(Self { build, results, version, time: git(&["log", "-1", "--format=%ct"])? })

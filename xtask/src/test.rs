@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    apt, process, root,
+    apt, dist, process, root,
     suite::{self, Suite, Verdict},
     vm, workspace,
 };
@@ -24,7 +24,8 @@ pub struct Options {
 /// What is run in virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Machines {
-    /// All the privileged tests: an hour or more on two processors.
+    /// All the privileged tests: an hour or more on two processors. Then the program is built as
+    /// it is packaged, and its size held.
     All,
     /// Those that tell kernels and backends apart: some minutes.
     Differences,
@@ -77,6 +78,11 @@ pub fn run(options: &Options) -> Result<()> {
             nothing_left_attached().map(|()| Verdict::default())
         }));
         suites.extend(machines(options)?);
+    }
+    if options.machines == Machines::All && filter.is_none() {
+        suites.push(Suite::run("the program as it is packaged, and its size", || {
+            dist::program().map(|()| Verdict::default())
+        }));
     }
     suite::conclude(&suites)
 }
