@@ -135,6 +135,16 @@ impl SignalRace {
             .chain(&self.second)
             .chain(&self.sweep)
     }
+
+    /// The same, to change them.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Interval> {
+        self.intervals
+            .iter_mut()
+            .chain(&mut self.active)
+            .chain(&mut self.rest)
+            .chain(&mut self.second)
+            .chain(&mut self.sweep)
+    }
 }
 
 impl Untouched {

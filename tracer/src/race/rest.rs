@@ -22,19 +22,8 @@ pub fn rest(
     service_type: &str,
     end: u64,
 ) -> Option<Planned> {
-    let main = steps.main()?;
-    let at_ns = Timeline { zero: steps.zero(), end }.at(end);
-    Some(Planned {
-        id: rest_id(signal),
-        at: At::Rest(main.place),
-        process: main.who.clone(),
-        programs: Vec::new(),
-        main: true,
-        after: StepTold { kind: StepKind::Rest, what: "at rest".to_owned(), at_ns },
-        before: None,
-        to_ns: at_ns,
-        reached: super::reach(steps, role, service_type, end, end.saturating_add(1)),
-    })
+    let told = (rest_id(signal), StepKind::Rest, "at rest");
+    sent(steps, role, service_type, (end, end), At::Rest, told)
 }
 
 /// The moment at which systemd took a unit for active, of its main process; `None` where it never did,
@@ -47,17 +36,30 @@ pub fn active(
     service_type: &str,
     end: u64,
 ) -> Option<Planned> {
-    let main = steps.main()?;
     let at = steps.active().filter(|active| *active != u64::MAX)?;
+    let told = (format!("{signal}@active"), StepKind::Active, "as systemd takes it for active");
+    sent(steps, role, service_type, (at, end), At::Active, told)
+}
+
+/// The instant at `at` of the main process of a start that was looked at until `end`: its place, its id,
+/// and how it is told.
+fn sent(
+    steps: &Steps,
+    role: Role,
+    service_type: &str,
+    (at, end): (u64, u64),
+    place: impl FnOnce(u64) -> At,
+    (id, kind, what): (String, StepKind, &str),
+) -> Option<Planned> {
+    let main = steps.main()?;
     let at_ns = Timeline { zero: steps.zero(), end }.at(at);
-    let what = "as systemd takes it for active".to_owned();
     Some(Planned {
-        id: format!("{signal}@active"),
-        at: At::Active(main.place),
+        id,
+        at: place(main.place),
         process: main.who.clone(),
         programs: Vec::new(),
         main: true,
-        after: StepTold { kind: StepKind::Active, what, at_ns },
+        after: StepTold { kind, what: what.to_owned(), at_ns },
         before: None,
         to_ns: at_ns,
         reached: super::reach(steps, role, service_type, at, at.saturating_add(1)),

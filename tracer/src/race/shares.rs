@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{sentences, untested, verdict::with_tries};
-use crate::model::race::{Interval, Leftover, Outcome, Race, SignalRace, Try};
+use crate::model::race::{Leftover, Outcome, Race, SignalRace, Try};
 
 /// What is said of an interval that a share was to race and did not.
 const ANOTHER_START: &str = "another start of the command had no such interval";
@@ -26,7 +26,7 @@ pub fn shares(planned: &Race, count: usize) -> Vec<Vec<String>> {
 /// The race that was planned, with what was found in the shares of it. An interval that is in none
 /// of them was not reached; after an interrupt, it was not raced.
 #[must_use]
-pub fn merge(mut planned: Race, found: Vec<Race>, interrupted: bool) -> Race {
+pub fn merge(mut planned: Race, mut found: Vec<Race>, interrupted: bool) -> Race {
     let mut leftovers = BTreeMap::new();
     let mut tries: HashMap<String, Vec<Try>> = HashMap::new();
     planned.runs += found.iter().map(|share| share.runs).sum::<u64>();
@@ -35,14 +35,14 @@ pub fn merge(mut planned: Race, found: Vec<Race>, interrupted: bool) -> Race {
             *leftovers.entry(comm.clone()).or_default() += runs;
         }
     }
-    for interval in found.into_iter().flat_map(|share| share.signals).flat_map(all) {
-        tries.entry(interval.id).or_default().extend(interval.tries);
+    let races = found.iter_mut().flat_map(|share| &mut share.signals);
+    for interval in races.flat_map(SignalRace::all_mut) {
+        tries.entry(interval.id.clone()).or_default().append(&mut interval.tries);
     }
     let leftovers = leftovers.into_iter();
     planned.leftovers = leftovers.map(|(comm, runs)| Leftover { comm, runs }).collect();
     for race in &mut planned.signals {
-        let lists = [&mut race.intervals, &mut race.second, &mut race.sweep];
-        for interval in lists.into_iter().flatten().chain(&mut race.active).chain(&mut race.rest) {
+        for interval in race.all_mut() {
             let found = tries.remove(&interval.id).filter(|tries| !tries.is_empty());
             let tries =
                 found.unwrap_or_else(|| if interrupted { Vec::new() } else { vec![missed()] });
@@ -53,15 +53,6 @@ pub fn merge(mut planned: Race, found: Vec<Race>, interrupted: bool) -> Race {
     planned.bad = planned.signals.iter().flat_map(SignalRace::all).any(|it| it.bad && it.counts);
     planned.untested = untested(&planned.signals, &planned.untouched);
     planned
-}
-
-fn all(race: SignalRace) -> impl Iterator<Item = Interval> {
-    race.intervals
-        .into_iter()
-        .chain(race.active)
-        .chain(race.rest)
-        .chain(race.second)
-        .chain(race.sweep)
 }
 
 fn missed() -> Try {

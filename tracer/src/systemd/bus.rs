@@ -195,36 +195,33 @@ impl Bus {
         Ok(answer.body().deserialize().map_err(Failure::from)?)
     }
 
+    /// One property of an object.
+    async fn property(&self, object: &str, interface: &str, name: &str) -> Result<OwnedValue> {
+        let answer = self.call(SYSTEMD, object, PROPERTIES, "Get", &(interface, name)).await?;
+        Ok(answer.body().deserialize().map_err(Failure::from)?)
+    }
+
     /// The main process of a unit that is loaded, as systemd's own pids go; 0 for none.
     pub async fn main_pid(&self, unit: &str) -> Result<u32> {
-        let object = object(unit);
-        let answer = self.call(SYSTEMD, &object, PROPERTIES, "Get", &(SERVICE, "MainPID")).await?;
-        let pid: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
-        Ok(pid.try_into()?)
+        Ok(self.property(&object(unit), SERVICE, "MainPID").await?.try_into()?)
     }
 
     /// Whether a unit that is loaded is up.
     pub async fn is_active(&self, unit: &str) -> Result<bool> {
-        let object = object(unit);
-        let answer = self.call(SYSTEMD, &object, PROPERTIES, "Get", &(UNIT, "ActiveState")).await?;
-        let state: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
+        let state = self.property(&object(unit), UNIT, "ActiveState").await?;
         Ok(String::try_from(state)? == "active")
     }
 
     /// Whether systemd has a job for a unit. One that is not loaded has none.
     pub async fn has_job(&self, unit: &str) -> Result<bool> {
-        let object = object(unit);
-        let answer = self.call(SYSTEMD, &object, PROPERTIES, "Get", &(UNIT, "Job")).await?;
-        let job: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
+        let job = self.property(&object(unit), UNIT, "Job").await?;
         let (id, _): (u32, OwnedObjectPath) = job.try_into()?;
         Ok(id != 0)
     }
 
     /// systemd's version.
     pub async fn version(&self) -> Result<String> {
-        let answer = self.call(SYSTEMD, ROOT, PROPERTIES, "Get", &(MANAGER, "Version")).await?;
-        let version: OwnedValue = answer.body().deserialize().map_err(Failure::from)?;
-        let version: String = version.try_into()?;
+        let version: String = self.property(ROOT, MANAGER, "Version").await?.try_into()?;
         Ok(clipped(&version, LONGEST_VERSION).into_owned())
     }
 
