@@ -37,10 +37,10 @@ use tracer_common::{
 
 use self::{
     cgroup::{Cgroup, Cgroups},
-    command_run::{OneRun, follow},
+    command_run::OneRun,
     guard::Guard,
     placing::{Came, Facts, empty, placer},
-    resting::{AtRest, Rested},
+    resting::{AtRest, Rested, follow},
     stopped::{Sending, Sent},
 };
 use super::{
@@ -356,8 +356,9 @@ impl<'a> Racer<'a> {
         };
         let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
         let mut session = Session::new(capture, subject, ending, interrupts, self.observer);
-        let (ended_by, rested, not_sent) =
-            follow(&mut session, rest, placing.signal, began).await?;
+        let at_rest = async |run: &mut OneRun, goal| Ok(run.rest(goal, placing.signal));
+        let (ended_by, sent) = follow(&mut session, rest, began, at_rest).await?;
+        let (rested, not_sent) = sent.unzip();
         let ended_by =
             self.interrupts.as_ref().map_or(ended_by, |interrupts| interrupts.or_waiting(ended_by));
         let Closed { subject, captured, stream } = session.close().await?;
@@ -385,7 +386,7 @@ impl<'a> Racer<'a> {
             refused: came.refused,
             readies: watch.readies(),
             counted: came.counted,
-            unsent: unsent.or(not_sent),
+            unsent: unsent.or(not_sent.flatten()),
             reload,
             sent: watch.sent().to_vec(),
             span: (began, until),

@@ -6,34 +6,18 @@ use anyhow::Result;
 
 use super::{
     super::{
-        Capture, Command, Observer, Session,
+        Capture, Command, Observer,
         turns::{News, Subject},
     },
     placing::Facts,
-    resting::{AtRest, Rested, unsent},
+    resting::{Rested, unsent},
 };
 use crate::{
     host::clock,
-    model::{document::EndedBy, signal::Signal},
+    model::signal::Signal,
     observation::Observation,
     race::{Goal, Watch},
 };
-
-/// Follows a run to its end: where it is to be at rest, to that, and on from the signal that is sent
-/// then. Tells why that was not sent, if it was not.
-pub(super) async fn follow(
-    session: &mut Session<'_, OneRun>,
-    rest: Option<AtRest>,
-    signal: Signal,
-    began: u64,
-) -> Result<(EndedBy, Option<Rested>, Option<String>)> {
-    let ended_by = session.follow().await?;
-    let Some(rest) = rest.filter(|_| ended_by == EndedBy::Until) else {
-        return Ok((ended_by, None, None));
-    };
-    let (rested, unsent) = session.subject().rest(rest.goal.clone(), signal);
-    Ok((session.follow_on(rest.ending(began)).await?, Some(rested), unsent))
-}
 
 /// A command in one run.
 pub(super) struct OneRun {
@@ -45,7 +29,7 @@ pub(super) struct OneRun {
 
 impl OneRun {
     /// It is at rest: sends it the signal. Tells why it was not sent, if it was not.
-    fn rest(&mut self, goal: Goal, signal: Signal) -> (Rested, Option<String>) {
+    pub fn rest(&mut self, goal: Goal, signal: Signal) -> (Rested, Option<String>) {
         let (at, pid) = (clock::boot_ns(), self.command.pid());
         let rested = Rested { at, pid, readies: self.watch.readies() };
         self.watch.rest(goal, at);

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{super::Ending, Until};
-use crate::{host::clock, race::Goal};
+use super::{
+    super::{Ending, Session, turns::Subject},
+    Until,
+};
+use crate::{host::clock, model::document::EndedBy, race::Goal};
 
 /// What a run with a signal has beside three times as long as the untouched one took.
 const LONGER: Duration = Duration::from_secs(5);
@@ -38,6 +41,22 @@ impl AtRest {
         let limit = self.limit.min(longest(lasted));
         Ending::new(Some(Until::Settled), Some(limit), false, Instant::now())
     }
+}
+
+/// Follows a run, which began at `began` (`CLOCK_BOOTTIME` ns), to its end: where it is to be at rest, to
+/// that, and on from what `at_rest` does then.
+pub async fn follow<S: Subject, T>(
+    session: &mut Session<'_, S>,
+    rest: Option<AtRest>,
+    began: u64,
+    at_rest: impl AsyncFnOnce(&mut S, Goal) -> Result<T>,
+) -> Result<(EndedBy, Option<T>)> {
+    let ended_by = session.follow().await?;
+    let Some(rest) = rest.filter(|_| ended_by == EndedBy::Until) else {
+        return Ok((ended_by, None));
+    };
+    let sent = at_rest(session.subject(), rest.goal.clone()).await?;
+    Ok((session.follow_on(rest.ending(began)).await?, Some(sent)))
 }
 
 /// The longest that a run with a signal may take where the untouched one has `lasted` so many ns.

@@ -10,7 +10,7 @@ use tracer_common::{
     signal::SignalSet,
 };
 
-use self::at_rest::{Followed, Then};
+use self::at_rest::Then;
 use super::{
     super::{
         Asked, Blocked, Capture, Ending, Interrupts, Observer, Session, Until,
@@ -19,6 +19,7 @@ use super::{
     Asking, Between, Placing, Ran,
     guard::Guard,
     placing::{Came, Facts, empty, placer},
+    resting::follow,
     stopped::{Sending, Sent},
     unit::RacedUnit,
 };
@@ -117,14 +118,13 @@ impl<'a> UnitRacer<'a> {
 
     /// Starts the unit once, and follows that. It is down afterwards.
     pub async fn run(&mut self, asking: Asking) -> Result<Ran> {
-        let settle_ns = asking.settle_ns();
-        let Asking { placing, goal, limit, rest } = asking;
         self.unit.unit().stop().await?;
         self.put_back().await?;
         self.unit.unit().forget_failures().await;
         let anchor = clock::anchor();
         let name = self.unit.name().to_owned();
-        let builder = self.builder(placing, settle_ns, anchor)?;
+        let builder = self.builder(asking.placing, asking.settle_ns(), anchor)?;
+        let Asking { placing, goal, limit, rest } = asking;
         let systemd_hierarchy = self.hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
@@ -162,11 +162,13 @@ impl<'a> UnitRacer<'a> {
         let ending = Ending::new(Some(Until::Settled), Some(limit), false, Instant::now());
         let mut session =
             Session::new(capture, subject, ending, self.interrupts.clone(), self.observer);
-        let followed = at_rest::follow(&mut session, rest, placing, began, &mut sending).await;
+        let signal_it =
+            async |run: &mut OneRun<'_>, goal| run.rest(goal, placing, &mut sending).await;
+        let followed = follow(&mut session, rest, began, signal_it).await;
         let closed = session.close().await;
         let Sent { unsent, reload } = sending.map(Sending::end).unwrap_or_default();
-        let (followed, Closed { subject, captured, stream }) = (followed?, closed?);
-        let Followed { ended_by, at_rest, unsent: not_sent } = followed;
+        let ((ended_by, told), Closed { subject, captured, stream }) = (followed?, closed?);
+        let (at_rest, not_sent) = told.unzip();
         let until = clock::boot_ns();
         let OneRun { watch, command, has_ended, failed, facts, seen, active, .. } = subject;
         // How it was at rest, and not what the signal has made of it.
@@ -190,7 +192,7 @@ impl<'a> UnitRacer<'a> {
             refused: came.refused,
             readies: watch.readies(),
             counted: came.counted,
-            unsent: unsent.or(not_sent),
+            unsent: unsent.or(not_sent.flatten()),
             reload,
             sent: watch.sent().to_vec(),
             span: (began, until),

@@ -4,16 +4,16 @@ use anyhow::Result;
 
 use super::{
     super::{
-        super::{Session, restart::send},
+        super::restart::send,
         Placing,
-        resting::{AtRest, Rested, unsent},
+        resting::{Rested, unsent},
         stopped::Sending,
     },
     OneRun,
 };
 use crate::{
     host::clock,
-    model::{document::EndedBy, race::By},
+    model::race::By,
     observation::{Fact, ProcessId},
     race::{At, Goal},
 };
@@ -26,38 +26,10 @@ pub(super) struct Then {
     pub main: Option<u32>,
 }
 
-/// What a run was followed to.
-pub(super) struct Followed {
-    pub ended_by: EndedBy,
-    /// How it was at rest, if it came to that and was to.
-    pub at_rest: Option<(Rested, Option<Then>)>,
-    /// Why the signal was not sent then, if it was not.
-    pub unsent: Option<String>,
-}
-
-/// Follows a run to its end: where it is to be at rest, to that, and on from the signal that is sent
-/// then.
-pub(super) async fn follow(
-    session: &mut Session<'_, OneRun<'_>>,
-    rest: Option<AtRest>,
-    placing: Placing,
-    began: u64,
-    sending: &mut Option<Sending>,
-) -> Result<Followed> {
-    let ended_by = session.follow().await?;
-    let Some(rest) = rest.filter(|_| ended_by == EndedBy::Until) else {
-        return Ok(Followed { ended_by, at_rest: None, unsent: None });
-    };
-    let subject = session.subject();
-    let (at_rest, unsent) = subject.rest(rest.goal.clone(), placing, sending).await?;
-    let ended_by = session.follow_on(rest.ending(began)).await?;
-    Ok(Followed { ended_by, at_rest: Some(at_rest), unsent })
-}
-
 impl OneRun<'_> {
     /// It is at rest: sends the main process the signal, or has the unit reloaded by a thread of
     /// its own. Tells why that was not done, if it was not.
-    async fn rest(
+    pub(super) async fn rest(
         &mut self,
         goal: Goal,
         placing: Placing,
