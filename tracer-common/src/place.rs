@@ -10,7 +10,7 @@ use crate::event::ADDRESS_LEN;
 /// The kinds of steps, as numbers.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
+pub enum Kind {
     /// The process begins: its fork is over. Of the command itself: what is prepared in it
     /// before its exec is over.
     Begin,
@@ -41,7 +41,7 @@ pub enum Step {
 /// How many there are.
 pub const STEPS: usize = 12;
 
-/// In the place of a [`Step`]: the end of a system call of a thread, whichever it is.
+/// In the place of a [`Kind`]: the end of a system call of a thread, whichever it is.
 pub const CALL: u32 = STEPS as u32;
 
 /// The command's own place in the tree of processes.
@@ -81,7 +81,7 @@ pub struct Order {
     pub signal: u32,
     /// The place of the process in the tree: [`COMMAND`], [`child_place`].
     pub process: u64,
-    /// A [`Step`] as its number, or [`CALL`].
+    /// A [`Kind`] as its number, or [`CALL`].
     pub step: u32,
     /// How many programs the process has executed by then.
     pub execs: u32,
@@ -189,6 +189,6 @@ mod tests {
 
     #[test]
     fn the_kinds_are_numbered_up_to_their_number() {
-        assert_eq!(Step::Child as usize + 1, STEPS);
+        assert_eq!(Kind::Child as usize + 1, STEPS);
     }
 }

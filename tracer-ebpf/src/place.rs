@@ -6,26 +6,28 @@
 //! before the call returns. They are attached after the programs that record, so that the step
 //! is recorded before the signal.
 
-use core::{ffi::c_void, hint::black_box, ptr};
+mod said;
+
+use core::ptr;
 
 use aya_ebpf::{
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{bpf_probe_read_user, bpf_send_signal},
+        generated::bpf_send_signal,
     },
     macros::map,
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap},
     programs::TracePointContext,
 };
 use tracer_common::{
-    event::{ADDRESS_LEN, Address as Destination, DISPOSITION_HANDLER},
-    place::{BESIDE, CALL, COMMAND, Counted, Order, Placed, STEPS, Step, child_place},
+    event::DISPOSITION_HANDLER,
+    place::{BESIDE, CALL, COMMAND, Counted, Kind, Order, Placed, STEPS, child_place},
     signal::SignalSet,
 };
 
+use self::said::said;
 use crate::{
-    kernel::{Action, Address, Cgroup, Task, Typed, nonzero, now, read_user, with_current, zero},
-    notify::{self, Space},
+    kernel::{Action, Address, Cgroup, Task, Typed, now, read_user, with_current},
     scope,
     syscall::{argument, returned},
 };
@@ -81,11 +83,6 @@ const PR_SET_PDEATHSIG: u64 = 1;
 /// `sa_flags`: the action is the default again once the handler has been called.
 const SA_RESETHAND: u64 = 0x8000_0000;
 
-/// Bytes of a message that are looked at.
-const LOOKED_AT: usize = 128;
-/// Room for them: a power of two above that, by which the verifier sees that they fit.
-const ROOM: usize = 2 * LOOKED_AT;
-
 /// What is to be placed.
 #[map]
 static PLACE_ORDER: Array<Order> = Array::with_max_entries(1, 0);
@@ -111,24 +108,7 @@ static PLACE_THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(1, BPF_F_
 #[map]
 static PLACE_COUNTED: Array<Counted> = Array::with_max_entries(1, 0);
 
-/// Room for where a message goes and how it begins.
-#[map]
-static PLACE_MESSAGE: PerCpuArray<Message> = PerCpuArray::with_max_entries(1, 0);
-
 const BPF_F_NO_PREALLOC: u32 = 1;
-
-/// Where a message goes and how it begins.
-#[repr(C)]
-struct Message {
-    address: Destination,
-    payload: [u8; ROOM],
-    /// The last eight bytes that were looked at.
-    last: u64,
-    /// What the line would say that these end, if it ended with them; by bits.
-    before: u64,
-    /// What the lines so far have said.
-    found: u64,
-}
 
 #[inline(always)]
 fn tgid() -> u32 {
@@ -152,22 +132,22 @@ fn current() -> Option<&'static mut Process> {
 
 /// The process has made a step: where it is the one that is wanted, the signal is sent.
 #[inline(always)]
-fn reached(process: &mut Process, step: Step) {
-    process.counts[step as usize] += 1;
+fn reached(process: &mut Process, kind: Kind) {
+    process.counts[kind as usize] += 1;
     let Some(order) = order() else { return };
     if order.first_number != 0
-        && order.first_number == process.counts[step as usize]
-        && order.first_step == step as u32
+        && order.first_number == process.counts[kind as usize]
+        && order.first_step == kind as u32
         && order.process == process.place
         && order.first_execs == process.execs
     {
         // SAFETY: the helper takes any number, and refuses one that is no signal's.
         unsafe { bpf_send_signal(order.signal) };
     }
-    if order.step != step as u32
+    if order.step != kind as u32
         || order.process != process.place
         || order.execs != process.execs
-        || order.number != process.counts[step as usize]
+        || order.number != process.counts[kind as usize]
     {
         return;
     }
@@ -219,7 +199,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
         follow(pid, place);
     }
     // The parent runs this program, and the child does not run yet.
-    reached(process, Step::Child);
+    reached(process, Kind::Child);
 }
 
 /// A task was moved into a cgroup: before 255 systemd moves what it has forked for a unit.
@@ -331,7 +311,7 @@ pub fn executed() {
     process.threads = 0;
     // The thread that executes it is the first one from now on, and no other is left.
     let _ = PLACE_THREADS.insert(tgid(), Thread { number: 0, calls: 0, reset: 0 }, 0);
-    reached(process, Step::Exec);
+    reached(process, Kind::Exec);
 }
 
 /// A thread exits.
@@ -362,25 +342,25 @@ pub fn delivered(signal: u32, action: Typed) {
 }
 
 /// The current thread enters a system call: a unit's main process its first one, or the first one
-/// in a handler that is for one delivery, which is where that step is. As the handler is called the kernel has not blocked yet what it blocks
-/// meanwhile (`signal_setup_done`).
+/// in a handler that is for one delivery, which is where that step is. As the handler is called the
+/// kernel has not blocked yet what it blocks meanwhile (`signal_setup_done`).
 #[inline(always)]
 pub fn entered() {
     let Some(process) = current() else { return };
     // It has begun when it is known, which may be after its fork.
     if process.place == COMMAND
         && process.execs == 0
-        && process.counts[Step::Begin as usize] == 0
+        && process.counts[Kind::Begin as usize] == 0
         && order().is_some_and(|order| order.manager != 0)
     {
-        reached(process, Step::Begin);
+        reached(process, Kind::Begin);
     }
     let Some(thread) = PLACE_THREADS.get_ptr_mut(bpf_get_current_pid_tgid() as u32) else { return };
     // SAFETY: as above.
     let thread = unsafe { &mut *thread };
     if thread.reset != 0 {
         thread.reset = 0;
-        reached(process, Step::Reset);
+        reached(process, Kind::Reset);
     }
 }
 
@@ -426,7 +406,7 @@ pub fn enter_prctl(context: &TracePointContext) {
 #[inline(always)]
 pub fn exit_prctl() {
     if let Some((_, process)) = leave(|kind| kind == PREPARED) {
-        reached(process, Step::Begin);
+        reached(process, Kind::Begin);
     }
 }
 
@@ -434,9 +414,9 @@ pub fn exit_prctl() {
 #[inline(always)]
 pub fn exit_fork(context: &TracePointContext) {
     let Some(process) = current() else { return };
-    let begun = process.counts[Step::Begin as usize];
+    let begun = process.counts[Kind::Begin as usize];
     if returned(context) == 0 && process.place != COMMAND && process.execs == 0 && begun == 0 {
-        reached(process, Step::Begin);
+        reached(process, Kind::Begin);
     }
 }
 
@@ -454,7 +434,7 @@ pub fn exit_sigaction(context: &TracePointContext) {
     if let Some((_, process)) = leave(|kind| kind == ACTION)
         && returned(context) == 0
     {
-        reached(process, Step::Action);
+        reached(process, Kind::Action);
     }
 }
 
@@ -476,9 +456,9 @@ pub fn exit_sigprocmask() {
         return;
     }
     if has_wanted(SignalSet(!before.0 & after.0)) {
-        reached(process, Step::Block);
+        reached(process, Kind::Block);
     } else if has_wanted(SignalSet(before.0 & !after.0)) {
-        reached(process, Step::Unblock);
+        reached(process, Kind::Unblock);
     }
 }
 
@@ -497,7 +477,7 @@ pub fn exit_signalfd(context: &TracePointContext) {
         && returned(context) >= 0
         && read_user(call.words[0]).is_some_and(|set| has_wanted(SignalSet(set)))
     {
-        reached(process, Step::Signalfd);
+        reached(process, Kind::Signalfd);
     }
 }
 
@@ -506,7 +486,7 @@ pub fn exit_signalfd(context: &TracePointContext) {
 pub fn enter_sigtimedwait(context: &TracePointContext) {
     let Some(process) = current() else { return };
     if read_user(argument(context, 0)).is_some_and(|set| has_wanted(SignalSet(set))) {
-        reached(process, Step::Sigwait);
+        reached(process, Kind::Sigwait);
     }
 }
 
@@ -550,101 +530,8 @@ pub fn exit_send(context: &TracePointContext) {
     let is_send = |kind| matches!(kind, SEND | SEND_MESSAGE | SEND_PIECES);
     if let Some((call, process)) = leave(is_send)
         && returned(context) >= 0
-        && let Some(step) = said(&call)
+        && let Some(kind) = said(&call)
     {
-        reached(process, step);
-    }
-}
-
-/// What was said to the notify socket, if it was sent there and changes anything.
-#[inline(always)]
-fn said(call: &Call) -> Option<Step> {
-    let [fd, data, length, name, name_length] = call.words;
-    let message = PLACE_MESSAGE.get_ptr_mut(0)?;
-    // SAFETY: a per-CPU value that this program alone uses, which the kernel doesn't run twice
-    // at a time on a CPU.
-    let message = unsafe { &mut *message };
-    message.address.length = 0;
-    notify::peer_of(notify::socket_of(fd)?, &mut message.address)?;
-    let [name, name_length, pieces] = match call.kind {
-        // In the order of `struct msghdr`.
-        SEND_MESSAGE => {
-            let [name, name_length, pieces]: [u64; 3] = read_user(data)?;
-            [name, name_length & 0xffff_ffff, pieces]
-        }
-        SEND_PIECES => [0, 0, data],
-        _ => [name, name_length, 0],
-    };
-    if name != 0 {
-        notify::given_address(Space::User, name, name_length, &mut message.address)?;
-    }
-    if !is_notify_socket(&message.address) {
-        return None;
-    }
-    let [begin, length]: [u64; 2] = if pieces == 0 { [data, length] } else { read_user(pieces)? };
-    let length = black_box(length.min(LOOKED_AT as u64)) & (ROOM as u64 - 1);
-    zero(&raw mut message.payload);
-    // SAFETY: the helper checks the address, and `length` is less than there is room for.
-    let failed = unsafe {
-        bpf_probe_read_user(
-            (&raw mut message.payload).cast(),
-            length as u32,
-            begin as *const c_void,
-        )
-    };
-    if failed != 0 { None } else { step_of(message) }
-}
-
-/// Whether an address is the one of the order.
-#[inline(always)]
-fn is_notify_socket(address: &Destination) -> bool {
-    let Some(order) = order() else { return false };
-    let words = ptr::from_ref(address).cast::<u64>();
-    let mut difference = 0;
-    for index in 0..ADDRESS_LEN / 8 {
-        // SAFETY: an address is aligned to words and begins with its path of that length.
-        let word = unsafe { words.add(index).read() };
-        difference |= (word ^ order.notify[index]) & order.notify_mask[index];
-    }
-    address.length != 0 && difference == 0
-}
-
-const fn word(bytes: [u8; 8]) -> u64 {
-    u64::from_le_bytes(bytes)
-}
-
-/// The step that a message is, by its lines: STOPPING=1 beats READY=1, which beats RELOADING=1.
-/// What is known so far is kept in the map, so that the verifier finds the same state at each
-/// byte and need not follow each way to it.
-#[inline(always)]
-fn step_of(message: &mut Message) -> Option<Step> {
-    const READY: u64 = word(*b"\nREADY=1");
-    const STOPPING: u64 = word(*b"OPPING=1");
-    const RELOADING: u64 = word(*b"OADING=1");
-    let is = |value: u64, other: u64| nonzero(value ^ other) ^ 1;
-    // As though a line had just ended.
-    message.last = word(*b"\0\0\0\0\0\0\0\n");
-    (message.before, message.found) = (0, 0);
-    for index in 0..LOOKED_AT {
-        let byte = u64::from(black_box(message.payload[index]));
-        let ends = is(byte, 0) | is(byte, u64::from(b'\n'));
-        // SAFETY: references are valid to read and to write.
-        unsafe {
-            let before = ptr::read_volatile(&raw const message.before);
-            let found = ptr::read_volatile(&raw const message.found);
-            ptr::write_volatile(&raw mut message.found, found | (before * ends));
-            let last = ptr::read_volatile(&raw const message.last);
-            let last = (last >> 8) | (byte << 56);
-            ptr::write_volatile(&raw mut message.last, last);
-            let before = is(last, READY) | (is(last, STOPPING) << 1) | (is(last, RELOADING) << 2);
-            ptr::write_volatile(&raw mut message.before, before);
-        }
-    }
-    // SAFETY: as above.
-    match unsafe { ptr::read_volatile(&raw const message.found) } {
-        0 => None,
-        found if found & 2 != 0 => Some(Step::Stopping),
-        found if found & 1 != 0 => Some(Step::Ready),
-        _ => Some(Step::Reloading),
+        reached(process, kind);
     }
 }

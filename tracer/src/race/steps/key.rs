@@ -4,7 +4,7 @@ use std::fmt;
 
 use tracer_common::place::{self, COMMAND, child_place};
 
-pub use tracer_common::place::Step as Kind;
+pub use tracer_common::place::Kind;
 
 use crate::model::{race::StepKind, signal::Signal};
 

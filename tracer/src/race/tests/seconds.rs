@@ -1,6 +1,6 @@
 //! A second signal right after the first.
 
-use tracer_common::place::Step;
+use tracer_common::place::Kind;
 
 use crate::{
     model::{
@@ -34,9 +34,9 @@ fn it_is_tried_where_a_handler_takes_one_alone() {
     let order = planned[1].at.order(Signal::HUP);
     assert_eq!(
         (order.first_step, order.first_execs, order.first_number),
-        (Step::Action as u32, 1, 2)
+        (Kind::Action as u32, 1, 2)
     );
-    assert_eq!((order.step, order.execs, order.number), (Step::Reset as u32, 1, 2));
+    assert_eq!((order.step, order.execs, order.number), (Kind::Reset as u32, 1, 2));
     let again = Story::command().handler_for_one(50, COMMAND).called_once(60, COMMAND).steps();
     assert!(planned[0].holds(&again, 60 * MS) && !planned[0].holds(&again, 59 * MS));
     assert!(of(&Story::command().handler(10, COMMAND), Role::Reload).is_empty());
