@@ -5,7 +5,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::event::ADDRESS_LEN;
+use crate::event::{ADDRESS_LEN, COMM_LEN};
+
+/// The name of a process with zeros behind it, as words: the kernel side moves bytes one by one.
+pub type Name = [u64; COMM_LEN / 8];
 
 /// The kinds of steps, as numbers.
 #[repr(u32)]
@@ -44,6 +47,9 @@ pub const STEPS: usize = 12;
 /// In the place of a [`Kind`]: the end of a system call of a thread, whichever it is.
 pub const CALL: u32 = STEPS as u32;
 
+/// The same: the process is told that a child has ended, by wait4 or waitid.
+pub const CHILD_EXIT: u32 = CALL + 1;
+
 /// The command's own place in the tree of processes.
 pub const COMMAND: u64 = 1;
 
@@ -81,7 +87,7 @@ pub struct Order {
     pub signal: u32,
     /// The place of the process in the tree: [`COMMAND`], [`child_place`].
     pub process: u64,
-    /// A [`Kind`] as its number, or [`CALL`].
+    /// A [`Kind`] as its number, [`CALL`] or [`CHILD_EXIT`].
     pub step: u32,
     /// How many programs the process has executed by then.
     pub execs: u32,
@@ -98,6 +104,9 @@ pub struct Order {
     pub first_execs: u32,
     /// Which one of its kind it is.
     pub first_number: u32,
+    /// Of a [`CHILD_EXIT`], the name of the child as it ended: only those of that name are
+    /// counted.
+    pub child: Name,
     /// The path of the notify socket, with zeros behind it.
     pub notify: [u64; ADDRESS_WORDS],
     /// Which bits of that count.
@@ -120,6 +129,38 @@ pub struct Counted {
     pub number: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// A process and a child of it, by the id that the child has for the process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Child {
+    /// The thread group of the process.
+    pub parent: u32,
+    /// The child's id in the pid namespace of the process.
+    pub pid: u32,
+}
+
+/// When a process was told that a child had ended, and in which thread.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct ToldOfExit {
+    /// When, `CLOCK_BOOTTIME` ns.
+    pub at_ns: u64,
+    /// The thread.
+    pub thread: u64,
+}
+
+/// The end of a child, as the process was told of it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct ChildExit {
+    /// The place of the process.
+    pub process: u64,
+    /// How many programs the process has executed by then.
+    pub execs: u64,
+    /// The child's name as it ended.
+    pub child: Name,
 }
 
 /// What was placed.

@@ -404,6 +404,12 @@ place_at_syscalls! {
     place_enter_signalfd => |context| place::enter_signalfd(&context);
     /// Their end.
     place_exit_signalfd => |context| place::exit_signalfd(&context);
+    /// The end of `wait4(pid_t upid, int *stat_addr, int options, struct rusage *ru)`
+    place_exit_wait4 => |context| place::exit_wait4(&context);
+    /// `waitid(int which, pid_t upid, struct siginfo *infop, int options, struct rusage *ru)`
+    place_enter_waitid => |context| place::enter_waitid(&context);
+    /// Its end.
+    place_exit_waitid => |context| place::exit_waitid(&context);
     /// `rt_sigtimedwait(const sigset_t *these, siginfo_t *info, const struct timespec *ts, size_t size)`
     place_enter_rt_sigtimedwait => |context| place::enter_sigtimedwait(&context);
     /// `write(unsigned int fd, const char *buf, size_t count)`

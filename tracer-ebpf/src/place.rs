@@ -6,15 +6,13 @@
 //! before the call returns. They are attached after the programs that record, so that the step
 //! is recorded before the signal.
 
+mod child_exit;
 mod said;
 
 use core::ptr;
 
 use aya_ebpf::{
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::bpf_send_signal,
-    },
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_send_signal},
     macros::map,
     maps::{Array, HashMap},
     programs::TracePointContext,
@@ -25,6 +23,7 @@ use tracer_common::{
     signal::SignalSet,
 };
 
+pub use self::child_exit::{enter_waitid, exit_wait4, exit_waitid};
 use self::said::said;
 use crate::{
     kernel::{Action, Address, Cgroup, Task, Typed, now, read_user, with_current},
@@ -46,8 +45,9 @@ struct Process {
     counts: [u32; STEPS],
     /// How many threads it has started since the last exec.
     threads: u32,
-    /// Zero: the verifier refuses a value with bytes that nothing was written to.
-    reserved: u32,
+    /// How many children it was told the end of since then, of the name in the order. There are no
+    /// bytes that nothing is written to, which the verifier would refuse.
+    exits: u32,
 }
 
 /// A thread whose system calls are counted.
@@ -77,6 +77,7 @@ const SEND: u64 = 4;
 const SEND_MESSAGE: u64 = 5;
 const SEND_PIECES: u64 = 6;
 const PREPARED: u64 = 7;
+const WAIT: u64 = 8;
 
 /// The last thing that is prepared in the command before its exec (`prctl`).
 const PR_SET_PDEATHSIG: u64 = 1;
@@ -238,8 +239,7 @@ fn joined(order: &Order, pid: u32) {
 
 #[inline(always)]
 fn follow(pid: u32, place: u64) {
-    let process =
-        Process { place, execs: 0, forks: 0, counts: [0; STEPS], threads: 0, reserved: 0 };
+    let process = Process { place, execs: 0, forks: 0, counts: [0; STEPS], threads: 0, exits: 0 };
     // Without room its steps are not reached, and that is told.
     let _ = PLACE_PROCESSES.insert(pid, process, 0);
     let _ = PLACE_THREADS.insert(pid, Thread { number: 0, calls: 0, reset: 0 }, 0);
@@ -309,6 +309,7 @@ pub fn executed() {
     process.execs += 1;
     process.counts = [0; STEPS];
     process.threads = 0;
+    process.exits = 0;
     // The thread that executes it is the first one from now on, and no other is left.
     let _ = PLACE_THREADS.insert(tgid(), Thread { number: 0, calls: 0, reset: 0 }, 0);
     reached(process, Kind::Exec);
@@ -320,6 +321,7 @@ pub fn exited(task: Task<Typed>) {
     let _ = PLACE_CALLS.remove(bpf_get_current_pid_tgid());
     let _ = PLACE_THREADS.remove(task.tid());
     if task.signal().live() == 0 {
+        child_exit::ended(task);
         let _ = PLACE_PROCESSES.remove(task.tgid());
     }
 }

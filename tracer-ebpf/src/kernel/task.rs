@@ -184,6 +184,16 @@ impl<P: Pointer> Task<P> {
         (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
     }
 
+    /// Its id in the pid namespace that its parent lives in, which is its own or one around it;
+    /// 0 where that can't be told (`task_pid_nr_ns`).
+    #[inline(always)]
+    pub fn pid_for_parent(self) -> u32 {
+        let parent = self.parent().0.member(offset!(task_thread_pid)).step(0);
+        let level: u32 = parent.read(offset!(pid_level));
+        let numbers = self.0.member(offset!(task_thread_pid)).step(0) + offset!(pid_numbers);
+        (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
+    }
+
     /// Whether the two have one table of actions.
     #[inline(always)]
     pub fn shares_handlers(self, other: Self) -> bool {

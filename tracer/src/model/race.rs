@@ -60,6 +60,15 @@ pub struct Race {
     pub untested: Vec<String>,
 }
 
+impl Race {
+    /// Whether an interval was to be tested, and was not.
+    #[must_use]
+    pub fn left_untested(&self, interval: &Interval) -> bool {
+        let told = |it: &&String| it.strip_prefix(&interval.id).is_some_and(|it| it.starts_with(':'));
+        self.untested.iter().any(|it| told(&it))
+    }
+}
+
 /// What a command left running as it ended: by itself, by the signal, or by the TERM that each run
 /// ends with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -108,6 +117,10 @@ pub struct SignalRace {
     pub intervals: Vec<Interval>,
     /// The instants that were swept over, each as an interval that ends where it begins.
     pub sweep: Vec<Interval>,
+    /// The instants at which the processes were told that a child had ended, each as an interval that
+    /// ends where it begins.
+    #[serde(default)]
+    pub child_exits: Vec<Interval>,
     /// The intervals in which a second signal comes right after a first one, which a handler for
     /// one delivery (`SA_RESETHAND`) has taken.
     pub second: Vec<Interval>,
@@ -125,14 +138,32 @@ pub struct SignalRace {
 }
 
 impl SignalRace {
+    /// One in which nothing has been raced yet.
+    #[must_use]
+    pub fn of(signal: Signal, role: Role) -> Self {
+        Self {
+            signal,
+            role,
+            sentence: String::new(),
+            intervals: Vec::new(),
+            sweep: Vec::new(),
+            child_exits: Vec::new(),
+            second: Vec::new(),
+            rest: None,
+            active: None,
+            left_out: 0,
+        }
+    }
+
     /// All intervals: those of the start, those that begin as systemd takes it for active and at rest,
-    /// those of a second signal, and the instants that were swept over.
+    /// those of a second signal, the exits of children, and the instants that were swept over.
     pub fn all(&self) -> impl Iterator<Item = &Interval> {
         self.intervals
             .iter()
             .chain(&self.active)
             .chain(&self.rest)
             .chain(&self.second)
+            .chain(&self.child_exits)
             .chain(&self.sweep)
     }
 
@@ -143,6 +174,7 @@ impl SignalRace {
             .chain(&mut self.active)
             .chain(&mut self.rest)
             .chain(&mut self.second)
+            .chain(&mut self.child_exits)
             .chain(&mut self.sweep)
     }
 }
@@ -263,6 +295,8 @@ pub enum StepKind {
     Stopping,
     /// It forked a child that lives on.
     Child,
+    /// It was told that a child had ended.
+    ChildExit,
     /// It ended.
     Exit,
     /// It came to the end of a system call.

@@ -14,7 +14,7 @@ use aya::{
     programs::BtfTracePoint,
 };
 use nix::unistd::gettid;
-use tracer_common::place::{Counted, Order, Placed, STEPS};
+use tracer_common::place::{Child, ChildExit, Counted, Name, Order, Placed, STEPS, ToldOfExit};
 
 use super::{
     attach::{Attached, attach_syscall, program},
@@ -30,13 +30,18 @@ pub const PREFIX: &str = "place_";
 /// The most ends of system calls that are told of; the later ones are not swept over.
 pub const MAX_COUNTED: u32 = 65_536;
 
+/// The most ends of children that processes are told of in a run; later ones are no steps.
+pub const MAX_CHILD_EXITS: u32 = 4_096;
+
 /// The maps that are given room for a command and all it starts, and how much: more than a
 /// service starts, and threads that are in a call at one time.
-pub const ROOM: [(&str, u32); 4] = [
+pub const ROOM: [(&str, u32); 6] = [
     ("PLACE_PROCESSES", 32_768),
     ("PLACE_CALLS", 4_096),
     ("PLACE_THREADS", 32_768),
     ("PLACE_COUNTED", MAX_COUNTED),
+    ("PLACE_ENDED", MAX_CHILD_EXITS),
+    ("PLACE_CHILD_EXITS", MAX_CHILD_EXITS),
 ];
 
 /// The programs at tracepoints, each with its tracepoint.
@@ -77,7 +82,7 @@ const SIGNALFD: [(&str, bool); 2] = [("signalfd", false), ("signalfd4", true)];
 const MESSAGES: [(&str, bool); 2] = [("sendmsg", true), ("sendmmsg", true)];
 
 /// The programs at syscalls, exits first: what was remembered at an entry is forgotten there.
-const SYSCALLS: [AtSyscalls; 15] = [
+const SYSCALLS: [AtSyscalls; 18] = [
     at("place_exit_prctl", EXIT, &[("prctl", true)]),
     at("place_enter_prctl", ENTER, &[("prctl", true)]),
     at(
@@ -91,6 +96,9 @@ const SYSCALLS: [AtSyscalls; 15] = [
     at("place_enter_rt_sigprocmask", ENTER, &[("rt_sigprocmask", true)]),
     at("place_exit_signalfd", EXIT, &SIGNALFD),
     at("place_enter_signalfd", ENTER, &SIGNALFD),
+    at("place_exit_wait4", EXIT, &[("wait4", true)]),
+    at("place_exit_waitid", EXIT, &[("waitid", true)]),
+    at("place_enter_waitid", ENTER, &[("waitid", true)]),
     at("place_enter_rt_sigtimedwait", ENTER, &[("rt_sigtimedwait", true)]),
     at(
         "place_exit_send",
@@ -115,6 +123,8 @@ pub struct Placer {
     placement: Placement,
     processes: HashMap<MapData, u32, [u8; PROCESS_LEN]>,
     counted: Array<MapData, CountedBytes>,
+    ended: HashMap<MapData, ChildBytes, Name>,
+    child_exits: HashMap<MapData, ToldOfExitBytes, ChildExitBytes>,
 }
 
 /// Where the kernel side tells what it has placed. Clones are of the same.
@@ -139,12 +149,33 @@ struct PlacedBytes(Placed);
 #[derive(Clone, Copy)]
 struct CountedBytes(Counted);
 
+/// A [`Child`] as the map has it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct ChildBytes(Child);
+
+/// A [`ToldOfExit`] as the map has it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct ToldOfExitBytes(ToldOfExit);
+
+/// A [`ChildExit`] as the map has it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct ChildExitBytes(ChildExit);
+
 // SAFETY: all are plain data without padding (`bytemuck::Pod`).
 unsafe impl Pod for OrderBytes {}
 // SAFETY: as above.
 unsafe impl Pod for PlacedBytes {}
 // SAFETY: as above.
 unsafe impl Pod for CountedBytes {}
+// SAFETY: as above.
+unsafe impl Pod for ChildBytes {}
+// SAFETY: as above.
+unsafe impl Pod for ToldOfExitBytes {}
+// SAFETY: as above.
+unsafe impl Pod for ChildExitBytes {}
 
 impl Placer {
     /// Loads and attaches the programs, behind those that record. With `counts`, system calls are
@@ -186,6 +217,8 @@ impl Placer {
             )?)?))),
             processes: HashMap::try_from(map(ebpf, "PLACE_PROCESSES")?)?,
             counted: Array::try_from(map(ebpf, "PLACE_COUNTED")?)?,
+            ended: HashMap::try_from(map(ebpf, "PLACE_ENDED")?)?,
+            child_exits: HashMap::try_from(map(ebpf, "PLACE_CHILD_EXITS")?)?,
         };
         attached.keep(links);
         Ok(this)
@@ -195,11 +228,9 @@ impl Placer {
     /// the thread that calls this is to.
     pub fn arm(&mut self, order: Order) -> Result<()> {
         self.disarm()?;
-        let left: Vec<u32> = self.processes.keys().filter_map(Result::ok).collect();
-        for pid in left {
-            // One may be gone meanwhile.
-            let _ = self.processes.remove(&pid);
-        }
+        clear(&mut self.processes);
+        clear(&mut self.ended);
+        clear(&mut self.child_exits);
         let mut order = order;
         if order.manager == 0 {
             order.starter = gettid().as_raw().unsigned_abs();
@@ -207,6 +238,13 @@ impl Placer {
         let placed = self.placement.map().set(0, PlacedBytes(Placed::default()), 0);
         let ordered = self.order.set(0, OrderBytes(order), 0);
         placed.and(ordered).context("cannot tell the kernel side where to place the signal")
+    }
+
+    /// The ends of children that the command and what it started were told of since then.
+    #[must_use]
+    pub fn child_exits(&self) -> Vec<(ToldOfExit, ChildExit)> {
+        let entries = self.child_exits.iter().filter_map(Result::ok);
+        entries.map(|(told, exit)| (told.0, exit.0)).collect()
     }
 
     /// Nothing is to be placed any more.
@@ -249,6 +287,14 @@ impl Placement {
 
     fn map(&self) -> MutexGuard<'_, Array<MapData, PlacedBytes>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Empties a map. Entries may go meanwhile.
+fn clear<K: Pod, V: Pod>(map: &mut HashMap<MapData, K, V>) {
+    let left: Vec<K> = map.keys().filter_map(Result::ok).collect();
+    for key in left {
+        let _ = map.remove(&key);
     }
 }
 

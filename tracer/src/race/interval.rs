@@ -4,6 +4,7 @@ use smol_str::SmolStr;
 use tracer_common::place::Order;
 
 use super::{
+    child_exit::Exit,
     second::Second,
     steps::{Key, Kind, Process, Step, Steps},
     sweep::Call,
@@ -24,6 +25,8 @@ pub enum At {
     Step(Key),
     /// At the end of a system call.
     Call(Call),
+    /// As the process is told that a child has ended.
+    ChildExit(Exit),
     /// At the call of the handler of a first one.
     Second(Second),
     /// At rest, to the process at this place: no step of the kernel's is there, and it is sent from
@@ -39,7 +42,7 @@ impl At {
         match self {
             Self::Step(key) => Some(*key),
             Self::Second(second) => Some(second.reset),
-            Self::Call(_) | Self::Rest(_) | Self::Active(_) => None,
+            Self::Call(_) | Self::ChildExit(_) | Self::Rest(_) | Self::Active(_) => None,
         }
     }
 
@@ -49,6 +52,7 @@ impl At {
         match self {
             Self::Step(key) => key.process,
             Self::Call(call) => call.process,
+            Self::ChildExit(exit) => exit.process,
             Self::Second(second) => second.reset.process,
             Self::Rest(process) | Self::Active(process) => *process,
         }
@@ -68,6 +72,7 @@ impl At {
             Self::Rest(_) | Self::Active(_) => Order::default(),
             Self::Step(key) => key.order(signal),
             Self::Call(call) => call.order(signal),
+            Self::ChildExit(exit) => exit.order(signal),
             Self::Second(second) => second.order(signal),
         }
     }

@@ -4,6 +4,7 @@
 //! A *step* is what changes what a signal does: a fork, an exec, an action, a mask, a message.
 //! Between two steps that is the same, so one run tells it of the whole interval.
 
+mod child_exit;
 mod held;
 mod interval;
 mod lineage;
@@ -25,6 +26,7 @@ mod testing;
 mod tests;
 
 pub use self::{
+    child_exit::{ChildExit, Exit, child_exits},
     held::{Answer, Held, Reload},
     interval::{At, MAX_INTERVALS, Planned, plan},
     lineage::Lineage,

@@ -1,6 +1,6 @@
 //! A race in a sentence or two.
 
-use super::{rest, second::hurt, sweep::swept};
+use super::{child_exit, rest, second::hurt, sweep::swept};
 use crate::model::{
     race::{Interval, Outcome, Reach, Role, SignalRace, StepKind, Untouched},
     signal::Signal,
@@ -28,9 +28,10 @@ pub fn sentences(
     });
     let active = active.map(|told| format!("{told}."));
     let second = hurt(name, signal, &race.second);
+    let exits = child_exit::told(&race.intervals, &race.child_exits);
     let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
     let all = Some(first).filter(|first| !first.is_empty()).into_iter();
-    all.chain(active).chain(second).chain(swept).collect::<Vec<_>>().join(" ")
+    all.chain(active).chain(second).chain(exits).chain(swept).collect::<Vec<_>>().join(" ")
 }
 
 /// What a signal did in all intervals of a start, and at rest if that was to be raced. `service_type`

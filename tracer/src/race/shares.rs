@@ -7,7 +7,7 @@ use super::{sentences, untested, verdict::with_tries};
 use crate::model::race::{Leftover, Outcome, Race, SignalRace, Try};
 
 /// What is said of an interval that a share was to race and did not.
-const ANOTHER_START: &str = "another start of the command had no such interval";
+pub(super) const ANOTHER_START: &str = "another start of the command had no such interval";
 
 /// The ids of all intervals of a race that was only planned, in so many shares. Neighbours go into
 /// different ones, as runs at one place take about equally long.

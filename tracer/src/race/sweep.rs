@@ -86,16 +86,18 @@ impl Call {
     }
 }
 
+/// When the start ends, `CLOCK_BOOTTIME` ns: that of a service that says READY=1 with that, or with its
+/// last step if that is later. Another one's goes on for as long as it was looked at.
+pub(super) fn start_end(steps: &Steps) -> u64 {
+    let last = steps.main().and_then(|main| main.steps().last()).map(|step| step.at);
+    steps.ready().map_or(u64::MAX, |ready| last.map_or(ready, |last| last.max(ready)))
+}
+
 /// The ends of system calls that the main process came to while it started, in order of time.
-///
-/// The start of a service that says READY=1 ends with that, or with its last step if that is
-/// later. Another one's goes on for as long as it was looked at.
 #[must_use]
 pub fn calls(counted: &[Counted], steps: &Steps) -> Vec<Counted> {
-    let main = steps.main();
-    let last = main.and_then(|main| main.steps().last()).map(|step| step.at);
-    let end = steps.ready().map_or(u64::MAX, |ready| last.map_or(ready, |last| last.max(ready)));
-    let place = main.map_or(COMMAND, |main| main.place);
+    let end = start_end(steps);
+    let place = steps.main().map_or(COMMAND, |main| main.place);
     let is_of = |call: &&Counted| call.process == place && call.at_ns != 0 && call.at_ns <= end;
     let mut calls: Vec<Counted> = counted.iter().filter(is_of).copied().collect();
     calls.sort_by_key(|call| call.at_ns);
@@ -159,6 +161,20 @@ fn instant(
     })
 }
 
+/// The instants that came out otherwise than the intervals of the main process that they are in.
+pub(super) fn differing<'a>(
+    intervals: &'a [Interval],
+    instants: &'a [Interval],
+) -> impl Iterator<Item = &'a Interval> {
+    let around = |instant: &Interval| {
+        let before = |it: &&Interval| it.main == instant.main && it.from_ns <= instant.from_ns;
+        intervals.iter().rev().find(before).map(|it| it.outcome)
+    };
+    instants.iter().filter(move |it| {
+        it.outcome != Outcome::NotReached && around(it).is_none_or(|around| around != it.outcome)
+    })
+}
+
 /// What came of the instants, beside what the intervals that they are in came to.
 #[must_use]
 pub fn swept(intervals: &[Interval], sweep: &[Interval], calls: u64) -> Option<String> {
@@ -166,14 +182,7 @@ pub fn swept(intervals: &[Interval], sweep: &[Interval], calls: u64) -> Option<S
     if tried == 0 {
         return None;
     }
-    let around = |instant: &Interval| {
-        let before = |it: &&Interval| it.main && it.from_ns <= instant.from_ns;
-        intervals.iter().rev().find(before).map(|it| it.outcome)
-    };
-    let differs = |it: &&Interval| {
-        it.outcome != Outcome::NotReached && around(it).is_none_or(|around| around != it.outcome)
-    };
-    let others: Vec<&Interval> = sweep.iter().filter(differs).collect();
+    let others: Vec<&Interval> = differing(intervals, sweep).collect();
     let instants = if tried == 1 { "instant" } else { "instants" };
     let all = format!("{tried} {instants} among the {calls} system calls of its start");
     Some(match others.first() {

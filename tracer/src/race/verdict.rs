@@ -1,6 +1,6 @@
 //! What the runs of an interval come to.
 
-use super::{interval::Planned, steps::Steps};
+use super::{child_exit::is_absent, interval::Planned, steps::Steps};
 use crate::model::{
     document::ProcessOutcome,
     race::{Interval, Outcome, Reach, SignalRace, StepKind, Try, Untouched},
@@ -65,14 +65,15 @@ pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Unt
 }
 
 /// What was to be tested and was not, and why. That a start which ends by itself never comes to rest
-/// is none of it.
+/// is none of it, nor that one has no such child.
 #[must_use]
 pub fn untested(signals: &[SignalRace], untouched: &Untouched) -> Vec<String> {
     let mut untested = Vec::new();
     let is_there = |it: &&Interval| !(it.after.kind == StepKind::Rest && untouched.never_rests());
     for race in signals {
         for interval in race.all().filter(is_there) {
-            let missed = interval.tries.iter().find(|it| it.outcome == Outcome::NotReached);
+            let missed = |it: &&Try| it.outcome == Outcome::NotReached && !is_absent(interval, it);
+            let missed = interval.tries.iter().find(missed);
             if let Some(missed) = missed {
                 untested.push(format!("{}: {}", interval.id, missed.what));
             } else if interval.tries.is_empty() {

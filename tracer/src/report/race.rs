@@ -30,7 +30,11 @@ pub enum RaceFormat {
 /// The steps that an interval is between, with `and` in the middle; of an instant, which it is.
 fn place(interval: &Interval, and: &str) -> String {
     let after = &interval.after;
-    if matches!(after.kind, StepKind::Call | StepKind::Second | StepKind::Rest | StepKind::Active) {
+    let is_instant = matches!(
+        after.kind,
+        StepKind::Call | StepKind::ChildExit | StepKind::Second | StepKind::Rest | StepKind::Active
+    );
+    if is_instant {
         return after.what.clone();
     }
     let before = interval.before.as_ref().map_or("the end of the start", |step| &step.what);

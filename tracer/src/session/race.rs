@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use tracer_common::{
-    place::{COMMAND, Counted, Order},
+    place::{COMMAND, Order},
     signal::SignalSet,
 };
 
@@ -78,14 +78,10 @@ pub struct Ran {
     pub facts: Vec<Observation>,
     /// Whether there was room for all.
     pub has_all: bool,
-    /// The process that the signal was placed in, and when (`CLOCK_BOOTTIME` ns).
-    pub placed: Option<(u32, u64)>,
-    /// What the kernel said instead, as an errno, where it refused to send it.
-    pub refused: Option<i32>,
+    /// What the kernel side told.
+    pub came: Came,
     /// How often READY=1 was said.
     pub readies: u32,
-    /// Where nothing was placed, and system calls are counted: the ends of them.
-    pub counted: Vec<Counted>,
     /// Why the signal was not sent although its instant came.
     pub unsent: Option<String>,
     /// The reload that systemd was asked for.
@@ -156,8 +152,9 @@ impl Ran {
     fn until_rest(mut self) -> Self {
         if let Some(Rested { at, .. }) = self.rested {
             self.span.1 = at;
-            self.counted.retain(|it| it.at_ns <= at);
+            self.came.counted.retain(|it| it.at_ns <= at);
             self.facts.retain(|it| it.at <= at);
+            self.came.child_exits.retain(|it| it.at <= at);
         }
         self
     }
@@ -333,9 +330,7 @@ impl<'a> Racer<'a> {
             None => Stream::open(&mut self.attached, None, false)?,
         };
         empty(&mut stream)?;
-        if let Some(order) = self.order(placing) {
-            self.placer.arm(order)?;
-        }
+        self.placer.arm(self.order(placing))?;
         let asked =
             Asked { command: "race", arguments: self.arguments.clone(), signal: placing.signal };
         let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
@@ -382,10 +377,8 @@ impl<'a> Racer<'a> {
             document: captured.document(ended_by),
             has_all: !facts.is_full,
             facts: facts.kept,
-            placed: came.placed,
-            refused: came.refused,
+            came,
             readies: watch.readies(),
-            counted: came.counted,
             unsent: unsent.or(not_sent.flatten()),
             reload,
             sent: watch.sent().to_vec(),
@@ -425,18 +418,14 @@ impl<'a> Racer<'a> {
     }
 
     /// What the kernel side is told for a run.
-    fn order(&self, placing: Placing) -> Option<Order> {
-        let order = match placing.at {
-            Some(at) => at.order(placing.signal),
-            // It follows the command, and places nothing.
-            None if self.counts => Order::default(),
-            None => return None,
-        };
+    fn order(&self, placing: Placing) -> Order {
+        // Without an instant it follows the command, and places nothing.
+        let order = placing.at.map(|at| at.order(placing.signal)).unwrap_or_default();
         let order = Order { sent: placing.sent(&order), ..order };
-        Some(match &self.socket {
+        match &self.socket {
             Some(socket) => order.with_notify(address(socket.path())),
             None => order,
-        })
+        }
     }
 
     /// Starts the command. The first time, signals that end this process are held meanwhile;

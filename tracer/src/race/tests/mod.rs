@@ -1,3 +1,4 @@
+mod child_exits;
 mod forking;
 mod outcomes;
 mod resting;

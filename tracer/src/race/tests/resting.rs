@@ -136,15 +136,8 @@ fn a_start_that_ends_by_itself_never_comes_to_rest_and_one_that_goes_on_is_not_t
         assert!(what.starts_with(why), "{what}");
         let tries = vec![crate::model::race::Try { what, ..a_try(Outcome::NotReached, false) }];
         let race = SignalRace {
-            signal: Signal::HUP,
-            role,
-            sentence: String::new(),
-            intervals: Vec::new(),
-            second: Vec::new(),
-            sweep: Vec::new(),
             rest: Some(interval(&planned, tries, false)),
-            active: None,
-            left_out: 0,
+            ..SignalRace::of(Signal::HUP, role)
         };
         let untouched = untouched(&steps, 90 * MS, outcome).unwrap();
         assert_eq!(untested(&[race], &untouched).is_empty(), is_tested, "{why}");

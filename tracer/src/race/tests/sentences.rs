@@ -141,15 +141,9 @@ fn one_try_that_was_not_reached_is_not_tested_though_another_was_taken() {
     let it = interval(&planned[1], tries, false);
     assert_eq!((it.outcome, it.steady), (Outcome::NotReached, true));
     let race = SignalRace {
-        signal: Signal::HUP,
-        role: Role::Reload,
-        sentence: String::new(),
         intervals: vec![it, interval(&planned[0], Vec::new(), false)],
-        second: Vec::new(),
-        sweep: Vec::new(),
-        rest: None,
-        active: None,
         left_out: 2,
+        ..SignalRace::of(Signal::HUP, Role::Reload)
     };
     assert_eq!(
         untested(&[race], &untouched(&story.steps(), 90_000_000, running()).unwrap()),

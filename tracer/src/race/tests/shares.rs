@@ -54,15 +54,8 @@ fn planned() -> Race {
         },
         leftovers: Vec::new(),
         signals: vec![SignalRace {
-            signal: Signal::HUP,
-            role: Role::Reload,
-            sentence: String::new(),
             intervals: each.collect(),
-            second: Vec::new(),
-            sweep: Vec::new(),
-            rest: None,
-            active: None,
-            left_out: 0,
+            ..SignalRace::of(Signal::HUP, Role::Reload)
         }],
         bad: false,
         untested: Vec::new(),

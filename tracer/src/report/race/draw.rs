@@ -52,8 +52,7 @@ fn row(signal: &SignalRace, axis: &Axis, top: usize) -> Markup {
     let main = || signal.intervals.iter().filter(|it| it.main);
     let in_order =
         OUTCOMES.iter().flat_map(|outcome| main().filter(move |it| it.outcome == *outcome));
-    let instants =
-        signal.second.iter().chain(&signal.sweep).chain(&signal.rest).chain(&signal.active);
+    let instants = signal.all().skip(signal.intervals.len());
     html! {
         line.rule x1="0" x2="100%" y1=(top + 14) y2=(top + 14) {}
         @for interval in in_order {

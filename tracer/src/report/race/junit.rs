@@ -14,7 +14,8 @@ use crate::{
 
 /// The report, with a newline at its end. An interval is a test case: it fails where it is bad
 /// and counts, is an error where nothing is known of it, and is skipped where it is bad and no
-/// reload reaches it, and where a start that ends by itself never comes to rest.
+/// reload reaches it, and where a start has no such instant: it ends by itself and never comes to
+/// rest, or has no such child.
 pub fn text(race: &Race) -> Result<String> {
     let mut report = Report::new("sigready race");
     for signal in &race.signals {
@@ -34,6 +35,7 @@ pub fn text(race: &Race) -> Result<String> {
 fn case(race: &Race, signal: Signal, interval: &Interval) -> TestCase {
     let between = match interval.after.kind {
         StepKind::Call => format!("at {}", interval.after.what),
+        StepKind::ChildExit => format!("right after the {}", interval.after.what),
         StepKind::Second => format!("once {}", interval.after.what),
         StepKind::Rest | StepKind::Active => interval.after.what.clone(),
         _ => format!("between '{}'", super::place(interval, "' and '")),
@@ -56,10 +58,8 @@ fn case(race: &Race, signal: Signal, interval: &Interval) -> TestCase {
             status.set_message(format!("{sentence}; no reload through systemd reaches it"));
             status
         }
-        // A command that is to end has no such instant.
-        Outcome::NotReached
-            if interval.after.kind == StepKind::Rest && race.untouched.never_rests() =>
-        {
+        // The start has no such instant.
+        Outcome::NotReached if !race.left_untested(interval) => {
             let mut status = TestCaseStatus::skipped();
             status.set_message(sentence);
             status

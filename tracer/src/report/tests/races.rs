@@ -171,15 +171,11 @@ fn race() -> Race {
         },
         leftovers: vec![Leftover { comm: "work\u{1b}er".into(), runs: 4 }],
         signals: vec![SignalRace {
-            signal: Signal::HUP,
-            role: Role::Reload,
             sentence: "HUP kills server from fork to 356 ms, in 2 of 5 intervals.".to_owned(),
             intervals,
-            second: Vec::new(),
             sweep: vec![crashed],
             rest: Some(rest),
-            active: None,
-            left_out: 0,
+            ..SignalRace::of(Signal::HUP, Role::Reload)
         }],
         bad: true,
         untested: vec!["HUP@exec1.block1: the step that begins it did not come".to_owned()],
@@ -251,7 +247,9 @@ fn a_start_that_ends_by_itself_has_no_instant_at_rest_and_is_not_failed_for_that
         let from = text.find("<testcase name=\"HUP@rest\"").unwrap();
         text[from..].split("</testcase>").next().unwrap().to_owned()
     };
+    race.untested = vec!["HUP@rest: it ended by itself before it was at rest".to_owned()];
     assert!(case(&race).contains("<error "), "nothing is known of it: {}", case(&race));
+    race.untested.clear();
     race.untouched.outcome =
         ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(0) };
     assert!(case(&race).contains("<skipped message=\"HUP at rest: it ended"), "{}", case(&race));
@@ -290,8 +288,7 @@ fn race_with(hostile: &str) -> Race {
     race.leftovers[0].comm = hostile.into();
     for signal in &mut race.signals {
         signal.sentence = hostile.into();
-        for interval in signal.intervals.iter_mut().chain(&mut signal.sweep).chain(&mut signal.rest)
-        {
+        for interval in signal.all_mut() {
             interval.after.what = hostile.into();
             interval.id = hostile.into();
             interval.process.comm = hostile.into();

@@ -25,10 +25,14 @@ impl Rounds<'_, '_> {
         let is_sent = planned.at.is_sent();
         let placed = match &ran.rested {
             Some(rested) if is_sent => Some((rested.pid, rested.at)),
-            _ => ran.placed,
+            _ => ran.came.placed,
         };
         let steps = self.steps(ran, signal);
-        let missed = match (placed, ran.refused) {
+        let no_exit = match planned.at {
+            At::ChildExit(exit) if placed.is_none() => Some(exit.missed(&ran.came.child_exits)),
+            _ => None,
+        };
+        let missed = match (placed, ran.came.refused) {
             _ if ran.document.capture.lost > 0 => {
                 Some(format!("{} events of this run were lost", ran.document.capture.lost))
             }
@@ -36,6 +40,7 @@ impl Rounds<'_, '_> {
                 Some(format!("the kernel refused to send the signal: {}", errno::words(number)))
             }
             _ if ran.unsent.is_some() => ran.unsent.clone(),
+            _ if no_exit.is_some() => no_exit.map(str::to_owned),
             (None, _) if matches!(planned.at, At::Active(_)) => {
                 Some("systemd did not take it for active in this run".to_owned())
             }

@@ -12,7 +12,7 @@ use crate::{
     model::{errno, race::By, signal::Signal},
     observation::Observation,
     probe::{attach::Attached, place::Placer, stream::Stream},
-    race::{At, MAX_FACTS, Steps},
+    race::{At, ChildExit, MAX_FACTS, Steps},
 };
 
 /// The most records that are thrown away between two runs in one go.
@@ -70,13 +70,18 @@ pub fn empty(stream: &mut Stream) -> Result<()> {
     Ok(())
 }
 
-/// What came of an order: see [`super::Ran`].
+/// What the kernel side told of a run.
 pub struct Came {
     /// The process that the order was about.
     pub command: u32,
+    /// The process that the signal was placed in, and when (`CLOCK_BOOTTIME` ns).
     pub placed: Option<(u32, u64)>,
+    /// What the kernel said instead, as an errno, where it refused to send it.
     pub refused: Option<i32>,
+    /// Where nothing was placed, and system calls are counted: the ends of them.
     pub counted: Vec<Counted>,
+    /// The exits of children, in order of time.
+    pub child_exits: Vec<ChildExit>,
 }
 
 impl Came {
@@ -84,6 +89,7 @@ impl Came {
     pub fn of(placer: &mut Placer, placing: Placing, counts: bool) -> Result<Self> {
         let told = placer.placed()?;
         let counted = if placing.at.is_none() && counts { placer.counted()? } else { Vec::new() };
+        let child_exits = child_exits(placer);
         placer.disarm()?;
         let is_placed = placing.at.is_some() && told.at_ns != 0;
         Ok(Self {
@@ -92,8 +98,24 @@ impl Came {
             refused: (is_placed && told.result != 0)
                 .then(|| i32::try_from(-told.result).unwrap_or(i32::MAX)),
             counted,
+            child_exits,
         })
     }
+}
+
+/// The ends of children, in order of time.
+fn child_exits(placer: &Placer) -> Vec<ChildExit> {
+    let exits = placer.child_exits().into_iter();
+    let mut exits: Vec<ChildExit> = exits
+        .map(|(told, exit)| ChildExit {
+            at: told.at_ns,
+            process: exit.process,
+            execs: u32::try_from(exit.execs).unwrap_or(u32::MAX),
+            child: exit.child,
+        })
+        .collect();
+    exits.sort_by_key(|exit| exit.at);
+    exits
 }
 
 /// The facts that steps are told from.

@@ -25,8 +25,8 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, interval, one, plan,
-        rest, rest_id, role, second, sentences, sweep, untouched,
+        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, child_exits, interval,
+        one, plan, rest, rest_id, role, second, sentences, sweep, untouched,
     },
 };
 
@@ -103,12 +103,25 @@ impl Rounds<'_, '_> {
             let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
             let seconds = second(&steps, *signal, role, &rules.service_type, end);
             let swept = self.swept(&first, &steps, *signal);
+            let exits = &first.ran.came.child_exits;
+            let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
             let active = active(&steps, *signal, role, &rules.service_type, end);
-            let all = planned.into_iter().chain(active).chain(rest).chain(seconds).chain(swept);
+            let all = planned
+                .into_iter()
+                .chain(active)
+                .chain(rest)
+                .chain(seconds)
+                .chain(exits)
+                .chain(swept);
             // A reload is sent to the main process.
             let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
             plans.push(Plan { signal: *signal, role, planned, left_out });
+            if more > 0 {
+                self.observer.note(&format_args!(
+                    "of the exits of children the first are raced, for {signal}: {more} are not"
+                ));
+            }
         }
         let known = plans.iter().flat_map(|plan| &plan.planned).map(|it| it.id.as_str());
         if let Some(only) = &rules.only
@@ -127,24 +140,14 @@ impl Rounds<'_, '_> {
         let steps = self.steps(&first.ran, rules.signals[0]);
         let mut untouched = untouched(&steps, first.ran.span.1, first.before.outcome.clone())
             .ok_or_else(|| anyhow::anyhow!("the kernel told of no start of the command"))?;
-        let calls = calls(&first.ran.counted, &steps).len() as u64;
+        let calls = calls(&first.ran.came.counted, &steps).len() as u64;
         untouched.calls = self.racer.counts().then_some(calls);
         let mut found =
             Found { untouched, signals: Vec::new(), leftovers: Vec::new(), interrupted: false };
         let mut number = 0;
         for Plan { signal, role, planned, left_out } in plans {
             let left_out = if rules.only.is_some() { 0 } else { left_out };
-            let mut race = SignalRace {
-                signal,
-                role,
-                sentence: String::new(),
-                intervals: Vec::new(),
-                second: Vec::new(),
-                sweep: Vec::new(),
-                rest: None,
-                active: None,
-                left_out,
-            };
+            let mut race = SignalRace { left_out, ..SignalRace::of(signal, role) };
             for planned in planned.iter().filter(|it| rules.wants(&it.id)) {
                 number += 1;
                 (self.say)(&format_args!("{number} of {count}: {}", planned.id));
@@ -163,6 +166,7 @@ impl Rounds<'_, '_> {
                     At::Step(_) => race.intervals.push(interval),
                     At::Second(_) => race.second.push(interval),
                     At::Call(_) => race.sweep.push(interval),
+                    At::ChildExit(_) => race.child_exits.push(interval),
                     At::Rest(_) => race.rest = Some(interval),
                     At::Active(_) => race.active = Some(interval),
                 }
@@ -181,7 +185,7 @@ impl Rounds<'_, '_> {
     /// The instants among the system calls of the start: those that a sweep is over, and the one
     /// that `--only` names.
     fn swept(&self, first: &First, steps: &Steps, signal: Signal) -> Vec<Planned> {
-        let (rules, counted) = (self.rules, calls(&first.ran.counted, steps));
+        let (rules, counted) = (self.rules, calls(&first.ran.came.counted, steps));
         let (role, kind) = (role(signal, &rules.reloads), rules.service_type.as_str());
         let one = |(of, call)| {
             if of == signal { one(&counted, call, steps, signal, role, kind) } else { None }
@@ -202,8 +206,8 @@ impl Rounds<'_, '_> {
     }
 
     pub(super) fn steps_until(&self, end: u64, ran: &Ran, signal: Signal) -> Steps {
-        let (socket, facts) = (self.racer.socket(), &ran.facts);
-        let steps = Steps::of(facts, signal, ran.origin, socket.as_deref(), end);
+        let socket = self.racer.socket();
+        let steps = Steps::of(&ran.facts, signal, ran.origin, socket.as_deref(), end);
         let steps = steps.with_main(ran.main_place).with_reload(self.rules.can_reload);
         match ran.active {
             Some(active) => steps.with_active(active),
@@ -421,8 +425,8 @@ impl Rounds<'_, '_> {
         let settle_ns = nanoseconds(self.rules.settle);
         let start_ns = match planned.at {
             At::Step(_) | At::Second(_) | At::Rest(_) | At::Active(_) => first.start_ns,
-            // A call is awaited for longer than it took to come to it in the untouched run.
-            At::Call(_) => {
+            // It is awaited for longer than it took to come to it in the untouched run.
+            At::Call(_) | At::ChildExit(_) => {
                 let zero = first.ran.span.0.cast_signed();
                 let after = first.zero.cast_signed().saturating_add(planned.to_ns) - zero;
                 first.start_ns.max(after.unsigned_abs().saturating_mul(LATER))

@@ -188,10 +188,7 @@ impl<'a> UnitRacer<'a> {
             document: captured.document(ended_by),
             has_all: !facts.is_full,
             facts: facts.kept,
-            placed: came.placed,
-            refused: came.refused,
             readies: watch.readies(),
-            counted: came.counted,
             unsent: unsent.or(not_sent.flatten()),
             reload,
             sent: watch.sent().to_vec(),
@@ -206,6 +203,7 @@ impl<'a> UnitRacer<'a> {
             leftovers: Vec::new(),
             stuck: Vec::new(),
             origin: Origin::Main(came.command),
+            came,
             active: Some(active),
             by_systemd: seen
                 .as_ref()

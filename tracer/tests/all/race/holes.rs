@@ -1,5 +1,7 @@
 //! Services with holes at known places: each is found, and none is invented, three times.
 
+use serde_json::Value;
+
 use super::{SIMPLE, pairs, race};
 use crate::support::{Compiled, PYTHON};
 
@@ -18,13 +20,15 @@ const HEAD: &str = "\
 extern char **environ;
 static volatile sig_atomic_t got;
 static void on(int s) { got = s; }
+static volatile sig_atomic_t half;
+static void on_half(int s) { got = s; if (half) _exit(9); }
 static void act(int s, void (*to)(int)) { struct sigaction a = { .sa_handler = to }; sigaction(s, &a, 0); }
 static void mask(int how, int s) { sigset_t m; sigemptyset(&m); sigaddset(&m, s); pthread_sigmask(how, &m, 0); }
 static void *wait_for_it(void *it) { sigset_t m; int s; sigemptyset(&m); sigaddset(&m, SIGHUP); for (;;) sigwait(&m, &s); return it; }
 static void *work(void *it) { for (;;) { syscall(SYS_getppid); usleep(1000); } return it; }
 static void thread(void *(*does)(void *)) { pthread_t t; pthread_create(&t, 0, does, 0); }
 static void helper(void) { pid_t p; char *v[] = { \"true\", 0 }; posix_spawn(&p, \"/bin/true\", 0, 0, v, environ); waitpid(p, 0, 0); }
-static void use_them(void) { (void)on, (void)act, (void)mask, (void)wait_for_it, (void)work, (void)thread, (void)helper; }
+static void use_them(void) { (void)on, (void)on_half, (void)act, (void)mask, (void)wait_for_it, (void)work, (void)thread, (void)helper; }
 ";
 
 /// A service that does this, and waits then.
@@ -85,6 +89,43 @@ fn race_finds_the_holes_of_a_start_that_has_other_helpers_each_time() {
             ("exec1.action3", "taken"),
         ]
     );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_what_a_handler_does_right_after_a_helper_however_many_others_there_were() {
+    // In the first run mkdir is the first helper, later there are others before and after it. The
+    // handler ends the program from before mkdir until a while after it, where no step is.
+    let program = program(
+        "int fd = open(words[1], 02 | 0100, 0600); unsigned char n = 0; read(fd, &n, 1); n++;\
+         pwrite(fd, &n, 1, 0); close(fd);\
+         act(SIGHUP, on_half); for (int i = 1; i < n; i++) helper();\
+         half = 1; pid_t p; char *v[] = { \"mkdir\", \"-p\", \"/\", 0 };\
+         posix_spawn(&p, \"/bin/mkdir\", 0, 0, v, environ); siginfo_t i;\
+         if (n % 2) waitid(P_PID, p, &i, WEXITED); else waitpid(p, 0, 0);\
+         usleep(5000); half = 0; helper();",
+    );
+    for _ in 0..3 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runs");
+        let raced = race(&SIMPLE, &[&program.path(), file.to_str().unwrap()]);
+        assert_eq!(
+            raced.outcomes(),
+            [("HUP@fork", "killed"), ("HUP@exec1", "killed"), ("HUP@exec1.action1", "taken")]
+        );
+        let exits = raced.race["signals"][0]["child_exits"].as_array().unwrap().iter();
+        let came = |it: &Value| (it["id"].clone(), it["outcome"].clone(), it["bad"].clone());
+        assert_eq!(
+            exits.map(came).collect::<Vec<_>>(),
+            [
+                ("HUP@exec1.exit1-mkdir".into(), "ended".into(), true.into()),
+                ("HUP@exec1.exit1-true".into(), "taken".into(), false.into()),
+            ]
+        );
+        let told = "the first is HUP@exec1.exit1-mkdir, ended.";
+        assert!(raced.sentence().ends_with(told), "{}", raced.sentence());
+        assert_eq!(raced.race["untested"], serde_json::json!([]));
+    }
 }
 
 #[test]
