@@ -7,11 +7,12 @@ use std::{env, process::ExitCode};
 
 use clap::Parser as _;
 use sigready::{
-    host::{named, opener::serve, program},
+    host::{contained::contain_panics, named, opener::serve, program},
     report, session, systemd,
 };
 
 fn main() -> ExitCode {
+    contain_panics();
     let answering = [systemd::opener::answer, named::answer, program::answer, report::answer];
     if let Some(status) = serve(env::args_os(), &answering) {
         return status;

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::contained;
+
 /// Threads that hang in a read. With so many no more is asked: nothing is known then.
 const MAX_STUCK: usize = 64;
 
@@ -106,7 +108,7 @@ impl<Q: Clone + PartialEq + Send + 'static, A: Send + 'static> Bounded<Q, A> {
                 last.inspect(|last| stuck.remove(last));
                 drop(alive);
             };
-            thread::Builder::new().name(self.name.to_owned()).spawn(work).ok()?;
+            contained::spawn(thread::Builder::new().name(self.name.to_owned()), work).ok()?;
             self.worker = Some(Worker { questions, answers });
         }
         self.worker.as_ref()

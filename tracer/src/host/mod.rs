@@ -4,6 +4,7 @@
 pub mod bounded;
 pub mod cgroups;
 pub mod clock;
+pub mod contained;
 pub mod descendants;
 pub mod memory;
 pub mod mounts;

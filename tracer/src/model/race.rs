@@ -64,7 +64,8 @@ impl Race {
     /// Whether an interval was to be tested, and was not.
     #[must_use]
     pub fn left_untested(&self, interval: &Interval) -> bool {
-        let told = |it: &&String| it.strip_prefix(&interval.id).is_some_and(|it| it.starts_with(':'));
+        let told =
+            |it: &&String| it.strip_prefix(&interval.id).is_some_and(|it| it.starts_with(':'));
         self.untested.iter().any(|it| told(&it))
     }
 }

@@ -12,6 +12,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::host::contained;
+
 /// Its event loop, once it runs.
 static LOOP: Mutex<Option<Handle>> = Mutex::new(None);
 
@@ -34,7 +36,7 @@ fn start() -> io::Result<Handle> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let (began, has_begun) = mpsc::channel();
-    thread::Builder::new().name("systemd".to_owned()).spawn(move || {
+    contained::spawn(thread::Builder::new().name("systemd".to_owned()), move || {
         let _ = began.send(());
         runtime.block_on(pending::<()>());
     })?;

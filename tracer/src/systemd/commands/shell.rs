@@ -1,6 +1,6 @@
 //! What a shell's script runs, as far as its text tells: its simple commands in order.
 
-use std::{collections::HashMap, thread};
+use std::{collections::HashMap, thread, time::Duration};
 
 use rable::{ListOperator, Node, NodeKind};
 
@@ -9,9 +9,12 @@ use super::{
     quotes::Quotes,
     word::{Piece, Word},
 };
+use crate::host::contained;
 
 /// The stack on which a script is parsed and walked. The parser nests at most 1000 deep.
 const STACK: usize = 32 << 20;
+/// How long it may take: it is read in milliseconds, on a processor that is free.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A simple command of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,11 +126,11 @@ pub(super) fn read(word: &Word, budget: &mut Budget) -> Option<Script> {
         return None;
     }
     // A thread has the stack it is given, wherever this is called.
-    let reader = thread::Builder::new().stack_size(STACK).spawn(move || {
+    let reader = thread::Builder::new().name("sigready-shell".to_owned()).stack_size(STACK);
+    contained::result(reader, PATIENCE, move || {
         let nodes = rable::parse(&text, false).ok()?;
         Walk::default().script(&nodes)
-    });
-    reader.ok()?.join().ok()?
+    })?
 }
 
 /// Where a command stands.

@@ -62,6 +62,14 @@ ExecStart=/bin/sh -c 'test -e /run/race.ok || exit 3; exec sleep 60'
 ExecReload=/bin/kill -HUP $MAINPID
 ";
 
+/// Its helpers have other ids in the container than outside of it. One is a first process of its own
+/// pid namespace, too.
+const HELPED: &str = "\
+[Service]
+ExecStart=/bin/bash -c 'mkdir -p /run/helped; unshare -fp --kill-child cat /dev/null; trap \"\" HUP; exec sleep 60'
+ExecReload=/bin/kill -HUP $MAINPID
+";
+
 /// A container with the units.
 fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
     let files = [
@@ -70,9 +78,10 @@ fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
         ("told.service", NOTIFY),
         ("locks.service", LOCKS),
         ("fails.service", FAILS),
+        ("helped.service", HELPED),
     ];
     let scenario = format!(
-        "cp /shared/{{plain,told,locks,fails}}.service /run/systemd/system/
+        "cp /shared/{{plain,told,locks,fails,helped}}.service /run/systemd/system/
          systemctl daemon-reload
          {ANSWERING}"
     );
@@ -185,6 +194,27 @@ fn race_of_a_unit_follows_its_type() {
     let (ready, active) = (&untouched["ready_ns"], &untouched["active_ns"]);
     assert!(active.as_i64().unwrap() > ready.as_i64().unwrap(), "{untouched:#}");
     container.over();
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn race_of_a_unit_comes_right_after_the_exits_of_its_helpers() {
+    // From 255 on systemd executes a program of its own first.
+    for (root, exec) in [(root(), "exec1"), (newest_root(), "exec2")] {
+        let container = container(root, Hierarchy::Unified);
+        let raced = race(&container, "helped", &[]);
+        let exits = raced.race["signals"][0]["child_exits"].as_array().unwrap().iter();
+        let found: Vec<_> = exits
+            .map(|it| {
+                let sent = &it["tries"][0]["signal"];
+                (it["id"].as_str().unwrap(), it["outcome"].as_str().unwrap(), &sent["si_code"])
+            })
+            .collect();
+        let ids = ["mkdir", "unshare"].map(|name| format!("HUP@{exec}.exit1-{name}"));
+        let kernel = serde_json::json!(0x80);
+        assert_eq!(found, [&ids[0], &ids[1]].map(|id| (id.as_str(), "killed", &kernel)));
+        container.over();
+    }
 }
 
 #[test]
