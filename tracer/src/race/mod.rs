@@ -37,7 +37,7 @@ pub use self::{
     second::{Second, hurt, second},
     sentence::{sentence, sentences},
     shares::{merge, shares},
-    steps::{Key, MAX_FACTS, Origin, Step, Steps},
+    steps::{Active, Key, MAX_FACTS, Origin, Step, Steps},
     sweep::{Call, calls, one, sweep, swept},
     verdict::{interval, untested, untouched},
     watch::{Goal, RELOADS_NS, SentBy, Watch},

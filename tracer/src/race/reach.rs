@@ -1,6 +1,6 @@
 //! Whether a reload through systemd reaches an interval of the main process.
 
-use super::steps::Steps;
+use super::steps::{Active, Steps};
 use crate::model::race::{Reach, Role};
 
 /// Whether it does, for the interval from `from` to `to` (`CLOCK_BOOTTIME` ns).
@@ -20,7 +20,8 @@ pub fn reach(steps: &Steps, role: Role, service_type: &str, from: u64, to: u64) 
     }
     let is_stopping = steps.stopping().is_some_and(|stopping| from >= stopping);
     let is_up = match steps.active() {
-        Some(active) => to > active,
+        Some(Active::Since(active)) => to > active,
+        Some(Active::Never) => false,
         None => service_type == "simple" || steps.ready().is_some_and(|ready| to > ready),
     };
     if is_up && !is_stopping { Reach::Reached } else { Reach::NotByReload }

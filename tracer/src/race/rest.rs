@@ -36,7 +36,7 @@ pub fn active(
     service_type: &str,
     end: u64,
 ) -> Option<Planned> {
-    let at = steps.active().filter(|active| *active != u64::MAX)?;
+    let at = steps.active_since()?;
     let told = (format!("{signal}@active"), StepKind::Active, "as systemd takes it for active");
     sent(steps, role, service_type, (at, end), At::Active, told)
 }

@@ -36,6 +36,15 @@ pub const MAX_FACTS: usize = 65_536;
 /// What the C library blocks around a fork, at least: all that can be blocked but real-time signals.
 const EVERY: u64 = 0x7fff_ffff & !(1 << 8 | 1 << 18);
 
+/// What became of a unit for its systemd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Active {
+    /// It took the unit for active at this time, `CLOCK_BOOTTIME` ns.
+    Since(u64),
+    /// It never did.
+    Never,
+}
+
 /// By what the command is known among the processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -63,8 +72,8 @@ pub struct Steps {
     stopping: Option<u64>,
     /// When the command first executed a program of its own.
     exec: Option<u64>,
-    /// Of a unit: when systemd took it for active.
-    active: Option<u64>,
+    /// Of a unit: whether and when systemd took it for active.
+    active: Option<Active>,
     /// Of a unit: whether systemd has a reload to send.
     can_reload: Option<bool>,
 }
@@ -215,10 +224,10 @@ impl Steps {
         self.exec.or(self.command().map(|command| command.began)).unwrap_or(0)
     }
 
-    /// The same of a unit that systemd took for active then, or never.
+    /// The same of a unit of which this is known.
     #[must_use]
-    pub fn with_active(mut self, active: Option<u64>) -> Self {
-        self.active = Some(active.unwrap_or(u64::MAX));
+    pub fn with_active(mut self, active: Active) -> Self {
+        self.active = Some(active);
         self
     }
 
@@ -242,10 +251,19 @@ impl Steps {
         self.can_reload
     }
 
-    /// When systemd took the unit for active: `u64::MAX` for never, `None` where that is not known,
-    /// as of a command.
+    /// When systemd took the unit for active, if it is known to have.
     #[must_use]
-    pub fn active(&self) -> Option<u64> {
+    pub fn active_since(&self) -> Option<u64> {
+        match self.active? {
+            Active::Since(at) => Some(at),
+            Active::Never => None,
+        }
+    }
+
+    /// Whether and when systemd took the unit for active; `None` where that is not known, as of a
+    /// command.
+    #[must_use]
+    pub fn active(&self) -> Option<Active> {
         self.active
     }
 

@@ -57,7 +57,7 @@ pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Unt
         to_ns: at(main.ended.unwrap_or(end)),
         ready_ns: steps.ready().map(at),
         stopping_ns: steps.stopping().map(at),
-        active_ns: steps.active().filter(|active| *active != u64::MAX).map(at),
+        active_ns: steps.active_since().map(at),
         can_reload: steps.can_reload(),
         outcome,
         calls: None,

@@ -62,7 +62,7 @@ use crate::{
         place::{Placer, address},
         stream::Stream,
     },
-    race::{Goal, Origin, Reload, Watch},
+    race::{Active, Goal, Origin, Reload, Watch},
     timeline::{Builder, Counting, Scope, Setup},
 };
 
@@ -105,8 +105,8 @@ pub struct Ran {
     pub stuck: Vec<String>,
     /// By what the command is known among the processes.
     pub origin: Origin,
-    /// Of a unit: when systemd took it for active, if it ever did.
-    pub active: Option<Option<u64>>,
+    /// Of a unit: whether and when systemd took it for active.
+    pub active: Option<Active>,
     /// The place of its main process.
     pub main_place: u64,
     /// Of a unit: what systemd's start of it ended with, if it was not done.

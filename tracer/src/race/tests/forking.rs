@@ -9,7 +9,7 @@ use crate::{
         signal::Signal,
     },
     race::{
-        Lineage, Steps, plan,
+        Active, Lineage, Steps, plan,
         testing::{COMMAND, Story},
     },
 };
@@ -34,7 +34,7 @@ fn story() -> Story {
 fn steps() -> Steps {
     let steps = story().steps();
     let place = steps.place_of(MAIN).unwrap();
-    steps.with_main(place).with_active(Some(40 * MS))
+    steps.with_main(place).with_active(Active::Since(40 * MS))
 }
 
 fn planned(role: Role) -> Vec<(String, bool, Reach)> {
@@ -56,7 +56,7 @@ fn the_main_process_comes_first_and_is_reached_from_when_the_unit_is_up() {
             of("child1.child1.child1.fork", false, Reach::NotByReload),
         ]
     );
-    let late = steps().with_active(Some(65 * MS));
+    let late = steps().with_active(Active::Since(65 * MS));
     let (planned, _) = plan(&late, Signal::HUP, Role::Reload, "forking", 1_000 * MS);
     assert_eq!(planned[0].reached, Reach::NotByReload);
     assert_eq!(planned[1].reached, Reach::Reached);

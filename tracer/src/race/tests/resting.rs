@@ -9,8 +9,8 @@ use crate::{
     },
     observation::{Fact, Generate, Observation, ProcessId, Task},
     race::{
-        At, Goal, SentBy, Watch, active as active_moment, interval, never_comes, rest, role,
-        sentence,
+        Active, At, Goal, SentBy, Watch, active as active_moment, interval, never_comes, rest,
+        role, sentence,
         testing::{COMMAND, SOCKET, Story, a_process, a_try, an_interval, running},
         untested, untouched,
     },
@@ -43,7 +43,7 @@ fn a_reload_reaches_what_is_at_rest_as_it_does_what_comes_last() {
 #[test]
 fn a_unit_has_the_moment_at_which_systemd_takes_it_for_active_if_it_ever_does() {
     let story = Story::command().handler(300, COMMAND);
-    let of = |active: Option<Option<u64>>| {
+    let of = |active| {
         let steps = match active {
             Some(active) => story.steps().with_active(active),
             None => story.steps(),
@@ -51,8 +51,8 @@ fn a_unit_has_the_moment_at_which_systemd_takes_it_for_active_if_it_ever_does() 
         active_moment(&steps, Signal::HUP, role(Signal::HUP, &[]), "notify", 900 * MS)
     };
     assert_eq!(of(None), None, "a command");
-    assert_eq!(of(Some(None)), None, "it never became active");
-    let planned = of(Some(Some(402 * MS))).unwrap();
+    assert_eq!(of(Some(Active::Never)), None, "it never became active");
+    let planned = of(Some(Active::Since(402 * MS))).unwrap();
     assert_eq!((planned.id.as_str(), planned.to_ns), ("HUP@active", 400 * MS.cast_signed()));
     assert_eq!(planned.reached, Reach::Reached);
     assert!(planned.at.is_sent());

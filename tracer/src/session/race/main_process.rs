@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::{super::BadRequest, Ran, Rounds, Runner};
 use crate::{
     model::{race::Outcome, span},
-    race::{Planned, Steps, Undisturbed},
+    race::{Active, Planned, Steps, Undisturbed},
 };
 
 impl Rounds<'_, '_> {
@@ -44,7 +44,7 @@ impl Rounds<'_, '_> {
                  is no start to race"
             ));
         }
-        if ran.active.flatten().is_none() {
+        if !matches!(ran.active, Some(Active::Since(_))) {
             let lasted = span::length(ran.span.1.saturating_sub(ran.span.0));
             return Err(format!(
                 "{name} did not come up within {lasted}: one that takes longer is raced with \
@@ -92,7 +92,7 @@ impl Rounds<'_, '_> {
 
     /// What a run of `Type=forking` came to, where systemd did not take it for up.
     pub(super) fn down(&self, ran: &Ran) -> Option<(Outcome, String)> {
-        if !self.forks() || ran.active.flatten().is_some() {
+        if !self.forks() || matches!(ran.active, Some(Active::Since(_))) {
             return None;
         }
         if let Some(result) = &ran.failed {

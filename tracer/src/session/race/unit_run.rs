@@ -36,7 +36,7 @@ use crate::{
         scope::ScopeMaps,
         stream::Stream,
     },
-    race::{Lineage, Origin, Watch},
+    race::{Active, Lineage, Origin, Watch},
     systemd::unit::Snapshot,
     timeline::{Builder, Counting, Scope, Selector, Setup},
 };
@@ -204,7 +204,7 @@ impl<'a> UnitRacer<'a> {
             stuck: Vec::new(),
             origin: Origin::Main(came.command),
             came,
-            active: Some(active),
+            active: Some(active.map_or(Active::Never, Active::Since)),
             by_systemd: seen
                 .as_ref()
                 .filter(|_| has_ended || failed.is_some())
