@@ -18,12 +18,12 @@ use super::{
 pub(super) const EXAMPLES: &str = "\
 The command is started once untouched, and then once for each interval between two steps of
 its start (fork, exec, handlers, masks, messages), with the signal sent by the kernel inside
-of that interval, and by sigready once the start is over and at rest. What it leaves running is
-killed after each run. Its output is thrown away; with -v its stderr is shown. A unit (--unit)
-is stopped and started through its systemd instead.
+of that interval; right after the exits of its helpers, too; and by sigready once the start is
+over and at rest. What it leaves running is killed after each run. Its output is thrown away;
+with -v its stderr is shown. A unit (--unit) is stopped and started through its systemd instead.
 
-What is right: HUP and --reload-signal are to be taken, or refused without harm. TERM, INT and QUIT are to end it,
-with exit code 0 or by the signal. Every other signal is to do no harm.
+What is right: HUP and --reload-signal are to be taken, or refused without harm. TERM, INT and
+QUIT are to end it, with exit code 0 or by the signal. Every other signal is to do no harm.
 
 Exit status: 0 all is right; 1 not all could be tested; 2 the command line can't be carried
 out; 3 an instant is bad that a reload reaches (--strict: any instant).
