@@ -23,8 +23,11 @@ fn finding(case: &Case) -> Option<Finding> {
     let Reload { at_ns, sent, sender, .. } = *first;
     let parent = started_by(case, &sent.target);
     // systemd starts commands of the unit, and passes nothing on to them.
-    let is_passed_on = parent.is_some_and(|parent| parent.pid == sender.pid)
-        && !is_of_systemd(&sent.target, parent);
+    let is_passed_on = match parent {
+        Some(parent) => parent.pid == sender.pid && !is_of_systemd(&sent.target, Some(parent)),
+        // It ran before the capture: the main process signals what is its own.
+        None => case.is_main(sender),
+    };
     Some(Finding {
         at_ns,
         events: killed.iter().map(|reload| reload.index).collect(),
@@ -119,7 +122,7 @@ fn follows(case: &Case, lost: &Reload) -> String {
              begins with '-'."
         );
     }
-    match parent.and_then(|parent| next_of(case, lost, parent)) {
+    match next_of(case, lost, parent) {
         Some(Next { by, at, is_alike: false }) => format!(
             "What it did was cut off. {} started another process {} later, which may do the same. \
              systemd looks after the main process alone, which is {main}.",
@@ -157,8 +160,9 @@ struct Next<'a> {
 }
 
 /// The first process like the one that died, or else the first at all, that its parent started
-/// afterwards.
-fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: &ProcessRef) -> Option<Next<'a>> {
+/// afterwards. Where the parent is not known, as it ran before the capture, anything of the service
+/// may have been that, and the first process like it is the next.
+fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: Option<&ProcessRef>) -> Option<Next<'a>> {
     let later = || case.events().skip(lost.index);
     let name = |child: &'a ProcessRef| {
         let execs = later().filter_map(|(_, event)| match &event.what {
@@ -168,7 +172,7 @@ fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: &ProcessRef) -> Option<Ne
         execs.last().unwrap_or(&child.comm)
     };
     let mut forks = later().filter_map(|(_, event)| match &event.what {
-        What::Fork { parent: by, process } if by.pid == parent.pid => {
+        What::Fork { parent: by, process } if parent.is_none_or(|it| it.pid == by.pid) => {
             let is_alike = *name(process) == lost.sent.target.comm;
             Some(Next { by, at: event.at_ns, is_alike })
         }
@@ -178,7 +182,8 @@ fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: &ProcessRef) -> Option<Ne
     if first.is_alike {
         return Some(first);
     }
-    Some(forks.find(|next| next.is_alike).unwrap_or(first))
+    let alike = forks.find(|next| next.is_alike);
+    alike.or_else(|| parent.is_some().then_some(first))
 }
 
 #[cfg(test)]
@@ -270,6 +275,28 @@ mod tests {
         assert!(other.contains("started another process 1.00 s later, which may"), "{other}");
         let after = forked().forks(33.s(), itself(), ProcessRef { pid: 4731, ..by("job") });
         assert!(told(after).contains("started another one 3.00 s later"));
+    }
+
+    #[test]
+    fn one_that_ran_before_the_capture_is_started_again_by_whoever_runs_the_same() {
+        let died = || up().signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("systemd"));
+        let told = |start: Start| start.judged(&[ID])[0].clone();
+        let started = |name| {
+            died().forks(31.s(), itself(), ProcessRef { pid: 4730, ..by("main") }).runs(
+                32.s(),
+                ProcessRef { pid: 4730, ..by(name) },
+                false,
+            )
+        };
+        let alike = told(started("job")).consequence;
+        assert!(alike.contains("started another one 1.00 s later"), "{alike}");
+        // Anything else may have been about to be started anyway.
+        let other = told(started("mail")).consequence;
+        assert!(other.contains("nothing was seen to start it again"), "{other}");
+        // What the main process sends to what runs with it, it passes on.
+        let passed = up().signal_to("job", 30.s(), Signal::HUP, Default, Killed, itself());
+        let mend = told(passed).mend;
+        assert!(!mend.contains("--kill-whom=main"), "{mend}");
     }
 
     #[test]
