@@ -142,7 +142,12 @@ fn no_alerts(view: View) -> (String, Ink) {
     }
     // Of this start all was seen; what makes the capture incomplete is elsewhere.
     let others = survey.has_late_start;
-    if others && !survey.has_late_service {
+    // What is left out for want of room decides nothing.
+    let is_only_cut = activation.omitted > 0
+        && activation.unfollowed == 0
+        && capture.services_left_out == 0
+        && view.service.starts_left_out == 0;
+    if others && !survey.has_late_service || !others && is_only_cut {
         // Those have been followed by starts that were seen whole.
         return ("No alerts.".into(), Ink::Good);
     }

@@ -113,9 +113,15 @@ pub fn harms(effect: Effect) -> bool {
 /// The events at which a milestone was reached, at most one each.
 fn milestones(activation: &Activation) -> BTreeSet<usize> {
     let milestones = &activation.milestones;
-    [milestones.handler_ns, milestones.ready_ns, milestones.first_reload_ns]
-        .into_iter()
-        .flatten()
-        .filter_map(|at| activation.events.iter().position(|event| event.at_ns == at))
-        .collect()
+    [
+        // That of a daemon in the background is its starter's.
+        milestones.exec_ns,
+        milestones.handler_ns,
+        milestones.ready_ns,
+        milestones.first_reload_ns,
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(|at| activation.events.iter().position(|event| event.at_ns == at))
+    .collect()
 }

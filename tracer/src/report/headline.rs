@@ -94,15 +94,22 @@ fn outcome(view: View) -> (String, Ink) {
             (format!("exited{with}{after}{not_ready}"), ink)
         }
         OutcomeState::Running => {
+            let said = activation.systemd.as_ref().map(|state| state.active_state.as_str());
+            let is_stopping = said == Some("deactivating");
+            let running = if is_stopping { "being stopped" } else { "running" };
             let words = match (milestones.ready_ns, milestones.handler_ns) {
+                _ if joined && is_stopping => {
+                    "already running when the capture began, and is being stopped".into()
+                }
                 _ if joined => "already running when the capture began, and still is".into(),
-                (Some(ready), _) => format!("ready after {}, running", time::span(ready)),
+                (Some(ready), _) => format!("ready after {}, {running}", time::span(ready)),
                 (None, _) if awaited.is_some() => {
-                    format!("not ready after {}, running", time::span(end))
+                    format!("not ready after {}, {running}", time::span(end))
                 }
                 (None, Some(handler)) => {
-                    format!("takes {reload} after {}, running", time::span(handler))
+                    format!("takes {reload} after {}, {running}", time::span(handler))
                 }
+                _ if is_stopping => running.into(),
                 (None, None) if is_last(activation, ExposureKind::Pending) => {
                     format!("running, with {reload} blocked after {}", time::span(end))
                 }

@@ -6,6 +6,10 @@ use crate::model::{
     event::{SignalSent, What},
 };
 
+/// Wall-clock times are saved to the microsecond, so that the end of the capture on a start's
+/// timeline is known to so many ns; what lasted until then lasted to the end.
+const EXACT_NS: u64 = 2_000;
+
 /// When the activation could be seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
@@ -24,7 +28,8 @@ impl Span {
         let from = exposures.clone().map(|exposure| exposure.from_ns).min().unwrap_or(0).min(0);
         let seen = activation.joined_ns.unwrap_or(from).max(from);
         let last = exposures.map(|exposure| exposure.to_ns).max().unwrap_or(seen);
-        let to = activation.milestones.exit_ns.unwrap_or(end.max(last)).max(seen);
+        let end = if end.abs_diff(last) < EXACT_NS { last } else { end.max(last) };
+        let to = activation.milestones.exit_ns.unwrap_or(end).max(seen);
         Self { from, seen, to }
     }
 

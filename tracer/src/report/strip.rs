@@ -18,7 +18,7 @@ use super::{
     view::View,
 };
 use crate::model::{
-    document::{Activation, OutcomeState},
+    document::{Activation, ExposureKind, OutcomeState},
     event::{Fate, SignalSent},
 };
 
@@ -69,7 +69,7 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let mut rows = vec![Row { label: first_label, cells: exposure }];
     rows.push(Row {
         label: "handler".into(),
-        cells: reached(activation.milestones.handler_ns, none_seen, &span, &axis),
+        cells: reached(handler(view, &span), none_seen, &span, &axis),
     });
     let unit = service.unit.as_ref();
     let announces = unit.is_none_or(|unit| unit.service_type.is_none() || unit.awaited().is_some());
@@ -194,6 +194,20 @@ fn pack(entries: &[String], columns: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Since when there is a handler: a program that takes the signal as the capture joins had one
+/// before that.
+fn handler(view: View, span: &Span) -> Option<i64> {
+    let activation = view.activation;
+    let is_harmed = activation.exposure.iter().any(|it| {
+        it.kind != ExposureKind::NotReady
+            && (it.from_ns..it.to_ns.max(it.from_ns.saturating_add(1))).contains(&span.seen)
+    });
+    let had = view.joined_late() && span.seen > span.from && !is_harmed;
+    let had = had && activation.main_process.is_some();
+    // One that is set anew, as after an exec, is not the first.
+    if had { Some(span.seen) } else { activation.milestones.handler_ns }
 }
 
 /// A row for something that is reached once: from there on, with its time.

@@ -1,15 +1,19 @@
 //! The terminal report, as people see it.
 
+use std::collections::BTreeSet;
+
 use super::fixtures::{self, all};
 use crate::{
     model::{
-        document::{Activation, Owner, Service},
+        document::{Activation, Document, Exposure, ExposureKind, Owner, Service},
         event::{Refusal, What},
+        signal::Signal,
+        unit::UnitState,
     },
     report::{Format, Style, render, text},
 };
 
-fn table(document: &crate::model::document::Document, width: u16, color: bool) -> String {
+fn table(document: &Document, width: u16, color: bool) -> String {
     render(document, Format::Table, Style { color, width })
 }
 
@@ -133,6 +137,78 @@ fn without_a_main_process_a_strip_does_not_say_that_anything_is_taken() {
     };
     assert_eq!(strip(true), (true, false));
     assert_eq!(strip(false), (false, true));
+}
+
+#[test]
+fn what_lasts_to_the_end_is_drawn_to_the_end_though_times_are_saved_to_the_microsecond() {
+    let lost = |to_ns: i64| {
+        let mut document = fixtures::good_start();
+        let capture = &document.capture;
+        let start = &document.services[0].activations[0];
+        let began = capture.started_at.0.as_microsecond() - start.started_at.0.as_microsecond();
+        let end = began * 1_000 + i64::try_from(capture.duration_ns).unwrap();
+        let start = &mut document.services[0].activations[0];
+        start.exposure =
+            vec![Exposure { kind: ExposureKind::Lost, from_ns: 0, to_ns: end + to_ns }];
+        table(&document, 80, false).contains("be taken")
+    };
+    for rounding in [-999, -1, 0, 1, 999] {
+        assert!(!lost(rounding), "{rounding} ns");
+    }
+    assert!(lost(-1_000_000_000), "it took it from then on");
+}
+
+#[test]
+fn a_service_that_is_being_stopped_is_not_said_to_run_on() {
+    for (mut document, words) in [
+        (fixtures::good_start(), "being stopped"),
+        (fixtures::joined_late(), "already running when the capture began, and is being stopped"),
+    ] {
+        let said = |document: &Document| table(document, 80, false).replace('\n', " ");
+        assert!(!said(&document).contains("stopped"), "{}", said(&document));
+        let start = &mut document.services[0].activations[0];
+        let state = UnitState { active_state: "deactivating".to_owned(), ..UnitState::default() };
+        start.systemd = Some(state);
+        assert!(said(&document).contains(words), "{}", said(&document));
+    }
+}
+
+#[test]
+fn a_handler_that_was_there_when_the_capture_joined_came_before_it() {
+    let row = |exposure: Vec<Exposure>| {
+        let mut document = fixtures::joined_late();
+        let start = &mut document.services[0].activations[0];
+        (start.milestones.handler_ns, start.exposure) = (None, exposure);
+        let table = table(&document, 80, false);
+        table.lines().find(|line| line.trim_start().starts_with("handler")).unwrap().to_owned()
+    };
+    assert!(row(Vec::new()).contains("before the capture"));
+    let from_ns = fixtures::joined_late().services[0].activations[0].joined_ns.unwrap();
+    let kills = Exposure { kind: ExposureKind::Fatal, from_ns, to_ns: from_ns + 1_000_000 };
+    assert!(row(vec![kills]).contains("none since the capture joined"));
+    let mut document = fixtures::joined_late();
+    document.services[0].activations[0].milestones.handler_ns = Some(from_ns + 900_000_000);
+    assert!(table(&document, 80, false).contains("before the capture"), "it is set anew later");
+}
+
+#[test]
+fn events_that_were_left_out_for_want_of_room_hide_no_alert() {
+    let mut document = fixtures::good_start();
+    document.capture.complete = false;
+    document.services[0].activations[0].omitted = 700;
+    assert!(table(&document, 80, false).contains("No alerts."));
+    document.services[0].starts_left_out = 1;
+    assert!(!table(&document, 80, false).contains("No alerts."));
+}
+
+#[test]
+fn the_exec_at_which_time_begins_is_shown_of_a_starter_too() {
+    let mut document = fixtures::forty_processes();
+    let activation = &mut document.services[0].activations[0];
+    let starter = activation.events[20].clone();
+    activation.milestones.exec_ns = Some(starter.at_ns);
+    let shown = crate::report::cut::shown(activation, &BTreeSet::new(), Signal::HUP);
+    assert!(shown.contains(&20), "{shown:?}");
 }
 
 #[test]
