@@ -296,7 +296,7 @@ pub struct Activation {
     /// systemd's invocation id of this start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invocation_id: Option<String>,
-    /// When the capture joined, if the service was already running then.
+    /// When the capture joined, if the main process was already running then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined_ns: Option<i64>,
     /// When what happened.
@@ -355,7 +355,8 @@ pub struct Milestones {
     /// handler of its own; one that executes itself anew once it was up keeps its first.
     pub handler_ns: Option<i64>,
     /// The first READY=1 that was not refused; where none was seen, when systemd had a service
-    /// as up that was to say it, or to take its name on the message bus (`Type=dbus`).
+    /// as up that was to say it, or to take its name on the message bus (`Type=dbus`). Of one that
+    /// was up before the capture that alone counts: what it says later is of a reload.
     pub ready_ns: Option<i64>,
     /// The first reload signal sent to the main process.
     pub first_reload_ns: Option<i64>,

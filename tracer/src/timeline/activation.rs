@@ -44,17 +44,19 @@ pub struct Frame<'a> {
 /// The timeline of a start, with systemd's states of it.
 #[must_use]
 pub fn timeline(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Activation {
-    Timeline { start, frame, states, zero: zero(start) }.activation()
+    Timeline { start, frame, states, zero: zero(start, states) }.activation()
 }
 
 /// How far a start has come, by what `timeline` would say.
 #[must_use]
 pub fn stage(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Stage {
-    let timeline = Timeline { start, frame, states, zero: zero(start) };
+    let timeline = Timeline { start, frame, states, zero: zero(start, states) };
     let milestones = timeline.milestones(&timeline.phases(), &start.events().in_order());
+    let joined = timeline.joined_at().map(|at| timeline.at(at));
     Stage {
         handler: milestones.handler_ns.is_some(),
-        ready: milestones.ready_ns.is_some(),
+        // What came before the capture is waited for no more.
+        ready: milestones.ready_ns.is_some_and(|ready| joined.is_none_or(|at| ready > at)),
         exited: milestones.exit_ns.is_some(),
     }
 }
@@ -73,6 +75,11 @@ impl Timeline<'_> {
         ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
+    /// When the capture joined, if the main process ran by then.
+    fn joined_at(&self) -> Option<u64> {
+        joined_at(self.start, self.states)
+    }
+
     fn is_main(&self, id: ProcessId, at: u64) -> bool {
         self.start.main_at(at).is_some_and(|main| main.id == id)
     }
@@ -89,7 +96,7 @@ impl Timeline<'_> {
             };
             let (since, is_first) = (*since, index == 0);
             let until = mains.get(index + 1).map_or(u64::MAX, |(next, _)| *next);
-            let begins = if is_first { self.start.joined_at } else { Some(since) };
+            let begins = if is_first { self.joined_at() } else { Some(since) };
             let at_first = begins.map(|at| (at, member.signals_at(at), false));
             let at_first = at_first.filter(|(_, now, _)| !is_first || now.is_none());
             let changes = member.signals.changes().iter();
@@ -119,7 +126,7 @@ impl Timeline<'_> {
         let first_reload_ns = self.first_reload_ns(events);
         let execs = phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs.clone().min(), execs.max());
-        let joined = self.start.joined_at.is_some();
+        let joined = self.joined_at().is_some();
         let ready_ns = self.ready_ns();
         let exit_ns = self.end().map(|end| self.at(end.at));
         let to = exit_ns.unwrap_or_else(|| self.at(self.frame.now));
@@ -192,7 +199,7 @@ impl Timeline<'_> {
         self.tell_states(&mut events);
         self.tell_effects(&mut events, &milestones);
         let left_out = self.left_out();
-        let joined_ns = self.start.joined_at.map(|at| self.at(at));
+        let joined_ns = self.joined_at().map(|at| self.at(at));
         let first_exec = phases.iter().find(|phase| phase.exec).map(|phase| phase.at_ns);
         let seen_from = first_exec.filter(|_| joined_ns.is_none()).or(joined_ns);
         let end = milestones.exit_ns.unwrap_or_else(|| self.at(self.frame.now));
@@ -283,11 +290,22 @@ impl Timeline<'_> {
     }
 }
 
+/// When the capture joined a start, if that was not before its main process was there: what
+/// ExecStartPre= runs is no part of the program.
+fn joined_at(start: &Start, states: &[(u64, &UnitState)]) -> Option<u64> {
+    let first = start.mains.first().and_then(|(_, main)| start.member(main.id));
+    start.joined_at.filter(|joined| {
+        let came_later = first.is_some_and(|main| main.start_ns > *joined);
+        let known = states.iter().take_while(|(at, _)| at <= joined).last();
+        !(came_later && known.is_some_and(|(_, state)| state.active_state == "activating"))
+    })
+}
+
 /// Zero of the timeline: the main process's first exec, else its start.
-fn zero(start: &Start) -> u64 {
+fn zero(start: &Start, states: &[(u64, &UnitState)]) -> u64 {
     let mains = || start.mains.iter().filter_map(|(_, main)| start.member(main.id));
     let exec = mains().filter_map(|main| main.first_exec).min();
-    let exec = exec.filter(|_| start.joined_at.is_none());
+    let exec = exec.filter(|_| joined_at(start, states).is_none());
     let first = start.mains.first().and_then(|(_, main)| start.member(main.id));
     exec.or(first.map(|main| main.start_ns)).unwrap_or(start.began())
 }

@@ -15,8 +15,12 @@ const READ_BY_NS: u64 = 100_000_000;
 
 impl Timeline<'_> {
     /// The first READY=1 that was not refused. Where systemd had the service as up and none was
-    /// seen, one came from elsewhere by then: from outside of the unit.
+    /// seen, one came from elsewhere by then: from outside of the unit. What a service says that
+    /// was up before the capture is of a reload.
     pub(super) fn ready_ns(&self) -> Option<i64> {
+        if let Some(up) = self.up_before_capture() {
+            return Some(self.at(up));
+        }
         let kept = self.start.events().iter().filter_map(|stored| match &stored.record {
             Record::Notify { assignments, claim, .. }
                 if notify::meaning(assignments) == Some(Meaning::Ready) =>
@@ -26,16 +30,42 @@ impl Timeline<'_> {
             _ => None,
         });
         let claims = self.start.ready().iter().chain(kept);
-        let counts = claims.filter(|claim| self.admission(claim, true).accepted != Some(false));
+        let reloads_from = self.reloading_at();
+        let counts = claims
+            .filter(|claim| reloads_from.is_none_or(|from| claim.at < from))
+            .filter(|claim| self.admission(claim, true).accepted != Some(false));
         counts.map(|claim| self.at(claim.at)).min().or_else(|| self.came_up_ns())
     }
 
     /// When systemd had a service as up that was to say READY=1, or to take its bus name.
     fn came_up_ns(&self) -> Option<i64> {
         let waits = self.frame.facts.is_some_and(|facts| facts.awaited().is_some());
-        let mut states = self.states.iter().filter(|_| waits && self.start.joined_at.is_none());
+        let mut states = self.states.iter().filter(|_| waits && self.joined_at().is_none());
         let up = states.find(|(_, state)| state.active_state == "active");
         up.map(|(at, _)| self.at(*at))
+    }
+
+    /// Since when systemd had a service as up that was to say READY=1, or to take its bus name, if
+    /// that was before the capture.
+    fn up_before_capture(&self) -> Option<u64> {
+        self.frame.facts.filter(|facts| facts.awaited().is_some())?;
+        let joined = self.joined_at()?;
+        let up = self.states.iter().find(|(_, state)| state.active_state == "active");
+        up.map(|(at, _)| *at).filter(|at| *at <= joined)
+    }
+
+    /// When a service that was found running first said that it reloads: it was ready then.
+    fn reloading_at(&self) -> Option<u64> {
+        self.joined_at()?;
+        let said = self.start.events().iter().filter_map(|stored| match &stored.record {
+            Record::Notify { assignments, claim, .. }
+                if notify::meaning(assignments) == Some(Meaning::Reloading) =>
+            {
+                Some(claim.at)
+            }
+            _ => None,
+        });
+        said.min()
     }
 
     /// What becomes of a message, which is READY=1 or not.
@@ -95,7 +125,7 @@ impl Timeline<'_> {
                 && facts.reload_signal == Some(signal)
                 && facts.needs_handler_at_ready() == Some(true)
         });
-        if !looks || self.start.joined_at.is_some() || self.came_up_after(claim.at) {
+        if !looks || self.joined_at().is_some() || self.came_up_after(claim.at) {
             return false;
         }
         let earlier = self.start.ready().iter().any(|earlier| {

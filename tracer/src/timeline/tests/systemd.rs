@@ -410,3 +410,52 @@ fn how_far_a_start_has_come_is_looked_at_again_when_something_happens() {
         [(false, false, false), (true, false, false), (true, true, false), (true, true, true),]
     );
 }
+
+#[test]
+fn of_a_service_that_was_up_before_the_capture_no_later_message_is_its_readiness() {
+    let notify = || UnitFacts {
+        service_type: Some("notify-reload".into()),
+        notify_access: Some("main".into()),
+        ..UnitFacts::default()
+    };
+    let found = |known: Option<&str>| {
+        let story = told(Story::unit().found(10, 1, DEMO, &[Signal::HUP]), 1, settings(notify()));
+        match known {
+            Some(active) => told(story, 0, state(active, "", "success", "a1")),
+            None => story,
+        }
+    };
+    let ready = |story: Story| {
+        let start = story.until(100).told().starts()[0].clone();
+        let is_open = start.exposure.iter().any(|span| span.kind == ExposureKind::NotReady);
+        let joined = start.joined_ns.unwrap();
+        (start.milestones.ready_ns.map(|ready| ready > joined), is_open)
+    };
+    let reload = |story: Story| {
+        story.notify(30, 10, "RELOADING=1\nMONOTONIC_USEC=1").notify(31, 10, "READY=1")
+    };
+    assert_eq!(ready(reload(found(Some("active")))), (Some(false), false), "systemd had it up");
+    assert_eq!(ready(found(Some("active"))), (Some(false), false));
+    assert_eq!(ready(found(Some("active")).notify(31, 10, "READY=1")), (Some(false), false));
+    assert_eq!(ready(reload(found(None))), (None, false), "it reloads: it had been ready");
+    let starts = found(Some("activating")).notify(31, 10, "READY=1");
+    assert_eq!(ready(starts), (Some(true), true), "it was still starting");
+}
+
+#[test]
+fn a_capture_that_joins_in_execstartpre_sees_the_program_from_its_exec_on() {
+    let joined_in = |active: &str| {
+        let story = Story::unit().found(9, 1, DEMO, &[]);
+        let story = told(story, 0, state(active, "start-pre", "success", "a1")).exit(5, 9, 0);
+        let story = story.start(20, 10, "/bin/demo", "a1").handler(30, 10);
+        let mut up = state("active", "running", "success", "a1");
+        up.state.as_mut().unwrap().main_pid = Some(10);
+        told(story, 22, up).until(100).told().starts().last().unwrap().clone()
+    };
+    let start = joined_in("activating");
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
+    assert_eq!(start.joined_ns, None, "its program was not running yet");
+    assert_eq!(start.milestones.exec_ns, Some(0));
+    assert_eq!(start.milestones.handler_ns, Some(9 * MS as i64));
+    assert_eq!(start.exposure[0].kind, ExposureKind::Fatal);
+}
