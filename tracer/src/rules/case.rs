@@ -401,8 +401,7 @@ impl<'a> Case<'a> {
     /// Whether the start was over at `at`: READY=1 was said, or, where none is due
     /// and a reload is known to send a signal, time enough had passed.
     pub(super) fn is_started_at(&self, at: i64) -> bool {
-        let oneshot =
-            self.facts().is_some_and(|facts| facts.service_type.as_deref() == Some("oneshot"));
+        let oneshot = self.is_oneshot();
         // A bus name says nothing of handlers, which may come later.
         let by_name = self.is_dbus() && self.is_ready_at(at);
         let settled = self.reloads_by_signal()
@@ -410,6 +409,21 @@ impl<'a> Case<'a> {
             && !oneshot
             && at.saturating_sub(self.began_ns()) >= SETTLED_NS;
         self.is_ready_at(at) && !by_name || settled
+    }
+
+    /// Whether a unit that announces nothing, and whose own reload does not send the signal, had run
+    /// for so long that its start was over.
+    pub(super) fn has_long_run_at(&self, at: i64) -> bool {
+        self.facts().is_some_and(|facts| facts.service_type.is_some())
+            && !self.is_command()
+            && !self.reloads_by_signal()
+            && !self.awaits_ready()
+            && !self.is_oneshot()
+            && at.saturating_sub(self.began_ns()) >= SETTLED_NS
+    }
+
+    fn is_oneshot(&self) -> bool {
+        self.facts().is_some_and(|facts| facts.service_type.as_deref() == Some("oneshot"))
     }
 
     /// The message with the first READY=1 that was not refused.

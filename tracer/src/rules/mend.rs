@@ -23,6 +23,13 @@ pub(super) fn handler_first(case: &Case) -> String {
         Some("notify" | "notify-reload") => {
             format!("{first}, then send READY=1: systemd holds reloads back until then.")
         }
+        // It is no daemon, and systemd holds its reloads back already.
+        Some("oneshot") => format!(
+            "Leave {signal} to systemctl reload, which waits until the commands of a Type=oneshot \
+             unit are done. Or, {first}.",
+            signal = case.reload_signal(),
+            first = first.replacen('I', "i", 1)
+        ),
         Some("dbus") => format!(
             "{first}, then take the bus name: systemd holds reloads back until that is there."
         ),
@@ -58,6 +65,13 @@ pub(super) fn handler_or_no_reload(case: &Case) -> String {
     let signal = case.reload_signal();
     if case.caretaker().is_some() {
         return format!("Give the program a {signal} handler, or don't send it {signal}.");
+    }
+    // The unit's own reload, if it has one, is another.
+    if case.facts().is_some() && !case.reloads_by_signal() {
+        return format!(
+            "Give the program a {signal} handler, or don't send it {signal}: `systemctl \
+             reload-or-restart` does what the unit can."
+        );
     }
     format!(
         "Give the program a {signal} handler, or take the reload out of the unit: [Service] \

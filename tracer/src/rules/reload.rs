@@ -138,7 +138,9 @@ impl<'a> Case<'a> {
     /// handler: then it was no race, and the next reload kills too.
     pub(super) fn is_beyond_race(&self, deadly: &Deadly) -> bool {
         let at = deadly.reload.at_ns;
-        self.is_started_at(at) && !self.took_reload_before(at) && self.first_handler().is_none()
+        (self.is_started_at(at) || self.has_long_run_at(at))
+            && !self.took_reload_before(at)
+            && self.first_handler().is_none()
     }
 }
 

@@ -551,7 +551,7 @@ mod tests {
             .unit("notify", "on-failure")
             .joined(60.s())
             .signal(61.s(), Signal::HUP, Default, Killed, by("kill"))
-            .judged(&["capture-incomplete", ID]);
+            .judged(&["capture-incomplete", "reload-never-handled"]);
         assert!(alerts[1].consequence.contains("(result 'success')"), "{}", alerts[1].consequence);
     }
 }

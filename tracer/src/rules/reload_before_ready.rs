@@ -3,7 +3,7 @@
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
 use crate::model::{
     document::{OutcomeState, Severity},
-    event::Fate,
+    event::{DispositionKind, Fate},
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -47,7 +47,7 @@ fn finding(case: &Case, early: &[Reload]) -> Option<Finding> {
     let signal = first.sent.signal;
     let ready = match case.activation.milestones.ready_ns {
         Some(ready) => {
-            let before = text::Span(ready.saturating_sub(first.at_ns));
+            let before = text::Span(ready.saturating_sub(first.settled_ns()));
             format!("{before} before {}", case.awaited())
         }
         None => format!("and {} never came", case.awaited()),
@@ -60,15 +60,24 @@ fn finding(case: &Case, early: &[Reload]) -> Option<Finding> {
             .chain(case.ready_message().map(|told| told.index))
             .collect(),
         message: format!(
-            "{signal} from {} reached the handler of {} {}, {ready}{}.",
+            "{signal} from {} {}, {ready}{}.",
             text::sender(first.sender),
-            text::main(case),
-            text::when(case.activation, first.at_ns),
+            arrival(case, first),
             text::and_more(early.len())
         ),
         consequence: consequence::reload_in_start(case),
         mend: mend::wait_for_ready(case, &text::process(first.sender)),
     })
+}
+
+/// When it reached the handler; one that was blocked waited before that.
+fn arrival(case: &Case, reload: &Reload) -> String {
+    let (main, sent) = (text::main(case), text::when(case.activation, reload.at_ns));
+    if reload.sent.disposition != DispositionKind::Blocked {
+        return format!("reached the handler of {main} {sent}");
+    }
+    let waited = text::Span(reload.settled_ns().saturating_sub(reload.at_ns));
+    format!("was sent {sent} and taken by {main} {waited} later")
 }
 
 #[cfg(test)]
@@ -120,6 +129,22 @@ mod tests {
              50.0 ms after its exec, 30.0 ms before READY=1."
         );
         assert_eq!(alerts[0].events, [2, 3]);
+    }
+
+    #[test]
+    fn what_waited_before_it_was_taken_came_as_early_as_that() {
+        let start = activation().unit("notify", "no").exec(0).mask(1.ms(), Blocked);
+        let start =
+            start.signal(5.ms(), Signal::HUP, Blocked, Handled, by("kill")).fate_at(36.ms());
+        let alerts = start.handler(36.ms()).ready(38.ms()).judged(&[ID]);
+        assert!(
+            alerts[0].message.ends_with(
+                "was sent 5.00 ms after its exec and taken by python3 (pid 4711) 31.0 ms later, \
+                 2.00 ms before READY=1."
+            ),
+            "{}",
+            alerts[0].message
+        );
     }
 
     #[test]

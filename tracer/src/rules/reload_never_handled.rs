@@ -155,6 +155,19 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_without_a_reload_that_has_run_for_long_has_no_race_to_lose() {
+        let unit = |kind| activation().unit(kind, "no").exec(0);
+        let hup = |start: Start, at| start.signal(at, Signal::HUP, Default, Killed, by("systemd"));
+        let told = hup(unit("simple"), 30.s()).judged(&[ID]);
+        assert!(told[0].mend.contains("reload-or-restart"), "{}", told[0].mend);
+        hup(unit("forking"), 30.s()).judged(&[ID]);
+        hup(unit("simple"), 3.s()).judged(&[RACE]);
+        let oneshot = &hup(unit("oneshot"), 30.s()).judged(&[RACE])[0].mend;
+        assert!(oneshot.contains("systemctl reload") && !oneshot.contains("notify"), "{oneshot}");
+        hup(unit("dbus"), 30.s()).judged(&[RACE]);
+    }
+
+    #[test]
     fn a_runtime_that_kills_after_the_start_counts() {
         activation()
             .unit("simple", "no")

@@ -30,9 +30,14 @@ fn is_stuck(case: &Case, reload: &Reload) -> bool {
         Fate::Dropped => exited && reload.sent.disposition == DispositionKind::Blocked,
         _ => false,
     };
-    let long = exited || case.end_ns().saturating_sub(reload.at_ns) >= STUCK_NS;
-    // Held back on purpose: a service that starts may take its signals once it is ready.
-    let starting = case.awaits_ready() && milestones.ready_ns.is_none() && !exited;
+    // What is read by a signalfd or sigwait had to come first.
+    let before = case.phases().take_while(|phase| phase.index < reload.index).last();
+    let is_read = before.is_some_and(|phase| phase.has_consumer);
+    let waited = case.end_ns().saturating_sub(reload.at_ns);
+    let long = exited && !is_read || waited >= STUCK_NS;
+    // Held back on purpose: a service that starts may take its signals once it is ready. One that
+    // ends before that has failed to start, and lost no reload.
+    let starting = case.awaits_ready() && milestones.ready_ns.is_none();
     untaken && long && !starting && case.deadly(reload).is_none()
 }
 
@@ -145,6 +150,20 @@ mod tests {
             .signal(1.s(), Signal::HUP, Blocked, Pending, by("kill"))
             .ends_at(10.s(), EndedBy::Interrupt)
             .judged(&[]);
+    }
+
+    #[test]
+    fn what_waits_as_a_start_fails_or_for_its_reader_is_not_stuck() {
+        let ended = |start: Start| {
+            start.signal(1.s(), Signal::HUP, Blocked, Dropped, by("kill")).exit(1.s() + 5.ms(), 2)
+        };
+        let blocked = || activation().unit("notify", "no").exec(0).mask(1.ms(), Blocked);
+        ended(blocked()).judged(&["ready-missing"]);
+        ended(blocked().ready(2.ms())).judged(&[ID]);
+        let read = || activation().unit("simple", "no").exec(0).signalfd(1.ms());
+        ended(read()).judged(&[]);
+        let long = read().signal(1.s(), Signal::HUP, Blocked, Dropped, by("kill"));
+        long.exit(4.s(), 0).judged(&[ID]);
     }
 
     #[test]
