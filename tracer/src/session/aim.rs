@@ -29,6 +29,8 @@ struct Target {
     main_pid: Option<u32>,
     /// systemd said last that it is up, with no main process that systemd knows.
     is_up_without: bool,
+    /// systemd said last that its new main process has ended.
+    is_gone: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,7 @@ impl Aim {
             signal,
             main_pid: None,
             is_up_without: false,
+            is_gone: false,
         };
         Self { targets: units.iter().map(target).collect(), running: HashMap::new() }
     }
@@ -69,11 +72,16 @@ impl Aim {
         self.targets.iter().map(|target| target.unit.as_str())
     }
 
-    /// Why nothing was sent to those that still wait: a sentence each.
-    pub fn untested(&self) -> impl Iterator<Item = String> {
-        self.targets.iter().map(|Target { unit, is_up_without, .. }| {
+    /// Why nothing was sent to those that still wait, of which systemd still restarts some: a
+    /// sentence each.
+    pub fn untested(&self, restarting: &[String]) -> impl Iterator<Item = String> {
+        self.targets.iter().map(|Target { unit, is_up_without, is_gone, .. }| {
             let why = if *is_up_without {
                 format!("{unit} is up, and systemd knows no main process of it")
+            } else if *is_gone {
+                format!("{unit}'s new main process ended before systemd had told which one it is")
+            } else if restarting.contains(unit) {
+                format!("{unit} had no new main process by the end, as its restart was not over")
             } else {
                 format!("{unit} had no new main process")
             };
@@ -115,7 +123,7 @@ impl Aim {
     pub fn has_main(&mut self, unit: &str, pid: u32) {
         for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
             target.main_pid = Some(pid).filter(|pid| *pid != 0);
-            target.is_up_without = false;
+            (target.is_up_without, target.is_gone) = (false, false);
         }
     }
 
@@ -123,6 +131,13 @@ impl Aim {
     pub fn is_up_without(&mut self, unit: &str) {
         for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
             (target.main_pid, target.is_up_without) = (None, true);
+        }
+    }
+
+    /// systemd said that the new main process of a unit has ended.
+    pub fn is_gone(&mut self, unit: &str) {
+        for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
+            (target.main_pid, target.is_up_without, target.is_gone) = (None, false, true);
         }
     }
 
@@ -237,10 +252,17 @@ mod tests {
         aim.learn(&exec(200, "/etc/init.d/a"));
         aim.is_up_without(UNIT);
         assert!(due(&mut aim).is_empty());
-        let untested: Vec<String> = aim.untested().collect();
+        let untested: Vec<String> = aim.untested(&[]).collect();
         let unknown = "a.service is up, and systemd knows no main process of it";
         assert!(untested[0].starts_with(unknown), "{untested:?}");
-        assert!(untested[1].contains("b.service had no new main process"), "{untested:?}");
+        assert!(untested[1].contains("b.service had no new main process:"), "{untested:?}");
+        aim.is_gone("b.service");
+        let untested: Vec<String> = aim.untested(&[UNIT.to_owned()]).collect();
+        let gone = "b.service's new main process ended before systemd had told which one it is";
+        assert!(untested[1].starts_with(gone), "{untested:?}");
+        aim.has_main(UNIT, 0);
+        let untested: Vec<String> = aim.untested(&[UNIT.to_owned()]).collect();
+        assert!(untested[0].contains("as its restart was not over"), "{untested:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! systemd restart them, and reload them while they start.
 
 mod lost;
+mod progress;
 
 use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use self::lost::Left;
+use self::{lost::Left, progress::Progress};
 use super::{
     Observer,
     aim::{Aim, Due},
@@ -66,11 +67,10 @@ pub struct Restart {
     signal: Option<Signal>,
     /// At the units that are to be sent their reload signal once they have a main process.
     aim: Aim,
-    /// What systemd is asked for. Gives what was not tested, and why.
-    running: Option<JoinHandle<Result<Vec<String>>>>,
+    /// What systemd is asked for.
+    running: Option<JoinHandle<Result<()>>>,
     asking: Option<Asking>,
-    /// What was not tested, and why: a sentence each.
-    untested: Vec<String>,
+    progress: Progress,
 }
 
 /// The answers to which main processes the units have.
@@ -88,6 +88,8 @@ enum Answer {
     Main { unit: String, pid: u32 },
     /// It is up, and systemd knows no main process of it.
     UpWithout { unit: String },
+    /// Its new main process has ended already.
+    Gone { unit: String },
 }
 
 impl Restart {
@@ -110,7 +112,7 @@ impl Restart {
             aim: Aim::default(),
             running: None,
             asking: None,
-            untested: Vec::new(),
+            progress: Progress::default(),
         }
     }
 
@@ -138,7 +140,9 @@ impl Restart {
             (teller, look)
         });
         let by_systemd = self.reload == Some(Reload::Systemd);
-        let work = work(self.manager.clone(), self.units.clone(), by_systemd, teller);
+        self.progress.begin(&self.units);
+        let progress = self.progress.clone();
+        let work = work(self.manager.clone(), self.units.clone(), by_systemd, teller, progress);
         self.running = Some(thread::spawn(work).context("cannot speak to systemd")?);
         Ok(())
     }
@@ -177,7 +181,7 @@ impl Restart {
         tokio::select! {
             done = done => {
                 self.running = None;
-                self.untested.extend(done??);
+                done??;
             }
             answer = answer => match answer {
                 Some(Answer::ReloadsBy { unit, signal }) if self.signal.is_none() => {
@@ -185,6 +189,7 @@ impl Restart {
                 }
                 Some(Answer::Main { unit, pid }) => aim.has_main(&unit, pid),
                 Some(Answer::UpWithout { unit }) => aim.is_up_without(&unit),
+                Some(Answer::Gone { unit }) => aim.is_gone(&unit),
                 Some(Answer::ReloadsBy { .. }) => {}
                 // The connection is gone: what waits still is told of at the end.
                 None => self.asking = None,
@@ -205,7 +210,7 @@ impl Restart {
                     process.pid,
                     span::length(due.age(clock::boot_ns()))
                 )),
-                Err(error) => self.untested.push(format!("{unit}: {error:#}")),
+                Err(error) => self.progress.not_tested(format!("{unit}: {error:#}")),
             }
         }
         if self.aim.units().next().is_none() {
@@ -216,14 +221,15 @@ impl Restart {
     /// What was to be tested and was not, and why: a sentence each.
     #[must_use]
     pub fn untested(&self) -> Vec<String> {
-        let mut untested = self.untested.clone();
-        if self.running.is_some() && self.reload == Some(Reload::Systemd) {
+        let mut untested = self.progress.untested();
+        let waiting = self.progress.waiting();
+        if self.running.is_some() && self.reload == Some(Reload::Systemd) && !waiting.is_empty() {
             untested.push(format!(
                 "the trace ended before systemd's restart of {} did: no reload was asked for",
-                self.units.join(", ")
+                waiting.join(", ")
             ));
         }
-        untested.extend(self.aim.untested());
+        untested.extend(self.aim.untested(&waiting));
         untested
     }
 }
@@ -261,13 +267,14 @@ pub fn send(id: ProcessId, signal: Signal) -> Result<()> {
 }
 
 /// Restarts all units at once, and reloads each when its restart is done. Tells `teller` which
-/// main processes they have. Gives what was not reloaded, and why.
+/// main processes they have, and `progress` what was not reloaded, and why.
 async fn work(
     manager: Manager,
     units: Vec<String>,
     reload: bool,
     teller: Option<(Sender<Answer>, Arc<Notify>)>,
-) -> Result<Vec<String>> {
+    progress: Progress,
+) -> Result<()> {
     const REACH: &str =
         "systemd can't be asked for a restart (units of a container need --root, a user's --user)";
     let bus = Bus::connect(&manager).await.context(REACH)?;
@@ -282,8 +289,8 @@ async fn work(
         }
         tokio::spawn(ask_for_mains(manager.clone(), own, units.clone(), teller, look));
     }
-    let mut untested = Vec::new();
     let mut restarts = HashMap::new();
+    let mut reloads_of: HashMap<String, String> = HashMap::new();
     let (mut left, mut lost) = (Vec::new(), None);
     for unit in units {
         if let Err(error) = bus.keep(&unit).await {
@@ -292,7 +299,7 @@ async fn work(
         // Asked now: afterwards it would delay the reload.
         let reloads = reload && can_be_reloaded(&bus, &unit).await;
         if reload && !reloads {
-            untested.push(format!(
+            progress.not_tested(format!(
                 "{unit} will not be reloaded: systemd has no reload for it, as it has no ExecReload="
             ));
         }
@@ -308,7 +315,7 @@ async fn work(
             }
         }
     }
-    while !restarts.is_empty() {
+    while !restarts.is_empty() || !reloads_of.is_empty() {
         let (job, result) = match ends.next().await {
             Ok(end) => end,
             Err(error) => {
@@ -322,13 +329,22 @@ async fn work(
                 break;
             }
         };
+        if let Some(unit) = reloads_of.remove(&job) {
+            tell_reload(&progress, &unit, &result);
+            continue;
+        }
         let Some((unit, reloads)) = restarts.remove(&job) else {
             continue;
         };
-        // A unit that is down can't be reloaded.
-        if reloads && let Err(error) = bus.start_job("ReloadUnit", &unit).await {
-            untested.push(format!("systemd would not reload {unit}: {error:#}"));
+        if reloads {
+            match bus.start_job("ReloadUnit", &unit).await {
+                Ok(job) => drop(reloads_of.insert(job, unit.clone())),
+                Err(error) => {
+                    progress.not_tested(format!("systemd would not reload {unit}: {error:#}"));
+                }
+            }
         }
+        progress.is_over(&unit);
         if result != Outside::new("done") {
             log::warn!("systemd's restart of {unit} ended with '{result}'");
         }
@@ -338,9 +354,19 @@ async fn work(
         }
     }
     if let Some(error) = lost {
-        untested.extend(lost::go_on(&manager, left, &error).await?);
+        lost::go_on(&manager, left, &error, &progress).await?;
     }
-    Ok(untested)
+    Ok(())
+}
+
+/// Tells how a reload ended that systemd was asked for. It runs none of a unit that is down
+/// (`job_run_and_invalidate` in systemd's job.c: -ENOEXEC).
+fn tell_reload(progress: &Progress, unit: &str, result: &Outside) {
+    if *result == Outside::new("invalid") {
+        progress.not_tested(format!("{unit} was down again when systemd was to reload it"));
+    } else if *result != Outside::new("done") {
+        log::warn!("systemd's reload of {unit} ended with '{result}'");
+    }
 }
 
 /// Asks again and again which main processes the units have, and at once when it is told to,
@@ -352,9 +378,10 @@ async fn ask_for_mains(
     teller: Sender<Answer>,
     look: Arc<Notify>,
 ) {
+    let asked_us = clock::monotonic_ns() / 1_000;
     loop {
         for unit in &units {
-            match main(&bus, unit).await {
+            match main(&bus, unit, asked_us).await {
                 Ok(answer) => {
                     if teller.send(answer).await.is_err() {
                         return;
@@ -378,12 +405,16 @@ async fn ask_for_mains(
     }
 }
 
-/// What systemd says of a unit's main process.
-async fn main(bus: &Bus, unit: &str) -> Result<Answer> {
+/// What systemd says of a unit's main process, one that it has started since `asked_us`
+/// (`CLOCK_MONOTONIC`) if it has ended.
+async fn main(bus: &Bus, unit: &str, asked_us: u64) -> Result<Answer> {
     let pid = bus.main_pid(unit).await?;
     let unit = unit.to_owned();
     if pid == 0 && bus.is_active(&unit).await? {
         return Ok(Answer::UpWithout { unit });
+    }
+    if pid == 0 && bus.main_began_us(&unit).await? >= asked_us {
+        return Ok(Answer::Gone { unit });
     }
     Ok(Answer::Main { unit, pid })
 }
@@ -421,8 +452,27 @@ mod tests {
         let untested = restart.untested();
         assert_eq!(untested.len(), 2);
         assert!(untested[0].starts_with("a.service had no new main process"), "{untested:?}");
-        restart.untested.push("a.service: it has ended already".to_owned());
+        restart.progress.not_tested("a.service: it has ended already".to_owned());
         assert_eq!(restart.untested().len(), 3);
+    }
+
+    #[test]
+    fn a_reload_that_systemd_did_not_run_is_told_and_one_that_is_not_over_is_not() {
+        let mut restart = restart(Reload::Systemd);
+        restart.progress.begin(&restart.units);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        restart.running = Some(runtime.spawn(pending()));
+        let untested = restart.untested();
+        let early = "the trace ended before systemd's restart of a.service, b.service did";
+        assert!(untested[0].starts_with(early), "{untested:?}");
+        restart.progress.is_over("a.service");
+        tell_reload(&restart.progress, "a.service", &Outside::new("invalid"));
+        let untested = restart.untested();
+        assert_eq!(untested[0], "a.service was down again when systemd was to reload it");
+        assert!(untested[1].contains("restart of b.service did"), "{untested:?}");
+        restart.progress.is_over("b.service");
+        tell_reload(&restart.progress, "b.service", &Outside::new("failed"));
+        assert_eq!(restart.untested().len(), 1, "it was tested");
     }
 
     #[test]

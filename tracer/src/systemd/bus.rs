@@ -206,6 +206,13 @@ impl Bus {
         Ok(self.property(&object(unit), SERVICE, "MainPID").await?.try_into()?)
     }
 
+    /// When systemd started the last main process of a unit that is loaded, `CLOCK_MONOTONIC` µs; 0
+    /// for never.
+    pub async fn main_began_us(&self, unit: &str) -> Result<u64> {
+        let name = "ExecMainStartTimestampMonotonic";
+        Ok(self.property(&object(unit), SERVICE, name).await?.try_into()?)
+    }
+
     /// Whether a unit that is loaded is up.
     pub async fn is_active(&self, unit: &str) -> Result<bool> {
         let state = self.property(&object(unit), UNIT, "ActiveState").await?;

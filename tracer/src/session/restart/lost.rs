@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
+use super::progress::Progress;
 use crate::systemd::{
     bus::{Bus, UNIT, object},
     manager::Manager,
@@ -28,13 +29,14 @@ pub(super) struct Left {
 }
 
 /// Waits on another connection until the restarts of these units are over, and reloads those that
-/// are to be reloaded. Gives what was not, and why. How the restarts ended is not known.
+/// are to be reloaded. Tells `progress` what was not, and why. How the restarts and the reloads
+/// ended is not known.
 pub(super) async fn go_on(
     manager: &Manager,
     left: Vec<Left>,
     lost: &anyhow::Error,
-) -> Result<Vec<String>> {
-    let mut untested = Vec::new();
+    progress: &Progress,
+) -> Result<()> {
     for Left { unit, reloads, unanswered } in left {
         log::warn!("the connection to systemd broke while it restarted {unit}: {lost:#}");
         let mut bus = idle(manager, &unit).await;
@@ -47,6 +49,7 @@ pub(super) async fn go_on(
             }
         }
         if !reloads {
+            progress.is_over(&unit);
             continue;
         }
         let reloaded = match bus {
@@ -54,10 +57,11 @@ pub(super) async fn go_on(
             Err(error) => Err(error),
         };
         if let Err(error) = reloaded {
-            untested.push(format!("systemd would not reload {unit}: {error:#}"));
+            progress.not_tested(format!("systemd would not reload {unit}: {error:#}"));
         }
+        progress.is_over(&unit);
     }
-    Ok(untested)
+    Ok(())
 }
 
 /// A connection to systemd, once it has no job for the unit any more.
