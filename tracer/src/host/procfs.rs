@@ -14,6 +14,7 @@ use crate::{
     observation::{Fact, Observation, ProcessId, SignalState},
 };
 
+mod signalfds;
 mod snapshot;
 mod stat;
 mod status;
@@ -53,6 +54,12 @@ pub fn left(id: ProcessId) -> Option<Observation> {
     let state = state_of(id.pid, &Status::of(id.pid)?);
     // Read afterwards: had the pid been taken over before, this would show it.
     has_started_at(id).then(|| Observation { at: clock::boot_ns(), fact: Fact::Left { id, state } })
+}
+
+/// The signals for which a process has signalfds.
+#[must_use]
+pub fn reads(pid: u32) -> SignalSet {
+    signalfds::of(pid)
 }
 
 /// The program a process runs now; may wait for it (see [`snapshot`]). `None` if that can't be told.

@@ -53,6 +53,8 @@ pub struct Live {
     pub caught: SignalSet,
     /// Those that all of its threads block.
     pub blocked: SignalSet,
+    /// Those that it has signalfds for.
+    pub read: SignalSet,
     /// Whether it is the init of a pid namespace below this one: what it has no handler for
     /// does nothing to it (`sig_task_ignored` in the kernel).
     pub is_init: bool,
@@ -79,9 +81,12 @@ impl Live {
         if self.ignored.contains(number) {
             return Meets::Ignored;
         }
+        if self.blocked.contains(number) && self.read.contains(number) {
+            return Meets::Handler;
+        }
         if self.blocked.contains(number) {
             return Meets::Unknown(format!(
-                "{signal} is blocked: whether something takes it (signalfd, sigwait) is not seen"
+                "{signal} is blocked: whether something takes it (sigwait) is not seen"
             ));
         }
         if !self.caught.contains(number) {
@@ -239,6 +244,7 @@ mod tests {
                 ignored: SignalSet::EMPTY,
                 caught: set(caught),
                 blocked: SignalSet::EMPTY,
+                read: SignalSet::EMPTY,
                 is_init: false,
                 program: Program::Plain,
             },
@@ -262,7 +268,9 @@ mod tests {
         assert_eq!(judged(ignoring), (Some(Severity::Warning), 0));
         let mut blocking = service("daemon", &[], "no");
         blocking.main.blocked = SignalSet::of(1);
-        assert_eq!(judged(blocking), (None, 1));
+        assert_eq!(judged(blocking.clone()), (None, 1));
+        blocking.main.read = SignalSet::of(1);
+        assert_eq!(judged(blocking), (None, 0), "a signalfd takes it");
         let mut init = service("daemon", &[], "no");
         init.main.is_init = true;
         assert_eq!(judged(init), (Some(Severity::Warning), 0));

@@ -121,6 +121,7 @@ fn live(
         ignored: state.ignored,
         caught: state.caught,
         blocked: state.blocked,
+        read: procfs::reads(pid),
         is_init: procfs::is_init(pid),
         program: programs.of(id),
     })

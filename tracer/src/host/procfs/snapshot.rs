@@ -1,10 +1,16 @@
 //! All processes that are there at one go.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use smol_str::SmolStr;
+use tracer_common::signal::SignalSet;
 
-use super::{KTHREADD, has_started_at, link, lossy, pids, stat::Stat, state_of, status::Status};
+use super::{
+    KTHREADD, has_started_at, link, lossy, pids, signalfds, stat::Stat, state_of, status::Status,
+};
 use crate::{
     host::{
         bounded::{Bounded, Patience},
@@ -12,6 +18,7 @@ use crate::{
         clock, program,
         read::of_process,
     },
+    model::event::Consumer,
     observation::{Environment, Fact, Observation, ProcessId, Program, TICK_NS, Task},
 };
 
@@ -35,14 +42,42 @@ pub fn snapshot(hierarchies: &Hierarchies) -> Vec<Observation> {
     let theirs = hierarchies.clone();
     let read = move |pid| {
         let at = clock::boot_ns();
-        found(pid, &theirs).map(|(id, fact)| (id, Observation { at, fact }))
+        let (id, fact) = found(pid, &theirs)?;
+        let reads = reads(pid, &fact);
+        Some((id, Observation { at, fact }, reads))
     };
-    let found = in_time("sigready-proc", &pids, read);
-    let mut found: Vec<(ProcessId, Observation)> = found.into_iter().flatten().flatten().collect();
+    let read = in_time("sigready-proc", &pids, read).into_iter().flatten().flatten();
+    let (mut found, mut readers) = (Vec::new(), Vec::new());
+    for (id, observation, reads) in read {
+        found.push((id, observation));
+        readers.extend(reads.map(|fact| (id, fact)));
+    }
     read_programs(&mut found);
     found.sort_by_key(|(id, _)| (id.start_ticks, id.pid));
     in_order_of_time(&mut found);
-    found.into_iter().map(|(_, observation)| observation).collect()
+    let mut readers: HashMap<ProcessId, Fact> = readers.into_iter().collect();
+    let observations = found.into_iter().flat_map(|(id, observation)| {
+        let at = observation.at;
+        let reader = readers.remove(&id).map(|fact| Observation { at, fact });
+        [Some(observation), reader].into_iter().flatten()
+    });
+    observations.collect()
+}
+
+/// That a process which was found reads signals from signalfds: of what it does not block there is
+/// nothing to be read.
+fn reads(pid: u32, found: &Fact) -> Option<Fact> {
+    let Fact::Found { task, state, .. } = found else { return None };
+    if state.blocked == SignalSet::EMPTY {
+        return None;
+    }
+    let set = SignalSet(signalfds::of(pid).0 & state.blocked.0);
+    (set != SignalSet::EMPTY).then(|| Fact::Consume {
+        task: task.clone(),
+        consumer: Consumer::Signalfd,
+        set,
+        state: *state,
+    })
 }
 
 /// Gives a parent that was read after its child the earlier time.
@@ -140,14 +175,20 @@ mod tests {
     use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, process::Command, thread};
 
     use nix::{
-        sys::signal::{Signal as NixSignal, kill},
+        sys::{
+            signal::{SigSet, Signal as NixSignal, kill},
+            signalfd::SignalFd,
+        },
         unistd::Pid,
     };
 
     use super::*;
-    use crate::host::procfs::{
-        children, exe, name,
-        tests::{id_of, start},
+    use crate::{
+        host::procfs::{
+            children, exe, name,
+            tests::{id_of, start},
+        },
+        observation::SignalState,
     };
 
     #[test]
@@ -235,6 +276,30 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(found.invocation_id.as_deref(), Some("0\u{fffd}"));
         assert_eq!((found.notify_socket, found.control), (None, true));
+    }
+
+    #[test]
+    fn a_process_that_reads_what_it_blocks_is_found_with_that() {
+        let kept = SignalFd::new(&SigSet::from_iter([NixSignal::SIGPWR])).unwrap();
+        let own = std::process::id();
+        let (_, fact) = found(own, &Hierarchies::default()).unwrap();
+        let power = SignalSet::of(NixSignal::SIGPWR as u32);
+        let as_if = |blocked: SignalSet| {
+            let Fact::Found { task, parent, exe, program, cgroup, environment, state } =
+                fact.clone()
+            else {
+                panic!("{fact:?}");
+            };
+            let state = SignalState { blocked, ..state };
+            reads(own, &Fact::Found { task, parent, exe, program, cgroup, environment, state })
+        };
+        assert_eq!(as_if(SignalSet::EMPTY), None);
+        let set = match as_if(power.union(SignalSet::of(1))) {
+            Some(Fact::Consume { set, consumer: Consumer::Signalfd, .. }) => set,
+            other => panic!("{other:?}"),
+        };
+        assert!(set.contains(NixSignal::SIGPWR as u32) && !set.contains(1), "{set:?}");
+        drop(kept);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::story::{BEGIN, DEMO, MS, Story};
 use crate::{
     model::{
         document::{Activation, ExposureKind},
-        event::{Effect, Event, What},
+        event::{Consumer, Effect, Event, What},
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
@@ -458,4 +458,13 @@ fn a_capture_that_joins_in_execstartpre_sees_the_program_from_its_exec_on() {
     assert_eq!(start.milestones.exec_ns, Some(0));
     assert_eq!(start.milestones.handler_ns, Some(9 * MS as i64));
     assert_eq!(start.exposure[0].kind, ExposureKind::Fatal);
+}
+
+#[test]
+fn a_signalfd_that_was_there_when_the_capture_joined_takes_the_signal_since() {
+    let story = Story::unit().found(10, 1, DEMO, &[]).mask(0, 10, true);
+    let story = story.consume(0, 10, Consumer::Signalfd);
+    let start = story.until(5_000).told().starts()[0].clone();
+    let kinds: Vec<ExposureKind> = start.exposure.iter().map(|span| span.kind).collect();
+    assert_eq!((kinds, start.milestones.handler_ns), (vec![], None));
 }
