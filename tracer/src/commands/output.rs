@@ -119,10 +119,15 @@ pub fn write(
             )),
         }
     }
-    if look.verdict == Verdict::Clean && !capture.untested.is_empty() {
+    if !capture.untested.is_empty() {
         let why: Vec<String> =
             capture.untested.iter().map(|why| Outside::new(why).to_string()).collect();
-        return Err(Fault::Failed(anyhow::anyhow!("not tested: {}", why.join("; "))));
+        let why = why.join("; ");
+        if look.verdict == Verdict::Clean {
+            return Err(Fault::Failed(anyhow::anyhow!("not tested: {why}")));
+        }
+        // What else there is decides the status.
+        messages.note(format_args!("not tested: {why}"));
     }
     Ok(look.verdict)
 }

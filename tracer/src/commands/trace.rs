@@ -94,20 +94,27 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         let (_, document) = session.end(ended_by, attached).await?;
         drop(observer);
         let verdict =
-            output::write_live(&document, &options.output, &counting, stdout().lock(), messages)?;
+            output::write_live(&document, &options.output, &counting, stdout().lock(), messages);
         let is_it = |service: &Service| counting.judges(service.owner);
         if !document.services.iter().any(is_it) && !options.all {
+            // What was not tested, and why.
+            let untested = match verdict {
+                Err(Fault::Failed(error)) => format!("; {error:#}"),
+                Err(fault) => return Err(fault),
+                Ok(_) => String::new(),
+            };
             let claimed = if document.services.is_empty() {
                 ""
             } else {
                 " (what is shown is only claimed to be it, by somebody who may not)"
             };
             return Err(Fault::Failed(anyhow::anyhow!(
-                "nothing was seen of {} in this time, so nothing can be said about it{claimed}",
+                "nothing was seen of {} in this time, so nothing can be said about it{claimed}\
+                 {untested}",
                 wanted.arguments().join(", ")
             )));
         }
-        Ok(verdict)
+        verdict
     })
 }
 

@@ -363,7 +363,7 @@ async fn work(
 /// (`job_run_and_invalidate` in systemd's job.c: -ENOEXEC).
 fn tell_reload(progress: &Progress, unit: &str, result: &Outside) {
     if *result == Outside::new("invalid") {
-        progress.not_tested(format!("{unit} was down again when systemd was to reload it"));
+        progress.not_tested(format!("{unit} was not up when systemd was to reload it"));
     } else if *result != Outside::new("done") {
         log::warn!("systemd's reload of {unit} ended with '{result}'");
     }
@@ -468,7 +468,7 @@ mod tests {
         restart.progress.is_over("a.service");
         tell_reload(&restart.progress, "a.service", &Outside::new("invalid"));
         let untested = restart.untested();
-        assert_eq!(untested[0], "a.service was down again when systemd was to reload it");
+        assert_eq!(untested[0], "a.service was not up when systemd was to reload it");
         assert!(untested[1].contains("restart of b.service did"), "{untested:?}");
         restart.progress.is_over("b.service");
         tell_reload(&restart.progress, "b.service", &Outside::new("failed"));

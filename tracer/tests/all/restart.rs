@@ -138,6 +138,32 @@ fn units_of_the_system_below_a_root_leave_out_their_namesakes_elsewhere() {
 
 #[test]
 #[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn a_reload_that_systemd_does_not_run_or_that_fails_is_told_beside_what_else_there_is() {
+    const FAILS: &str = "[Service]\nType=notify\nExecStart=/bin/false\nExecReload=/bin/true\n";
+    const STAYS: &str = "[Service]\nExecStart=/bin/sleep 60\nExecReload=/bin/false\n";
+    let scenario = format!(
+        "cp /shared/*.service /run/systemd/system/\nsystemctl daemon-reload\n{KEEP} fails stays \
+         > /shared/state"
+    );
+    let units = [("fails.service", FAILS), ("stays.service", STAYS)];
+    let container = Container::boot(Hierarchy::Unified, &scenario, &units);
+    container.wait_for("up");
+    let traced = |unit| {
+        let how = ["--restart", "--reload-during-start", "--duration", "2s"];
+        Trace::start_in(&container, &[&[unit], &how[..]].concat()).wait()
+    };
+    let (fails, stays) = (traced("fails"), traced("stays"));
+    let untested = "not tested: fails.service was not up when systemd was to reload it";
+    assert!(fails.said.contains(untested), "{}", fails.said);
+    assert_eq!(fails.status, Some(3), "it is ready-missing all the same: {}", fails.said);
+    let failed = "systemd's reload of stays.service ended with 'failed'";
+    assert!(stays.said.contains(failed), "{}", stays.said);
+    assert!(!stays.said.contains("not tested"), "{}", stays.said);
+    container.over();
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
 fn a_unit_that_systemd_passes_over_and_one_without_a_reload_are_said_to_be_so() {
     const WAITS: &str = "[Unit]\nConditionPathExists=!/\n[Service]\nExecStart=/bin/sleep 60\n\
                          ExecReload=/bin/true\n";
