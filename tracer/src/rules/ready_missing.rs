@@ -1,7 +1,7 @@
 //! READY=1 was due and did not come.
 
 use super::{
-    Case, Finding, Rule, case::Announced, consequence, ready_rejected, start_refused,
+    Case, Finding, Rule, case::Announced, consequence, ready_rejected, result::End, start_refused,
     stopping_then_on, text,
 };
 use crate::model::document::{EndedBy, Severity};
@@ -79,8 +79,23 @@ fn finding(case: &Case) -> Option<Finding> {
             }
         ),
         consequence: consequence::never_ready(case),
-        mend: MEND.to_owned(),
+        mend: gave_up(case).filter(|_| failed.is_none() && stop.is_none()).map_or_else(
+            || MEND.to_owned(),
+            |end| {
+                format!(
+                    "Look for the reason of {end} in what the program wrote by then, as to the \
+                     journal: it did not come as far as READY=1."
+                )
+            },
+        ),
     })
+}
+
+/// How the main process ended, if not well.
+fn gave_up(case: &Case) -> Option<End> {
+    let outcome = &case.activation.outcome;
+    let killed = outcome.signal.map(|signal| End::Signal { signal, core_dumped: false });
+    killed.or(outcome.code.filter(|code| *code != 0).map(End::Code))
 }
 
 #[cfg(test)]
@@ -105,6 +120,17 @@ mod tests {
             "The start of a Type=notify service fails when it ends before READY=1 (result \
              'protocol'): Restart=on-failure restarts it."
         );
+    }
+
+    #[test]
+    fn a_program_that_gave_up_has_another_reason_than_a_message_that_it_does_not_send() {
+        let mend = |code| {
+            let start = activation().unit("notify", "no").exec(0).exit(9.ms(), code);
+            start.judged(&[ID])[0].mend.clone()
+        };
+        assert!(mend(0).contains("Type=exec"), "{}", mend(0));
+        let failed = mend(1);
+        assert!(failed.contains("code 1") && !failed.contains("Type="), "{failed}");
     }
 
     #[test]
