@@ -6,6 +6,9 @@ use crate::model::{
     event::{Effect, Fate, ProcessRef, What},
 };
 
+/// Who signals all processes of a service does it one by one, ns.
+const TOGETHER_NS: u64 = 100_000_000;
+
 pub(super) const RULE: Rule = Rule {
     id: "reload-kills-process",
     severity: Severity::Error,
@@ -62,8 +65,13 @@ fn killed<'a>(case: &Case<'a>) -> impl Iterator<Item = Reload<'a>> {
         .filter(move |lost| {
             !ended.iter().any(|end| {
                 let until = end.sent.effect_ns.unwrap_or(end.at_ns);
-                let passed_on = lost.sender.pid == end.sent.target.pid;
-                passed_on && (end.at_ns..=until).contains(&lost.at_ns)
+                let passed_on = lost.sender.pid == end.sent.target.pid
+                    && (end.at_ns..=until).contains(&lost.at_ns);
+                // One that was sent to all of them.
+                let together = end.sent.fate == Fate::Killed
+                    && lost.sender.pid == end.sender.pid
+                    && lost.at_ns.abs_diff(end.at_ns) <= TOGETHER_NS;
+                passed_on || together
             })
         })
 }
@@ -160,8 +168,8 @@ struct Next<'a> {
 }
 
 /// The first process like the one that died, or else the first at all, that its parent started
-/// afterwards. Where the parent is not known, as it ran before the capture, anything of the service
-/// may have been that, and the first process like it is the next.
+/// afterwards. Where the parent is not known, as it ran before the capture, anything that did so may
+/// have been that, and the first process like it is the next.
 fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: Option<&ProcessRef>) -> Option<Next<'a>> {
     let later = || case.events().skip(lost.index);
     let name = |child: &'a ProcessRef| {
@@ -171,8 +179,11 @@ fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: Option<&ProcessRef>) -> O
         });
         execs.last().unwrap_or(&child.comm)
     };
+    let is_older = |by: &ProcessRef| case.is_main(by) || started_by(case, by).is_none();
     let mut forks = later().filter_map(|(_, event)| match &event.what {
-        What::Fork { parent: by, process } if parent.is_none_or(|it| it.pid == by.pid) => {
+        What::Fork { parent: by, process }
+            if parent.map_or_else(|| is_older(by), |parent| parent.pid == by.pid) =>
+        {
             let is_alike = *name(process) == lost.sent.target.comm;
             Some(Next { by, at: event.at_ns, is_alike })
         }
@@ -293,10 +304,27 @@ mod tests {
         // Anything else may have been about to be started anyway.
         let other = told(started("mail")).consequence;
         assert!(other.contains("nothing was seen to start it again"), "{other}");
+        // A command of systemd's that runs the same was not there.
+        let stop = ProcessRef { pid: 4740, ..by("sh") };
+        let command = died().forks(31.s(), by("systemd"), stop.clone());
+        let command = command.forks(32.s(), stop, ProcessRef { pid: 4741, ..by("job") });
+        let command = told(command).consequence;
+        assert!(command.contains("nothing was seen to start it again"), "{command}");
         // What the main process sends to what runs with it, it passes on.
         let passed = up().signal_to("job", 30.s(), Signal::HUP, Default, Killed, itself());
         let mend = told(passed).mend;
         assert!(!mend.contains("--kill-whom=main"), "{mend}");
+    }
+
+    #[test]
+    fn where_the_same_signal_killed_the_main_process_its_own_end_is_told() {
+        let all = |main: i64| {
+            let start = activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
+            let start =
+                start.signal_to("job", main + 1.ms(), Signal::HUP, Default, Killed, by("systemd"));
+            start.signal(main, Signal::HUP, Default, Killed, by("systemd"))
+        };
+        all(30.s()).judged(&["reload-never-handled"]);
     }
 
     #[test]
