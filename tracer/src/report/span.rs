@@ -3,7 +3,7 @@
 use super::axis::{Axis, Grain};
 use crate::model::{
     document::Activation,
-    event::{SignalSent, What},
+    event::{Fate, SignalSent, What},
 };
 
 /// Wall-clock times are saved to the microsecond, so that the end of the capture on a start's
@@ -68,6 +68,15 @@ impl Span {
     }
 }
 
+/// What an instruction of the program itself raises: SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV.
+const FAULTS: [u32; 5] = [4, 5, 7, 8, 11];
+
+/// Whether it is a fault of the program's own that its handler took, as virtual machines have them
+/// all the time: nobody sent it.
+fn is_own_fault(sent: &SignalSent) -> bool {
+    sent.sender.is_none() && sent.fate == Fate::Handled && FAULTS.contains(&sent.signal.number())
+}
+
 /// The signals sent to the main process; every one where that is not known.
 pub fn signals(activation: &Activation) -> Vec<(i64, &SignalSent)> {
     let main = activation.main_process.as_ref().map(|process| process.pid);
@@ -75,7 +84,9 @@ pub fn signals(activation: &Activation) -> Vec<(i64, &SignalSent)> {
         .events
         .iter()
         .filter_map(|event| match &event.what {
-            What::Signal(sent) if main.is_none_or(|pid| sent.target.pid == pid) => {
+            What::Signal(sent)
+                if main.is_none_or(|pid| sent.target.pid == pid) && !is_own_fault(sent) =>
+            {
                 Some((event.at_ns, &**sent))
             }
             _ => None,

@@ -6,7 +6,7 @@ use super::fixtures::{self, all};
 use crate::{
     model::{
         document::{Activation, Document, Exposure, ExposureKind, Owner, Service},
-        event::{Refusal, What},
+        event::{Event, Fate, Refusal, What},
         signal::Signal,
         unit::UnitState,
     },
@@ -189,6 +189,25 @@ fn a_handler_that_was_there_when_the_capture_joined_came_before_it() {
     let mut document = fixtures::joined_late();
     document.services[0].activations[0].milestones.handler_ns = Some(from_ns + 900_000_000);
     assert!(table(&document, 80, false).contains("before the capture"), "it is set anew later");
+}
+
+#[test]
+fn faults_of_a_virtual_machine_that_it_handles_are_no_signals_that_were_sent() {
+    let said = |fate: Fate| {
+        let mut document = fixtures::patroni_killed();
+        let start = &mut document.services[0].activations[0];
+        let is_sent = |event: &&mut Event| matches!(event.what, What::Signal(_));
+        let event = start.events.iter_mut().find(is_sent).unwrap();
+        let What::Signal(sent) = &mut event.what else { unreachable!() };
+        (sent.signal, sent.sender, sent.fate) = ("SEGV".parse().unwrap(), None, fate);
+        let table = table(&document, 120, false);
+        (
+            table.contains("▲SEGV") || table.contains("SEGV killed▲"),
+            table.contains("SEGV from the kernel"),
+        )
+    };
+    assert_eq!(said(Fate::Handled), (false, true));
+    assert_eq!(said(Fate::Killed), (true, true));
 }
 
 #[test]
