@@ -101,17 +101,45 @@ struct Change {
 }
 
 impl Reference<'_> {
+    /// When the capture joined, if that was not while ExecStartPre= ran.
+    fn joined(&self) -> Option<u64> {
+        let joined = self.start.joined_at?;
+        let main = self.start.mains.first().and_then(|(_, main)| self.start.member(main.id));
+        let before = self.states.iter().rev().find(|(at, _)| *at <= joined);
+        let starting = before.is_some_and(|(_, state)| state.active_state == "activating");
+        let came_later = main.is_some_and(|main| main.start_ns > joined);
+        (!(starting && came_later)).then_some(joined)
+    }
+
+    /// The first RELOADING=1.
+    fn reloading_at(&self) -> Option<u64> {
+        let said = self.facts.iter().find(|(_, fact)| match fact {
+            Fact::Notify(datagram) => {
+                notify::meaning(&parsed(datagram).assignments) == Some(Meaning::Reloading)
+            }
+            _ => false,
+        });
+        said.map(|(at, _)| *at)
+    }
+
     fn tell(&self) -> Told {
         let lives = Lives::follow(self.frame.signal, &self.facts);
         let phases = self.phases(&lives);
         let messages = self.messages();
-        let ready =
-            messages.iter().filter(|(_, is_ready, accepted)| *is_ready && *accepted != Some(false));
-        let joined = self.start.joined_at;
+        let joined = self.joined();
+        // What a service says that was up before is of a reload.
+        let reloads_from = self.reloading_at().filter(|_| joined.is_some());
+        let ready = messages.iter().filter(|(at, is_ready, accepted)| {
+            *is_ready && *accepted != Some(false) && reloads_from.is_none_or(|from| *at < from)
+        });
         let is_notify = self.frame.facts.is_some_and(UnitFacts::is_notify);
         let up = self.states.iter().find(|(_, state)| state.active_state == "active");
         let up = up.filter(|_| is_notify && joined.is_none());
         let ready_ns = ready.map(|(at, ..)| self.at(*at)).min().or(up.map(|(at, _)| self.at(*at)));
+        let waits = self.frame.facts.is_some_and(|facts| facts.awaited().is_some());
+        let was_up = self.states.iter().find(|(_, state)| state.active_state == "active");
+        let was_up = was_up.filter(|(at, _)| waits && joined.is_some_and(|joined| *at <= joined));
+        let ready_ns = was_up.map(|(at, _)| self.at(*at)).or(ready_ns);
         let end = self.start.main().and_then(|main| self.end_of(main));
         let execs = || phases.iter().filter(|phase| phase.exec).map(|phase| phase.at_ns);
         let (first_exec, last_exec) = (execs().min(), execs().max());
