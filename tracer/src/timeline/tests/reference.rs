@@ -67,11 +67,21 @@ pub struct ToldSignal {
 pub fn tell(start: &Start, frame: &Frame<'_>, states: &[(u64, &UnitState)]) -> Told {
     let mut facts = start.learned.clone();
     facts.sort_by_key(|(at, _)| *at);
-    Reference { start, frame, states, zero: zero(start, &facts), facts }.tell()
+    Reference { start, frame, states, zero: zero(start, &facts, states), facts }.tell()
+}
+
+/// When the capture joined, if that was not while ExecStartPre= ran.
+fn joined(start: &Start, states: &[(u64, &UnitState)]) -> Option<u64> {
+    let joined = start.joined_at?;
+    let main = start.mains.first().and_then(|(_, main)| start.member(main.id));
+    let before = states.iter().rev().find(|(at, _)| *at <= joined);
+    let starting = before.is_some_and(|(_, state)| state.active_state == "activating");
+    let came_later = main.is_some_and(|main| main.start_ns > joined);
+    (!(starting && came_later)).then_some(joined)
 }
 
 /// Zero of the timeline: the first exec of a main process, else the start of the first one.
-fn zero(start: &Start, facts: &[(u64, Fact)]) -> u64 {
+fn zero(start: &Start, facts: &[(u64, Fact)], states: &[(u64, &UnitState)]) -> u64 {
     let is_main = |id: ProcessId| start.mains.iter().any(|(_, main)| main.id == id);
     let exec = facts.iter().find_map(|(at, fact)| match fact {
         Fact::Exec { task, .. } if is_main(task.id) => Some(*at),
@@ -80,7 +90,7 @@ fn zero(start: &Start, facts: &[(u64, Fact)]) -> u64 {
     let first = start.mains.first().map(|(_, main)| main.id);
     let born = facts.iter().filter_map(|(_, fact)| fact_task(fact));
     let born = born.filter(|task| Some(task.id) == first).map(|task| task.start_ns).next();
-    let exec = exec.filter(|_| start.joined_at.is_none());
+    let exec = exec.filter(|_| joined(start, states).is_none());
     exec.or(born).unwrap_or_else(|| facts.first().map_or(0, |(at, _)| *at))
 }
 
@@ -101,14 +111,8 @@ struct Change {
 }
 
 impl Reference<'_> {
-    /// When the capture joined, if that was not while ExecStartPre= ran.
     fn joined(&self) -> Option<u64> {
-        let joined = self.start.joined_at?;
-        let main = self.start.mains.first().and_then(|(_, main)| self.start.member(main.id));
-        let before = self.states.iter().rev().find(|(at, _)| *at <= joined);
-        let starting = before.is_some_and(|(_, state)| state.active_state == "activating");
-        let came_later = main.is_some_and(|main| main.start_ns > joined);
-        (!(starting && came_later)).then_some(joined)
+        joined(self.start, self.states)
     }
 
     /// The first RELOADING=1.
@@ -213,7 +217,7 @@ impl Reference<'_> {
                 Some((*since, now, false))
             } else {
                 // It ran before the capture, and nothing was seen of it yet.
-                let joined = self.start.joined_at.filter(|joined| seen_by(*joined).is_none());
+                let joined = self.joined().filter(|joined| seen_by(*joined).is_none());
                 joined.map(|joined| (joined, None, false))
             };
             let own = changes.iter().filter(|change| {
