@@ -184,6 +184,7 @@ impl Told<'_> {
 
     fn outcome(&self, exit: Option<&Event>) -> (Outcome, String) {
         let signal = self.signal;
+        let lasted = span::length(self.run.lasted_ns);
         if self.sent.fate == Fate::Killed {
             return (Outcome::Killed, format!("died of {signal}"));
         }
@@ -195,18 +196,23 @@ impl Told<'_> {
                 }
                 (Some(by), _) => (Outcome::Crashed, format!("died of {by}{dump}")),
                 (None, code) if self.ends_alike(*code) => self.went_on_up(),
-                (None, Some(code)) => (Outcome::Ended, format!("exited with code {code}")),
-                (None, None) => (Outcome::Ended, "exited".to_owned()),
+                (None, code) => {
+                    let ended =
+                        code.map_or("exited".to_owned(), |it| format!("exited with code {it}"));
+                    // One that still waits may have been seen all the same (sigpending).
+                    match self.never_taken().filter(|(did, _)| *did == Outcome::Ignored) {
+                        Some((did, what)) if self.role == Role::End => {
+                            (did, format!("{what}; it {ended} by itself"))
+                        }
+                        _ => (Outcome::Ended, ended),
+                    }
+                }
             };
         }
-        let lasted = span::length(self.run.lasted_ns);
         if self.role == Role::End {
-            let did = match self.sent.fate {
-                Fate::Ignored => "ignored it, and",
-                Fate::Pending => "blocks it, and",
-                _ => "took it, and",
-            };
-            return (Outcome::Hung, format!("{did} still ran after {lasted}"));
+            let (outcome, what) =
+                self.never_taken().unwrap_or_else(|| (Outcome::Hung, "took it".to_owned()));
+            return (outcome, format!("{what}, and still ran after {lasted}"));
         }
         if self.before.readies > 0 && self.run.readies == 0 {
             return (Outcome::Hung, format!("did not say READY=1 within {lasted}"));
@@ -228,10 +234,26 @@ impl Told<'_> {
         self.role != Role::End && before.state == OutcomeState::Exited && before.code == code
     }
 
+    /// What became of a signal that the process never took.
+    fn never_taken(&self) -> Option<(Outcome, String)> {
+        let lost = if self.role == Role::Reload { ": the reload is lost" } else { "" };
+        Some(match self.sent.fate {
+            Fate::Ignored => (Outcome::Ignored, format!("ignored it{lost}")),
+            Fate::Pending | Fate::Coalesced => {
+                (Outcome::Pending, "blocked it, and never took it".to_owned())
+            }
+            Fate::Dropped if self.sent.disposition == DispositionKind::Blocked => {
+                (Outcome::Ignored, format!("blocked it, and then had it thrown away{lost}"))
+            }
+            Fate::Dropped => (Outcome::Ignored, "the kernel had no room for it".to_owned()),
+            _ => return None,
+        })
+    }
+
     /// The process did what it does without the signal.
     fn went_on(&self) -> (Outcome, String) {
         let signal = self.signal;
-        let what = match (self.sent.fate, self.sent.effect) {
+        let what = match (self.never_taken(), self.sent.effect) {
             (_, Some(Effect::Unanswered)) => {
                 return (Outcome::Hung, "did not answer: no RELOADING=1".to_owned());
             }
@@ -247,24 +269,10 @@ impl Told<'_> {
             (_, Some(Effect::Replaced)) => {
                 return (Outcome::Ended, "another process took over".to_owned());
             }
-            (Fate::Ignored, _) => {
-                let lost = if self.role == Role::Reload { ": the reload is lost" } else { "" };
-                return (Outcome::Ignored, format!("ignored it{lost}"));
+            (Some(never), _) => return never,
+            _ if self.sent.fate == Fate::Stopped => {
+                return (Outcome::Hung, "was stopped by it".to_owned());
             }
-            (Fate::Pending | Fate::Coalesced, _) => {
-                return (Outcome::Pending, "blocked it, and never took it".to_owned());
-            }
-            (Fate::Dropped, _) if self.sent.disposition == DispositionKind::Blocked => {
-                let lost = if self.role == Role::Reload { ": the reload is lost" } else { "" };
-                return (
-                    Outcome::Ignored,
-                    format!("blocked it, and then had it thrown away{lost}"),
-                );
-            }
-            (Fate::Dropped, _) => {
-                return (Outcome::Ignored, "the kernel had no room for it".to_owned());
-            }
-            (Fate::Stopped, _) => return (Outcome::Hung, "was stopped by it".to_owned()),
             (_, Some(Effect::Reloaded)) => "took it, and said that it has reloaded",
             (_, Some(Effect::Deferred)) => "its trap waits for the command in the foreground",
             _ if self.run.readies > self.before.readies => {

@@ -88,10 +88,9 @@ pub fn hurt(name: &str, signal: Signal, seconds: &[Interval]) -> Option<String> 
         Outcome::Hung => "hangs",
         _ => "ends",
     };
-    let handlers = if seconds.len() == 1 { "handler" } else { "handlers" };
-    Some(format!(
-        "After {bad} of {} {handlers} that take one {signal} alone, a second one {what} {name} \
-         until a handler is set again.",
-        seconds.len()
-    ))
+    let after = match seconds.len() {
+        1 => format!("After its handler has taken one {signal}"),
+        many => format!("After {bad} of {many} handlers that take one {signal} alone"),
+    };
+    Some(format!("{after}, a second one {what} {name} until a handler is set again."))
 }

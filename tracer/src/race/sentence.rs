@@ -10,6 +10,16 @@ use crate::model::{
 /// Spans of time that are named.
 const MAX_SPANS: usize = 3;
 
+/// What may be bad, each told for itself: the last two of a signal that is to end it.
+const HARMFUL: [Outcome; 6] = [
+    Outcome::Killed,
+    Outcome::Crashed,
+    Outcome::Hung,
+    Outcome::Ended,
+    Outcome::Ignored,
+    Outcome::Pending,
+];
+
 /// What a signal did, in a few sentences.
 #[must_use]
 pub fn sentences(
@@ -48,7 +58,7 @@ pub fn sentence(
     let main: Vec<&Interval> = intervals.iter().filter(|it| it.main).collect();
     let mut sentences = Vec::new();
     let count = main.len();
-    for outcome in [Outcome::Killed, Outcome::Crashed, Outcome::Hung, Outcome::Ended] {
+    for outcome in HARMFUL {
         let bad: Vec<&Interval> =
             main.iter().copied().filter(|it| it.bad && it.outcome == outcome).collect();
         if !bad.is_empty() {
@@ -177,6 +187,8 @@ fn does(signal: Signal, role: Role, outcome: Outcome, name: &str) -> String {
         Outcome::Crashed => format!("{signal} crashes {name}"),
         Outcome::Hung => format!("{signal} hangs {name}"),
         Outcome::Ended => format!("{signal} has {name} end"),
+        Outcome::Ignored => format!("{name} ignores {signal}"),
+        Outcome::Pending => format!("{name} blocks {signal}, and never takes it,"),
         _ => format!("{signal} kills {name}"),
     }
 }
@@ -210,6 +222,10 @@ fn from_to(first: &Interval, last: &Interval, not_at_rest: bool) -> String {
         _ => span(first.from_ns),
     };
     match &last.before {
+        // So short that both are alike.
+        Some(_) if from == span(last.to_ns) => {
+            format!("at {from} for {}", span(last.to_ns - first.from_ns))
+        }
         Some(_) => format!("from {from} to {}", span(last.to_ns)),
         None if not_at_rest => format!("from {from} on, though not at rest"),
         None => format!("from {from} on"),
@@ -220,7 +236,12 @@ fn from_to(first: &Interval, last: &Interval, not_at_rest: bool) -> String {
 fn tail(main: &[&Interval], role: Role) -> Option<String> {
     let harmless = main.iter().rev().take_while(|it| it.outcome == Outcome::Taken).count();
     let first = main.get(main.len() - harmless)?;
+    let before = &main[..main.len() - harmless];
     let from = match first.after.kind {
+        // It had another one before.
+        StepKind::Action if before.iter().any(|it| it.outcome == Outcome::Taken) => {
+            span(first.from_ns)
+        }
         StepKind::Action => "its handler".to_owned(),
         StepKind::Ready => "READY=1".to_owned(),
         _ => span(first.from_ns),

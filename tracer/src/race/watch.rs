@@ -76,8 +76,12 @@ pub struct Watch {
     /// When it was at rest, and a signal was sent.
     rested: Option<u64>,
     placed: Option<u64>,
-    /// The signal that was placed met a mask.
+    /// In which process the signal was placed.
+    target: Option<(u32, Signal)>,
+    /// The signal that was placed met a mask, and no handler of it was called yet.
     met_mask: bool,
+    /// It was thrown away: nothing ends by it.
+    ignored: bool,
     /// When the signal that is placed came (the same clock), and who sent each.
     sent: Vec<(u64, u32)>,
 }
@@ -99,7 +103,9 @@ impl Watch {
             up: None,
             rested: None,
             placed: None,
+            target: None,
             met_mask: false,
+            ignored: false,
             sent: Vec::new(),
         }
     }
@@ -170,10 +176,19 @@ impl Watch {
                 if self.goal.signal == Some(sent.signal) && self.is_placed(sent) =>
             {
                 self.placed = self.placed.max(Some(at));
+                self.target = Some((sent.target.id.pid, sent.signal));
                 self.met_mask |= sent.disposition == DispositionKind::Blocked;
+                self.ignored = sent.disposition == DispositionKind::Ignored;
                 if let Some(sender) = sent.sender.as_ref().filter(|_| self.sent.len() < MAX_SENT) {
                     self.sent.push((at, sender.id.pid));
                 }
+            }
+            // It was let through, or a thread that waited for it got it.
+            Fact::Deliver { task, signal, .. } | Fact::Taken { task, signal }
+                if self.met_mask && self.target == Some((task.id.pid, *signal)) =>
+            {
+                self.met_mask = false;
+                self.changed = self.changed.max(at);
             }
             _ => {}
         }
@@ -230,7 +245,7 @@ impl Watch {
     pub fn settles(&self) -> Option<u64> {
         let is_due = self.goal.ready && self.ready.is_none()
             || self.goal.up && self.up.is_none()
-            || self.goal.ends && self.placed.is_some()
+            || self.goal.ends && self.placed.is_some() && !self.ignored
             || self.goal.answered && self.placed.is_some() && self.ready <= self.placed
             // It has begun to answer, of whatever type it is.
             || self.placed.is_some() && self.reloading > self.placed.max(self.ready);

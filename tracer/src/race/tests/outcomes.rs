@@ -190,11 +190,33 @@ fn what_is_to_end_the_service_has_to_and_cleanly() {
     assert_eq!((clean.0, clean.1), (Outcome::Ended, false));
     let unclean = of(placed(Fate::Handled).exit(90.ms(), 3), &[]);
     assert_eq!((unclean.0, unclean.1), (Outcome::Ended, true));
-    for fate in [Fate::Handled, Fate::Ignored, Fate::Pending] {
+    for (fate, outcome) in [
+        (Fate::Handled, Outcome::Hung),
+        (Fate::Ignored, Outcome::Ignored),
+        (Fate::Dropped, Outcome::Ignored),
+        (Fate::Pending, Outcome::Pending),
+        (Fate::Coalesced, Outcome::Pending),
+    ] {
         let stays = of(placed(fate), &[]);
-        assert_eq!((stays.0, stays.1), (Outcome::Hung, true), "{fate:?}");
+        assert_eq!((stays.0, stays.1), (outcome, true), "{fate:?}");
         assert!(stays.2.contains("still ran after 6.00 s"), "{}", stays.2);
     }
+}
+
+#[test]
+fn an_end_is_not_that_of_a_signal_that_was_thrown_away() {
+    let of = |start: Start, role| {
+        let document = document(start, None);
+        let tried = tried(&run(&document), &ready(), Signal::HUP, role, 1);
+        (tried.outcome, tried.bad, tried.what)
+    };
+    assert_eq!(
+        of(placed(Fate::Ignored).exit(90.ms(), 0), Role::End),
+        (Outcome::Ignored, true, "ignored it; it exited with code 0 by itself".to_owned())
+    );
+    assert_eq!(of(placed(Fate::Ignored).exit(90.ms(), 0), Role::Reload).0, Outcome::Ended);
+    // It may have looked at what waits.
+    assert_eq!(of(placed(Fate::Pending).exit(90.ms(), 0), Role::End).0, Outcome::Ended);
 }
 
 #[test]

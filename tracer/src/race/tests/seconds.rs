@@ -49,6 +49,10 @@ fn what_it_does_is_told_where_that_is_bad() {
     let (killed, taken) = (second((Outcome::Killed, true)), second((Outcome::Taken, false)));
     assert_eq!(hurt("demo", Signal::HUP, std::slice::from_ref(&taken)), None);
     assert_eq!(
+        hurt("demo", Signal::HUP, std::slice::from_ref(&killed)).unwrap(),
+        "After its handler has taken one HUP, a second one kills demo until a handler is set again."
+    );
+    assert_eq!(
         hurt("demo", Signal::HUP, &[killed, taken]).unwrap(),
         "After 1 of 2 handlers that take one HUP alone, a second one kills demo until a handler is \
          set again."

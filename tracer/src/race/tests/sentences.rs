@@ -104,6 +104,40 @@ fn spans_apart_are_told_apart_and_of_many_the_first() {
 }
 
 #[test]
+fn a_span_too_short_for_two_times_is_told_with_its_length() {
+    let mut intervals = slow_start();
+    let mut short = an_interval("exec1.action2", StepKind::Action, (390, Some(390)), KILLED);
+    short.to_ns += 2_310;
+    intervals.insert(3, short);
+    let told = of("notify", Some(400), &intervals);
+    assert!(told.contains("from fork to 356 ms and at 390 ms for 2.31 µs, in 3 of 5"), "{told}");
+}
+
+#[test]
+fn its_handler_is_the_only_one_it_has_and_of_several_the_time_is_told() {
+    let mut intervals = slow_start();
+    intervals.insert(3, an_interval("exec1.action2", StepKind::Action, (380, Some(390)), KILLED));
+    intervals.insert(4, an_interval("exec1.action3", StepKind::Action, (390, Some(400)), TAKEN));
+    let told = of("notify", Some(400), &intervals);
+    assert!(told.contains("; from 390 ms on every reload is taken."), "{told}");
+}
+
+#[test]
+fn a_signal_that_is_to_end_it_and_is_thrown_away_or_waits_is_told() {
+    let intervals = [
+        an_interval("exec1", StepKind::Exec, (0, Some(50)), (Outcome::Ignored, true)),
+        an_interval("exec1.block1", StepKind::Block, (50, Some(90)), (Outcome::Pending, true)),
+        an_interval("exec1.action1", StepKind::Action, (90, None), (Outcome::Ended, false)),
+    ];
+    let term = "TERM".parse().unwrap();
+    assert_eq!(
+        sentence("demo", term, Role::End, Some("notify"), None, (&intervals, None)),
+        "demo ignores TERM from exec to 50.0 ms, in 1 of 3 intervals. demo blocks TERM, and never \
+         takes it, from 50.0 ms to 90.0 ms, in 1 of 3 intervals."
+    );
+}
+
+#[test]
 fn what_is_lost_or_waits_or_was_not_reached_is_told_and_is_no_harm() {
     let intervals = [
         an_interval("exec1", StepKind::Exec, (0, Some(50)), (Outcome::Ignored, false)),

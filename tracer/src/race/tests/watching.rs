@@ -139,6 +139,38 @@ fn after_the_signal_the_command_is_watched_for_the_settle_time() {
     }
     watch.learn(&blocked);
     assert_eq!(watch.settles(), Some(1_000 * MS));
+    let task = |pid| Task::of(ProcessId { pid, start_ticks: 1 });
+    let called = |at, pid, signal| Observation {
+        at: at * MS,
+        fact: Fact::Deliver {
+            task: task(pid),
+            signal,
+            disposition: DispositionKind::Handler,
+            once: false,
+            unkillable: false,
+        },
+    };
+    watch.learn(&called(520, COMMAND + 1, Signal::HUP));
+    watch.learn(&called(520, COMMAND, Signal::TERM));
+    assert_eq!(watch.settles(), Some(1_000 * MS), "another process, another signal");
+    let taken = Fact::Taken { task: task(COMMAND), signal: Signal::HUP };
+    let mut waiting = watch.clone();
+    waiting.learn(&Observation { at: 540 * MS, fact: taken });
+    assert_eq!(waiting.settles(), Some(640 * MS), "a thread that waited got it");
+    watch.learn(&called(530, COMMAND, Signal::HUP));
+    assert_eq!(watch.settles(), Some(630 * MS), "its handler was called");
+}
+
+#[test]
+fn the_end_is_not_waited_for_after_a_signal_that_was_thrown_away() {
+    let ends = Goal { signal: Some(Signal::HUP), ends: true, ..goal() };
+    let mut watch = watch(ends, &Story::command());
+    let mut ignored = placed(500, None, 0x80);
+    if let Fact::Generate(sent) = &mut ignored.fact {
+        sent.disposition = DispositionKind::Ignored;
+    }
+    watch.learn(&ignored);
+    assert_eq!(watch.settles(), Some(600 * MS));
 }
 
 #[test]
