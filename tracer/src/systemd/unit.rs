@@ -93,6 +93,9 @@ impl Unit {
             "systemd can't be asked (a unit of a container needs --root, a user's --user)",
         )?;
         let jobs = Jobs::of(&bus).await?;
+        // Else systemd forgets one that is down and that nothing else needs, and with it what it made
+        // of its end. Not where it is spoken to without a bus, which has no name to keep it for.
+        let _ = bus.keep(name).await;
         bus.load(name).await?;
         let loaded = bus.properties(&object(name), UNIT).await?;
         let id = text(&loaded, "Id").unwrap_or_else(|| name.to_owned());

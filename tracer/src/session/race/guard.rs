@@ -34,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 const GONE: Duration = Duration::from_secs(10);
 /// The most processes of a run that it looks for.
 const MAX_KNOWN: usize = 65_536;
+/// What it is told once a unit is back: no path, so that no cgroup of a unit holds.
+const OVER: &str = "over";
 /// How often it looks for more.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -88,6 +90,14 @@ impl Guard {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
         writeln!(pipe, "{cgroup}").context("the process that ends what a race leaves is gone")
     }
+
+    /// The unit is back as it was, and nothing stops a process of it any more: there is nothing to
+    /// wait for.
+    pub fn is_over(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        // If it is gone, it does not wait either.
+        let _ = writeln!(pipe, "{OVER}");
+    }
 }
 
 impl Drop for Guard {
@@ -106,14 +116,7 @@ pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     if mark.as_os_str() != OsStr::new(MARK) {
         return None;
     }
-    // What was told last of each is what holds.
-    let (mut unit, mut command) = (None, None);
-    for line in BufReader::new(std::io::stdin()).lines().map_while(Result::ok) {
-        match line.parse() {
-            Ok(pid) => command = Some(pid).filter(|pid: &u32| *pid != 0),
-            Err(_) => unit = Some(line).filter(|line| line.starts_with('/')),
-        }
-    }
+    let (unit, command) = told(BufReader::new(std::io::stdin()).lines().map_while(Result::ok));
     // A unit's process may be stopped for as long as its start takes; what is between two starts is
     // there in none.
     if let Some(command) = command {
@@ -125,6 +128,18 @@ pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
         cgroup::end(Path::new(cgroups), GONE);
     }
     Some(ExitCode::SUCCESS)
+}
+
+/// The unit's cgroup and the command that it was told of: what was told last of each is what holds.
+fn told(lines: impl Iterator<Item = String>) -> (Option<String>, Option<u32>) {
+    let (mut unit, mut command) = (None, None);
+    for line in lines {
+        match line.parse() {
+            Ok(pid) => command = Some(pid).filter(|pid: &u32| *pid != 0),
+            Err(_) => unit = Some(line).filter(|line| line.starts_with('/')),
+        }
+    }
+    (unit, command)
 }
 
 /// Has what is stopped in a unit's cgroup go on: the kernel side may stop a process until it is
@@ -165,6 +180,16 @@ fn end_session(command: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_told_last_holds_and_of_a_unit_that_is_back_there_is_nothing_to_do() {
+        let told = |lines: &[&str]| told(lines.iter().map(|line| (*line).to_owned()));
+        let unit = Some("/system.slice/x.service".to_owned());
+        assert_eq!(told(&["7", "0", "/system.slice/x.service"]), (unit.clone(), None));
+        assert_eq!(told(&["/a", "/system.slice/x.service", "7"]), (unit, Some(7)));
+        assert_eq!(told(&["/system.slice/x.service", "7", "0", OVER]), (None, None));
+        assert_eq!(told(&[]), (None, None));
+    }
 
     #[test]
     fn what_is_no_guard_is_left_to_the_command_line() {

@@ -265,8 +265,11 @@ impl<'a> UnitRacer<'a> {
     }
 
     /// Takes the programs out of the kernel. From now on an interrupt ends the process.
-    pub fn end(self) {
+    pub fn end(mut self) {
         self.interrupts.session_is_over();
+        if self.placer.disarm().is_ok() {
+            self.guard.is_over();
+        }
         drop((self.stream, self.placer));
         self.attached.detach();
     }

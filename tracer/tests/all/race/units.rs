@@ -122,7 +122,11 @@ fn state(container: &Container, unit: &str) -> String {
 
 /// The first interval, the one before the handler, and those after it.
 fn holes_are_found(container: &Container, by: &str) {
+    let begun = Instant::now();
     let raced = race(container, "plain", &["--by", by]);
+    let spent = begun.elapsed();
+    let raced_for = Duration::from_nanos(raced.race["duration_ns"].as_u64().unwrap());
+    assert!(spent < raced_for + Duration::from_secs(7), "{raced_for:?} of {spent:?}");
     let outcomes = raced.outcomes();
     assert_eq!(raced.status, Some(3), "{}\n{outcomes:?}", raced.stderr);
     let (last, before) = outcomes.split_last().unwrap();
@@ -189,6 +193,9 @@ fn race_of_a_unit_follows_its_type() {
     // systemd's own record of the unit is the one from before the signal.
     let ended = race(&container, "told", &["--signal", "TERM", "--only", "TERM@rest"]);
     assert_eq!(ended.at_rest(), ("killed", false), "{:#}", ended.race);
+    // Nothing else needs the unit, and systemd would have forgotten it by then.
+    let what = ended.race["signals"][0]["rest"]["tries"][0]["what"].as_str().unwrap();
+    assert_eq!(what, "died of TERM; systemd takes that for a clean end");
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     let untouched = &raced.race["untouched"];
     let (ready, active) = (&untouched["ready_ns"], &untouched["active_ns"]);
