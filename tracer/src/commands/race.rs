@@ -292,7 +292,11 @@ fn write(race: &model::Race, options: &Race, messages: &Messages) -> Result<(), 
         style.color = false;
         let text = report::race::render(race, format, style)?;
         report::save_with(path, &mut |out| Ok(out.write_all(text.as_bytes())?))?;
-        messages.note(format_args!("report written to {}", path.display()));
+        messages.note(format_args!("report written to {}", Outside::path(path)));
+        // Who reads the log of a job has no file yet.
+        for sentence in report::race::in_short(race) {
+            messages.note(sentence);
+        }
         return Ok(());
     }
     let text = report::race::render(race, format, style)?;

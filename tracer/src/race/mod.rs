@@ -30,7 +30,7 @@ pub use self::{
     held::{Answer, Held, Reload},
     interval::{At, MAX_INTERVALS, Planned, plan},
     lineage::Lineage,
-    outcome::{Run, Undisturbed, tried},
+    outcome::{Run, Undisturbed, is_answered, tried},
     reach::reach,
     rest::{active, never_comes, rest, rest_id},
     right::{is_bad, role, unplaceable},

@@ -16,6 +16,8 @@ pub struct Undisturbed {
     pub readies: u32,
     /// How the command was at its end.
     pub outcome: ProcessOutcome,
+    /// At rest it answers the signal: it says that it has reloaded.
+    pub answers: bool,
 }
 
 /// A run with a signal.
@@ -127,6 +129,14 @@ pub fn tried(
         reload: run.reload.as_ref().map(|(asked, _)| asked.clone()),
         attempts,
     }
+}
+
+/// Whether the service took a signal and said that it has reloaded.
+#[must_use]
+pub fn is_answered(tried: &Try) -> bool {
+    let signal = tried.signal.as_ref().map(|event| &event.what);
+    tried.outcome == Outcome::Taken
+        && matches!(signal, Some(What::Signal(sent)) if sent.effect == Some(Effect::Reloaded))
 }
 
 /// The end of a process.
@@ -277,6 +287,11 @@ impl Told<'_> {
             (_, Some(Effect::Deferred)) => "its trap waits for the command in the foreground",
             _ if self.run.readies > self.before.readies => {
                 "took it, and said READY=1 once more than without it"
+            }
+            _ if self.before.answers => {
+                let what = "took it, and did not say that it has reloaded, as it does at rest: the \
+                            reload is lost";
+                return (Outcome::Ignored, what.to_owned());
             }
             _ => "took it, and went on",
         };

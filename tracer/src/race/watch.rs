@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// A signal that met a mask waits for somebody who reads it, and that one for a processor: the
-/// command has so many settle times then.
-const SETTLES_OF_BLOCKED: u64 = 5;
+/// command has so many settle times then, and one whose answer is awaited.
+const SETTLES_OF_LATE: u64 = 5;
 
 /// How long a signal that was sent at rest may take until the kernel's record of it is here.
 const AWAITED_NS: u64 = 1_000_000_000;
@@ -51,6 +51,8 @@ pub struct Goal {
     pub ends: bool,
     /// It is to be answered with READY=1.
     pub answered: bool,
+    /// At rest it is answered with RELOADING=1: that may take longer while the service starts.
+    pub answers: bool,
 }
 
 /// Follows a run, by its facts.
@@ -253,7 +255,9 @@ impl Watch {
             return None;
         }
         let last = self.placed.max(self.up).unwrap_or(0).max(self.changed);
-        let times = if self.met_mask { SETTLES_OF_BLOCKED } else { 1 };
+        let awaits_answer =
+            self.goal.answers && self.placed.is_some() && self.reloading < self.placed;
+        let times = if self.met_mask || awaits_answer { SETTLES_OF_LATE } else { 1 };
         let settled = last.saturating_add(times.saturating_mul(self.goal.settle_ns));
         let settled = settled.max(self.began.saturating_add(self.goal.least_ns));
         let comes = match self.goal.sender {

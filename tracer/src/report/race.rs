@@ -41,6 +41,25 @@ fn place(interval: &Interval, and: &str) -> String {
     format!("{}{and}{before}", after.what)
 }
 
+/// The most commands that are told beside a report.
+const MAX_TOLD: usize = 5;
+
+/// What a race came to, for whom its report goes into a file: the sentence of each signal, and the
+/// commands that race again what is bad and counts.
+#[must_use]
+pub fn in_short(race: &Race) -> Vec<String> {
+    let sentences = race.signals.iter().map(|signal| signal.sentence.clone());
+    let bad = race.signals.iter().flat_map(|signal| {
+        let bad = signal.all().filter(|it| it.bad && it.counts);
+        bad.map(|it| format!("again: {}", again::again(race, signal.signal, it)))
+    });
+    let bad: Vec<String> = bad.collect();
+    let more = bad.len().saturating_sub(MAX_TOLD);
+    let more = (more > 0).then(|| format!("and {more} more, which the report has"));
+    let all = sentences.chain(bad.into_iter().take(MAX_TOLD)).chain(more);
+    all.map(|line| escape::text(&line).into_owned()).collect()
+}
+
 /// The result in a format, with a newline at its end.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use crate::{
         race::{Outcome, ReloadAsked, Role, Try},
         signal::Signal,
     },
-    race::{Held, Run, SentBy, Undisturbed, testing::running, tried},
+    race::{Held, Run, SentBy, Undisturbed, is_answered, testing::running, tried},
     rules::testing::{Start, Time as _, activation, by, itself},
 };
 
@@ -33,12 +33,12 @@ fn document(start: Start, effect: Option<Effect>) -> Document {
 }
 
 fn ready() -> Undisturbed {
-    Undisturbed { readies: 1, outcome: running() }
+    Undisturbed { readies: 1, outcome: running(), answers: false }
 }
 
 fn exits(code: u8) -> Undisturbed {
     let outcome = ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(code) };
-    Undisturbed { readies: 0, outcome }
+    Undisturbed { readies: 0, outcome, answers: false }
 }
 
 fn run(document: &Document) -> Run<'_> {
@@ -204,6 +204,23 @@ fn what_is_to_end_the_service_has_to_and_cleanly() {
 }
 
 #[test]
+fn a_reload_that_is_answered_at_rest_and_not_here_is_lost() {
+    let answers = Undisturbed { answers: true, ..ready() };
+    let of = |effect| {
+        let document = document(placed(Fate::Handled), effect);
+        tried(&run(&document), &answers, Signal::HUP, Role::Reload, 1)
+    };
+    let lost = of(Some(Effect::Survived));
+    assert_eq!((lost.outcome, lost.bad), (Outcome::Ignored, false));
+    assert!(lost.what.contains("did not say that it has reloaded"), "{}", lost.what);
+    assert!(!is_answered(&lost));
+    let answered = of(Some(Effect::Reloaded));
+    assert_eq!(answered.outcome, Outcome::Taken);
+    assert!(is_answered(&answered));
+    assert_eq!(of(Some(Effect::Deferred)).outcome, Outcome::Taken, "a trap waits");
+}
+
+#[test]
 fn an_end_is_not_that_of_a_signal_that_was_thrown_away() {
     let of = |start: Start, role| {
         let document = document(start, None);
@@ -244,7 +261,7 @@ fn what_another_sent_is_not_the_signal_that_was_placed() {
 #[test]
 fn a_unit_that_does_not_come_up_is_harmed_whatever_the_process_that_was_hit_did() {
     for (start, before) in [
-        (placed(Fate::Handled), Undisturbed { readies: 0, outcome: running() }),
+        (placed(Fate::Handled), Undisturbed { readies: 0, outcome: running(), answers: false }),
         (placed(Fate::Handled).exit(90.ms(), 0), exits(0)),
     ] {
         let document = document(start, None);

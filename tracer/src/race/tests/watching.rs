@@ -187,6 +187,20 @@ fn where_a_reload_is_to_be_answered_the_ready_after_it_is_waited_for() {
 }
 
 #[test]
+fn where_a_reload_is_answered_at_rest_the_answer_is_awaited_for_longer() {
+    let answers = Goal { signal: Some(Signal::HUP), answers: true, ..goal() };
+    let mut watch = watch(answers, &Story::command());
+    assert_eq!(watch.settles(), Some(102 * MS), "nothing was placed");
+    watch.learn(&placed(500, None, 0x80));
+    assert_eq!(watch.settles(), Some(1_000 * MS));
+    let says = |at, text| Story::default().says(at, COMMAND, text);
+    says(600, "RELOADING=1").facts().iter().for_each(|fact| watch.learn(fact));
+    assert_eq!(watch.settles(), None);
+    says(650, "READY=1").facts().iter().for_each(|fact| watch.learn(fact));
+    assert_eq!(watch.settles(), Some(750 * MS));
+}
+
+#[test]
 fn after_a_signal_that_is_to_end_it_nothing_but_its_end_is_waited_for() {
     let ends = Goal { signal: Some(Signal::HUP), ends: true, ..goal() };
     let mut watch = watch(ends, &Story::command());

@@ -13,7 +13,7 @@ use crate::{
     },
     report::{
         Style, escape,
-        race::{RaceFormat, render},
+        race::{RaceFormat, in_short, render},
         schema,
     },
 };
@@ -234,6 +234,24 @@ fn json_of_a_race() {
 #[test]
 fn a_test_case_fails_where_it_is_bad_and_counts_and_is_an_error_where_nothing_is_known() {
     insta::assert_snapshot!("race_junit", rendered(RaceFormat::Junit));
+}
+
+#[test]
+fn beside_a_report_it_is_told_what_it_comes_to_and_how_to_race_again_what_counts() {
+    let mut race = race();
+    race.signals[0].sweep.clear();
+    assert_eq!(
+        in_short(&race),
+        [
+            "HUP kills server from fork to 356 ms, in 2 of 5 intervals.",
+            "again: sigready race --settle 1s --only HUP@exec1.ready1 -- ./server \
+             '--greeting=hello world'",
+        ]
+    );
+    let bad = race.signals[0].intervals[3].clone();
+    race.signals[0].intervals.extend(vec![bad; 6]);
+    assert_eq!(in_short(&race).len(), 7);
+    assert_eq!(in_short(&race)[6], "and 2 more, which the report has");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
         race::{By, Try},
         signal::Signal,
     },
-    race::{At, Planned, Run, SentBy, never_comes, role, tried},
+    race::{At, Planned, Run, SentBy, Undisturbed, never_comes, role, tried},
 };
 
 impl Rounds<'_, '_> {
@@ -84,6 +84,8 @@ impl Rounds<'_, '_> {
             reload,
         };
         let before = self.undisturbed(planned, &first.ran, &first.before);
+        let answers = planned.main && first.answers.intersects(signal.set());
+        let before = Undisturbed { answers, ..before };
         tried(&run, &before, signal, role, attempts)
     }
 

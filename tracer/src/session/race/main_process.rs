@@ -114,6 +114,7 @@ impl Rounds<'_, '_> {
         Undisturbed {
             readies: of.readies,
             outcome: hit.map_or(&of.outcome, |hit| &hit.outcome).clone(),
+            answers: of.answers,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     },
     race::{
         At, Call, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, child_exits, interval,
-        one, plan, rest, rest_id, role, second, sentences, sweep, untouched,
+        is_answered, one, plan, rest, rest_id, role, second, sentences, sweep, untouched,
     },
 };
 
@@ -59,6 +59,8 @@ pub(super) struct First {
     /// Zero of its timeline, `CLOCK_BOOTTIME` ns.
     zero: u64,
     limit: Duration,
+    /// The signals that it answers at rest.
+    pub answers: SignalSet,
 }
 
 /// What is raced of a signal.
@@ -94,7 +96,7 @@ impl Rounds<'_, '_> {
     pub async fn race(&mut self) -> Result<Found> {
         let rules = self.rules;
         (self.say)(&"the untouched run");
-        let first = self.first().await?;
+        let mut first = self.first().await?;
         let mut plans = Vec::new();
         for signal in &rules.signals {
             let steps = self.steps(&first.ran, *signal);
@@ -106,14 +108,16 @@ impl Rounds<'_, '_> {
             let exits = &first.ran.came.child_exits;
             let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
+            if let Some(rest) = rest.as_ref().filter(|_| first.ran.rested.is_some())
+                && *signal == rules.signals[0]
+                && is_answered(&self.judge(rest, *signal, &first.ran, &first, 1))
+            {
+                first.answers = signal.set();
+            }
             let active = active(&steps, *signal, role, &rules.service_type, end);
-            let all = planned
-                .into_iter()
-                .chain(active)
-                .chain(rest)
-                .chain(seconds)
-                .chain(exits)
-                .chain(swept);
+            // What it does at rest tells what it may not do before.
+            let all = rest.into_iter().chain(planned).chain(active).chain(seconds);
+            let all = all.chain(exits).chain(swept);
             // A reload is sent to the main process.
             let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
             plans.push(Plan { signal: *signal, role, planned, left_out });
@@ -162,6 +166,9 @@ impl Rounds<'_, '_> {
                 // What systemd holds back comes out as that.
                 let all = rules.strict || rules.by == By::Reload;
                 let interval = interval(planned, tries, all);
+                if matches!(planned.at, At::Rest(_)) && interval.tries.iter().any(is_answered) {
+                    first.answers = first.answers.union(signal.set());
+                }
                 match planned.at {
                     At::Step(_) => race.intervals.push(interval),
                     At::Second(_) => race.second.push(interval),
@@ -221,7 +228,8 @@ impl Rounds<'_, '_> {
         let signal = rules.signals[0];
         let says_ready = rules.says_ready();
         // Once it is at rest, it is what shows what the signal does there.
-        let has_rest = rules.part != Part::Plan && rules.wants(&rest_id(signal));
+        let is_reload = role(signal, &rules.reloads) == Role::Reload;
+        let has_rest = rules.part != Part::Plan && (is_reload || rules.wants(&rest_id(signal)));
         let asking = Asking {
             placing: Placing { signal, at: None, by: rules.by },
             goal: self.goal_of_start(),
@@ -301,10 +309,12 @@ impl Rounds<'_, '_> {
             before: Undisturbed {
                 readies: ran.rested.as_ref().map_or(ran.readies, |rested| rested.readies),
                 outcome,
+                answers: false,
             },
             rests: ran.rested.is_some() || ran.ended_by == EndedBy::Until,
             start_ns: last.unwrap_or(0).saturating_sub(ran.span.0),
             limit: rules.timeout.min(longest),
+            answers: SignalSet::EMPTY,
             ran,
         })
     }
@@ -402,6 +412,7 @@ impl Rounds<'_, '_> {
             sender: SentBy::Kernel,
             ends: false,
             answered: false,
+            answers: false,
         }
     }
 
@@ -444,6 +455,7 @@ impl Rounds<'_, '_> {
             answered: planned.main
                 && role == Role::Reload
                 && self.rules.service_type == "notify-reload",
+            answers: planned.main && first.answers.intersects(signal.set()),
         }
     }
 

@@ -31,8 +31,8 @@ fn service(is_mended: bool) -> String {
     )
 }
 
-/// What the step that races ends with, and the file that it leaves.
-fn raced(step: &str, is_mended: bool) -> (Option<i32>, String) {
+/// What the step that races ends with, the file that it leaves, and the job's log.
+fn raced(step: &str, is_mended: bool) -> (Option<i32>, String, String) {
     let directory = tempfile::tempdir().unwrap();
     let server = directory.path().join("server");
     fs::write(&server, service(is_mended)).unwrap();
@@ -45,8 +45,9 @@ fn raced(step: &str, is_mended: bool) -> (Option<i32>, String) {
     let step = step.strip_prefix("sudo ").unwrap();
     let mut shell = Command::new("sh");
     shell.args(["-e", "-c", step]).env("HOME", &home).current_dir(&directory);
-    let status = shell.status().unwrap();
-    (status.code(), report(&directory.path().join("race.xml")))
+    let output = shell.output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), report(&directory.path().join("race.xml")), log)
 }
 
 fn report(file: &Path) -> String {
@@ -60,10 +61,15 @@ fn race_in_the_printed_workflow_fails_before_the_mend_and_passes_after_it() {
     let [install, build, race] = &steps[..] else { panic!("{steps:?}") };
     assert!(install.starts_with("cargo install "), "{install}");
     assert!(build.starts_with("make "), "{build}");
-    let (status, report) = raced(race, false);
+    let (status, report, log) = raced(race, false);
     assert_eq!(status, Some(3), "{report}");
+    // Nobody has to fetch the report to know what failed.
+    assert!(log.contains("HUP kills server from fork to"), "{log}");
+    assert!(log.contains("again: sigready race --only HUP@exec1.ready1 -- ./server --fg"), "{log}");
+    assert_eq!(log.matches("again: ").count(), 1, "what does not count is none: {log}");
     assert!(report.contains("<failure") && report.contains("HUP@exec1.ready1"), "{report}");
-    let (status, report) = raced(race, true);
+    let (status, report, log) = raced(race, true);
     assert_eq!(status, Some(0), "{report}");
+    assert!(!log.contains("again: ") && log.contains("TERM harms server at no instant"), "{log}");
     assert!(report.contains("<testcase") && !report.contains("<failure"), "{report}");
 }
