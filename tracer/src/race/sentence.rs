@@ -31,7 +31,9 @@ pub fn sentences(
     let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
     let service_type = (untouched.can_reload != Some(false)).then_some(service_type);
     let rest = race.rest.as_ref();
-    let first = sentence(name, signal, race.role, service_type, up, (&race.intervals, rest));
+    let between = race.active.iter().chain(&race.sweep).any(|it| it.bad);
+    let first =
+        of_intervals(name, signal, race.role, service_type, up, (&race.intervals, rest, between));
     let main: Vec<&Interval> = race.intervals.iter().filter(|it| it.main).collect();
     let active = race.active.as_ref().and_then(|active| {
         rest::told_of_active(&does(signal, race.role, active.outcome, name), active, &main)
@@ -55,6 +57,18 @@ pub fn sentence(
     up_ns: Option<i64>,
     (intervals, rest): (&[Interval], Option<&Interval>),
 ) -> String {
+    of_intervals(name, signal, role, service_type, up_ns, (intervals, rest, false))
+}
+
+/// The same; `between`: it does harm at another instant than right after a step.
+fn of_intervals(
+    name: &str,
+    signal: Signal,
+    role: Role,
+    service_type: Option<&str>,
+    up_ns: Option<i64>,
+    (intervals, rest, between): (&[Interval], Option<&Interval>, bool),
+) -> String {
     let main: Vec<&Interval> = intervals.iter().filter(|it| it.main).collect();
     let mut sentences = Vec::new();
     let count = main.len();
@@ -75,9 +89,9 @@ pub fn sentence(
         let intervals = if count == 1 { "interval" } else { "intervals" };
         let is_known = |it: &&Interval| !it.bad && it.outcome != Outcome::NotReached;
         let nor = if rest.is_some_and(|it| is_known(&it)) { ", nor at rest" } else { "" };
-        sentences.push(format!(
-            "{signal} harms {name} at no instant of its start{nor}: {count} {intervals}"
-        ));
+        let at = if between { "right after no step" } else { "at no instant" };
+        sentences
+            .push(format!("{signal} harms {name} {at} of its start{nor}: {count} {intervals}"));
     }
     // It is said of the instant at rest, too.
     let holds = rest.is_none_or(|it| it.outcome == Outcome::Taken || ends_before(it, &main));

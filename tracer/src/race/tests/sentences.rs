@@ -6,7 +6,7 @@ use crate::{
         signal::Signal,
     },
     race::{
-        interval, plan, role, sentence,
+        interval, plan, role, sentence, sentences,
         testing::{COMMAND, Story, a_try, an_interval, running},
         untested, untouched,
     },
@@ -80,6 +80,32 @@ fn what_does_no_harm_is_told_as_that() {
         of("simple", None, &intervals),
         "HUP harms slow_start at no instant of its start: 1 interval."
     );
+}
+
+#[test]
+fn what_does_harm_between_two_steps_is_no_contradiction() {
+    let taken = an_interval("exec1", StepKind::Exec, (0, None), TAKEN);
+    let crashed = an_interval("exec1.call7", StepKind::Call, (5, None), (Outcome::Crashed, true));
+    let race = |sweep, active| SignalRace {
+        signal: Signal::HUP,
+        role: Role::Reload,
+        sentence: String::new(),
+        intervals: vec![taken.clone()],
+        second: Vec::new(),
+        sweep,
+        rest: None,
+        active,
+        left_out: 0,
+    };
+    let steps = Story::command().steps();
+    let untouched = untouched(&steps, 90_000_000, running()).unwrap();
+    let told = |race| sentences("demo", "simple", &race, &untouched);
+    let none = "HUP harms demo right after no step of its start: 1 interval.";
+    let swept = told(race(vec![crashed.clone()], None));
+    assert!(swept.starts_with(none) && swept.contains("the first is HUP@exec1.call7"), "{swept}");
+    let active = told(race(Vec::new(), Some(crashed)));
+    assert!(active.starts_with(none) && active.contains("As soon as systemd"), "{active}");
+    assert!(told(race(Vec::new(), None)).starts_with("HUP harms demo at no instant of its start"));
 }
 
 #[test]

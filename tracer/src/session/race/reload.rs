@@ -53,6 +53,13 @@ impl Reloaded {
         })
     }
 
+    /// Has it reloaded now, while this process of it stands there: it was sent STOP.
+    pub fn standing(self, standing: Standing, signal: Signal) -> Result<Sending> {
+        self.connected(async move |this, unit, is_over| {
+            this.ask_standing(unit, standing, signal, is_over).await
+        })
+    }
+
     /// Has it reloaded now: it is at rest, and nothing stands still.
     pub fn at_rest(self) -> Result<Sending> {
         self.connected(async |_, unit, is_over| ask_at_rest(unit, is_over).await)
@@ -91,7 +98,7 @@ impl Reloaded {
 
     async fn wait_and_ask(
         &self,
-        mut unit: Unit,
+        unit: Unit,
         placement: &Placement,
         signal: Signal,
         is_over: &AtomicBool,
@@ -106,7 +113,18 @@ impl Reloaded {
                 Err(error) => return Sent::not(format!("{error:#}")),
             }
         };
-        let (standing, limit) = (Standing(process), Standing::limit());
+        self.ask_standing(unit, Standing(process), signal, is_over).await
+    }
+
+    /// Asks once the process is stopped.
+    async fn ask_standing(
+        &self,
+        mut unit: Unit,
+        standing: Standing,
+        signal: Signal,
+        is_over: &AtomicBool,
+    ) -> Sent {
+        let limit = Standing::limit();
         while !standing.is_stopped() {
             if Instant::now() >= limit {
                 return Sent::not("the process did not stop for it");

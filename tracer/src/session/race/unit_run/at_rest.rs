@@ -7,13 +7,13 @@ use super::{
         super::restart::send,
         Placing,
         resting::{Rested, unsent},
-        stopped::Sending,
+        stopped::{Sending, Standing},
     },
     OneRun,
 };
 use crate::{
     host::clock,
-    model::race::By,
+    model::{race::By, signal::Signal},
     observation::{Fact, ProcessId},
     race::{At, Goal},
 };
@@ -48,6 +48,15 @@ impl OneRun<'_> {
         self.watch.rest(goal, at);
         let failed = match (placing.by, self.main_id()) {
             (_, None) => Some("the main process is not known".to_owned()),
+            // By when systemd has had the reload carried out, it would be further on.
+            (By::Reload, Some(main)) if matches!(placing.at, Some(At::Active(_))) => {
+                let stopped = unsent(send(main, Signal::STOP));
+                if stopped.is_none() {
+                    let standing = Standing(main.pid);
+                    *sending = Some(self.unit.reloaded().standing(standing, placing.signal)?);
+                }
+                stopped
+            }
             (By::Reload, Some(_)) => {
                 *sending = Some(self.unit.reloaded().at_rest()?);
                 None
