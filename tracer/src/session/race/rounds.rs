@@ -108,16 +108,17 @@ impl Rounds<'_, '_> {
             let exits = &first.ran.came.child_exits;
             let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
-            if let Some(rest) = rest.as_ref().filter(|_| first.ran.rested.is_some())
-                && *signal == rules.signals[0]
+            let is_first = *signal == rules.signals[0];
+            if let Some(rest) = rest.as_ref().filter(|_| is_first && first.ran.rested.is_some())
                 && is_answered(&self.judge(rest, *signal, &first.ran, &first, 1))
             {
                 first.answers = signal.set();
             }
             let active = active(&steps, *signal, role, &rules.service_type, end);
-            // What it does at rest tells what it may not do before.
-            let all = rest.into_iter().chain(planned).chain(active).chain(seconds);
-            let all = all.chain(exits).chain(swept);
+            // What it does at rest tells what it may not do before: of the first signal it is known.
+            let (early, late) = if is_first { (None, rest) } else { (rest, None) };
+            let all = early.into_iter().chain(planned).chain(active).chain(late);
+            let all = all.chain(seconds).chain(exits).chain(swept);
             // A reload is sent to the main process.
             let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
             plans.push(Plan { signal: *signal, role, planned, left_out });
