@@ -87,15 +87,10 @@ fn what_does_harm_between_two_steps_is_no_contradiction() {
     let taken = an_interval("exec1", StepKind::Exec, (0, None), TAKEN);
     let crashed = an_interval("exec1.call7", StepKind::Call, (5, None), (Outcome::Crashed, true));
     let race = |sweep, active| SignalRace {
-        signal: Signal::HUP,
-        role: Role::Reload,
-        sentence: String::new(),
         intervals: vec![taken.clone()],
-        second: Vec::new(),
         sweep,
-        rest: None,
         active,
-        left_out: 0,
+        ..SignalRace::of(Signal::HUP, Role::Reload)
     };
     let steps = Story::command().steps();
     let untouched = untouched(&steps, 90_000_000, running()).unwrap();
