@@ -31,7 +31,7 @@ pub fn sentences(
     let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
     let service_type = (untouched.can_reload != Some(false)).then_some(service_type);
     let rest = race.rest.as_ref();
-    let between = race.active.iter().chain(&race.sweep).any(|it| it.bad);
+    let between = race.active.iter().chain(&race.child_exits).chain(&race.sweep).any(|it| it.bad);
     let first =
         of_intervals(name, signal, race.role, service_type, up, (&race.intervals, rest, between));
     let main: Vec<&Interval> = race.intervals.iter().filter(|it| it.main).collect();
@@ -72,11 +72,12 @@ fn of_intervals(
     let main: Vec<&Interval> = intervals.iter().filter(|it| it.main).collect();
     let mut sentences = Vec::new();
     let count = main.len();
+    let noun = if count == 1 { "interval" } else { "intervals" };
     for outcome in HARMFUL {
         let bad: Vec<&Interval> =
             main.iter().copied().filter(|it| it.bad && it.outcome == outcome).collect();
         if !bad.is_empty() {
-            let many = format!("in {} of {count} intervals", bad.len());
+            let many = format!("in {} of {count} {noun}", bad.len());
             sentences.push(format!(
                 "{} {}, {many}",
                 does(signal, role, outcome, name),
@@ -86,16 +87,14 @@ fn of_intervals(
     }
     let is_harmless = sentences.is_empty();
     if is_harmless && count > 0 && main.iter().any(|it| it.outcome != Outcome::NotReached) {
-        let intervals = if count == 1 { "interval" } else { "intervals" };
         let is_known = |it: &&Interval| !it.bad && it.outcome != Outcome::NotReached;
         let nor = if rest.is_some_and(|it| is_known(&it)) { ", nor at rest" } else { "" };
         let at = if between { "right after no step" } else { "at no instant" };
-        sentences
-            .push(format!("{signal} harms {name} {at} of its start{nor}: {count} {intervals}"));
+        sentences.push(format!("{signal} harms {name} {at} of its start{nor}: {count} {noun}"));
     }
     // It is said of the instant at rest, too.
     let holds = rest.is_none_or(|it| it.outcome == Outcome::Taken || ends_before(it, &main));
-    if let Some(tail) = tail(&main, role).filter(|_| !is_harmless && holds) {
+    if let Some(tail) = tail(&main, role).filter(|_| !is_harmless && holds && !between) {
         let last = sentences.len() - 1;
         sentences[last] = format!("{}; {tail}", sentences[last]);
     }

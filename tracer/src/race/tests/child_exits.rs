@@ -125,4 +125,5 @@ fn an_exit_that_comes_out_as_the_interval_around_is_not_spoken_of_and_another_is
     let end = "Right after 1 of 1 exits of its children it came out otherwise than the interval \
                around does: the first is HUP@exec1.exit1-sed, ended.";
     assert!(other.ends_with(end), "{other}");
+    assert!(!other.contains("every reload is taken"), "{other}");
 }
