@@ -269,7 +269,7 @@ fn race_has_an_idea_of_right_for_each_signal() {
     let of = |outcome: &str, is_bad| (outcome.to_owned(), is_bad);
     assert_eq!(bad("TERM@fork"), of("killed", false));
     assert_eq!(bad("TERM@exec1"), of("killed", false));
-    assert_eq!(bad("TERM@exec1.action1"), of("hung", true));
+    assert_eq!(bad("TERM@exec1.action1"), of("ignored", true));
     assert_eq!(bad("TERM@exec1.action2"), of("killed", false));
     assert_eq!(bad("USR1@exec1"), of("killed", true));
     assert_eq!(bad("USR1@exec1.action1"), of("taken", false));
