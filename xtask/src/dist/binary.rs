@@ -7,10 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use super::Dist;
 use crate::{musl, process, workspace};
 
-/// The most that the program may have, bytes, on x86_64: what it has, and little room.
+/// The most that the program may have, bytes.
 const MOST: u64 = 6_000_000;
-/// And on another processor, whose instructions are larger.
-const MOST_ELSEWHERE: u64 = 8_050_000;
 
 /// Flags for a small program. Functions with the same code are one, as Rust promises no address of
 /// their own to them, and what is moved when the program is loaded takes a bit each. Where a panic is
@@ -40,9 +38,8 @@ pub fn build(dist: &Dist, target: &str) -> Result<()> {
             .args(["--package", "sigready", "--bin", "sigready", "--", OF_COMMANDS]),
     )?;
     let length = fs::metadata(dist.program(target)).context("cargo built no program")?.len();
-    let most = if target.starts_with("x86_64") { MOST } else { MOST_ELSEWHERE };
-    if length > most {
-        bail!("sigready for {target} has {length} bytes, more than {most}");
+    if length > MOST {
+        bail!("sigready for {target} has {length} bytes, more than {MOST}");
     }
     eprintln!("sigready for {target} has {length} bytes");
     Ok(())
