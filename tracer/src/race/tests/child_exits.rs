@@ -51,6 +51,7 @@ fn an_exit_is_known_by_the_childs_name_and_which_one_of_that_name_it_is() {
         child_exits(&all, &Story::command().steps(), Signal::HUP, Role::Reload, "simple");
     let order = planned[3].at.order(Signal::HUP);
     assert_eq!((order.step, order.execs, order.number), (CHILD_EXIT, 1, 2));
+    assert_eq!((order.signal, order.sent, order.process), (1, 1, COMMAND_PLACE));
     assert_eq!(bytemuck::cast::<_, [u8; COMM_LEN]>(order.child)[..4], *b"sed\0");
     assert_eq!(planned[3].after.what, "exit of sed");
     assert_eq!((planned[3].to_ns, planned[3].reached), (38 * MS.cast_signed(), Reach::Reached));
