@@ -65,8 +65,8 @@ impl Race {
     #[must_use]
     pub fn left_untested(&self, interval: &Interval) -> bool {
         let told =
-            |it: &&String| it.strip_prefix(&interval.id).is_some_and(|it| it.starts_with(':'));
-        self.untested.iter().any(|it| told(&it))
+            |it: &String| it.strip_prefix(&interval.id).is_some_and(|it| it.starts_with(':'));
+        self.untested.iter().any(told)
     }
 }
 

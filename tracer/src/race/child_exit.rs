@@ -11,7 +11,7 @@ use tracer_common::{
 use super::{
     interval::{At, Planned, Timeline, processes},
     shares::ANOTHER_START,
-    steps::{Steps, write_children},
+    steps::{Steps, order, write_children},
     sweep::{differing, start_end},
 };
 use crate::model::{
@@ -70,16 +70,8 @@ impl Exit {
     /// The order to place `signal` there.
     #[must_use]
     pub fn order(&self, signal: Signal) -> place::Order {
-        place::Order {
-            signal: signal.number(),
-            sent: signal.number(),
-            process: self.process,
-            step: place::CHILD_EXIT,
-            execs: self.execs,
-            number: self.number,
-            child: self.child,
-            ..place::Order::default()
-        }
+        let Self { process, execs, child, number } = *self;
+        place::Order { child, ..order(signal, place::CHILD_EXIT, process, execs, number) }
     }
 
     /// Why the signal was not placed there in a run with these.

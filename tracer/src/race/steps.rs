@@ -9,7 +9,7 @@ pub use self::{
     process::{Process, Step},
 };
 pub(super) use self::{
-    key::{place_of, write_children},
+    key::{order, place_of, write_children},
     process::FRESH_NS,
 };
 

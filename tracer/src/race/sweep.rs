@@ -7,7 +7,7 @@ use tracer_common::place::{self, COMMAND, Counted};
 
 use super::{
     interval::{At, Planned},
-    steps::{Steps, place_of, write_children},
+    steps::{Steps, order, place_of, write_children},
 };
 use crate::model::{
     race::{Interval, Outcome, Role, StepKind, StepTold},
@@ -73,16 +73,8 @@ impl Call {
     /// The order to place `signal` there.
     #[must_use]
     pub fn order(&self, signal: Signal) -> place::Order {
-        place::Order {
-            signal: signal.number(),
-            sent: signal.number(),
-            process: self.process,
-            step: place::CALL,
-            execs: self.execs,
-            number: self.number,
-            thread: self.thread,
-            ..place::Order::default()
-        }
+        let Self { process, execs, thread, number } = *self;
+        place::Order { thread, ..order(signal, place::CALL, process, execs, number) }
     }
 }
 

@@ -75,19 +75,25 @@ pub(super) fn parent(place: u64) -> u64 {
     place >> 12
 }
 
+/// The order to place `signal` at the `number`-th of these (`place::Order::step`) of a process since so
+/// many execs.
+pub(in crate::race) fn order(
+    signal: Signal,
+    step: u32,
+    process: u64,
+    execs: u32,
+    number: u32,
+) -> place::Order {
+    let (sent, signal) = (signal.number(), signal.number());
+    place::Order { signal, sent, process, step, execs, number, ..place::Order::default() }
+}
+
 impl Key {
     /// The order to place `signal` at this step; where notify messages go is yet to be told.
     #[must_use]
     pub fn order(&self, signal: Signal) -> place::Order {
-        place::Order {
-            signal: signal.number(),
-            sent: signal.number(),
-            process: self.process,
-            step: self.kind as u32,
-            execs: self.execs,
-            number: self.number,
-            ..place::Order::default()
-        }
+        let Self { process, execs, kind, number } = *self;
+        order(signal, kind as u32, process, execs, number)
     }
 }
 
