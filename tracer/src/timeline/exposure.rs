@@ -34,9 +34,12 @@ pub struct Waits {
 }
 
 impl Waits {
-    /// What became of the last one that was sent in this time.
+    /// What became of the last one that was sent in this time. One that became one with an
+    /// earlier one says nothing of its own.
     fn last_within(&self, from: i64, to: i64) -> Option<Fate> {
-        let mut within = self.sent.iter().filter(|(at, _)| (from..to).contains(at));
+        let is_own = |fate: Fate| fate != Fate::Coalesced;
+        let within = self.sent.iter().filter(|(at, _)| (from..to).contains(at));
+        let mut within = within.filter(|(_, fate)| is_own(*fate));
         within.next_back().map(|(_, fate)| *fate)
     }
 
@@ -346,6 +349,13 @@ mod tests {
         };
         assert_eq!(of(Fate::Handled), [(ExposureKind::Fatal, 10)]);
         assert_eq!(of(Fate::Killed), [(ExposureKind::Fatal, 0)]);
+    }
+
+    #[test]
+    fn a_second_one_that_became_one_with_the_first_tells_nothing_of_its_own() {
+        let waits = Waits { sent: vec![(4, Fate::Handled), (6, Fate::Coalesced)], at_end: false };
+        assert_eq!(waits.last_within(0, 10), Some(Fate::Handled));
+        assert_eq!(waits.last_within(5, 10), None);
     }
 
     #[test]

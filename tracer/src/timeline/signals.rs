@@ -237,15 +237,16 @@ impl ProcessSignals {
         if let Some(since) = self.masks.held_since(tid, before) {
             self.limit_blocked(since, at, before);
         }
+        let blocked = common(self.now().blocked, before);
+        let mut now = self.now().with(&self.known(state, after), self.recorded);
         let moment = self.masks.restored(at, tid, after);
         if let Some(Moment { since, blocked }) = moment {
             // What was let through of those that had been blocked before is not forgotten: in
             // that moment it was taken.
-            self.limit_blocked(since, u64::MAX, blocked);
+            self.forget_moment(since, blocked, &now);
         } else {
-            self.masks.changed(at, tid, before, after, common(self.now().blocked, before));
+            self.masks.changed(at, tid, before, after, blocked);
         }
-        let mut now = self.now().with(&self.known(state, after), self.recorded);
         if runtimes::may_forward(self.image.program) && runtimes::is_forwarder(before, after) {
             self.forwards.get_or_insert(at);
             now.forwarding = now.forwarding.union(now.own);

@@ -4,7 +4,7 @@ use tracer_common::signal::SignalSet;
 
 use super::{
     ProcessSignals,
-    dispositions::{Dispositions, common, members, without},
+    dispositions::{Dispositions, members, without},
 };
 use crate::model::disposition::Reaction;
 
@@ -109,14 +109,39 @@ impl ProcessSignals {
         free.min_by_key(|index| index.abs_diff(middle)).unwrap_or(middle)
     }
 
-    /// From one time on, and until another, no more than `most` was blocked but for a moment.
+    /// From one time on, and until another, no more than `most` was blocked.
     pub(super) fn limit_blocked(&mut self, since: u64, until: u64, most: SignalSet) {
-        let first = self.changes.iter().rposition(|change| change.at < since);
-        let first = first.map_or(0, |before| before + 1);
+        let first = self.first_since(since);
         for change in self.changes[first..].iter_mut().filter(|change| change.at < until) {
-            change.now.blocked = common(change.now.blocked, most);
-            change.now.mask_unknown = common(change.now.mask_unknown, most);
+            change.now.limit_blocked(most);
         }
+        self.join_same(first);
+    }
+
+    /// A moment is over that began at a time, before which no more than `blocked` was blocked;
+    /// with it, this is what the process does. What was blocked but for that moment is forgotten.
+    /// What is not: a signal that was sent meanwhile and waited, one that somebody was there to
+    /// take, and until the last change of what is done on a signal its being blocked, as what
+    /// was sent before that met another disposition.
+    pub(super) fn forget_moment(&mut self, since: u64, blocked: SignalSet, now: &Dispositions) {
+        let first = self.first_since(since);
+        let mut next = *now;
+        let mut changes_later = self.sent_since(since);
+        for change in self.changes[first..].iter_mut().rev() {
+            changes_later = changes_later.union(change.now.differ_unblocked(&next));
+            next = change.now;
+            change.now.limit_blocked(blocked.union(changes_later).union(change.now.awaited()));
+        }
+        self.join_same(first);
+    }
+
+    /// The first of its changes since a time.
+    fn first_since(&self, since: u64) -> usize {
+        self.changes.iter().rposition(|change| change.at < since).map_or(0, |before| before + 1)
+    }
+
+    /// Those from one on that change nothing any more are none.
+    fn join_same(&mut self, first: usize) {
         let mut index = first.max(1);
         while index < self.changes.len() {
             let [before, this] = [self.changes[index - 1], self.changes[index]];

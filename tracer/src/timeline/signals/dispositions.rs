@@ -134,6 +134,23 @@ impl Dispositions {
         now
     }
 
+    /// No more than `most` is blocked.
+    pub(super) fn limit_blocked(&mut self, most: SignalSet) {
+        self.blocked = common(self.blocked, most);
+        self.mask_unknown = common(self.mask_unknown, most);
+    }
+
+    /// Those that somebody waits for, or has a signalfd for.
+    pub(super) fn awaited(&self) -> SignalSet {
+        self.signalfd.union(self.sigwait)
+    }
+
+    /// The signals that the two would do something else on if they were not blocked.
+    pub(super) fn differ_unblocked(&self, other: &Self) -> SignalSet {
+        let differ = |a: SignalSet, b: SignalSet| SignalSet(a.0 ^ b.0);
+        differ(self.ignored, other.ignored).union(differ(self.caught, other.caught))
+    }
+
     pub(super) fn keep_runtimes_of_caught(&mut self) {
         for set in [&mut self.own, &mut self.forwarding, &mut self.jvm] {
             *set = common(*set, self.caught);

@@ -1,5 +1,7 @@
 //! Whose a handler is, the program's or a language runtime's, as it shows later.
 
+use tracer_common::signal::SignalSet;
+
 use super::{
     ProcessSignals,
     changes::{Change, MAX_CHANGES},
@@ -236,6 +238,13 @@ impl ProcessSignals {
             self.change(at, now, false);
         }
         Some(self.amend(Amendment { signal, from, until: u64::MAX, runtime: None }))
+    }
+
+    /// The signals that were sent to it since a time.
+    pub(super) fn sent_since(&self, since: u64) -> SignalSet {
+        let is_since = |at: Option<u64>| at.is_some_and(|at| at >= since);
+        let sent = self.sent.iter().filter(|it| is_since(it.by_others) || is_since(it.by_itself));
+        sent.fold(SignalSet::EMPTY, |set, it| set.union(it.signal.set()))
     }
 
     /// Since when a runtime has had the handler of a signal.

@@ -81,6 +81,63 @@ fn a_thread_that_was_let_through_meanwhile_says_nothing_of_the_time_before() {
     assert!(blocked(15 * WHILE) && !blocked(20 * WHILE));
 }
 
+/// Blocks HUP, does something for a tenth of a moment, and sets its mask back.
+fn in_a_moment(does: impl FnOnce(&mut ProcessSignals), after: &SignalState) -> ProcessSignals {
+    let mut signals = executed();
+    signals.mask(100, 7, (SignalSet::EMPTY, HUP), &SignalState { blocked: HUP, ..NONE });
+    does(&mut signals);
+    signals.mask(100_000, 7, (HUP, SignalSet::EMPTY), after);
+    signals
+}
+
+fn blocks(signals: &ProcessSignals, at: u64) -> bool {
+    signals.at(at).unwrap().blocked.intersects(HUP)
+}
+
+#[test]
+fn a_signal_that_waits_for_the_handler_that_is_set_in_a_moment_is_blocked_until_that() {
+    let handler = Handler { serves: HUP, faults: SignalSet::EMPTY };
+    let state = SignalState { blocked: HUP, ..CAUGHT };
+    let signals = in_a_moment(
+        |signals| {
+            signals.action(500, Signal::HUP, handler, None, &state);
+        },
+        &CAUGHT,
+    );
+    assert_eq!([99, 100, 499, 500].map(|at| blocks(&signals, at)), [false, true, true, false]);
+    // The record of what set it was lost.
+    let signals = in_a_moment(|_| {}, &CAUGHT);
+    assert_eq!([100, 99_999, 100_000].map(|at| blocks(&signals, at)), [true, true, false]);
+}
+
+#[test]
+fn a_signal_that_is_sent_in_a_moment_is_blocked_for_all_of_it() {
+    let by = |by_itself| {
+        in_a_moment(
+            |signals| {
+                signals.sent(600, Signal::HUP, by_itself, Handler::default());
+            },
+            &NONE,
+        )
+    };
+    for by_itself in [false, true] {
+        let signals = by(by_itself);
+        assert_eq!([100, 99_999, 100_000].map(|at| blocks(&signals, at)), [true, true, false]);
+    }
+    assert!(!blocks(&in_a_moment(|_| {}, &NONE), 600), "nothing came");
+}
+
+#[test]
+fn a_signal_that_somebody_takes_in_a_moment_is_blocked_from_then_on() {
+    let state = SignalState { blocked: HUP, ..NONE };
+    let take = |signals: &mut ProcessSignals| signals.consume(500, Consumer::Sigwait, HUP, &state);
+    let signals = in_a_moment(take, &NONE);
+    assert_eq!(
+        [499, 500, 99_999, 100_000].map(|at| blocks(&signals, at)),
+        [false, true, true, false]
+    );
+}
+
 #[test]
 fn what_all_threads_blocked_they_block_until_one_lets_it_through() {
     let is_unsure = |signals: &ProcessSignals| signals.now().of(Signal::HUP).mask_unknown;

@@ -347,7 +347,7 @@ impl Lives {
     fn follow(reload: Signal, facts: &[(u64, Fact)]) -> Self {
         let mut lives = Self { of: BTreeMap::new() };
         let facts = &with_known_masks(facts);
-        let moments = moments(facts);
+        let moments = moments(reload, facts);
         let mut forwarders: Vec<ProcessId> = Vec::new();
         let mut sharing: Vec<Vec<ProcessId>> = Vec::new();
         // Whose handler was seen to be a catch-all since the exec, whose still is that, and whose
@@ -506,8 +506,9 @@ impl Lives {
             if is_new && !is_told && !hindsight.has_survived(id) {
                 now.runtime = hindsight.met(id, forwarders.contains(&id));
             }
-            if !exec && let Some(blocked) = in_moment(&moments, id, *at) {
-                now.blocked &= blocked.intersects(reload.set());
+            let is_hidden = |it: &Moment| it.hides(id, *at, reload) && now.consumer.is_none();
+            if !exec && moments.iter().any(is_hidden) {
+                now.blocked = false;
             }
             now.effect = now.runtime.and_then(|runtime| runtime.effect(reload));
             lives.of.entry(id).or_default().push(Change { at: *at, now, exec });
@@ -595,24 +596,65 @@ struct Moment {
     until: u64,
     /// What the process blocked before.
     blocked: SignalSet,
+    /// When it changed last in it what it does on the reload signal.
+    changed: Option<u64>,
+    /// The reload signal was sent to it meanwhile.
+    sent: bool,
+}
+
+impl Moment {
+    /// Whether a process that blocks a signal at a time does so for this moment, and may as well
+    /// not: what it does on the signal is the same at the end.
+    fn hides(&self, id: ProcessId, at: u64, reload: Signal) -> bool {
+        let is_in = self.id == id && self.since <= at && at < self.until;
+        is_in
+            && !self.sent
+            && !self.blocked.intersects(reload.set())
+            && self.changed.is_none_or(|it| it <= at)
+    }
+}
+
+/// When a process changed last what it does on a signal, within a time.
+fn changed_last(
+    facts: &[(u64, Fact)],
+    of: ProcessId,
+    reload: Signal,
+    (since, until): (u64, u64),
+) -> Option<u64> {
+    let has = |set: SignalSet| set.intersects(reload.set());
+    let its = facts.iter().filter_map(|(at, fact)| {
+        let (id, state) = state_of(fact)?;
+        (id == of && *at <= until).then_some((*at, has(state.ignored), has(state.caught)))
+    });
+    let its: Vec<_> = its.collect();
+    let changes =
+        its.windows(2).filter(|pair| (pair[0].1, pair[0].2) != (pair[1].1, pair[1].2));
+    changes.map(|pair| pair[1].0).rfind(|at| *at > since)
+}
+
+/// The process that a fact tells the state of, and that.
+fn state_of(fact: &Fact) -> Option<(ProcessId, &SignalState)> {
+    match fact {
+        Fact::Found { task, state, .. }
+        | Fact::Exec { task, state, .. }
+        | Fact::Disposition { task, state, .. }
+        | Fact::Mask { task, state, .. }
+        | Fact::Consume { task, state, .. } => Some((task.id, state)),
+        Fact::Fork { child, state, .. } => Some((child.id, state)),
+        _ => None,
+    }
 }
 
 /// Masks that were set back soon, each as long as it can be said to be.
-fn moments(facts: &[(u64, Fact)]) -> Vec<Moment> {
+fn moments(reload: Signal, facts: &[(u64, Fact)]) -> Vec<Moment> {
     // Of each thread: when its mask was changed, from what, and what the process blocked then.
     type Open = Vec<(u64, SignalSet, SignalSet)>;
     let mut moments = Vec::new();
     let mut open: BTreeMap<(ProcessId, u32), Open> = BTreeMap::new();
     let mut blocked: BTreeMap<ProcessId, SignalSet> = BTreeMap::new();
     for (at, fact) in facts {
-        let (id, state) = match fact {
-            Fact::Found { task, state, .. }
-            | Fact::Exec { task, state, .. }
-            | Fact::Disposition { task, state, .. }
-            | Fact::Mask { task, state, .. }
-            | Fact::Consume { task, state, .. } => (task.id, state),
-            Fact::Fork { child, state, .. } => (child.id, state),
-            _ => continue,
+        let Some((id, state)) = state_of(fact) else {
+            continue;
         };
         if let Fact::Exec { .. } = fact {
             open.retain(|(of, _), _| *of != id);
@@ -623,7 +665,12 @@ fn moments(facts: &[(u64, Fact)]) -> Vec<Moment> {
             let begun = of_thread.iter().rposition(|(_, before, _)| before == after);
             if let Some(begun) = begun {
                 let (since, _, blocked) = of_thread[begun];
-                moments.push(Moment { id, since, until: *at, blocked });
+                let changed = changed_last(facts, id, reload, (since, *at));
+                let sent = facts.iter().any(|(sent, fact)| {
+                    matches!(fact, Fact::Generate(it) if it.target.id == id && it.signal == reload)
+                        && (since..=*at).contains(sent)
+                });
+                moments.push(Moment { id, since, until: *at, blocked, changed, sent });
                 of_thread.truncate(begun);
             } else if before != after {
                 let blocked: SignalSet = blocked.get(&id).copied().unwrap_or_default();
@@ -633,12 +680,6 @@ fn moments(facts: &[(u64, Fact)]) -> Vec<Moment> {
         blocked.insert(id, state.blocked);
     }
     moments
-}
-
-/// What a process blocked before a moment that it is in.
-fn in_moment(moments: &[Moment], id: ProcessId, at: u64) -> Option<SignalSet> {
-    let of = moments.iter().filter(|it| it.id == id && it.since <= at && at < it.until);
-    of.max_by_key(|it| it.until).map(|moment| moment.blocked)
 }
 
 /// What all facts say of the runtime of a process at one of them.
