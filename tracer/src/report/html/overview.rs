@@ -1,4 +1,4 @@
-//! The overview: a line for each start.
+//! The overview: a line for each start, those with errors first.
 
 use std::io::{self, Write};
 
@@ -20,12 +20,15 @@ pub struct Overview<'a> {
     out: &'a mut dyn Write,
     survey: &'a Survey,
     position: Position,
+    /// The lines of starts with errors, of those with warnings, and of the others: of each no
+    /// more than are written.
+    lines: [Vec<String>; 3],
 }
 
 impl<'a> Overview<'a> {
     /// Writes to `out` what `survey` has looked at before.
     pub fn new(out: &'a mut dyn Write, survey: &'a Survey) -> Self {
-        Self { out, survey, position: Position::default() }
+        Self { out, survey, position: Position::default(), lines: Default::default() }
     }
 
     /// The document without its services, once it has been seen.
@@ -53,22 +56,26 @@ impl Sink for Overview<'_> {
         self.position.start();
         let Some(view) = self.position.view(self.survey, start) else { return Ok(()) };
         let worst = start.alerts.iter().map(|alert| alert.severity).max();
-        let (class, word) = match worst {
-            Some(Severity::Error) => ("error", "error"),
-            Some(Severity::Warning) => ("warning", "warning"),
-            None => ("faint", "none"),
+        let [errors, warnings, others] = &mut self.lines;
+        let (lines, class, word) = match worst {
+            Some(Severity::Error) => (errors, "error", "error"),
+            Some(Severity::Warning) => (warnings, "warning", "warning"),
+            None => (others, "faint", "none"),
         };
-        if number >= ROWS {
-            return Ok(());
+        if lines.len() < ROWS {
+            let title = headline::title(view, COLUMNS, Paint::Plain).join(" ");
+            let row = html! {
+                tr { td.(class) { (word) } td { a href={ "#s" (number) } { (title) } } }
+            };
+            lines.push(row.into_string());
         }
-        let title = headline::title(view, COLUMNS, Paint::Plain).join(" ");
-        let row = html! {
-            tr { td.(class) { (word) } td { a href={ "#s" (number) } { (title) } } }
-        };
-        self.out.write_all(row.into_string().as_bytes())
+        Ok(())
     }
 
     fn end(&mut self) -> io::Result<()> {
+        for row in self.lines.iter().flatten().take(ROWS) {
+            self.out.write_all(row.as_bytes())?;
+        }
         if let Some(more) = self.position.starts.checked_sub(ROWS).filter(|more| *more > 0) {
             let row = html! { tr { td {} td { "… and " (more) " more starts" } } };
             self.out.write_all(row.into_string().as_bytes())?;

@@ -193,6 +193,8 @@ fn a_picture_of_many_starts_has_the_one_with_alerts_and_counts_the_others() {
 fn a_page_of_many_starts_has_an_overview_and_those_with_alerts_first() {
     let page = html(&many(500));
     assert!(page.matches("<a href=\"#s").count() > 500);
+    let line = |start: &str| page.find(&format!("<a href=\"#{start}\">")).unwrap();
+    assert!(line("s500") < line("s0") && line("s0") < line("s499"));
     let first = page.find("<details class=\"start\"").unwrap();
     assert!(page[first..].starts_with("<details class=\"start\" id=\"s500\" open"));
     assert_eq!(page.matches("<details class=\"start\"").count(), 501);

@@ -627,8 +627,7 @@ fn changed_last(
         (id == of && *at <= until).then_some((*at, has(state.ignored), has(state.caught)))
     });
     let its: Vec<_> = its.collect();
-    let changes =
-        its.windows(2).filter(|pair| (pair[0].1, pair[0].2) != (pair[1].1, pair[1].2));
+    let changes = its.windows(2).filter(|pair| (pair[0].1, pair[0].2) != (pair[1].1, pair[1].2));
     changes.map(|pair| pair[1].0).rfind(|at| *at > since)
 }
 
