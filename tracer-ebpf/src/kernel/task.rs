@@ -25,6 +25,25 @@ const MAX_THREADS: usize = 64;
 #[derive(Clone, Copy)]
 pub struct Task<P>(pub P);
 
+/// A `struct pid`: the ids of a task in the pid namespaces that it lives in.
+#[derive(Clone, Copy)]
+struct Numbers(Address);
+
+impl Numbers {
+    /// How many namespaces its innermost one is in.
+    #[inline(always)]
+    fn level(self) -> u32 {
+        self.0.read(offset!(pid_level))
+    }
+
+    /// The id in the one at a level.
+    #[inline(always)]
+    fn at(self, level: u32) -> u32 {
+        let numbers = self.0 + offset!(pid_numbers);
+        (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
+    }
+}
+
 /// Gives the thread that runs this program to `$work`, as a typed pointer where the kernel has
 /// the helper for that (from 5.11 on). The verifier sees one of the two ways alone.
 macro_rules! with_current {
@@ -167,31 +186,32 @@ impl<P: Pointer> Task<P> {
         }
     }
 
+    /// Its `struct pid`: its ids in all pid namespaces that it lives in.
+    #[inline(always)]
+    fn numbers(self) -> Numbers {
+        Numbers(self.0.member(offset!(task_thread_pid)).step(0))
+    }
+
     /// `task_pid_vnr`: its id in the innermost pid namespace it lives in; `global` is that in
     /// the outermost.
     #[inline(always)]
     fn namespace_pid(self, global: u32) -> u32 {
-        let level: u32 = self.0.member(offset!(task_thread_pid)).step(0).read(offset!(pid_level));
-        if level == 0 { global } else { self.number() }
+        if self.numbers().level() == 0 { global } else { self.number() }
     }
 
     /// The same without a branch, but for one that can't be told, which is 0.
     #[inline(always)]
     fn number(self) -> u32 {
-        let pid = self.0.member(offset!(task_thread_pid)).step(0);
-        let level: u32 = pid.read(offset!(pid_level));
-        let numbers = pid + offset!(pid_numbers);
-        (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
+        let numbers = self.numbers();
+        numbers.at(numbers.level())
     }
 
     /// Its id in the pid namespace that its parent lives in, which is its own or one around it;
     /// 0 where that can't be told (`task_pid_nr_ns`).
     #[inline(always)]
     pub fn pid_for_parent(self) -> u32 {
-        let parent = self.parent().0.member(offset!(task_thread_pid)).step(0);
-        let level: u32 = parent.read(offset!(pid_level));
-        let numbers = self.0.member(offset!(task_thread_pid)).step(0) + offset!(pid_numbers);
-        (numbers + u64::from(level) * offset!(upid_size)).read(offset!(upid_nr))
+        let level = self.parent().numbers().level();
+        self.numbers().at(level)
     }
 
     /// Whether the two have one table of actions.
