@@ -23,15 +23,11 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         consequence: "systemd may take the service as up, and let reloads through, before its \
                       main process is ready."
             .to_owned(),
+        // Which process says it, no text tells: where it is another, the service would not start.
         mend: format!(
-            "NotifyAccess=main, where the main process speaks for itself. See who does: {}",
+            "See who says READY=1: {}. Where it is the main process alone, NotifyAccess=main.",
             case.place.trace(case.name, "")
         ),
-        drop_in: case.runs_program().then(|| {
-            case.drop_in(
-                CHECK.id,
-                "# Where the main process itself sends READY=1:\nNotifyAccess=main\n",
-            )
-        }),
+        drop_in: None,
     })
 }

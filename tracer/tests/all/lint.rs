@@ -147,7 +147,6 @@ for word in sys.argv[1:]:
     elif what == "handle": signal.signal(getattr(signal, value), lambda *_: mark("reloaded"))
     elif what == "child": subprocess.Popen([sys.executable, __file__, *value.split(",")])
     elif what == "say": say(value.replace(":", "=").encode())
-    elif what == "mark": mark(value)
     elif what == "feed":
         while True: say(b"WATCHDOG=1"); time.sleep(.2)
     elif what == "bare": os.execvp("sleep", ["sleep", "100"])
@@ -175,7 +174,7 @@ const LATE: &str =
     "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
 
 #[rustfmt::skip]
-const PROOFS: [Proof; 23] = [
+const PROOFS: [Proof; 22] = [
     Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
     Proof { finding: "reload-not-awaited", service: "Restart=always\nExecReload=/bin/kill -HUP $MAINPID\n[Unit]\nStartLimitBurst=1",
@@ -225,9 +224,6 @@ const PROOFS: [Proof; 23] = [
     Proof { finding: "notify-access-narrow", service: "WatchdogSec=2\nExecStart=\nExecStart=/bin/sh -c '/usr/bin/python3 /shared/program feed; echo $?'",
         provoke: "systemctl start $u; sleep 4; for it in ActiveState Result; do systemctl show -P $it $u; done | xargs",
         harm: "failed watchdog", mended: "active success" },
-    Proof { finding: "notify-access-wide", service: "Type=notify\nNotifyAccess=all\nExecStart=\nExecStart=/usr/bin/python3 /shared/program child=say=READY:1 sleep=2 mark=own say=READY:1",
-        provoke: "systemctl start $u; systemctl is-active $u; ls /run/marks | xargs",
-        harm: "active", mended: "active own" },
     Proof { finding: "start-without-limit", service: "Type=notify\nTimeoutStartSec=0",
         provoke: "systemctl start --no-block $u; sleep 1; for it in ActiveState TimeoutStartUSec; do systemctl show -P $it $u; done | xargs",
         harm: "activating infinity", mended: "activating 10min" },
