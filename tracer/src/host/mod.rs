@@ -11,6 +11,7 @@ pub mod mounts;
 pub mod named;
 pub mod namespaces;
 pub mod opener;
+pub mod own_signals;
 pub mod priority;
 pub mod procfs;
 pub mod program;

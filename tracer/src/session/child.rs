@@ -10,7 +10,6 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{self, Command, ExitStatus, Stdio},
-    ptr,
     time::Duration,
 };
 
@@ -29,7 +28,7 @@ use tracer_common::signal::MAX_SIGNAL;
 
 use super::BadRequest;
 use crate::{
-    host::named,
+    host::{named, own_signals},
     model::{signal::Signal, text::Outside},
 };
 
@@ -198,22 +197,7 @@ pub fn join(file: i32) -> io::Result<()> {
 /// What happens in the child of `tracer` before its exec.
 fn prepare(tracer: u32, credentials: Option<&Credentials>, closed: &[i32]) -> io::Result<()> {
     setsid()?;
-    for signal in 1..=MAX_SIGNAL {
-        // The kernel's own `struct sigaction`, all zero: the default action (`SIG_DFL`). libc
-        // has no way to those it keeps for itself.
-        let default = [0_u64; 4];
-        // SAFETY: the kernel reads a struct of that size, and sets no handler. KILL and STOP
-        // refuse.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                ptr::null::<u64>(),
-                size_of::<u64>(),
-            );
-        }
-    }
+    (1..=MAX_SIGNAL).for_each(own_signals::set_default);
     SigSet::empty().thread_set_mask()?;
     for descriptor in closed {
         // SAFETY: what owned it is another process's now, or is gone with the exec.

@@ -20,11 +20,11 @@ use nix::{
     sys::signal::{SigSet, SigmaskHow},
 };
 use tokio::sync::Notify;
-use tracer_common::signal::MAX_SIGNAL;
+use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
 use super::Deadline;
 use crate::{
-    host::{priority, temporary, terminal},
+    host::{own_signals, priority, temporary, terminal},
     model::{document::EndedBy, signal::Signal},
 };
 
@@ -52,6 +52,8 @@ const FATAL: [i32; 15] = [
     libc::SIGPWR,
     libc::SIGSTKFLT,
 ];
+/// The kernel's first real-time signal. `SIGRTMIN` of a C library is a later one.
+const FIRST_REAL_TIME: i32 = 32;
 /// How long a signal may wait for the session to take it. If another comes after that, the
 /// session is stuck, and the process ends.
 const STUCK: Duration = Duration::from_secs(1);
@@ -63,10 +65,11 @@ const SILENT: &str = "the file system that its program is on does not answer";
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Has INT and TERM end the process from now on, until they are held or blocked: a shell has what
-/// it starts in the background ignore INT, and what is ignored is lost.
+/// it starts in the background ignore INT, and what is ignored is lost. And has the kernel keep for
+/// this process what its children ended with, which it does not for one that ignores CHLD.
 pub fn heed() {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        set_handler(signal, libc::SIG_DFL);
+    for signal in [Signal::INT, Signal::TERM, Signal::CHLD] {
+        own_signals::set_default(signal.number());
     }
 }
 
@@ -91,7 +94,7 @@ impl Held {
     /// stays so (nohup(1)), except for what a user ends a trace with.
     pub fn now(longest: Duration) -> Result<Self> {
         for signal in numbers().filter(|signal| is_taken(*signal)) {
-            set_handler(signal, hold as *const () as libc::sighandler_t);
+            set_holding(signal);
         }
         let (watching, is_over) = channel();
         let limit = Deadline::after(Some(longest), Instant::now());
@@ -110,7 +113,7 @@ impl Held {
         let blocked = Blocked::now()?;
         for signal in numbers() {
             if is_held(signal) {
-                set_handler(signal, libc::SIG_DFL);
+                own_signals::set_default(signal.unsigned_abs());
             }
             if came(signal).is_some_and(|came| came.swap(false, Ordering::AcqRel)) {
                 // SAFETY: a system call on plain numbers; the signal is blocked.
@@ -157,17 +160,19 @@ fn came(signal: i32) -> Option<&'static AtomicBool> {
     HELD.get(usize::try_from(signal).ok()?)
 }
 
-/// All that end a session or the process.
+/// All that end a session or the process: those that the C library keeps for itself, too.
 fn numbers() -> impl Iterator<Item = i32> {
-    let real_time = libc::SIGRTMIN()..=MAX_SIGNAL.cast_signed();
+    let real_time = FIRST_REAL_TIME..=MAX_SIGNAL.cast_signed();
     ENDING.into_iter().chain(FATAL).chain(real_time)
 }
 
-fn set_handler(signal: i32, handler: libc::sighandler_t) {
+/// Has a signal be remembered. The C library refuses those that it keeps for itself, which are
+/// blocked later, and end the process until then.
+fn set_holding(signal: i32) {
     // SAFETY: all zero is a valid action, and the handler only stores to an atomic.
     unsafe {
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
-        action.sa_sigaction = handler;
+        action.sa_sigaction = hold as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(signal, &raw const action, ptr::null_mut());
     }
@@ -175,29 +180,17 @@ fn set_handler(signal: i32, handler: libc::sighandler_t) {
 
 /// The signals, blocked in this thread and in those that it starts from now on.
 #[derive(Clone, Copy)]
-pub struct Blocked(libc::sigset_t);
+pub struct Blocked(SignalSet);
 
 impl Blocked {
     /// Blocks them. What was ignored when this process was started (nohup(1)) stays so, except
     /// for what a user ends a trace with.
     pub fn now() -> Result<Self> {
-        let mut set = MaybeUninit::uninit();
-        // SAFETY: it makes an empty set of the memory.
-        let mut set = unsafe {
-            libc::sigemptyset(set.as_mut_ptr());
-            set.assume_init()
-        };
-        for signal in numbers() {
-            if is_taken(signal) {
-                // SAFETY: the set was made above, and every number is a signal's.
-                unsafe { libc::sigaddset(&raw mut set, signal) };
-            }
-        }
-        // SAFETY: the set is valid, and the old one is not asked for.
-        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) } {
-            0 => Ok(Self(set)),
-            error => Err(std::io::Error::from_raw_os_error(error)).context("cannot block signals"),
-        }
+        let set = numbers()
+            .filter(|signal| is_taken(*signal))
+            .fold(SignalSet::EMPTY, |set, signal| set.union(SignalSet::of(signal.unsigned_abs())));
+        own_signals::block(set).context("cannot block signals")?;
+        Ok(Self(set))
     }
 }
 
@@ -215,11 +208,7 @@ fn is_held(signal: i32) -> bool {
 
 /// What is done on a signal.
 fn action(signal: i32) -> Option<libc::sighandler_t> {
-    let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: the action is only read, into memory of its size.
-    let read = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: it was written where the call succeeded.
-    (read == 0).then(|| unsafe { action.assume_init() }.sa_sigaction)
+    own_signals::handler(signal.unsigned_abs())
 }
 
 /// The signals that came and were not taken.
@@ -265,7 +254,7 @@ impl Interrupts {
         let theirs = Arc::clone(&shared);
         thread::Builder::new()
             .name("sigready-signal".to_owned())
-            .spawn(move || take(&blocked, &theirs))
+            .spawn(move || take(blocked, &theirs))
             .context("cannot start a thread that takes signals")?;
         Ok(Self(shared))
     }
@@ -313,17 +302,14 @@ impl Interrupts {
     }
 }
 
-fn take(blocked: &Blocked, shared: &Shared) {
+fn take(Blocked(signals): Blocked, shared: &Shared) {
     loop {
-        let mut number = 0;
-        // SAFETY: a valid set, and room for a number.
-        if unsafe { libc::sigwait(&raw const blocked.0, &raw mut number) } != 0 {
-            continue;
-        }
+        let Some(came) = own_signals::wait(signals) else { continue };
+        let number = came.cast_signed();
         if !ENDING.contains(&number) {
             end_by(number);
         }
-        let Some(signal) = Signal::from_number(number.unsigned_abs()) else { continue };
+        let Some(signal) = Signal::from_number(came) else { continue };
         let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = waiting.add(signal, Instant::now());
         let is_second = waiting.second_waits();
@@ -349,17 +335,12 @@ fn end_by(number: i32) -> ! {
     terminal::give_back();
     temporary::remove_all();
     // It may have been ignored when this process was started, as INT is in a shell's background.
-    set_handler(number, libc::SIG_DFL);
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: plain system calls on a set that is made here.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), number);
-        libc::kill(libc::getpid(), number);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), ptr::null_mut());
-        // An init of a pid namespace is still here.
-        libc::_exit(128 + number)
-    }
+    own_signals::set_default(number.unsigned_abs());
+    // SAFETY: a system call on plain numbers.
+    unsafe { libc::kill(libc::getpid(), number) };
+    let _ = own_signals::unblock(SignalSet::of(number.unsigned_abs()));
+    // SAFETY: it only ends the process: an init of a pid namespace is still here.
+    unsafe { libc::_exit(128 + number) }
 }
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ pub struct Start {
     fates: Fates,
     events: Events,
     ready: Vec<Claim>,
-    /// Processes whose signals could not be followed.
+    /// What there was no room for, and a verdict could depend on: processes whose signals could
+    /// not be followed, main processes, commands, and changes of who may speak.
     unfollowed: u64,
     /// Every fact, in the order they were told.
     #[cfg(test)]
@@ -221,6 +222,7 @@ impl Start {
     pub fn add_control(&mut self, control: KnownProcess) {
         if self.controls.len() >= MAX_CONTROLS {
             self.controls.remove(0);
+            self.unfollowed += 1;
         }
         self.controls.push(control);
     }

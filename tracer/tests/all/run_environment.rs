@@ -165,7 +165,12 @@ fn nothing_of_the_notify_socket_is_left_whatever_ends_the_tracer() {
         let entries = fs::read_dir("/run").unwrap().filter_map(Result::ok);
         entries.map(|entry| entry.file_name()).collect()
     };
-    for signal in ["QUIT", "USR1", "RTMIN+5", "TERM", "ABRT", "XCPU", "SYS", "ILL", "FPE", "TRAP"] {
+    // 32 and 33 are those that the C library keeps for itself.
+    let signals = [
+        "QUIT", "USR1", "32", "33", "RTMIN", "RTMIN+5", "RTMAX", "TERM", "ABRT", "XCPU", "SYS",
+        "ILL", "FPE", "TRAP",
+    ];
+    for signal in signals {
         // It signals its parent, which traces it.
         let script = format!(
             "echo $NOTIFY_SOCKET; kill -s {signal} $PPID; sleep 0.3; kill -s {signal} $PPID; sleep 5"
@@ -187,4 +192,24 @@ fn nothing_of_the_notify_socket_is_left_whatever_ends_the_tracer() {
 fn without_another_user_the_environment_is_the_callers() {
     let ran = run(&["--type", "simple"], &["/bin/sh", "-c", "echo $PATH"]);
     assert_eq!(ran.stdout.trim(), std::env::var("PATH").unwrap());
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn a_caller_that_ignores_chld_gets_the_report_and_the_commands_status() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report.json");
+    let output = Command::new("env")
+        .arg("--ignore-signal=CHLD")
+        .arg(cargo_bin("sigready"))
+        .args(["run", "--type", "simple", "--until", "exit", "--output"])
+        .arg(&report)
+        .args(["--", "/bin/sh", "-c", "sleep 0.2; grep SigIgn /proc/self/status"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(fs::read_to_string(&report).unwrap().contains("\"exited\""), "{stderr}");
+    assert_eq!(field(&String::from_utf8_lossy(&output.stdout), "SigIgn:"), "0000000000000000");
 }

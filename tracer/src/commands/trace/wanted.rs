@@ -121,13 +121,15 @@ impl Wanted {
                 UnitFile::Unit { .. } | UnitFile::Masked | UnitFile::Nothing => units.push(unit),
             }
         }
-        for pid in &options.pid {
+        // One that is named a thousand times is looked at once.
+        let pids: BTreeSet<u32> = options.pid.iter().copied().collect();
+        for pid in &pids {
             check_process(*pid)?;
         }
         let cgroup = |path: &PathBuf| cgroup_path(path, hierarchies, named::directory);
         let cgroups = options.cgroup.iter().map(cgroup);
         let cgroups = cgroups.collect::<Result<_, _>>()?;
-        let pids = options.pid.clone();
+        let pids = pids.into_iter().collect();
         Ok(Self { units, of_host, reload_signals, system, pids, cgroups, all: options.all })
     }
 

@@ -20,6 +20,7 @@ impl Start {
         if self.mains.len() >= MAX_MAINS {
             let (_, gone) = self.mains.remove(MAX_MAINS / 2);
             self.forget(gone.id);
+            self.unfollowed += 1;
         }
         // systemd may tell of it under the time of an older state.
         let since = self.mains.last().map_or(at, |(since, _)| at.max(*since));
@@ -133,6 +134,7 @@ impl Start {
             self.add_control(before.1);
             if self.replaced.len() >= MAX_REPLACED {
                 self.replaced.remove(0);
+                self.unfollowed += 1;
             }
             self.replaced.push(before);
         }
@@ -148,7 +150,10 @@ mod tests {
     use tracer_common::signal::SignalSet;
 
     use super::{super::Context, *};
-    use crate::{observation::Task, timeline::start::End};
+    use crate::{
+        observation::Task,
+        timeline::start::{End, MAX_CONTROLS},
+    };
 
     #[test]
     fn of_the_processes_that_took_each_others_place_the_last_are_gone_back_to() {
@@ -164,6 +169,25 @@ mod tests {
         };
         assert_eq!([99, 60, 36].map(up_at), [Some(99), Some(60), Some(36)]);
         assert_eq!(up_at(10), Some(100 - MAX_REPLACED as u32));
+    }
+
+    #[test]
+    fn main_processes_and_commands_that_there_is_no_room_for_are_counted() {
+        let process =
+            |pid: u32| KnownProcess { id: ProcessId { pid, start_ticks: 0 }, ns_pid: pid };
+        let count = |has: fn(&mut Start, KnownProcess), most: usize, more: u32| {
+            let mut start = Start::new(None);
+            (0..most as u32 + more).for_each(|pid| has(&mut start, process(pid)));
+            start.unfollowed()
+        };
+        for more in [0, 1, 7] {
+            let handed_over: fn(&mut Start, KnownProcess) = |start, it| start.hand_over(1, it);
+            assert_eq!(count(handed_over, MAX_MAINS, more), u64::from(more));
+            // The last one is not replaced.
+            let set: fn(&mut Start, KnownProcess) = |start, it| start.set_main(1, it);
+            assert_eq!(count(set, MAX_REPLACED + 1, more), u64::from(more));
+            assert_eq!(count(Start::add_control, MAX_CONTROLS, more), u64::from(more));
+        }
     }
 
     #[test]

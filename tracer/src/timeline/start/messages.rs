@@ -37,6 +37,7 @@ impl Start {
     pub fn change_access(&mut self, at: u64, access: &str) {
         if self.access.len() >= MAX_ACCESS {
             self.access.remove(MAX_ACCESS / 2);
+            self.unfollowed += 1;
         }
         self.access.push((at, access.to_owned()));
         self.revision += 1;
@@ -177,5 +178,14 @@ mod tests {
         assert_eq!(start.ready().len(), MAX_READY);
         start.note_ready(&ready(20, 500));
         assert_eq!(start.ready().last().map(|it| it.sender.pid), Some(500));
+    }
+
+    #[test]
+    fn changes_of_who_may_speak_that_there_is_no_room_for_are_counted() {
+        let mut start = Start::new(None);
+        (0..=MAX_ACCESS as u64).for_each(|at| start.change_access(at, "all"));
+        assert_eq!((start.access().len(), start.unfollowed()), (MAX_ACCESS, 1));
+        let times = [start.access().first(), start.access().last()].map(|it| it.unwrap().0);
+        assert_eq!(times, [0, MAX_ACCESS as u64]);
     }
 }
