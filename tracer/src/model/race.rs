@@ -131,7 +131,8 @@ pub struct SignalRace {
     #[serde(default)]
     pub rest: Option<Interval>,
     /// Of a unit: the moment at which systemd takes it for active, as an interval that ends where it
-    /// begins. Null for a command, and where it was not to be raced.
+    /// begins. Of a command, the one at which another process than the main one says READY=1. Null
+    /// where there is none, and where it was not to be raced.
     #[serde(default)]
     pub active: Option<Interval>,
     /// Steps that bound no interval, as there were too many.
@@ -306,7 +307,7 @@ pub enum StepKind {
     Second,
     /// Nothing has changed for as long as a start takes to be over.
     Rest,
-    /// systemd took the unit for active.
+    /// systemd took the unit for active, or would have: another process said READY=1.
     Active,
 }
 

@@ -39,6 +39,6 @@ pub use self::{
     shares::{merge, shares},
     steps::{Active, Key, MAX_FACTS, Origin, Step, Steps},
     sweep::{Call, calls, one, sweep, swept},
-    verdict::{interval, untested, untouched},
+    verdict::{discount, interval, untested, untouched},
     watch::{Goal, RELOADS_NS, SentBy, Watch},
 };

@@ -26,8 +26,9 @@ pub fn rest(
     sent(steps, role, service_type, (end, end), At::Rest, told)
 }
 
-/// The moment at which systemd took a unit for active, of its main process; `None` where it never did,
-/// or what is raced is no unit.
+/// The moment at which systemd took a unit for active, of its main process; `None` where it never did.
+/// Of a command, the one at which another process than the main one said READY=1, which is no step of
+/// that; `None` where it said so itself.
 #[must_use]
 pub fn active(
     steps: &Steps,
@@ -36,8 +37,13 @@ pub fn active(
     service_type: &str,
     end: u64,
 ) -> Option<Planned> {
-    let at = steps.active_since()?;
-    let told = (format!("{signal}@active"), StepKind::Active, "as systemd takes it for active");
+    let is_said = matches!(service_type, "notify" | "notify-reload");
+    let (at, what) = match steps.active() {
+        Some(_) => (steps.active_since()?, "as systemd takes it for active"),
+        None if is_said => (steps.ready_of_another()?, "as another process says READY=1"),
+        None => return None,
+    };
+    let told = (format!("{signal}@active"), StepKind::Active, what);
     sent(steps, role, service_type, (at, end), At::Active, told)
 }
 
@@ -91,11 +97,30 @@ pub fn never_comes(outcome: &ProcessOutcome, lasted_ns: u64) -> String {
 }
 
 /// What is said of a signal that was sent as systemd took the unit for active, if it did harm and the
-/// interval around is not told to.
-pub(super) fn told_of_active(harm: &str, active: &Interval, main: &[&Interval]) -> Option<String> {
+/// interval around is not told to, or the other way round.
+pub(super) fn told_of_active(
+    name: &str,
+    harm: &str,
+    active: &Interval,
+    main: &[&Interval],
+) -> Option<String> {
     let around = main.iter().rev().find(|it| it.from_ns <= active.from_ns);
     let differs = around.is_none_or(|around| around.outcome != active.outcome);
-    (active.bad && differs).then(|| format!("As soon as systemd takes it for active {harm}"))
+    let is_known = active.outcome != Outcome::NotReached;
+    let tells = differs && is_known && (active.bad || around.is_some_and(|it| it.bad));
+    let what = if active.bad { harm.to_owned() } else { harmless(name, active.outcome) };
+    tells.then(|| format!("As soon as systemd takes it for active {what}"))
+}
+
+/// What a signal does that does no harm.
+fn harmless(name: &str, outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Taken => "it is taken".to_owned(),
+        Outcome::HeldBack => "systemd holds it back".to_owned(),
+        Outcome::Ignored => "it is lost".to_owned(),
+        Outcome::Pending => "it waits, and is never taken".to_owned(),
+        _ => format!("it ends {name}"),
+    }
 }
 
 /// What is said of the instant at rest where the last interval does not say it: it came out otherwise
@@ -115,10 +140,6 @@ pub(super) fn told(
             Some(only) => format!("Nothing was tried at rest: {}", only.what),
             None => "Nothing was tried at rest".to_owned(),
         },
-        Outcome::Taken => "At rest it is taken".to_owned(),
-        Outcome::HeldBack => "At rest systemd holds it back".to_owned(),
-        Outcome::Ignored => "At rest it is lost".to_owned(),
-        Outcome::Pending => "At rest it waits, and is never taken".to_owned(),
-        _ => format!("At rest it ends {name}"),
+        outcome => format!("At rest {}", harmless(name, outcome)),
     })
 }

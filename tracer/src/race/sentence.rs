@@ -36,7 +36,7 @@ pub fn sentences(
         of_intervals(name, signal, race.role, service_type, up, (&race.intervals, rest, between));
     let main: Vec<&Interval> = race.intervals.iter().filter(|it| it.main).collect();
     let active = race.active.as_ref().and_then(|active| {
-        rest::told_of_active(&does(signal, race.role, active.outcome, name), active, &main)
+        rest::told_of_active(name, &does(signal, race.role, active.outcome, name), active, &main)
     });
     let active = active.map(|told| format!("{told}."));
     let second = hurt(name, signal, &race.second);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{sentences, untested, verdict::with_tries};
+use super::{discount, sentences, untested, verdict::with_tries};
 use crate::model::race::{Leftover, Outcome, Race, SignalRace, Try};
 
 /// What is said of an interval that a share was to race and did not.
@@ -48,6 +48,7 @@ pub fn merge(mut planned: Race, mut found: Vec<Race>, interrupted: bool) -> Race
                 found.unwrap_or_else(|| if interrupted { Vec::new() } else { vec![missed()] });
             *interval = with_tries(interval.clone(), tries);
         }
+        discount(race, &planned.untouched);
         race.sentence = sentences(&planned.name, &planned.service_type, race, &planned.untouched);
     }
     planned.bad = planned.signals.iter().flat_map(SignalRace::all).any(|it| it.bad && it.counts);

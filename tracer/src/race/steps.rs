@@ -212,6 +212,16 @@ impl Steps {
         self.ready
     }
 
+    /// The same where it was another process than the main one that said it.
+    #[must_use]
+    pub fn ready_of_another(&self) -> Option<u64> {
+        let is_own = |at: u64| {
+            let mut steps = self.main().into_iter().flat_map(Process::steps);
+            steps.any(|step| step.key.kind == Kind::Ready && step.at == at)
+        };
+        self.ready.filter(|at| !is_own(*at))
+    }
+
     /// When STOPPING=1 was said first.
     #[must_use]
     pub fn stopping(&self) -> Option<u64> {

@@ -3,6 +3,7 @@
 use super::{child_exit::is_absent, interval::Planned, steps::Steps};
 use crate::model::{
     document::ProcessOutcome,
+    event::{DispositionKind, What},
     race::{Interval, Outcome, Reach, SignalRace, StepKind, Try, Untouched},
 };
 
@@ -40,6 +41,34 @@ pub(super) fn with_tries(interval: Interval, tries: Vec<Try>) -> Interval {
         .collect();
     let steady = known.windows(2).all(|pair| pair[0] == pair[1]);
     Interval { outcome, bad, steady, tries, ..interval }
+}
+
+/// An interval in which another process than the main one says READY=1 is tried where it begins, which
+/// is before a reload reaches it; and tried anew as that comes, which is no step of the main process.
+/// Where the signal does no harm there, what its handler did before does not count. What the kernel does
+/// is the same in all of the interval.
+pub fn discount(race: &mut SignalRace, untouched: &Untouched) {
+    let is_right = |it: &&Interval| !it.bad && it.outcome != Outcome::NotReached;
+    let Some(active) = race.active.as_ref().filter(is_right).map(|it| it.from_ns) else { return };
+    let Some(ready) = untouched.ready_ns else { return };
+    // Where all count, so do those before.
+    let mut all = race.intervals.iter();
+    if all.any(|it| it.main && it.counts && it.reached == Reach::NotByReload) {
+        return;
+    }
+    let is_in = |it: &&mut Interval| it.main && it.from_ns < ready && active < it.to_ns;
+    for it in race.intervals.iter_mut().filter(is_in) {
+        if !it.tries.iter().any(|tried| tried.bad && met_default(tried)) {
+            it.reached = Reach::NotByReload;
+            it.counts = false;
+        }
+    }
+}
+
+/// Whether the kernel did with the signal what it does by default.
+fn met_default(tried: &Try) -> bool {
+    let signal = tried.signal.as_ref().map(|event| &event.what);
+    matches!(signal, Some(What::Signal(sent)) if sent.disposition == DispositionKind::Default)
 }
 
 /// The untouched run, from its steps.

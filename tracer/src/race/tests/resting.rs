@@ -3,14 +3,14 @@
 use crate::{
     model::{
         document::{OutcomeState, ProcessOutcome},
-        event::ProcessRef,
-        race::{Interval, Outcome, Reach, Role, SignalRace, StepKind},
+        event::{DispositionKind, Event, Fate, ProcessRef, SignalSent, What},
+        race::{Interval, Outcome, Reach, Role, SignalRace, StepKind, Try},
         signal::Signal,
     },
     observation::{Fact, Generate, Observation, ProcessId, Task},
     race::{
-        Active, At, Goal, SentBy, Watch, active as active_moment, interval, never_comes, rest,
-        role, sentence,
+        Active, At, Goal, SentBy, Watch, active as active_moment, discount, interval, never_comes,
+        rest, role, sentence,
         testing::{COMMAND, SOCKET, Story, a_process, a_try, an_interval, running},
         untested, untouched,
     },
@@ -56,6 +56,72 @@ fn a_unit_has_the_moment_at_which_systemd_takes_it_for_active_if_it_ever_does() 
     assert_eq!((planned.id.as_str(), planned.to_ns), ("HUP@active", 400 * MS.cast_signed()));
     assert_eq!(planned.reached, Reach::Reached);
     assert!(planned.at.is_sent());
+}
+
+#[test]
+fn a_command_has_the_moment_at_which_another_process_than_the_main_one_says_ready() {
+    let of = |story: &Story, service_type| {
+        active_moment(&story.steps(), Signal::HUP, role(Signal::HUP, &[]), service_type, 900 * MS)
+    };
+    let helped = Story::command().fork(10, COMMAND, 101).says(20, 101, "READY=1").exit(21, 101);
+    let planned = of(&helped, "notify").unwrap();
+    assert_eq!((planned.id.as_str(), planned.to_ns), ("HUP@active", 18 * MS.cast_signed()));
+    assert_eq!((planned.main, planned.reached), (true, Reach::Reached));
+    assert_eq!(of(&helped, "simple"), None, "nobody waits for READY=1");
+    let later = helped.says(30, COMMAND, "READY=1");
+    assert!(of(&later, "notify").is_some(), "the first one is what systemd goes by");
+    let own = Story::command().says(20, COMMAND, "READY=1").fork(30, COMMAND, 101);
+    assert_eq!(of(&own.says(40, 101, "READY=1"), "notify"), None, "it is a step");
+}
+
+/// A try that came to harm, and met this.
+fn harmed(disposition: DispositionKind) -> Try {
+    let sent = SignalSent {
+        signal: Signal::HUP,
+        sender: None,
+        target: a_process(true),
+        tid: None,
+        unblocked: None,
+        si_code: 128,
+        disposition,
+        runtime: None,
+        traced: false,
+        fate: Fate::Killed,
+        fate_ns: None,
+        effect: None,
+        effect_ns: None,
+    };
+    let event = Event { at_ns: 0, what: What::Signal(Box::new(sent)) };
+    Try { signal: Some(event), ..a_try(Outcome::Killed, true) }
+}
+
+#[test]
+fn what_a_handler_did_before_another_process_says_ready_does_not_count_where_it_is_right_then() {
+    let killed = (Outcome::Killed, true);
+    let (taken, handler) = ((Outcome::Taken, false), DispositionKind::Handler);
+    let story = Story::command().fork(10, COMMAND, 101).says(22, 101, "READY=1");
+    let untouched = untouched(&story.steps(), 90 * MS, running()).unwrap();
+    assert_eq!(untouched.ready_ns, Some(20 * MS.cast_signed()));
+    let counts = |at_ready, met, from: i64, fork_counts| {
+        let step = |from, to| an_interval("exec1.action1", StepKind::Action, (from, to), killed);
+        let fork = an_interval("fork", StepKind::Fork, (0, Some(5)), killed);
+        let fork = Interval { reached: Reach::NotByReload, counts: fork_counts, ..fork };
+        let spanning = Interval { tries: vec![harmed(met)], ..step(from, None) };
+        let mut race = SignalRace {
+            intervals: vec![fork, spanning],
+            active: Some(an_interval("active", StepKind::Active, (20, Some(20)), at_ready)),
+            ..SignalRace::of(Signal::HUP, Role::Reload)
+        };
+        discount(&mut race, &untouched);
+        assert!(race.intervals[1].bad);
+        race.intervals[1].counts
+    };
+    assert!(!counts(taken, handler, 5, false));
+    assert!(counts(killed, handler, 5, false), "it is bad then, too");
+    assert!(counts((Outcome::NotReached, false), handler, 5, false), "nothing is known of then");
+    assert!(counts(taken, DispositionKind::Default, 5, false), "the kernel does so all along");
+    assert!(counts(taken, handler, 25, false), "it begins later");
+    assert!(counts(taken, handler, 5, true), "every instant counts");
 }
 
 /// It, with this outcome of its one try.
@@ -134,7 +200,7 @@ fn a_start_that_ends_by_itself_never_comes_to_rest_and_one_that_goes_on_is_not_t
     ] {
         let what = never_comes(&outcome, 3_000 * MS);
         assert!(what.starts_with(why), "{what}");
-        let tries = vec![crate::model::race::Try { what, ..a_try(Outcome::NotReached, false) }];
+        let tries = vec![Try { what, ..a_try(Outcome::NotReached, false) }];
         let race = SignalRace {
             rest: Some(interval(&planned, tries, false)),
             ..SignalRace::of(Signal::HUP, role)

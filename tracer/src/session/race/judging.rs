@@ -41,9 +41,10 @@ impl Rounds<'_, '_> {
             }
             _ if ran.unsent.is_some() => ran.unsent.clone(),
             _ if no_exit.is_some() => no_exit.map(str::to_owned),
-            (None, _) if matches!(planned.at, At::Active(_)) => {
-                Some("systemd did not take it for active in this run".to_owned())
-            }
+            (None, _) if matches!(planned.at, At::Active(_)) => Some(match &*self.racer {
+                Runner::Unit(_) => "systemd did not take it for active in this run".to_owned(),
+                Runner::Command(_) => "READY=1 did not come in this run".to_owned(),
+            }),
             (None, _) if is_sent => {
                 let lasted = ran.until.saturating_sub(ran.span.0);
                 Some(never_comes(&ended_as(ran), lasted))

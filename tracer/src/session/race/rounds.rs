@@ -25,8 +25,8 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, child_exits, interval,
-        is_answered, one, plan, rest, rest_id, role, second, sentences, sweep, untouched,
+        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, child_exits, discount,
+        interval, is_answered, one, plan, rest, rest_id, role, second, sentences, sweep, untouched,
     },
 };
 
@@ -180,6 +180,7 @@ impl Rounds<'_, '_> {
                 }
             }
             if race.all().next().is_some() {
+                discount(&mut race, &found.untouched);
                 let (name, kind) = (self.racer.name(), &rules.service_type);
                 race.sentence = sentences(name, kind, &race, &found.untouched);
                 found.signals.push(race);
@@ -386,7 +387,8 @@ impl Rounds<'_, '_> {
             At::Active(_) => {
                 let then = self.at_rest(signal, first.limit);
                 // It has come to that at once.
-                let goal = Goal { up: true, ready: false, settle_ns: 0, ..then.goal.clone() };
+                let up = matches!(self.racer, Runner::Unit(_));
+                let goal = Goal { up, ready: !up, settle_ns: 0, ..then.goal.clone() };
                 (Goal { ends: false, answered: false, ..goal }, Some(then))
             }
             _ => (self.goal_of(planned, signal, first), None),

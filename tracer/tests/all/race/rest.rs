@@ -115,3 +115,49 @@ fn race_at_rest_is_one_of_the_shares_of_several_processes() {
     assert_eq!(raced.interval("HUP@exec1.action1")["outcome"], "ended", "{:#}", raced.race);
     assert_eq!(raced.at_rest(), ("taken", false), "{:#}", raced.race);
 }
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_of_a_service_whose_helper_says_ready_counts_what_its_handler_does_from_then_on() {
+    // Its handler ends it until it is up, which is told of by a process that is not the main one.
+    let service = |up: &str| {
+        format!(
+            "import os, signal, socket, time\n\
+             up = False\n\
+             def on(*_):\n    \
+                 if not up: os._exit(9)\n\
+             signal.signal(signal.SIGHUP, on)\n\
+             time.sleep(0.05)\n\
+             up = {up}\n\
+             if os.fork() == 0:\n    \
+                 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n    \
+                 s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n    \
+                 os._exit(0)\n\
+             os.wait()\n\
+             while True: time.sleep(60)\n"
+        )
+    };
+    for (up, status, outcome, options) in [
+        ("True", Some(0), "taken", &[][..]),
+        ("True", Some(0), "taken", &["--jobs", "2"]),
+        ("True", Some(3), "taken", &["--strict"]),
+        ("False", Some(3), "ended", &[]),
+    ] {
+        let raced = race(&[&NOTIFY[..], options].concat(), &[PYTHON, "-c", &service(up)]);
+        assert_eq!(
+            raced.outcomes(),
+            [("HUP@fork", "killed"), ("HUP@exec1", "killed"), ("HUP@exec1.action1", "ended")]
+        );
+        let told = || format!("{options:?} {:#}", raced.race["signals"]);
+        assert_eq!(raced.as_active(), (outcome, outcome == "ended"), "{}", told());
+        assert_eq!(raced.at_rest(), (outcome, outcome == "ended"), "{}", told());
+        assert_eq!(raced.status, status, "{}", told());
+        assert_eq!(raced.interval("HUP@exec1.action1")["counts"], status == Some(3), "{}", told());
+    }
+    // It is raced alone, too.
+    let only = ["--only", "HUP@active", "--repeat", "3"];
+    let raced = race(&[&NOTIFY[..], &only].concat(), &[PYTHON, "-c", &service("True")]);
+    assert_eq!((raced.as_active(), raced.status), (("taken", false), Some(0)), "{}", raced.stderr);
+    let tries = raced.race["signals"][0]["active"]["tries"].as_array().unwrap();
+    assert_eq!(tries.len(), 3, "{tries:?}");
+}
