@@ -3,9 +3,13 @@
 
 use anyhow::Result;
 
-use super::{super::BadRequest, Ran, Rounds, Runner};
+use super::{
+    super::BadRequest,
+    Asking, Ran, Rounds, Runner,
+    rounds::{ATTEMPTS, nanoseconds},
+};
 use crate::{
-    model::{race::Outcome, span},
+    model::{document::EndedBy, race::Outcome, span},
     race::{Active, Planned, Steps, Undisturbed},
 };
 
@@ -13,6 +17,53 @@ impl Rounds<'_, '_> {
     /// Whether what is raced is a unit whose main process systemd learns of when it is up.
     pub(super) fn forks(&self) -> bool {
         matches!(&*self.racer, Runner::Unit(racer) if racer.unit.is_forking())
+    }
+
+    /// The untouched run, again where systemd did not take the READY=1 of it: who says it may be gone
+    /// by the time that systemd looks.
+    pub(super) async fn untouched_run(&mut self, asking: &Asking) -> Result<Ran> {
+        let mut ran = self.whole(asking).await?;
+        for _ in 1..ATTEMPTS {
+            if ran.readies == 0 || self.not_up(&ran).is_none() {
+                break;
+            }
+            let name = self.racer.name();
+            self.observer.note(&format_args!(
+                "systemd did not take the READY=1 of {name} in the untouched run, which is made again"
+            ));
+            ran = self.whole(asking).await?;
+        }
+        Ok(ran)
+    }
+
+    /// Why an untouched run that took all of its time is none of a start that can be raced: it said no
+    /// READY=1, or systemd never took the unit for active, and would send no reload.
+    pub(super) fn not_up(&self, ran: &Ran) -> Option<String> {
+        if ran.ended_by != EndedBy::Timeout || ran.rested.is_some() || self.forks() {
+            return None;
+        }
+        let within = span::length(nanoseconds(self.rules.timeout));
+        let (is_unit, name) = match &*self.racer {
+            Runner::Command(_) => (false, "the command"),
+            Runner::Unit(racer) => (true, racer.unit.name()),
+        };
+        let is_active = !is_unit || matches!(ran.active, Some(Active::Since(_)));
+        match (self.rules.says_ready(), ran.readies) {
+            (true, 0) => Some(format!(
+                "{name} did not say READY=1 within {within}: a service that does not say it is raced \
+                 with --type simple, and one that takes longer with --timeout"
+            )),
+            (true, _) if !is_active => Some(format!(
+                "{name} said READY=1, and systemd did not take it for active within {within}: it \
+                 takes READY=1 from those alone that NotifyAccess= names, by default the main \
+                 process, and from none that is gone before it looks"
+            )),
+            (false, _) if !is_active => Some(format!(
+                "systemd did not take {name} for active within {within}: one that takes longer is \
+                 raced with --timeout"
+            )),
+            _ => None,
+        }
     }
 
     /// Takes the main process of the untouched run for that of all runs.

@@ -21,7 +21,6 @@ use crate::{
         document::{EndedBy, OutcomeState},
         race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
         signal::Signal,
-        span,
         text::Outside,
     },
     race::{
@@ -31,7 +30,7 @@ use crate::{
 };
 
 /// How often an interval is tried until it is reached.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 /// How many times as long as in the untouched run it may take to come to a system call.
 const LATER: u64 = 3;
 
@@ -238,7 +237,8 @@ impl Rounds<'_, '_> {
             limit: rules.timeout,
             rest: has_rest.then(|| self.at_rest(signal, rules.timeout)),
         };
-        let mut ran = self.whole(&asking).await?;
+        let mut ran = self.untouched_run(&asking).await?;
+        let not_up = self.not_up(&ran);
         let outcome = ended_as(&ran);
         let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
         let what = match self.racer {
@@ -278,14 +278,10 @@ impl Rounds<'_, '_> {
                     ran.left.join(", ")
                 ));
             }
-            (EndedBy::Timeout, _) if says_ready => {
-                return refuse(format!(
-                    "{what} did not say READY=1 within {}: a service that does not say it is \
-                     raced with --type simple, and one that takes longer with --timeout",
-                    span::length(nanoseconds(rules.timeout))
-                ));
-            }
             _ => {}
+        }
+        if let Some(sentence) = not_up {
+            return refuse(sentence);
         }
         self.take_main(&mut ran)?;
         if !ran.has_all {
@@ -322,7 +318,7 @@ impl Rounds<'_, '_> {
     }
 
     /// A run of which no event was lost, as its steps are not known otherwise.
-    async fn whole(&mut self, asking: &Asking) -> Result<Ran> {
+    pub(super) async fn whole(&mut self, asking: &Asking) -> Result<Ran> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -387,8 +383,7 @@ impl Rounds<'_, '_> {
             At::Active(_) => {
                 let then = self.at_rest(signal, first.limit);
                 // It has come to that at once.
-                let up = matches!(self.racer, Runner::Unit(_));
-                let goal = Goal { up, ready: !up, settle_ns: 0, ..then.goal.clone() };
+                let goal = Goal { ready: !then.goal.up, settle_ns: 0, ..then.goal.clone() };
                 (Goal { ends: false, answered: false, ..goal }, Some(then))
             }
             _ => (self.goal_of(planned, signal, first), None),
@@ -407,7 +402,7 @@ impl Rounds<'_, '_> {
         let says_ready = rules.says_ready();
         Goal {
             ready: says_ready,
-            up: self.forks(),
+            up: matches!(self.racer, Runner::Unit(_)),
             least_ns: 0,
             settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
             signals: self.signals(),
@@ -488,6 +483,6 @@ pub fn instant(id: &str) -> Option<(Signal, Call)> {
     Some((signal.parse().ok()?, Call::parse(call)?))
 }
 
-fn nanoseconds(span: Duration) -> u64 {
+pub(super) fn nanoseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

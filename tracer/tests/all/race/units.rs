@@ -70,6 +70,30 @@ ExecStart=/bin/bash -c 'mkdir -p /run/helped; unshare -fp --kill-child cat /dev/
 ExecReload=/bin/kill -HUP $MAINPID
 ";
 
+/// A process that says READY=1, and nothing else.
+const READY: &str = "\
+import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])
+";
+
+/// A child says READY=1, which systemd does not take.
+const UNHEARD: &str = "\
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=/bin/sh -c 'python3 /shared/ready.py; exec sleep 60'
+ExecReload=/bin/kill -HUP $MAINPID
+";
+
+/// It is active long after it has changed nothing for a while.
+const POSTED: &str = "\
+[Service]
+ExecStart=/bin/sleep 60
+ExecStartPost=/bin/sleep 1
+ExecReload=/bin/kill -HUP $MAINPID
+";
+
 /// A container with the units.
 fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
     let files = [
@@ -79,9 +103,12 @@ fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
         ("locks.service", LOCKS),
         ("fails.service", FAILS),
         ("helped.service", HELPED),
+        ("ready.py", READY),
+        ("unheard.service", UNHEARD),
+        ("posted.service", POSTED),
     ];
     let scenario = format!(
-        "cp /shared/{{plain,told,locks,fails,helped}}.service /run/systemd/system/
+        "cp /shared/{{plain,told,locks,fails,helped,unheard,posted}}.service /run/systemd/system/
          systemctl daemon-reload
          {ANSWERING}"
     );
@@ -201,6 +228,26 @@ fn race_of_a_unit_follows_its_type() {
     let (ready, active) = (&untouched["ready_ns"], &untouched["active_ns"]);
     assert!(active.as_i64().unwrap() > ready.as_i64().unwrap(), "{untouched:#}");
     container.over();
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn race_of_a_unit_passes_nothing_where_systemd_does_not_take_it_for_active() {
+    for root in [root(), newer_root()] {
+        let container = container(root, Hierarchy::Unified);
+        let raced = race(&container, "unheard", &["--timeout", "2s"]);
+        assert_eq!(raced.status, Some(2), "{}", raced.stderr);
+        let told = "unheard.service said READY=1, and systemd did not take it for active within 2";
+        assert!(raced.stderr.contains(told), "{}", raced.stderr);
+        assert!(raced.stderr.contains("NotifyAccess="), "{}", raced.stderr);
+        // What it waits for before it is active is waited for.
+        let raced = race(&container, "posted", &[]);
+        let active = raced.race["untouched"]["active_ns"].as_i64();
+        assert!(active.is_some_and(|active| active > 900_000_000), "{active:?} {}", raced.stderr);
+        assert_eq!(raced.as_active(), ("killed", true), "{}", raced.stderr);
+        assert_eq!(raced.status, Some(3), "{}", raced.stderr);
+        container.over();
+    }
 }
 
 #[test]
