@@ -4,6 +4,7 @@
 //! A *step* is what changes what a signal does: a fork, an exec, an action, a mask, a message.
 //! Between two steps that is the same, so one run tells it of the whole interval.
 
+mod alike;
 mod child_exit;
 mod held;
 mod interval;

@@ -3,13 +3,12 @@
 mod key;
 mod process;
 
-use self::key::parent;
 pub use self::{
     key::{Key, Kind},
     process::{Process, Step},
 };
 pub(super) use self::{
-    key::{order, place_of, write_children},
+    key::{order, parent, place_of, write_children},
     process::FRESH_NS,
 };
 

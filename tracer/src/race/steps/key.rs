@@ -71,7 +71,7 @@ pub(in crate::race) fn write_children(f: &mut fmt::Formatter<'_>, place: u64) ->
 }
 
 /// The place of the process that started the one at a place.
-pub(super) fn parent(place: u64) -> u64 {
+pub(in crate::race) fn parent(place: u64) -> u64 {
     place >> 12
 }
 

@@ -1,3 +1,4 @@
+mod alike;
 mod child_exits;
 mod forking;
 mod outcomes;

@@ -90,6 +90,17 @@ impl Rounds<'_, '_> {
         tried(&run, &before, signal, role, attempts)
     }
 
+    /// The interval as it was in a run that did not reach it, where it had another number.
+    pub(super) fn renumbered(
+        &self,
+        planned: &Planned,
+        signal: Signal,
+        first: &First,
+        ran: &Ran,
+    ) -> Option<Planned> {
+        planned.renumbered(&self.steps(&first.ran, signal), &self.steps(ran, signal))
+    }
+
     /// Who sends the signal; the kernel does not where it is no instant of its own (`is_sent`).
     pub(super) fn sender(&self, is_sent: bool) -> SentBy {
         match self.rules.by {

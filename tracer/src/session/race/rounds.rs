@@ -14,7 +14,7 @@ use super::{
     Asking, Placing, Ran, Runner,
     judging::ended_as,
     resting::{AtRest, longest},
-    rules::{Part, Rules},
+    rules::{Part, Rules, instant},
 };
 use crate::{
     model::{
@@ -24,13 +24,17 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Call, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, child_exits, discount,
+        At, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, child_exits, discount,
         interval, is_answered, one, plan, rest, rest_id, role, second, sentences, sweep, untouched,
     },
 };
 
 /// How often an interval is tried until it is reached.
 pub(super) const ATTEMPTS: u32 = 3;
+/// The same of one that is counted by what differs from run to run.
+const ATTEMPTS_AT_NUMBERS: u32 = 8;
+/// So many of these are at the same number.
+const AIMED: u32 = 3;
 /// How many times as long as in the untouched run it may take to come to a system call.
 const LATER: u64 = 3;
 
@@ -348,24 +352,33 @@ impl Rounds<'_, '_> {
         first: &First,
         time: u16,
     ) -> Result<Option<Try>> {
-        let mut attempts = 0;
+        let (mut attempts, mut longest) = (0, ATTEMPTS);
         let is_rest = matches!(planned.at, At::Rest(_));
+        let mut aimed = planned.clone();
         loop {
             attempts += 1;
             // The untouched run has come to rest itself, and had its first signal then; or it never has.
             let is_first = time == 0 && attempts == 1 && signal == self.rules.signals[0];
             let is_told = is_rest && (!first.rests || is_first && first.ran.rested.is_some());
             let tried = if is_told {
-                Some(self.judge(planned, signal, &first.ran, first, attempts))
+                Some((self.judge(planned, signal, &first.ran, first, attempts), None))
             } else {
-                self.place(planned, signal, first, attempts).await?
+                self.place(&aimed, signal, first, attempts).await?
             };
-            let Some(tried) = tried else { return Ok(None) };
-            if is_rest && !first.rests {
+            let Some((tried, ran)) = tried else { return Ok(None) };
+            if is_rest && !first.rests || tried.outcome != Outcome::NotReached {
                 return Ok(Some(tried));
             }
-            if tried.outcome != Outcome::NotReached || attempts == ATTEMPTS {
-                return Ok(Some(tried));
+            let now = ran.and_then(|ran| self.renumbered(planned, signal, first, &ran));
+            let now = now.filter(|now| now.at != planned.at || longest > ATTEMPTS);
+            let what = now.as_ref().map_or(tried.what.clone(), |now| now.told_as(signal));
+            if let Some(now) = now {
+                longest = ATTEMPTS_AT_NUMBERS;
+                // Where it goes round, what the last run was is never what the next one is.
+                aimed = if attempts % AIMED == 1 { now } else { aimed };
+            }
+            if attempts >= longest {
+                return Ok(Some(Try { what, ..tried }));
             }
         }
     }
@@ -376,7 +389,7 @@ impl Rounds<'_, '_> {
         signal: Signal,
         first: &First,
         attempts: u32,
-    ) -> Result<Option<Try>> {
+    ) -> Result<Option<(Try, Option<Ran>)>> {
         let placing = Placing { signal, at: Some(planned.at), by: self.rules.by };
         let (goal, rest) = match planned.at {
             At::Rest(_) => (self.goal_of_start(), Some(self.at_rest(signal, first.limit))),
@@ -393,7 +406,7 @@ impl Rounds<'_, '_> {
         if ran.ended_by == EndedBy::Interrupt {
             return Ok(None);
         }
-        Ok(Some(self.judge(planned, signal, &ran, first, attempts)))
+        Ok(Some((self.judge(planned, signal, &ran, first, attempts), Some(ran))))
     }
 
     /// What the start is to come to for it to be over.
@@ -474,13 +487,6 @@ impl Rounds<'_, '_> {
             ));
         }
     }
-}
-
-/// The signal and the call of an instant that `--only` names.
-#[must_use]
-pub fn instant(id: &str) -> Option<(Signal, Call)> {
-    let (signal, call) = id.split_once('@')?;
-    Some((signal.parse().ok()?, Call::parse(call)?))
 }
 
 pub(super) fn nanoseconds(span: Duration) -> u64 {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::{race::By, signal::Signal};
+use crate::{
+    model::{race::By, signal::Signal},
+    race::Call,
+};
 
 /// It.
 #[derive(Clone, Debug)]
@@ -60,4 +63,11 @@ pub enum Part {
     Plan,
     /// The intervals of these ids, as far as there are such.
     These(Vec<String>),
+}
+
+/// The signal and the call of an instant that `--only` names.
+#[must_use]
+pub fn instant(id: &str) -> Option<(Signal, Call)> {
+    let (signal, call) = id.split_once('@')?;
+    Some((signal.parse().ok()?, Call::parse(call)?))
 }

@@ -93,6 +93,44 @@ fn race_finds_the_holes_of_a_start_that_has_other_helpers_each_time() {
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_of_a_worker_that_comes_after_other_helpers_each_time() {
+    // The fork of the worker is the third one of the main process in the untouched run, then the fifth
+    // and the first, in turn.
+    let program = program(
+        "int fd = open(words[1], 02 | 0100, 0600); unsigned char n = 0; read(fd, &n, 1); n++;\
+         pwrite(fd, &n, 1, 0); close(fd);\
+         for (int i = 0; i < n % 3 * 2; i++) helper();\
+         act(SIGHUP, on); mask(SIG_BLOCK, SIGHUP); usleep(5000);\
+         if (!fork()) { act(SIGHUP, SIG_DFL); mask(SIG_UNBLOCK, SIGHUP); usleep(5000);\
+         act(SIGHUP, on); for (;;) pause(); }\
+         usleep(5000); mask(SIG_UNBLOCK, SIGHUP);",
+    );
+    for _ in 0..3 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runs");
+        let raced = race(&SIMPLE, &[&program.path(), file.to_str().unwrap()]);
+        assert_eq!(
+            raced.outcomes(),
+            [
+                ("HUP@fork", "killed"),
+                ("HUP@exec1", "killed"),
+                ("HUP@exec1.action1", "taken"),
+                ("HUP@exec1.block1", "taken"),
+                ("HUP@exec1.fork3", "taken"),
+                ("HUP@exec1.unblock1", "taken"),
+                ("HUP@child3.fork", "killed"),
+                ("HUP@child3.action1", "killed"),
+                ("HUP@child3.unblock1", "killed"),
+                ("HUP@child3.action2", "taken"),
+            ],
+            "{}",
+            raced.stderr
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn race_finds_what_a_handler_does_right_after_a_helper_however_many_others_there_were() {
     // In the first run mkdir is the first helper, later there are others before and after it. The
     // handler ends the program from before mkdir until a while after it, where no step is.
