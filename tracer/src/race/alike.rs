@@ -43,10 +43,25 @@ fn alike(key: Key, of: &Steps, other: &Steps) -> Option<Key> {
     Some(Key { process: place, ..like })
 }
 
+/// Whether the number of a step does not depend on helpers, which are forked, with masks around it.
+fn is_steady(kind: Kind) -> bool {
+    !matches!(kind, Kind::Child | Kind::Block | Kind::Unblock)
+}
+
+/// Of a mask, the last step of its process before it whose number does not depend on helpers. It is
+/// told without its process, which may be another one in another run.
+pub(super) fn steady_before_mask(process: &Process, key: Key) -> Option<Key> {
+    if !matches!(key.kind, Kind::Block | Kind::Unblock) {
+        return None;
+    }
+    let before = process.steps().iter().take_while(|step| step.key != key);
+    let last = before.map(|step| step.key).filter(|it| is_steady(it.kind)).last()?;
+    Some(Key { process: 0, ..last })
+}
+
 /// The same of a process and the one that it is in the other run: of that kind it is the one that comes
 /// as the same since the last step of another kind whose number does not depend on helpers.
 fn step_alike(key: Key, (one, other): (&Process, &Process)) -> Option<Key> {
-    let is_steady = |kind| !matches!(kind, Kind::Child | Kind::Block | Kind::Unblock);
     let index = one.steps().iter().position(|step| step.key == key)?;
     if is_steady(key.kind) {
         return Some(key);

@@ -4,6 +4,7 @@ use smol_str::SmolStr;
 use tracer_common::place::Order;
 
 use super::{
+    alike::steady_before_mask,
     child_exit::Exit,
     second::Second,
     steps::{Key, Kind, Process, Step, Steps},
@@ -89,6 +90,9 @@ pub struct Planned {
     pub process: ProcessRef,
     /// The programs that it executed by that step, or that the child does that it forks there.
     pub programs: Vec<SmolStr>,
+    /// Of a mask, the last step before it whose number does not depend on helpers: it is no other one
+    /// where the mask of that number is the same.
+    pub since: Option<Key>,
     /// Whether it is the main process.
     pub main: bool,
     /// The step that begins it, in words.
@@ -123,6 +127,7 @@ pub fn plan(
                 at: At::Step(step.key),
                 process: process.who.clone(),
                 programs: programs(steps, step.key),
+                since: steady_before_mask(process, step.key),
                 main: is_main,
                 after: on_timeline.told(step),
                 before,
@@ -200,7 +205,9 @@ impl Planned {
     pub fn holds(&self, steps: &Steps, at: u64) -> bool {
         let Some(key) = self.at.key() else { return true };
         let process = steps.process_at(key.process);
-        process.is_some_and(|process| process.was_last(key, self.until(at)))
+        process.is_some_and(|process| {
+            process.was_last(key, self.until(at)) && steady_before_mask(process, key) == self.since
+        })
     }
 
     /// Whether in another run, with these steps, the process is the same as far as that is known:

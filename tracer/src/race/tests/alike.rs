@@ -65,3 +65,17 @@ fn another_program_in_its_place_is_none_of_it_nor_is_a_run_without_that_step() {
     let none = Story::command().handler(200, COMMAND);
     assert_eq!(renumbered(&one, &none, &["exec1.block4", "child4.exec1.action1"]), [None, None]);
 }
+
+#[test]
+fn a_mask_of_the_same_number_is_another_one_where_another_handler_came_before_it() {
+    let (one, other) = (started(2, 1, "/usr/bin/worker"), started(0, 2, "/usr/bin/worker"));
+    let of = |id: &str| {
+        let found = planned(&one).into_iter().find(|it| it.id == format!("HUP@exec1.{id}"));
+        found.unwrap_or_else(|| panic!("no {id}"))
+    };
+    // In one run it is a helper's before the handler is set, in the other one after it.
+    let holds = |story: &Story, id, at| of(id).holds(&story.steps_until(at), at);
+    assert!(holds(&one, "block1", 10 * MS) && !holds(&other, "block1", 210 * MS));
+    assert!(holds(&one, "unblock1", 14 * MS) && !holds(&other, "unblock1", 214 * MS));
+    assert!(holds(&one, "block3", 210 * MS) && !holds(&other, "block3", 500 * MS));
+}
