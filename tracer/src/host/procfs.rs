@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod signalfds;
+mod sigwait;
 mod snapshot;
 mod stat;
 mod status;
@@ -219,19 +220,14 @@ fn link(pid: u32) -> Option<String> {
 }
 
 fn state_of(pid: u32, status: &Status) -> SignalState {
-    let mut blocked = status.mask();
     // `SigBlk` is the first thread's; what is blocked must be so in all of them.
-    if blocked != 0 && status.threads > 1 {
-        for thread in threads(pid) {
-            blocked &= Status::of_thread(pid, thread).map_or(u64::MAX, |status| status.mask());
-        }
-    }
+    let blocked = sigwait::blocked(pid, status);
     SignalState {
         ignored: SignalSet(status.ignored),
         caught: SignalSet(status.caught),
-        blocked: SignalSet(blocked),
+        blocked: blocked.by_all,
+        blocked_unknown: blocked.unknown,
         pending: SignalSet(status.pending | status.shared_pending),
-        ..SignalState::default()
     }
 }
 
