@@ -127,6 +127,9 @@ impl Attribution {
         let Some(mut state) = news.state else {
             return;
         };
+        if let Some(id) = &news.invocation_id {
+            self.recognize(number, at, &state, news.own_pids, id);
+        }
         if let Some(main_pid) = state.main_pid {
             let id = news.invocation_id.as_deref();
             self.follow_main_pid(number, at, main_pid, news.own_pids, id);
@@ -169,6 +172,34 @@ impl Attribution {
             if had_no_main {
                 start.had_no_main();
             }
+        }
+    }
+
+    /// A start that was found running shows no id where its processes wrote over their
+    /// environment: it is the one whose main process systemd says it is. And where systemd had it
+    /// as over before, what was found is no main process, but left behind by that start.
+    fn recognize(&mut self, service: u64, at: u64, state: &UnitState, own_pids: bool, id: &str) {
+        let Some(service) = self.services.get_mut(&service) else {
+            return;
+        };
+        let is_known = service.starts().any(|(_, start)| start.invocation_id() == Some(id));
+        let is_its = |start: &&mut Start| match start.invocation_id.as_deref() {
+            Some(its) => its == id,
+            None => !is_known,
+        };
+        let Some(start) = service.open_starts().filter(is_its).last() else { return };
+        let Some(joined) = start.joined_at else { return };
+        let main = start.alive.iter().find(|process| {
+            let ns_pid = self.processes.get(**process).map_or(0, |process| process.ns_pid);
+            state.main_pid == Some(if own_pids { ns_pid } else { process.pid })
+        });
+        // What it is now has all its words; those of times that systemd remembers have one.
+        let was_over = state.sub_state.is_some() && is_over(state) && at <= joined;
+        if main.is_some() || was_over {
+            start.invocation_id.get_or_insert_with(|| id.to_owned());
+        }
+        if was_over {
+            start.had_no_main();
         }
     }
 

@@ -3,6 +3,7 @@
 use super::story::{DEMO, MS, STARTER, Story, Told};
 use crate::{
     model::{
+        document::Activation,
         event::{Refusal, What},
         signal::Signal,
         unit::{UnitFacts, UnitState},
@@ -294,4 +295,40 @@ fn systemd_262_refuses_a_ready_without_a_handler() {
     assert_eq!(refusal(soon.clone()), (vec![None], true));
     let ended = state(25, soon, "deactivating", "stop-sigterm", None);
     assert_eq!(refusal(ended), (vec![Some(Refusal::NoHandler)], false));
+}
+
+#[test]
+fn what_a_start_that_is_over_left_behind_is_no_main_process_where_the_capture_joins() {
+    let joined = |active: &str, sub: &str| {
+        let story = Story::unit().found(11, STARTER, DEMO, &[]);
+        let story = state(0, settings(0, story, "simple"), active, sub, None);
+        story.start(20, 12, "/bin/demo", "b").until(100).told().starts().to_vec()
+    };
+    let mains = |active: &str, sub: &str| {
+        let starts = joined(active, sub);
+        let main = |start: &Activation| start.main_process.as_ref().map(|main| main.pid);
+        starts.iter().map(main).collect::<Vec<_>>()
+    };
+    for (active, sub) in
+        [("failed", "failed"), ("inactive", "dead"), ("activating", "auto-restart")]
+    {
+        assert_eq!(mains(active, sub), [None, Some(12)], "{active} ({sub})");
+    }
+    assert_eq!(joined("failed", "failed")[0].systemd.as_ref().unwrap().active_state, "failed");
+    // One that is up without a main process, as a sysv script is for systemd.
+    assert_eq!(mains("active", "running")[0], Some(11));
+}
+
+#[test]
+fn a_start_found_running_without_its_id_is_the_one_whose_main_process_it_is() {
+    let joined = |main| {
+        let story = Story::unit().found(11, STARTER, DEMO, &[]);
+        let story = state(0, settings(0, story, "notify"), "active", "running", Some(main));
+        story.until(100).told().starts()[0].clone()
+    };
+    let start = joined(11);
+    assert_eq!(start.invocation_id.as_deref(), Some("a"));
+    assert_eq!(start.systemd.unwrap().active_state, "active");
+    assert!(start.milestones.ready_ns.is_some(), "systemd had it up");
+    assert_eq!(joined(99).invocation_id, None, "another one");
 }
