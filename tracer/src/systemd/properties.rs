@@ -167,9 +167,13 @@ pub fn states(unit: &Properties, service: &Properties) -> Vec<Since> {
     let sub_state = text(unit, "SubState");
     let time =
         |name: &str| number(unit, &format!("{name}TimestampMonotonic")).filter(|time| *time > 0);
-    let over = if now == "failed" { "failed" } else { "inactive" };
     let began = time("InactiveExit").unwrap_or(0);
-    let again = sub_state.as_deref() == Some("auto-restart");
+    // `auto-restart`, and `auto-restart-queued` from 254 on.
+    let again = sub_state.as_deref().is_some_and(|sub| sub.starts_with("auto-restart"));
+    // What waits for its next start has the result of the one before.
+    let result = text(service, "Result");
+    let failed = now == "failed" || again && result.as_deref().is_some_and(|it| it != "success");
+    let over = if failed { "failed" } else { "inactive" };
     let mut states: Vec<Since> = [
         ("InactiveExit", "activating"),
         ("ActiveEnter", "active"),
@@ -196,7 +200,7 @@ pub fn states(unit: &Properties, service: &Properties) -> Vec<Since> {
         state: UnitState {
             active_state: now,
             sub_state,
-            result: text(service, "Result"),
+            result,
             main_pid: integer(service, "MainPID").filter(|pid| *pid > 0),
             restarts: integer(service, "NRestarts"),
         },
@@ -475,7 +479,13 @@ mod tests {
             states(&unit(sub_state), &Properties::new()).iter().map(|it| it.monotonic_us).collect()
         };
         assert_eq!(times("auto-restart"), [200, 300, 390, 400]);
+        assert_eq!(times("auto-restart-queued"), [200, 300, 390, 400], "systemd 254");
         assert_eq!(times("start"), [400]);
+        let end = |result: &'static str| {
+            let service = properties(&[("Result", result.into())]);
+            states(&unit("auto-restart"), &service)[2].state.active_state.clone()
+        };
+        assert_eq!((end("exit-code"), end("success")), ("failed".into(), "inactive".into()));
     }
 
     #[test]
