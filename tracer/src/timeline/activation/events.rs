@@ -122,9 +122,17 @@ impl Timeline<'_> {
     /// Puts systemd's states among the events.
     pub(super) fn tell_states(&self, events: &mut Vec<Event>) {
         let mut last = None;
+        let mut since = None;
         for (at, state) in self.states {
             let result = state.result.clone().filter(|result| result != "success");
             let seen = (&state.active_state, &state.sub_state, result);
+            // A result that comes while a state lasts has no time: it stands at the next one.
+            let goes_on =
+                last.as_ref().is_some_and(|(active, sub, _)| (*active, *sub) == (seen.0, seen.1));
+            if goes_on && since == Some(at) {
+                continue;
+            }
+            since = Some(at);
             if last.as_ref() != Some(&seen) {
                 let what = What::Systemd {
                     state: state.active_state.clone(),

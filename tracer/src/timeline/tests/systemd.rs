@@ -468,3 +468,12 @@ fn a_signalfd_that_was_there_when_the_capture_joined_takes_the_signal_since() {
     let kinds: Vec<ExposureKind> = start.exposure.iter().map(|span| span.kind).collect();
     assert_eq!((kinds, start.milestones.handler_ns), (vec![], None));
 }
+
+#[test]
+fn a_result_that_comes_while_a_state_lasts_stands_at_the_next_one() {
+    let story = Story::unit().start(1, 10, "/bin/demo", "a1").handler(20, 10);
+    let story = told(story, 25, state("reloading", "reload", "success", "a1"));
+    let story = told(story, 25, state("reloading", "reload", "exit-code", "a1"));
+    let start = told(story, 30, state("failed", "failed", "exit-code", "a1")).until(100).told();
+    assert_eq!(states(&start), ["reloading", "failed"]);
+}
