@@ -12,6 +12,15 @@ pub(super) fn keep_handler(signal: Signal) -> String {
     )
 }
 
+/// The program executes itself anew while it is up, which systemd holds no reload back for.
+pub(super) fn cover_exec(signal: Signal) -> String {
+    format!(
+        "In the program: block {signal} before it executes itself anew, and let it through once \
+         the handler is there: an exec takes handlers away and keeps the mask, and what comes \
+         meanwhile waits (sigprocmask(2)). To systemd the service is up, so it holds nothing back."
+    )
+}
+
 /// The handler comes too late.
 pub(super) fn handler_first(case: &Case) -> String {
     let first = format!("In the program: install the {} handler first", case.reload_signal());

@@ -68,6 +68,8 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
             mend::mask_first(reload.sent)
         } else if handlers_before(case, reload) == (true, false) {
             mend::keep_handler(reload.sent.signal)
+        } else if executed_itself(case, reload) {
+            mend::cover_exec(reload.sent.signal)
         } else {
             mend::handler_first(case)
         },
@@ -133,6 +135,17 @@ fn what_it_met(case: &Case, deadly: &Deadly) -> String {
         ),
         (false, _) => format!("its disposition was {disposition}, with no handler yet"),
     }
+}
+
+/// Whether the program had taken its signal, and was up, before the exec that took its handler
+/// away: what a shell executes in its own place has the start still before it.
+fn executed_itself(case: &Case, reload: &Reload) -> bool {
+    let milestones = &case.activation.milestones;
+    let kept = milestones
+        .handler_ns
+        .zip(milestones.last_exec_ns)
+        .is_some_and(|(handler, exec)| handler < exec && exec <= reload.at_ns);
+    kept && handlers_before(case, reload) == (true, true)
 }
 
 /// Whether there was a handler before a reload, and whether an exec took it away.
@@ -366,6 +379,24 @@ mod tests {
             .judged(&[ID]);
         assert!(alerts[0].message.contains("an exec had reset"), "{}", alerts[0].message);
         assert!(alerts[0].message.contains("1.00 ms after its last exec"), "{}", alerts[0].message);
+        assert!(
+            alerts[0].mend.contains("block HUP before it executes itself"),
+            "{}",
+            alerts[0].mend
+        );
+    }
+
+    #[test]
+    fn what_a_shell_executes_in_its_own_place_has_its_start_before_it() {
+        let alerts = activation()
+            .unit("simple", "on-failure")
+            .reloads_by(Signal::HUP)
+            .exec(0)
+            .disposition(1.ms(), Handler)
+            .exec(5.ms())
+            .signal(6.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&[ID]);
+        assert!(alerts[0].mend.contains("[Service] Type=notify"), "{}", alerts[0].mend);
     }
 
     #[test]
