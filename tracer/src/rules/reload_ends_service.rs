@@ -37,9 +37,16 @@ fn finding(case: &Case) -> Option<Finding> {
         End::Signal { signal, .. } => format!("died of {signal}"),
     };
     let passed_on = passed_on(case, &reload, at_ns);
-    let took = match &passed_on {
-        Some((_, to)) => format!("passed {signal} on to {}, which died of it,", text::process(to)),
-        None => format!("took {signal}"),
+    // What a runtime's own handler raised, the program caught, and gave up.
+    let own = reload.sent.runtime.filter(|runtime| runtime.kills(signal));
+    let took = match (&passed_on, own) {
+        (Some((_, to)), _) => {
+            format!("passed {signal} on to {}, which died of it,", text::process(to))
+        }
+        (None, Some(runtime)) => {
+            format!("had nothing but {}'s own handler for {signal}", runtime.name())
+        }
+        (None, None) => format!("took {signal}"),
     };
     let meant = if case.is_meant_to_end() { ", as its reload has it" } else { "" };
     let successor = if reload.sent.effect == Some(Effect::Replaced) {
@@ -75,6 +82,7 @@ fn finding(case: &Case) -> Option<Finding> {
             (Some(Effect::Replaced), _) => mend::name_successor(signal),
             (Some(Effect::Crashed), _) => mend::handler_that_notes(signal),
             (_, Some((_, to))) => mend::handler_of_child(signal, &to.comm),
+            _ if own.is_some() => mend::handler_first(case),
             _ => mend::stay_or_no_reload(case),
         },
     })
@@ -133,7 +141,7 @@ fn passed_on<'a>(case: &Case<'a>, reload: &Reload, exit: i64) -> Option<(usize, 
 mod tests {
     use crate::{
         model::{
-            event::{Fate, ProcessRef},
+            event::{Fate, ProcessRef, Runtime},
             signal::Signal,
         },
         rules::testing::*,
@@ -159,6 +167,17 @@ mod tests {
             alerts[0].message
         );
         assert!(alerts[0].consequence.contains("does not restart it"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn what_gives_up_on_what_its_runtimes_own_handler_raises_took_nothing() {
+        let start = activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
+        let start = start.handler_of(1.ms(), Runtime::Ruby);
+        let start = start.signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"));
+        let alerts = start.by_handler_of(Runtime::Ruby).exit(60.ms(), 1).judged(&[ID]);
+        let (message, mend) = (&alerts[0].message, &alerts[0].mend);
+        assert!(message.contains("had nothing but Ruby's own handler for HUP from"), "{message}");
+        assert!(mend.starts_with("In the program: install the HUP handler first"), "{mend}");
     }
 
     #[test]
