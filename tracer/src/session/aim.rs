@@ -19,6 +19,10 @@ pub struct Aim {
     targets: Vec<Target>,
     /// Those that have begun to run a program of their unit since the restart was asked for.
     running: HashMap<ProcessId, Running>,
+    /// What was sent, with the time, `CLOCK_BOOTTIME` ns.
+    sent: Vec<(Due, u64)>,
+    /// The units whose main processes had ended by then, which the kernel told later.
+    too_late: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Aim {
             is_up_without: false,
             is_gone: false,
         };
-        Self { targets: units.iter().map(target).collect(), running: HashMap::new() }
+        Self { targets: units.iter().map(target).collect(), ..Self::default() }
     }
 
     /// The units that still wait.
@@ -72,10 +76,13 @@ impl Aim {
         self.targets.iter().map(|target| target.unit.as_str())
     }
 
-    /// Why nothing was sent to those that still wait, of which systemd still restarts some: a
-    /// sentence each.
+    /// Why nothing was sent to those that still wait, of which systemd still restarts some, or
+    /// came to none that was alive: a sentence each.
     pub fn untested(&self, restarting: &[String]) -> impl Iterator<Item = String> {
-        self.targets.iter().map(|Target { unit, is_up_without, is_gone, .. }| {
+        let too_late = self.too_late.iter().map(|unit| {
+            format!("{unit}'s new main process had ended when its reload signal was sent")
+        });
+        let waiting = self.targets.iter().map(|Target { unit, is_up_without, is_gone, .. }| {
             let why = if *is_up_without {
                 format!("{unit} is up, and systemd knows no main process of it")
             } else if *is_gone {
@@ -86,28 +93,34 @@ impl Aim {
                 format!("{unit} had no new main process")
             };
             format!("{why}: its reload signal was not sent")
-        })
+        });
+        too_late.chain(waiting)
     }
 
     /// Takes an observation. Tells whether the main process may be another now.
     pub fn learn(&mut self, observation: &Observation) -> bool {
-        let (id, ns_pid) = match &observation.fact {
+        let (id, ns_pid, since) = match &observation.fact {
             // systemd's own program executes the unit's.
             Fact::Exec { exe, .. } if is_executor(exe) => return true,
-            Fact::Exec { task, .. } => (task.id, task.ns_pid),
-            // A daemon that puts itself into the background.
-            Fact::Fork { parent, child, .. } if self.running.contains_key(&parent.id) => {
-                (child.id, child.ns_pid)
-            }
-            Fact::Fork { .. } | Fact::CgroupAttach { .. } => return true,
+            Fact::Exec { task, .. } => (task.id, task.ns_pid, observation.at),
+            Fact::Fork { parent, child, .. } => match self.running.get(&parent.id) {
+                // A daemon that puts itself into the background, in its parent's program.
+                Some(running) => (child.id, child.ns_pid, running.since),
+                None => return true,
+            },
+            Fact::CgroupAttach { .. } => return true,
             Fact::Exit { task, .. } => {
                 self.running.remove(&task.id);
+                let is_late =
+                    |(due, at): &&(Due, u64)| due.process == task.id && observation.at <= *at;
+                let late = self.sent.iter().filter(is_late).map(|(due, _)| due.unit.clone());
+                self.too_late.extend(late);
                 return true;
             }
             _ => return false,
         };
         if self.running.len() < MAX_RUNNING {
-            self.running.insert(id, Running { ns_pid, since: observation.at });
+            self.running.insert(id, Running { ns_pid, since });
         }
         true
     }
@@ -139,6 +152,11 @@ impl Aim {
         for target in self.targets.iter_mut().filter(|target| target.unit == unit) {
             (target.main_pid, target.is_up_without, target.is_gone) = (None, false, true);
         }
+    }
+
+    /// A signal was sent, at this time (`CLOCK_BOOTTIME` ns).
+    pub fn was_sent(&mut self, due: Due, at: u64) {
+        self.sent.push((due, at));
     }
 
     /// Takes the signals that are due. Whether a process is of the systemd that was asked only
@@ -273,7 +291,27 @@ mod tests {
         aim.has_main(UNIT, 0);
         assert!(due(&mut aim).is_empty());
         aim.has_main(UNIT, 203);
-        assert_eq!(due(&mut aim), [(203, Signal::HUP)]);
+        let due = aim.take_due(false, |_| true);
+        assert_eq!((due[0].process.pid, due[0].signal), (203, Signal::HUP));
+        assert_eq!(due[0].since, exec(200, "/bin/a").at, "it runs what its parent executed");
+    }
+
+    #[test]
+    fn a_signal_to_a_process_that_had_ended_by_then_has_tested_nothing() {
+        let told_of = |ended: u64| {
+            let mut aim = Aim::new(&[UNIT.to_owned()], Signal::HUP);
+            aim.learn(&exec(200, "/bin/a"));
+            aim.has_main(UNIT, 200);
+            let due = aim.take_due(false, |_| true).remove(0);
+            aim.was_sent(due, 50);
+            let (task, state) = (task(200), SignalState::default());
+            let fact = Fact::Exit { task, signal: None, code: 1, core_dumped: false, state };
+            aim.learn(&Observation { at: ended, fact });
+            aim.untested(&[]).collect::<Vec<_>>()
+        };
+        let late = "a.service's new main process had ended when its reload signal was sent";
+        assert_eq!(told_of(50), [late]);
+        assert_eq!(told_of(51), [""; 0], "it may have ended of it");
     }
 
     #[test]

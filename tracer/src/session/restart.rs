@@ -155,9 +155,9 @@ impl Restart {
 
     /// Is shown what the kernel side tells.
     pub fn learn(&mut self, observation: &Observation) {
-        if let Some(asking) = &self.asking
-            && self.aim.learn(observation)
-        {
+        // The end of a process that was signalled is told later.
+        let may_be_another = self.aim.learn(observation);
+        if let Some(asking) = self.asking.as_ref().filter(|_| may_be_another) {
             asking.look.notify_one();
         }
     }
@@ -204,12 +204,17 @@ impl Restart {
         let is_of = |process: ProcessId| keeps(manager, system, process, hierarchies);
         for due in self.aim.take_due(manager.has_own_pids(), is_of) {
             let Due { unit, process, signal, .. } = &due;
+            // What has ended by now does not take it.
+            let at = clock::boot_ns();
             match send(*process, *signal) {
-                Ok(()) => observer.note(&format_args!(
-                    "sent {signal} to process {} of {unit}, {} after its exec",
-                    process.pid,
-                    span::length(due.age(clock::boot_ns()))
-                )),
+                Ok(()) => {
+                    observer.note(&format_args!(
+                        "sent {signal} to process {} of {unit}, {} after its exec",
+                        process.pid,
+                        span::length(due.age(clock::boot_ns()))
+                    ));
+                    self.aim.was_sent(due, at);
+                }
                 Err(error) => self.progress.not_tested(format!("{unit}: {error:#}")),
             }
         }
