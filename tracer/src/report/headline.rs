@@ -81,7 +81,12 @@ fn outcome(view: View) -> (String, Ink) {
             let early = activation.outcome.signal == Some(reload)
                 && milestones.handler_ns.is_none()
                 && !joined;
-            let before = if early { ", before it had a handler" } else { &not_ready };
+            let never = activation.alerts.iter().any(|alert| alert.id == "reload-never-handled");
+            let before = match (early, never) {
+                (true, true) => ", which it has no handler for",
+                (true, false) => ", before it had a handler",
+                _ => &not_ready,
+            };
             (format!("killed{by}{after}{before}"), Ink::Error)
         }
         OutcomeState::Exited => {

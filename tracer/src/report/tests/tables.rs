@@ -48,6 +48,19 @@ fn why_a_message_did_not_arrive_is_said_once() {
 }
 
 #[test]
+fn what_dies_of_a_signal_that_it_never_handles_is_not_told_as_early() {
+    let headline = |id: &str| {
+        let mut document = fixtures::patroni_killed();
+        document.services[0].activations[0].alerts[0].id = id.to_owned();
+        table(&document, 300, false).lines().next().unwrap().to_owned()
+    };
+    let early = headline("reload-before-handler");
+    assert!(early.contains("killed by HUP 311 ms after exec, before it had a handler"), "{early}");
+    let never = headline("reload-never-handled");
+    assert!(never.contains("after exec, which it has no handler for"), "{never}");
+}
+
+#[test]
 fn the_header_says_whose_unit_it_is() {
     let header = |owner| {
         let mut document = fixtures::patroni_killed();
