@@ -80,7 +80,7 @@ pub struct Start {
     pub main_exited_well: Option<bool>,
     /// Those of the main processes that are taken for that as the one before, when it ended,
     /// left them running.
-    guessed: Vec<ProcessId>,
+    guessed: Vec<(ProcessId, u64)>,
     /// The last main process, where systemd has called it that without saying since when.
     since_unknown: Option<ProcessId>,
     /// What came in place of main processes that had ended, newest last: each with those before.

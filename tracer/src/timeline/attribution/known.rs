@@ -61,6 +61,14 @@ impl KnownUnit {
         })
     }
 
+    /// Whether systemd was stopping a start at `at`, as far as it has said.
+    pub(super) fn is_stopping(&self, invocation_id: Option<&str>, at: u64) -> bool {
+        let its =
+            |state: &&StateAt| state.at <= at && state.invocation_id.as_deref() == invocation_id;
+        let last = self.states.iter().filter(its).max_by_key(|state| state.at);
+        last.is_some_and(|last| last.state.active_state == STOPPING)
+    }
+
     /// Whether systemd has said of a start that it went no further than its ExecCondition= and
     /// ExecStartPre=, and is over.
     fn ended_before_main(&self, invocation_id: &str) -> bool {
@@ -93,6 +101,8 @@ const BEFORE_MAIN: [&str; 2] = ["condition", "start-pre"];
 const WITH_MAIN: [&str; 4] = ["start", "start-post", "running", "exited"];
 /// What a unit is in while a start of it is not over.
 const GOES_ON: [&str; 5] = ["activating", "active", "reloading", "refreshing", "deactivating"];
+/// What a unit is in while it is being stopped.
+const STOPPING: &str = "deactivating";
 /// The same once it is up: what comes into the service by itself from then on is no main process.
 const UP: [&str; 3] = ["active", "reloading", "refreshing"];
 
@@ -159,6 +169,7 @@ impl Attribution {
         let is_past = |sub: &str| !BEFORE_MAIN.contains(&sub) && sub != "start";
         let is_up = UP.contains(&state.active_state.as_str())
             && state.sub_state.as_deref().is_some_and(is_past);
+        let is_stopping = state.active_state == STOPPING;
         states.push_back(StateAt { at, invocation_id: news.invocation_id.clone(), state });
         let Some(id) = news.invocation_id else {
             return;
@@ -168,6 +179,9 @@ impl Attribution {
         if let Some(start) = service.open_starts().find(its) {
             if is_up {
                 start.came_up(at);
+            }
+            if is_stopping {
+                start.drop_guesses_since(at);
             }
             if had_no_main {
                 start.had_no_main();

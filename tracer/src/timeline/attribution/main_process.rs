@@ -189,7 +189,11 @@ impl Attribution {
     /// unit that may put itself into the background, what it left running is the service.
     pub(super) fn ended(&mut self, id: ProcessId, service: u64, start: u64, at: u64, well: bool) {
         let is_tree = self.is_tree(service);
-        let may_fork = self.services.get(&service).is_some_and(|of| of.known.may_fork());
+        let Some(of) = self.services.get(&service) else { return };
+        let may_fork = of.known.may_fork();
+        let invocation_id = of.open(start).and_then(|start| start.invocation_id.as_deref());
+        // What outlives it then is on its way out, too.
+        let is_stopping = of.known.is_stopping(invocation_id, at);
         let Some(begun) = self.start_mut(service, start) else {
             return;
         };
@@ -198,7 +202,7 @@ impl Attribution {
             return;
         }
         begun.main_exited_well = Some(well);
-        if !well || is_tree || !may_fork || begun.told_to_stop {
+        if !well || is_tree || !may_fork || begun.told_to_stop || is_stopping {
             return;
         }
         let orphan = |successor: &&ProcessId| {

@@ -28,7 +28,7 @@ impl Start {
         self.main_exited_well = None;
         self.told_to_stop = false;
         self.since_unknown = None;
-        self.guessed.retain(|guessed| *guessed != main.id);
+        self.guessed.retain(|(guessed, _)| *guessed != main.id);
         self.revision += 1;
     }
 
@@ -40,8 +40,8 @@ impl Start {
         let born = self.members.get(&main.id).map_or(at, |member| member.start_ns);
         self.hand_over(born.min(at), main);
         let mains = &self.mains;
-        self.guessed.retain(|guessed| mains.iter().any(|(_, main)| main.id == *guessed));
-        self.guessed.push(main.id);
+        self.guessed.retain(|(guessed, _)| mains.iter().any(|(_, main)| main.id == *guessed));
+        self.guessed.push((main.id, at));
     }
 
     /// The same where systemd says so, under the time of an older state.
@@ -69,11 +69,23 @@ impl Start {
             return;
         }
         let guessed = std::mem::take(&mut self.guessed);
-        if guessed.is_empty() {
-            return;
+        if !guessed.is_empty() {
+            self.drop(&guessed);
         }
-        self.mains.retain(|(_, main)| !guessed.contains(&main.id));
+    }
+
+    fn drop(&mut self, guessed: &[(ProcessId, u64)]) {
+        self.mains.retain(|(_, main)| guessed.iter().all(|(guessed, _)| *guessed != main.id));
         self.look_at_main();
+    }
+
+    /// systemd stops it since `at`: what was left running since then is on its way out.
+    pub fn drop_guesses_since(&mut self, at: u64) {
+        let left = self.guessed.iter().position(|(_, left)| *left >= at);
+        if let Some(left) = left.filter(|_| self.chosen.is_none()) {
+            let guessed = self.guessed.split_off(left);
+            self.drop(&guessed);
+        }
     }
 
     /// systemd has it as up since `at`. What has come into it by itself since then is no main

@@ -332,3 +332,22 @@ fn a_start_found_running_without_its_id_is_the_one_whose_main_process_it_is() {
     assert!(start.milestones.ready_ns.is_some(), "systemd had it up");
     assert_eq!(joined(99).invocation_id, None, "another one");
 }
+
+#[test]
+fn what_outlives_a_daemon_that_its_stop_command_ends_is_no_heir_of_it() {
+    // A stop by a command tells the daemon in its own way, and by no signal.
+    let ended = |stopping: bool, told_at: u64| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(1, 10, 11).exit(3, 10, 0);
+        let story = settings(3, story, "forking").fork(20, 11, 12);
+        let story = state(5, story, "active", "running", None);
+        let stop = |story| state(40, story, "deactivating", "stop", None);
+        let (early, late) = (stopping && told_at < 45, stopping && told_at >= 45);
+        let story = if early { stop(story) } else { story };
+        let story = story.exit(45, 11, 0).handler(told_at.max(45), 12);
+        let story = if late { stop(story) } else { story };
+        main_pid(&story.exit(1_060, 12, 0).until(1_100).told())
+    };
+    assert_eq!(ended(true, 40), Some(11));
+    assert_eq!(ended(true, 1_000), Some(11), "told late");
+    assert_eq!(ended(false, 0), Some(12), "it left a successor");
+}
