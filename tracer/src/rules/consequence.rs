@@ -182,9 +182,12 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
 }
 
 /// How a command failed that systemd ran once the main process had ended at `at`, before it
-/// called the service over.
+/// called the service over, or the capture ended.
 fn failed_stop(case: &Case, at: i64) -> Option<End> {
-    let over = case.states().find(|state| state.at_ns >= at && state.is_over())?.at_ns;
+    let after = |at_ns: i64| at_ns >= at;
+    let over = case.states().find(|state| after(state.at_ns) && state.is_over());
+    let stops = || case.states().any(|state| after(state.at_ns) && state.state == "deactivating");
+    let over = over.map(|state| state.at_ns).or_else(|| stops().then_some(i64::MAX))?;
     let between = |at_ns: i64| (at..=over).contains(&at_ns);
     let mut commands = BTreeSet::new();
     case.events().filter(|(_, event)| between(event.at_ns)).find_map(|(_, event)| {

@@ -235,6 +235,31 @@ fn a_child_that_fails_and_a_command_that_works_are_no_failed_stop_command() {
 }
 
 #[test]
+fn a_stop_command_that_failed_decides_where_the_capture_ends_before_the_unit_is_over() {
+    let stopping = |code| {
+        let process = ProcessRef { pid: 4_730, ..by("rm") };
+        let fork = What::Fork { process: process.clone(), parent: by("systemd") };
+        let exit = What::Exit { process, signal: None, code: Some(code), core_dumped: false };
+        activation()
+            .unit("simple", "on-failure")
+            .exec(0)
+            .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .systemd(7.ms(), "deactivating", Some("stop"), "success")
+            .event(7.ms(), fork)
+            .event(8.ms(), exit)
+            .systemd(9.ms(), "deactivating", Some("stop-post"), "exit-code")
+            .asked(|case| death(case, HUP, 6.ms()))
+    };
+    let told = stopping(1);
+    assert!(
+        told.contains("ExecStop= or ExecStopPost=, which failed: an exit with code 1"),
+        "{told}"
+    );
+    assert!(told.contains("Restart=on-failure restarts it"), "{told}");
+    assert!(!stopping(0).contains("ExecStop="));
+}
+
+#[test]
 fn a_unit_that_is_being_stopped_is_not_over() {
     let alerts = activation()
         .unit("simple", "no")
