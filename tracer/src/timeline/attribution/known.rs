@@ -9,7 +9,10 @@ use crate::{
         unit::{UnitFacts, UnitState},
     },
     observation::{ProcessId, UnitNews},
-    timeline::{admission::KnownProcess, start::Start},
+    timeline::{
+        admission::KnownProcess,
+        start::{Member, Start},
+    },
 };
 
 /// States kept of one service; the oldest go first.
@@ -240,6 +243,16 @@ impl Attribution {
         let main = start.alive.iter().find(is_it).copied();
         if let Some(id) = main.filter(|main| start.main() != Some(*main)) {
             start.hand_over_by_then(at, KnownProcess { id, ns_pid: ns_pid(id) });
+        }
+        // systemd's word may come when it is over: of a daemon that a command of ExecReload= left.
+        let lived = |(id, member): &(ProcessId, &Member)| {
+            let is_it = main_pid == if own_pids { member.ns_pid } else { id.pid };
+            is_it && member.start_ns <= at && member.ended.is_none_or(|end| end.at >= at)
+        };
+        let ended = start.members().find(lived).filter(|_| main.is_none());
+        let ended = ended.map(|(id, member)| KnownProcess { id, ns_pid: member.ns_pid });
+        if let Some(main) = ended.filter(|_| start.mains.is_empty()) {
+            start.was_main(at, main);
         }
     }
 }

@@ -51,6 +51,12 @@ impl Start {
         self.since_unknown = Some(main.id);
     }
 
+    /// The same of one that may have ended since.
+    pub fn was_main(&mut self, at: u64, main: KnownProcess) {
+        self.hand_over_by_then(at, main);
+        self.look_at_main();
+    }
+
     /// The main process named by a message sent at `at` became that by it, and not before.
     pub fn was_handed_over(&mut self, at: u64, main: ProcessId) {
         if self.since_unknown == Some(main)

@@ -351,3 +351,17 @@ fn what_outlives_a_daemon_that_its_stop_command_ends_is_no_heir_of_it() {
     assert_eq!(ended(true, 1_000), Some(11), "told late");
     assert_eq!(ended(false, 0), Some(12), "it left a successor");
 }
+
+#[test]
+fn systemds_word_on_a_main_process_counts_where_that_has_ended_by_then() {
+    // A command of ExecReload= has started the daemon anew, and told systemd by the PID file.
+    let told = |main_pid| {
+        let story = Story::unit().attach(5, 20, DEMO).exec_control(6, 20, "/bin/reload", "a");
+        let story = settings(7, story.fork(7, 20, 21).exit(8, 20, 0), "forking").handler(9, 21);
+        let story =
+            story.exit(30, 21, 0).attach(999, 22, DEMO).exec_control(1_000, 22, "/bin/stop", "a");
+        state(10, story, "active", "running", Some(main_pid)).until(1_100).told()
+    };
+    assert_eq!((main_pid(&told(21)), told(21).outcome.code), (Some(21), Some(0)));
+    assert_eq!(main_pid(&told(20)), None, "it had ended before");
+}
