@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     model::document::{Activation, ServiceKind, Severity},
-    observation::{Environment, Fact, Observation, ProcessId, Task, fact_task},
+    observation::{Environment, Fact, Observation, ProcessId, Task, UnitNews, fact_task},
 };
 
 /// Services that are kept. One that is over, with its cgroup gone, gives way to a new one.
@@ -64,6 +64,8 @@ pub struct Attribution {
     waiting: usize,
     /// Events of all starts.
     events: usize,
+    /// What systemds said of services before any process of them was in its place, with the time.
+    early: VecDeque<(u64, UnitNews)>,
 }
 
 impl Attribution {
@@ -105,6 +107,14 @@ impl Attribution {
 
     /// Takes the next fact.
     pub fn learn(&mut self, setup: &Setup, observation: &mut Observation) {
+        let next = self.next;
+        self.take_in(setup, observation);
+        if self.next != next {
+            self.learn_early();
+        }
+    }
+
+    fn take_in(&mut self, setup: &Setup, observation: &mut Observation) {
         let Observation { at, fact } = observation;
         let at = *at;
         match fact {

@@ -17,6 +17,8 @@ use crate::{
 
 /// States kept of one service; the oldest go first.
 const MAX_STATES: usize = 2_000;
+/// States kept of services of which no process is known yet.
+const MAX_EARLY: usize = 4_096;
 /// How long before its first process a start may begin in systemd's eyes, ns.
 const AHEAD_NS: u64 = 50_000_000;
 
@@ -110,10 +112,16 @@ const STOPPING: &str = "deactivating";
 const UP: [&str; 3] = ["active", "reloading", "refreshing"];
 
 impl Attribution {
-    /// Takes what was learned of a unit. It is asked for once a process of it was seen,
-    /// so its service is known; else it is out of scope.
+    /// Takes what was learned of a unit. It is asked for once a process of it was seen. That takes
+    /// its place a moment later, and a state of long ago may come before: it is kept.
     pub(super) fn learn_unit(&mut self, at: u64, news: UnitNews) {
         let Some(number) = self.by_path.get(&news.cgroup).copied() else {
+            if news.state.is_some() {
+                if self.early.len() >= MAX_EARLY {
+                    self.early.pop_front();
+                }
+                self.early.push_back((at, news));
+            }
             return;
         };
         let Some(service) = self.services.get_mut(&number) else {
@@ -189,6 +197,13 @@ impl Attribution {
             if had_no_main {
                 start.had_no_main();
             }
+        }
+    }
+
+    /// Takes what was learned early of services that are known now.
+    pub(super) fn learn_early(&mut self) {
+        for (at, news) in std::mem::take(&mut self.early) {
+            self.learn_unit(at, news);
         }
     }
 

@@ -365,3 +365,23 @@ fn systemds_word_on_a_main_process_counts_where_that_has_ended_by_then() {
     assert_eq!((main_pid(&told(21)), told(21).outcome.code), (Some(21), Some(0)));
     assert_eq!(main_pid(&told(20)), None, "it had ended before");
 }
+
+#[test]
+fn what_systemd_says_before_a_found_process_is_in_its_place_is_not_lost() {
+    let joined = |others: u64| {
+        let story = state(0, Story::unit(), "active", "running", Some(11));
+        let cgroup = || "/elsewhere".to_owned();
+        let other = || UnitNews {
+            cgroup: cgroup(),
+            state: Some(UnitState::default()),
+            ..UnitNews::default()
+        };
+        let story = (0..others).fold(story, |story, _| news(0, story, other()));
+        let story = settings(0, story.found(11, STARTER, DEMO, &[]), "notify");
+        story.until(100).told().starts()[0].clone()
+    };
+    let start = joined(4_000);
+    assert_eq!(start.invocation_id.as_deref(), Some("a"));
+    assert!(start.systemd.is_some() && start.milestones.ready_ns.is_some());
+    assert_eq!(joined(4_096).systemd, None, "there is no end of what is said of others");
+}
