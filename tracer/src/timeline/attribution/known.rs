@@ -214,6 +214,14 @@ impl Attribution {
         let Some(service) = self.services.get_mut(&service) else {
             return;
         };
+        // What it is now has all its words; those of times that systemd remembers have one.
+        let is_now = state.sub_state.is_some();
+        // It is in another start now than what was found, which that one has left behind.
+        let is_other = |start: &&mut Start| {
+            let other = start.invocation_id.as_deref().is_some_and(|its| its != id);
+            other && is_now && start.was_before(at)
+        };
+        service.open_starts().filter(is_other).for_each(Start::had_no_main);
         let is_known = service.starts().any(|(_, start)| start.invocation_id() == Some(id));
         let is_its = |start: &&mut Start| match start.invocation_id.as_deref() {
             Some(its) => its == id,
@@ -225,8 +233,7 @@ impl Attribution {
             let ns_pid = self.processes.get(**process).map_or(0, |process| process.ns_pid);
             state.main_pid == Some(if own_pids { ns_pid } else { process.pid })
         });
-        // What it is now has all its words; those of times that systemd remembers have one.
-        let was_over = state.sub_state.is_some() && is_over(state) && at <= joined;
+        let was_over = is_now && is_over(state) && at <= joined;
         if main.is_some() || was_over {
             start.invocation_id.get_or_insert_with(|| id.to_owned());
         }

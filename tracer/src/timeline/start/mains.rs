@@ -129,6 +129,13 @@ impl Start {
         self.revision += 1;
     }
 
+    /// Whether its main processes were there at `at`, and it was found running after that.
+    #[must_use]
+    pub fn was_before(&self, at: u64) -> bool {
+        let mut mains = self.mains.iter().filter_map(|(_, main)| self.member(main.id));
+        self.joined_at.is_some_and(|joined| at <= joined) && mains.all(|main| main.start_ns < at)
+    }
+
     /// Notes whether what is the main process now has ended.
     fn look_at_main(&mut self) {
         let ended = self.main().and_then(|main| self.member(main)).and_then(|main| main.ended);

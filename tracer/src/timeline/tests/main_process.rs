@@ -385,3 +385,17 @@ fn what_systemd_says_before_a_found_process_is_in_its_place_is_not_lost() {
     assert!(start.systemd.is_some() && start.milestones.ready_ns.is_some());
     assert_eq!(joined(4_096).systemd, None, "there is no end of what is said of others");
 }
+
+#[test]
+fn what_an_earlier_start_left_behind_is_no_main_process_of_it_any_more() {
+    let joined = |id: &str, sub: &str| {
+        let story = Story::unit().found(11, STARTER, DEMO, &[]).with_id(id);
+        let story = state(0, settings(0, story, "simple"), "failed", sub, None);
+        main_pid(&story.until(100).told())
+    };
+    assert_eq!(joined("before", "failed"), None, "systemd has had another start since");
+    assert_eq!(joined("a", "failed"), None);
+    let later = Story::unit().found(11, STARTER, DEMO, &[]).with_id("before");
+    let later = state(50, settings(0, later, "simple"), "active", "running", Some(12));
+    assert_eq!(main_pid(&later.until(100).told()), Some(11), "it was the service until then");
+}

@@ -245,6 +245,16 @@ impl Story {
         self.fact(0, Fact::Found { task, parent, exe, program, cgroup, environment, state })
     }
 
+    /// What was found last shows this id in its environment.
+    pub fn with_id(mut self, id: &str) -> Self {
+        if let Some(Observation { fact: Fact::Found { environment, .. }, .. }) =
+            self.observations.last_mut()
+        {
+            environment.invocation_id = Some(id.to_owned());
+        }
+        self
+    }
+
     pub fn handler(self, at: u64, pid: u32) -> Self {
         self.action(at, pid, Signal::HUP, DispositionKind::Handler, 1)
     }
