@@ -145,6 +145,8 @@ fn executed_itself(case: &Case, reload: &Reload) -> bool {
         .handler_ns
         .zip(milestones.last_exec_ns)
         .is_some_and(|(handler, exec)| handler < exec && exec <= reload.at_ns);
+    // One that ran before the capture was up.
+    let kept = kept || case.activation.joined_ns.is_some();
     kept && handlers_before(case, reload) == (true, true)
 }
 
@@ -383,6 +385,23 @@ mod tests {
             alerts[0].mend.contains("block HUP before it executes itself"),
             "{}",
             alerts[0].mend
+        );
+    }
+
+    #[test]
+    fn what_executes_itself_and_ran_before_the_capture_was_up() {
+        let alerts = activation()
+            .unit("simple", "always")
+            .reloads_by(Signal::HUP)
+            .joined(1.s())
+            .disposition(1.s(), Handler)
+            .exec(2.s())
+            .signal(2.s() + 1.ms(), Signal::HUP, Default, Killed, by("kill"))
+            .judged(&["capture-incomplete", ID]);
+        assert!(
+            alerts[1].mend.contains("block HUP before it executes itself"),
+            "{}",
+            alerts[1].mend
         );
     }
 
