@@ -153,8 +153,10 @@ fn executed_itself(case: &Case, reload: &Reload) -> bool {
 /// Whether there was a handler before a reload, and whether an exec took it away.
 fn handlers_before(case: &Case, reload: &Reload) -> (bool, bool) {
     let before = case.phases().take_while(|phase| phase.index < reload.index);
+    // A mask for a moment, as around a fork, leaves it at that.
     before.fold((false, false), |(handled, exec), phase| {
-        (handled || phase.takes(), phase.by_exec && (handled || exec))
+        let takes = phase.takes();
+        (handled || takes, !takes && (exec || phase.by_exec && handled))
     })
 }
 
@@ -396,8 +398,11 @@ mod tests {
             .joined(1.s())
             .disposition(1.s(), Handler)
             .exec(2.s())
+            .mask(2.s() + 10, Blocked)
+            .mask(2.s() + 20, Default)
             .signal(2.s() + 1.ms(), Signal::HUP, Default, Killed, by("kill"))
             .judged(&["capture-incomplete", ID]);
+        assert!(alerts[1].message.contains("an exec had reset"), "{}", alerts[1].message);
         assert!(
             alerts[1].mend.contains("block HUP before it executes itself"),
             "{}",
