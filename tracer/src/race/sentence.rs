@@ -20,6 +20,11 @@ const HARMFUL: [Outcome; 6] = [
     Outcome::Pending,
 ];
 
+/// A time after the exec, or before it.
+fn after_exec(ns: i64) -> String {
+    if ns < 0 { format!("{} before the exec", span(-ns)) } else { span(ns) }
+}
+
 /// What a signal did, in a few sentences.
 #[must_use]
 pub fn sentences(
@@ -115,7 +120,7 @@ fn of_intervals(
         };
         let up = up_ns.filter(|up| held.iter().any(|it| it.from_ns < *up && *up < it.to_ns));
         let within = up.map_or_else(String::new, |up| {
-            format!(" (it is active from {} on, within one of them)", span(up))
+            format!(" (it is active from {} on, within one of them)", after_exec(up))
         });
         sentences.push(format!(
             "{who} back {}, in {} of {count} intervals{within}; a kill by a script still hits",
@@ -131,7 +136,7 @@ fn of_intervals(
             sentences.push(format!(
                 "As Type={kind} systemd holds reloads back until {}; a kill by a script \
                  still hits",
-                span(up)
+                after_exec(up)
             ));
         }
     } else if main.iter().any(|it| it.bad) && role == Role::Reload && service_type == Some("simple")

@@ -39,6 +39,10 @@ fn what_kills_until_the_handler_is_told_with_its_span_and_what_holds_it_back() {
          every reload is taken. As Type=notify systemd holds reloads back until 400 ms; a kill \
          by a script still hits."
     );
+    // It is up in systemd's eyes as it is forked.
+    intervals[1].reached = Reach::Reached;
+    let told = of("simple", Some(-1), &intervals);
+    assert!(told.contains("holds reloads back until 1.00 ms before the exec; a kill"), "{told}");
     assert_eq!(
         of("simple", None, &slow_start()),
         "HUP kills slow_start from fork to 356 ms, in 2 of 4 intervals; from its handler on \
