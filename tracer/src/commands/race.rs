@@ -73,7 +73,7 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
         };
         let mut runner = Runner::Command(Racer::attach(raced, &request, &line)?);
         let found = race(&mut runner, &rules, &line).await?;
-        let race = told(options, &rules, anchor, &runner, found);
+        let race = result(options, &rules, anchor, &runner, found);
         if let Runner::Command(racer) = runner {
             racer.end();
         }
@@ -92,7 +92,7 @@ async fn race(runner: &mut Runner<'_>, rules: &Rules, line: &Line<'_>) -> anyhow
 }
 
 /// The result.
-fn told(
+fn result(
     options: &Race,
     rules: &Rules,
     anchor: Anchor,

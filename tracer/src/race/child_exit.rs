@@ -147,7 +147,7 @@ pub(super) fn is_absent(interval: &Interval, missed: &Try) -> bool {
 }
 
 /// What is said of those that came out otherwise than the interval that they are in.
-pub(super) fn told(intervals: &[Interval], exits: &[Interval]) -> Option<String> {
+pub(super) fn sentence(intervals: &[Interval], exits: &[Interval]) -> Option<String> {
     let others: Vec<&Interval> = differing(intervals, exits).collect();
     let first = others.first()?;
     let tried = exits.iter().filter(|it| it.outcome != Outcome::NotReached).count();

@@ -43,9 +43,9 @@ pub enum Held {
 }
 
 impl Reload {
-    /// It as it is told; `at` takes `CLOCK_BOOTTIME` ns to the timeline of the run.
+    /// It as the report has it; `at` takes `CLOCK_BOOTTIME` ns to the timeline of the run.
     #[must_use]
-    pub fn told(&self, sent: Option<u64>, at: impl Fn(u64) -> i64) -> ReloadAsked {
+    pub fn asked(&self, sent: Option<u64>, at: impl Fn(u64) -> i64) -> ReloadAsked {
         let (state, refused) = match &self.answer {
             Answer::State(state) => (Some(state.clone()).filter(|it| !it.is_empty()), None),
             Answer::Refused(why) => (None, Some(why.clone())),

@@ -129,7 +129,7 @@ pub fn plan(
                 programs: programs(steps, step.key),
                 since: steady_before_mask(process, step.key),
                 main: is_main,
-                after: on_timeline.told(step),
+                after: on_timeline.step(step),
                 before,
                 to_ns: on_timeline.at(to),
                 reached: if is_main {
@@ -175,7 +175,7 @@ impl Timeline {
         ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
-    pub fn told(&self, step: &Step) -> StepTold {
+    pub fn step(&self, step: &Step) -> StepTold {
         StepTold { kind: step.told, what: step.what.clone(), at_ns: self.at(step.at) }
     }
 
@@ -186,7 +186,7 @@ impl Timeline {
             what: "exit".to_owned(),
             at_ns: self.at(at),
         });
-        next.map(|next| self.told(next)).or(exit)
+        next.map(|next| self.step(next)).or(exit)
     }
 }
 

@@ -102,9 +102,9 @@ pub fn tried(
             _ => nothing("the kernel told of no such signal".to_owned()),
         };
     };
-    let told = Told { run, before, start, signal, role, pid, sent };
-    let exit = told.exit();
-    let (outcome, what) = match (told.outcome(exit), held) {
+    let evidence = Evidence { run, before, start, signal, role, pid, sent };
+    let exit = evidence.exit();
+    let (outcome, what) = match (evidence.outcome(exit), held) {
         ((_, what), Some(Held::Back(why))) => (Outcome::HeldBack, format!("{why} {what}")),
         (came, _) => came,
     };
@@ -176,7 +176,8 @@ fn code(exit: Option<&Event>) -> Option<u8> {
     }
 }
 
-struct Told<'a> {
+/// What a run is judged by: the signal that was sent to a process of a start.
+struct Evidence<'a> {
     run: &'a Run<'a>,
     before: &'a Undisturbed,
     start: &'a Activation,
@@ -186,7 +187,7 @@ struct Told<'a> {
     sent: &'a SignalSent,
 }
 
-impl Told<'_> {
+impl Evidence<'_> {
     /// The end of the process.
     fn exit(&self) -> Option<&Event> {
         exit_of(self.start, self.pid)

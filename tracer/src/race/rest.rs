@@ -99,7 +99,7 @@ pub fn never_comes(outcome: &ProcessOutcome, lasted_ns: u64) -> String {
 
 /// What is said of a signal that was sent as systemd took the unit for active, if it did harm and the
 /// interval around is not told to, or the other way round.
-pub(super) fn told_of_active(
+pub(super) fn sentence_of_active(
     name: &str,
     harm: &str,
     active: &Interval,
@@ -126,7 +126,7 @@ fn harmless(name: &str, outcome: Outcome) -> String {
 
 /// What is said of the instant at rest where the last interval does not say it: it came out otherwise
 /// than the signal does right after the last step, or nothing is known of it.
-pub(super) fn told(
+pub(super) fn sentence(
     name: &str,
     harm: &str,
     rest: &Interval,

@@ -55,7 +55,7 @@ pub fn second(
             let reset = Key { kind: Kind::Reset, number, ..step.key };
             let next = process.steps().get(index + 1).map(|next| next.at);
             let to = next.or(process.ended).unwrap_or(end);
-            let mut after = timeline.told(step);
+            let mut after = timeline.step(step);
             after.kind = StepKind::Second;
             after.what = format!("a first {signal} was taken by a handler for one delivery");
             planned.push(Planned {

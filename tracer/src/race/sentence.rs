@@ -41,11 +41,16 @@ pub fn sentences(
         of_intervals(name, signal, race.role, service_type, up, (&race.intervals, rest, between));
     let main: Vec<&Interval> = race.intervals.iter().filter(|it| it.main).collect();
     let active = race.active.as_ref().and_then(|active| {
-        rest::told_of_active(name, &does(signal, race.role, active.outcome, name), active, &main)
+        rest::sentence_of_active(
+            name,
+            &does(signal, race.role, active.outcome, name),
+            active,
+            &main,
+        )
     });
-    let active = active.map(|told| format!("{told}."));
+    let active = active.map(|sentence| format!("{sentence}."));
     let second = hurt(name, signal, &race.second);
-    let exits = child_exit::told(&race.intervals, &race.child_exits);
+    let exits = child_exit::sentence(&race.intervals, &race.child_exits);
     let swept = swept(&race.intervals, &race.sweep, untouched.calls.unwrap_or(0));
     let all = Some(first).filter(|first| !first.is_empty()).into_iter();
     all.chain(active).chain(second).chain(exits).chain(swept).collect::<Vec<_>>().join(" ")
@@ -105,7 +110,7 @@ fn of_intervals(
     }
     let last = main.last().map(|it| it.outcome);
     let harm = |it: &Interval| does(signal, role, it.outcome, name);
-    sentences.extend(rest.and_then(|it| rest::told(name, &harm(it), it, last)));
+    sentences.extend(rest.and_then(|it| rest::sentence(name, &harm(it), it, last)));
     if role == Role::Reload {
         sentences.extend(lost(&main, rest));
     }

@@ -438,7 +438,7 @@ impl<'a> Case<'a> {
         [self.said_stopping_ns(), told, self.gave_handler_back_ns()].into_iter().flatten().min()
     }
 
-    /// Whether systemd heard it or not.
+    /// Whether systemd took it or not.
     fn said_stopping_ns(&self) -> Option<i64> {
         self.messages()
             .find(|told| {

@@ -7,8 +7,8 @@ mod said;
 use std::collections::BTreeSet;
 
 pub(super) use self::messages::{
-    endless_reloading, later_systemd, lost_reload, refused_start, reload_in_start,
-    stopping_then_on, unanswered_reload, unheard, untimed_reloading, watchdog,
+    endless_reloading, later_systemd, lost_reload, not_received, refused_start, reload_in_start,
+    stopping_then_on, unanswered_reload, untimed_reloading, watchdog,
 };
 use self::{
     limit::{Refusing, refusing},

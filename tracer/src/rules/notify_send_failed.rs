@@ -63,7 +63,7 @@ fn finding(case: &Case, failed: &[Announcement]) -> Option<Finding> {
         consequence: if never_ready {
             consequence::never_ready(case)
         } else {
-            consequence::unheard(case)
+            consequence::not_received(case)
         },
         mend: "Let the program reach the socket of $NOTIFY_SOCKET: don't change root or mount \
                namespace, drop privileges or close it before the message; in a container, \

@@ -1,4 +1,4 @@
-//! systemd's watchdog was not heard.
+//! systemd took no WATCHDOG=1.
 
 use super::{Case, Finding, Rule, case::Announcement, consequence, text};
 use crate::model::{document::Severity, event::Refusal};
@@ -22,14 +22,14 @@ fn finding(case: &Case) -> Option<Finding> {
         .filter(|told| told.message.refusal == Some(Refusal::NotifyAccess))
         .copied()
         .collect();
-    let heard = fed.iter().rfind(|told| told.counts());
+    let accepted = fed.iter().rfind(|told| told.counts());
     let has_bitten = case.has_result("watchdog");
     let has_watchdog = case.facts().is_some_and(|facts| facts.watchdog_ns.unwrap_or(0) > 0);
-    // One that is heard needs no other.
-    if !has_bitten && (!has_watchdog || refused.is_empty() || heard.is_some()) {
+    // One that is accepted needs no other.
+    if !has_bitten && (!has_watchdog || refused.is_empty() || accepted.is_some()) {
         return None;
     }
-    let what = match (refused.first(), heard) {
+    let what = match (refused.first(), accepted) {
         (Some(first), None) => format!(
             "WATCHDOG=1 from {} was refused {}: NotifyAccess={} does not admit it{}",
             text::teller(&first.message.sender),
@@ -50,7 +50,7 @@ fn finding(case: &Case) -> Option<Finding> {
         events: refused
             .iter()
             .map(|told| told.index)
-            .chain(heard.map(|told| told.index))
+            .chain(accepted.map(|told| told.index))
             .chain(case.exit_index().filter(|_| has_bitten))
             .collect(),
         message: format!("{what}{bitten}."),

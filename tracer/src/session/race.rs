@@ -3,6 +3,7 @@
 mod between;
 mod cgroup;
 mod command_run;
+mod goals;
 mod guard;
 mod judging;
 mod main_process;
@@ -14,6 +15,7 @@ mod rules;
 mod stopped;
 mod unit;
 mod unit_run;
+mod untouched;
 mod workers;
 
 pub use self::{

@@ -16,7 +16,7 @@ use sigready::{
     systemd::manager::Manager,
 };
 
-use super::{Line, counts, request, rules, told, verdict};
+use super::{Line, counts, request, result, rules, verdict};
 use crate::{
     cli::Race,
     commands::{
@@ -55,7 +55,7 @@ pub fn run(options: &Race, name: &str, messages: &Messages) -> Result<Verdict, F
         let mut runner = Runner::Unit(racer);
         let found = super::race(&mut runner, &rules, &line).await;
         // Whatever came of it.
-        let race = found.map(|found| told(options, &rules, anchor, &runner, found));
+        let race = found.map(|found| result(options, &rules, anchor, &runner, found));
         let Runner::Unit(mut racer) = runner else { unreachable!("it is a unit that is raced") };
         line.0.say(&format_args!("{name} is brought back"));
         let restored = racer.restore(options.timeout).await;

@@ -97,8 +97,8 @@ impl Key {
     }
 }
 
-/// The kind as it is told.
-pub(super) fn told(kind: Kind) -> StepKind {
+/// The kind as reports have it.
+pub(super) fn reported(kind: Kind) -> StepKind {
     match kind {
         Kind::Begin => StepKind::Fork,
         Kind::Exec => StepKind::Exec,

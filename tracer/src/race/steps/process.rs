@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use smol_str::SmolStr;
 use tracer_common::place::{COMMAND, STEPS, child_place};
 
-use super::key::{Key, Kind, told};
+use super::key::{Key, Kind, reported};
 use crate::{
     model::{
         document::{OutcomeState, ProcessOutcome},
@@ -165,7 +165,7 @@ impl Process {
         if self.place != COMMAND || self.execs > 0 {
             let key = Key { process: self.place, execs: self.execs, kind: Kind::Child, number };
             let what = format!("fork of child {}", self.forks);
-            let step = Step { key, at, what, told: told(Kind::Child), once: false };
+            let step = Step { key, at, what, told: reported(Kind::Child), once: false };
             self.forked.push(Forked { child, step });
         }
         child_place(self.place, self.forks)
@@ -246,7 +246,7 @@ impl Process {
             return;
         }
         let key = Key { process: self.place, execs: self.execs, kind, number };
-        self.steps.push(Step { key, at, what, told: told(kind), once: false });
+        self.steps.push(Step { key, at, what, told: reported(kind), once: false });
     }
 }
 

@@ -61,7 +61,7 @@ fn row(signal: &SignalRace, axis: &Axis, top: usize) -> Markup {
             @let word = interval.outcome.word();
             rect x=(x) y=(top + 4) width=(percent(width)) height="20" fill="var(--paper)" {}
             rect.band.(ink(interval).class()) x=(x) y=(top + 4) width=(percent(width)) height="20" {
-                title { (told(interval)) }
+                title { (hint(interval)) }
             }
             @if (word.len() + 1) * CHARACTER < width * PLOT / 10_000 {
                 text x=(x) dx="3" y=(top + 18) { (word) }
@@ -69,7 +69,7 @@ fn row(signal: &SignalRace, axis: &Axis, top: usize) -> Markup {
         }
         @for interval in instants {
             g {
-                title { (told(interval)) }
+                title { (hint(interval)) }
                 use.(ink(interval).class()) href={ "#" (Shape::Signal.id()) }
                     x=(percent(place(axis, interval.from_ns))) y=(top + 30) {}
             }
@@ -103,7 +103,7 @@ fn step_marks(race: &Race, axis: &Axis, top: usize) -> Markup {
 }
 
 /// An interval in words.
-fn told(interval: &Interval) -> String {
+fn hint(interval: &Interval) -> String {
     let what = interval.tries.first().map_or("", |it| it.what.as_str());
     let between = super::place(interval, " – ");
     let outcome = interval.outcome.word();

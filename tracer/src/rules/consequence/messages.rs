@@ -70,7 +70,7 @@ fn state_when_read<'a>(case: &Case<'a>, at: i64) -> Option<State<'a>> {
     next.filter(|state| state.state == "reloading").or_else(|| case.state_at(at))
 }
 
-/// The watchdog is not heard.
+/// WATCHDOG=1 does not count.
 pub(in crate::rules) fn watchdog(case: &Case) -> String {
     format!(
         "after WatchdogSec= without WATCHDOG=1 systemd ends the service with ABRT (result \
@@ -164,7 +164,7 @@ pub(in crate::rules) fn endless_reloading(case: &Case) -> String {
 }
 
 /// A message did not arrive that was not READY=1.
-pub(in crate::rules) fn unheard(case: &Case) -> String {
+pub(in crate::rules) fn not_received(case: &Case) -> String {
     let verdict = "systemd never saw the message; its view of the unit stays as it was.";
     match settings(case) {
         Some(_) => verdict.to_owned(),

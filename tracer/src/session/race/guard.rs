@@ -116,7 +116,8 @@ pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     if mark.as_os_str() != OsStr::new(MARK) {
         return None;
     }
-    let (unit, command) = told(BufReader::new(std::io::stdin()).lines().map_while(Result::ok));
+    let (unit, command) =
+        last_named(BufReader::new(std::io::stdin()).lines().map_while(Result::ok));
     // A unit's process may be stopped for as long as its start takes; what is between two starts is
     // there in none.
     if let Some(command) = command {
@@ -131,7 +132,7 @@ pub fn guard(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
 }
 
 /// The unit's cgroup and the command that it was told of: what was told last of each is what holds.
-fn told(lines: impl Iterator<Item = String>) -> (Option<String>, Option<u32>) {
+fn last_named(lines: impl Iterator<Item = String>) -> (Option<String>, Option<u32>) {
     let (mut unit, mut command) = (None, None);
     for line in lines {
         match line.parse() {
@@ -183,12 +184,12 @@ mod tests {
 
     #[test]
     fn what_was_told_last_holds_and_of_a_unit_that_is_back_there_is_nothing_to_do() {
-        let told = |lines: &[&str]| told(lines.iter().map(|line| (*line).to_owned()));
+        let named = |lines: &[&str]| last_named(lines.iter().map(|line| (*line).to_owned()));
         let unit = Some("/system.slice/x.service".to_owned());
-        assert_eq!(told(&["7", "0", "/system.slice/x.service"]), (unit.clone(), None));
-        assert_eq!(told(&["/a", "/system.slice/x.service", "7"]), (unit, Some(7)));
-        assert_eq!(told(&["/system.slice/x.service", "7", "0", OVER]), (None, None));
-        assert_eq!(told(&[]), (None, None));
+        assert_eq!(named(&["7", "0", "/system.slice/x.service"]), (unit.clone(), None));
+        assert_eq!(named(&["/a", "/system.slice/x.service", "7"]), (unit, Some(7)));
+        assert_eq!(named(&["/system.slice/x.service", "7", "0", OVER]), (None, None));
+        assert_eq!(named(&[]), (None, None));
     }
 
     #[test]

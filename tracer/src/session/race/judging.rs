@@ -1,6 +1,6 @@
 //! What a run with a signal has come to.
 
-use super::{Ran, Rounds, Runner, rounds::First};
+use super::{Ran, Rounds, Runner, untouched::First};
 use crate::{
     model::{
         document::{OutcomeState, ProcessOutcome},
@@ -69,7 +69,7 @@ impl Rounds<'_, '_> {
         });
         let reload = ran.reload.as_ref().map(|reload| {
             let sent = came.map(|(at, _)| at);
-            (reload.told(sent, on_timeline), reload.held(sent))
+            (reload.asked(sent, on_timeline), reload.held(sent))
         });
         let run = Run {
             document: &ran.document,

@@ -3,11 +3,7 @@
 
 use anyhow::Result;
 
-use super::{
-    super::BadRequest,
-    Asking, Ran, Rounds, Runner,
-    rounds::{ATTEMPTS, nanoseconds},
-};
+use super::{super::BadRequest, Asking, Ran, Rounds, Runner, goals::nanoseconds, rounds::ATTEMPTS};
 use crate::{
     model::{document::EndedBy, race::Outcome, span},
     race::{Active, Planned, Steps, Undisturbed},

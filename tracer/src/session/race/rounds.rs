@@ -1,31 +1,28 @@
-//! All runs of a race: the untouched one, and then one for each interval.
+//! A race: the untouched run, and then one for each interval.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    time::Duration,
 };
 
 use anyhow::Result;
-use tracer_common::signal::SignalSet;
 
 use super::{
     super::{BadRequest, Observer},
     Asking, Placing, Ran, Runner,
-    judging::ended_as,
-    resting::{AtRest, longest},
     rules::{Part, Rules, instant},
+    untouched::First,
 };
 use crate::{
     model::{
-        document::{EndedBy, OutcomeState},
+        document::EndedBy,
         race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
         signal::Signal,
         text::Outside,
     },
     race::{
-        At, Goal, Planned, SentBy, Steps, Undisturbed, active, calls, child_exits, discount,
-        interval, is_answered, one, plan, rest, rest_id, role, second, sentences, sweep, untouched,
+        At, Goal, Planned, Steps, active, calls, child_exits, discount, interval, is_answered, one,
+        plan, rest, role, second, sentences, sweep, untouched,
     },
 };
 
@@ -35,8 +32,6 @@ pub(super) const ATTEMPTS: u32 = 3;
 const ATTEMPTS_AT_NUMBERS: u32 = 8;
 /// So many of these are at the same number.
 const AIMED: u32 = 3;
-/// How many times as long as in the untouched run it may take to come to a system call.
-const LATER: u64 = 3;
 
 /// What a race found.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,21 +44,6 @@ pub struct Found {
     pub leftovers: Vec<Leftover>,
     /// Whether somebody ended the race.
     pub interrupted: bool,
-}
-
-/// The untouched run.
-pub(super) struct First {
-    pub ran: Ran,
-    pub before: Undisturbed,
-    /// Whether it came to rest.
-    rests: bool,
-    /// How long its start took, ns.
-    start_ns: u64,
-    /// Zero of its timeline, `CLOCK_BOOTTIME` ns.
-    zero: u64,
-    limit: Duration,
-    /// The signals that it answers at rest.
-    pub answers: SignalSet,
 }
 
 /// What is raced of a signal.
@@ -227,122 +207,6 @@ impl Rounds<'_, '_> {
         }
     }
 
-    /// The untouched run, which has to be a start that can be raced.
-    async fn first(&mut self) -> Result<First> {
-        let rules = self.rules;
-        let signal = rules.signals[0];
-        let says_ready = rules.says_ready();
-        // Once it is at rest, it is what shows what the signal does there.
-        let is_reload = role(signal, &rules.reloads) == Role::Reload;
-        let has_rest = rules.part != Part::Plan && (is_reload || rules.wants(&rest_id(signal)));
-        let asking = Asking {
-            placing: Placing { signal, at: None, by: rules.by },
-            goal: self.goal_of_start(),
-            limit: rules.timeout,
-            rest: has_rest.then(|| self.at_rest(signal, rules.timeout)),
-        };
-        let mut ran = self.untouched_run(&asking).await?;
-        let not_up = self.not_up(&ran);
-        let outcome = ended_as(&ran);
-        let refuse = |sentence: String| Err(BadRequest::new(sentence).into());
-        let what = match self.racer {
-            Runner::Command(_) => "the command".to_owned(),
-            Runner::Unit(racer) => racer.unit.name().to_owned(),
-        };
-        match (ran.ended_by, outcome.state) {
-            (EndedBy::Interrupt, _) => anyhow::bail!("the race was ended in its untouched run"),
-            // What came then is the signal's doing.
-            _ if ran.rested.is_some() => {}
-            (_, OutcomeState::Killed) => {
-                let by = outcome.signal.map_or_else(String::new, |by| format!(" of {by}"));
-                return refuse(format!(
-                    "{what} died{by} without a signal from here: there is no start to race"
-                ));
-            }
-            (EndedBy::Exit, _) if says_ready && ran.readies == 0 => {
-                let code = outcome.code.unwrap_or_default();
-                let left = if ran.left.is_empty() {
-                    "a service that does not say READY=1 is raced with --type simple".to_owned()
-                } else {
-                    format!(
-                        "it left {} running: a service that puts itself into the background is \
-                         raced in the foreground",
-                        ran.left.join(", ")
-                    )
-                };
-                return refuse(format!(
-                    "{what} exited with code {code} before it was ready, without a signal from \
-                     here; {left}"
-                ));
-            }
-            (_, OutcomeState::Exited) if !ran.left.is_empty() => {
-                return refuse(format!(
-                    "{what} exited and left {} running: a service that puts itself into \
-                     the background is raced in the foreground",
-                    ran.left.join(", ")
-                ));
-            }
-            _ => {}
-        }
-        if let Some(sentence) = not_up {
-            return refuse(sentence);
-        }
-        self.take_main(&mut ran)?;
-        if !ran.has_all {
-            self.observer.note(
-                &"the start did more than could be followed: of what came late no \
-                                 interval is raced",
-            );
-        }
-        let lasted = ran.span.1.saturating_sub(ran.span.0);
-        let longest = longest(lasted);
-        let last = rules
-            .signals
-            .iter()
-            .filter_map(|signal| {
-                let steps = self.steps(&ran, *signal);
-                let both = steps.main().into_iter().chain(steps.starter());
-                both.filter_map(|it| it.steps().last()).map(|step| step.at).max()
-            })
-            .max();
-        let zero = self.steps(&ran, signal).zero();
-        Ok(First {
-            zero,
-            before: Undisturbed {
-                readies: ran.rested.as_ref().map_or(ran.readies, |rested| rested.readies),
-                outcome,
-                answers: false,
-            },
-            rests: ran.rested.is_some() || ran.ended_by == EndedBy::Until,
-            start_ns: last.unwrap_or(0).saturating_sub(ran.span.0),
-            limit: rules.timeout.min(longest),
-            answers: SignalSet::EMPTY,
-            ran,
-        })
-    }
-
-    /// A run of which no event was lost, as its steps are not known otherwise.
-    pub(super) async fn whole(&mut self, asking: &Asking) -> Result<Ran> {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let ran = self.racer.run(asking.clone()).await?;
-            self.tell(&ran);
-            let lost = &ran.document.capture.losses;
-            if lost.is_empty() || ran.ended_by == EndedBy::Interrupt {
-                return Ok(ran);
-            }
-            if attempts == ATTEMPTS {
-                let kinds = lost.iter().map(|(kind, count)| format!("{kind} {count}"));
-                anyhow::bail!(
-                    "events of the untouched run were lost ({}), so its steps are not known: is \
-                     the host busy?",
-                    kinds.collect::<Vec<_>>().join(", ")
-                );
-            }
-        }
-    }
-
     /// Places the signal in an interval, again while that is not reached; `None` once the race
     /// was interrupted.
     async fn reach(
@@ -409,74 +273,8 @@ impl Rounds<'_, '_> {
         Ok(Some((self.judge(planned, signal, &ran, first, attempts), Some(ran))))
     }
 
-    /// What the start is to come to for it to be over.
-    fn goal_of_start(&self) -> Goal {
-        let rules = self.rules;
-        let says_ready = rules.says_ready();
-        Goal {
-            ready: says_ready,
-            up: matches!(self.racer, Runner::Unit(_)),
-            least_ns: 0,
-            settle_ns: nanoseconds(if says_ready { rules.settle } else { rules.quiet }),
-            signals: self.signals(),
-            signal: None,
-            sender: SentBy::Kernel,
-            ends: false,
-            answered: false,
-            answers: false,
-        }
-    }
-
-    /// What it is to come to once it is at rest and the signal was sent, within `limit` at most.
-    fn at_rest(&self, signal: Signal, limit: Duration) -> AtRest {
-        let role = role(signal, &self.rules.reloads);
-        let goal = Goal {
-            settle_ns: nanoseconds(self.rules.settle),
-            signal: Some(signal),
-            sender: self.sender(true),
-            ends: role == Role::End,
-            answered: role == Role::Reload && self.rules.service_type == "notify-reload",
-            ..self.goal_of_start()
-        };
-        AtRest { goal, limit }
-    }
-
-    /// What a run with a signal in an interval is to come to.
-    fn goal_of(&self, planned: &Planned, signal: Signal, first: &First) -> Goal {
-        let role = role(signal, &self.rules.reloads);
-        let settle_ns = nanoseconds(self.rules.settle);
-        let start_ns = match planned.at {
-            At::Step(_) | At::Second(_) | At::Rest(_) | At::Active(_) => first.start_ns,
-            // It is awaited for longer than it took to come to it in the untouched run.
-            At::Call(_) | At::ChildExit(_) => {
-                let zero = first.ran.span.0.cast_signed();
-                let after = first.zero.cast_signed().saturating_add(planned.to_ns) - zero;
-                first.start_ns.max(after.unsigned_abs().saturating_mul(LATER))
-            }
-        };
-        Goal {
-            ready: first.before.readies > 0,
-            up: self.forks(),
-            least_ns: start_ns.saturating_add(settle_ns),
-            settle_ns,
-            signals: self.signals(),
-            signal: Some(signal),
-            sender: self.sender(false),
-            ends: role == Role::End && planned.main,
-            answered: planned.main
-                && role == Role::Reload
-                && self.rules.service_type == "notify-reload",
-            answers: planned.main && first.answers.intersects(signal.set()),
-        }
-    }
-
-    /// All that are raced.
-    fn signals(&self) -> SignalSet {
-        self.rules.signals.iter().fold(SignalSet::EMPTY, |set, it| set.union(it.set()))
-    }
-
     /// Keeps what a run has left running, and tells what is still there.
-    fn tell(&mut self, ran: &Ran) {
+    pub(super) fn tell(&mut self, ran: &Ran) {
         for comm in ran.leftovers.iter().collect::<BTreeSet<_>>() {
             *self.leftovers.entry(comm.clone()).or_default() += 1;
         }
@@ -487,8 +285,4 @@ impl Rounds<'_, '_> {
             ));
         }
     }
-}
-
-pub(super) fn nanoseconds(span: Duration) -> u64 {
-    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

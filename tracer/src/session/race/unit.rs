@@ -166,7 +166,7 @@ impl RacedUnit {
     /// What systemd says of it now, as the timeline takes it, and when it became active
     /// (`CLOCK_BOOTTIME` ns) if it did after `began`.
     #[must_use]
-    pub fn told(&self, seen: &Snapshot, began: u64) -> (Vec<Observation>, Option<u64>) {
+    pub fn news(&self, seen: &Snapshot, began: u64) -> (Vec<Observation>, Option<u64>) {
         let (boot, monotonic) = (clock::boot_ns(), clock::monotonic_ns());
         let group = seen.facts.control_group.as_deref().or(self.facts().control_group.as_deref());
         let cgroup = format!("{}{}", self.system.trim_end_matches('/'), group.unwrap_or_default());

@@ -426,10 +426,10 @@ impl Subject for OneRun<'_> {
         let patience = if self.has_ended { SEES_END } else { Duration::ZERO };
         match self.unit.unit().look_at_end(patience).await {
             Ok(seen) => {
-                let (told, active) = self.unit.told(&seen, self.began);
+                let (news, active) = self.unit.news(&seen, self.began);
                 self.active = active;
                 self.seen = Some(seen);
-                told
+                news
             }
             Err(error) => {
                 log::warn!("{error:#}");

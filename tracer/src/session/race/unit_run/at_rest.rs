@@ -40,7 +40,7 @@ impl OneRun<'_> {
             None
         } else {
             let seen = self.unit.unit().look().await?;
-            let (_, active) = self.unit.told(&seen, self.began);
+            let (_, active) = self.unit.news(&seen, self.began);
             Some(Then { active, main: seen.main_pid })
         };
         let at = clock::boot_ns();
