@@ -1,5 +1,5 @@
 //! Who sends signals. A program such as kill(1) is gone before anyone can ask: what it was started
-//! with is read while it is there. It is told once for all signals of a moment, in a record that
+//! with is read while it is there. It is reported once for all signals of a moment, in a record that
 //! comes before theirs.
 
 use core::ffi::c_void;
@@ -12,10 +12,10 @@ use crate::{
     kernel::{Address, Cgroup, Pointer, Task, Typed, now, offset, read_string, with_current},
 };
 
-/// What was told of a process.
+/// What was reported of a process.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Told {
+struct Reported {
     /// When.
     at_ns: u64,
     /// Its memory, another one after an exec: a `struct mm_struct`.
@@ -24,23 +24,23 @@ struct Told {
     arguments: u64,
 }
 
-/// The senders that were told last, by thread group.
+/// The senders that were reported last, by thread group.
 #[map]
-static SENDERS: LruHashMap<u32, Told> = LruHashMap::with_max_entries(1024, 0);
+static SENDERS: LruHashMap<u32, Reported> = LruHashMap::with_max_entries(1024, 0);
 
-/// For how long what was told holds, ns: a process may write over its arguments, its parents may
+/// For how long what was reported holds, ns: a process may write over its arguments, its parents may
 /// end, and a record may be lost.
 const HOLDS_NS: u64 = 100_000_000;
 
-/// Tells where the current process comes from, which sends a signal to `target`, unless it was
-/// told a moment ago. Gives when that was: see `Generate::sender_at`.
+/// Reports where the current process comes from, which sends a signal to `target`, unless that was
+/// done a moment ago. Gives when that was: see `Generate::sender_at`.
 #[inline(always)]
-pub fn told(target: Task<Typed>) -> u64 {
-    with_current!(|task| told_of(task, target))
+pub fn report(target: Task<Typed>) -> u64 {
+    with_current!(|task| report_of(task, target))
 }
 
 #[inline(always)]
-fn told_of(sender: Task<impl Pointer>, target: Task<Typed>) -> u64 {
+fn report_of(sender: Task<impl Pointer>, target: Task<Typed>) -> u64 {
     let pid = sender.tgid();
     if pid == target.tgid() {
         return 0;
@@ -48,12 +48,12 @@ fn told_of(sender: Task<impl Pointer>, target: Task<Typed>) -> u64 {
     let memory = sender.0.member(offset!(task_mm)).step(0);
     let (at_ns, arguments) = (now(), memory.read(offset!(mm_arg_start)));
     // SAFETY: it is copied.
-    if let Some(told) = unsafe { SENDERS.get(pid) }.copied()
-        && told.memory == memory.get()
-        && told.arguments == arguments
-        && at_ns.wrapping_sub(told.at_ns) < HOLDS_NS
+    if let Some(last) = unsafe { SENDERS.get(pid) }.copied()
+        && last.memory == memory.get()
+        && last.arguments == arguments
+        && at_ns.wrapping_sub(last.at_ns) < HOLDS_NS
     {
-        return told.at_ns;
+        return last.at_ns;
     }
     let is_sent = emit::record::<Sender>(Kind::Sender, Maker::Sender, |record| {
         record.header = emit::header(Kind::Sender, sender);
@@ -77,9 +77,9 @@ fn told_of(sender: Task<impl Pointer>, target: Task<Typed>) -> u64 {
     if !is_sent {
         return SENDER_LOST;
     }
-    let told = Told { at_ns, memory: memory.get(), arguments };
-    // Where there is no room it is told again.
-    let _ = SENDERS.insert(pid, told, 0);
+    let reported = Reported { at_ns, memory: memory.get(), arguments };
+    // Where there is no room it is reported again.
+    let _ = SENDERS.insert(pid, reported, 0);
     at_ns
 }
 

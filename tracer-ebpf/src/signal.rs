@@ -80,7 +80,7 @@ pub fn generated(signal: u32, info: Address, target: Task<Typed>, to_process: bo
         // verifier finds one state here.
         let origin = unsafe { ptr::read_volatile(&raw const record.origin) };
         if origin == Origin::User as u32 {
-            record.sender_at = sender::told(target);
+            record.sender_at = sender::report(target);
         }
         if to_process {
             masks_of_process(record, signal, target, signals);
