@@ -109,8 +109,8 @@ impl Attribution {
     pub fn learn(&mut self, setup: &Setup, observation: &mut Observation) {
         let next = self.next;
         self.take_in(setup, observation);
-        if self.next != next {
-            self.learn_early();
+        for new in next..self.next {
+            self.learn_early(new);
         }
     }
 
@@ -307,8 +307,7 @@ impl Attribution {
 
     /// The service of this name and path, new if need be.
     fn service(&mut self, named: Named) -> Option<u64> {
-        let key = if named.path.is_empty() { &named.name } else { &named.path };
-        if let Some(number) = self.by_path.get(key) {
+        if let Some(number) = self.by_path.get(named.key()) {
             return Some(*number);
         }
         if self.services.len() >= MAX_SERVICES && !self.make_room() {
@@ -317,7 +316,7 @@ impl Attribution {
         }
         let number = self.next;
         self.next += 1;
-        self.by_path.insert(key.clone(), number);
+        self.by_path.insert(named.key().to_owned(), number);
         self.services.insert(number, ServiceStarts::new(named));
         Some(number)
     }
@@ -340,8 +339,7 @@ impl Attribution {
             return false;
         };
         if let Some(ServiceStarts { named, .. }) = self.services.remove(&number) {
-            let key = if named.path.is_empty() { &named.name } else { &named.path };
-            self.by_path.remove(key);
+            self.by_path.remove(named.key());
         }
         self.services_left_out += 1;
         true

@@ -46,6 +46,14 @@ pub struct Named {
     pub path: String,
 }
 
+impl Named {
+    /// What tells it from others: its path, or its name where it has none.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        if self.path.is_empty() { &self.name } else { &self.path }
+    }
+}
+
 impl Scope {
     /// The service in scope that owns the cgroup at `path`.
     #[must_use]

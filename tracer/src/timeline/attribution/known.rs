@@ -200,8 +200,13 @@ impl Attribution {
         }
     }
 
-    /// Takes what was learned early of services that are known now.
-    pub(super) fn learn_early(&mut self) {
+    /// Takes what was learned early of a service that is new.
+    pub(super) fn learn_early(&mut self, service: u64) {
+        let Some(ServiceStarts { named, .. }) = self.services.get(&service) else { return };
+        // There may be much of others, and of most services nothing.
+        if self.early.iter().all(|(_, news)| news.cgroup != named.key()) {
+            return;
+        }
         for (at, news) in std::mem::take(&mut self.early) {
             self.learn_unit(at, news);
         }
