@@ -159,7 +159,10 @@ impl Watch {
             }
         };
         if timeout(patience, collecting).await.is_err() {
-            log::warn!("systemd did not answer within {} s", patience.as_secs_f64());
+            log::warn!(
+                "systemd did not answer within {} s: what became of units last may be missing",
+                patience.as_secs_f64()
+            );
         }
         while let Ok(observation) = self.news.try_recv() {
             rest.push(observation);

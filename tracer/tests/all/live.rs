@@ -363,8 +363,9 @@ fn no_color_and_a_narrow_terminal_are_heeded() {
     let trace = format!("stty rows 6 cols 20; stty -g > before\n\"$1\" trace --live --pid {pid}");
     let mut terminal = Terminal::run(&trace, &[("NO_COLOR", "1")]);
     terminal.wait_for("q end and report");
+    let before = terminal.output().len();
     terminal.press("\r");
-    thread::sleep(Duration::from_millis(500));
+    terminal.wait_until("another screen", || terminal.output().len() > before);
     terminal.press("q");
     terminal.wait_until("end", || terminal.file("after").ends_with('\n'));
     let output = terminal.output();
