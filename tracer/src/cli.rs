@@ -123,4 +123,26 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn what_is_below_zero_is_refused_as_the_value_that_it_is() {
+        let lines = [
+            "run --timeout -1s -- true",
+            "run --settle -5ms -- true",
+            "run --signal -1 -- true",
+            "run --buffer -4 -- true",
+            "trace --duration -1h x",
+            "trace --pid -1",
+            "race --sweep -1 -- true",
+            "race --repeat -1 -- true",
+            "race --jobs -2 -- true",
+            "race --timeout -1s -- true",
+        ];
+        for line in lines {
+            let words = std::iter::once("sigready").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).unwrap_err().to_string();
+            let value = line.split(' ').nth(2).unwrap();
+            assert!(error.contains(&format!("invalid value '{value}' for")), "{line}: {error}");
+        }
+    }
 }

@@ -31,14 +31,17 @@ pub struct Output {
 pub struct Signals {
     /// The signal a reload sends; by default what the unit's own reload sends, if that is
     /// known, else HUP.
-    #[arg(long, value_name = "SIGNAL", value_parser = catchable)]
+    #[arg(long, value_name = "SIGNAL", value_parser = catchable,
+        allow_negative_numbers = true)]
     pub signal: Option<Signal>,
     /// Record what the service does on this signal too (repeatable, six at most).
-    #[arg(long, value_name = "SIGNAL", value_parser = catchable)]
+    #[arg(long, value_name = "SIGNAL", value_parser = catchable,
+        allow_negative_numbers = true)]
     pub record: Vec<Signal>,
     /// Room for events that wait to be read, in KiB: a power of two. More helps where a
     /// report says that events were lost.
-    #[arg(long, default_value_t = 2048, value_name = "KIB", value_parser = buffer)]
+    #[arg(long, default_value_t = 2048, value_name = "KIB", value_parser = buffer,
+        allow_negative_numbers = true)]
     pub buffer: u32,
     /// How handlers and messages are seen: from kernel functions (fentry), which show 32-bit
     /// programs and io_uring too and cost others next to nothing, or at the syscalls

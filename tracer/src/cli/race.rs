@@ -45,11 +45,13 @@ Examples:
 #[derive(Debug, Args)]
 pub struct Race {
     /// The signal to place (repeatable; by default HUP).
-    #[arg(long = "signal", value_name = "SIGNAL", value_parser = signal)]
+    #[arg(long = "signal", value_name = "SIGNAL", value_parser = signal,
+        allow_negative_numbers = true)]
     pub signals: Vec<Signal>,
     /// The signal that reloads (repeatable): it is to be taken, or refused without harm, as HUP
     /// is. Without --signal it is the one that is placed.
-    #[arg(long = "reload-signal", value_name = "SIGNAL", value_parser = signal)]
+    #[arg(long = "reload-signal", value_name = "SIGNAL", value_parser = signal,
+        allow_negative_numbers = true)]
     pub reload_signals: Vec<Signal>,
     /// Who sends the signal: the kernel, at the very instant; or sigready by kill(2), to the
     /// process that the kernel stops at that instant and that then goes on; or systemd, which is
@@ -58,7 +60,8 @@ pub struct Race {
     pub by: By,
     /// Race so many instants, too, spread evenly over the system calls of the start: what does
     /// the program do with a signal that it takes when it is half set up?
-    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000),
+        allow_negative_numbers = true)]
     pub sweep: u16,
     /// Race this unit: it is stopped and started through systemd, for each interval, and in the end
     /// it is as it was found. Its settings say what type it is, and which signal reloads it. Of one
@@ -85,7 +88,8 @@ pub struct Race {
     /// Race in so many processes at a time, each with starts of its own: ports and files of the
     /// command have to allow for that.
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["unit", "only"],
-        value_parser = clap::value_parser!(u16).range(1..=64))]
+        value_parser = clap::value_parser!(u16).range(1..=64),
+        allow_negative_numbers = true)]
     pub jobs: u16,
     /// Only see which intervals there are: what such a process is started with.
     #[arg(long, hide = true)]
@@ -94,18 +98,22 @@ pub struct Race {
     #[arg(long = "share", hide = true, value_name = "ID")]
     pub share: Vec<String>,
     /// Race each interval so often: an outcome that is not always the same is told.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000),
+        allow_negative_numbers = true)]
     pub repeat: u16,
     /// The longest that a run may take. One in which the signal was placed has no longer than
     /// three times as long as the untouched one, and 5 s.
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = limit)]
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = limit,
+        allow_hyphen_values = true)]
     pub timeout: Duration,
     /// How long a service that does not say READY=1 has to change nothing for its start to be
     /// over.
-    #[arg(long, default_value = "2s", value_name = "TIME", value_parser = settle)]
+    #[arg(long, default_value = "2s", value_name = "TIME", value_parser = settle,
+        allow_hyphen_values = true)]
     pub quiet_time: Duration,
     /// How long the command must still be there after the signal.
-    #[arg(long, default_value = "500ms", value_name = "TIME", value_parser = settle)]
+    #[arg(long, default_value = "500ms", value_name = "TIME", value_parser = settle,
+        allow_hyphen_values = true)]
     pub settle: Duration,
     /// Run this in a shell between two runs: what a run leaves in files can be put back by it.
     #[arg(long, value_name = "COMMAND")]

@@ -31,7 +31,8 @@ pub struct Run {
     #[arg(long, value_enum)]
     pub until: Option<Until>,
     /// End after this long at the latest: 500ms, 90s, 5m; 0 for never.
-    #[arg(long, default_value = "90s", value_name = "TIME", value_parser = duration)]
+    #[arg(long, default_value = "90s", value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true)]
     pub timeout: Duration,
     /// Send SIGNAL to the command at WHEN: a time after its exec (50ms), or 'exec', 'handler'
     /// (installed for the reload signal) or 'ready', or a time after one of these (ready+2s)
@@ -40,7 +41,8 @@ pub struct Run {
     pub send: Vec<Send>,
     /// How long after a reload the command must still be there to have survived it; an end
     /// within this time is the reload's.
-    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = settle)]
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = settle,
+        allow_hyphen_values = true)]
     pub settle: Duration,
     /// How systemd would start it: a 'notify' service has to send READY=1 and ends the
     /// trace with it; a 'simple' one has no notify socket and is traced until it exits.

@@ -38,7 +38,8 @@ pub struct Trace {
     #[arg(value_name = "UNIT")]
     pub units: Vec<String>,
     /// A process and what it starts (repeatable).
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=MAX_PID))]
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=MAX_PID),
+        allow_negative_numbers = true)]
     pub pid: Vec<u32>,
     /// Everything in a cgroup, by its path (repeatable).
     #[arg(long, value_name = "PATH")]
@@ -90,11 +91,13 @@ pub struct Trace {
     #[arg(long, value_enum)]
     pub until: Option<Until>,
     /// End after this long at the latest: 500ms, 90s, 5m; 0 for never.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration,
+        allow_hyphen_values = true)]
     pub duration: Option<Duration>,
     /// How long after a reload a service must still be there to have survived it; an end
     /// within this time is the reload's, if nothing else brought it about.
-    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = settle)]
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = settle,
+        allow_hyphen_values = true)]
     pub settle: Duration,
     #[command(flatten)]
     pub signals: Signals,
