@@ -8,7 +8,7 @@ use super::Dist;
 use crate::{process, workspace};
 
 /// What is taken from the tree.
-const FROM_TREE: [&str; 5] =
+pub const FROM_TREE: [&str; 5] =
     ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "LICENSE-GPL"];
 
 /// Makes it.

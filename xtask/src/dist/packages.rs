@@ -1,15 +1,16 @@
 //! The Debian package and the RPM: tracer/Cargo.toml says what is in them.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Dist;
-use crate::{process, tool::install};
+use super::{Dist, archive::FROM_TREE};
+use crate::{process, tool::install, workspace};
 
 /// The release of cargo-deb.
 const DEB: &str = "3.8.0";
@@ -23,7 +24,20 @@ pub fn make(dist: &Dist, target: &str) -> Result<()> {
     install("cargo-deb", DEB, &["--debug"])?;
     install("cargo-generate-rpm", RPM, &["--debug"])?;
     process::run(deb(dist, target).arg(&dist.results))?;
+    renew_times(dist, target)?;
     process::run(rpm(dist, target).arg(&dist.results))
+}
+
+/// In an RPM no file is newer than the commit, but one that was there before it keeps its time, as in
+/// a tree that was checked out earlier. So all are made newer first.
+fn renew_times(dist: &Dist, target: &str) -> Result<()> {
+    let tree = FROM_TREE.map(|file| workspace::root().join(file));
+    for path in tree.into_iter().chain([dist.program(target)]) {
+        let file = File::options().append(true).open(&path);
+        file.and_then(|file| file.set_modified(SystemTime::now()))
+            .with_context(|| format!("cannot set the time of {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Makes both once more, into `directory`, as the version before.
