@@ -20,7 +20,7 @@ impl Planned {
 
     /// Why one that has been renumbered was not reached.
     #[must_use]
-    pub fn told_as(&self, signal: Signal) -> String {
+    pub fn missed_as(&self, signal: Signal) -> String {
         let At::Step(key) = self.at else { return String::new() };
         format!(
             "it has another number in each run, as how many helpers the start has differs: in the last \
@@ -68,15 +68,15 @@ fn step_alike(key: Key, (one, other): (&Process, &Process)) -> Option<Key> {
     }
     let begin = one.steps()[..index].iter().rposition(|step| is_steady(step.key.kind))?;
     let steady = one.steps()[begin].key;
-    let of_kind = |key: &&Key, kind| key.kind == kind;
+    let is_of_kind = |it: &&Key| it.kind == key.kind;
     let since = one.steps()[begin..=index].iter().map(|step| &step.key);
-    let rank = since.filter(|it| of_kind(it, key.kind)).count();
+    let rank = since.filter(is_of_kind).count();
     // The number alone is the same: it may be another process.
     let is_it = |it: &Key| Key { process: 0, ..*it } == Key { process: 0, ..steady };
     let found = other.steps().iter().position(|step| is_it(&step.key))?;
     let after = other.steps()[found + 1..].iter().map(|step| &step.key);
-    let mut after = after.take_while(|it| it.execs == key.execs && !is_steady(it.kind));
-    after.by_ref().filter(|it| of_kind(it, key.kind)).nth(rank - 1).copied()
+    let after = after.take_while(|it| it.execs == key.execs && !is_steady(it.kind));
+    after.filter(is_of_kind).nth(rank - 1).copied()
 }
 
 impl Steps {

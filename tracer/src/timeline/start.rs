@@ -79,7 +79,7 @@ pub struct Start {
     /// Whether the main process has exited, and well.
     pub main_exited_well: Option<bool>,
     /// Those of the main processes that are taken for that as the one before, when it ended,
-    /// left them running.
+    /// left them running, each with the time of that end.
     guessed: Vec<(ProcessId, u64)>,
     /// The last main process, where systemd has called it that without saying since when.
     since_unknown: Option<ProcessId>,

@@ -235,7 +235,7 @@ impl Rounds<'_, '_> {
             }
             let now = ran.and_then(|ran| self.renumbered(planned, signal, first, &ran));
             let now = now.filter(|now| now.at != planned.at || longest > ATTEMPTS);
-            let what = now.as_ref().map_or(tried.what.clone(), |now| now.told_as(signal));
+            let what = now.as_ref().map_or(tried.what.clone(), |now| now.missed_as(signal));
             if let Some(now) = now {
                 longest = ATTEMPTS_AT_NUMBERS;
                 // Where it goes round, what the last run was is never what the next one is.

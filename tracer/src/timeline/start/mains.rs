@@ -76,11 +76,11 @@ impl Start {
         }
         let guessed = std::mem::take(&mut self.guessed);
         if !guessed.is_empty() {
-            self.drop(&guessed);
+            self.drop_mains(&guessed);
         }
     }
 
-    fn drop(&mut self, guessed: &[(ProcessId, u64)]) {
+    fn drop_mains(&mut self, guessed: &[(ProcessId, u64)]) {
         self.mains.retain(|(_, main)| guessed.iter().all(|(guessed, _)| *guessed != main.id));
         self.look_at_main();
     }
@@ -90,7 +90,7 @@ impl Start {
         let left = self.guessed.iter().position(|(_, left)| *left >= at);
         if let Some(left) = left.filter(|_| self.chosen.is_none()) {
             let guessed = self.guessed.split_off(left);
-            self.drop(&guessed);
+            self.drop_mains(&guessed);
         }
     }
 
