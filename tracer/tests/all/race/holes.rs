@@ -28,7 +28,8 @@ static void *wait_for_it(void *it) { sigset_t m; int s; sigemptyset(&m); sigadds
 static void *work(void *it) { for (;;) { syscall(SYS_getppid); usleep(1000); } return it; }
 static void thread(void *(*does)(void *)) { pthread_t t; pthread_create(&t, 0, does, 0); }
 static void helper(void) { pid_t p; char *v[] = { \"true\", 0 }; posix_spawn(&p, \"/bin/true\", 0, 0, v, environ); waitpid(p, 0, 0); }
-static void use_them(void) { (void)on, (void)on_half, (void)act, (void)mask, (void)wait_for_it, (void)work, (void)thread, (void)helper; }
+static int run(const char *file) { int fd = open(file, O_RDWR | O_CREAT, 0600); unsigned char n = 0; read(fd, &n, 1); n++; pwrite(fd, &n, 1, 0); close(fd); return n; }
+static void use_them(void) { (void)run, (void)on, (void)on_half, (void)act, (void)mask, (void)wait_for_it, (void)work, (void)thread, (void)helper; }
 ";
 
 /// A service that does this, and waits then.
@@ -69,10 +70,8 @@ fn hup(main: &str) -> Vec<(String, String)> {
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn race_finds_the_holes_of_a_start_that_has_other_helpers_each_time() {
-    // It has 0 to 4 helpers, by a number that it keeps in a file and that each run adds to.
-    let found =
-        hup("int fd = open(words[1], 02 | 0100, 0600); unsigned char n = 0; read(fd, &n, 1); n++;\
-         pwrite(fd, &n, 1, 0); close(fd);\
+    // It has 0 to 4 helpers, by the number of the run, which it keeps in a file.
+    let found = hup("int n = run(words[1]);\
          for (int i = 0; i < n % 3; i++) helper();\
          act(SIGHUP, on); for (int i = 0; i < n % 2 * 2; i++) helper();\
          mask(SIG_BLOCK, SIGHUP); act(SIGHUP, SIG_DFL); usleep(5000 + n % 3 * 5000);\
@@ -97,8 +96,7 @@ fn race_finds_the_hole_of_a_worker_that_comes_after_other_helpers_each_time() {
     // The fork of the worker is the third one of the main process in the untouched run, then the fifth
     // and the first, in turn; so is the mask around it, and one of its number is another one's.
     let program = program(
-        "int fd = open(words[1], 02 | 0100, 0600); unsigned char n = 0; read(fd, &n, 1); n++;\
-         pwrite(fd, &n, 1, 0); close(fd);\
+        "int n = run(words[1]);\
          for (int i = 0; i < n % 3 * 2; i++) { mask(SIG_BLOCK, SIGHUP); helper();\
          usleep(2000); mask(SIG_UNBLOCK, SIGHUP); }\
          act(SIGHUP, on); mask(SIG_BLOCK, SIGHUP); usleep(5000);\
@@ -140,8 +138,7 @@ fn race_finds_what_a_handler_does_right_after_a_helper_however_many_others_there
     // In the first run mkdir is the first helper, later there are others before and after it. The
     // handler ends the program from before mkdir until a while after it, where no step is.
     let program = program(
-        "int fd = open(words[1], 02 | 0100, 0600); unsigned char n = 0; read(fd, &n, 1); n++;\
-         pwrite(fd, &n, 1, 0); close(fd);\
+        "int n = run(words[1]);\
          act(SIGHUP, on_half); for (int i = 1; i < n; i++) helper();\
          half = 1; pid_t p; char *v[] = { \"mkdir\", \"-p\", \"/\", 0 };\
          posix_spawn(&p, \"/bin/mkdir\", 0, 0, v, environ); siginfo_t i;\
