@@ -55,8 +55,8 @@ pub struct Lookups {
     shown_of: Bounded<ProcessId, Option<Shown>>,
     /// Who had a systemd (the first) send a signal (to the second).
     askers: Bounded<(ProcessId, ProcessId), Option<Asker>>,
-    /// What was found of senders that are still there, by the address of what the kernel side had
-    /// told of them, which is kept for as long as that stands for it.
+    /// What was found of senders, also that they are gone, by the address of what the kernel side
+    /// had told of them, which is kept for as long as that stands for it.
     found: HashMap<usize, (Arc<Origin>, Arc<Origin>)>,
 }
 
@@ -181,26 +181,26 @@ impl Lookups {
             }
         }
         let ids: Vec<ProcessId> = ids.into_iter().take(MAX_SENDERS).collect();
-        let shown = self.shown_of.ask(&ids, LOOKUPS).into_iter().map(Option::flatten);
-        let shown: BTreeMap<ProcessId, Shown> =
-            ids.into_iter().zip(shown).filter_map(|(id, shown)| Some((id, shown?))).collect();
-        let mut gone = HashMap::new();
+        let answers = self.shown_of.ask(&ids, LOOKUPS);
+        let answers: BTreeMap<ProcessId, Option<Shown>> =
+            ids.into_iter().zip(answers).filter_map(|(id, answer)| Some((id, answer?))).collect();
+        let mut unanswered = HashMap::new();
         if self.found.len() + news.len() > MAX_FOUND {
             self.found.clear();
         }
         for (at, (told, sender)) in news {
             let mut origin = Origin::clone(&told);
-            add_shown(&mut origin, sender, &shown);
-            // One that did not show itself is looked for again if it sends again.
-            let is_shown = sender.is_some_and(|sender| shown.contains_key(&sender));
-            let found = if is_shown { &mut self.found } else { &mut gone };
+            add_shown(&mut origin, sender, &answers);
+            // One that is gone stays gone. Without an answer it is looked for again if it sends again.
+            let is_answered = sender.is_some_and(|sender| answers.contains_key(&sender));
+            let found = if is_answered { &mut self.found } else { &mut unanswered };
             found.insert(at, (told, Arc::new(origin)));
         }
         for generate in sent {
             let is_asked = asked.is_some() && for_whom(generate) == asked;
             let Some(origin) = &mut generate.origin else { continue };
             let at = address(origin);
-            if let Some((_, found)) = self.found.get(&at).or_else(|| gone.get(&at)) {
+            if let Some((_, found)) = self.found.get(&at).or_else(|| unanswered.get(&at)) {
                 *origin = Arc::clone(found);
             }
             if is_asked && let Some(client) = &client {
@@ -216,8 +216,13 @@ fn address(origin: &Arc<Origin>) -> usize {
 }
 
 /// Adds to what the kernel side told of a sender what it and those that it comes from show.
-fn add_shown(origin: &mut Origin, sender: Option<ProcessId>, shown: &BTreeMap<ProcessId, Shown>) {
-    if let Some(sender) = sender.and_then(|sender| shown.get(&sender)) {
+fn add_shown(
+    origin: &mut Origin,
+    sender: Option<ProcessId>,
+    answers: &BTreeMap<ProcessId, Option<Shown>>,
+) {
+    let shown = |id: &ProcessId| answers.get(id).and_then(Option::as_ref);
+    if let Some(sender) = sender.and_then(|sender| shown(&sender)) {
         let whole = origin.command.as_ref().is_some_and(|line| !line.ends_with(CUT));
         // What it was as it sent counts: it may have gone on to another program.
         let same = origin.command.as_ref().is_none_or(|line| {
@@ -234,7 +239,7 @@ fn add_shown(origin: &mut Origin, sender: Option<ProcessId>, shown: &BTreeMap<Pr
         }
     }
     for parent in &mut origin.parents {
-        if let Some(Shown { command, cgroup, .. }) = shown.get(&parent.id) {
+        if let Some(Shown { command, cgroup, .. }) = shown(&parent.id) {
             parent.command.clone_from(command);
             parent.cgroup.clone_from(cgroup);
         }

@@ -120,3 +120,20 @@ fn of_too_many_senders_so_many_are_looked_at() {
     }
     panic!("there was never time for {MAX_SENDERS}");
 }
+
+#[test]
+fn a_sender_that_is_gone_is_looked_for_once_for_what_was_told_of_it() {
+    let (mut lookups, asked) = lookups(|| ());
+    let sent = sent_by(2);
+    // On a busy machine no answer may come in time, and then it is looked for again.
+    while lookups.found.is_empty() {
+        lookups.add_senders(&mut [sent.clone()]);
+    }
+    asked.store(0, Ordering::Relaxed);
+    for _ in 0..100 {
+        lookups.add_senders(&mut [sent.clone()]);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    lookups.add_senders(&mut [sent_by(2)]);
+    assert_eq!(asked.load(Ordering::Relaxed), 1, "what is told of it anew may be of another");
+}
