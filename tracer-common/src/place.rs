@@ -72,6 +72,27 @@ pub const fn child_place(parent: u64, fork: u32) -> Option<u64> {
 /// Words of an address.
 pub const ADDRESS_WORDS: usize = ADDRESS_LEN.div_ceil(8);
 
+/// From which step on the forks and masks of a process are counted anew, from [`ANEW`] on. How many
+/// came before it differs from run to run, where the process has other helpers each time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct CountedFrom {
+    /// The place of the process.
+    pub process: u64,
+    /// The step, a [`Kind`] as its number, which is none of those.
+    pub step: u32,
+    /// How many programs the process has executed by then.
+    pub execs: u32,
+    /// Which one of its kind it is since the last exec; 0 for none at all.
+    pub number: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What forks and masks are counted from where they are counted anew: none before has such a number,
+/// in a start that can be raced, and a place has room for as many more.
+pub const ANEW: u32 = 1 << (GENERATION - 1);
+
 /// What is to be placed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -104,6 +125,8 @@ pub struct Order {
     pub first_execs: u32,
     /// Which one of its kind it is.
     pub first_number: u32,
+    /// From where the forks of the process's parent are counted, and its own forks and masks.
+    pub counted_from: [CountedFrom; 2],
     /// Of a [`CHILD_EXIT`], the name of the child as it ended: only those of that name are
     /// counted.
     pub child: Name,

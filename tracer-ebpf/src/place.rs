@@ -19,7 +19,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     event::DISPOSITION_HANDLER,
-    place::{BESIDE, CALL, COMMAND, Counted, Kind, Order, Placed, STEPS, child_place},
+    place::{ANEW, BESIDE, CALL, COMMAND, Counted, Kind, Order, Placed, STEPS, child_place},
     signal::SignalSet,
 };
 
@@ -136,6 +136,18 @@ fn current() -> Option<&'static mut Process> {
 fn reached(process: &mut Process, kind: Kind) {
     process.counts[kind as usize] += 1;
     let Some(order) = order() else { return };
+    for from in &order.counted_from {
+        if from.number == process.counts[kind as usize]
+            && from.step == kind as u32
+            && from.process == process.place
+            && from.execs == process.execs
+        {
+            process.forks = ANEW;
+            process.counts[Kind::Child as usize] = ANEW;
+            process.counts[Kind::Block as usize] = ANEW;
+            process.counts[Kind::Unblock as usize] = ANEW;
+        }
+    }
     if order.first_number != 0
         && order.first_number == process.counts[kind as usize]
         && order.first_step == kind as u32

@@ -125,7 +125,6 @@ pub fn child_exits(
                 at: At::ChildExit(exit),
                 process: process.who.clone(),
                 programs: Vec::new(),
-                since: None,
                 main,
                 after: StepTold { kind: StepKind::ChildExit, what, at_ns },
                 before: None,

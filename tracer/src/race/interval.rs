@@ -4,7 +4,6 @@ use smol_str::SmolStr;
 use tracer_common::place::Order;
 
 use super::{
-    alike::steady_before_mask,
     child_exit::Exit,
     second::Second,
     steps::{Key, Kind, Process, Step, Steps},
@@ -68,7 +67,7 @@ impl At {
     /// The order to place `signal` there; where notify messages go is yet to be told. Where it is
     /// sent, the kernel side places nothing.
     #[must_use]
-    pub fn order(&self, signal: Signal) -> Order {
+    pub(super) fn order(&self, signal: Signal) -> Order {
         match self {
             Self::Rest(_) | Self::Active(_) => Order::default(),
             Self::Step(key) => key.order(signal),
@@ -90,9 +89,6 @@ pub struct Planned {
     pub process: ProcessRef,
     /// The programs that it executed by that step, or that the child does that it forks there.
     pub programs: Vec<SmolStr>,
-    /// Of a mask, the last step before it whose number does not depend on helpers: it is no other one
-    /// where the mask of that number is the same.
-    pub since: Option<Key>,
     /// Whether it is the main process.
     pub main: bool,
     /// The step that begins it, in words.
@@ -127,7 +123,6 @@ pub fn plan(
                 at: At::Step(step.key),
                 process: process.who.clone(),
                 programs: programs(steps, step.key),
-                since: steady_before_mask(process, step.key),
                 main: is_main,
                 after: on_timeline.step(step),
                 before,
@@ -205,9 +200,7 @@ impl Planned {
     pub fn holds(&self, steps: &Steps, at: u64) -> bool {
         let Some(key) = self.at.key() else { return true };
         let process = steps.process_at(key.process);
-        process.is_some_and(|process| {
-            process.was_last(key, self.until(at)) && steady_before_mask(process, key) == self.since
-        })
+        process.is_some_and(|process| process.was_last(key, self.until(at)))
     }
 
     /// Whether in another run, with these steps, the process is the same as far as that is known:

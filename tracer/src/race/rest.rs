@@ -64,7 +64,6 @@ fn sent(
         at: place(main.place),
         process: main.who.clone(),
         programs: Vec::new(),
-        since: None,
         main: true,
         after: StepTold { kind, what: what.to_owned(), at_ns },
         before: None,

@@ -63,7 +63,6 @@ pub fn second(
                 at: At::Second(Second { first: step.key, reset }),
                 process: process.who.clone(),
                 programs: programs(steps, step.key),
-                since: None,
                 main: is_main,
                 after,
                 before: None,

@@ -145,7 +145,6 @@ fn instant(
         at: At::Call(call),
         process: process.who.clone(),
         programs: Vec::new(),
-        since: None,
         main: true,
         after: StepTold { kind: StepKind::Call, what, at_ns },
         before: None,

@@ -421,12 +421,9 @@ impl<'a> Racer<'a> {
 
     /// What the kernel side is told for a run.
     fn order(&self, placing: Placing) -> Order {
-        // Without an instant it follows the command, and places nothing.
-        let order = placing.at.map(|at| at.order(placing.signal)).unwrap_or_default();
-        let order = Order { sent: placing.sent(&order), ..order };
         match &self.socket {
-            Some(socket) => order.with_notify(address(socket.path())),
-            None => order,
+            Some(socket) => placing.order().with_notify(address(socket.path())),
+            None => placing.order(),
         }
     }
 

@@ -89,6 +89,12 @@ pub(in crate::race) fn order(
 }
 
 impl Key {
+    /// Whether its number does not depend on helpers, which are forked, with masks around it.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        !matches!(self.kind, Kind::Child | Kind::Block | Kind::Unblock)
+    }
+
     /// The order to place `signal` at this step; where notify messages go is yet to be told.
     #[must_use]
     pub fn order(&self, signal: Signal) -> place::Order {

@@ -43,6 +43,9 @@ pub struct Step {
     pub told: StepKind,
     /// Whether it set a handler for one delivery.
     pub once: bool,
+    /// How many steps of each kind the process had made by then since its last exec, also those
+    /// that are told of nobody.
+    counts: [u32; STEPS],
 }
 
 /// A process of the command.
@@ -96,6 +99,29 @@ impl Process {
         }
         let fork = self.forked.iter().map(|it| &it.step).filter(until).find(|it| it.key == key);
         fork.is_some_and(|fork| last.is_none_or(|last| last.at <= fork.at))
+    }
+
+    /// The last step before one whose number does not depend on how many helpers the process has
+    /// started, and which one of its kind that is since then.
+    pub(in crate::race) fn since_steady(&self, key: Key) -> Option<(&Step, u32)> {
+        let all = self.steps.iter().chain(self.forked.iter().map(|it| &it.step));
+        let at = all.into_iter().find(|step| step.key == key)?.at;
+        let before = self.steps.iter().take_while(|step| step.at <= at && step.key != key);
+        let steady = before.filter(|step| step.key.is_steady()).last()?;
+        Some((steady, key.number.checked_sub(steady.counts[key.kind as usize])?))
+    }
+
+    /// The step of this process that is like the one of another run's.
+    pub(in crate::race) fn like(&self, other: &Self, key: Key) -> Option<Key> {
+        let of_this = |key: Key| Key { process: self.place, ..key };
+        if key.is_steady() {
+            return Some(of_this(key));
+        }
+        let (steady, since) = other.since_steady(key)?;
+        let steady = self.steps.iter().find(|step| step.key == of_this(steady.key))?;
+        let number = steady.counts[key.kind as usize].checked_add(since)?;
+        let like = of_this(Key { number, ..key });
+        (self.since_steady(like)?.0.key == steady.key).then_some(like)
     }
 
     /// The child that it forked at a step.
@@ -165,7 +191,8 @@ impl Process {
         if self.place != COMMAND || self.execs > 0 {
             let key = Key { process: self.place, execs: self.execs, kind: Kind::Child, number };
             let what = format!("fork of child {}", self.forks);
-            let step = Step { key, at, what, told: reported(Kind::Child), once: false };
+            let (told, counts) = (reported(Kind::Child), self.counts);
+            let step = Step { key, at, what, told, once: false, counts };
             self.forked.push(Forked { child, step });
         }
         child_place(self.place, self.forks)
@@ -246,7 +273,8 @@ impl Process {
             return;
         }
         let key = Key { process: self.place, execs: self.execs, kind, number };
-        self.steps.push(Step { key, at, what, told: reported(kind), once: false });
+        let (told, counts) = (reported(kind), self.counts);
+        self.steps.push(Step { key, at, what, told, once: false, counts });
     }
 }
 

@@ -1,5 +1,7 @@
 //! The same step in a run that has other helpers.
 
+use tracer_common::place::{ANEW, COMMAND as MAIN, CountedFrom, Kind, child_place};
+
 use crate::{
     model::{event::DispositionKind, signal::Signal},
     race::{
@@ -33,49 +35,82 @@ fn planned(story: &Story) -> Vec<Planned> {
     plan(&story.steps(), Signal::HUP, role(Signal::HUP, &[]), "simple", 1_000 * MS).0
 }
 
+fn of(story: &Story, id: &str) -> Planned {
+    let found = planned(story).into_iter().find(|it| it.id == format!("HUP@{id}"));
+    found.unwrap_or_else(|| panic!("no {id}: {:#?}", planned(story)))
+}
+
 /// The ids of these steps in the other run.
-fn renumbered(one: &Story, other: &Story, ids: &[&str]) -> Vec<Option<String>> {
-    let all = planned(one);
-    let of = |id: &&str| {
-        let it = all.iter().find(|it| it.id == format!("HUP@{id}"));
-        let it = it.unwrap_or_else(|| panic!("no {id}: {all:#?}"));
-        let At::Step(key) = it.renumbered(&one.steps(), &other.steps())?.at else { return None };
-        Some(key.to_string())
+fn alike(one: &Story, other: &Story, ids: &[&str]) -> Vec<Option<String>> {
+    let alike = |id: &&str| {
+        let it = of(one, id).alike(&one.steps(), &other.steps())?;
+        let At::Step(key) = it.at else { return None };
+        it.is_of(&other.steps()).then(|| key.to_string())
     };
-    ids.iter().map(of).collect()
+    ids.iter().map(alike).collect()
 }
 
 #[test]
 fn a_worker_and_the_mask_around_its_fork_are_found_however_many_helpers_there_were() {
     let (one, other) = (started(2, 1, "/usr/bin/worker"), started(5, 3, "/usr/bin/worker"));
     let ids = ["exec1.action2", "exec1.block4", "exec1.fork4", "child4.fork", "child4.exec1"];
-    let found = renumbered(&one, &other, &ids).into_iter().map(Option::unwrap).collect::<Vec<_>>();
+    let found = alike(&one, &other, &ids).into_iter().map(Option::unwrap).collect::<Vec<_>>();
     assert_eq!(
         found,
         ["exec1.action2", "exec1.block9", "exec1.fork9", "child9.fork", "child9.exec1"]
     );
-    let found = renumbered(&one, &one, &ids).into_iter().map(Option::unwrap).collect::<Vec<_>>();
+    let found = alike(&one, &one, &ids).into_iter().map(Option::unwrap).collect::<Vec<_>>();
     assert_eq!(found, ids, "the same run");
+}
+
+#[test]
+fn the_kernel_side_counts_forks_and_masks_from_the_last_step_that_does_not_depend_on_helpers() {
+    let story = started(2, 1, "/usr/bin/worker");
+    let order = |id: &str| of(&story, id).order(Signal::HUP, &story.steps());
+    let since = |place, number| CountedFrom {
+        process: place,
+        step: Kind::Action as u32,
+        execs: 1,
+        number,
+        reserved: 0,
+    };
+    let none = CountedFrom::default();
+    let second = since(MAIN, 2);
+    let (mask, fork) = (order("exec1.block4"), order("exec1.fork4"));
+    assert_eq!((mask.number, mask.counted_from), (ANEW + 1, [none, second]));
+    assert_eq!((fork.number, fork.process, fork.counted_from), (ANEW + 1, MAIN, [none, second]));
+    // Its place has the number that its fork has then, and its own steps are counted as ever.
+    let worker = order("child4.exec1.action1");
+    assert_eq!((worker.number, worker.counted_from), (1, [second, none]));
+    assert_eq!(Some(worker.process), child_place(MAIN, ANEW + 1));
+    // The helper's mask before the first handler is counted from the exec.
+    let first = order("exec1.block1");
+    let exec = CountedFrom { step: Kind::Exec as u32, ..since(MAIN, 1) };
+    assert_eq!((first.number, first.counted_from), (ANEW + 1, [none, exec]));
+    // What does not depend on helpers is found by its own number.
+    let handler = order("exec1.action2");
+    assert_eq!((handler.number, handler.process, handler.counted_from), (2, MAIN, [none; 2]));
 }
 
 #[test]
 fn another_program_in_its_place_is_none_of_it_nor_is_a_run_without_that_step() {
     let (one, other) = (started(2, 1, "/usr/bin/worker"), started(3, 1, "/usr/bin/other"));
-    assert_eq!(renumbered(&one, &other, &["child4.exec1", "exec1.fork4"]), [None, None]);
+    assert_eq!(alike(&one, &other, &["child4.exec1", "exec1.fork4"]), [None, None]);
     let none = Story::command().handler(200, COMMAND);
-    assert_eq!(renumbered(&one, &none, &["exec1.block4", "child4.exec1.action1"]), [None, None]);
+    assert_eq!(alike(&one, &none, &["exec1.block4", "child4.exec1.action1"]), [None, None]);
 }
 
 #[test]
 fn a_mask_of_the_same_number_is_another_one_where_another_handler_came_before_it() {
     let (one, other) = (started(2, 1, "/usr/bin/worker"), started(0, 2, "/usr/bin/worker"));
-    let of = |id: &str| {
-        let found = planned(&one).into_iter().find(|it| it.id == format!("HUP@exec1.{id}"));
-        found.unwrap_or_else(|| panic!("no {id}"))
-    };
     // In one run it is a helper's before the handler is set, in the other one after it.
-    let holds = |story: &Story, id, at| of(id).holds(&story.steps_until(at), at);
-    assert!(holds(&one, "block1", 10 * MS) && !holds(&other, "block1", 210 * MS));
-    assert!(holds(&one, "unblock1", 14 * MS) && !holds(&other, "unblock1", 214 * MS));
-    assert!(holds(&one, "block3", 210 * MS) && !holds(&other, "block3", 500 * MS));
+    let holds = |story: &Story, id, at| {
+        let steps = story.steps_until(at);
+        of(&one, id).alike(&one.steps(), &steps).is_some_and(|it| it.holds(&steps, at))
+    };
+    for (id, at, in_other) in
+        [("exec1.block1", 10, 210), ("exec1.unblock1", 14, 214), ("exec1.block3", 210, 500)]
+    {
+        assert!(holds(&one, id, at * MS) && !holds(&other, id, in_other * MS), "{id}");
+    }
 }

@@ -49,15 +49,10 @@ impl Rounds<'_, '_> {
                 let lasted = ran.until.saturating_sub(ran.span.0);
                 Some(never_comes(&ended_as(ran), lasted))
             }
-            (Some(_), None) if !planned.is_of(&steps) => {
-                Some("another program is in its place in this run".to_owned())
-            }
-            (Some((_, at)), None)
-                if !planned.holds(&self.steps_until(planned.until(at), ran, signal), at) =>
-            {
-                Some("another step came first in this run".to_owned())
-            }
-            _ => self.another_main(ran, &steps),
+            (Some((_, at)), None) => self
+                .missed(planned, signal, ran, first, at)
+                .or_else(|| self.another_main(ran, &steps)),
+            (None, None) => self.another_main(ran, &steps),
         };
         let zero = i128::from(steps.zero());
         let on_timeline =
@@ -90,15 +85,24 @@ impl Rounds<'_, '_> {
         tried(&run, &before, signal, role, attempts)
     }
 
-    /// The interval as it was in a run that did not reach it, where it had another number.
-    pub(super) fn renumbered(
+    /// Why a signal that was placed at `at` is not in the interval, if it is not.
+    fn missed(
         &self,
         planned: &Planned,
         signal: Signal,
-        first: &First,
         ran: &Ran,
-    ) -> Option<Planned> {
-        planned.renumbered(&self.steps(&first.ran, signal), &self.steps(ran, signal))
+        first: &First,
+        at: u64,
+    ) -> Option<String> {
+        let until = self.steps_until(planned.until(at), ran, signal);
+        let why = match planned.alike(&self.steps(&first.ran, signal), &until) {
+            Some(alike) if !alike.is_of(&self.steps(ran, signal)) => {
+                "another program is in its place in this run"
+            }
+            Some(alike) if alike.holds(&until, at) => return None,
+            _ => "another step came first in this run",
+        };
+        Some(why.to_owned())
     }
 
     /// Who sends the signal; the kernel does not where it is no instant of its own (`is_sent`).

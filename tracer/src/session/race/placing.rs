@@ -25,18 +25,22 @@ pub struct Placing {
     pub signal: Signal,
     /// Where it is placed.
     pub at: Option<At>,
+    /// What the kernel side is told of that. Without an instant it follows the command, and places
+    /// nothing.
+    pub order: Order,
     /// Who sends it.
     pub by: By,
 }
 
 impl Placing {
-    /// The signal that the kernel sends at the instant.
+    /// The order, with the signal that the kernel sends at the instant.
     #[must_use]
-    pub fn sent(self, order: &Order) -> u32 {
-        match self.by {
-            By::Kernel => order.sent,
+    pub fn order(self) -> Order {
+        let sent = match self.by {
+            By::Kernel => self.order.sent,
             By::Kill | By::Reload => libc::SIGSTOP.unsigned_abs(),
-        }
+        };
+        Order { sent, ..self.order }
     }
 
     /// What sends the signal to the process that the kernel stops, if it is to be sent so; or has

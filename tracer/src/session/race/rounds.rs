@@ -28,10 +28,6 @@ use crate::{
 
 /// How often an interval is tried until it is reached.
 pub(super) const ATTEMPTS: u32 = 3;
-/// The same of one that is counted by what differs from run to run.
-const ATTEMPTS_AT_NUMBERS: u32 = 8;
-/// So many of these are at the same number.
-const AIMED: u32 = 3;
 
 /// What a race found.
 #[derive(Clone, Debug, PartialEq)]
@@ -216,33 +212,22 @@ impl Rounds<'_, '_> {
         first: &First,
         time: u16,
     ) -> Result<Option<Try>> {
-        let (mut attempts, mut longest) = (0, ATTEMPTS);
+        let mut attempts = 0;
         let is_rest = matches!(planned.at, At::Rest(_));
-        let mut aimed = planned.clone();
         loop {
             attempts += 1;
             // The untouched run has come to rest itself, and had its first signal then; or it never has.
             let is_first = time == 0 && attempts == 1 && signal == self.rules.signals[0];
             let is_told = is_rest && (!first.rests || is_first && first.ran.rested.is_some());
             let tried = if is_told {
-                Some((self.judge(planned, signal, &first.ran, first, attempts), None))
+                Some(self.judge(planned, signal, &first.ran, first, attempts))
             } else {
-                self.place(&aimed, signal, first, attempts).await?
+                self.place(planned, signal, first, attempts).await?
             };
-            let Some((tried, ran)) = tried else { return Ok(None) };
-            if is_rest && !first.rests || tried.outcome != Outcome::NotReached {
+            let Some(tried) = tried else { return Ok(None) };
+            let is_reached = tried.outcome != Outcome::NotReached;
+            if is_reached || is_rest && !first.rests || attempts >= ATTEMPTS {
                 return Ok(Some(tried));
-            }
-            let now = ran.and_then(|ran| self.renumbered(planned, signal, first, &ran));
-            let now = now.filter(|now| now.at != planned.at || longest > ATTEMPTS);
-            let what = now.as_ref().map_or(tried.what.clone(), |now| now.missed_as(signal));
-            if let Some(now) = now {
-                longest = ATTEMPTS_AT_NUMBERS;
-                // Where it goes round, what the last run was is never what the next one is.
-                aimed = if attempts % AIMED == 1 { now } else { aimed };
-            }
-            if attempts >= longest {
-                return Ok(Some(Try { what, ..tried }));
             }
         }
     }
@@ -253,8 +238,9 @@ impl Rounds<'_, '_> {
         signal: Signal,
         first: &First,
         attempts: u32,
-    ) -> Result<Option<(Try, Option<Ran>)>> {
-        let placing = Placing { signal, at: Some(planned.at), by: self.rules.by };
+    ) -> Result<Option<Try>> {
+        let order = planned.order(signal, &self.steps(&first.ran, signal));
+        let placing = Placing { signal, at: Some(planned.at), order, by: self.rules.by };
         let (goal, rest) = match planned.at {
             At::Rest(_) => (self.goal_of_start(), Some(self.at_rest(signal, first.limit))),
             At::Active(_) => {
@@ -270,7 +256,7 @@ impl Rounds<'_, '_> {
         if ran.ended_by == EndedBy::Interrupt {
             return Ok(None);
         }
-        Ok(Some((self.judge(planned, signal, &ran, first, attempts), Some(ran))))
+        Ok(Some(self.judge(planned, signal, &ran, first, attempts)))
     }
 
     /// Keeps what a run has left running, and tells what is still there.

@@ -258,9 +258,8 @@ impl<'a> UnitRacer<'a> {
     }
 
     fn order(&self, placing: Placing) -> Order {
-        let order = placing.at.map(|at| at.order(placing.signal)).unwrap_or_default();
         let (manager, before) = (self.unit.systemd(), self.unit.before_main());
-        let order = Order { sent: placing.sent(&order), manager, before, ..order };
+        let order = Order { manager, before, ..placing.order() };
         order.with_notify(address(self.unit.socket().as_ref()))
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use tracer_common::signal::SignalSet;
+use tracer_common::{place::Order, signal::SignalSet};
 
 use super::{
     super::BadRequest, Asking, Placing, Ran, Rounds, Runner, judging::ended_as, resting::longest,
@@ -42,7 +42,7 @@ impl Rounds<'_, '_> {
         let is_reload = role(signal, &rules.reloads) == Role::Reload;
         let has_rest = rules.part != Part::Plan && (is_reload || rules.wants(&rest_id(signal)));
         let asking = Asking {
-            placing: Placing { signal, at: None, by: rules.by },
+            placing: Placing { signal, at: None, order: Order::default(), by: rules.by },
             goal: self.goal_of_start(),
             limit: rules.timeout,
             rest: has_rest.then(|| self.at_rest(signal, rules.timeout)),

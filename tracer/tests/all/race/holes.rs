@@ -92,6 +92,53 @@ fn race_finds_the_holes_of_a_start_that_has_other_helpers_each_time() {
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_holes_of_a_start_that_has_20_to_50_helpers_and_another_number_each_time() {
+    // 27, 34, 41, 48, 24, 31, … before its handler, each with a mask, and three before its worker.
+    let program = program(
+        "int n = run(words[1]);\
+         for (int i = 0; i < 20 + n * 7 % 31; i++) { mask(SIG_BLOCK, SIGHUP); helper();\
+         mask(SIG_UNBLOCK, SIGHUP); }\
+         act(SIGHUP, on);\
+         for (int i = 0; i < 3; i++) helper();\
+         mask(SIG_BLOCK, SIGHUP); usleep(5000);\
+         if (!fork()) { act(SIGHUP, SIG_DFL); mask(SIG_UNBLOCK, SIGHUP); usleep(5000);\
+         act(SIGHUP, on); for (;;) pause(); }\
+         act(SIGHUP, SIG_DFL); usleep(5000); mask(SIG_UNBLOCK, SIGHUP); usleep(5000);\
+         act(SIGHUP, on);",
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("runs");
+    let raced = race(&SIMPLE, &[&program.path(), file.to_str().unwrap()]);
+    // Whether a mask around a helper is one of a moment, which is no step, is chance.
+    let is_helpers = |id: &str| {
+        let number = id.rsplit("block").next().and_then(|it| it.parse::<u32>().ok());
+        id.contains("block") && number.is_some_and(|it| it <= 27)
+    };
+    let mut found = raced.outcomes();
+    found.retain(|(id, did)| id.contains("child") || !(is_helpers(id) && *did == "killed"));
+    assert_eq!(
+        found,
+        [
+            ("HUP@fork", "killed"),
+            ("HUP@exec1", "killed"),
+            ("HUP@exec1.action1", "taken"),
+            ("HUP@exec1.block28", "killed"),
+            ("HUP@exec1.fork31", "killed"),
+            ("HUP@exec1.action2", "killed"),
+            ("HUP@exec1.unblock28", "killed"),
+            ("HUP@exec1.action3", "taken"),
+            ("HUP@child31.fork", "killed"),
+            ("HUP@child31.action1", "killed"),
+            ("HUP@child31.unblock1", "killed"),
+            ("HUP@child31.action2", "taken"),
+        ],
+        "{}",
+        raced.stderr
+    );
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn race_finds_the_hole_of_a_worker_that_comes_after_other_helpers_each_time() {
     // The fork of the worker is the third one of the main process in the untouched run, then the fifth
     // and the first, in turn; so is the mask around it, and one of its number is another one's.
