@@ -186,7 +186,8 @@ impl Walk {
                 && let Some(link @ (ListOperator::And | ListOperator::Or)) = before.operator
                 && last.operator.is_none()
             {
-                self.node(&before.command, place);
+                let ends = at_end && link == ListOperator::Or && Self::is_fallback(&last.command);
+                self.node(&before.command, Standing { at_end: ends, ..place });
                 let status = self.ends_well(&before.command);
                 let Some(when) =
                     after(status, link, is_simple(&before.command), at_end, When::Always)
@@ -229,9 +230,14 @@ impl Walk {
             NodeKind::List { items } => self.list(items, place),
             NodeKind::If { condition, then_body, else_body, .. } => {
                 self.node(condition, inside);
-                self.node(then_body, maybe);
-                if let Some(body) = else_body {
-                    self.node(body, maybe);
+                let holds = self.ends_well(condition);
+                if holds != Some(false) {
+                    self.node(then_body, if holds.is_some() { inside } else { maybe });
+                }
+                if let Some(body) = else_body
+                    && holds != Some(true)
+                {
+                    self.node(body, if holds.is_some() { inside } else { maybe });
                 }
             }
             NodeKind::While { condition, body, .. } | NodeKind::Until { condition, body, .. } => {
@@ -283,7 +289,11 @@ impl Walk {
         // How the chain so far ends, if that is known.
         let mut status = None;
         for (index, item) in items.iter().enumerate() {
-            let at_end = place.at_end && index + 1 == items.len();
+            // What does nothing, or ends the script, where all before it fails.
+            let fallbacks = items.get(index + 1..).unwrap_or_default();
+            let at_end = place.at_end
+                && (fallbacks.is_empty() || item.operator == Some(ListOperator::Or))
+                && fallbacks.iter().all(|it| Self::is_fallback(&it.command));
             let is_after_link = matches!(before, Some(ListOperator::And | ListOperator::Or));
             let when = match before {
                 Some(link) if is_after_link => {
@@ -339,18 +349,38 @@ impl Walk {
             return Some(status);
         }
         let NodeKind::Command { words, .. } = &node.kind else {
-            return None;
+            let NodeKind::Negation { pipeline } = &node.kind else { return None };
+            return self.ends_well_within(pipeline, depth.checked_sub(1)?).map(|well| !well);
         };
         let words: Vec<Word> = words.iter().map(|word| self.word(word)).collect();
-        let known: Vec<_> = words.iter().filter_map(Word::known).collect();
-        match known.as_slice() {
+        // What is shown as a variable is one then.
+        if words.iter().filter_map(Word::known).any(|text| text.contains('$')) {
+            return None;
+        }
+        let shown: Vec<String> = words.iter().map(Word::shown).collect();
+        let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
+        match shown.as_slice() {
             ["true" | ":", ..] => Some(true),
             ["false", ..] => Some(false),
-            ["kill" | "/bin/kill", "-0"] if words.len() == 3 => {
-                (words[2].variable() == Some("MAINPID")).then_some(true)
+            ["kill" | "/bin/kill" | "/usr/bin/kill", "-0", "$MAINPID"]
+            | ["kill" | "/bin/kill" | "/usr/bin/kill", "-s", "0", "$MAINPID"]
+            | ["test" | "[", "-n", "$MAINPID", ..]
+            | ["[", "$MAINPID", "]"]
+            | ["test" | "[", "-d" | "-e", "/proc/$MAINPID", ..]
+                if is_one_test(&shown) =>
+            {
+                Some(true)
             }
+            ["test" | "[", "-z", "$MAINPID", ..] if is_one_test(&shown) => Some(false),
             _ => None,
         }
+    }
+
+    /// Whether it is what stands behind `||` so that a script ends there, or ends well: it does
+    /// nothing to a service.
+    fn is_fallback(node: &Node) -> bool {
+        matches!(first_word(node), Some("true" | ":" | "exit" | "return" | "echo"))
+            && is_simple(node)
     }
 
     fn simple(
@@ -488,6 +518,15 @@ fn after(
         None if is_and && at_end && when.is_sure() => Some(When::OrEnds),
         None if !is_and && is_one && at_end && when == When::Always => Some(When::OrElse),
         None => Some(When::Maybe),
+    }
+}
+
+/// Whether words that begin with a test of one word, or with another command, end with it.
+fn is_one_test(words: &[&str]) -> bool {
+    match words {
+        ["[", .., last] => *last == "]" && words.len() <= 4,
+        ["test", ..] => words.len() == 3,
+        _ => true,
     }
 }
 
