@@ -3,7 +3,7 @@
 use super::{Case, Finding, Rule, consequence, reload::Reload, text};
 use crate::model::{
     document::Severity,
-    event::{DispositionKind, Fate},
+    event::{DispositionKind, Effect, Fate},
 };
 
 /// A reload signal that waits for longer is stuck.
@@ -38,7 +38,10 @@ fn is_stuck(case: &Case, reload: &Reload) -> bool {
     // Held back on purpose: a service that starts may take its signals once it is ready. One that
     // ends before that has failed to start, and lost no reload.
     let starting = case.awaits_ready() && milestones.ready_ns.is_none();
-    untaken && long && !starting && case.deadly(reload).is_none()
+    // The handler of the one before was still at work, and ended the program.
+    let ended =
+        matches!(reload.sent.effect, Some(Effect::Ended | Effect::Crashed | Effect::Replaced));
+    untaken && long && !starting && !ended && case.deadly(reload).is_none()
 }
 
 fn finding(case: &Case, stuck: &[Reload]) -> Option<Finding> {

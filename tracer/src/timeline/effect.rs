@@ -107,7 +107,7 @@ impl<'a> Reloads<'a> {
 
     fn effects(&self) -> Vec<(usize, EffectAt)> {
         let mut told: BTreeMap<usize, EffectAt> = BTreeMap::new();
-        let mut coalesced = Vec::new();
+        let (mut coalesced, mut waiting) = (Vec::new(), Vec::new());
         for (index, event) in self.events.iter().enumerate() {
             let What::Signal(sent) = &event.what else { continue };
             let Some(sender) = self.sender(sent) else { continue };
@@ -119,17 +119,31 @@ impl<'a> Reloads<'a> {
             } else if sent.fate == Fate::Coalesced {
                 coalesced.push(index);
             } else {
+                if sent.fate == Fate::Pending {
+                    waiting.push(index);
+                }
                 told.insert(index, self.of_main(index, event.at_ns, sent));
             }
         }
-        // They became one with the one that waited.
-        for index in coalesced {
-            let before = told.range(..index).rev();
+        let before = |told: &BTreeMap<usize, EffectAt>, index: usize| {
             let same = |(other, _): &(&usize, &EffectAt)| {
                 matches!((&self.events[**other].what, &self.events[index].what),
                     (What::Signal(one), What::Signal(other)) if one.target.pid == other.target.pid)
             };
-            let effect = { before }.find(same).map_or((Effect::Unknown, None), |it| *it.1);
+            told.range(..index).rev().find(same).map(|it| *it.1)
+        };
+        // They came while the handler of the one before was ending the program.
+        for index in waiting {
+            let ends = |(effect, _): &EffectAt| {
+                matches!(effect, Effect::Ended | Effect::Crashed | Effect::Replaced)
+            };
+            if let Some(effect) = before(&told, index).filter(ends) {
+                told.insert(index, effect);
+            }
+        }
+        // They became one with the one that waited.
+        for index in coalesced {
+            let effect = before(&told, index).unwrap_or((Effect::Unknown, None));
             told.insert(index, effect);
         }
         for (index, event) in self.events.iter().enumerate() {

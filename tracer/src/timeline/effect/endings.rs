@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{EffectAt, Reloads};
 use crate::model::{
-    event::{Effect, What},
+    event::{Effect, Event, Fate, What},
     signal::Signal,
 };
 
@@ -44,7 +44,12 @@ impl Reloads<'_> {
     /// end it, or another reload: then only what was seen before tells.
     pub(super) fn of_end(&self, index: usize, at: i64, pid: u32, end: End) -> Option<EffectAt> {
         let later = self.events[index + 1..].iter().take_while(|event| event.at_ns <= end.at);
-        let has_later = { later }.any(|event| self.is_reload_of(event, pid));
+        // One that nothing took did not end it.
+        let is_taken = |event: &Event| {
+            !matches!(&event.what, What::Signal(sent)
+                if matches!(sent.fate, Fate::Pending | Fate::Dropped | Fate::Ignored))
+        };
+        let has_later = { later }.any(|event| self.is_reload_of(event, pid) && is_taken(event));
         if has_later || self.was_told_to_end(index, end.at) {
             return None;
         }

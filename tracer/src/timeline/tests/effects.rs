@@ -269,6 +269,23 @@ fn what_was_coalesced_has_the_effect_of_what_waited() {
     assert_eq!(effects(&ended), [(Some(Effect::Ended), Some(1_190)); 2]);
 }
 
+#[test]
+fn one_that_comes_while_the_handler_ends_the_program_did_not_end_it() {
+    let second = |at: u64| {
+        let story = reloaded(up()).hup_with(at, SENDER, 10, |sent| {
+            (sent.disposition, sent.dying_of) = (DispositionKind::Blocked, None);
+        });
+        effects(&story.ended(1_400, 10, None, 20, Signal::HUP.set()))
+    };
+    assert_eq!(second(1_050), [(Some(Effect::Ended), Some(1_390)); 2]);
+    // One that waits in a program that goes on says nothing.
+    let story = reloaded(up()).hup_with(1_050, SENDER, 10, |sent| {
+        (sent.disposition, sent.dying_of) = (DispositionKind::Blocked, None);
+    });
+    let goes_on = effects(&story);
+    assert_eq!(goes_on[1], (Some(Effect::Unknown), None));
+}
+
 /// The effect of the only reload.
 fn only(story: &Story) -> Option<Effect> {
     effects(story).into_iter().find_map(|it| it.0)
