@@ -24,11 +24,25 @@ impl Reloads<'_> {
     }
 
     /// The RELOADING=1 that answers a reload signal: the next one of that main process which
-    /// systemd takes, before the next reload.
+    /// systemd takes, before the next reload; and within the settle time, unless systemd waits for
+    /// it: what comes later may have had any other cause.
     pub(super) fn reloading_after(&self, index: usize, pid: u32) -> Option<usize> {
+        let until = self.events[index].at_ns.saturating_add(self.around.settle_ns);
+        let is_in_time = |event: &Event| self.is_notify_reload() || event.at_ns <= until;
         let rest = self.events.iter().enumerate().skip(index + 1);
-        let before_next = rest.take_while(|(_, event)| !self.is_reload_of(event, pid));
+        let before_next = rest.take_while(|(_, event)| {
+            is_in_time(event) && !self.is_reload_of(event, pid) && !self.is_other_reload(event)
+        });
         { before_next }.find(|(_, event)| self.is_answer(event)).map(|(index, _)| index)
+    }
+
+    /// Whether systemd begins a reload that sends another signal, or none: by a command that asks
+    /// the program in its own way.
+    fn is_other_reload(&self, event: &Event) -> bool {
+        let sends = self.around.facts.and_then(|facts| facts.reload_signal);
+        let begins = matches!(&event.what, What::Systemd { state, sub_state, .. }
+            if state == "reloading" && sub_state.as_deref() == Some("reload"));
+        begins && !self.is_notify_reload() && sends != Some(self.around.signal)
     }
 
     /// Whether an event is a RELOADING=1 that systemd counts as the answer to a reload. READY=1 in
@@ -137,12 +151,14 @@ impl Reloads<'_> {
         }
         let pid = self.main_at(at)?;
         // Since the last end of a reload.
-        let before = self.events[..index].iter().rev().take_while(|event| {
+        let before = self.events[..index].iter().enumerate().rev().take_while(|(_, event)| {
             !matches!(&event.what, What::Notify(message)
                 if counts(message) && (message.says("READY", "1") || message.says("RELOADING", "1")))
         });
-        let is_reload = |event: &Event| match &event.what {
-            What::Signal(sent) => sent.target.pid == pid && self.sender(sent).is_some(),
+        let is_reload = |(place, event): (usize, &Event)| match &event.what {
+            What::Signal(sent) if sent.target.pid == pid && self.sender(sent).is_some() => {
+                self.is_notify_reload() || self.reloading_after(place, pid) == Some(index)
+            }
             _ => false,
         };
         if { before }.any(is_reload) {

@@ -551,3 +551,40 @@ fn a_unit_that_systemd_takes_down_was_not_ended_by_the_reload() {
     assert_eq!(ended(Some("active")), Some(Effect::Ended));
     assert_eq!(ended(Some("deactivating")), Some(Effect::Unknown));
 }
+
+#[test]
+fn what_is_announced_after_the_settle_time_or_by_another_reload_answers_no_signal() {
+    let told = |service_type: &str, reloads_by: Option<Signal>, job: Option<&str>, at: u64| {
+        let story = Story::unit().with_type(service_type, "no").reloading_by(reloads_by);
+        let story = story.start(0, 10, "/bin/demo", "a").handler(20, 10).until(20_000);
+        let mut story = reloaded(story.notify(30, 10, "READY=1"));
+        if let Some(sub_state) = job {
+            let state = UnitState {
+                active_state: "reloading".to_owned(),
+                sub_state: Some(sub_state.to_owned()),
+                ..UnitState::default()
+            };
+            let (cgroup, invocation_id) = (DEMO.to_owned(), Some("a".to_owned()));
+            let state = Some(state);
+            let news = UnitNews { cgroup, state, invocation_id, ..UnitNews::default() };
+            story = story.fact(1_200, Fact::Unit(Box::new(news)));
+        }
+        let told = story.notify(at, 10, RELOADING).notify(at + 10, 10, "READY=1").told();
+        let by_signal = told.signals()[0].effect.unwrap();
+        let mut messages = told.events.iter().filter_map(|event| match &event.what {
+            What::Notify(message) => message.effect,
+            _ => None,
+        });
+        (by_signal, messages.next())
+    };
+    let (survived, reloaded) = (Effect::Survived, Effect::Reloaded);
+    assert_eq!(told("notify", None, None, 1_500), (reloaded, None));
+    assert_eq!(told("notify", None, None, 2_001), (survived, Some(reloaded)));
+    assert_eq!(told("notify", None, Some("reload"), 1_500), (survived, Some(reloaded)));
+    // That systemd says of the answer itself.
+    assert_eq!(told("notify", None, Some("reload-notify"), 1_500), (reloaded, None));
+    // The reload sends this signal: it did so.
+    assert_eq!(told("notify", Some(Signal::HUP), Some("reload"), 1_500), (reloaded, None));
+    // It is waited for, however long it takes.
+    assert_eq!(told("notify-reload", None, None, 2_500), (reloaded, None));
+}

@@ -429,6 +429,12 @@ impl Story {
         self
     }
 
+    /// The signal that the unit's reload sends.
+    pub fn reloading_by(mut self, signal: Option<Signal>) -> Self {
+        self.facts.get_or_insert_default().reload_signal = signal;
+        self
+    }
+
     /// `TimeoutStartSec=` of the unit, in ms.
     pub fn with_start_limit(mut self, ms: u64) -> Self {
         self.facts.get_or_insert_default().timeout_start_ns = Some(ms * MS);
