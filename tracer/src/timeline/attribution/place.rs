@@ -41,6 +41,13 @@ impl Attribution {
         if let Some(Place::Waiting(service)) = self.processes.place(id) {
             match fact {
                 Fact::Exec { exe, .. } if is_executor(exe) => {}
+                // What a module of PAM executes for a process that is about to become the service
+                // is no program of it, and shows no id.
+                Fact::Exec { environment, .. }
+                    if is_helper && environment.invocation_id.is_none() && self.is_before(id) =>
+                {
+                    self.put_outside(id);
+                }
                 Fact::Exec { environment, .. } => {
                     let waited = self.place_in_start(id, service, environment);
                     self.tell_waited(setup, waited);
@@ -60,6 +67,13 @@ impl Attribution {
                 _ => {}
             }
         }
+    }
+
+    /// Whether the parent of a process is yet to become what it is to be.
+    fn is_before(&self, id: ProcessId) -> bool {
+        let parent = self.processes.get(id).and_then(|process| process.parent);
+        let parent = parent.and_then(|parent| self.processes.get(parent));
+        parent.is_some_and(|it| !it.ended && matches!(it.place, Place::Waiting(_)))
     }
 
     /// Whether a process that ended before its exec was to run what is not the service's program.

@@ -575,3 +575,20 @@ fn the_id_in_its_own_namespace_is_known_once_any_fact_tells_it() {
     }
     assert_eq!(id(&again), Some(7));
 }
+
+#[test]
+fn what_a_module_of_pam_executes_before_the_program_is_no_start() {
+    let executor = "/usr/lib/systemd/systemd-executor";
+    let begun = || Story::unit().attach(0, 10, DEMO).exec(1, 10, executor);
+    let checked =
+        |story: Story| story.fork(10, 10, 11).exec(11, 11, "/usr/sbin/unix_chkpwd").exit(12, 11, 0);
+    let told = checked(begun()).exec_in(20, 10, "/bin/demo", "a").handler(25, 10).told();
+    let [start] = told.starts() else { panic!("{:?}", told.starts()) };
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
+    // Before systemd had an executor.
+    let older = checked(Story::unit().attach(0, 10, DEMO)).exec_in(20, 10, "/bin/demo", "a");
+    assert_eq!(older.told().starts().len(), 1);
+    // With PrivatePIDs= it is the child that becomes the service, and shows its id.
+    let child = begun().fork(10, 10, 11).exec_in(11, 11, "/bin/demo", "a").exit(12, 10, 0).told();
+    assert_eq!(child.main_process.as_ref().map(|main| main.pid), Some(11));
+}
