@@ -179,7 +179,10 @@ fn next_of<'a>(case: &Case<'a>, lost: &Reload, parent: Option<&ProcessRef>) -> O
         });
         execs.last().unwrap_or(&child.comm)
     };
-    let is_older = |by: &ProcessRef| case.is_main(by) || started_by(case, by).is_none();
+    // What systemd starts beside the main process are commands of the unit.
+    let is_older = |by: &ProcessRef| {
+        case.is_main(by) || by.comm != "systemd" && started_by(case, by).is_none()
+    };
     let mut forks = later().filter_map(|(_, event)| match &event.what {
         What::Fork { parent: by, process }
             if parent.map_or_else(|| is_older(by), |parent| parent.pid == by.pid) =>
@@ -310,6 +313,10 @@ mod tests {
         let command = command.forks(32.s(), stop, ProcessRef { pid: 4741, ..by("job") });
         let command = told(command).consequence;
         assert!(command.contains("nothing was seen to start it again"), "{command}");
+        // So is one that systemd starts itself, as to check the settings before a reload.
+        let check = ProcessRef { pid: 4740, ..by("job") };
+        let check = told(died().forks(31.s(), by("systemd"), check)).consequence;
+        assert!(check.contains("nothing was seen to start it again"), "{check}");
         // What the main process sends to what runs with it, it passes on.
         let passed = up().signal_to("job", 30.s(), Signal::HUP, Default, Killed, itself());
         let mend = told(passed).mend;
