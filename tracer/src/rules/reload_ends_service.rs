@@ -18,11 +18,13 @@ fn check(case: &Case) -> Vec<Finding> {
 }
 
 fn finding(case: &Case) -> Option<Finding> {
-    // A unit whose reload is not this signal may well end by it.
-    if case.is_unit() && case.facts().is_some() && !case.reloads_by_signal() {
-        return None;
-    }
-    let ends = |effect| matches!(effect, Effect::Ended | Effect::Crashed | Effect::Replaced);
+    // A unit whose reload is not this signal may well end by it; but not crash.
+    let may_end = case.is_unit() && case.facts().is_some() && !case.reloads_by_signal();
+    let ends = |effect| match effect {
+        Effect::Crashed => true,
+        Effect::Ended | Effect::Replaced => !may_end,
+        _ => false,
+    };
     let is_it = |reload: &Reload| was_taken(case, reload) || was_meant(case, reload);
     let reload = case.with_effect(ends).filter(is_it).last()?;
     let Exit { index, at_ns, end } = exit(case, &reload)?;
@@ -292,6 +294,9 @@ mod tests {
     #[test]
     fn a_unit_that_reloads_in_another_way_may_end_by_the_signal() {
         let start = activation().unit("simple", "no").exec(0).handler(1.ms());
-        taken(start).exit(31.s(), 0).judged(&[]);
+        taken(start.clone()).exit(31.s(), 0).judged(&[]);
+        // It is not to crash.
+        let crashed = taken(start).dies(31.s(), "SEGV".parse().unwrap()).judged(&[ID]);
+        assert!(crashed[0].message.contains("died of SEGV"), "{}", crashed[0].message);
     }
 }
