@@ -28,6 +28,20 @@ pub(super) fn handler_first(case: &Case) -> String {
         return format!("{first}. {}", caretaker.hold_back());
     }
     let service_type = case.facts().and_then(|facts| facts.service_type.as_deref());
+    if case.is_unit() && case.facts().is_some() && !case.reloads_by_signal() {
+        let then = match service_type {
+            Some("notify" | "notify-reload") => ", then send READY=1",
+            Some("dbus") => ", then take the bus name",
+            Some("forking") => ", then go into the background",
+            _ => "",
+        };
+        return format!(
+            "{first}{then}; and don't send {signal} before that. systemd holds no such signal \
+             back: the unit's own reload, if it has one, does not send it. `systemctl \
+             reload-or-restart` does what the unit can.",
+            signal = case.reload_signal()
+        );
+    }
     match service_type.filter(|_| !case.is_command()) {
         Some("notify" | "notify-reload") => {
             format!("{first}, then send READY=1: systemd holds reloads back until then.")
@@ -171,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_to_come_after_the_handler_is_what_systemd_waits_for() {
         let mend = |service_type| {
-            let start = activation().unit(service_type, "no").exec(0);
+            let start = activation().unit(service_type, "no").reloads_by(Signal::HUP).exec(0);
             let start = start.signal(50.ms(), Signal::HUP, Default, Killed, by("kill"));
             start.judged(&["reload-before-handler"]).remove(0).mend
         };
@@ -179,5 +193,18 @@ mod tests {
         assert!(mend("notify").ends_with("systemd holds reloads back until then."));
         assert!(mend("dbus").contains("take the bus name"));
         assert!(mend("forking").contains("go into the background"));
+    }
+
+    #[test]
+    fn what_the_units_own_reload_does_not_send_is_not_held_back() {
+        for (service_type, then) in
+            [("simple", ";"), ("notify", ", then send"), ("dbus", ", then take the bus name")]
+        {
+            let start = activation().unit(service_type, "no").exec(0);
+            let start = start.signal(50.ms(), Signal::HUP, Default, Killed, by("kill"));
+            let mend = start.judged(&["reload-before-handler"]).remove(0).mend;
+            assert!(mend.contains(&format!("handler first{then}")), "{mend}");
+            assert!(mend.contains("systemd holds no such signal back"), "{mend}");
+        }
     }
 }
