@@ -7,7 +7,7 @@ use super::{
     reload_ends_it::ends,
 };
 use crate::{
-    model::{signal::Signal, unit::UnitFacts},
+    model::{event::Runtime, programs::runtime, signal::Signal, unit::UnitFacts},
     rules::result::End,
     systemd::commands::{
         Budget, MainProcess, Nobody, Reload, Sent, SentSignal, Stay, Stop, Takes, Target, Waiting,
@@ -166,11 +166,22 @@ impl<'a> Case<'a> {
             if initial.blocks.contains(&signal))
     }
 
-    /// How the main process ends when a signal meets no handler. An init that passes it on ends
-    /// with 128 and the number once the program has died of it; and dies itself before it has begun
-    /// to.
+    /// The runtime that the main process is, where that may end it with an exit code of its own.
+    pub fn runtime(&self) -> Option<Runtime> {
+        match &self.main {
+            Some(MainProcess::Program { name, .. }) => runtime(name),
+            Some(MainProcess::Stays(stay)) => runtime(&stay.by),
+            _ => None,
+        }
+    }
+
+    /// How the main process ends when a signal meets no handler of the program. An init that passes
+    /// it on ends with 128 and the number once the program has died of it; and dies itself before it
+    /// has begun to. What has a handler of its own for the signal ends with a code too, for longer
+    /// than it has none.
     fn deaths(&self, signal: Signal) -> Vec<End> {
-        let mut ends = vec![by_signal(signal)];
+        let own = self.runtime().and_then(|runtime| runtime.exit_code(signal)).map(End::Code);
+        let mut ends: Vec<End> = own.into_iter().chain([by_signal(signal)]).collect();
         if self.stay().is_some_and(|stay| stay.waiting == Waiting::PassesOn)
             && let Ok(number) = u8::try_from(signal.number())
         {
@@ -183,9 +194,15 @@ impl<'a> Case<'a> {
         aftermath(self.facts, end, &self.stop)
     }
 
+    /// What systemd makes of each way in which a signal may end the main process while the unit is
+    /// up.
+    pub fn ways_to_end(&self, signal: Signal) -> Vec<Aftermath> {
+        self.deaths(signal).into_iter().filter_map(|end| self.aftermath(end)).collect()
+    }
+
     /// What systemd makes of the main process's death by a signal while the unit is up.
     pub fn death(&self, signal: Signal) -> Option<Aftermath> {
-        let aftermaths = self.deaths(signal).into_iter().filter_map(|end| self.aftermath(end));
+        let aftermaths = self.ways_to_end(signal).into_iter();
         // The worst.
         aftermaths.min_by_key(|it| it.restarts.map_or(1, |restarts| 2 * i32::from(restarts)))
     }

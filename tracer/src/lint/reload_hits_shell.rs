@@ -1,9 +1,10 @@
 //! The reload's signal goes to a shell that has no trap for it, or another program that waits,
 //! and not to the program that it runs.
 
-use super::{Case, Check, Finding, Look, early, reload_ends_it::ends};
+use super::{Case, Check, Finding, Look, death::by_signal, early, reload_ends_it::ends};
 use crate::{
     model::{document::Severity, signal::Signal},
+    rules::result::End,
     systemd::commands::{Stay, Takes},
 };
 
@@ -23,11 +24,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
                  signals it, and not the program that it runs.",
                 if hit.stay.is_shell { "trap" } else { "handler" }
             ),
-            format!(
-                "At every reload {} dies {}; the program is stopped with it.",
-                if hit.stay.is_shell { "the shell" } else { by },
-                case.death(signal)?.words
-            ),
+            every_reload(case, &hit)?,
             case.starting_again(signal).map(|lines| case.drop_in(CHECK.id, &lines)),
         ),
         What::Loses => (
@@ -78,6 +75,24 @@ fn check(case: &Case<'_>) -> Option<Finding> {
                 .to_owned(),
         },
         drop_in,
+    })
+}
+
+/// What follows where what waits dies of the reload, or ends by a handler of its own.
+fn every_reload(case: &Case<'_>, hit: &Hit<'_>) -> Option<String> {
+    let by = if hit.stay.is_shell { "the shell" } else { hit.stay.by.as_str() };
+    let program = "; the program is stopped with it.";
+    let ends = case.ways_to_end(hit.signal);
+    let of = |end: End| ends.iter().find(|it| it.end == end);
+    let own = case.runtime().and_then(|runtime| runtime.exit_code(hit.signal));
+    Some(match own {
+        Some(code) => format!(
+            "At every reload {by} exits with {code}, by a handler of its own {}{program} One that \
+             comes before it has that kills it {}.",
+            of(End::Code(code))?.words,
+            of(by_signal(hit.signal))?.words
+        ),
+        None => format!("At every reload {by} dies {}{program}", case.death(hit.signal)?.words),
     })
 }
 

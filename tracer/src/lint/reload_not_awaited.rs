@@ -9,7 +9,7 @@ use super::{
     reload_reaches_nobody::mended,
 };
 use crate::{
-    model::document::Severity,
+    model::{document::Severity, event::Runtime},
     rules::result::End,
     systemd::commands::{MainProcess, Takes},
 };
@@ -47,6 +47,10 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     let dies = match (aftermath.end, case.stay()) {
         (End::Code(code), Some(stay)) => {
             format!("The program dies, and {} exits with {code}", stay.by)
+        }
+        (End::Code(code), None) => {
+            let name = case.runtime().map_or("its runtime", Runtime::name);
+            format!("Once {name} has a handler of its own, it exits with {code}")
         }
         _ => "It dies".to_owned(),
     };

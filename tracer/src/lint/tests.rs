@@ -196,6 +196,44 @@ fn an_init_ends_with_128_and_the_number_once_its_program_has_died() {
 }
 
 #[test]
+fn a_virtual_machine_dies_of_the_signal_or_ends_with_a_code_of_its_own() {
+    let with = |restart: &str| {
+        format!("ExecStart=\nExecStart=/usr/bin/java -jar x\nRestart={restart}\n{HUP}")
+    };
+    // The code is no clean exit, and the death before its handler is one.
+    let down = one(&with("on-failure"), AWAITED);
+    assert_eq!(down.severity, Severity::Error);
+    assert!(down.drop_in.unwrap().text.ends_with("\nRestartForceExitStatus=SIGHUP\n"));
+    let down = one(&with("on-success"), AWAITED);
+    let text = "Once the Java virtual machine has a handler of its own, it exits with 129 \
+                (result 'exit-code'), Restart=on-success does not start it again.";
+    assert_eq!((down.severity, &*down.consequence), (Severity::Error, text));
+    let down = one(&with("no"), AWAITED);
+    assert!(down.drop_in.unwrap().text.ends_with("\nRestartForceExitStatus=SIGHUP 129\n"));
+}
+
+#[test]
+fn a_shell_with_a_handler_of_its_own_exits_by_it_at_every_reload() {
+    let with = |shell: &str, restart: &str| {
+        let start = format!("/usr/bin/{shell} -c 'while :; do sleep 1; done'");
+        one(
+            &format!("ExecStart=\nExecStart={start}\nRestart={restart}\n{HUP}"),
+            "reload-hits-shell",
+        )
+    };
+    let told = with("zsh", "on-failure");
+    let words = "the shell exits with 1, by a handler of its own (result 'exit-code'), and \
+                 Restart=on-failure starts it again";
+    assert!(told.consequence.contains(words), "{}", told.consequence);
+    assert!(told.consequence.contains("kills it (result 'success'"), "{}", told.consequence);
+    assert_eq!(told.severity, Severity::Error);
+    let lines = |shell: &str| with(shell, "no").drop_in.unwrap().text;
+    assert!(lines("zsh").ends_with("RestartForceExitStatus=SIGHUP 1\n"), "{}", lines("zsh"));
+    assert!(lines("mksh").ends_with("RestartForceExitStatus=SIGHUP 129\n"));
+    assert!(lines("bash").ends_with("RestartForceExitStatus=SIGHUP\n"));
+}
+
+#[test]
 fn the_drop_in_takes_away_what_keeps_the_service_down() {
     let lines = |service: &str| {
         let drop_in = one(service, AWAITED).drop_in.unwrap();

@@ -1,5 +1,7 @@
 //! Programs that are known by their names.
 
+use super::event::Runtime;
+
 /// Shells: a trap of theirs waits for the command in the foreground (POSIX, "Signals and Error
 /// Handling" in the Shell Command Language).
 const SHELLS: [&str; 14] = [
@@ -24,6 +26,24 @@ const SUPERVISORS: [&str; 9] = [
 /// The inits of containers, which pass on what they get.
 const INITS: [&str; 7] =
     ["tini", "tini-static", "dumb-init", "catatonit", "docker-init", "podman-init", "init"];
+
+/// Virtual machines and shells that have handlers of their own, which end them with an exit code.
+const RUNTIMES: [(&str, Runtime); 6] = [
+    ("java", Runtime::Jvm),
+    ("beam.smp", Runtime::Erlang),
+    ("zsh", Runtime::Zsh),
+    ("zsh5", Runtime::Zsh),
+    ("mksh", Runtime::Mksh),
+    ("lksh", Runtime::Mksh),
+];
+
+/// The runtime that a program is, by its path or name, where that ends with an exit code of its own
+/// on some signals.
+#[must_use]
+pub fn runtime(program: &str) -> Option<Runtime> {
+    let name = name(program);
+    RUNTIMES.iter().find(|(known, _)| *known == name).map(|(_, runtime)| *runtime)
+}
 
 /// The name of a program, without the folder it is in.
 pub(super) fn name(program: &str) -> &str {
