@@ -146,6 +146,10 @@ pub enum What {
         /// Read from /proc when the capture joined, not seen as it happened.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         found: bool,
+        /// Whether it is `blocked` is not known: a thread waits in sigwait, and /proc does not show
+        /// for what.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        mask_unknown: bool,
     },
     /// A thread blocked or unblocked a signal.
     Mask {

@@ -58,8 +58,21 @@ pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
             (Some(process), exit(*signal, *code, *core_dumped), ink)
         }
         What::Signal(sent) => (Some(&sent.target), signal(event.at_ns, sent), signal_ink(sent)),
-        What::Disposition { process, signal, disposition, consumer, runtime, once, found } => {
-            let mut what = disposition_set(*signal, *disposition, *consumer, *runtime);
+        What::Disposition {
+            process,
+            signal,
+            disposition,
+            consumer,
+            runtime,
+            once,
+            found,
+            mask_unknown,
+        } => {
+            let mut what = if *mask_unknown {
+                format!("a thread waits in sigwait; whether {signal} is blocked is not seen")
+            } else {
+                disposition_set(*signal, *disposition, *consumer, *runtime)
+            };
             if *once {
                 what.push_str(", for one delivery only (SA_RESETHAND)");
             }

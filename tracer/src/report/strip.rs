@@ -19,7 +19,7 @@ use super::{
 };
 use crate::model::{
     document::{Activation, ExposureKind, OutcomeState},
-    event::{Fate, SignalSent},
+    event::{Fate, SignalSent, What},
 };
 
 /// The widest strip, labels included.
@@ -69,7 +69,7 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let mut rows = vec![Row { label: first_label, cells: exposure }];
     rows.push(Row {
         label: "handler".into(),
-        cells: reached(handler(view, &span), none_seen, &span, &axis),
+        cells: reached(handler(view, &span), no_handler(view, none_seen), &span, &axis),
     });
     let unit = service.unit.as_ref();
     let announces = unit.is_none_or(|unit| unit.service_type.is_none() || unit.awaited().is_some());
@@ -200,14 +200,33 @@ fn pack(entries: &[String], columns: usize) -> Vec<String> {
 /// before that.
 fn handler(view: View, span: &Span) -> Option<i64> {
     let activation = view.activation;
+    let main = activation.main_process.as_ref();
+    // Other processes of the service may have been looked at before it.
+    let looked = activation.events.iter().find(|event| {
+        matches!(&event.what, What::Disposition { process, signal, found: true, .. }
+            if *signal == view.reload() && main.is_some_and(|main| main.pid == process.pid))
+    });
+    let looked = looked.map_or(span.seen, |event| event.at_ns.max(span.seen));
     let is_harmed = activation.exposure.iter().any(|it| {
         it.kind != ExposureKind::NotReady
-            && (it.from_ns..it.to_ns.max(it.from_ns.saturating_add(1))).contains(&span.seen)
+            && (it.from_ns..it.to_ns.max(it.from_ns.saturating_add(1))).contains(&looked)
     });
     let had = view.joined_late() && span.seen > span.from && !is_harmed;
     let had = had && activation.main_process.is_some();
     // One that is set anew, as after an exec, is not the first.
     if had { Some(span.seen) } else { activation.milestones.handler_ns }
+}
+
+/// What is said where no time of a handler is known: one that takes the signal since it was unknown
+/// what it does had it at a time nobody saw.
+fn no_handler<'a>(view: View, none_seen: &'a str) -> &'a str {
+    let harm = || view.activation.exposure.iter().filter(|it| it.kind != ExposureKind::NotReady);
+    let unknown = harm().find(|it| it.kind == ExposureKind::Unknown);
+    let is_taken = |until: i64| until < view.end() && !harm().any(|it| it.from_ns == until);
+    match unknown.filter(|it| view.joined_late() && is_taken(it.to_ns)) {
+        Some(_) => "since when can't be told",
+        None => none_seen,
+    }
 }
 
 /// A row for something that is reached once: from there on, with its time.

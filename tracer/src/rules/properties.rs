@@ -115,6 +115,7 @@ fn what() -> impl Strategy<Value = What> {
                 runtime,
                 once: false,
                 found: false,
+                mask_unknown: false,
             }),
         (process(), signal(), disposition(), any::<bool>()).prop_map(
             |(process, signal, disposition, blocked)| What::Mask {

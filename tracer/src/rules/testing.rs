@@ -298,6 +298,7 @@ impl Start {
             runtime,
             once: false,
             found: false,
+            mask_unknown: false,
         };
         self.event(at, what)
     }

@@ -133,7 +133,8 @@ impl Timeline<'_> {
         let up = [ready_ns, first_reload_ns].into_iter().flatten().min();
         let handler = exposure::handler_at(phases, &self.waits(events), up, to);
         // One that was there already came at a time nobody saw.
-        let first_seen = phases.iter().find(|phase| phase.disposition.is_some());
+        let is_known = |it: Disposition| !(it.blocked && it.mask_unknown);
+        let first_seen = phases.iter().find(|phase| phase.disposition.is_some_and(is_known));
         let found = first_seen.filter(|_| joined && last_exec.is_none()).map(|phase| phase.at_ns);
         Milestones {
             exec_ns: if joined { None } else { first_exec },

@@ -129,6 +129,10 @@ fn look(event: &Event) -> (Shape, Option<String>) {
             let words = format!("{} {}", sent.signal, strip::fate_word(sent.fate));
             (Shape::Signal, Some(words))
         }
+        // Of the second what it does is not known.
+        What::Mask { .. } | What::Disposition { mask_unknown: true, .. } => {
+            (Shape::Disposition, None)
+        }
         What::Disposition { signal, disposition, .. } => {
             let does = match disposition {
                 DispositionKind::Default => "default",
@@ -138,7 +142,6 @@ fn look(event: &Event) -> (Shape, Option<String>) {
             };
             (Shape::Disposition, Some(format!("{signal} {does}")))
         }
-        What::Mask { .. } => (Shape::Disposition, None),
         What::Notify(message) => {
             let said = ["READY", "RELOADING", "STOPPING", "MAINPID"]
                 .into_iter()

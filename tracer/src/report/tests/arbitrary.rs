@@ -187,8 +187,9 @@ fn what() -> BoxedStrategy<What> {
             }
         ),
         signal_sent(),
-        ((process(), signal(), disposition(), option::of(consumer)), any::<(bool, bool, bool)>())
-            .prop_map(|((process, signal, disposition, consumer), (runtime, once, found))| {
+        ((process(), signal(), disposition(), option::of(consumer)), any::<[bool; 4]>()).prop_map(
+            |((process, signal, disposition, consumer), flags)| {
+                let [runtime, once, found, mask_unknown] = flags;
                 What::Disposition {
                     process,
                     signal,
@@ -197,8 +198,10 @@ fn what() -> BoxedStrategy<What> {
                     runtime: runtime.then_some(Runtime::CatchAll),
                     once,
                     found,
+                    mask_unknown,
                 }
-            }),
+            }
+        ),
         (process(), any::<u32>(), signal(), any::<bool>(), disposition()).prop_map(
             |(process, tid, signal, blocked, disposition)| What::Mask {
                 process,

@@ -59,6 +59,7 @@ fn handler(process: &ProcessRef, found: bool) -> What {
         runtime: None,
         once: false,
         found,
+        mask_unknown: false,
     }
 }
 

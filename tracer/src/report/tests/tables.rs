@@ -6,7 +6,7 @@ use super::fixtures::{self, all};
 use crate::{
     model::{
         document::{Activation, Document, Exposure, ExposureKind, Owner, Service},
-        event::{Event, Fate, Refusal, What},
+        event::{DispositionKind, Event, Fate, Refusal, What},
         signal::Signal,
         unit::UnitState,
     },
@@ -199,6 +199,23 @@ fn a_handler_that_was_there_when_the_capture_joined_came_before_it() {
     let from_ns = fixtures::joined_late().services[0].activations[0].joined_ns.unwrap();
     let kills = Exposure { kind: ExposureKind::Fatal, from_ns, to_ns: from_ns + 1_000_000 };
     assert!(row(vec![kills]).contains("none since the capture joined"));
+    // Another process of the service was looked at first.
+    let later = |kind: Option<ExposureKind>, from_ns: i64| {
+        let mut document = fixtures::joined_late();
+        let start = &mut document.services[0].activations[0];
+        start.events[0].at_ns += 100_000;
+        start.milestones.handler_ns = None;
+        let looked = from_ns + 100_000;
+        start.exposure = vec![Exposure { kind: ExposureKind::Unknown, from_ns, to_ns: looked }];
+        start.exposure.extend(kind.map(|kind| {
+            let to_ns = looked + 1_000_000;
+            Exposure { kind, from_ns: looked, to_ns }
+        }));
+        table(&document, 80, false).contains("before the capture")
+    };
+    assert!(later(None, from_ns) && !later(Some(ExposureKind::Fatal), from_ns));
+    let unknown = Exposure { kind: ExposureKind::Unknown, from_ns, to_ns: from_ns + 1_000_000 };
+    assert!(row(vec![unknown]).contains("since when can't be told"));
     let mut document = fixtures::joined_late();
     document.services[0].activations[0].milestones.handler_ns = Some(from_ns + 900_000_000);
     assert!(table(&document, 80, false).contains("before the capture"), "it is set anew later");
@@ -287,4 +304,17 @@ fn of_very_many_services_a_thousand_are_named_and_the_others_counted() {
         "{}",
         &many[many.len() - 999..]
     );
+}
+
+#[test]
+fn what_is_not_known_of_a_mask_is_not_told_as_blocked() {
+    let mut document = fixtures::joined_late();
+    let event = &mut document.services[0].activations[0].events[0];
+    if let What::Disposition { disposition, mask_unknown, .. } = &mut event.what {
+        (*disposition, *mask_unknown) = (DispositionKind::Blocked, true);
+    }
+    let table = table(&document, 120, false);
+    let words =
+        "when the capture joined: a thread waits in sigwait; whether HUP is blocked is not seen";
+    assert!(table.contains(words), "{table}");
 }

@@ -18,6 +18,7 @@ fn the_hold_on_the_reload_signal_changes_by_what_the_main_process_does_with_it()
         runtime: None,
         once: false,
         found: false,
+        mask_unknown: false,
     };
     let exec = What::Exec {
         process: by("worker"),

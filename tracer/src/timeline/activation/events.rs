@@ -3,8 +3,9 @@
 use super::Timeline;
 use crate::{
     model::{
+        disposition::Disposition,
         document::LeftOut,
-        event::{Event, Fate, NotifyMessage, What},
+        event::{Consumer, Event, Fate, NotifyMessage, ProcessRef, What},
         signal::Signal,
     },
     timeline::{
@@ -14,6 +15,26 @@ use crate::{
         origin,
     },
 };
+
+/// What a process does on a signal now.
+fn changed(
+    process: &ProcessRef,
+    signal: Signal,
+    now: Disposition,
+    consumer: Option<Consumer>,
+    found: bool,
+) -> What {
+    What::Disposition {
+        process: process.clone(),
+        signal,
+        disposition: now.kind(),
+        consumer,
+        runtime: now.runtime,
+        once: false,
+        found,
+        mask_unknown: now.blocked && now.mask_unknown,
+    }
+}
 
 impl Timeline<'_> {
     /// The event that a record is; `None` if it is about other signals.
@@ -56,6 +77,7 @@ impl Timeline<'_> {
                     runtime: *runtime,
                     once: *once,
                     found: false,
+                    mask_unknown: false,
                 }
             }
             Record::Change { process, before, now, consumer, found } => {
@@ -63,15 +85,7 @@ impl Timeline<'_> {
                 if !found && before.of(reload) == now {
                     return None;
                 }
-                What::Disposition {
-                    process: process.clone(),
-                    signal: reload,
-                    disposition: now.kind(),
-                    consumer: *consumer,
-                    runtime: now.runtime,
-                    once: false,
-                    found: *found,
-                }
+                changed(process, reload, now, *consumer, *found)
             }
             Record::Mask { process, tid, mask, before, now } => {
                 if before.of(reload) == now.of(reload) {

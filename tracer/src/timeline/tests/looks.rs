@@ -1,11 +1,13 @@
 //! Processes that ran before the capture: they are looked at when that has begun, and the kernel
 //! may tell of them sooner.
 
+use tracer_common::signal::SignalSet;
+
 use super::story::{DEMO, MS, STARTER, Story, Told};
 use crate::{
     model::{
         document::{Activation, Exposure, ExposureKind, OutcomeState},
-        event::{DispositionKind, Fate, What},
+        event::{Consumer, DispositionKind, Fate, What},
         signal::Signal,
     },
     observation::Fact,
@@ -70,4 +72,45 @@ fn the_main_process_of_a_unit_found_running_is_the_oldest_whichever_is_signalled
         it.taken_hup(10, STARTER, 30).taken_hup(12, STARTER, 20)
     });
     assert_eq!(main_pid(&story.told()), Some(20));
+}
+
+#[test]
+fn what_a_thread_in_sigwait_may_wait_for_is_not_said_to_be_blocked() {
+    let told = |unknown: SignalSet| {
+        let mut story = looked_at_after(0, &[20], &[], |it| it);
+        for observation in &mut story.observations {
+            if let Fact::Found { state, .. } = &mut observation.fact {
+                (state.blocked, state.blocked_unknown) = (Signal::HUP.set(), unknown);
+            }
+        }
+        let told = story.told();
+        let told = told.events.iter().find_map(|event| match event.what {
+            What::Disposition { disposition, mask_unknown, .. } => {
+                Some((disposition, mask_unknown))
+            }
+            _ => None,
+        });
+        told.unwrap()
+    };
+    assert_eq!(told(SignalSet::EMPTY), (DispositionKind::Blocked, false));
+    assert_eq!(told(Signal::HUP.set()), (DispositionKind::Blocked, true));
+}
+
+#[test]
+fn a_handler_that_shows_once_it_is_known_what_is_blocked_came_at_a_time_nobody_saw() {
+    let story = looked_at_after(0, &[20], &[], |it| it);
+    let mut story = story.consume(100, 20, Consumer::Sigwait).until(200);
+    for observation in &mut story.observations {
+        match &mut observation.fact {
+            Fact::Found { state, .. } => {
+                (state.blocked, state.blocked_unknown) = (Signal::HUP.set(), Signal::HUP.set());
+            }
+            Fact::Consume { state, .. } => state.blocked = Signal::HUP.set(),
+            _ => {}
+        }
+    }
+    let told = story.told();
+    assert_eq!(told.milestones.handler_ns, None);
+    let kinds: Vec<ExposureKind> = told.exposure.iter().map(|span| span.kind).collect();
+    assert_eq!(kinds, [ExposureKind::Unknown]);
 }
