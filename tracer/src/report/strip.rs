@@ -69,7 +69,7 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let mut rows = vec![Row { label: first_label, cells: exposure }];
     rows.push(Row {
         label: "handler".into(),
-        cells: reached(handler(view, &span), no_handler(view, none_seen), &span, &axis),
+        cells: reached(handler(view, &span), no_handler(view, &span, none_seen), &span, &axis),
     });
     let unit = service.unit.as_ref();
     let announces = unit.is_none_or(|unit| unit.service_type.is_none() || unit.awaited().is_some());
@@ -219,10 +219,10 @@ fn handler(view: View, span: &Span) -> Option<i64> {
 
 /// What is said where no time of a handler is known: one that takes the signal since it was unknown
 /// what it does had it at a time nobody saw.
-fn no_handler<'a>(view: View, none_seen: &'a str) -> &'a str {
+fn no_handler<'a>(view: View, span: &Span, none_seen: &'a str) -> &'a str {
     let harm = || view.activation.exposure.iter().filter(|it| it.kind != ExposureKind::NotReady);
     let unknown = harm().find(|it| it.kind == ExposureKind::Unknown);
-    let is_taken = |until: i64| until < view.end() && !harm().any(|it| it.from_ns == until);
+    let is_taken = |until: i64| until < span.to && !harm().any(|it| it.from_ns == until);
     match unknown.filter(|it| view.joined_late() && is_taken(it.to_ns)) {
         Some(_) => "since when can't be told",
         None => none_seen,

@@ -216,6 +216,8 @@ fn a_handler_that_was_there_when_the_capture_joined_came_before_it() {
     assert!(later(None, from_ns) && !later(Some(ExposureKind::Fatal), from_ns));
     let unknown = Exposure { kind: ExposureKind::Unknown, from_ns, to_ns: from_ns + 1_000_000 };
     assert!(row(vec![unknown]).contains("since when can't be told"));
+    let to_the_end = Exposure { to_ns: i64::MAX, ..unknown };
+    assert!(row(vec![to_the_end]).contains("none since the capture joined"));
     let mut document = fixtures::joined_late();
     document.services[0].activations[0].milestones.handler_ns = Some(from_ns + 900_000_000);
     assert!(table(&document, 80, false).contains("before the capture"), "it is set anew later");
