@@ -391,6 +391,14 @@ impl<'a> Case<'a> {
         alive.iter().any(|pid| self.main().is_none_or(|main| main.pid != *pid))
     }
 
+    /// Whether the main process was started by one of the service's, and not by systemd.
+    pub(super) fn is_daemon(&self) -> bool {
+        self.events().any(|(_, event)| {
+            matches!(&event.what, What::Fork { process, parent }
+                if self.is_main(process) && parent.comm != "systemd")
+        })
+    }
+
     /// Whether READY=1, or the name on the message bus, is still to be expected of this start.
     pub(super) fn awaits_ready(&self) -> bool {
         let awaits = self.facts().is_some_and(|facts| facts.awaited().is_some());

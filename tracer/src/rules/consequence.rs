@@ -111,11 +111,18 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
             Some(true) => Stage::Started,
             // A daemon that was left behind already may come up all the same.
             Some(false) if case.has_descendants_at(at) => Stage::Unknown,
+            Some(false) if case.is_daemon() && has_pid_file(case) => Stage::Unwatched,
             Some(false) => Stage::Starting,
             None => Stage::Unknown,
         },
         _ => Stage::Starting,
     }
+}
+
+/// Whether systemd is to find the main process by a file.
+fn has_pid_file(case: &Case) -> bool {
+    let file = case.facts().and_then(|facts| facts.pid_file.as_deref());
+    file.is_some_and(|file| !file.is_empty())
 }
 
 /// The reload signal brings this end of the main process about at `at`.
@@ -144,6 +151,17 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
         );
     }
     match (predicted, service_type) {
+        (Some(predicted), _) if stage == Stage::Unwatched => {
+            let limit = refusing(case, timed_out(facts));
+            format!(
+                "systemd does not see {end} of the daemon of a Type=forking service before its \
+                 PIDFile= is there: it waits for that until TimeoutStartSec= is over ({}; result \
+                 'timeout'): {}{}",
+                start_limit(facts),
+                restart(setting, predicted, limit),
+                said(case, predicted, limit, at)
+            )
+        }
         (Some(predicted), _) => {
             let verdict = match predicted.result {
                 ServiceResult::Success => {
@@ -302,11 +320,7 @@ pub(super) fn never_ready(case: &Case) -> String {
         None => format!(
             "systemd waits for READY=1 until TimeoutStartSec= is over ({}), then \
              ends the service with TERM (result 'timeout'): {}",
-            match facts.timeout_start_ns {
-                Some(0) => "never, here".to_owned(),
-                Some(limit) => format!("{} s", limit / 1_000_000_000),
-                None => "90 s unless set".to_owned(),
-            },
+            start_limit(&facts),
             restart_after(case, ServiceResult::Timeout, timed_out(&facts))
         ),
     };
@@ -314,6 +328,15 @@ pub(super) fn never_ready(case: &Case) -> String {
         return capitalised(&verdict);
     }
     format!("{UNKNOWN}: as Type=notify, {verdict}")
+}
+
+/// `TimeoutStartSec=` in words.
+fn start_limit(facts: &UnitFacts) -> String {
+    match facts.timeout_start_ns {
+        Some(0) => "never, here".to_owned(),
+        Some(limit) => format!("{} s", limit / 1_000_000_000),
+        None => "90 s unless set".to_owned(),
+    }
 }
 
 /// When `TimeoutStartSec=` is over, if ever and if that is known.

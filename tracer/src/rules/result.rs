@@ -164,6 +164,9 @@ impl End {
 pub enum Stage {
     /// systemd still waited: for READY=1, for the bus name, for ExecStart= to return.
     Starting,
+    /// What ExecStart= ran has left a daemon behind, and its PIDFile= is not there: systemd does not
+    /// know of it, nor of its end (`main_pid_good` in src/core/service.c, 252 to 262).
+    Unwatched,
     /// It was up.
     Started,
     /// That is not known.
@@ -222,7 +225,8 @@ pub fn predict_stop(facts: &UnitFacts, end: End, stage: Stage, stop: End) -> Pre
 fn decide(facts: &UnitFacts, end: End, stage: Stage, result: ServiceResult) -> Prediction {
     // The lists are about the main process, and until ExecStart= has returned there is none.
     let is_forking = facts.service_type.as_deref() == Some("forking");
-    let has_main = !facts.has_no_main() && (!is_forking || stage != Stage::Starting);
+    let is_known = !matches!(stage, Stage::Starting | Stage::Unwatched);
+    let has_main = !facts.has_no_main() && (!is_forking || is_known);
     let prevent = facts.restart_prevent_exit_status.as_ref().filter(|_| has_main);
     let force = facts.restart_force_exit_status.as_ref().filter(|_| has_main);
     let remains = result == ServiceResult::Success && facts.remain_after_exit == Some(true);
@@ -240,6 +244,9 @@ fn decide(facts: &UnitFacts, end: End, stage: Stage, result: ServiceResult) -> P
 }
 
 fn result(facts: &UnitFacts, end: End, stage: Stage) -> Option<ServiceResult> {
+    if stage == Stage::Unwatched {
+        return Some(ServiceResult::Timeout);
+    }
     let is_clean = |daemon: bool| {
         let listed = end.is_in(facts.success_exit_status.as_ref());
         let dumped = matches!(end, End::Signal { core_dumped: true, .. });

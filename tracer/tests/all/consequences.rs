@@ -35,6 +35,13 @@ case $1 in
         ) &
         echo $! > "/run/$3.pid"
         exit 0 ;;
+    left)
+        (
+            # The daemon ends once systemd has seen the end of what it started.
+            while kill -0 $$ 2>&-; do sleep 0.1; done
+            exec env --default-signal=INT sh /shared/service.sh plain "$2" "$3"
+        ) &
+        exit 0 ;;
     named) exec python3 /shared/named.py "$2" "$3" ;;
 esac
 case $2 in
@@ -171,6 +178,7 @@ impl Row {
         match (self.service_type(), self.stage) {
             ("notify" | "notify-reload", Stage::Started) => "ready",
             ("forking", Stage::Started) => "forked",
+            ("forking", Stage::Unwatched) => "left",
             ("dbus", Stage::Started) => "named",
             _ => "plain",
         }
@@ -181,6 +189,9 @@ impl Row {
         let mut unit = String::from("[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=1h\n");
         unit.push_str("TimeoutStartSec=1h\nLimitCORE=infinity\nIgnoreSIGPIPE=no\n");
         let mut set = |name: &str, value: &str| writeln!(unit, "{name}={value}").unwrap();
+        if self.stage == Stage::Unwatched {
+            set("TimeoutStartSec", "5s");
+        }
         set("Type", self.service_type());
         set("NotifyAccess", facts.notify_access.as_deref().unwrap());
         set("Restart", facts.restart.as_deref().unwrap());
@@ -227,7 +238,7 @@ impl Row {
 /// The whole matrix: every type, stage, end and Restart=, and every other setting that
 /// decides, on those of them that it could decide otherwise.
 fn matrix() -> Vec<Row> {
-    use Stage::{Started, Starting};
+    use Stage::{Started, Starting, Unwatched};
     let kinds = [
         ("simple", Started),
         ("exec", Started),
@@ -238,6 +249,7 @@ fn matrix() -> Vec<Row> {
         ("notify-reload", Started),
         ("oneshot", Starting),
         ("forking", Starting),
+        ("forking", Unwatched),
         ("forking", Started),
         ("dbus", Starting),
         ("dbus", Started),

@@ -58,6 +58,28 @@ fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
 }
 
 #[test]
+fn a_daemon_that_dies_before_its_pid_file_is_there_is_waited_for() {
+    let starting = |by: ProcessRef| {
+        let start = activation().unit("forking", "on-failure").with(|facts| {
+            (facts.pid_file, facts.timeout_start_ns) =
+                (Some("/run/d.pid".to_owned()), Some(90_000_000_000));
+        });
+        let start = start.systemd(0, "activating", Some("start"), "success").exec(0);
+        let start = start.forks(1.ms(), by, itself());
+        start.asked(|case| (death(case, HUP, 1.s()), restarts(case, HUP, 1.s())))
+    };
+    let (told, comes_back) = starting(by("starter"));
+    assert_eq!(
+        told,
+        "systemd does not see death by HUP of the daemon of a Type=forking service before its \
+         PIDFile= is there: it waits for that until TimeoutStartSec= is over (90 s; result \
+         'timeout'): Restart=on-failure restarts it."
+    );
+    assert_eq!(comes_back, Some(true));
+    assert!(starting(by("systemd")).0.contains("'protocol'"));
+}
+
+#[test]
 fn the_end_of_a_start_that_may_still_become_ready_waits_for_the_time_out() {
     let told = activation()
         .unit("notify", "on-failure")
