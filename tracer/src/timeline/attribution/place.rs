@@ -2,10 +2,11 @@
 
 use super::Attribution;
 use crate::{
-    model::document::ServiceKind,
-    observation::{Environment, Fact, ProcessId, Task},
+    model::{document::ServiceKind, event::Fate},
+    observation::{Environment, Fact, GenerateResult, ProcessId, Task},
     timeline::{
         executor::{is_executor, is_for_another},
+        fate,
         processes::Place,
         scope::{Named, Scope},
         setup::Setup,
@@ -27,6 +28,10 @@ impl Attribution {
         let Some(process) = self.processes.get_mut(id).filter(|process| !process.ended) else {
             return;
         };
+        // One whose end was not seen, or is forgotten: it is a zombie, and begins nothing.
+        if process.place == Place::Outside && is_sent_to_the_dead(fact) {
+            return;
+        }
         // Where it is tells its service, once; how it came there may tell more.
         let is_settled = process.is_placed && !is_arrival(fact);
         process.is_placed = true;
@@ -282,6 +287,12 @@ impl Attribution {
             self.tell(setup, service, start, at, &fact);
         }
     }
+}
+
+/// Whether a fact is a signal that was thrown away, as its process exits or has ended.
+fn is_sent_to_the_dead(fact: &Fact) -> bool {
+    matches!(fact, Fact::Generate(sent)
+        if sent.result == GenerateResult::Ignored && fate::at_sending(sent) == Fate::Dropped)
 }
 
 /// Whether a fact is one that a process comes into a service by.

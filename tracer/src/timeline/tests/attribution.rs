@@ -8,7 +8,7 @@ use crate::{
         glob::Glob,
         signal::Signal,
     },
-    observation::{Fact, Handler, SignalState, Task},
+    observation::{Fact, GenerateResult, Handler, SignalState, Task},
     timeline::{Builder, Selector},
 };
 
@@ -475,6 +475,27 @@ fn a_process_met_in_the_middle_of_its_life_was_joined_late() {
     assert_eq!(main_pid(&told), Some(20));
     assert!(told.joined_ns.is_some());
     assert_eq!(told.milestones.exec_ns, None);
+}
+
+#[test]
+fn a_signal_to_an_ended_process_that_was_forgotten_begins_no_start() {
+    // More than are remembered.
+    let ends = |story: Story, pid| story.fork(5, 10, pid).exit(6, pid, 0);
+    let story = Story::unit().start(0, 10, "/bin/demo", "a").handler(1, 10);
+    let story = (11..11 + 1_500).fold(story, ends);
+    let met = story.fact(7, Fact::CgroupPath { hierarchy: 0, id: 1, path: DEMO.to_owned() });
+    let starts = |leaving: bool, disposition| {
+        let story = met.clone().hup_with(8, STARTER, 11, |it| {
+            it.disposition = disposition;
+            it.result = if leaving { GenerateResult::Ignored } else { GenerateResult::Queued };
+        });
+        story.killed(9, 10, Signal::TERM).told().services[0].activations.len()
+    };
+    for disposition in [DispositionKind::Default, DispositionKind::Handler] {
+        assert_eq!(starts(true, disposition), 1, "{disposition:?}");
+    }
+    // It has another's pid.
+    assert_eq!(starts(false, DispositionKind::Default), 2);
 }
 
 #[test]
