@@ -109,6 +109,8 @@ pub fn spans(
             _ => spans.push(Exposure { kind, from_ns: from, to_ns: to }),
         }
     };
+    // One that ends before its exec may have done nothing that tells.
+    push(Some(ExposureKind::Unknown), from_ns, phases.first().map_or(to_ns, |first| first.at_ns));
     for (index, phase) in phases.iter().enumerate() {
         let end = phases.get(index + 1).map_or(to_ns, |next| next.at_ns);
         match harm(&phases[index..], waits, to_ns) {
@@ -411,8 +413,10 @@ mod tests {
             spans.iter().map(|span| (span.kind, span.from_ns, span.to_ns)).collect::<Vec<_>>()
         };
         let unknown = ExposureKind::Unknown;
-        assert_eq!(of(&[unseen]), [(unknown, 5, 100)]);
-        assert_eq!(of(&[unseen, phase(30, HANDLER)]), [(unknown, 5, 30)]);
+        assert_eq!(of(&[]), [(unknown, 0, 100)]);
+        assert_eq!(of(&[phase(30, HANDLER)]), [(unknown, 0, 30)]);
+        assert_eq!(of(&[unseen]), [(unknown, 0, 100)]);
+        assert_eq!(of(&[unseen, phase(30, HANDLER)]), [(unknown, 0, 30)]);
         assert_eq!(handler_of(&[unseen, phase(30, HANDLER)]), Some(30));
         let next = Phase { pid: 2, at_ns: 40, ..unseen };
         assert_eq!(

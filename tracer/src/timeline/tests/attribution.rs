@@ -3,7 +3,7 @@
 use super::story::{BEGIN, DEMO, MS, STARTER, Story};
 use crate::{
     model::{
-        document::{OutcomeState, ServiceKind},
+        document::{Exposure, ExposureKind, OutcomeState, ServiceKind},
         event::{DispositionKind, Event, What},
         glob::Glob,
         signal::Signal,
@@ -406,6 +406,17 @@ fn a_process_that_is_moved_out_of_the_unit_leaves_it() {
         .told();
     let execs = told.events.iter().filter(|event| matches!(event.what, What::Exec { .. }));
     assert_eq!(execs.count(), 1);
+}
+
+#[test]
+fn what_a_process_does_on_a_signal_before_anything_tells_is_unknown() {
+    let story = Story::unit().attach(0, 10, DEMO);
+    let told = story.clone().hup(10, STARTER, 10).killed(10, 10, Signal::HUP).told();
+    let unknown = |span: &Exposure| (span.kind, span.from_ns) == (ExposureKind::Unknown, 0);
+    assert!(told.exposure.first().is_some_and(unknown), "{:?}", told.exposure);
+    let told = story.mask(5, 10, false).killed(10, 10, Signal::HUP).told();
+    let kinds: Vec<ExposureKind> = told.exposure.iter().map(|span| span.kind).collect();
+    assert_eq!(kinds, [ExposureKind::Unknown, ExposureKind::Fatal]);
 }
 
 #[test]
