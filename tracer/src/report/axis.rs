@@ -38,6 +38,8 @@ impl Grain {
 #[derive(Debug)]
 pub struct Axis {
     parts: Vec<Part>,
+    /// Which of them has the start.
+    with_start: usize,
     columns: usize,
     grain: Grain,
 }
@@ -87,7 +89,7 @@ impl Axis {
         let mut moments = moments.to_vec();
         moments.sort_unstable();
         moments.dedup();
-        let cuts = cuts(&moments, quiet);
+        let (cuts, with_start) = cuts(&moments, quiet);
         let mut parts: Vec<Part> = Vec::new();
         for (index, at) in moments.iter().enumerate() {
             match parts.last_mut() {
@@ -95,7 +97,7 @@ impl Axis {
                 _ => parts.push(Part { from: *at, to: *at, start: 0, columns: 0, lead: 0 }),
             }
         }
-        let mut axis = Self { parts, columns, grain };
+        let mut axis = Self { parts, with_start, columns, grain };
         axis.share_columns();
         axis
     }
@@ -106,11 +108,16 @@ impl Axis {
         let room = self.columns.saturating_sub(self.grain.cut * count.saturating_sub(1));
         let rest = room.saturating_sub(self.grain.part * count) as u128;
         let total: u128 = self.parts.iter().map(Part::duration).sum();
+        // The start is what this is about: half of the room is its own.
+        let own = self.parts.get(self.with_start).map_or(0, Part::duration);
+        let has_half = own > 0 && own * 2 < total;
         let mut start = 0;
         for (index, part) in self.parts.iter_mut().enumerate() {
-            let share = (part.duration() * rest).checked_div(total).unwrap_or(0);
-            // The start is what this is about: half of the room is its own.
-            let share = if index == 0 && part.duration() > 0 { share.max(rest / 2) } else { share };
+            let share = match (has_half, index == self.with_start) {
+                (false, _) => (part.duration() * rest).checked_div(total).unwrap_or(0),
+                (true, true) => rest / 2,
+                (true, false) => (part.duration() * (rest - rest / 2)) / (total - own),
+            };
             part.start = start;
             part.columns = self.grain.part + share as usize;
             if index + 1 == count {
@@ -122,6 +129,13 @@ impl Axis {
             }
             start += part.columns + self.grain.cut;
         }
+    }
+
+    /// Whether the moments of a part are told in round numbers: what begins at hours says no more
+    /// by them.
+    fn is_round(&self, index: usize) -> bool {
+        let is_at_zero = |part: &Part| part.from <= 0 && part.to >= 0;
+        index == self.with_start && (index == 0 || self.parts.get(index).is_some_and(is_at_zero))
     }
 
     /// How many columns it has.
@@ -147,7 +161,7 @@ impl Axis {
         let parts = self.parts.iter().enumerate();
         parts
             .flat_map(|(index, part)| {
-                let at = ticks(part, index == 0, self.grain).into_iter();
+                let at = ticks(part, self.is_round(index), self.grain).into_iter();
                 at.map(|at| (part.column(at), label(at)))
             })
             .collect()
@@ -168,7 +182,7 @@ impl Axis {
                 line[cut..part.start].copy_from_slice(&[' ', '/', '/', ' ']);
             }
             let end = part.start + part.columns;
-            for at in ticks(part, index == 0, self.grain) {
+            for at in ticks(part, self.is_round(index), self.grain) {
                 let column = part.column(at);
                 let label = label(at);
                 // At the end of its part a label stands left of its tick.
@@ -184,27 +198,31 @@ impl Axis {
     }
 }
 
-/// The gaps to cut, by the index of the moment before each: the first quiet ones
-/// that last longer than twice all that is not quiet.
-fn cuts(moments: &[i64], quiet: impl Fn(i64, i64) -> bool) -> Vec<usize> {
-    let gaps =
-        || moments.windows(2).map(|ends| (duration(ends[0], ends[1]), quiet(ends[0], ends[1])));
-    let busy: u128 = gaps().filter(|(_, quiet)| !quiet).map(|(gap, _)| gap).sum();
-    if busy == 0 {
-        return Vec::new();
-    }
-    gaps()
-        .enumerate()
-        .filter(|(_, (gap, quiet))| *quiet && *gap > 2 * busy)
-        .map(|(index, _)| index)
-        .take(CUTS)
-        .collect()
+/// The gaps to cut, by the index of the moment before each, in order, and how many of them are
+/// before the start. They are quiet and last longer than twice all that is not; those nearest to
+/// the start are, as they would take most of its columns.
+fn cuts(moments: &[i64], quiet: impl Fn(i64, i64) -> bool) -> (Vec<usize>, usize) {
+    let gaps: Vec<(u128, bool)> = moments
+        .windows(2)
+        .map(|ends| (duration(ends[0], ends[1]), quiet(ends[0], ends[1])))
+        .collect();
+    let busy: u128 = gaps.iter().filter(|(_, quiet)| !quiet).map(|(gap, _)| gap).sum();
+    let Some(first_busy) = gaps.iter().position(|(_, quiet)| !quiet).filter(|_| busy > 0) else {
+        return (Vec::new(), 0);
+    };
+    let is_long = |index: &usize| gaps[*index].1 && gaps[*index].0 > 2 * busy;
+    let before: Vec<usize> = (0..first_busy).rev().filter(is_long).take(CUTS).collect();
+    let after: Vec<usize> = (first_busy..gaps.len()).filter(is_long).take(CUTS).collect();
+    let count_before = before.len().min(CUTS - after.len().min(CUTS / 2));
+    let mut cuts = before[..count_before].to_vec();
+    cuts.reverse();
+    cuts.extend(after.into_iter().take(CUTS - count_before));
+    (cuts, count_before)
 }
 
-/// The moments to label: round ones on the first part, which begins at or near
-/// zero; after a cut only where it goes on.
-fn ticks(part: &Part, first: bool, grain: Grain) -> Vec<i64> {
-    if !first || part.duration() == 0 {
+/// The moments to label: round ones, or only where the part begins.
+fn ticks(part: &Part, is_round: bool, grain: Grain) -> Vec<i64> {
+    if !is_round || part.duration() == 0 {
         return vec![part.from];
     }
     let least = part.duration() * grain.tick as u128 / part.columns.max(1) as u128;
@@ -268,6 +286,17 @@ mod tests {
         let (line, labels) = axis.ruler();
         assert_eq!(line.chars().skip(46).take(4).collect::<String>(), " // ");
         assert!(labels.ends_with("1 min 0 s"), "{labels}");
+    }
+
+    #[test]
+    fn what_is_long_before_the_start_leaves_it_its_columns_too() {
+        let moments = [-8_000, -6_000, -2_000, 0, 400, 4_000_000].map(|at| at * 1_000);
+        let axis = Axis::new(&moments, 60, |from, to| to <= 0 || from >= 400_000);
+        let [begin, end] = [0, 400_000].map(|at| axis.column(at));
+        assert!(end - begin >= 20, "{begin} to {end}");
+        assert_eq!(axis.cuts().len(), 2, "one before it and one after");
+        let (_, labels) = axis.ruler();
+        assert!(labels.starts_with("-8 ms") && labels.contains("0 ms"), "{labels}");
     }
 
     #[test]
