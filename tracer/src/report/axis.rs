@@ -4,14 +4,15 @@
 //! over, long quiet gaps are cut out of the axis (`//`), so that the start keeps
 //! most of the columns.
 
-use super::{text, time};
+use std::cmp::Reverse;
 
-/// More cuts would leave too little between them.
-const CUTS: usize = 2;
+use super::{text, time};
 
 /// How fine the columns are.
 #[derive(Clone, Copy, Debug)]
 pub struct Grain {
+    /// The most cuts: more would leave too little between them.
+    cuts: usize,
     /// Columns of a cut.
     cut: usize,
     /// The least a part beside a cut gets.
@@ -22,15 +23,15 @@ pub struct Grain {
 
 impl Grain {
     /// A column is a character. A cut is a blank, two slashes, a blank.
-    pub const COLUMN: Self = Self { cut: 4, part: 10, tick: 12 };
+    pub const COLUMN: Self = Self { cuts: 2, cut: 4, part: 10, tick: 12 };
 
     /// The same for a bar among others, where every column counts.
-    pub const BAR: Self = Self { cut: 1, part: 3, tick: Self::COLUMN.tick };
+    pub const BAR: Self = Self { cuts: 2, cut: 1, part: 3, tick: Self::COLUMN.tick };
 
     /// So many columns are as wide as a character.
     pub const fn fine(columns: usize) -> Self {
-        let Self { cut, part, tick } = Self::COLUMN;
-        Self { cut: cut * columns, part: part * columns, tick: tick * columns }
+        let Self { cut, part, tick, .. } = Self::COLUMN;
+        Self { cuts: 4, cut: cut * columns, part: part * columns, tick: tick * columns }
     }
 }
 
@@ -89,7 +90,7 @@ impl Axis {
         let mut moments = moments.to_vec();
         moments.sort_unstable();
         moments.dedup();
-        let (cuts, with_start) = cuts(&moments, quiet);
+        let (cuts, with_start) = cuts(&moments, grain.cuts, quiet);
         let mut parts: Vec<Part> = Vec::new();
         for (index, at) in moments.iter().enumerate() {
             match parts.last_mut() {
@@ -199,25 +200,30 @@ impl Axis {
 }
 
 /// The gaps to cut, by the index of the moment before each, in order, and how many of them are
-/// before the start. They are quiet and last longer than twice all that is not; those nearest to
-/// the start are, as they would take most of its columns.
-fn cuts(moments: &[i64], quiet: impl Fn(i64, i64) -> bool) -> (Vec<usize>, usize) {
+/// before the start. They are quiet and last longer than twice all that is not: those next to
+/// the start, as they would take its columns, and the longest others.
+fn cuts(moments: &[i64], most: usize, quiet: impl Fn(i64, i64) -> bool) -> (Vec<usize>, usize) {
     let gaps: Vec<(u128, bool)> = moments
         .windows(2)
         .map(|ends| (duration(ends[0], ends[1]), quiet(ends[0], ends[1])))
         .collect();
     let busy: u128 = gaps.iter().filter(|(_, quiet)| !quiet).map(|(gap, _)| gap).sum();
-    let Some(first_busy) = gaps.iter().position(|(_, quiet)| !quiet).filter(|_| busy > 0) else {
+    let Some(start) = gaps.iter().position(|(_, quiet)| !quiet).filter(|_| busy > 0) else {
         return (Vec::new(), 0);
     };
     let is_long = |index: &usize| gaps[*index].1 && gaps[*index].0 > 2 * busy;
-    let before: Vec<usize> = (0..first_busy).rev().filter(is_long).take(CUTS).collect();
-    let after: Vec<usize> = (first_busy..gaps.len()).filter(is_long).take(CUTS).collect();
-    let count_before = before.len().min(CUTS - after.len().min(CUTS / 2));
-    let mut cuts = before[..count_before].to_vec();
-    cuts.reverse();
-    cuts.extend(after.into_iter().take(CUTS - count_before));
-    (cuts, count_before)
+    let mut before: Vec<usize> = (0..start).rev().filter(is_long).collect();
+    let mut after: Vec<usize> = (start..gaps.len()).filter(is_long).collect();
+    let next_to_it = [&mut after, &mut before].into_iter();
+    let mut cuts: Vec<usize> =
+        next_to_it.filter(|side| !side.is_empty()).map(|side| side.remove(0)).collect();
+    let mut others = [after, before].concat();
+    others.sort_by_key(|index| Reverse(gaps[*index].0));
+    cuts.extend(others);
+    cuts.truncate(most);
+    cuts.sort_unstable();
+    let before = cuts.iter().filter(|index| **index < start).count();
+    (cuts, before)
 }
 
 /// The moments to label: round ones, or only where the part begins.
@@ -297,6 +303,15 @@ mod tests {
         assert_eq!(axis.cuts().len(), 2, "one before it and one after");
         let (_, labels) = axis.ruler();
         assert!(labels.starts_with("-8 ms") && labels.contains("0 ms"), "{labels}");
+    }
+
+    #[test]
+    fn after_the_gap_next_to_the_start_the_longest_is_cut() {
+        let moments = [0, 1, 6, 11, 16, 60_000].map(|at| at * MS);
+        let axis = Axis::new(&moments, 60, |from, _| from >= MS);
+        let columns = [6, 11, 16].map(|at| axis.column(at * MS));
+        assert!(columns[0] < columns[1] && columns[1] < columns[2], "{columns:?}");
+        assert_eq!(axis.cuts().len(), 2);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! events. It asks no network. What can be chosen is chosen by its style; its one script filters
 //! events by a text, and is named by its hash in the page's policy.
 //!
-//! The document is gone through three times, so that what it says first need not be kept: for
-//! the overview, for starts with alerts, for the others.
+//! The document is gone through four times, so that what it says first need not be kept: for
+//! the overview, for starts with errors, for those with warnings, for the others.
 
 mod details;
 mod overview;
@@ -63,7 +63,7 @@ pub fn write(
         out.write_all(note.into_string().as_bytes())?;
     }
     let mut written = 0;
-    for which in [Which::WithAlerts, Which::WithoutAlerts] {
+    for which in Which::ALL {
         let mut details = Details::new(&mut *out, survey, which, written);
         source.each(&mut details)?;
         written = details.written();

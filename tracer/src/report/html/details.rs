@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     io::{self, Write},
 };
 
@@ -25,7 +26,7 @@ use crate::{
 
 /// The most that is written of starts, bytes. The others are in the overview alone.
 const MOST: usize = 24 << 20;
-/// Starts that are open at first.
+/// Starts with errors that are open at first, and as many with warnings alone.
 const OPEN: usize = 8;
 /// Events of a start with a line of their own.
 const EVENTS: usize = 2_000;
@@ -39,10 +40,33 @@ const COLUMNS: usize = 10_000;
 /// Which starts are told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Those with alerts.
-    WithAlerts,
-    /// Those without.
+    /// Those with errors.
+    Errors,
+    /// Those with warnings alone.
+    Warnings,
+    /// Those without alerts.
     WithoutAlerts,
+}
+
+impl Which {
+    /// In the order in which they are told.
+    pub const ALL: [Self; 3] = [Self::Errors, Self::Warnings, Self::WithoutAlerts];
+
+    fn of(start: &Activation) -> Self {
+        match start.alerts.iter().map(|alert| alert.severity).max() {
+            Some(Severity::Error) => Self::Errors,
+            Some(Severity::Warning) => Self::Warnings,
+            None => Self::WithoutAlerts,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Errors => "with errors",
+            Self::Warnings => "with warnings alone",
+            Self::WithoutAlerts => "without alerts",
+        }
+    }
 }
 
 /// Writes starts.
@@ -84,7 +108,7 @@ impl Sink for Details<'_> {
     fn start(&mut self, start: &Activation) -> io::Result<()> {
         let number = self.position.starts;
         self.position.start();
-        if (self.which == Which::WithAlerts) == start.alerts.is_empty() {
+        if self.which != Which::of(start) {
             return Ok(());
         }
         if self.written >= MOST {
@@ -92,8 +116,8 @@ impl Sink for Details<'_> {
             return Ok(());
         }
         let Some(view) = self.position.view(self.survey, start) else { return Ok(()) };
-        let open =
-            self.told < OPEN && self.which == Which::WithAlerts || self.survey.all_starts <= OPEN;
+        let open = self.told < OPEN && self.which != Which::WithoutAlerts
+            || self.survey.all_starts <= OPEN;
         let text = block(view, number, open).into_string();
         self.told += 1;
         self.written += text.len();
@@ -105,10 +129,9 @@ impl Sink for Details<'_> {
             return Ok(());
         }
         let starts = headline::counted(self.left_out, "more start");
-        let with = if self.which == Which::WithAlerts { "with" } else { "without" };
         let note = html! {
             p.warning {
-                "… and " (starts) " " (with) " alerts: there was no room for their details. "
+                "… and " (starts) " " (self.which.words()) ": there was no room for their details. "
                 "They are in --format json."
             }
         };
@@ -148,7 +171,10 @@ fn figure(view: View, number: usize, evidence: &BTreeSet<usize>) -> Markup {
     };
     let picture = Picture::of(view, &events, PROCESSES);
     let link = |event: usize| format!("#s{number}e{event}");
-    let name = format!("Timeline of {}", event_row::quote(&view.service.name));
+    let mut name = format!("Timeline of {}", event_row::quote(&view.service.name));
+    if view.starts > 1 {
+        let _ = write!(name, ", start {}", view.index + 1);
+    }
     let left_out =
         [(picture.events_left_out, "events"), (picture.processes_left_out(), "processes")];
     html! {
@@ -190,10 +216,13 @@ fn alerts_of(view: View, number: usize) -> Markup {
                         // The text may have lines of its own.
                         dd { (text.split('\n').map(escape).collect::<Vec<_>>().join("\n")) }
                     }
-                    dt { "evidence" }
-                    dd {
-                        @for index in &alert.events {
-                            @if let Some(event) = activation.events.get(*index) {
+                    @let evidence = alert.events.iter().filter_map(|index| {
+                        activation.events.get(*index).map(|event| (index, event))
+                    });
+                    @if evidence.clone().next().is_some() {
+                        dt { "evidence" }
+                        dd {
+                            @for (index, event) in evidence {
                                 a href={ "#s" (number) "e" (index) } { (time::span(event.at_ns)) } " "
                             }
                         }

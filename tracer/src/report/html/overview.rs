@@ -23,12 +23,35 @@ pub struct Overview<'a> {
     /// The lines of starts with errors, of those with warnings, and of the others: of each no
     /// more than are written.
     lines: [Vec<String>; 3],
+    /// Starts with errors, and with warnings alone.
+    alerted: [usize; 2],
 }
 
 impl<'a> Overview<'a> {
     /// Writes to `out` what `survey` has looked at before.
     pub fn new(out: &'a mut dyn Write, survey: &'a Survey) -> Self {
-        Self { out, survey, position: Position::default(), lines: Default::default() }
+        Self {
+            out,
+            survey,
+            position: Position::default(),
+            lines: Default::default(),
+            alerted: [0; 2],
+        }
+    }
+
+    /// How many starts there are, and how many of them have alerts.
+    fn count(&self) -> String {
+        let mut count = headline::counted(self.position.starts, "start");
+        if self.survey.services() > 1 {
+            count += &format!(" of {} services", self.survey.services());
+        }
+        let [errors, warnings] = self.alerted;
+        match (errors, warnings) {
+            (0, 0) => count + ": no alerts",
+            (errors, 0) => count + &format!(": {errors} with errors"),
+            (0, warnings) => count + &format!(": {warnings} with warnings"),
+            _ => count + &format!(": {errors} with errors, {warnings} with warnings alone"),
+        }
     }
 
     /// The document without its services, once it has been seen.
@@ -40,10 +63,7 @@ impl<'a> Overview<'a> {
 impl Sink for Overview<'_> {
     fn capture(&mut self, document: &Document) -> io::Result<()> {
         self.position.capture(document);
-        self.out.write_all(beginning(document).as_bytes())?;
-        let table = "<nav aria-label=\"All starts\"><table><thead><tr><th scope=\"col\">alerts</th>\
-                     <th scope=\"col\">start</th></tr></thead><tbody>";
-        self.out.write_all(table.as_bytes())
+        self.out.write_all(beginning(document).as_bytes())
     }
 
     fn service(&mut self, service: &Service) -> io::Result<()> {
@@ -62,6 +82,11 @@ impl Sink for Overview<'_> {
             Some(Severity::Warning) => (warnings, "warning", "warning"),
             None => (others, "faint", "none"),
         };
+        match worst {
+            Some(Severity::Error) => self.alerted[0] += 1,
+            Some(Severity::Warning) => self.alerted[1] += 1,
+            None => {}
+        }
         if lines.len() < ROWS {
             let title = headline::title(view, COLUMNS, Paint::Plain).join(" ");
             let row = html! {
@@ -73,6 +98,12 @@ impl Sink for Overview<'_> {
     }
 
     fn end(&mut self) -> io::Result<()> {
+        if self.position.starts > 0 {
+            self.out.write_all(html! { p { (self.count()) } }.into_string().as_bytes())?;
+        }
+        let table = "<nav aria-label=\"All starts\"><table><thead><tr><th scope=\"col\">alerts</th>\
+                     <th scope=\"col\">start</th></tr></thead><tbody>";
+        self.out.write_all(table.as_bytes())?;
         for row in self.lines.iter().flatten().take(ROWS) {
             self.out.write_all(row.as_bytes())?;
         }

@@ -20,9 +20,9 @@ td.error,span.error,p.error{color:var(--error)}td.warning,span.warning,p.warning
 td.good,span.good{color:var(--good)}td.faint{color:var(--faint)}\
 .start{border-top:1px solid var(--line);padding:.8rem 0}\
 summary{cursor:pointer;overflow-wrap:anywhere}\
-.figure{display:grid;grid-template-columns:168px 1fr;margin:.6rem 0}\
-.scroll{overflow-x:auto;padding-right:8px}\
-.plot{width:max(772px,100%);display:block}\
+.figure{display:grid;grid-template-columns:160px 1fr;margin:.6rem 0}\
+.scroll{overflow-x:auto;padding:0 8px}\
+.plot{width:max(772px,100%);display:block;overflow:visible}\
 .alert{border-left:4px solid var(--warning);padding:.3rem .8rem;margin:.6rem 0}\
 .alert.error{border-color:var(--error)}\
 .alert dt{font-weight:bold}.alert dd{margin:0 0 .3rem;white-space:pre-wrap;overflow-wrap:anywhere}\
@@ -30,7 +30,7 @@ summary{cursor:pointer;overflow-wrap:anywhere}\
 .choices label{margin-right:.8rem;white-space:nowrap}\
 fieldset{border:1px solid var(--line)}\
 footer{border-top:1px solid var(--line);color:var(--faint);font-size:.85rem}\
-@media print{.choices{display:none}.start{break-inside:avoid}.scroll{overflow:visible}\
+@media print{.choices{display:none}.figure,.alert,tr{break-inside:avoid}summary{break-after:avoid}.scroll{overflow:visible}\
 .plot{width:100%}details::details-content{content-visibility:visible;display:block}}";
 
 /// What is chosen at the top of the page.

@@ -201,6 +201,53 @@ fn a_page_of_many_starts_has_an_overview_and_those_with_alerts_first() {
 }
 
 #[test]
+fn a_page_says_how_many_starts_there_are_and_how_many_have_alerts() {
+    let mut document = many(3);
+    assert!(html(&document).contains("<p>4 starts of 4 services: 1 with errors</p>"));
+    document.services[0].activations[0].alerts = document.services[3].activations[0].alerts.clone();
+    document.services[0].activations[0].alerts[0].severity = Severity::Warning;
+    let both = "<p>4 starts of 4 services: 1 with errors, 1 with warnings alone</p>";
+    assert!(html(&document).contains(both));
+    let mut alone = many(1);
+    alone.services.truncate(1);
+    assert!(html(&alone).contains("<p>1 start: no alerts</p>"));
+}
+
+#[test]
+fn a_page_tells_of_starts_with_errors_before_those_with_warnings_alone() {
+    let mut document = many(2);
+    let mut warned = document.services[2].activations[0].alerts.clone();
+    warned[0].severity = Severity::Warning;
+    document.services[1].activations[0].alerts = warned;
+    let page = html(&document);
+    let starts: Vec<&str> =
+        page.split("<details class=\"start\" id=\"").skip(1).map(|it| &it[..2]).collect();
+    assert_eq!(starts, ["s2", "s1", "s0"]);
+}
+
+#[test]
+fn the_pictures_of_a_page_have_names_of_their_own() {
+    let mut document = fixtures::patroni_killed();
+    let again = document.services[0].activations[0].clone();
+    document.services[0].activations.push(again);
+    let page = html(&document);
+    for start in 1..=2 {
+        let name =
+            format!("role=\"region\" aria-label=\"Timeline of patroni.service, start {start}\"");
+        assert_eq!(page.matches(&name).count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn an_alert_without_evidence_has_no_heading_for_it() {
+    let mut document = fixtures::patroni_killed();
+    let headings = |document: &Document| html(document).matches("<dt>evidence</dt>").count();
+    assert_eq!(headings(&document), 1);
+    document.services[0].activations[0].alerts[0].events.clear();
+    assert_eq!(headings(&document), 0);
+}
+
+#[test]
 fn a_document_without_a_start_says_so_in_every_format() {
     let empty = document(Vec::new());
     for text in [svg(&empty), html(&empty)] {
