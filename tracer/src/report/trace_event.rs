@@ -5,7 +5,7 @@
 //! systemd's states and the phases. One event a line, so that nothing is kept but the service.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io::{self, Write},
     mem,
 };
@@ -25,6 +25,8 @@ use crate::model::{
 /// Numbers of processes that stand for starts: no process has such a pid (`PID_MAX_LIMIT` in
 /// include/linux/threads.h).
 const STARTS: usize = 1 << 22;
+/// Rows of processes whose own has another with the same pid at that time.
+const OTHERS: u32 = 1 << 23;
 /// Rows of a start.
 const SYSTEMD: u32 = 1;
 const PHASES: u32 = 2;
@@ -38,6 +40,21 @@ pub struct Events<W> {
     survey: Survey,
     flows: usize,
     events: usize,
+    /// From when to when each pid has its row, in nanoseconds since the capture began.
+    taken: HashMap<u32, (i128, i128)>,
+    /// Rows beside those.
+    others: u32,
+}
+
+/// Which row each process of a start has, by its pid, where that is not its number.
+type Rows = BTreeMap<u32, u32>;
+
+/// A program that a process ran.
+struct Life {
+    pid: u32,
+    from: i64,
+    to: i64,
+    name: String,
 }
 
 /// One slice or moment: where it is, and how long.
@@ -52,17 +69,31 @@ struct Slice<'a> {
 }
 
 impl<'a> Slice<'a> {
-    /// A moment of a process.
-    fn at(at: i64, pid: u32, name: &'a str, category: &'a str, arguments: &Value) -> Self {
+    /// A moment of a process, in its row.
+    fn at(
+        at: i64,
+        (pid, tid): (u32, u32),
+        name: &'a str,
+        category: &'a str,
+        arguments: &Value,
+    ) -> Self {
         let arguments = arguments.clone();
-        Self { pid: pid as usize, tid: pid, from: at, to: at, name, category, arguments }
+        Self { pid: pid as usize, tid, from: at, to: at, name, category, arguments }
     }
 }
 
 impl<W: Write> Events<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, position: Position::default(), survey: Survey::default(), flows: 0, events: 0 }
+        Self {
+            out,
+            position: Position::default(),
+            survey: Survey::default(),
+            flows: 0,
+            events: 0,
+            taken: HashMap::new(),
+            others: 0,
+        }
     }
 
     fn event(&mut self, event: &Value) -> io::Result<()> {
@@ -216,58 +247,34 @@ impl<W: Write> Events<W> {
         Ok(())
     }
 
-    /// Each process from its first event to its end.
-    fn lives(&mut self, zero: i128, activation: &Activation, end: i64) -> io::Result<()> {
-        let mut open: BTreeMap<u32, (i64, String)> = BTreeMap::new();
-        let mut over = Vec::new();
-        for event in &activation.events {
-            let at = event.at_ns;
-            match &event.what {
-                What::Fork { process, .. } => {
-                    // Another process had its pid, whose end was not seen.
-                    if let Some((from, name)) = open.remove(&process.pid) {
-                        over.push((process.pid, from, at, name));
-                    }
-                    open.insert(process.pid, (at, process.comm.to_string()));
-                }
-                What::Exec { process, exe, filename, .. } => {
-                    // A program takes over from the one before.
-                    if let Some((from, name)) = open.remove(&process.pid) {
-                        over.push((process.pid, from, at, name));
-                    }
-                    let program = filename.as_deref().or(exe.as_deref()).unwrap_or(&process.comm);
-                    open.insert(process.pid, (at, program.to_owned()));
-                }
-                What::Exit { process, .. } => {
-                    if let Some((from, name)) = open.remove(&process.pid) {
-                        over.push((process.pid, from, at, name));
-                    }
-                }
-                _ => {}
+    /// The rows of these lives. Slices of a row may not overlap, and two starts at a time can have
+    /// a process of the same pid where the end of one was not seen.
+    fn rows(&mut self, zero: i128, lives: &[Life]) -> Rows {
+        let mut spans: BTreeMap<u32, (i128, i128)> = BTreeMap::new();
+        for life in lives {
+            let [from, to] = [life.from, life.to].map(|at| Moment::of(zero, at).ns);
+            let span = spans.entry(life.pid).or_insert((from, to));
+            *span = (span.0.min(from), span.1.max(to));
+        }
+        let mut rows = Rows::new();
+        for (pid, (from, to)) in spans {
+            let taken = self.taken.entry(pid).or_insert((from, from));
+            if from < taken.1 && taken.0 < to {
+                rows.insert(pid, OTHERS + self.others);
+                self.others += 1;
+            } else {
+                *taken = (taken.0.min(from), taken.1.max(to));
             }
         }
-        over.extend(open.into_iter().map(|(pid, (from, name))| (pid, from, end.max(from), name)));
-        for (pid, from, to, name) in over {
-            let name = event_row::quote(&name);
-            let slice = Slice {
-                pid: pid as usize,
-                tid: pid,
-                from,
-                to,
-                name: &name,
-                category: "process",
-                arguments: json!({}),
-            };
-            self.slice(zero, &slice, None)?;
-        }
-        Ok(())
+        rows
     }
 
     /// What happened in a process.
-    fn happening(&mut self, zero: i128, event: &Event, view: View) -> io::Result<()> {
+    fn happening(&mut self, zero: i128, event: &Event, view: View, rows: &Rows) -> io::Result<()> {
         let words = event_row::row(event, view.activation, view.reload()).what;
         let at = event.at_ns;
         let arguments = json!({"what": words});
+        let row = |pid: u32| (pid, rows.get(&pid).copied().unwrap_or(pid));
         match &event.what {
             What::Signal(sent) => {
                 self.flows += 1;
@@ -275,23 +282,23 @@ impl<W: Write> Events<W> {
                 let target = event_row::process(&sent.target);
                 if let Some(sender) = &sent.sender {
                     let name = format!("send {} to {target}", sent.signal);
-                    let sending = Slice::at(at, sender.pid, &name, "signal", &arguments);
+                    let sending = Slice::at(at, row(sender.pid), &name, "signal", &arguments);
                     self.slice(zero, &sending, Some(("flow_out", flow)))?;
                 }
                 let name = format!("{} {}", sent.signal, super::strip::fate_word(sent.fate));
                 // Signals that wait overlap each other: when they were taken is in the words.
-                let taken = Slice::at(at, sent.target.pid, &name, "signal", &arguments);
+                let taken = Slice::at(at, row(sent.target.pid), &name, "signal", &arguments);
                 let flow = sent.sender.as_ref().map(|_| ("flow_in", flow));
                 self.slice(zero, &taken, flow)
             }
-            What::Disposition { process, .. } | What::Mask { process, .. } => {
-                self.moment(zero, &Slice::at(at, process.pid, &words, "disposition", &arguments))
-            }
-            What::Notify(message) => {
-                self.moment(zero, &Slice::at(at, message.sender.pid, &words, "notify", &arguments))
-            }
+            What::Disposition { process, .. } | What::Mask { process, .. } => self
+                .moment(zero, &Slice::at(at, row(process.pid), &words, "disposition", &arguments)),
+            What::Notify(message) => self.moment(
+                zero,
+                &Slice::at(at, row(message.sender.pid), &words, "notify", &arguments),
+            ),
             What::Exit { process, .. } => {
-                self.moment(zero, &Slice::at(at, process.pid, &words, "process", &arguments))
+                self.moment(zero, &Slice::at(at, row(process.pid), &words, "process", &arguments))
             }
             // They are slices, or say nothing of a process.
             What::Fork { .. }
@@ -303,25 +310,62 @@ impl<W: Write> Events<W> {
     }
 }
 
-/// The processes of a start by pid, each with its last name.
-fn processes(activation: &Activation) -> BTreeMap<u32, &ProcessRef> {
-    let mut processes = BTreeMap::new();
+/// Each process from its first event to its end, program by program.
+fn lives(activation: &Activation, end: i64) -> Vec<Life> {
+    let mut open: BTreeMap<u32, (i64, String)> = BTreeMap::new();
+    let mut over = Vec::new();
     for event in &activation.events {
-        let (first, second) = match &event.what {
+        let (process, name) = match &event.what {
+            What::Fork { process, .. } => (process, Some(process.comm.to_string())),
+            What::Exec { process, exe, filename, .. } => {
+                let program = filename.as_deref().or(exe.as_deref()).unwrap_or(&process.comm);
+                (process, Some(program.to_owned()))
+            }
+            What::Exit { process, .. } => (process, None),
+            _ => continue,
+        };
+        // It has ended, a program takes over from the one before, or another process had its
+        // pid, whose end was not seen.
+        if let Some((from, name)) = open.remove(&process.pid) {
+            over.push(Life { pid: process.pid, from, to: event.at_ns, name });
+        }
+        if let Some(name) = name {
+            open.insert(process.pid, (event.at_ns, name));
+        }
+    }
+    let open = open.into_iter();
+    over.extend(open.map(|(pid, (from, name))| Life { pid, from, to: end.max(from), name }));
+    over
+}
+
+/// The processes of a start by pid, each with its last name and its unit: that of the service, or
+/// what is known of who only sent something.
+fn processes<'a>(
+    activation: &'a Activation,
+    service: &'a str,
+) -> BTreeMap<u32, (&'a ProcessRef, Option<&'a str>)> {
+    let mut processes = BTreeMap::new();
+    let mut senders = BTreeMap::new();
+    for event in &activation.events {
+        let process = match &event.what {
             What::Fork { process, .. }
             | What::Exec { process, .. }
             | What::Exit { process, .. }
             | What::Disposition { process, .. }
-            | What::Mask { process, .. } => (Some(process), None),
+            | What::Mask { process, .. } => process,
             What::Signal(sent) => {
-                (Some(&sent.target), sent.sender.as_ref().map(|sender| &sender.process))
+                if let Some(sender) = &sent.sender {
+                    senders.insert(sender.pid, (&sender.process, sender.unit.as_deref()));
+                }
+                &sent.target
             }
-            What::Notify(message) => (Some(&message.sender), None),
-            What::Cgroup { .. } | What::Systemd { .. } | What::Loss { .. } => (None, None),
+            What::Notify(message) => &message.sender,
+            What::Cgroup { .. } | What::Systemd { .. } | What::Loss { .. } => continue,
         };
-        for process in [first, second].into_iter().flatten() {
-            processes.insert(process.pid, process);
-        }
+        processes.insert(process.pid, (process, Some(service)));
+    }
+    for (pid, sender) in senders {
+        processes.entry(pid).or_insert(sender);
     }
     processes
 }
@@ -386,15 +430,33 @@ impl<W: Write> Sink for Events<W> {
         let track = STARTS + position.starts;
         let name = format!("{}, start {}", service.name, view.index + 1);
         self.name("process_name", track, 0, &name)?;
-        for (pid, process) in processes(start) {
-            let name = format!("{} [{}]", process.comm, service.name);
+        let lives = lives(start, view.end());
+        let rows = self.rows(zero, &lives);
+        for (pid, (process, unit)) in processes(start, &service.name) {
+            let name = match unit {
+                Some(unit) => format!("{} [{unit}]", process.comm),
+                None => process.comm.to_string(),
+            };
             self.name("process_name", pid as usize, pid, &name)?;
-            self.name("thread_name", pid as usize, pid, &process.comm)?;
+            let row = rows.get(&pid).copied().unwrap_or(pid);
+            self.name("thread_name", pid as usize, row, &process.comm)?;
         }
         self.story(zero, track, view)?;
-        self.lives(zero, start, view.end())?;
+        for life in &lives {
+            let name = event_row::quote(&life.name);
+            let slice = Slice {
+                pid: life.pid as usize,
+                tid: rows.get(&life.pid).copied().unwrap_or(life.pid),
+                from: life.from,
+                to: life.to,
+                name: &name,
+                category: "process",
+                arguments: json!({}),
+            };
+            self.slice(zero, &slice, None)?;
+        }
         for event in &start.events {
-            self.happening(zero, event, view)?;
+            self.happening(zero, event, view, &rows)?;
         }
         for alert in &start.alerts {
             let name = event_row::quote(&alert.id);

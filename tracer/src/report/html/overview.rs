@@ -41,10 +41,11 @@ impl<'a> Overview<'a> {
 
     /// How many starts there are, and how many of them have alerts.
     fn count(&self) -> String {
-        let mut count = headline::counted(self.position.starts, "start");
-        if self.survey.services() > 1 {
-            count += &format!(" of {} services", self.survey.services());
-        }
+        let starts = headline::counted(self.position.starts, "start");
+        let count = match self.survey.services() {
+            0 | 1 => starts,
+            services => format!("{starts} of {services} services"),
+        };
         let [errors, warnings] = self.alerted;
         match (errors, warnings) {
             (0, 0) => count + ": no alerts",

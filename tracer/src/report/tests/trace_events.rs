@@ -149,6 +149,56 @@ fn a_pid_that_is_given_again_is_two_lives() {
     assert_eq!(lives(&document), once + 1);
 }
 
+#[test]
+fn a_pid_in_two_starts_at_a_time_has_a_row_for_each() {
+    let mut document = fixtures::forty_processes();
+    let once = events(&document).iter().filter(|event| event["ph"] != "M").count();
+    let mut again = document.services[0].clone();
+    again.name = "again.service".into();
+    let start = &mut again.activations[0].started_at.0;
+    *start = start.checked_add(jiff::SignedDuration::from_millis(1)).unwrap();
+    document.services.push(again);
+    let events = events(&document);
+    let found = taken_in(&events).unwrap();
+    assert_eq!(found.slices, 2 * once);
+    let named = |event: &&Value| event["name"] == "thread_name";
+    let row = |event: &Value| (event["pid"].as_u64(), event["tid"].as_u64());
+    let names: BTreeSet<_> = events.iter().filter(named).map(row).collect();
+    let unnamed = events.iter().find(|it| it["ph"] != "M" && !names.contains(&row(it)));
+    assert_eq!(unnamed, None);
+}
+
+#[test]
+fn who_sent_a_signal_is_called_by_the_unit_it_was_in() {
+    let document = fixtures::patroni_killed();
+    let name_of_sender = |document: &Document| {
+        let sender = happened(document).find_map(|event| match &event.what {
+            What::Signal(sent) => sent.sender.as_ref().map(|sender| sender.pid),
+            _ => None,
+        });
+        let events = events(document);
+        let names = events.iter().filter(|event| event["name"] == "process_name");
+        let name = { names }.find(|event| event["pid"] == sender.unwrap()).unwrap();
+        name["args"]["name"].as_str().unwrap().to_owned()
+    };
+    let sent_from = |unit: Option<&str>| {
+        let mut document = document.clone();
+        // Nothing but its signal is seen of it.
+        let events = &mut document.services[0].activations[0].events;
+        events.retain(|event| matches!(event.what, What::Signal(_)));
+        for event in events {
+            let What::Signal(sent) = &mut event.what else { continue };
+            if let Some(sender) = &mut sent.sender {
+                sender.process.comm = "sh".into();
+                sender.unit = unit.map(Into::into);
+            }
+        }
+        name_of_sender(&document)
+    };
+    assert_eq!(sent_from(Some("cron.service")), "sh [cron.service]");
+    assert_eq!(sent_from(None), "sh");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
