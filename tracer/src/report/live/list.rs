@@ -35,6 +35,8 @@ const NAME: usize = 32;
 const STATE: usize = 16;
 const SIGNAL: usize = 14;
 const ALERT: usize = 26;
+/// A shorter one is left out.
+const LEAST_ALERT: usize = 12;
 /// Bars that are shorter give way to nothing.
 const BAR: usize = 8;
 
@@ -54,8 +56,10 @@ impl Columns {
             }
         };
         columns.state = take(STATE, BAR);
-        columns.alert = take(ALERT, BAR + 4);
-        columns.signal = take(SIGNAL, 2 * BAR);
+        // A part of its name tells more than none.
+        let alert = (width - name).saturating_sub(columns.state + BAR + 7).min(ALERT);
+        columns.alert = take(if alert < LEAST_ALERT { ALERT } else { alert }, BAR + 3);
+        columns.signal = if columns.alert == ALERT { take(SIGNAL, 2 * BAR) } else { 0 };
         columns.bar = rest.saturating_sub(1);
         columns
     }
@@ -104,13 +108,13 @@ impl Live {
             let nothing = Paint::Marks.ink(Ink::Faint, "  nothing has started yet");
             pen.line(buffer, body, 0, &nothing);
         }
-        let legend = strip::legend(usize::from(area.width));
+        let mut more = String::new();
         if numbers.len() > self.page {
             let below = numbers.len() - self.page - self.top;
-            let more = format!("{} above, {below} below   ", self.top);
-            return format!("{more}{legend}");
+            more = format!("{} above, {below} below   ", self.top);
         }
-        legend
+        let legend = strip::legend(usize::from(area.width).saturating_sub(more.len()));
+        more + &legend
     }
 
     #[allow(clippy::too_many_arguments, reason = "where and what")]
@@ -158,5 +162,31 @@ fn add(line: &mut String, width: usize, content: &str, ink: Ink) {
         let content = text::pad(&text::clip(content, width), width);
         line.push_str(&Paint::Marks.ink(ink, &content));
         line.push(' ');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fit_and_the_last_signal_gives_way_first_then_the_alert_then_the_state() {
+        for (width, longest) in (0..250).flat_map(|width| [5, 20, 60].map(|name| (width, name))) {
+            let it = Columns::of(width, longest);
+            let all = [it.name, it.bar, it.state, it.signal, it.alert];
+            let used: usize =
+                all.iter().filter(|column| **column > 0).map(|column| column + 1).sum();
+            assert!(used <= (width.saturating_sub(OTHER.len()) + 1).max(1), "{width}: {it:?}");
+            assert!(it.signal == 0 || it.alert == ALERT, "{width}: {it:?}");
+            assert!(it.alert == 0 || it.state > 0, "{width}: {it:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_of_80_columns_shows_the_alert_whatever_the_names() {
+        for longest in [5, 20, 60] {
+            let columns = Columns::of(80, longest);
+            assert!(columns.alert >= LEAST_ALERT && columns.bar >= BAR, "{columns:?}");
+        }
     }
 }

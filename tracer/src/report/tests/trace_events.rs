@@ -161,9 +161,9 @@ fn a_pid_in_two_starts_at_a_time_has_a_row_for_each() {
     let events = events(&document);
     let found = taken_in(&events).unwrap();
     assert_eq!(found.slices, 2 * once);
-    let named = |event: &&Value| event["name"] == "thread_name";
+    let is_name = |event: &&Value| event["name"] == "thread_name";
     let row = |event: &Value| (event["pid"].as_u64(), event["tid"].as_u64());
-    let names: BTreeSet<_> = events.iter().filter(named).map(row).collect();
+    let names: BTreeSet<_> = events.iter().filter(is_name).map(row).collect();
     let unnamed = events.iter().find(|it| it["ph"] != "M" && !names.contains(&row(it)));
     assert_eq!(unnamed, None);
 }
