@@ -50,6 +50,7 @@ pub const STYLE: &str = "\
 .picture .behind{stroke:none;fill-opacity:.1}\
 .picture .band{stroke:none;fill-opacity:.8}\
 .picture .band.good{fill-opacity:.35}\
+.picture .band.words{fill-opacity:.45}\
 .picture .arrow{stroke-width:1.2;stroke-dasharray:3 2}\
 .picture a:focus-visible{outline:2px solid var(--ink);outline-offset:2px}";
 

@@ -60,7 +60,7 @@ fn row(signal: &SignalRace, axis: &Axis, top: usize) -> Markup {
             @let (x, width) = (percent(from), to.saturating_sub(from).max(15));
             @let word = interval.outcome.word();
             rect x=(x) y=(top + 4) width=(percent(width)) height="20" fill="var(--paper)" {}
-            rect.band.(ink(interval).class()) x=(x) y=(top + 4) width=(percent(width)) height="20" {
+            rect.band.words.(ink(interval).class()) x=(x) y=(top + 4) width=(percent(width)) height="20" {
                 title { (hint(interval)) }
             }
             @if (word.len() + 1) * CHARACTER < width * PLOT / 10_000 {
