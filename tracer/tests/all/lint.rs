@@ -174,7 +174,7 @@ const LATE: &str =
     "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
 
 #[rustfmt::skip]
-const PROOFS: [Proof; 22] = [
+const PROOFS: [Proof; 23] = [
     Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
     Proof { finding: "reload-not-awaited", service: "Restart=always\nExecReload=/bin/kill -HUP $MAINPID\n[Unit]\nStartLimitBurst=1",
@@ -203,6 +203,8 @@ const PROOFS: [Proof; 22] = [
         provoke: RELOADS_ANYHOW, harm: "inactive", mended: "active" },
     Proof { finding: "reload-hits-shell", service: "ExecStart=\nExecStart=/bin/sh -c '/bin/sleep 100; true'\nRestart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
         provoke: RELOADS_ANYHOW, harm: "inactive", mended: "active" },
+    Proof { finding: "reload-hits-shell", service: "ExecStart=\nExecStart=/usr/bin/zsh -c '/bin/sleep 100; true'\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS_ANYHOW, harm: "failed", mended: "active" },
     Proof { finding: "reload-reaches-nobody", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/usr/bin/pkill -HUP $MAINPID",
         provoke: RELOADS, harm: "active", mended: "done active reloaded" },
     Proof { finding: "reload-reaches-nobody", service: "ExecStart=\nExecStart=/usr/bin/python3 /shared/program handle=SIGHUP\nExecReload=/usr/bin/pkill -HUP",
@@ -273,11 +275,13 @@ fn every_drop_in_takes_the_harm_away_under_real_systemd() {
     for (root, container) in containers {
         let results = container.finish_within(std::time::Duration::from_secs(400));
         let mut wrong = Vec::new();
-        // The oldest one has no such type.
+        // The oldest one has no such type, and the others no such shell.
         let oldest = self::root();
-        let has_type =
-            |proof: &Proof| root != oldest || !proof.service.starts_with("Type=notify-reload");
-        for (index, proof) in PROOFS.iter().enumerate().filter(|(_, proof)| has_type(proof)) {
+        let has_all = |proof: &Proof| {
+            let lacks = if root == oldest { "Type=notify-reload" } else { "/usr/bin/zsh" };
+            !proof.service.contains(lacks)
+        };
+        for (index, proof) in PROOFS.iter().enumerate().filter(|(_, proof)| has_all(proof)) {
             let seen = |when| results.file(&format!("proof{index}.{when}")).trim().to_owned();
             let (without, with) = (seen("without"), seen("with"));
             if (&*without, &*with) != (proof.harm, proof.mended) {
