@@ -33,17 +33,21 @@ footer{border-top:1px solid var(--line);color:var(--faint);font-size:.85rem}\
 @media print{.choices{display:none}.figure,.alert,tr{break-inside:avoid}summary{break-after:avoid}.scroll{overflow:visible}\
 .plot{width:100%}details::details-content{content-visibility:visible;display:block}}";
 
-/// What is chosen at the top of the page.
+/// What is chosen at the top of the page. It is looked for in its form alone: a browser that has to
+/// look through the whole page takes minutes to print one of hundreds of starts.
 pub fn choices() -> String {
     let mut style = String::new();
     for (kind, _) in KINDS {
-        let _ = write!(style, "body:has(#kind-{kind}:not(:checked)) tr.{kind}{{display:none}}");
+        let _ = write!(
+            style,
+            ".choices:has(#kind-{kind}:not(:checked))~details tr.{kind}{{display:none}}"
+        );
     }
     for zoom in ZOOMS {
         // On paper there is no more room than the page has.
         let _ = write!(
             style,
-            "@media screen{{body:has(#zoom-{zoom}:checked) \
+            "@media screen{{.choices:has(#zoom-{zoom}:checked)~details \
              .plot{{width:calc({zoom}*max(772px,100%))}}}}"
         );
     }

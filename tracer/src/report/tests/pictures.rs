@@ -226,6 +226,21 @@ fn a_page_tells_of_starts_with_errors_before_those_with_warnings_alone() {
 }
 
 #[test]
+fn what_is_chosen_on_a_page_is_looked_for_in_its_form_which_its_starts_follow() {
+    let page = html(&fixtures::patroni_killed());
+    assert!(
+        page.contains(":has(")
+            && page.matches(":has(").count() == page.matches(".choices:has(").count()
+    );
+    let form = page.find("<form class=\"choices\"").unwrap();
+    let end = form + page[form..].find("</form>").unwrap();
+    let start = page.find("<details class=\"start\"").unwrap();
+    assert!(
+        end < start && !page[end..start].contains("<div") && !page[end..start].contains("<section")
+    );
+}
+
+#[test]
 fn the_pictures_of_a_page_have_names_of_their_own() {
     let mut document = fixtures::patroni_killed();
     let again = document.services[0].activations[0].clone();
