@@ -332,7 +332,7 @@ impl<'a> Racer<'a> {
             None => Stream::open(&mut self.attached, None, false)?,
         };
         empty(&mut stream)?;
-        self.placer.arm(self.order(placing))?;
+        self.placer.arm(self.order(&placing))?;
         let asked =
             Asked { command: "race", arguments: self.arguments.clone(), signal: placing.signal };
         let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
@@ -362,7 +362,7 @@ impl<'a> Racer<'a> {
         let until = clock::boot_ns();
         let OneRun { watch, mut command, facts, left } = subject;
         let Sent { unsent, reload } = sending.map(Sending::end).unwrap_or_default();
-        let came = Came::of(&mut self.placer, placing, self.counts)?;
+        let came = Came::of(&mut self.placer, &placing, self.counts)?;
         self.stream = Some(stream);
         let stopped =
             if command.is_running() { command.stop_within(STOP).await? } else { Stopped::ByTerm };
@@ -420,7 +420,7 @@ impl<'a> Racer<'a> {
     }
 
     /// What the kernel side is told for a run.
-    fn order(&self, placing: Placing) -> Order {
+    fn order(&self, placing: &Placing) -> Order {
         match &self.socket {
             Some(socket) => placing.order().with_notify(address(socket.path())),
             None => placing.order(),

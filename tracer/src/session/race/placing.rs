@@ -19,7 +19,7 @@ use crate::{
 const BATCH: usize = 4_096;
 
 /// A signal at a step; or what the run is recorded for, where nothing is placed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Placing {
     /// The signal that the run is judged by.
     pub signal: Signal,
@@ -35,7 +35,7 @@ pub struct Placing {
 impl Placing {
     /// The order, with the signal that the kernel sends at the instant.
     #[must_use]
-    pub fn order(self) -> Order {
+    pub fn order(&self) -> Order {
         let sent = match self.by {
             By::Kernel => self.order.sent,
             By::Kill | By::Reload => libc::SIGSTOP.unsigned_abs(),
@@ -45,7 +45,7 @@ impl Placing {
 
     /// What sends the signal to the process that the kernel stops, if it is to be sent so; or has
     /// it sent by a reload of this unit.
-    pub fn sending(self, placer: &Placer, unit: Option<Reloaded>) -> Result<Option<Sending>> {
+    pub fn sending(&self, placer: &Placer, unit: Option<Reloaded>) -> Result<Option<Sending>> {
         let placement = || placer.placement();
         match (self.by, unit) {
             _ if self.at.is_none_or(|at| at.is_sent()) => Ok(None),
@@ -90,7 +90,7 @@ pub struct Came {
 
 impl Came {
     /// Takes the order of a run back.
-    pub fn of(placer: &mut Placer, placing: Placing, counts: bool) -> Result<Self> {
+    pub fn of(placer: &mut Placer, placing: &Placing, counts: bool) -> Result<Self> {
         let told = placer.placed()?;
         let counted = if placing.at.is_none() && counts { placer.counted()? } else { Vec::new() };
         let child_exits = child_exits(placer);

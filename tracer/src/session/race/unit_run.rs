@@ -123,7 +123,7 @@ impl<'a> UnitRacer<'a> {
         self.unit.unit().forget_failures().await;
         let anchor = clock::anchor();
         let name = self.unit.name().to_owned();
-        let builder = self.builder(asking.placing, asking.settle_ns(), anchor)?;
+        let builder = self.builder(&asking.placing, asking.settle_ns(), anchor)?;
         let Asking { placing, goal, limit, rest } = asking;
         let systemd_hierarchy = self.hierarchies.systemd.as_ref().map(|(_, id)| *id);
         let mut stream = match self.stream.take() {
@@ -131,7 +131,7 @@ impl<'a> UnitRacer<'a> {
             None => Stream::open(&mut self.attached, systemd_hierarchy, false)?,
         };
         empty(&mut stream)?;
-        self.placer.arm(self.order(placing))?;
+        self.placer.arm(self.order(&placing))?;
         let asked = Asked { command: "race", arguments: vec![name], signal: placing.signal };
         let mut capture = Capture::of_stream(asked, builder, stream, &self.attached, anchor);
         capture.observe(self.hierarchies.scan().into_iter().map(path_known));
@@ -163,7 +163,7 @@ impl<'a> UnitRacer<'a> {
         let mut session =
             Session::new(capture, subject, ending, self.interrupts.clone(), self.observer);
         let signal_it =
-            async |run: &mut OneRun<'_>, goal| run.rest(goal, placing, &mut sending).await;
+            async |run: &mut OneRun<'_>, goal| run.rest(goal, &placing, &mut sending).await;
         let followed = follow(&mut session, rest, began, signal_it).await;
         let closed = session.close().await;
         let Sent { unsent, reload } = sending.map(Sending::end).unwrap_or_default();
@@ -175,7 +175,7 @@ impl<'a> UnitRacer<'a> {
         let (rested, then) = at_rest.unzip();
         let end = Then { active, main: seen.as_ref().and_then(|seen| seen.main_pid) };
         let Then { active, main } = then.flatten().unwrap_or(end);
-        let came = Came::of(&mut self.placer, placing, self.counts)?;
+        let came = Came::of(&mut self.placer, &placing, self.counts)?;
         self.stream = Some(stream);
         self.unit.unit().stop().await?;
         if let (None, Some(result)) = (command, &failed) {
@@ -237,7 +237,7 @@ impl<'a> UnitRacer<'a> {
     }
 
     /// What the timeline of a run is folded by.
-    fn builder(&self, placing: Placing, settle_ns: u64, anchor: Anchor) -> Result<Builder> {
+    fn builder(&self, placing: &Placing, settle_ns: u64, anchor: Anchor) -> Result<Builder> {
         let name = Glob::only(self.unit.name()).context("the unit's name is no name")?;
         let system = Some(self.unit.system().to_owned()).filter(|system| !system.is_empty());
         let selector = Selector::Unit { name, system };
@@ -257,7 +257,7 @@ impl<'a> UnitRacer<'a> {
         }))
     }
 
-    fn order(&self, placing: Placing) -> Order {
+    fn order(&self, placing: &Placing) -> Order {
         let (manager, before) = (self.unit.systemd(), self.unit.before_main());
         let order = Order { manager, before, ..placing.order() };
         order.with_notify(address(self.unit.socket().as_ref()))

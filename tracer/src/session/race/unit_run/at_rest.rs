@@ -32,7 +32,7 @@ impl OneRun<'_> {
     pub(super) async fn rest(
         &mut self,
         goal: Goal,
-        placing: Placing,
+        placing: &Placing,
         sending: &mut Option<Sending>,
     ) -> Result<((Rested, Option<Then>), Option<String>)> {
         // As it becomes active, nothing is asked that would take a while.
