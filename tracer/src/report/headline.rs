@@ -32,7 +32,7 @@ pub fn title(view: View, width: usize, paint: Paint) -> Vec<String> {
         starts => format!("{name}, start {} of {starts}", index + 1),
     };
     let (outcome, ink) = outcome(view);
-    let reloads = reloads(activation);
+    let reloads = reloads(view);
     let mut plain = text::wrap(&format!("{name}: {outcome}{reloads}"), width);
     append(&mut plain, &alerts(activation), width);
     let mut lines = Vec::new();
@@ -142,9 +142,10 @@ fn is_last(activation: &Activation, kind: ExposureKind) -> bool {
     activation.exposure.last().is_some_and(|last| last.kind == kind)
 }
 
-/// What became of the service after its reloads: the worst of them.
-fn reloads(activation: &Activation) -> String {
-    let effects = activation.events.iter().filter_map(|event| match &event.what {
+/// What became of the service after its reloads: the worst of them. Where its unit has no reload it was
+/// somebody else's signal.
+fn reloads(view: View) -> String {
+    let effects = view.activation.events.iter().filter_map(|event| match &event.what {
         // That of another process is told with the reload of the main one, if there was one.
         What::Signal(sent) => sent.effect,
         What::Notify(message) => message.effect,
@@ -162,19 +163,22 @@ fn reloads(activation: &Activation) -> String {
         Effect::Ended => 8,
         Effect::Crashed => 9,
     });
-    let words = match worst {
-        None | Some(Effect::Unknown) => return String::new(),
-        Some(Effect::Reloaded) => "reloaded",
-        Some(Effect::Survived) => "survived its reload",
-        Some(Effect::Deferred) => "put its reload off",
-        Some(Effect::Unfinished) => "did not finish its reload",
-        Some(Effect::Unanswered) => "did not answer its reload",
-        Some(Effect::LostProcess) => "lost a process to its reload",
-        Some(Effect::Replaced) => "replaced itself on its reload",
-        Some(Effect::Ended) => "ended by its reload",
-        Some(Effect::Crashed) => "crashed by its reload",
+    let it = match view.has_reload() {
+        Some(false) => view.reload().to_string(),
+        _ => "its reload".to_owned(),
     };
-    format!(", {words}")
+    match worst {
+        None | Some(Effect::Unknown) => String::new(),
+        Some(Effect::Reloaded) => ", reloaded".to_owned(),
+        Some(Effect::Survived) => format!(", survived {it}"),
+        Some(Effect::Deferred) => format!(", put {it} off"),
+        Some(Effect::Unfinished) => format!(", did not finish {it}"),
+        Some(Effect::Unanswered) => format!(", did not answer {it}"),
+        Some(Effect::LostProcess) => format!(", lost a process to {it}"),
+        Some(Effect::Replaced) => format!(", replaced itself on {it}"),
+        Some(Effect::Ended) => format!(", ended by {it}"),
+        Some(Effect::Crashed) => format!(", crashed by {it}"),
+    }
 }
 
 fn worst(severity: Option<Severity>, otherwise: Ink) -> Ink {

@@ -2,7 +2,7 @@
 
 use super::survey::Survey;
 use crate::model::{
-    document::{Activation, Document, Service},
+    document::{Activation, Document, Service, ServiceKind},
     signal::Signal,
     unit::UnitFacts,
 };
@@ -28,6 +28,13 @@ impl View<'_> {
     /// The reload signal.
     pub fn reload(self) -> Signal {
         self.service.signal.unwrap_or(self.document.capture.signal)
+    }
+
+    /// Whether its unit has a reload; `None` where that is unknown, or it is no unit.
+    pub fn has_reload(self) -> Option<bool> {
+        let unit = self.service.unit.as_ref().filter(|_| self.service.kind == ServiceKind::Unit)?;
+        let by_systemd = unit.service_type.as_deref() == Some("notify-reload");
+        Some(by_systemd || !unit.exec_reload.as_ref()?.is_empty())
     }
 
     /// What is known to make the service ready: READY=1, or its bus name.

@@ -65,8 +65,11 @@ impl Lanes {
             let lane = if let Some(lane) = known {
                 lane
             } else {
-                // Whoever was not seen to begin was there before.
-                let began = matches!(event.what, What::Fork { .. } | What::Exec { .. });
+                // Whoever was not seen to begin, or to come into the cgroup, was there before.
+                let began = matches!(
+                    event.what,
+                    What::Fork { .. } | What::Exec { .. } | What::Cgroup { .. }
+                );
                 let from = if began { at } else { i64::MIN };
                 all.push(Lane::new(process, from, main));
                 let Some(lane) = all.last_mut() else { continue };

@@ -55,6 +55,19 @@ pub fn check_xml(text: &str) {
     assert!(!text.contains(is_no_xml), "{:?}", text.find(is_no_xml));
 }
 
+#[test]
+fn a_process_that_comes_into_the_cgroup_is_drawn_from_there_on() {
+    let mut document = fixtures::patroni_killed();
+    let moved = What::Cgroup { process: Some(process(77, "moved")), path: "/a.service".into() };
+    let events = &mut document.services[0].activations[0].events;
+    let index = events.partition_point(|event| event.at_ns < at(100.0, moved.clone()).at_ns);
+    events.insert(index, at(100.0, moved));
+    let picture = svg(&document);
+    let mut bars = picture.split("<rect ").filter(|it| it.contains("<title>moved[77]</title>"));
+    let bar = bars.next().unwrap();
+    assert!(bar.starts_with("class=\"life\" x=\"32.56%\""), "{bar}");
+}
+
 /// A document in which every text from outside is hostile.
 fn hostile() -> Document {
     let mut document = fixtures::patroni_killed();

@@ -6,7 +6,7 @@ use super::fixtures::{self, all};
 use crate::{
     model::{
         document::{Activation, Document, Exposure, ExposureKind, Owner, Service},
-        event::{DispositionKind, Event, Fate, Refusal, What},
+        event::{DispositionKind, Effect, Event, Fate, Refusal, What},
         signal::Signal,
         unit::UnitState,
     },
@@ -45,6 +45,32 @@ fn why_a_message_did_not_arrive_is_said_once() {
     let gone = "the send failed: No such file or directory";
     assert_eq!(row(2, Refusal::Send, gone), "; the send failed: No such file or directory");
     assert_eq!(row(0, Refusal::NotifyAccess, "NotifyAccess=none"), "; refused: NotifyAccess=none");
+}
+
+#[test]
+fn the_headline_names_the_signal_where_the_unit_has_no_reload() {
+    let headline = |exec_reload: Option<&[&str]>, service_type: &str| {
+        let mut document = fixtures::patroni_killed();
+        let unit = document.services[0].unit.get_or_insert_default();
+        unit.exec_reload = exec_reload.map(|it| it.iter().map(|it| (*it).to_owned()).collect());
+        unit.service_type = Some(service_type.to_owned());
+        for event in &mut document.services[0].activations[0].events {
+            if let What::Signal(sent) = &mut event.what {
+                sent.effect = Some(Effect::Ended);
+            }
+        }
+        table(&document, 300, false).lines().next().unwrap().to_owned()
+    };
+    let none = headline(Some(&[]), "simple");
+    assert!(none.contains(", ended by HUP [1 error]"), "{none}");
+    for (exec_reload, service_type) in [
+        (Some(&["/bin/kill -HUP $MAINPID"][..]), "simple"),
+        (Some(&[]), "notify-reload"),
+        (None, "simple"),
+    ] {
+        let its = headline(exec_reload, service_type);
+        assert!(its.contains(", ended by its reload [1 error]"), "{its}");
+    }
 }
 
 #[test]
