@@ -105,6 +105,14 @@ impl UnitFacts {
         }
     }
 
+    /// Whether it has a reload: a command, or systemd's own (`Type=notify-reload`); `None` where that
+    /// is unknown.
+    #[must_use]
+    pub fn has_reload(&self) -> Option<bool> {
+        let by_systemd = self.service_type.as_deref() == Some("notify-reload");
+        Some(by_systemd || !self.exec_reload.as_ref()?.is_empty())
+    }
+
     /// Whether its systemd knows `NOTIFYACCESS=` in messages (since 254; sd_notify(3));
     /// `None` if its version is unknown.
     #[must_use]

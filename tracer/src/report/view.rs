@@ -33,8 +33,7 @@ impl View<'_> {
     /// Whether its unit has a reload; `None` where that is unknown, or it is no unit.
     pub fn has_reload(self) -> Option<bool> {
         let unit = self.service.unit.as_ref().filter(|_| self.service.kind == ServiceKind::Unit)?;
-        let by_systemd = unit.service_type.as_deref() == Some("notify-reload");
-        Some(by_systemd || !unit.exec_reload.as_ref()?.is_empty())
+        unit.has_reload()
     }
 
     /// What is known to make the service ready: READY=1, or its bus name.

@@ -191,8 +191,7 @@ impl Process {
         if self.place != COMMAND || self.execs > 0 {
             let key = Key { process: self.place, execs: self.execs, kind: Kind::Child, number };
             let what = format!("fork of child {}", self.forks);
-            let (told, counts) = (reported(Kind::Child), self.counts);
-            let step = Step { key, at, what, told, once: false, counts };
+            let step = self.made(key, at, what);
             self.forked.push(Forked { child, step });
         }
         child_place(self.place, self.forks)
@@ -273,8 +272,13 @@ impl Process {
             return;
         }
         let key = Key { process: self.place, execs: self.execs, kind, number };
-        let (told, counts) = (reported(kind), self.counts);
-        self.steps.push(Step { key, at, what, told, once: false, counts });
+        let step = self.made(key, at, what);
+        self.steps.push(step);
+    }
+
+    /// A step that it has just made, and counted.
+    fn made(&self, key: Key, at: u64, what: String) -> Step {
+        Step { key, at, what, told: reported(key.kind), once: false, counts: self.counts }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         race::{By, Try},
         signal::Signal,
     },
-    race::{At, Planned, Run, SentBy, Undisturbed, never_comes, role, tried},
+    race::{At, Planned, Run, SentBy, Steps, Undisturbed, never_comes, role, tried},
 };
 
 impl Rounds<'_, '_> {
@@ -50,7 +50,7 @@ impl Rounds<'_, '_> {
                 Some(never_comes(&ended_as(ran), lasted))
             }
             (Some((_, at)), None) => self
-                .missed(planned, signal, ran, first, at)
+                .missed(planned, signal, (ran, &steps), first, at)
                 .or_else(|| self.another_main(ran, &steps)),
             (None, None) => self.another_main(ran, &steps),
         };
@@ -85,20 +85,19 @@ impl Rounds<'_, '_> {
         tried(&run, &before, signal, role, attempts)
     }
 
-    /// Why a signal that was placed at `at` is not in the interval, if it is not.
+    /// Why a signal that was placed at `at` in a run, with these steps, is not in the interval, if it is
+    /// not.
     fn missed(
         &self,
         planned: &Planned,
         signal: Signal,
-        ran: &Ran,
+        (ran, steps): (&Ran, &Steps),
         first: &First,
         at: u64,
     ) -> Option<String> {
         let until = self.steps_until(planned.until(at), ran, signal);
         let why = match planned.alike(&self.steps(&first.ran, signal), &until) {
-            Some(alike) if !alike.is_of(&self.steps(ran, signal)) => {
-                "another program is in its place in this run"
-            }
+            Some(alike) if !alike.is_of(steps) => "another program is in its place in this run",
             Some(alike) if alike.holds(&until, at) => return None,
             _ => "another step came first in this run",
         };
