@@ -144,7 +144,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
             record.flags = SHARES_HANDLERS;
         }
         let child = child.by_helper();
-        child.signal_state(child.shared(), &mut record.state);
+        child.signal_state_of_one(child.shared(), &mut record.state);
     });
 }
 
@@ -160,7 +160,7 @@ pub fn executed(task: Task<Typed>, bprm: Typed, program: Program) {
     emit::record::<Exec>(Kind::Exec, Maker::Exec(program), |record| {
         record.header = emit::header(Kind::Exec, task);
         let by_helper = task.by_helper();
-        by_helper.signal_state(by_helper.shared(), &mut record.state);
+        by_helper.signal_state_of_one(by_helper.shared(), &mut record.state);
         if let Some(name) = bprm.follow_address(offset!(bprm_filename)) {
             read_string(name, &mut record.filename);
         }
@@ -296,7 +296,7 @@ pub fn exited(task: Task<Typed>, program: Program) {
         record.header = emit::header(Kind::Exit, task);
         record.status = status;
         let by_helper = task.by_helper();
-        by_helper.signal_state(by_helper.shared(), &mut record.state);
+        by_helper.signal_state_of_one(by_helper.shared(), &mut record.state);
     });
 }
 

@@ -329,7 +329,27 @@ impl<P: Pointer> Task<P> {
     /// the ways it has to follow. It is zeros before.
     #[inline(always)]
     pub fn signal_state(self, shared: Shared<P>, state: &mut SignalState) {
-        let of = config().dispositions;
+        self.actions_and_pending(shared, state);
+        let masks = self.group_masks(shared.signals, config().dispositions);
+        state.blocked = masks.blocked;
+        if masks.unknown {
+            state.blocked_unknown = masks.blocked;
+        }
+    }
+
+    /// The same where this is the only thread: of a process that has been forked, has executed a
+    /// program (`de_thread`), or is at its end. The verifier, which can't know that, would follow
+    /// the list of threads.
+    #[inline(always)]
+    pub fn signal_state_of_one(self, shared: Shared<P>, state: &mut SignalState) {
+        self.actions_and_pending(shared, state);
+        let blocked = self.mask().0 | self.real_mask().0;
+        state.blocked = SignalSet(blocked & config().dispositions.0);
+    }
+
+    /// What all of a process's threads have in common of that state, and what waits for this one.
+    #[inline(always)]
+    fn actions_and_pending(self, shared: Shared<P>, state: &mut SignalState) {
         let Shared { signals, sighand } = shared;
         let actions = offset!(sighand_action) + offset!(k_sigaction_handler);
         for index in 0..MAX_DISPOSITIONS {
@@ -346,13 +366,8 @@ impl<P: Pointer> Task<P> {
             state.caught.0 |= caught << (index & 63);
             state.ignored.0 |= (handler & (caught ^ SIG_IGN)) << (index & 63);
         }
-        let masks = self.group_masks(signals, of);
-        state.blocked = masks.blocked;
-        if masks.unknown {
-            state.blocked_unknown = masks.blocked;
-        }
-        let shared = signals.pending().0;
-        state.pending = SignalSet((self.pending().0 | shared) & of.0);
+        let waiting = self.pending().0 | signals.pending().0;
+        state.pending = SignalSet(waiting & config().dispositions.0);
     }
 }
 
