@@ -10,6 +10,10 @@ use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint},
 };
+use nix::{
+    sched::{CloneFlags, unshare},
+    unistd::chroot,
+};
 use tracer_common::{
     config::{Call, Config, Layout, SCOPE_ALL, SCOPE_LISTED, numbers},
     signal::SignalSet,
@@ -122,14 +126,10 @@ pub fn attach(request: &Request) -> Result<Attached> {
     if !namespaces::has_host_pids() {
         bail!("{}: {}", namespaces::OTHER_PIDS, namespaces::OTHER_PIDS_MEND);
     }
-    let (mut loader, types) = thread::scope(|scope| {
-        // aya reads the kernel's types too, whether or not it is to, which takes as long.
-        let loader = thread::Builder::new().spawn_scoped(scope, EbpfLoader::new);
-        let types = Types::read();
-        let loader = loader.ok().and_then(|loader| loader.join().ok());
-        (loader.unwrap_or_default(), types)
-    });
-    let Types { offsets, missing, preemptible, btf } = types?;
+    let bytes = btf::read()?;
+    let types = Btf::parse(&bytes)?;
+    let (offsets, missing) = layout::find(&types);
+    let preemptible = Preemptible::of(&types);
     if let Some(missing) = missing.iter().find(|missing| missing.is_essential()) {
         bail!(
             "this kernel's BTF has no {missing}: without it sigready can't tell {}. Please \
@@ -137,17 +137,16 @@ pub fn attach(request: &Request) -> Result<Attached> {
             missing.cost()
         );
     }
-    let (config, dispositions) = (config(request), numbers(request.dispositions));
-    for (map, room) in place::ROOM.into_iter().filter(|_| request.places) {
-        loader.map_max_entries(map, room);
-    }
-    let mut ebpf = loader
-        .override_global("LAYOUT", bytemuck::bytes_of(&offsets), true)
-        .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
-        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
-        .map_max_entries("EVENTS", request.buffer)
-        .load(&object::read()?)
-        .map_err(refusal::of_object)?;
+    let (ebpf, btf) = thread::scope(|scope| {
+        let hooks = || types.hooks(&CONCERNS.iter().flat_map(Concern::symbols).collect());
+        let beside = thread::Builder::new().spawn_scoped(scope, hooks);
+        let ebpf = load(request, &offsets);
+        let btf = beside.map_or_else(|_| hooks(), |it| it.join().unwrap_or_else(|_| hooks()));
+        (ebpf, btf)
+    });
+    let (mut ebpf, btf) = (ebpf?, btf?);
+    drop(types);
+    drop(bytes);
     let mut links = Vec::new();
     let mut fallbacks = Vec::new();
     let mut by_syscalls = Vec::new();
@@ -212,23 +211,38 @@ pub fn attach(request: &Request) -> Result<Attached> {
     Ok(Attached { ebpf, links, reach: request.reach, backend, fallbacks, missing })
 }
 
-/// What the running kernel's types tell.
-struct Types {
-    offsets: Layout,
-    missing: Vec<Missing>,
-    preemptible: Preemptible,
-    /// What programs are attached by, as aya wants it.
-    btf: AyaBtf,
+/// Loads the object into the kernel, but for its programs: `layout` tells where members are.
+fn load(request: &Request, layout: &Layout) -> Result<Ebpf> {
+    let (config, dispositions) = (config(request), numbers(request.dispositions));
+    let mut loader = loader();
+    for (map, room) in place::ROOM.into_iter().filter(|_| request.places) {
+        loader.map_max_entries(map, room);
+    }
+    loader
+        .override_global("LAYOUT", bytemuck::bytes_of(layout), true)
+        .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
+        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .map_max_entries("EVENTS", request.buffer)
+        .load(&object::read()?)
+        .map_err(refusal::of_object)
 }
 
-impl Types {
-    fn read() -> Result<Self> {
-        let bytes = btf::read()?;
-        let types = Btf::parse(&bytes)?;
-        let (offsets, missing) = layout::find(&types);
-        let preemptible = Preemptible::of(&types);
-        Ok(Self { offsets, missing, preemptible, btf: types.hooks()? })
-    }
+/// aya's loader. As it is made it reads all of the kernel's types (`EbpfLoader::new`), which takes
+/// a fifth of a start, and nothing here needs them of it. So it is made by a thread that has another
+/// root directory, one without them. Where that is not allowed it reads them.
+fn loader<'a>() -> EbpfLoader<'a> {
+    let without_types = || {
+        // The process keeps its root: the thread's is its own from here on.
+        if unshare(CloneFlags::CLONE_FS).is_ok() {
+            let _ = chroot(btf::FOLDER);
+        }
+        EbpfLoader::new()
+    };
+    let made = thread::scope(|scope| {
+        let made = thread::Builder::new().spawn_scoped(scope, without_types);
+        made.ok().and_then(|made| made.join().ok())
+    });
+    made.unwrap_or_default()
 }
 
 /// What the kernel side is set to for a request.

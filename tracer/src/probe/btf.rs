@@ -4,13 +4,17 @@
 //! this is a reader of its own for the little that is needed
 //! (Documentation/bpf/btf.rst).
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashSet, fs};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Endianness};
+use hashbrown::HashMap;
+use memchr::memchr;
 
 /// The running kernel's types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+/// The directory they are in, and those of modules.
+pub const FOLDER: &str = "/sys/kernel/btf";
 
 const MAGIC: u16 = 0xeb9f;
 const VERSION: u8 = 1;
@@ -23,13 +27,14 @@ const HEADER_LEN_WITH_LAYOUT: usize = 32;
 /// `struct btf_layout`: two bytes for these, and two without a meaning.
 const LAYOUT_LEN: usize = 4;
 const TYPE_LEN: usize = 12;
+/// Less than a type takes on average, with what follows it.
+const USUAL_LEN: usize = 16;
 
 const INT: u32 = 1;
 const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
-const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
@@ -66,12 +71,15 @@ pub enum BtfError {
     UnknownKind(u32),
 }
 
-/// The types of a kernel.
+/// The types of a kernel. Each is read again as it is asked for: few are, of some 150,000.
 pub struct Btf<'a> {
     strings: &'a [u8],
-    types: Vec<Type<'a>>,
-    structs: HashMap<&'a [u8], usize>,
-    enums: HashMap<&'a [u8], usize>,
+    body: &'a [u8],
+    /// Where each type begins in the body; the first one has the id 1.
+    starts: Vec<u32>,
+    /// The ids of the structs, and of the enumerations, by name.
+    structs: HashMap<&'a [u8], u32>,
+    enums: HashMap<&'a [u8], u32>,
 }
 
 /// One type: its fixed part, and the members, elements or parameters after it.
@@ -120,7 +128,7 @@ fn section(bytes: &[u8], header_len: usize, at: usize) -> Result<&[u8], BtfError
 /// The text at `offset`, up to its zero.
 fn string(strings: &[u8], offset: u32) -> &[u8] {
     let rest = strings.get(offset as usize..).unwrap_or_default();
-    let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+    let end = memchr(0, rest).unwrap_or(rest.len());
     &rest[..end]
 }
 
@@ -138,63 +146,81 @@ impl<'a> Btf<'a> {
         let strings = section(bytes, header_len, 16)?;
         let layout =
             if header_len < HEADER_LEN_WITH_LAYOUT { &[] } else { section(bytes, header_len, 24)? };
-        // Type 0 is void and not stored.
         let mut btf = Self {
             strings,
-            types: vec![Type { name: 0, info: 0, size_or_id: 0, extra: b"" }],
+            body,
+            starts: Vec::with_capacity(body.len() / USUAL_LEN),
             structs: HashMap::new(),
             enums: HashMap::new(),
         };
         let mut at = 0;
         while at < body.len() {
             let info = word(body, at + 4)?;
-            let extra_len = extra_len(info, layout)?;
-            let extra = body
-                .get(at + TYPE_LEN..at + TYPE_LEN + extra_len)
-                .ok_or(BtfError::Malformed("it ends in the middle of a type"))?;
+            let start = u32::try_from(at).map_err(|_| BtfError::Malformed("it is too long"))?;
+            btf.starts.push(start);
             let named = match kind(info) {
                 STRUCT => Some(&mut btf.structs),
                 ENUM => Some(&mut btf.enums),
                 _ => None,
             };
-            let name = word(body, at)?;
-            let text = string(strings, name);
-            if let Some(named) = named
-                && !text.is_empty()
-            {
-                named.entry(text).or_insert(btf.types.len());
+            if let Some(named) = named {
+                let text = string(strings, word(body, at)?);
+                if !text.is_empty() {
+                    named.entry(text).or_insert(btf.starts.len() as u32);
+                }
             }
-            btf.types.push(Type { name, info, size_or_id: word(body, at + 8)?, extra });
-            at += TYPE_LEN + extra_len;
+            at += TYPE_LEN + extra_len(info, layout)?;
+            if at > body.len() {
+                return Err(BtfError::Malformed("it ends in the middle of a type"));
+            }
         }
         Ok(btf)
     }
 
-    /// What programs are attached by, for aya: the functions and the typedefs, and in the place
-    /// of each other type one without a name or members, so that all keep their ids. It is
-    /// parsed in a fifth of the time, and has no kind of type that aya may not know yet.
+    /// The type with an id: void, whose id is 0, is none.
+    fn get(&self, id: u32) -> Option<Type<'a>> {
+        let index = (id as usize).checked_sub(1)?;
+        let start = *self.starts.get(index)? as usize;
+        let end = self.starts.get(index + 1).map_or(self.body.len(), |end| *end as usize);
+        let (fixed, extra) = self.body.get(start..end)?.split_at_checked(TYPE_LEN)?;
+        let [name, info, size_or_id] = [0, 4, 8].map(|at| word(fixed, at).unwrap_or_default());
+        Some(Type { name, info, size_or_id, extra })
+    }
+
+    /// All types, with their ids.
+    fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
+        (1..).map_while(|id| Some((id, self.get(id)?)))
+    }
+
+    /// What programs are attached by, for aya: `functions`, and what tracepoints are found by
+    /// (`btf_trace_…`, include/trace/bpf_probe.h). In the place of each other type is one that is
+    /// nothing, so that these keep their ids.
     ///
     /// # Errors
     ///
     /// If aya takes none of it.
-    pub fn hooks(&self) -> Result<AyaBtf> {
-        let types = self.types.iter().skip(1);
-        let body: Vec<u8> = types
-            .flat_map(|it| match it.kind() {
-                FUNC | TYPEDEF => [it.name, it.info, it.size_or_id],
-                _ => [0, FWD << 24, 0],
-            })
-            .flat_map(u32::to_ne_bytes)
-            .collect();
-        let lengths = [body.len(), self.strings.len()].map(u32::try_from);
-        let [Ok(types_len), Ok(strings_len)] = lengths else {
-            bail!("the kernel's type information is too long");
-        };
-        let header = [HEADER_LEN as u32, 0, types_len, types_len, strings_len];
+    pub fn hooks(&self, functions: &HashSet<String>) -> Result<AyaBtf> {
+        let (mut body, mut strings) = (Vec::new(), vec![0]);
+        for (id, it) in self.all().filter(|(_, it)| matches!(it.kind(), FUNC | TYPEDEF)) {
+            let name = self.string(it.name);
+            let is_wanted = match it.kind() {
+                FUNC => str::from_utf8(name).is_ok_and(|name| functions.contains(name)),
+                _ => name.starts_with(b"btf_trace_"),
+            };
+            if is_wanted {
+                body.resize((id as usize - 1) * TYPE_LEN, 0);
+                let words = [strings.len() as u32, it.info, it.size_or_id];
+                body.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+                strings.extend(name);
+                strings.push(0);
+            }
+        }
+        let [body_len, strings_len] = [body.len() as u32, strings.len() as u32];
+        let header = [HEADER_LEN as u32, 0, body_len, body_len, strings_len];
         let mut bytes = [&MAGIC.to_ne_bytes()[..], &[VERSION, 0]].concat();
         bytes.extend(header.iter().flat_map(|word| word.to_ne_bytes()));
         bytes.extend(&body);
-        bytes.extend(self.strings);
+        bytes.extend(&strings);
         AyaBtf::parse(&bytes, Endianness::default())
             .context("cannot parse the kernel's type information")
     }
@@ -224,13 +250,13 @@ impl<'a> Btf<'a> {
     }
 
     /// The type of an array's elements, and their size in bytes.
-    fn array_of(&self, index: usize) -> Option<(usize, u32)> {
-        let array = &self.types[index];
+    fn array_of(&self, id: u32) -> Option<(u32, u32)> {
+        let array = self.get(id)?;
         if array.kind() != ARRAY {
             return None;
         }
         let element = self.resolve(word(array.extra, 0).ok()?)?;
-        let size = &self.types[element];
+        let size = self.get(element)?;
         matches!(size.kind(), INT | STRUCT | UNION).then_some((element, size.size_or_id))
     }
 
@@ -247,16 +273,19 @@ impl<'a> Btf<'a> {
     }
 
     fn has(&self, kind: u32, name: &str) -> bool {
-        let is_it = |it: &Type<'_>| it.kind() == kind && self.string(it.name) == name.as_bytes();
-        self.types.iter().any(is_it)
+        let is_named = |offset: u32| {
+            let rest = self.strings.get(offset as usize..);
+            let rest = rest.and_then(|rest| rest.strip_prefix(name.as_bytes()));
+            rest.is_some_and(|rest| rest.first() == Some(&0))
+        };
+        self.all().any(|(_, it)| it.kind() == kind && is_named(it.name))
     }
 
     /// Value of an element of `enum name`.
     #[must_use]
     pub fn element(&self, name: &str, element: &str) -> Option<u32> {
-        let index = *self.enums.get(name.as_bytes())?;
-        let mut elements = self.types[index].extra.chunks_exact(8);
-        let entry = elements.find(|entry| {
+        let elements = self.get(*self.enums.get(name.as_bytes())?)?.extra;
+        let entry = elements.chunks_exact(8).find(|entry| {
             word(entry, 0).is_ok_and(|name| self.string(name) == element.as_bytes())
         })?;
         word(entry, 4).ok()
@@ -265,8 +294,7 @@ impl<'a> Btf<'a> {
     /// Size in bytes of `struct name`.
     #[must_use]
     pub fn size(&self, name: &str) -> Option<u32> {
-        let index = *self.structs.get(name.as_bytes())?;
-        Some(self.types[index].size_or_id)
+        Some(self.get(*self.structs.get(name.as_bytes())?)?.size_or_id)
     }
 
     fn string(&self, offset: u32) -> &'a [u8] {
@@ -274,8 +302,8 @@ impl<'a> Btf<'a> {
     }
 
     /// Bit offset and type of a member.
-    fn find(&self, inside: usize, member: &[u8]) -> Option<(u32, u32)> {
-        let compound = &self.types[inside];
+    fn find(&self, inside: u32, member: &[u8]) -> Option<(u32, u32)> {
+        let compound = self.get(inside)?;
         if !matches!(compound.kind(), STRUCT | UNION) {
             return None;
         }
@@ -297,16 +325,16 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// The type behind typedefs and qualifiers.
-    fn resolve(&self, id: u32) -> Option<usize> {
-        let mut index = id as usize;
+    /// The id of the type behind typedefs and qualifiers.
+    fn resolve(&self, id: u32) -> Option<u32> {
+        let mut id = id;
         // A chain as long as this would be a loop.
         for _ in 0..32 {
-            let found = self.types.get(index)?;
+            let found = self.get(id)?;
             if !matches!(found.kind(), TYPEDEF | VOLATILE | CONST | RESTRICT | TYPE_TAG) {
-                return Some(index);
+                return Some(id);
             }
-            index = found.size_or_id as usize;
+            id = found.size_or_id;
         }
         None
     }
@@ -366,19 +394,24 @@ mod tests {
         assert!(!btf.has_function("task_struct"));
     }
 
-    /// aya does not say which id it has found.
     #[test]
-    fn functions_and_typedefs_keep_their_ids_where_aya_reads_them() {
-        let ids = |btf: &AyaBtf| format!("{btf:?}");
-        let typedef: &[u32] = &[3, info(TYPEDEF, 0), 1];
+    fn wanted_functions_and_tracepoints_keep_their_ids_where_aya_reads_them() {
         let proto: &[u32] = &[0, info(FUNC_PROTO, 1), 0, 9, 1];
-        let function: &[u32] = &[15, info(FUNC, 1), 4];
-        let anonymous: &[u32] = &[0, info(FWD, 0), 0];
-        let types = [BIT_FIELDS[0], BIT_FIELDS[1], typedef, proto, function];
+        let [late, field] = [15, 3].map(|name| [name, info(FUNC, 1), 3]);
+        let tracepoint: &[u32] = &[20, info(TYPEDEF, 0), 1];
+        let typedef: &[u32] = &[3, info(TYPEDEF, 0), 1];
+        let types =
+            [BIT_FIELDS[0], BIT_FIELDS[1], proto, tracepoint, &field, typedef, &late, typedef];
         let bytes = made(24, &types, b"");
-        let hooks = Btf::parse(&bytes).unwrap().hooks().unwrap();
-        let bytes = made(24, &[anonymous, anonymous, typedef, anonymous, function], b"");
-        assert_eq!(ids(&hooks), ids(&AyaBtf::parse(&bytes, Endianness::default()).unwrap()));
+        let hooks = Btf::parse(&bytes).unwrap().hooks(&["late".to_owned()].into()).unwrap();
+        let nothing: &[u32] = &[0; 3];
+        let [first, second] = [[1, TYPEDEF, 1], [13, FUNC, 3]]
+            .map(|[name, kind, of]| [name, info(kind, u32::from(kind == FUNC)), of]);
+        let types = [nothing, nothing, nothing, &first, nothing, nothing, &second];
+        let expected = made_with(b"\0btf_trace_x\0late\0", 24, &types, b"");
+        let expected = AyaBtf::parse(&expected, Endianness::default()).unwrap();
+        // aya does not say which id it has found.
+        assert_eq!(format!("{hooks:?}"), format!("{expected:?}"));
     }
 
     #[test]
@@ -430,14 +463,18 @@ mod tests {
         }
     }
 
-    /// Types, each as its words, with the strings `"", "s", "field", "flags", "late"` at 0, 1,
-    /// 3, 9 and 15.
+    /// Types, each as its words, with the strings `"", "s", "field", "flags", "late",
+    /// "btf_trace_x"` at 0, 1, 3, 9, 15 and 20.
     fn made(header_len: u32, types: &[&[u32]], layout: &[u8]) -> Vec<u8> {
+        made_with(b"\0s\0field\0flags\0late\0btf_trace_x\0", header_len, types, layout)
+    }
+
+    /// The same with other strings.
+    fn made_with(strings: &[u8], header_len: u32, types: &[&[u32]], layout: &[u8]) -> Vec<u8> {
         let body: Vec<u8> = types
             .iter()
             .flat_map(|words| words.iter().flat_map(|word| word.to_ne_bytes()))
             .collect();
-        let strings = b"\0s\0field\0flags\0late\0";
         let lengths = [body.len(), strings.len(), layout.len()].map(|length| length as u32);
         let mut bytes = [&MAGIC.to_ne_bytes()[..], &[1, 0]].concat();
         let words = [

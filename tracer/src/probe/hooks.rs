@@ -52,6 +52,13 @@ pub struct Concern {
     pub exit: &'static [&'static str],
 }
 
+impl Concern {
+    /// What the kernel calls its functions.
+    pub fn symbols(&self) -> impl Iterator<Item = String> {
+        self.functions.iter().map(Function::symbol)
+    }
+}
+
 /// A kernel function, and its programs.
 #[derive(Debug)]
 pub struct Function {

@@ -1,6 +1,7 @@
 //! The programs that place a signal at a step of a command.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -186,7 +187,7 @@ impl Placer {
     /// The kernel refuses one: before 5.3 it has no `bpf_send_signal`.
     pub fn attach(attached: &mut Attached, counts: bool, joins: bool) -> Result<Self> {
         let bytes = btf::read()?;
-        let types = Btf::parse(&bytes)?.hooks()?;
+        let types = Btf::parse(&bytes)?.hooks(&HashSet::new())?;
         let ebpf = &mut attached.ebpf;
         let more = [counts.then_some(COUNTING), joins.then_some(JOINING)];
         let tracepoints = || TRACEPOINTS.into_iter().chain(more.into_iter().flatten());
