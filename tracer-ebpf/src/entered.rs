@@ -28,6 +28,8 @@ pub struct Entered {
     call: u64,
     /// Up to five words, which ones depends on the call.
     pub arguments: [u64; 5],
+    /// How many of the messages that are being sent have been told.
+    pub told: u64,
     /// Where the message goes, if it is one that is being sent.
     pub destination: Address,
 }
@@ -98,7 +100,8 @@ pub fn remember(call: Call, program: Program, arguments: [u64; 5]) {
         return;
     }
     let destination = Address { path: [0; ADDRESS_LEN], length: 0 };
-    insert(call, program, &Entered { at_ns: now(), call: call as u64, arguments, destination });
+    let entered = Entered { at_ns: now(), call: call as u64, arguments, told: 0, destination };
+    insert(call, program, &entered);
 }
 
 /// Where there is no room for a call, what it would have shown is lost: counted by the first
@@ -131,6 +134,15 @@ pub fn recall(call: Call) -> Option<&'static Entered> {
     (entered.call == call as u64).then_some(entered)
 }
 
+/// The same of a send, to be written to.
+#[inline(always)]
+pub fn recall_send() -> Option<&'static mut Entered> {
+    let entered = ENTERED.get_ptr_mut(bpf_get_current_pid_tgid())?;
+    // SAFETY: as in `recall`.
+    let entered = unsafe { &mut *entered };
+    (entered.call == Call::Send as u64).then_some(entered)
+}
+
 /// The call is over, or its thread is.
 #[inline(always)]
 pub fn forget() {
@@ -145,6 +157,7 @@ pub fn new_send(entry: Entry, program: Program) -> Option<&'static mut Entered> 
     let entering = unsafe { &mut *entering };
     entering.at_ns = now();
     entering.call = Call::Send as u64;
+    entering.told = 0;
     entering.destination.length = 0;
     Some(entering)
 }

@@ -75,7 +75,8 @@ fn begin(running: *mut Running, program: Program) {
     unsafe {
         let other_runs = ptr::read_volatile(&raw const (*running).runs[others]);
         ptr::write_volatile(&raw mut (*running).runs[mine], 1);
-        if other_runs != 0 {
+        // One that has called itself has begun before.
+        if other_runs != 0 && ptr::read_volatile(&raw const (*running).began[mine]) == 0 {
             let began = 1 + switches();
             ptr::write_volatile(&raw mut (*running).began[mine], began);
         }

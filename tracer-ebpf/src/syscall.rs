@@ -4,7 +4,7 @@
 //! User memory is read at the exit: what the kernel copied from is resident then,
 //! while at the entry it may not have been touched yet.
 
-use aya_ebpf::programs::TracePointContext;
+use aya_ebpf::{macros::map, maps::ProgramArray, programs::TracePointContext};
 use tracer_common::{config::Call, event::Kind, signal::SignalSet};
 
 use crate::{
@@ -16,8 +16,14 @@ use crate::{
     scope,
 };
 
-/// Messages of one `sendmmsg` that are reported.
-const MAX_MESSAGES: u64 = 4;
+/// Messages of one `sendmmsg` that are reported. A program may be followed by some more than these
+/// (`MAX_TAIL_CALL_CNT`, 32 at the least).
+const MAX_MESSAGES: u64 = 32;
+
+/// The programs at the end of a send, by [`Program`]: each calls itself. The loader puts them there.
+#[map]
+static EXIT_SEND: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
 /// `sizeof(struct mmsghdr)`
 const MMSGHDR_LEN: u64 = 64;
 
@@ -194,10 +200,11 @@ pub fn exit_connect(context: &TracePointContext) {
     }
 }
 
-/// Leaving any of them.
+/// Leaving any of them. Of the messages of a `sendmmsg` the program tells one, and calls itself for
+/// the next: the verifier would follow all ways through each of them.
 #[inline(always)]
 pub fn exit_send(context: &TracePointContext, program: Program) {
-    let Some(send) = recall(Call::Send) else {
+    let Some(send) = entered::recall_send() else {
         return;
     };
     let result = returned(context);
@@ -212,16 +219,20 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
     } else {
         (1, result)
     };
-    let room = program.into();
-    notify::begin(send.at_ns, room);
-    for index in 0..MAX_MESSAGES {
-        if index >= count {
-            break;
-        }
+    let index = send.told;
+    if index < count {
+        send.told += 1;
+        let room = program.into();
+        notify::begin(send.at_ns, room);
         sent(send, index, result, room);
     }
-    if count > MAX_MESSAGES {
-        emit::lost_many(Kind::Notify, count - MAX_MESSAGES);
+    let left = count.saturating_sub(send.told);
+    if left > 0 {
+        if send.told < MAX_MESSAGES {
+            // SAFETY: nothing is left to be done here that the next one does not do.
+            unsafe { EXIT_SEND.tail_call(context, program as u32) };
+        }
+        emit::lost_many(Kind::Notify, left);
     }
     forget();
 }

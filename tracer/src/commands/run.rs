@@ -4,7 +4,7 @@ use std::{io::stderr, path::Path};
 
 use anyhow::Result;
 use sigready::{
-    host::clock,
+    host::{beside::beside, clock},
     model::{
         document::{Document, EndedBy},
         signal::Signal,
@@ -32,14 +32,18 @@ const MAX_NAMED: usize = 20;
 /// Runs the command.
 pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
     heed();
-    let startable = Startable::check(&options.command, options.user.as_deref())?;
     let main = main_pattern(options.main.as_deref())?;
     let facts = facts(options)?;
     let mut wanted = Wanted::from(&options.signals);
     wanted.signal = wanted.signal.or(facts.reload_signal);
     let recorded = Recorded::asked(&wanted)?;
-    // Before the first thread: attaching may use one with mounts of its own.
-    let mut attached = attach(&recorded.request(Reach::ChildrenOf(std::process::id())))?;
+    // Before the first thread that stays: attaching may use one with mounts of its own. The command
+    // is looked for meanwhile, which takes a process.
+    let (startable, attached) = beside(
+        || Startable::check(&options.command, options.user.as_deref()),
+        || attach(&recorded.request(Reach::ChildrenOf(std::process::id()))),
+    );
+    let (startable, mut attached) = (startable?, attached?);
     let anchor = clock::anchor();
     in_event_loop(async {
         let builder = Builder::new(Setup {

@@ -1,6 +1,7 @@
 //! What the host says of itself without eBPF and without systemd: its clocks, its cgroups,
 //! its processes; and what there is to be careful about with files.
 
+pub mod beside;
 pub mod bounded;
 pub mod cgroups;
 pub mod clock;

@@ -8,6 +8,7 @@ use std::thread;
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
+    maps::ProgramArray,
     programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint},
 };
 use nix::{
@@ -29,7 +30,7 @@ use super::{
     verify::{self, Unverified},
 };
 use crate::{
-    host::namespaces,
+    host::{beside::beside, namespaces},
     model::{document::Fallback, errno},
 };
 
@@ -61,6 +62,11 @@ impl Preemptible {
 
 /// What a [`Fallback`] says of a concern none of whose functions can be hooked.
 const TRACEPOINTS_INSTEAD: &str = "syscall tracepoints";
+
+/// What a tracepoint is found by in the kernel's types (include/trace/bpf_probe.h).
+pub(super) fn typedef(tracepoint: &str) -> String {
+    format!("btf_trace_{tracepoint}")
+}
 
 /// What is to be captured.
 #[derive(Clone, Debug, Default)]
@@ -137,13 +143,9 @@ pub fn attach(request: &Request) -> Result<Attached> {
             missing.cost()
         );
     }
-    let (ebpf, btf) = thread::scope(|scope| {
-        let hooks = || types.hooks(&CONCERNS.iter().flat_map(Concern::symbols).collect());
-        let beside = thread::Builder::new().spawn_scoped(scope, hooks);
-        let ebpf = load(request, &offsets);
-        let btf = beside.map_or_else(|_| hooks(), |it| it.join().unwrap_or_else(|_| hooks()));
-        (ebpf, btf)
-    });
+    let functions = CONCERNS.iter().flat_map(Concern::symbols);
+    let names: Vec<_> = functions.chain(TRACEPOINTS.map(|name| typedef(first(name)))).collect();
+    let (btf, ebpf) = beside(|| types.hooks(&names), || load(request, &offsets));
     let (mut ebpf, btf) = (ebpf?, btf?);
     drop(types);
     drop(bytes);
@@ -193,6 +195,13 @@ pub fn attach(request: &Request) -> Result<Attached> {
     let unverified = unverified.into_iter().map(|name| Unverified { name, hook: first(name) });
     verify::all(&mut ebpf, &btf, unverified)?
         .map_err(|it| refusal::of_program(first(it.name), it.error))?;
+    if at_syscalls {
+        let sending = by_syscalls.iter().find(|concern| concern.call == Call::Send);
+        let programs = sending.into_iter().flat_map(|concern| concern.exit).zip(0..);
+        for (name, index) in programs.filter(|(name, _)| preemptible.needs(name, true)) {
+            call_itself(&mut ebpf, name, index)?;
+        }
+    }
     if !by_syscalls.is_empty() {
         let attaching = || attach_syscalls(&mut ebpf, &mut links, &by_syscalls, preemptible);
         tracefs::with(attaching)?;
@@ -375,6 +384,14 @@ fn unload_function(ebpf: &mut Ebpf, function: &Function) -> Result<()> {
         let _ = exit.unload();
     }
     Ok(())
+}
+
+/// Lets a program at the end of a send call itself, for the next of several messages.
+fn call_itself(ebpf: &mut Ebpf, name: &str, index: u32) -> Result<()> {
+    let sending: &mut TracePoint = program(ebpf, name)?;
+    let itself = sending.fd()?.try_clone()?;
+    let map = ebpf.map_mut("EXIT_SEND").context("the built-in eBPF object has no map EXIT_SEND")?;
+    Ok(ProgramArray::try_from(map)?.set(index, &itself, 0)?)
 }
 
 fn attach_syscalls(

@@ -4,10 +4,11 @@
 //! this is a reader of its own for the little that is needed
 //! (Documentation/bpf/btf.rst).
 
-use std::{collections::HashSet, fs};
+use std::{fs, iter::repeat_n};
 
 use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Endianness};
+use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use hashbrown::HashMap;
 use memchr::memchr;
 
@@ -192,28 +193,31 @@ impl<'a> Btf<'a> {
         (1..).map_while(|id| Some((id, self.get(id)?)))
     }
 
-    /// What programs are attached by, for aya: `functions`, and what tracepoints are found by
-    /// (`btf_trace_…`, include/trace/bpf_probe.h). In the place of each other type is one that is
-    /// nothing, so that these keep their ids.
+    /// What programs are attached by, for aya: of functions and typedefs, those with one of these
+    /// names. In the place of each other type is one that is nothing, so that these keep their ids.
     ///
     /// # Errors
     ///
     /// If aya takes none of it.
-    pub fn hooks(&self, functions: &HashSet<String>) -> Result<AyaBtf> {
+    pub fn hooks(&self, names: &[String]) -> Result<AyaBtf> {
+        let names: HashMap<_, _> = names.iter().map(|it| (it.as_bytes(), it.as_str())).collect();
+        let wanted: Vec<_> = self
+            .all()
+            .filter(|(_, it)| matches!(it.kind(), FUNC | TYPEDEF))
+            .filter_map(|(id, it)| Some((id, *names.get(self.string(it.name))?, it)))
+            .collect();
+        // aya makes a typedef of bytes alone, which takes long. They come first in a kernel's types.
+        let is_typedef = |(_, _, it): &(_, _, Type<'_>)| it.kind() == TYPEDEF;
+        let functions = wanted.iter().rposition(is_typedef).map_or(0, |last| last + 1);
+        let (first, functions) = wanted.split_at(functions);
         let (mut body, mut strings) = (Vec::new(), vec![0]);
-        for (id, it) in self.all().filter(|(_, it)| matches!(it.kind(), FUNC | TYPEDEF)) {
-            let name = self.string(it.name);
-            let is_wanted = match it.kind() {
-                FUNC => str::from_utf8(name).is_ok_and(|name| functions.contains(name)),
-                _ => name.starts_with(b"btf_trace_"),
-            };
-            if is_wanted {
-                body.resize((id as usize - 1) * TYPE_LEN, 0);
-                let words = [strings.len() as u32, it.info, it.size_or_id];
-                body.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
-                strings.extend(name);
-                strings.push(0);
-            }
+        let mut next = 1;
+        for (id, name, it) in first {
+            body.extend(repeat_n([0; TYPE_LEN], (id - next) as usize).flatten());
+            let words = [strings.len() as u32, it.info, it.size_or_id];
+            body.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+            strings.extend(name.bytes().chain([0]));
+            next = id + 1;
         }
         let [body_len, strings_len] = [body.len() as u32, strings.len() as u32];
         let header = [HEADER_LEN as u32, 0, body_len, body_len, strings_len];
@@ -221,8 +225,17 @@ impl<'a> Btf<'a> {
         bytes.extend(header.iter().flat_map(|word| word.to_ne_bytes()));
         bytes.extend(&body);
         bytes.extend(&strings);
-        AyaBtf::parse(&bytes, Endianness::default())
-            .context("cannot parse the kernel's type information")
+        let mut hooks = AyaBtf::parse(&bytes, Endianness::default())
+            .context("cannot parse the kernel's type information")?;
+        for (id, name, it) in functions {
+            for _ in next..*id {
+                hooks.add_type(BtfType::Unknown);
+            }
+            let name = hooks.add_string(name);
+            hooks.add_type(BtfType::Func(Func::new(name, it.size_or_id, FuncLinkage::Static)));
+            next = id + 1;
+        }
+        Ok(hooks)
     }
 
     /// Byte offset of `path` (members joined by dots) in `struct name`. Members of
@@ -358,6 +371,8 @@ fn extra_len(info: u32, layout: &[u8]) -> Result<usize, BtfError> {
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::btf::BtfKind;
+
     use super::*;
 
     fn vmlinux() -> Vec<u8> {
@@ -395,23 +410,30 @@ mod tests {
     }
 
     #[test]
-    fn wanted_functions_and_tracepoints_keep_their_ids_where_aya_reads_them() {
+    fn what_is_wanted_keeps_its_id_where_aya_reads_it() {
         let proto: &[u32] = &[0, info(FUNC_PROTO, 1), 0, 9, 1];
-        let [late, field] = [15, 3].map(|name| [name, info(FUNC, 1), 3]);
+        let function = |name| [name, info(FUNC, 0), 3];
+        let [late, field, s] = [15, 3, 1].map(function);
         let tracepoint: &[u32] = &[20, info(TYPEDEF, 0), 1];
-        let typedef: &[u32] = &[3, info(TYPEDEF, 0), 1];
-        let types =
-            [BIT_FIELDS[0], BIT_FIELDS[1], proto, tracepoint, &field, typedef, &late, typedef];
+        let typedef: &[u32] = &[9, info(TYPEDEF, 0), 1];
+        let int = BIT_FIELDS[0];
+        let types = [int, &late, proto, tracepoint, &s, typedef, BIT_FIELDS[1], &field, int];
         let bytes = made(24, &types, b"");
-        let hooks = Btf::parse(&bytes).unwrap().hooks(&["late".to_owned()].into()).unwrap();
-        let nothing: &[u32] = &[0; 3];
-        let [first, second] = [[1, TYPEDEF, 1], [13, FUNC, 3]]
-            .map(|[name, kind, of]| [name, info(kind, u32::from(kind == FUNC)), of]);
-        let types = [nothing, nothing, nothing, &first, nothing, nothing, &second];
-        let expected = made_with(b"\0btf_trace_x\0late\0", 24, &types, b"");
-        let expected = AyaBtf::parse(&expected, Endianness::default()).unwrap();
-        // aya does not say which id it has found.
-        assert_eq!(format!("{hooks:?}"), format!("{expected:?}"));
+        let names = ["late", "field", "btf_trace_x"].map(str::to_owned);
+        let hooks = Btf::parse(&bytes).unwrap().hooks(&names).unwrap();
+        // aya finds the same in all of them.
+        let all = AyaBtf::parse(&bytes, Endianness::default()).unwrap();
+        for (name, kind, id) in [
+            ("late", BtfKind::Func, 2),
+            ("btf_trace_x", BtfKind::Typedef, 4),
+            ("field", BtfKind::Func, 8),
+        ] {
+            assert_eq!(all.id_by_type_name_kind(name, kind).unwrap(), id, "{name}");
+            assert_eq!(hooks.id_by_type_name_kind(name, kind).unwrap(), id, "{name}");
+        }
+        for (name, kind) in [("s", BtfKind::Func), ("flags", BtfKind::Typedef)] {
+            assert!(hooks.id_by_type_name_kind(name, kind).is_err(), "{name}");
+        }
     }
 
     #[test]
@@ -466,11 +488,7 @@ mod tests {
     /// Types, each as its words, with the strings `"", "s", "field", "flags", "late",
     /// "btf_trace_x"` at 0, 1, 3, 9, 15 and 20.
     fn made(header_len: u32, types: &[&[u32]], layout: &[u8]) -> Vec<u8> {
-        made_with(b"\0s\0field\0flags\0late\0btf_trace_x\0", header_len, types, layout)
-    }
-
-    /// The same with other strings.
-    fn made_with(strings: &[u8], header_len: u32, types: &[&[u32]], layout: &[u8]) -> Vec<u8> {
+        let strings = b"\0s\0field\0flags\0late\0btf_trace_x\0";
         let body: Vec<u8> = types
             .iter()
             .flat_map(|words| words.iter().flat_map(|word| word.to_ne_bytes()))

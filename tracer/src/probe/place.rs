@@ -1,7 +1,6 @@
 //! The programs that place a signal at a step of a command.
 
 use std::{
-    collections::HashSet,
     ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -18,7 +17,7 @@ use nix::unistd::gettid;
 use tracer_common::place::{Child, ChildExit, Counted, Name, Order, Placed, STEPS, ToldOfExit};
 
 use super::{
-    attach::{Attached, attach_syscall, program},
+    attach::{Attached, attach_syscall, program, typedef},
     btf::{self, Btf},
     links::Link,
     refusal, tracefs,
@@ -187,10 +186,11 @@ impl Placer {
     /// The kernel refuses one: before 5.3 it has no `bpf_send_signal`.
     pub fn attach(attached: &mut Attached, counts: bool, joins: bool) -> Result<Self> {
         let bytes = btf::read()?;
-        let types = Btf::parse(&bytes)?.hooks(&HashSet::new())?;
         let ebpf = &mut attached.ebpf;
         let more = [counts.then_some(COUNTING), joins.then_some(JOINING)];
         let tracepoints = || TRACEPOINTS.into_iter().chain(more.into_iter().flatten());
+        let names: Vec<_> = tracepoints().map(|(_, hook)| typedef(hook)).collect();
+        let types = Btf::parse(&bytes)?.hooks(&names)?;
         let unverified = SYSCALLS.iter().map(|it| (it.program, it.program)).chain(tracepoints());
         let unverified = unverified.map(|(name, hook)| Unverified { name, hook });
         verify::all(ebpf, &types, unverified)?
