@@ -132,7 +132,8 @@ pub fn attach(request: &Request) -> Result<Attached> {
     if !namespaces::has_host_pids() {
         bail!("{}: {}", namespaces::OTHER_PIDS, namespaces::OTHER_PIDS_MEND);
     }
-    let bytes = btf::read()?;
+    let (object, bytes) = beside(object::read, btf::read);
+    let (object, bytes) = (object?, bytes?);
     let types = Btf::parse(&bytes)?;
     let (offsets, missing) = layout::find(&types);
     let preemptible = Preemptible::of(&types);
@@ -145,10 +146,11 @@ pub fn attach(request: &Request) -> Result<Attached> {
     }
     let functions = CONCERNS.iter().flat_map(Concern::symbols);
     let names: Vec<_> = functions.chain(TRACEPOINTS.map(|name| typedef(first(name)))).collect();
-    let (btf, ebpf) = beside(|| types.hooks(&names), || load(request, &offsets));
+    let (btf, ebpf) = beside(|| types.hooks(&names), || load(&object, request, &offsets));
     let (mut ebpf, btf) = (ebpf?, btf?);
     drop(types);
     drop(bytes);
+    drop(object);
     let mut links = Vec::new();
     let mut fallbacks = Vec::new();
     let mut by_syscalls = Vec::new();
@@ -221,7 +223,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
 }
 
 /// Loads the object into the kernel, but for its programs: `layout` tells where members are.
-fn load(request: &Request, layout: &Layout) -> Result<Ebpf> {
+fn load(object: &[u8], request: &Request, layout: &Layout) -> Result<Ebpf> {
     let (config, dispositions) = (config(request), numbers(request.dispositions));
     let mut loader = loader();
     for (map, room) in place::ROOM.into_iter().filter(|_| request.places) {
@@ -232,7 +234,7 @@ fn load(request: &Request, layout: &Layout) -> Result<Ebpf> {
         .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .map_max_entries("EVENTS", request.buffer)
-        .load(&object::read()?)
+        .load(object)
         .map_err(refusal::of_object)
 }
 

@@ -4,13 +4,23 @@
 //! this is a reader of its own for the little that is needed
 //! (Documentation/bpf/btf.rst).
 
-use std::{fs, iter::repeat_n};
+use std::{
+    ffi::c_void,
+    fs::File,
+    io::{self, Read as _},
+    iter::repeat_n,
+    num::NonZeroUsize,
+    ops::Deref,
+    ptr::NonNull,
+    slice,
+};
 
 use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Endianness};
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
 use hashbrown::HashMap;
 use memchr::memchr;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// The running kernel's types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -48,9 +58,61 @@ const DECL_TAG: u32 = 17;
 const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
 
-/// Reads the running kernel's types, to be parsed.
-pub fn read() -> Result<Vec<u8>> {
-    fs::read(VMLINUX).with_context(|| {
+/// The running kernel's types, to be parsed: some megabytes.
+pub enum Bytes {
+    /// Where the kernel has them. Address, and length in bytes.
+    Mapped(NonNull<c_void>, NonZeroUsize),
+    /// A copy.
+    Read(Vec<u8>),
+}
+
+impl Bytes {
+    /// Those in a file, if it can be mapped: the kernel's own can since 6.16
+    /// (`btf_sysfs_vmlinux_mmap`), which spares reading it by pages of 4 KiB.
+    fn mapped(file: &File) -> Option<Self> {
+        let length = NonZeroUsize::new(usize::try_from(file.metadata().ok()?.len()).ok()?)?;
+        let (access, flags) = (ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE);
+        // SAFETY: a new mapping, which is this value's alone.
+        let address = unsafe { mmap(None, length, access, flags, file, 0) }.ok()?;
+        Some(Self::Mapped(address, length))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            // SAFETY: mapped for as long as this value is, to be read; the kernel never changes it.
+            Self::Mapped(address, length) => unsafe {
+                slice::from_raw_parts(address.as_ptr().cast(), length.get())
+            },
+            Self::Read(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Self::Mapped(address, length) = self {
+            // SAFETY: what was mapped, and nobody has a slice of it any more.
+            let _ = unsafe { munmap(*address, length.get()) };
+        }
+    }
+}
+
+/// Reads the running kernel's types.
+pub fn read() -> Result<Bytes> {
+    let read = || -> io::Result<Bytes> {
+        let mut file = File::open(VMLINUX)?;
+        if let Some(mapped) = Bytes::mapped(&file) {
+            return Ok(mapped);
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Bytes::Read(bytes))
+    };
+    read().with_context(|| {
         format!(
             "cannot read the kernel's type information ({VMLINUX}): sigready needs a kernel \
              built with CONFIG_DEBUG_INFO_BTF=y, and the right to read that file"
@@ -375,7 +437,7 @@ mod tests {
 
     use super::*;
 
-    fn vmlinux() -> Vec<u8> {
+    fn vmlinux() -> Bytes {
         read().expect("the kernel these tests run on has BTF")
     }
 
@@ -390,6 +452,13 @@ mod tests {
             "the handler comes first on every architecture with SA_RESTORER"
         );
         assert!(btf.size("task_struct").unwrap() > 1000);
+    }
+
+    #[test]
+    fn what_is_mapped_is_what_would_be_read() {
+        assert!(*vmlinux() == std::fs::read(VMLINUX).unwrap());
+        let file = tempfile::tempfile().unwrap();
+        assert!(Bytes::mapped(&file).is_none(), "an empty file can't be");
     }
 
     #[test]
