@@ -36,7 +36,8 @@ pub fn sentences(
     let (signal, up) = (race.signal, untouched.active_ns.or(untouched.ready_ns));
     let service_type = (untouched.can_reload != Some(false)).then_some(service_type);
     let rest = race.rest.as_ref();
-    let between = race.active.iter().chain(&race.child_exits).chain(&race.sweep).any(|it| it.bad);
+    let others = race.active.iter().chain(&race.second).chain(&race.child_exits);
+    let between = others.chain(&race.sweep).any(|it| it.bad);
     let first =
         of_intervals(name, signal, race.role, service_type, up, (&race.intervals, rest, between));
     let main: Vec<&Interval> = race.intervals.iter().filter(|it| it.main).collect();
@@ -255,14 +256,19 @@ fn from_to(first: &Interval, last: &Interval, not_at_rest: bool) -> String {
     }
 }
 
+/// Whether an outcome is what a handler does.
+fn is_by_handler(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Taken | Outcome::Ended | Outcome::Hung | Outcome::Crashed)
+}
+
 /// What is said of the end of the start, where every interval of it is harmless.
 fn tail(main: &[&Interval], role: Role) -> Option<String> {
     let harmless = main.iter().rev().take_while(|it| it.outcome == Outcome::Taken).count();
     let first = main.get(main.len() - harmless)?;
     let before = &main[..main.len() - harmless];
     let from = match first.after.kind {
-        // It had another one before.
-        StepKind::Action if before.iter().any(|it| it.outcome == Outcome::Taken) => {
+        // It had another one before, which took it or did harm with it.
+        StepKind::Action if before.iter().any(|it| is_by_handler(it.outcome)) => {
             span(first.from_ns)
         }
         StepKind::Action => "its handler".to_owned(),

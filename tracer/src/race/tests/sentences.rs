@@ -145,6 +145,30 @@ fn its_handler_is_the_only_one_it_has_and_of_several_the_time_is_told() {
     intervals.insert(4, an_interval("exec1.action3", StepKind::Action, (390, Some(400)), TAKEN));
     let told = of("notify", Some(400), &intervals);
     assert!(told.contains("; from 390 ms on every reload is taken."), "{told}");
+    // The first one ends it.
+    let ended = (Outcome::Ended, true);
+    intervals[2] = an_interval("exec1.action1", StepKind::Action, (356, Some(380)), ended);
+    intervals.remove(3);
+    let told = of("notify", Some(400), &intervals);
+    assert!(told.contains("; from 390 ms on every reload is taken."), "{told}");
+}
+
+#[test]
+fn not_every_reload_is_taken_where_a_second_one_does_harm() {
+    let killed = an_interval("exec1.action1+reset1", StepKind::Second, (356, None), KILLED);
+    let untouched = untouched(&Story::command().steps(), 90_000_000, running()).unwrap();
+    let race = |second| SignalRace {
+        intervals: slow_start(),
+        second,
+        ..SignalRace::of(Signal::HUP, Role::Reload)
+    };
+    let told = |second| sentences("demo", "simple", &race(second), &untouched);
+    assert!(told(Vec::new()).contains("from its handler on every reload is taken"));
+    let told = told(vec![killed]);
+    assert!(
+        !told.contains("every reload is taken") && told.contains("a second one kills"),
+        "{told}"
+    );
 }
 
 #[test]
