@@ -122,8 +122,8 @@ pub struct SignalRace {
     /// ends where it begins.
     #[serde(default)]
     pub child_exits: Vec<Interval>,
-    /// The intervals in which a second signal comes right after a first one, which a handler for
-    /// one delivery (`SA_RESETHAND`) has taken.
+    /// The instants of a second signal: right after a first one, which a handler for one delivery
+    /// (`SA_RESETHAND`) has taken, or right after what a first one at rest had the service do.
     pub second: Vec<Interval>,
     /// The instant at rest, as an interval that ends where it begins: nothing has changed for as long
     /// as a start takes to be over, and the signal comes by kill(2), or by a reload. Null where it was

@@ -29,6 +29,8 @@ pub enum At {
     ChildExit(Exit),
     /// At the call of the handler of a first one.
     Second(Second),
+    /// Right after a step that a first one at rest has the service make: that is sent from outside.
+    AfterRest(Key),
     /// At rest, to the process at this place: no step of the kernel's is there, and it is sent from
     /// outside.
     Rest(u64),
@@ -40,7 +42,7 @@ impl At {
     /// The step that was the last one when the signal came; `None` where the kernel counted to it.
     fn key(&self) -> Option<Key> {
         match self {
-            Self::Step(key) => Some(*key),
+            Self::Step(key) | Self::AfterRest(key) => Some(*key),
             Self::Second(second) => Some(second.reset),
             Self::Call(_) | Self::ChildExit(_) | Self::Rest(_) | Self::Active(_) => None,
         }
@@ -50,7 +52,7 @@ impl At {
     #[must_use]
     pub fn place(&self) -> u64 {
         match self {
-            Self::Step(key) => key.process,
+            Self::Step(key) | Self::AfterRest(key) => key.process,
             Self::Call(call) => call.process,
             Self::ChildExit(exit) => exit.process,
             Self::Second(second) => second.reset.process,
@@ -70,7 +72,7 @@ impl At {
     pub(super) fn order(&self, signal: Signal) -> Order {
         match self {
             Self::Rest(_) | Self::Active(_) => Order::default(),
-            Self::Step(key) => key.order(signal),
+            Self::Step(key) | Self::AfterRest(key) => key.order(signal),
             Self::Call(call) => call.order(signal),
             Self::ChildExit(exit) => exit.order(signal),
             Self::Second(second) => second.order(signal),

@@ -1,16 +1,21 @@
-//! A second signal right after the first: a handler for one delivery (`SA_RESETHAND`) takes one
-//! alone, and what comes before it is set again meets the default action.
+//! A second signal after the first: a handler for one delivery (`SA_RESETHAND`) takes one alone, and
+//! what comes before it is set again meets the default action. And a first one may have the service
+//! execute itself anew, or set what it does on the signal: the second one comes right after that.
 
 use tracer_common::place::Order;
 
 use super::{
     interval::{At, Planned, Timeline, processes, programs},
+    rest::rest_id,
     steps::{Key, Kind, Steps},
 };
 use crate::model::{
     race::{Interval, Outcome, Reach, Role, StepKind},
     signal::Signal,
 };
+
+/// A second signal is placed after so many steps at most that a first one at rest has a service make.
+const MAX_AFTER_REST: usize = 10;
 
 /// Where a second signal is placed: as the handler of the first is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +83,76 @@ pub fn second(
     planned
 }
 
+/// Where a service executes a program, or sets what it does on the signal, as a first one has come at
+/// rest: the instants right after that. `at_rest` are the steps until then, `steps` those of the whole
+/// run, which was looked at until `end`. Where the handler alone is set anew, nothing changes.
+#[must_use]
+pub fn after_rest(
+    at_rest: &Steps,
+    steps: &Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &str,
+    end: u64,
+) -> Vec<Planned> {
+    let last = at_rest.main().and_then(|main| main.steps().last());
+    let (Some(last), Some(main)) = (last.filter(|_| role == Role::Reload), steps.main()) else {
+        return Vec::new();
+    };
+    let timeline = Timeline { zero: steps.zero(), end };
+    let is_after = |step: &&super::Step| step.at > last.at;
+    let changes = |step: &&super::Step| match step.key.kind {
+        Kind::Exec => true,
+        Kind::Action => !step.handles || step.key.execs > last.key.execs,
+        _ => false,
+    };
+    let planned = |step: &super::Step| {
+        let at_ns = timeline.at(step.at);
+        let mut after = timeline.step(step);
+        after.kind = StepKind::Second;
+        after.what = format!("a first {signal} at rest, then {}", step.what);
+        let reached = super::reach(steps, role, service_type, step.at, end);
+        Planned {
+            id: format!("{}+{}", rest_id(signal), step.key),
+            at: At::AfterRest(step.key),
+            process: main.who.clone(),
+            programs: programs(steps, step.key),
+            main: true,
+            after,
+            before: None,
+            to_ns: at_ns,
+            reached,
+        }
+    };
+    let changing = main.steps().iter().filter(is_after).filter(changes);
+    changing.take(MAX_AFTER_REST).map(planned).collect()
+}
+
 /// What a second signal does, where that is bad.
 #[must_use]
-pub fn hurt(name: &str, signal: Signal, seconds: &[Interval]) -> Option<String> {
+pub(super) fn hurt(name: &str, signal: Signal, seconds: &[Interval]) -> Vec<String> {
+    let is_after_rest = |it: &Interval| it.id.starts_with(&rest_id(signal));
+    let (others, resets): (Vec<_>, Vec<_>) = seconds.iter().cloned().partition(is_after_rest);
+    let resets = hurt_after_one(name, signal, &resets);
+    resets.into_iter().chain(hurt_after_rest(name, signal, &others)).collect()
+}
+
+/// The same of those right after what a first one at rest has the service do.
+fn hurt_after_rest(name: &str, signal: Signal, seconds: &[Interval]) -> Option<String> {
+    let bad: Vec<&Interval> = seconds.iter().filter(|it| it.bad).collect();
+    let first = bad.first()?;
+    Some(format!(
+        "While {name} does what a first {signal} has it do, a second one does harm at {} of {} instants: \
+         the first is {}, {}.",
+        bad.len(),
+        seconds.len(),
+        first.id,
+        first.outcome.word()
+    ))
+}
+
+/// The same of those that meet a handler for one delivery.
+fn hurt_after_one(name: &str, signal: Signal, seconds: &[Interval]) -> Option<String> {
     let bad = seconds.iter().filter(|it| it.bad).count();
     let what = match seconds.iter().filter(|it| it.bad).map(|it| it.outcome).max()? {
         Outcome::Killed => "kills",

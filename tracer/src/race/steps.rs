@@ -311,7 +311,9 @@ impl Steps {
                 };
                 let Some(process) = self.processes.get_mut(&task.id) else { return };
                 process.step(at, Kind::Action, what.to_owned());
-                process.takes_one(at, *once && *disposition == DispositionKind::Handler);
+                if *disposition == DispositionKind::Handler {
+                    process.handles(at, *once);
+                }
             }
             Fact::Mask { task, before, after, state } => {
                 let set = self.signal.set();

@@ -150,12 +150,12 @@ impl Asking {
 }
 
 impl Ran {
-    /// Keeps of it what tells of the start, where that was at rest before the end of the run.
+    /// Keeps of it what tells of the start, where that was at rest before the end of the run; and the
+    /// facts of what came then.
     fn until_rest(mut self) -> Self {
         if let Some(Rested { at, .. }) = self.rested {
             self.span.1 = at;
             self.came.counted.retain(|it| it.at_ns <= at);
-            self.facts.retain(|it| it.at <= at);
             self.came.child_exits.retain(|it| it.at <= at);
         }
         self

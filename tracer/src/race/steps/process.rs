@@ -41,7 +41,9 @@ pub struct Step {
     pub what: String,
     /// The same as one of few kinds.
     pub told: StepKind,
-    /// Whether it set a handler for one delivery.
+    /// Whether it set a handler.
+    pub handles: bool,
+    /// Whether that is for one delivery.
     pub once: bool,
     /// How many steps of each kind the process had made by then since its last exec, also those
     /// that are told of nobody.
@@ -218,10 +220,10 @@ impl Process {
         self.step(at, Kind::Exec, format!("exec of {program}"));
     }
 
-    /// Whether the handler that was set at `at` takes one signal alone.
-    pub(super) fn takes_one(&mut self, at: u64, once: bool) {
+    /// At `at` it set a handler, which takes one signal alone if `once`.
+    pub(super) fn handles(&mut self, at: u64, once: bool) {
         if let Some(last) = self.steps.last_mut().filter(|last| last.at == at) {
-            last.once = once;
+            (last.handles, last.once) = (true, once);
         }
     }
 
@@ -278,7 +280,15 @@ impl Process {
 
     /// A step that it has just made, and counted.
     fn made(&self, key: Key, at: u64, what: String) -> Step {
-        Step { key, at, what, told: reported(key.kind), once: false, counts: self.counts }
+        Step {
+            key,
+            at,
+            what,
+            told: reported(key.kind),
+            handles: false,
+            once: false,
+            counts: self.counts,
+        }
     }
 }
 

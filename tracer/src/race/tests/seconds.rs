@@ -4,11 +4,13 @@ use tracer_common::place::Kind;
 
 use crate::{
     model::{
-        race::{Outcome, Reach, Role, StepKind},
+        event::DispositionKind,
+        race::{Interval, Outcome, Reach, Role, StepKind},
         signal::Signal,
     },
     race::{
-        hurt, second,
+        after_rest, second,
+        second::hurt,
         testing::{COMMAND, Story, an_interval},
     },
 };
@@ -44,17 +46,52 @@ fn it_is_tried_where_a_handler_takes_one_alone() {
 }
 
 #[test]
+fn it_is_tried_where_a_first_one_at_rest_has_it_execute_a_program_or_set_another_action() {
+    let until_rest = || Story::command().handler(10, COMMAND).says(15, COMMAND, "READY=1");
+    let after = |story: &Story, role| {
+        let (at_rest, all) = (until_rest().steps(), story.steps());
+        after_rest(&at_rest, &all, Signal::HUP, role, "notify", 900 * MS)
+    };
+    let ids = |story: &Story| {
+        let planned = after(story, Role::Reload).into_iter();
+        planned.map(|it| it.id).collect::<Vec<_>>()
+    };
+    let anew = until_rest().exec(500, COMMAND, "/usr/bin/demo").handler(510, COMMAND);
+    assert_eq!(ids(&anew), ["HUP@rest+exec2", "HUP@rest+exec2.action1"]);
+    let ignored = DispositionKind::Ignored;
+    let meanwhile = until_rest().action(500, COMMAND, Signal::HUP, ignored).handler(510, COMMAND);
+    assert_eq!(ids(&meanwhile), ["HUP@rest+exec1.action2"], "the handler is as before");
+    assert!(ids(&until_rest()).is_empty() && after(&anew, Role::Other).is_empty());
+    let many = (0..99).fold(until_rest(), |story, at| {
+        story.action(500 + at, COMMAND, Signal::HUP, DispositionKind::Default)
+    });
+    assert_eq!(ids(&many).len(), 10);
+    let exec = &after(&anew, Role::Reload)[0];
+    assert_eq!((exec.after.kind, exec.reached), (StepKind::Second, Reach::Reached));
+    assert_eq!(exec.after.what, "a first HUP at rest, then exec of demo");
+    let order = exec.at.order(Signal::HUP);
+    assert_eq!((order.step, order.execs, order.number), (Kind::Exec as u32, 2, 1));
+    assert_eq!(order.first_number, 0, "the first one is sent from outside");
+}
+
+#[test]
 fn what_it_does_is_told_where_that_is_bad() {
     let second = |did| an_interval("exec1.action1+reset1", StepKind::Second, (10, Some(20)), did);
     let (killed, taken) = (second((Outcome::Killed, true)), second((Outcome::Taken, false)));
-    assert_eq!(hurt("demo", Signal::HUP, std::slice::from_ref(&taken)), None);
+    assert!(hurt("demo", Signal::HUP, std::slice::from_ref(&taken)).is_empty());
     assert_eq!(
-        hurt("demo", Signal::HUP, std::slice::from_ref(&killed)).unwrap(),
+        hurt("demo", Signal::HUP, std::slice::from_ref(&killed)).concat(),
         "After its handler has taken one HUP, a second one kills demo until a handler is set again."
     );
     assert_eq!(
-        hurt("demo", Signal::HUP, &[killed, taken]).unwrap(),
+        hurt("demo", Signal::HUP, &[killed.clone(), taken.clone()]).concat(),
         "After 1 of 2 handlers that take one HUP alone, a second one kills demo until a handler is \
          set again."
+    );
+    let anew = Interval { id: "HUP@rest+exec2".to_owned(), ..killed };
+    assert_eq!(
+        hurt("demo", Signal::HUP, &[taken, anew]),
+        ["While demo does what a first HUP has it do, a second one does harm at 1 of 1 instants: \
+             the first is HUP@rest+exec2, killed."]
     );
 }

@@ -51,7 +51,9 @@ impl Rounds<'_, '_> {
         let role = role(signal, &self.rules.reloads);
         let settle_ns = nanoseconds(self.rules.settle);
         let start_ns = match planned.at {
-            At::Step(_) | At::Second(_) | At::Rest(_) | At::Active(_) => first.start_ns,
+            At::Step(_) | At::Second(_) | At::AfterRest(_) | At::Rest(_) | At::Active(_) => {
+                first.start_ns
+            }
             // It is awaited for longer than it took to come to it in the untouched run.
             At::Call(_) | At::ChildExit(_) => {
                 let zero = first.ran.span.0.cast_signed();

@@ -95,6 +95,10 @@ impl Rounds<'_, '_> {
         first: &First,
         at: u64,
     ) -> Option<String> {
+        let is_too_early = ran.rested.as_ref().is_none_or(|rested| at < rested.at);
+        if matches!(planned.at, At::AfterRest(_)) && is_too_early {
+            return Some("that step came before it was at rest in this run".to_owned());
+        }
         let until = self.steps_until(planned.until(at), ran, signal);
         let why = match planned.alike(&self.steps(&first.ran, signal), &until) {
             Some(alike) if !alike.is_of(steps) => "another program is in its place in this run",

@@ -21,8 +21,8 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Goal, Planned, Steps, active, calls, child_exits, discount, interval, is_answered, one,
-        plan, rest, role, second, sentences, sweep, untouched,
+        At, Goal, Planned, Steps, active, after_rest, calls, child_exits, discount, interval,
+        is_answered, one, plan, rest, role, second, sentences, sweep, untouched,
     },
 };
 
@@ -76,37 +76,7 @@ impl Rounds<'_, '_> {
         let rules = self.rules;
         (self.say)(&"the untouched run");
         let mut first = self.first().await?;
-        let mut plans = Vec::new();
-        for signal in &rules.signals {
-            let steps = self.steps(&first.ran, *signal);
-            let end = first.ran.span.1;
-            let role = role(*signal, &rules.reloads);
-            let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
-            let seconds = second(&steps, *signal, role, &rules.service_type, end);
-            let swept = self.swept(&first, &steps, *signal);
-            let exits = &first.ran.came.child_exits;
-            let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
-            let rest = rest(&steps, *signal, role, &rules.service_type, end);
-            let is_first = *signal == rules.signals[0];
-            if let Some(rest) = rest.as_ref().filter(|_| is_first && first.ran.rested.is_some())
-                && is_answered(&self.judge(rest, *signal, &first.ran, &first, 1))
-            {
-                first.answers = signal.set();
-            }
-            let active = active(&steps, *signal, role, &rules.service_type, end);
-            // What it does at rest tells what it may not do before: of the first signal it is known.
-            let (early, late) = if is_first { (None, rest) } else { (rest, None) };
-            let all = early.into_iter().chain(planned).chain(active).chain(late);
-            let all = all.chain(seconds).chain(exits).chain(swept);
-            // A reload is sent to the main process.
-            let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
-            plans.push(Plan { signal: *signal, role, planned, left_out });
-            if more > 0 {
-                self.observer.note(&format_args!(
-                    "of the exits of children the first are raced, for {signal}: {more} are not"
-                ));
-            }
-        }
+        let plans = self.plans(&mut first);
         let known = plans.iter().flat_map(|plan| &plan.planned).map(|it| it.id.as_str());
         if let Some(only) = &rules.only
             && !known.clone().any(|id| id == only)
@@ -151,7 +121,7 @@ impl Rounds<'_, '_> {
                 }
                 match planned.at {
                     At::Step(_) => race.intervals.push(interval),
-                    At::Second(_) => race.second.push(interval),
+                    At::Second(_) | At::AfterRest(_) => race.second.push(interval),
                     At::Call(_) => race.sweep.push(interval),
                     At::ChildExit(_) => race.child_exits.push(interval),
                     At::Rest(_) => race.rest = Some(interval),
@@ -168,6 +138,51 @@ impl Rounds<'_, '_> {
         let leftovers = std::mem::take(&mut self.leftovers).into_iter();
         found.leftovers = leftovers.map(|(comm, runs)| Leftover { comm, runs }).collect();
         Ok(found)
+    }
+
+    /// What is raced of the start, for each signal.
+    fn plans(&self, first: &mut First) -> Vec<Plan> {
+        let rules = self.rules;
+        let mut plans = Vec::new();
+        for signal in &rules.signals {
+            let steps = self.steps(&first.ran, *signal);
+            let end = first.ran.span.1;
+            let role = role(*signal, &rules.reloads);
+            let is_first = *signal == rules.signals[0];
+            let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
+            let mut seconds = second(&steps, *signal, role, &rules.service_type, end);
+            // What it was sent at rest, in the untouched run, is the first one.
+            let is_known = is_first && first.ran.rested.is_some();
+            if is_known && rules.by != By::Reload {
+                let until = first.ran.until;
+                let all = self.steps_until(until, &first.ran, *signal);
+                let kind = &rules.service_type;
+                seconds.extend(after_rest(&steps, &all, *signal, role, kind, until));
+            }
+            let swept = self.swept(first, &steps, *signal);
+            let exits = &first.ran.came.child_exits;
+            let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
+            let rest = rest(&steps, *signal, role, &rules.service_type, end);
+            if let Some(rest) = rest.as_ref().filter(|_| is_first && first.ran.rested.is_some())
+                && is_answered(&self.judge(rest, *signal, &first.ran, first, 1))
+            {
+                first.answers = signal.set();
+            }
+            let active = active(&steps, *signal, role, &rules.service_type, end);
+            // What it does at rest tells what it may not do before: of the first signal it is known.
+            let (early, late) = if is_first { (None, rest) } else { (rest, None) };
+            let all = early.into_iter().chain(planned).chain(active).chain(late);
+            let all = all.chain(seconds).chain(exits).chain(swept);
+            // A reload is sent to the main process.
+            let planned = all.filter(|it| it.main || rules.by != By::Reload).collect();
+            plans.push(Plan { signal: *signal, role, planned, left_out });
+            if more > 0 {
+                self.observer.note(&format_args!(
+                    "of the exits of children the first are raced, for {signal}: {more} are not"
+                ));
+            }
+        }
+        plans
     }
 
     /// The instants among the system calls of the start: those that a sweep is over, and the one
@@ -243,6 +258,11 @@ impl Rounds<'_, '_> {
         let placing = Placing { signal, at: Some(planned.at), order, by: self.rules.by };
         let (goal, rest) = match planned.at {
             At::Rest(_) => (self.goal_of_start(), Some(self.at_rest(signal, first.limit))),
+            At::AfterRest(_) => {
+                let mut rest = self.at_rest(signal, first.limit);
+                rest.goal.sender = self.sender(false);
+                (self.goal_of_start(), Some(rest))
+            }
             At::Active(_) => {
                 let then = self.at_rest(signal, first.limit);
                 // It has come to that at once.

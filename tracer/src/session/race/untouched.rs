@@ -40,7 +40,7 @@ impl Rounds<'_, '_> {
         let says_ready = rules.says_ready();
         // Once it is at rest, it is what shows what the signal does there.
         let is_reload = role(signal, &rules.reloads) == Role::Reload;
-        let has_rest = rules.part != Part::Plan && (is_reload || rules.wants(&rest_id(signal)));
+        let has_rest = is_reload || rules.part != Part::Plan && rules.wants(&rest_id(signal));
         let asking = Asking {
             placing: Placing { signal, at: None, order: Order::default(), by: rules.by },
             goal: self.goal_of_start(),

@@ -219,6 +219,27 @@ fn race_finds_what_a_handler_does_right_after_a_helper_however_many_others_there
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_of_a_service_that_a_reload_has_execute_itself_anew() {
+    let anew = "if (got) execl(\"/proc/self/exe\", words[0], words[1], \"again\", (char *)0);";
+    let service = |before: &str, handler: &str| {
+        hup(&format!(
+            "if (count < 3) {{ act(SIGHUP, on); for (;;) {{ {before}{anew} usleep(1000); }} }}\
+             usleep(5000); {handler}"
+        ))
+    };
+    let start = [("fork", "killed"), ("exec1", "killed"), ("exec1.action1", "taken")];
+    let hole = service("", "act(SIGHUP, on);");
+    let exposed = [("rest+exec2", "killed"), ("rest+exec2.action1", "taken")];
+    assert_eq!(pairs(&hole), [&start[..], &exposed].concat());
+    // It blocks the signal until its handler is there again.
+    let mended =
+        service("if (got) mask(SIG_BLOCK, SIGHUP);", "act(SIGHUP, on); mask(SIG_UNBLOCK, SIGHUP);");
+    let blocked = [("rest+exec2", "taken"), ("rest+exec2.action1", "taken")];
+    assert_eq!(pairs(&mended), [&start[..], &blocked].concat());
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn race_finds_the_hole_of_threads_that_do_not_block_what_another_one_waits_for() {
     let found = hup(
         "thread(work); thread(work); usleep(10000); mask(SIG_BLOCK, SIGHUP); thread(wait_for_it);\
