@@ -5,7 +5,7 @@ use tracer_common::place::{ANEW, CountedFrom, Order, child_place};
 
 use super::{
     interval::{At, Planned},
-    steps::{Key, Kind, Step, Steps, parent},
+    steps::{Key, Kind, Process, Step, Steps, parent},
 };
 use crate::model::signal::Signal;
 
@@ -32,6 +32,25 @@ impl Planned {
             order.counted_from[1] = counted_from(steady, order.process);
         }
         order
+    }
+
+    /// Whether it is counted by forks: it is about a worker, or the fork of one.
+    #[must_use]
+    pub fn is_counted_by_forks(&self, of: &Steps) -> bool {
+        matches!(self.at, At::Step(key) if of.worker_fork(key).is_some())
+    }
+
+    /// The same interval by the number that it has in the run `other`, where other helpers come between
+    /// the last step whose number does not depend on them and the worker: it is the same one of the
+    /// processes that live on. `None` where there is none, or it is counted by nothing else.
+    #[must_use]
+    pub fn renumbered(&self, of: &Steps, other: &Steps) -> Option<Self> {
+        let At::Step(key) = self.at else { return None };
+        let fork = of.worker_fork(key)?;
+        let which = of.forks_of_workers(fork).position(|it| it == fork)?;
+        let now = other.forks_of_workers(fork).nth(which)?;
+        let key = if key == fork { now } else { Key { process: other.subject(now)?.place, ..key } };
+        Some(Self { at: At::Step(key), ..self.clone() })
     }
 
     /// The same interval as it is in the run `other`, where the steps of the untouched run are `of`;
@@ -63,6 +82,18 @@ fn alike(key: Key, of: &Steps, other: &Steps) -> Option<Key> {
 }
 
 impl Steps {
+    /// The fork that decides which number a step of a worker has, or the fork of one.
+    fn worker_fork(&self, key: Key) -> Option<Key> {
+        self.fork_of_worker(key.process).or(Some(key).filter(|key| key.kind == Kind::Child))
+    }
+
+    /// The forks of children that live on, of the process that makes this one, since the same exec.
+    fn forks_of_workers(&self, fork: Key) -> impl Iterator<Item = Key> {
+        let steps = self.process_at(fork.process).into_iter().flat_map(Process::steps);
+        let is_such = move |key: &Key| key.kind == Kind::Child && key.execs == fork.execs;
+        steps.map(|step| step.key).filter(is_such)
+    }
+
     /// The fork that the process at a place comes from, among the steps of its parent, where that is
     /// no main process.
     fn fork_of_worker(&self, place: u64) -> Option<Key> {

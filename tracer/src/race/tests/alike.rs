@@ -93,6 +93,34 @@ fn the_kernel_side_counts_forks_and_masks_from_the_last_step_that_does_not_depen
 }
 
 #[test]
+fn a_worker_is_the_same_one_of_those_that_live_on_where_other_helpers_come_right_before_it() {
+    // The action that is set before the worker is what is steady: after it there are other helpers.
+    let started = |helpers: u32| {
+        let story = Story::command().handler(10, COMMAND);
+        let story = (0..helpers).fold(story, |story, number| {
+            let (at, pid) = (20 + u64::from(number) * 10, 101 + number);
+            story.fork(at, COMMAND, pid).exec(at + 1, pid, "/usr/bin/sed").exit(at + 2, pid)
+        });
+        story.fork(400, COMMAND, WORKER).exec(401, WORKER, "/usr/bin/worker").handler(410, WORKER)
+    };
+    let (one, other) = (started(0), started(2));
+    let (of, now) = (one.steps(), other.steps());
+    let renumbered = |id: &str| {
+        let planned = self::of(&one, id);
+        assert_eq!(planned.is_counted_by_forks(&of), id.contains("fork1") || id.contains("child"));
+        let At::Step(key) = planned.renumbered(&of, &now)?.at else { return None };
+        Some(key.to_string())
+    };
+    assert_eq!(renumbered("exec1.fork1").as_deref(), Some("exec1.fork3"));
+    assert_eq!(renumbered("child1.exec1.action1").as_deref(), Some("child3.exec1.action1"));
+    assert_eq!(renumbered("exec1.action1"), None);
+    let aimed = self::of(&one, "child1.exec1").renumbered(&of, &now).unwrap();
+    assert_eq!(Some(aimed.order(Signal::HUP, &now).process), child_place(MAIN, ANEW + 3));
+    assert!(aimed.alike(&now, &now).is_some_and(|it| it.holds(&now, 405 * MS) && it.is_of(&now)));
+    assert_eq!(aimed.id, "HUP@child1.exec1", "it is told as in the untouched run");
+}
+
+#[test]
 fn another_program_in_its_place_is_none_of_it_nor_is_a_run_without_that_step() {
     let (one, other) = (started(2, 1, "/usr/bin/worker"), started(3, 1, "/usr/bin/other"));
     assert_eq!(alike(&one, &other, &["child4.exec1", "exec1.fork4"]), [None, None]);

@@ -1,6 +1,6 @@
 //! What a run with a signal has come to.
 
-use super::{Ran, Rounds, Runner, untouched::First};
+use super::{Ran, Rounds, Runner, rounds::Aim, untouched::First};
 use crate::{
     model::{
         document::{OutcomeState, ProcessOutcome},
@@ -15,7 +15,7 @@ impl Rounds<'_, '_> {
     /// What the signal did in a run in which it was to be in this interval.
     pub(super) fn judge(
         &self,
-        planned: &Planned,
+        (planned, of): &Aim,
         signal: Signal,
         ran: &Ran,
         first: &First,
@@ -50,7 +50,7 @@ impl Rounds<'_, '_> {
                 Some(never_comes(&ended_as(ran), lasted))
             }
             (Some((_, at)), None) => self
-                .missed(planned, signal, (ran, &steps), first, at)
+                .missed(planned, signal, (ran, &steps), of, at)
                 .or_else(|| self.another_main(ran, &steps)),
             (None, None) => self.another_main(ran, &steps),
         };
@@ -92,7 +92,7 @@ impl Rounds<'_, '_> {
         planned: &Planned,
         signal: Signal,
         (ran, steps): (&Ran, &Steps),
-        first: &First,
+        of: &Steps,
         at: u64,
     ) -> Option<String> {
         let is_too_early = ran.rested.as_ref().is_none_or(|rested| at < rested.at);
@@ -100,7 +100,7 @@ impl Rounds<'_, '_> {
             return Some("that step came before it was at rest in this run".to_owned());
         }
         let until = self.steps_until(planned.until(at), ran, signal);
-        let why = match planned.alike(&self.steps(&first.ran, signal), &until) {
+        let why = match planned.alike(of, &until) {
             Some(alike) if !alike.is_of(steps) => "another program is in its place in this run",
             Some(alike) if alike.holds(&until, at) => return None,
             _ => "another step came first in this run",

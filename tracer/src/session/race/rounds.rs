@@ -28,6 +28,8 @@ use crate::{
 
 /// How often an interval is tried until it is reached.
 pub(super) const ATTEMPTS: u32 = 3;
+/// The same of a worker, whose number may differ from run to run.
+const ATTEMPTS_AT_WORKERS: u32 = 8;
 
 /// What a race found.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +52,9 @@ struct Plan {
     planned: Vec<Planned>,
     left_out: u64,
 }
+
+/// An interval, by the numbers that it has in the run with these steps.
+pub(super) type Aim = (Planned, Steps);
 
 /// Races a command.
 pub struct Rounds<'a, 'b> {
@@ -163,8 +168,9 @@ impl Rounds<'_, '_> {
             let exits = &first.ran.came.child_exits;
             let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
-            if let Some(rest) = rest.as_ref().filter(|_| is_first && first.ran.rested.is_some())
-                && is_answered(&self.judge(rest, *signal, &first.ran, first, 1))
+            let at_rest = rest.clone().filter(|_| is_first && first.ran.rested.is_some());
+            if let Some(aim) = at_rest.map(|rest| (rest, steps.clone()))
+                && is_answered(&self.judge(&aim, *signal, &first.ran, first, 1))
             {
                 first.answers = signal.set();
             }
@@ -228,33 +234,40 @@ impl Rounds<'_, '_> {
         time: u16,
     ) -> Result<Option<Try>> {
         let mut attempts = 0;
+        let untouched = self.steps(&first.ran, signal);
+        let by_forks = planned.is_counted_by_forks(&untouched);
+        let most = if by_forks { ATTEMPTS_AT_WORKERS } else { ATTEMPTS };
+        // A worker may have the number of the untouched run, or that of the run before.
+        let (as_untouched, mut as_before) = ((planned.clone(), untouched), None);
         let is_rest = matches!(planned.at, At::Rest(_));
         loop {
             attempts += 1;
             // The untouched run has come to rest itself, and had its first signal then; or it never has.
             let is_first = time == 0 && attempts == 1 && signal == self.rules.signals[0];
             let is_told = is_rest && (!first.rests || is_first && first.ran.rested.is_some());
-            let tried = if is_told {
-                Some(self.judge(planned, signal, &first.ran, first, attempts))
-            } else {
-                self.place(planned, signal, first, attempts).await?
-            };
-            let Some(tried) = tried else { return Ok(None) };
-            let is_reached = tried.outcome != Outcome::NotReached;
-            if is_reached || is_rest && !first.rests || attempts >= ATTEMPTS {
+            if is_told {
+                return Ok(Some(self.judge(&as_untouched, signal, &first.ran, first, attempts)));
+            }
+            let aim = as_before.as_ref().filter(|_| attempts % 2 == 0).unwrap_or(&as_untouched);
+            let placed = self.place(aim, signal, first, attempts).await?;
+            let Some((tried, steps)) = placed else { return Ok(None) };
+            if tried.outcome != Outcome::NotReached || attempts >= most {
                 return Ok(Some(tried));
             }
+            let now = planned.renumbered(&as_untouched.1, &steps);
+            as_before = now.map(|now| (now, steps));
         }
     }
 
     async fn place(
         &mut self,
-        planned: &Planned,
+        aim: &Aim,
         signal: Signal,
         first: &First,
         attempts: u32,
-    ) -> Result<Option<Try>> {
-        let order = planned.order(signal, &self.steps(&first.ran, signal));
+    ) -> Result<Option<(Try, Steps)>> {
+        let (planned, of) = aim;
+        let order = planned.order(signal, of);
         let placing = Placing { signal, at: Some(planned.at), order, by: self.rules.by };
         let (goal, rest) = match planned.at {
             At::Rest(_) => (self.goal_of_start(), Some(self.at_rest(signal, first.limit))),
@@ -276,7 +289,8 @@ impl Rounds<'_, '_> {
         if ran.ended_by == EndedBy::Interrupt {
             return Ok(None);
         }
-        Ok(Some(self.judge(planned, signal, &ran, first, attempts)))
+        let steps = self.steps(&ran, signal);
+        Ok(Some((self.judge(aim, signal, &ran, first, attempts), steps)))
     }
 
     /// Keeps what a run has left running, and tells what is still there.

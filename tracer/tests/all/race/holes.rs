@@ -183,6 +183,38 @@ fn race_finds_the_hole_of_a_worker_that_comes_after_other_helpers_each_time() {
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_finds_the_hole_of_a_worker_that_later_starts_have_helpers_right_before() {
+    // The first start has none.
+    let program = program(
+        "int n = run(words[1]);\
+         act(SIGHUP, on); if (n > 1) { helper(); helper(); }\
+         if (!fork()) { act(SIGHUP, SIG_DFL); usleep(5000); act(SIGHUP, on); for (;;) pause(); }",
+    );
+    for _ in 0..3 {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("runs");
+        let raced = race(&SIMPLE, &[&program.path(), file.to_str().unwrap()]);
+        let mut found = raced.outcomes();
+        // A helper that dies before it executes a program is not told from the worker.
+        found.retain(|(id, _)| *id != "HUP@child1.fork");
+        assert_eq!(
+            found,
+            [
+                ("HUP@fork", "killed"),
+                ("HUP@exec1", "killed"),
+                ("HUP@exec1.action1", "taken"),
+                ("HUP@exec1.fork1", "taken"),
+                ("HUP@child1.action1", "killed"),
+                ("HUP@child1.action2", "taken"),
+            ],
+            "{}",
+            raced.stderr
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn race_finds_what_a_handler_does_right_after_a_helper_however_many_others_there_were() {
     // In the first run mkdir is the first helper, later there are others before and after it. The
     // handler ends the program from before mkdir until a while after it, where no step is.
