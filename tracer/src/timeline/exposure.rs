@@ -43,6 +43,15 @@ impl Waits {
         within.next_back().map(|(_, fate)| *fate)
     }
 
+    /// From when on what somebody came to take, from a time to the end, waits all the same: he took
+    /// the last one, or none, and came no more.
+    fn given_up(&self, from: i64, to: i64) -> Option<i64> {
+        let taken = self.sent.iter().rposition(|(_, fate)| *fate == Fate::Handled);
+        let after = &self.sent[taken.map_or(0, |taken| taken + 1)..];
+        let (since, _) = after.iter().find(|(at, fate)| *at >= from && *fate == Fate::Pending)?;
+        (to.saturating_sub(*since) >= HELD_NS).then_some(*since)
+    }
+
     /// Whether one that is blocked from a time to the end waits for as long.
     fn for_good(&self, from: i64, to: i64, disposition: Disposition) -> bool {
         let mut fates = self.sent.iter().filter(|(at, _)| *at >= from).map(|(_, fate)| *fate);
@@ -113,14 +122,19 @@ pub fn spans(
     push(Some(ExposureKind::Unknown), from_ns, phases.first().map_or(to_ns, |first| first.at_ns));
     for (index, phase) in phases.iter().enumerate() {
         let end = phases.get(index + 1).map_or(to_ns, |next| next.at_ns);
+        let is_last = index + 1 == phases.len();
+        let is_held = phase.disposition.is_some_and(|it| it.blocked && it.consumer.is_some());
+        let given_up = waits.given_up(phase.at_ns, end).filter(|_| is_last && is_held);
+        let taken_until = given_up.unwrap_or(end);
         match harm(&phases[index..], waits, to_ns) {
             Some(kind) => push(Some(kind), phase.at_ns, end),
             None if announces => {
                 let until = ready_ns.unwrap_or(i64::MAX);
-                push(Some(ExposureKind::NotReady), phase.at_ns, end.min(until));
+                push(Some(ExposureKind::NotReady), phase.at_ns, taken_until.min(until));
             }
             None => {}
         }
+        push(given_up.map(|_| ExposureKind::Pending), taken_until, end);
     }
     spans
 }
@@ -323,6 +337,25 @@ mod tests {
             [Exposure { kind: ExposureKind::Pending, from_ns: 0, to_ns: 100 }]
         );
         assert_eq!(handler_of(&[phase(0, BLOCKED)]), None);
+    }
+
+    #[test]
+    fn what_nobody_comes_to_take_any_more_waits_from_then_on() {
+        let awaited = Disposition { consumer: Some(Consumer::Sigwait), ..BLOCKED };
+        let phases = [phase(0, DEFAULT), phase(10, awaited)];
+        let to = 3 * HELD_NS;
+        let told = |sent: &[(i64, Fate)]| {
+            let waits = Waits { sent: sent.to_vec(), at_end: true };
+            let spans = spans(&phases, &waits, None, false, (0, to));
+            spans[1..].iter().map(|span| (span.kind, span.from_ns)).collect::<Vec<_>>()
+        };
+        let (handled, pending) = (Fate::Handled, Fate::Pending);
+        assert_eq!(told(&[(20, handled), (30, pending)]), [(ExposureKind::Pending, 30)]);
+        assert_eq!(told(&[(30, pending)]), [(ExposureKind::Pending, 30)]);
+        assert_eq!(told(&[(20, pending), (30, handled)]), []);
+        // There was little time to take it.
+        assert_eq!(told(&[(20, handled), (to - 10, pending)]), []);
+        assert_eq!(told(&[]), []);
     }
 
     #[test]
