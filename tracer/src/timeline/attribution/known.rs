@@ -181,6 +181,12 @@ impl Attribution {
         let is_up = UP.contains(&state.active_state.as_str())
             && state.sub_state.as_deref().is_some_and(is_past);
         let is_stopping = state.active_state == STOPPING;
+        let has_lost_main = is_stopping
+            && state.sub_state.is_some()
+            && state.main_pid.is_none()
+            && states
+                .iter()
+                .any(|it| it.invocation_id == news.invocation_id && it.state.main_pid.is_some());
         states.push_back(StateAt { at, invocation_id: news.invocation_id.clone(), state });
         let Some(id) = news.invocation_id else {
             return;
@@ -193,6 +199,9 @@ impl Attribution {
             }
             if is_stopping {
                 start.drop_guesses_since(at);
+            }
+            if has_lost_main {
+                start.drop_guess_left_before(at);
             }
             if had_no_main {
                 start.had_no_main();

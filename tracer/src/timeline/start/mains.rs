@@ -10,6 +10,8 @@ const MAX_MAINS: usize = 64;
 /// Main processes that another took the place of, for want of a word of systemd; the last
 /// ones are kept.
 const MAX_REPLACED: usize = 64;
+/// So soon after the end of a main process systemd stops what that has left, ns.
+const SOON_NS: u64 = 250_000_000;
 
 impl Start {
     /// Makes a process the main one from `at` on, after those before it.
@@ -91,6 +93,17 @@ impl Start {
         if let Some(left) = left.filter(|_| self.chosen.is_none()) {
             let guessed = self.guessed.split_off(left);
             self.drop_mains(&guessed);
+        }
+    }
+
+    /// systemd knew a main process and knows none since `at`, and stops the service for that: what
+    /// the old one has left running, and has not ended since, did not take its place.
+    pub fn drop_guess_left_before(&mut self, at: u64) {
+        let Some((id, left)) = self.guessed.last().copied() else { return };
+        let ended = self.members.get(&id).and_then(|member| member.ended);
+        let lived = ended.is_none_or(|end| end.at >= at);
+        if left <= at && (lived || at - left <= SOON_NS) {
+            self.drop_guesses_since(left);
         }
     }
 

@@ -22,7 +22,7 @@ fn state(at: u64, story: Story, active: &str, sub: &str, main_pid: Option<u32>) 
         sub_state: Some(sub.to_owned()),
         result: Some("success".to_owned()),
         main_pid,
-        restarts: None,
+        ..UnitState::default()
     };
     let (cgroup, invocation_id) = (DEMO.to_owned(), Some("a".to_owned()));
     let (state, own_pids) = (Some(state), false);
@@ -398,4 +398,29 @@ fn what_an_earlier_start_left_behind_is_no_main_process_of_it_any_more() {
     let later = Story::unit().found(11, STARTER, DEMO, &[]).with_id("before");
     let later = state(50, settings(0, later, "simple"), "active", "running", Some(12));
     assert_eq!(main_pid(&later.until(100).told()), Some(11), "it was the service until then");
+}
+
+#[test]
+fn what_a_daemon_has_left_when_systemd_knows_of_none_did_not_take_its_place() {
+    let daemon = |main_pid: Option<u32>| {
+        let up = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking");
+        let up = state(6, up.fork(3, 10, 11).exit(5, 10, 0), "active", "running", main_pid);
+        up.fork(30, 11, 12).exit(31, 11, 0)
+    };
+    let main = |story: Story| story.told().starts()[0].main_process.as_ref().unwrap().pid;
+    let stopped = |known, at, main_pid| {
+        main(state(at, daemon(known), "deactivating", "stop-sigterm", main_pid))
+    };
+    assert_eq!(stopped(Some(11), 32, None), 11);
+    assert_eq!(stopped(Some(11), 4_000, None), 11, "it lived on until then");
+    // It was stopped as the main process that it is.
+    assert_eq!(stopped(Some(11), 32, Some(12)), 12);
+    // systemd may not know of any.
+    assert_eq!(stopped(None, 32, None), 12);
+    // It ended by itself, long after it took its place.
+    let ended = daemon(Some(11)).exit(900, 12, 1);
+    assert_eq!(main(state(901, ended, "deactivating", "stop-sigterm", None)), 12);
+    // The end may be seen before the time that systemd has for its stop.
+    let killed = daemon(Some(11)).killed(32, 12, Signal::TERM);
+    assert_eq!(main(state(33, killed, "deactivating", "stop-sigterm", None)), 11);
 }
