@@ -101,7 +101,12 @@ fn outcome(view: View) -> (String, Ink) {
         OutcomeState::Running => {
             let said = activation.systemd.as_ref().map(|state| state.active_state.as_str());
             let is_stopping = said == Some("deactivating");
-            let running = if is_stopping { "being stopped" } else { "running" };
+            let running = match said {
+                Some("deactivating") => "being stopped",
+                Some("inactive") => "running, but systemd has the unit as inactive",
+                Some("failed") => "running, but systemd has the unit as failed",
+                _ => "running",
+            };
             let words = match (milestones.ready_ns, milestones.handler_ns) {
                 _ if joined && is_stopping => {
                     "already running when the capture began, and is being stopped".into()

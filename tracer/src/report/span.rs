@@ -3,7 +3,7 @@
 use super::axis::{Axis, Grain};
 use crate::model::{
     document::Activation,
-    event::{Fate, SignalSent, What},
+    event::{Effect, Fate, SignalSent, What},
 };
 
 /// Wall-clock times are saved to the microsecond, so that the end of the capture on a start's
@@ -77,16 +77,19 @@ fn is_own_fault(sent: &SignalSent) -> bool {
     sent.sender.is_none() && sent.fate == Fate::Handled && FAULTS.contains(&sent.signal.number())
 }
 
-/// The signals sent to the main process; every one where that is not known.
+/// The signals sent to the main process, also the reloads of one that was it then; every one where
+/// that is not known.
 pub fn signals(activation: &Activation) -> Vec<(i64, &SignalSent)> {
     let main = activation.main_process.as_ref().map(|process| process.pid);
+    let is_to_main = |sent: &SignalSent| {
+        main.is_none_or(|pid| sent.target.pid == pid)
+            || sent.effect.is_some_and(|effect| effect != Effect::LostProcess)
+    };
     activation
         .events
         .iter()
         .filter_map(|event| match &event.what {
-            What::Signal(sent)
-                if main.is_none_or(|pid| sent.target.pid == pid) && !is_own_fault(sent) =>
-            {
+            What::Signal(sent) if is_to_main(sent) && !is_own_fault(sent) => {
                 Some((event.at_ns, &**sent))
             }
             _ => None,

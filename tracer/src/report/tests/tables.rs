@@ -179,6 +179,36 @@ fn without_a_main_process_a_strip_does_not_say_that_anything_is_taken() {
 }
 
 #[test]
+fn the_reload_of_a_main_process_that_another_took_the_place_of_is_on_the_strip() {
+    let strip = |effect: Effect| {
+        let mut document = fixtures::good_start();
+        let start = &mut document.services[0].activations[0];
+        for event in &mut start.events {
+            if let What::Signal(sent) = &mut event.what {
+                sent.target.pid += 1;
+                sent.effect = Some(effect);
+            }
+        }
+        table(&document, 80, false).contains("none sent")
+    };
+    assert!(!strip(Effect::Replaced));
+    assert!(strip(Effect::LostProcess));
+}
+
+#[test]
+fn what_runs_in_a_unit_that_systemd_has_as_down_is_told_with_that() {
+    let title = |state: &str| {
+        let mut document = fixtures::good_start();
+        let state = UnitState { active_state: state.to_owned(), ..UnitState::default() };
+        document.services[0].activations[0].systemd = Some(state);
+        table(&document, 120, false).lines().next().unwrap().to_owned()
+    };
+    assert!(title("inactive").contains("running, but systemd has the unit as inactive"));
+    assert!(title("failed").contains("running, but systemd has the unit as failed"));
+    assert!(!title("active").contains("systemd"));
+}
+
+#[test]
 fn what_lasts_to_the_end_is_drawn_to_the_end_though_times_are_saved_to_the_microsecond() {
     let lost = |to_ns: i64| {
         let mut document = fixtures::good_start();
