@@ -135,7 +135,7 @@ impl<'a> Case<'a> {
     /// systemd's states of it, in order of time.
     pub(super) fn states(&self) -> impl Iterator<Item = State<'a>> + use<'a> {
         self.events().filter_map(|(_, event)| match &event.what {
-            What::Systemd { state, sub_state, result } => Some(State {
+            What::Systemd { state, sub_state, result, .. } => Some(State {
                 at_ns: event.at_ns,
                 state,
                 sub_state: sub_state.as_deref(),
@@ -443,7 +443,20 @@ impl<'a> Case<'a> {
     /// was killing it, or it had been up and gave its handler back for good.
     pub(super) fn stopping_ns(&self) -> Option<i64> {
         let told = self.told_to_stop().map(|(_, at_ns, _)| at_ns);
-        [self.said_stopping_ns(), told, self.gave_handler_back_ns()].into_iter().flatten().min()
+        [self.said_stopping_ns(), told, self.stopped_ns(), self.gave_handler_back_ns()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When systemd began to stop it, by a command of ExecStop= or a signal, and not because it
+    /// had ended.
+    fn stopped_ns(&self) -> Option<i64> {
+        let end = self.exit_index().and_then(|index| self.activation.events.get(index));
+        let end = end.map_or(i64::MAX, |event| event.at_ns);
+        let stop =
+            self.states().find(|state| state.state == "deactivating" && state.at_ns < end)?;
+        Some(stop.at_ns)
     }
 
     /// Whether systemd took it or not.

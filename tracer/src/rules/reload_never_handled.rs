@@ -129,6 +129,21 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_while_systemd_stops_it_is_no_reload() {
+        let up = || {
+            let start = activation().unit("notify", "on-failure").reloads_by(Signal::HUP);
+            start.exec(0).ready(50.ms()).fatal(0, 5.s())
+        };
+        // A command of ExecStop= runs.
+        let stopped = up().systemd(4.s(), "deactivating", Some("stop"), "success");
+        let stopped = stopped.signal(5.s(), Signal::HUP, Default, Killed, by("sh"));
+        stopped.judged(&["ready-before-handler"]);
+        // It is stopped as it has ended.
+        let ended = up().signal(4.s(), Signal::HUP, Default, Killed, by("sh"));
+        ended.systemd(5.s(), "deactivating", Some("stop"), "success").judged(&[ID]);
+    }
+
+    #[test]
     fn so_is_one_after_ready_without_facts() {
         activation()
             .exec(0)

@@ -111,7 +111,7 @@ pub(in crate::rules) fn reload_in_start(case: &Case) -> String {
         return format!("Nothing holds signals back here until the service is ready; {handler}");
     }
     match settings(case) {
-        Some((service_type @ ("notify" | "notify-reload"), _)) => format!(
+        Some((service_type @ ("notify" | "notify-reload" | "dbus"), _)) => format!(
             "systemd folds systemctl reload into the start while a Type={service_type} unit is \
              activating, so this signal came around it; {handler}"
         ),

@@ -133,11 +133,12 @@ fn each_consequence_is_told_for_the_unit_and_for_an_unknown_one() {
         Some(service_type) => activation().unit(service_type, "no").asked(what),
         None => activation().asked(what),
     };
-    let cases: [(Consequence, &str, &str); 8] = [
+    let cases: [(Consequence, &str, &str); 9] = [
         (lost_reload, "notify-reload", "systemctl reload waits for RELOADING=1"),
         (lost_reload, "simple", "done once ExecReload= has returned"),
         (reload_in_start, "notify", "into the start while a Type=notify unit is activating"),
         (reload_in_start, "notify-reload", "while a Type=notify-reload unit is activating"),
+        (reload_in_start, "dbus", "into the start while a Type=dbus unit is activating"),
         (reload_in_start, "simple", "counts a Type=simple unit as started without waiting"),
         (unanswered_reload, "notify-reload", "hangs until TimeoutStartSec= is over"),
         (endless_reloading, "notify-reload", "The unit stays in state 'reloading'"),
