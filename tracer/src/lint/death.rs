@@ -91,6 +91,10 @@ fn words(facts: &UnitFacts, predicted: Prediction) -> String {
             "(result '{result}'{clean}), RemainAfterExit=yes keeps the unit \
              'active (exited)' without a process{silent}"
         ),
+        (_, Decider::Delay) => format!(
+            "(result '{result}'{clean}), and it waits for ever to be started again \
+             (RestartSec=infinity){silent}"
+        ),
         (_, Decider::Prevent) => {
             format!("(result '{result}'{clean}), RestartPreventExitStatus= keeps it down{silent}")
         }

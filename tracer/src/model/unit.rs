@@ -72,6 +72,9 @@ pub struct UnitFacts {
     /// (`RestartSteps=`) or never comes to an end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_delay_ns: Option<u64>,
+    /// `RestartSec=infinity`: what `Restart=` is to start again waits for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_never: Option<bool>,
     /// The version of the systemd that has it, such as `252.39-1~deb12u1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub systemd: Option<String>,

@@ -16,7 +16,9 @@ use self::{
 };
 use super::{
     case::Case,
-    result::{Decider, End, Prediction, ServiceResult, Stage, predict, predict_stop},
+    result::{
+        Decider, End, Prediction, ServiceResult, Stage, predict, predict_result, predict_stop,
+    },
     text,
 };
 use crate::model::{document::OutcomeState, event::What, signal::Signal, unit::UnitFacts};
@@ -38,6 +40,12 @@ fn restart(setting: Option<&str>, predicted: Prediction, limit: Option<Refusing>
         },
         Decider::Prevent => "RestartPreventExitStatus=".to_owned(),
         Decider::Force => "RestartForceExitStatus=".to_owned(),
+        Decider::Delay => {
+            return "systemd would start it again, but only after RestartSec=infinity, which never \
+                    comes: it stays down, in state 'activating (auto-restart)', and nothing \
+                    reports a failure."
+                .to_owned();
+        }
         Decider::NoMain => {
             return format!(
                 "systemd knows no main process of it (GuessMainPID=no, no PIDFile=) and sees only \
@@ -74,10 +82,9 @@ fn restart(setting: Option<&str>, predicted: Prediction, limit: Option<Refusing>
 /// The same for a result at `at` that no end of a process brought about; `None` where that is
 /// some time or other.
 fn restart_after(case: &Case, result: ServiceResult, at: Option<i64>) -> String {
-    let setting = settings(case).and_then(|(_, facts)| facts.restart.as_deref());
-    let restarts = setting.and_then(|setting| result.restarts(setting));
-    let predicted = Prediction { result, restarts, decided_by: Decider::Restart };
-    restart(setting, predicted, refusing(case, at))
+    let facts = settings(case).map(|(_, facts)| facts.clone()).unwrap_or_default();
+    let predicted = predict_result(&facts, result);
+    restart(facts.restart.as_deref(), predicted, refusing(case, at))
 }
 
 /// `a, b and c`
@@ -304,11 +311,7 @@ pub(super) fn never_ready(case: &Case) -> String {
     let verdict = match end.map(|end| (end, predict(&facts, end, Stage::Starting))) {
         Some((end, predicted)) => {
             let result = end.unclean_result();
-            let predicted = predicted.unwrap_or(Prediction {
-                result,
-                restarts: setting.and_then(|setting| result.restarts(setting)),
-                decided_by: Decider::Restart,
-            });
+            let predicted = predicted.unwrap_or_else(|| predict_result(&facts, result));
             format!(
                 "the start of a Type={service_type} service fails when it ends before READY=1 \
                  (result '{}'): {}{}",
@@ -364,7 +367,7 @@ pub(super) fn restarts(case: &Case, end: End, at: i64) -> Option<bool> {
         // Whether it was up makes no difference where any result leads to the same.
         Stage::Unknown => {
             let any = match facts.restart.as_deref() {
-                Some("always") => Some(!is_refused),
+                Some("always") => Some(!is_refused && facts.restart_never != Some(true)),
                 Some("no") => Some(false),
                 _ => of(Stage::Starting),
             };

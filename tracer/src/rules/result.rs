@@ -195,6 +195,8 @@ pub enum Decider {
     Force,
     /// `RemainAfterExit=`: to systemd it has not ended.
     Remain,
+    /// `RestartSec=infinity`: it is to be started again, and waits for that for ever.
+    Delay,
     /// That systemd knows no main process: it sees that nothing of the service is left.
     NoMain,
 }
@@ -221,6 +223,21 @@ pub fn predict_stop(facts: &UnitFacts, end: End, stage: Stage, stop: End) -> Pre
     decide(facts, end, stage, stop.unclean_result())
 }
 
+/// What `Restart=` does after this result.
+#[must_use]
+pub fn predict_result(facts: &UnitFacts, result: ServiceResult) -> Prediction {
+    let setting = facts.restart.as_deref();
+    let restarts = setting.and_then(|setting| result.restarts(setting));
+    delayed(facts, Prediction { result, restarts, decided_by: Decider::Restart })
+}
+
+/// What is to be started again may have to wait for that for ever.
+fn delayed(facts: &UnitFacts, predicted: Prediction) -> Prediction {
+    let is_never = predicted.restarts == Some(true) && facts.restart_never == Some(true);
+    let never = Prediction { restarts: Some(false), decided_by: Decider::Delay, ..predicted };
+    if is_never { never } else { predicted }
+}
+
 /// Whether a service with this result is started again (`service_shall_restart`).
 fn decide(facts: &UnitFacts, end: End, stage: Stage, result: ServiceResult) -> Prediction {
     // The lists are about the main process, and until ExecStart= has returned there is none.
@@ -237,10 +254,9 @@ fn decide(facts: &UnitFacts, end: End, stage: Stage, result: ServiceResult) -> P
     } else if end.is_in(force) {
         (Some(true), Decider::Force)
     } else {
-        let setting = facts.restart.as_deref();
-        (setting.and_then(|setting| result.restarts(setting)), Decider::Restart)
+        return predict_result(facts, result);
     };
-    Prediction { result, restarts, decided_by }
+    delayed(facts, Prediction { result, restarts, decided_by })
 }
 
 fn result(facts: &UnitFacts, end: End, stage: Stage) -> Option<ServiceResult> {

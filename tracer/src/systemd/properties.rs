@@ -67,6 +67,7 @@ pub fn facts(unit: &Properties, service: &Properties) -> UnitFacts {
             .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
         start_limit: start_limit(unit),
         restart_delay_ns: restart_delay(service),
+        restart_never: number(service, "RestartUSec").map(|delay| delay == u64::MAX),
         systemd: None,
         source: Some(FactsSource::Dbus),
     }
@@ -604,3 +605,24 @@ mod tests {
         assert_eq!(facts(&Properties::new(), &Properties::new()).start_limit, None);
     }
 }
+
+    #[test]
+    fn a_restart_that_never_comes_is_told_as_that() {
+        let never = |delay: u64| {
+            let service = properties(&[("RestartUSec", delay.into())]);
+            facts(&Properties::new(), &service).restart_never
+        };
+        assert_eq!([never(u64::MAX), never(100_000)], [Some(true), Some(false)]);
+        assert_eq!(facts(&Properties::new(), &Properties::new()).restart_never, None);
+    }
+
+    #[test]
+    fn how_the_last_reload_ended_is_in_its_state() {
+        let unit = properties(&[
+            ("ActiveState", "active".into()),
+            ("StateChangeTimestampMonotonic", 400_u64.into()),
+        ]);
+        let service = properties(&[("ReloadResult", "exit-code".into())]);
+        let states = states(&unit, &service);
+        assert_eq!(states.last().unwrap().state.reload_result.as_deref(), Some("exit-code"));
+    }

@@ -368,6 +368,7 @@ fn service() -> BoxedStrategy<Service> {
     (
         text(),
         kind,
+            restart_never: None,
         fact(),
         option::of(unit),
         (fact(), option::of(owner()), option::of(signal())),

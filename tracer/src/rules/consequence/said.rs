@@ -40,7 +40,9 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
             (result, "it refuses the start after that".to_owned(), is_foretold)
         }
         (None, limit) => {
-            let then = if again {
+            let then = if again && predicted.decided_by == Decider::Delay {
+                "it waits to restart the unit".to_owned()
+            } else if again {
                 "it restarts the unit".to_owned()
             } else {
                 format!("the unit is {state}")

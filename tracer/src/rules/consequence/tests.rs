@@ -360,6 +360,35 @@ fn a_command_before_the_main_process_that_is_killed_fails_the_start() {
     );
 }
 
+#[test]
+fn what_waits_for_ever_to_be_restarted_stays_down() {
+    let waits = |setting: &str| {
+        let start = activation().unit("simple", setting).exec(0);
+        start.with(|facts| facts.restart_never = Some(true))
+    };
+    let again = waits("always").systemd(2.s(), "activating", Some("auto-restart"), "success");
+    let told = again.clone().asked(|case| death(case, HUP, 1.s()));
+    assert_eq!(
+        told,
+        "systemd takes death by HUP as a clean exit of a Type=simple service (result 'success'): \
+         systemd would start it again, but only after RestartSec=infinity, which never comes: it \
+         stays down, in state 'activating (auto-restart)', and nothing reports a failure. systemd \
+         says so itself: Result=success, and it waits to restart the unit."
+    );
+    assert_eq!(again.asked(|case| restarts(case, HUP, 1.s())), Some(false));
+    // Where Restart= would not start it again, there is nothing to wait for.
+    let told = waits("on-failure").asked(|case| death(case, HUP, 1.s()));
+    assert!(told.contains("Restart=on-failure does not restart it."), "{told}");
+    let listed = waits("no").with(|facts| {
+        let forced = facts.restart_force_exit_status.get_or_insert_default();
+        forced.signals.push(Signal::HUP);
+    });
+    let told = listed.asked(|case| death(case, HUP, 1.s()));
+    assert!(told.contains("which never comes"), "{told}");
+    let slow = waits("always").asked(|case| restart_after(case, ServiceResult::Timeout, None));
+    assert!(slow.contains("which never comes"), "{slow}");
+}
+
 /// A unit that is started at most so often in 10 s, and again 100 ms after its end.
 fn limited(restart: &str, starts: u32) -> Start {
     activation().unit("simple", restart).with(|facts| {

@@ -211,6 +211,7 @@ impl Settings {
             timeout_start_ns: self.one("TimeoutStartSec").and_then(span),
             start_limit: Some(self.start_limit()),
             restart_delay_ns: self.restart_delay(),
+            restart_never: Some(self.one("RestartSec") == Some("infinity")),
             systemd: None,
             source: Some(FactsSource::UnitFiles),
             service_type: Some(service_type),
