@@ -183,6 +183,9 @@ pub enum What {
         /// `Result`, where it is not `success`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<String>,
+        /// `ReloadResult`, where a reload has ended now and it is not `success`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reload_result: Option<String>,
     },
     /// Events were lost about here.
     Loss {

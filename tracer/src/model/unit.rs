@@ -234,6 +234,9 @@ pub struct UnitState {
     pub sub_state: Option<String>,
     /// `Result`: `success`, `signal`, `protocol`, …
     pub result: Option<String>,
+    /// `ReloadResult`: how the last reload ended; `success` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload_result: Option<String>,
     /// `MainPID`, in the pid namespace of systemd; null for none.
     pub main_pid: Option<u32>,
     /// `NRestarts`: how often Restart= has started it.

@@ -103,10 +103,14 @@ pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
         What::Cgroup { process: None, path } => {
             (None, format!("cgroup {} made", quote(path)), Ink::Faint)
         }
-        What::Systemd { state, sub_state, result } => (
+        What::Systemd { state, sub_state, result, reload_result } => (
             None,
-            systemd(state, sub_state.as_deref(), result.as_deref()),
-            if result.is_some() { Ink::Error } else { Ink::Plain },
+            systemd(state, sub_state.as_deref(), result.as_deref(), reload_result.as_deref()),
+            match (result, reload_result) {
+                (Some(_), _) => Ink::Error,
+                (None, Some(_)) => Ink::Warning,
+                (None, None) => Ink::Plain,
+            },
         ),
         What::Loss { count } => {
             (None, format!("about here {count} events were lost"), Ink::Warning)
@@ -115,10 +119,18 @@ pub fn row(event: &Event, activation: &Activation, reload: Signal) -> EventRow {
     EventRow { process: subject.map(process).unwrap_or_default(), what, ink }
 }
 
-fn systemd(state: &str, sub_state: Option<&str>, result: Option<&str>) -> String {
+fn systemd(
+    state: &str,
+    sub_state: Option<&str>,
+    result: Option<&str>,
+    reload_result: Option<&str>,
+) -> String {
     let detail = sub_state.map(|detail| format!(" ({})", quote(detail))).unwrap_or_default();
     let result = result.map(|result| format!(", result '{}'", quote(result))).unwrap_or_default();
-    format!("systemd: {}{detail}{result}", quote(state))
+    let reload = reload_result
+        .map(|result| format!(", the reload failed: '{}'", quote(result)))
+        .unwrap_or_default();
+    format!("systemd: {}{detail}{result}{reload}", quote(state))
 }
 
 fn exec(

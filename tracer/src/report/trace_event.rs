@@ -188,7 +188,7 @@ impl<W: Write> Events<W> {
             .events
             .iter()
             .filter_map(|event| match &event.what {
-                What::Systemd { state, sub_state, result } => {
+                What::Systemd { state, sub_state, result, .. } => {
                     let detail = sub_state.as_deref().unwrap_or_default();
                     let name = event_row::quote(&format!("{state} ({detail})"));
                     Some((event.at_ns, name, result))

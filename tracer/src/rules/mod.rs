@@ -16,6 +16,7 @@ mod reload_before_handler;
 mod reload_before_ready;
 mod reload_deferred;
 mod reload_ends_service;
+mod reload_failed;
 mod reload_ignored;
 mod reload_kills_process;
 mod reload_never_handled;
@@ -52,7 +53,7 @@ pub struct Rule {
 }
 
 /// Every rule.
-pub static ALL: [Rule; 18] = [
+pub static ALL: [Rule; 19] = [
     reload_before_handler::RULE,
     reload_before_ready::RULE,
     reload_ignored::RULE,
@@ -61,6 +62,7 @@ pub static ALL: [Rule; 18] = [
     reload_kills_process::RULE,
     reload_unanswered::RULE,
     reload_deferred::RULE,
+    reload_failed::RULE,
     ready_before_handler::RULE,
     ready_rejected::RULE,
     ready_missing::RULE,
@@ -145,6 +147,7 @@ mod tests {
                 "reload-kills-process",
                 "reload-unanswered",
                 "reload-deferred",
+                "reload-failed",
                 "ready-before-handler",
                 "ready-rejected",
                 "ready-missing",

@@ -153,11 +153,26 @@ impl Start {
         let (state, sub_state) = (state.to_owned(), sub.map(str::to_owned));
         let result = Some(result.to_owned());
         let told = result.clone().filter(|result| result != "success" && sub_state.is_some());
-        let what =
-            What::Systemd { state: state.clone(), sub_state: sub_state.clone(), result: told };
+        let what = What::Systemd {
+            state: state.clone(),
+            sub_state: sub_state.clone(),
+            result: told,
+            reload_result: None,
+        };
         self.activation.events.push(Event { at_ns, what });
         let state = UnitState { active_state: state, sub_state, result, ..UnitState::default() };
         self.activation.systemd = Some(state);
+        self
+    }
+
+    /// systemd says that a reload has ended, and how.
+    pub fn reload_ended(mut self, at_ns: i64, result: &str) -> Self {
+        self = self.systemd(at_ns, "active", Some("running"), "success");
+        if let Some(What::Systemd { reload_result, .. }) =
+            self.activation.events.last_mut().map(|event| &mut event.what)
+        {
+            *reload_result = Some(result.to_owned());
+        }
         self
     }
 
@@ -577,6 +592,12 @@ impl Start {
     pub fn gone(self, at: i64, process: ProcessRef, signal: Option<Signal>) -> Self {
         let code = signal.is_none().then_some(0);
         self.event(at, What::Exit { process, signal, code, core_dumped: false })
+    }
+
+    /// The same with an exit code.
+    pub fn left(self, at: i64, process: ProcessRef, code: u8) -> Self {
+        let exit = What::Exit { process, signal: None, code: Some(code), core_dumped: false };
+        self.event(at, exit)
     }
 
     /// The main process is of this name.

@@ -202,6 +202,7 @@ pub fn states(unit: &Properties, service: &Properties) -> Vec<Since> {
             active_state: now,
             sub_state,
             result,
+            reload_result: text(service, "ReloadResult"),
             main_pid: integer(service, "MainPID").filter(|pid| *pid > 0),
             restarts: integer(service, "NRestarts"),
         },
@@ -604,7 +605,6 @@ mod tests {
         assert_eq!(told(0, u64::MAX, 100_000, 3), (0, None, None));
         assert_eq!(facts(&Properties::new(), &Properties::new()).start_limit, None);
     }
-}
 
     #[test]
     fn a_restart_that_never_comes_is_told_as_that() {
@@ -626,3 +626,4 @@ mod tests {
         let states = states(&unit, &service);
         assert_eq!(states.last().unwrap().state.reload_result.as_deref(), Some("exit-code"));
     }
+}

@@ -16,7 +16,7 @@ const LONGEST_TEXT: usize = 128;
 /// The longest list that is kept of a property. `InvocationID` has 16 bytes.
 const LONGEST_LIST: usize = 16;
 /// The properties that states are learned from. No others are kept.
-const KEPT: [&str; 11] = [
+const KEPT: [&str; 12] = [
     "ActiveState",
     "SubState",
     "InvocationID",
@@ -26,6 +26,7 @@ const KEPT: [&str; 11] = [
     "InactiveEnterTimestampMonotonic",
     "StateChangeTimestampMonotonic",
     "Result",
+    "ReloadResult",
     "MainPID",
     "NRestarts",
 ];

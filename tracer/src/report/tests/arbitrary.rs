@@ -213,8 +213,14 @@ fn what() -> BoxedStrategy<What> {
         ),
         notify(),
         (option::of(process()), text()).prop_map(|(process, path)| What::Cgroup { process, path }),
-        (text(), option::of(text()), option::of(text()))
-            .prop_map(|(state, sub_state, result)| What::Systemd { state, sub_state, result }),
+        (text(), option::of(text()), option::of(text()), option::of(text())).prop_map(
+            |(state, sub_state, result, reload_result)| What::Systemd {
+                state,
+                sub_state,
+                result,
+                reload_result
+            }
+        ),
         any::<u64>().prop_map(|count| What::Loss { count }),
     ]
     .boxed()
@@ -362,13 +368,13 @@ fn service() -> BoxedStrategy<Service> {
                 action,
             }),
             restart_delay_ns: None,
+            restart_never: None,
             systemd: None,
             source: Some(FactsSource::Dbus),
         });
     (
         text(),
         kind,
-            restart_never: None,
         fact(),
         option::of(unit),
         (fact(), option::of(owner()), option::of(signal())),

@@ -347,7 +347,15 @@ pub fn hostile() -> Document {
             at(0.0, exec(&main, "/tmp/\u{1b}[8mhidden", Some("/tmp/a b\tc"))),
             at(3.0, What::Notify(Box::new(message))),
             at(4.0, What::Cgroup { process: None, path: "/system.slice/\u{1b}[31mred".into() }),
-            at(5.0, What::Systemd { state: "failed\u{7}".into(), sub_state: None, result: None }),
+            at(
+                5.0,
+                What::Systemd {
+                    state: "failed\u{7}".into(),
+                    sub_state: None,
+                    result: None,
+                    reload_result: None,
+                },
+            ),
         ],
         alerts: vec![Alert {
             id: "ready-rejected\u{1b}[0m; rm -rf /".into(),

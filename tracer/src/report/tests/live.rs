@@ -195,7 +195,12 @@ fn a_timeline_grows_with_what_is_told_and_stays_where_its_reader_is() {
     press(&mut live, &[Key::Open]);
     let before = text(&mut live, 0, (80, 200));
     let last = document.services[0].activations[0].events.last().unwrap().at_ns;
-    let what = What::Systemd { state: "failed".into(), sub_state: None, result: None };
+    let what = What::Systemd {
+        state: "failed".into(),
+        sub_state: None,
+        result: None,
+        reload_result: None,
+    };
     document.services[0].activations[0].events.push(Event { at_ns: last + 1, what });
     tell(&mut live, 0, &document);
     let after = text(&mut live, 0, (80, 200));

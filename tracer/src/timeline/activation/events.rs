@@ -7,6 +7,7 @@ use crate::{
         document::LeftOut,
         event::{Consumer, Event, Fate, NotifyMessage, ProcessRef, What},
         signal::Signal,
+        unit::UnitState,
     },
     timeline::{
         admission::Admission,
@@ -137,8 +138,11 @@ impl Timeline<'_> {
     pub(super) fn tell_states(&self, events: &mut Vec<Event>) {
         let mut last = None;
         let mut since = None;
+        let mut reloads = Reloads::default();
         for (at, state) in self.states {
-            let result = state.result.clone().filter(|result| result != "success");
+            let is_failure = |result: &String| result != "success";
+            let result = state.result.clone().filter(is_failure);
+            let reload_result = reloads.ended(state).filter(is_failure);
             let seen = (&state.active_state, &state.sub_state, result);
             // A result that comes while a state lasts has no time: it stands at the next one.
             let goes_on =
@@ -147,11 +151,12 @@ impl Timeline<'_> {
                 continue;
             }
             since = Some(at);
-            if last.as_ref() != Some(&seen) {
+            if last.as_ref() != Some(&seen) || reload_result.is_some() {
                 let what = What::Systemd {
                     state: state.active_state.clone(),
                     sub_state: state.sub_state.clone(),
                     result: seen.2.clone(),
+                    reload_result,
                 };
                 events.push(Event { at_ns: self.at(*at), what });
                 last = Some(seen);
@@ -181,6 +186,28 @@ impl Timeline<'_> {
                 count,
             })
             .collect()
+    }
+}
+
+/// systemd's reloads of a service, as its states tell of them.
+#[derive(Default)]
+struct Reloads<'a> {
+    /// The last state was one of a reload.
+    is_under_way: bool,
+    /// What systemd had last as the result of a reload.
+    result: Option<&'a str>,
+}
+
+impl<'a> Reloads<'a> {
+    /// The result of the reload that ended with this state, if one did. systemd keeps it until the
+    /// next reload or start, and tells a short reload by its end alone.
+    fn ended(&mut self, state: &'a UnitState) -> Option<String> {
+        let before = self.result;
+        self.result = state.reload_result.as_deref().or(before);
+        let was_under_way = self.is_under_way;
+        self.is_under_way = state.active_state == "reloading";
+        let is_new = was_under_way || before.is_some() && before != self.result;
+        self.result.filter(|_| state.active_state == "active" && is_new).map(str::to_owned)
     }
 }
 

@@ -306,6 +306,57 @@ fn a_result_is_told_among_the_events_where_it_is_none_of_success() {
     assert_eq!(results.collect::<Vec<_>>(), [None, Some("exit-code")]);
 }
 
+/// The results of reloads among the events, with when they stand there.
+fn reload_results(states: &[(u64, &str, &str, &str)]) -> Vec<(u64, String)> {
+    let mut story = Story::unit().start(0, 10, "/bin/demo", "a1");
+    for (at, active, sub, reload_result) in states {
+        let mut news = state(active, sub, "success", "a1");
+        news.state.as_mut().unwrap().reload_result = Some((*reload_result).to_owned());
+        story = told(story, *at, news);
+    }
+    let told = story.told();
+    let result = |event: &Event| match &event.what {
+        What::Systemd { reload_result, .. } => {
+            let at = u64::try_from(event.at_ns).unwrap() / MS;
+            reload_result.clone().map(|result| (at, result))
+        }
+        _ => None,
+    };
+    told.events.iter().filter_map(result).collect()
+}
+
+#[test]
+fn a_reload_that_failed_is_told_where_it_ends_and_not_again() {
+    let told = reload_results(&[
+        (5, "active", "running", "success"),
+        (40, "reloading", "reload", "success"),
+        (45, "active", "running", "exit-code"),
+        // systemd keeps the result.
+        (60, "active", "exited", "exit-code"),
+        (70, "deactivating", "stop-sigterm", "exit-code"),
+    ]);
+    // The zero is its exec.
+    assert_eq!(told, [(44, "exit-code".to_owned())]);
+}
+
+#[test]
+fn a_reload_that_is_told_by_its_end_alone_has_its_result() {
+    let told = reload_results(&[
+        (5, "active", "running", "success"),
+        (45, "active", "running", "exit-code"),
+        (50, "active", "running", "success"),
+        (55, "active", "running", "timeout"),
+    ]);
+    assert_eq!(told, [(44, "exit-code".to_owned()), (54, "timeout".to_owned())]);
+}
+
+#[test]
+fn when_a_result_that_was_there_before_came_is_not_told() {
+    assert_eq!(reload_results(&[(5, "active", "running", "exit-code")]), []);
+    let again = [(5, "active", "running", "exit-code"), (9, "reloading", "reload", "success")];
+    assert_eq!(reload_results(&again), []);
+}
+
 #[test]
 fn systemds_main_pid_is_the_main_process() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").fork(20, 10, 11);

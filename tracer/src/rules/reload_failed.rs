@@ -1,0 +1,345 @@
+//! A command of ExecReload= failed, or took too long: the reload did not take place, or not whole.
+
+use super::{Case, Finding, Rule, text};
+use crate::model::{
+    document::Severity,
+    event::{Effect, Event, ProcessRef, What},
+    signal::Signal,
+    text::clipped,
+};
+
+pub(super) const RULE: Rule = Rule {
+    id: "reload-failed",
+    severity: Severity::Warning,
+    explanation: include_str!("../../docs/rules/reload-failed.md"),
+    check,
+};
+
+/// The exit code of what could not execute its program (`EXIT_EXEC` in src/basic/exit-status.h).
+const NOT_EXECUTED: u8 = 203;
+/// The most characters of a command that are shown.
+const COMMAND: usize = 100;
+
+fn check(case: &Case) -> Vec<Finding> {
+    let failures: Vec<Failure> = failures(case).collect();
+    finding(case, &failures).into_iter().collect()
+}
+
+/// A reload that systemd says has failed.
+struct Failure<'a> {
+    /// When systemd began it, and where that is among the events; what can be told of a reload
+    /// that systemd told of by its end alone begins with the start.
+    began: Option<(usize, i64)>,
+    /// The same of its end.
+    index: usize,
+    at_ns: i64,
+    /// `ReloadResult`
+    result: &'a str,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy)]
+enum End {
+    Code(u8),
+    Signal(Signal),
+}
+
+/// The command that failed.
+struct Command<'a> {
+    process: &'a ProcessRef,
+    /// When it was executed, and where that is among the events.
+    exec: Option<(usize, i64)>,
+    /// Its end among the events.
+    exit: usize,
+    at_ns: i64,
+    end: End,
+}
+
+/// Those that systemd waited for an answer for are told by other rules.
+fn failures<'a>(case: &Case<'a>) -> impl Iterator<Item = Failure<'a>> + use<'a> {
+    let case = *case;
+    let mut began = None;
+    case.events().filter_map(move |(index, event)| {
+        let What::Systemd { state, reload_result, .. } = &event.what else { return None };
+        if state == "reloading" {
+            began.get_or_insert((index, event.at_ns));
+            return None;
+        }
+        let began = began.take();
+        let result = reload_result.as_deref()?;
+        let failure = Failure { began, index, at_ns: event.at_ns, result };
+        (!is_told_elsewhere(&case, &failure)).then_some(failure)
+    })
+}
+
+fn is_told_elsewhere(case: &Case, failure: &Failure) -> bool {
+    let is_unanswered =
+        |effect: &Option<Effect>| matches!(effect, Some(Effect::Unanswered | Effect::Unfinished));
+    case.events().take(failure.index).any(|(_, event)| match &event.what {
+        What::Signal(sent) => is_unanswered(&sent.effect),
+        What::Notify(message) => is_unanswered(&message.effect),
+        _ => false,
+    })
+}
+
+fn finding(case: &Case, failures: &[Failure]) -> Option<Finding> {
+    let first = failures.first()?;
+    let command = command(case, first);
+    let began = first.began.map(|(index, _)| index);
+    let exec = command.as_ref().and_then(|command| command.exec).map(|(index, _)| index);
+    let exit = command.as_ref().map(|command| command.exit);
+    Some(Finding {
+        at_ns: first.began.map_or(first.at_ns, |(_, at)| at),
+        events: [began, exec, exit, Some(first.index)].into_iter().flatten().collect(),
+        message: format!(
+            "the reload that ended {} failed: {}.{}{}",
+            text::when(case.activation, first.at_ns),
+            why(case, first, command.as_ref()),
+            taken(case, first, command.as_ref()),
+            text::and_more(failures.len()),
+        ),
+        consequence: consequence(case, first, command.as_ref()),
+        mend: mend(first, command.as_ref()).to_owned(),
+    })
+}
+
+/// The command of ExecReload= that ended last, and not well.
+fn command<'a>(case: &Case<'a>, failure: &Failure) -> Option<Command<'a>> {
+    let (from, _) = failure.began?;
+    let during = || case.events().skip(from).take_while(|(index, _)| *index < failure.index);
+    let is_child = |pid: u32| {
+        during().any(|(_, event)| {
+            matches!(&event.what, What::Fork { process, parent }
+                if process.pid == pid && parent.comm != "systemd")
+        })
+    };
+    let (exit, event) = { during() }
+        .filter(|(_, event)| {
+            matches!(&event.what, What::Exit { process, signal, code, .. }
+                if (signal.is_some() || *code != Some(0))
+                    && !case.is_main(process)
+                    && !is_child(process.pid))
+        })
+        .last()?;
+    let What::Exit { process, signal, code, .. } = &event.what else { return None };
+    let end = signal.map(End::Signal).or(code.map(End::Code))?;
+    let executed = |(index, event): (usize, &Event)| match &event.what {
+        What::Exec { process: by, .. } if by.pid == process.pid => Some((index, event.at_ns)),
+        _ => None,
+    };
+    let exec = during().filter_map(executed).last();
+    Some(Command { process, exec, exit, at_ns: event.at_ns, end })
+}
+
+/// What failed, and how.
+fn why(case: &Case, failure: &Failure, command: Option<&Command>) -> String {
+    let Some(command) = command else {
+        return format!(
+            "systemd says ReloadResult={} of it; which command of ExecReload= that was is not seen",
+            failure.result
+        );
+    };
+    let name = match line(case, command) {
+        Some(line) => {
+            format!("'{}' of ExecReload= (pid {})", clipped(line, COMMAND), command.process.pid)
+        }
+        None => format!("{}, a command of ExecReload=,", text::process(command.process)),
+    };
+    match command.end {
+        _ if failure.result == "timeout" => {
+            let ran = command.exec.map_or(failure.began.map(|(_, at)| at), |(_, at)| Some(at));
+            let ran = ran.map_or(0, |since| command.at_ns.saturating_sub(since));
+            format!(
+                "{name} had not ended after {}, when TimeoutStartSec= was over, and systemd \
+                 killed it",
+                text::Span(ran)
+            )
+        }
+        End::Code(NOT_EXECUTED) => format!("{name} could not be executed (exit code 203)"),
+        End::Code(code) => format!("{name} exited with code {code}"),
+        End::Signal(signal) => format!("{name} died of {signal}"),
+    }
+}
+
+/// The line of ExecReload= that a command is: the one that names its program.
+fn line<'a>(case: &Case<'a>, command: &Command) -> Option<&'a str> {
+    let lines = case.facts()?.exec_reload.as_ref()?;
+    if let [line] = lines.as_slice() {
+        return Some(line);
+    }
+    let (exec, _) = command.exec?;
+    let What::Exec { exe, filename, .. } = &case.activation.events.get(exec)?.what else {
+        return None;
+    };
+    let program = filename.as_deref().or(exe.as_deref())?;
+    let mut its = lines.iter().filter(|line| line.split(' ').next() == Some(program));
+    let line = its.next()?;
+    its.next().is_none().then_some(line)
+}
+
+/// Whether the program was sent the reload signal all the same.
+fn taken(case: &Case, failure: &Failure, command: Option<&Command>) -> String {
+    let Some((from, _)) = failure.began else { return String::new() };
+    let mut reloads =
+        case.with_effect(|_| true).filter(|reload| (from..failure.index).contains(&reload.index));
+    let Some(reload) = reloads.next() else {
+        return match command {
+            Some(_) if case.reloads_by_signal() => {
+                format!(" {} was not sent.", case.reload_signal())
+            }
+            _ => String::new(),
+        };
+    };
+    format!(
+        " {} had come to {} by then: it has its reload, though systemd has it as failed.",
+        reload.sent.signal,
+        text::process(&reload.sent.target)
+    )
+}
+
+fn consequence(case: &Case, failure: &Failure, command: Option<&Command>) -> String {
+    let lines = case.facts().and_then(|facts| facts.exec_reload.as_ref());
+    let is_one_of_many = lines.is_some_and(|lines| lines.len() > 1);
+    let rest = match command {
+        Some(_) if is_one_of_many => " The commands of ExecReload= after it are not run.",
+        _ => "",
+    };
+    format!(
+        "systemctl reload fails, and whoever asked for it is the only one to hear: the unit stays \
+         active, with Result=success, and goes on with what it has loaded. systemd keeps \
+         ReloadResult={} alone.{rest}",
+        failure.result
+    )
+}
+
+fn mend(failure: &Failure, command: Option<&Command>) -> &'static str {
+    match command.map(|command| command.end) {
+        _ if failure.result == "timeout" => {
+            "Let the command end before TimeoutStartSec= is over, or set that higher; where it \
+             waits for the program, look at what keeps that from reloading."
+        }
+        Some(End::Code(NOT_EXECUTED)) => {
+            "Name a program in ExecReload= that is there and can be executed by the unit's user."
+        }
+        _ => {
+            "Look at what the command said (journalctl -u UNIT), mend that, and reload again. Where \
+             its failure does not matter, put - in front of it: ExecReload=-COMMAND."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::document::Alert, rules::testing::*};
+
+    const ID: &str = "reload-failed";
+    const CHECK: &str = "/usr/sbin/demod -t";
+    const HUP: &str = "/bin/kill -HUP $MAINPID";
+
+    fn demod() -> ProcessRef {
+        by("demod")
+    }
+
+    /// A unit that is up, and reloads by these commands.
+    fn up(commands: &[&str]) -> Start {
+        let start = activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
+        let lines = commands.iter().map(|line| (*line).to_owned()).collect();
+        let start = start.with(|facts| facts.exec_reload = Some(lines)).handler(1.ms());
+        start.systemd(2.ms(), "active", Some("running"), "success")
+    }
+
+    fn reloading(commands: &[&str]) -> Start {
+        up(commands).systemd(20.s(), "reloading", Some("reload"), "success")
+    }
+
+    /// The check is executed and ends.
+    fn checked(commands: &[&str], code: u8) -> Start {
+        let executed = ProcessRef { exe: Some("/usr/sbin/demod".into()), ..demod() };
+        let start = reloading(commands).runs(20.s() + 1.ms(), executed, false);
+        start.left(20.s() + 2.ms(), demod(), code)
+    }
+
+    fn told(start: Start, result: &str) -> Alert {
+        let alerts = start.reload_ended(20.s() + 3.ms(), result).judged(&[ID]);
+        alerts[0].clone()
+    }
+
+    #[test]
+    fn the_command_that_failed_is_told_with_its_code_and_that_nothing_was_sent() {
+        let alert = told(checked(&[CHECK, HUP], 1), "exit-code");
+        assert_eq!(
+            alert.message,
+            "the reload that ended 20.0 s after its exec failed: '/usr/sbin/demod -t' of \
+             ExecReload= (pid 4720) exited with code 1. HUP was not sent."
+        );
+        let rest = "The commands of ExecReload= after it are not run.";
+        assert!(alert.consequence.ends_with(rest), "{}", alert.consequence);
+        assert_eq!(alert.severity, Severity::Warning);
+        assert_eq!(alert.events.len(), 4);
+        let alone = told(checked(&[CHECK], 1), "exit-code");
+        assert!(!alone.consequence.contains(rest), "{}", alone.consequence);
+    }
+
+    #[test]
+    fn a_program_that_has_its_reload_is_told_to_have_it() {
+        let sent = reloading(&[HUP, CHECK]).signal(
+            20.s() + 1.ms(),
+            Signal::HUP,
+            Handler,
+            Handled,
+            by("kill"),
+        );
+        let alert = told(sent.left(20.s() + 2.ms(), demod(), 3), "exit-code");
+        assert!(alert.message.contains("it has its reload, though"), "{}", alert.message);
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_or_is_killed_or_takes_too_long_is_told_as_that() {
+        let gone = told(reloading(&[CHECK]).left(20.s() + 2.ms(), demod(), 203), "exit-code");
+        assert!(gone.message.contains("could not be executed"), "{}", gone.message);
+        let killed = reloading(&[CHECK]).gone(20.s() + 2.ms(), demod(), Some(Signal::KILL));
+        let killed = told(killed, "signal");
+        assert!(killed.message.contains("died of KILL"), "{}", killed.message);
+        let late = reloading(&[CHECK]).runs(20.s() + 1.ms(), demod(), false);
+        let late = late.gone(25.s(), demod(), Some(Signal::KILL));
+        let late = late.reload_ended(26.s(), "timeout").judged(&[ID]);
+        let text = "had not ended after 5.00 s, when TimeoutStartSec= was over";
+        assert!(late[0].message.contains(text), "{}", late[0].message);
+    }
+
+    #[test]
+    fn what_is_not_seen_is_said_to_be_not_seen() {
+        let alert = told(reloading(&[CHECK]), "exit-code");
+        assert!(alert.message.contains("ReloadResult=exit-code"), "{}", alert.message);
+        assert!(alert.message.contains("is not seen"), "{}", alert.message);
+        assert!(!alert.message.contains("was not sent"), "{}", alert.message);
+        // The end of a reload that was told of by that alone.
+        let alert = told(up(&[CHECK]), "exit-code");
+        assert!(alert.message.contains("is not seen"), "{}", alert.message);
+    }
+
+    #[test]
+    fn what_a_command_starts_and_the_main_process_are_not_the_command() {
+        let start = reloading(&[CHECK]).forks(20.s() + 1.ms(), by("sh"), demod());
+        let alert = told(start.left(20.s() + 2.ms(), demod(), 1), "exit-code");
+        assert!(alert.message.contains("is not seen"), "{}", alert.message);
+    }
+
+    #[test]
+    fn of_commands_of_one_program_none_is_named() {
+        let alert = told(checked(&["/usr/sbin/demod -t", "/usr/sbin/demod -r"], 1), "exit-code");
+        let text = "demod (pid 4720), a command of ExecReload=, exited with code 1";
+        assert!(alert.message.contains(text), "{}", alert.message);
+    }
+
+    #[test]
+    fn one_that_succeeds_or_goes_unanswered_is_not_told() {
+        checked(&[CHECK], 0).systemd(21.s(), "active", Some("running"), "success").judged(&[]);
+        let start = activation().unit("notify-reload", "no").reloads_by(Signal::HUP).exec(0);
+        let start = start.handler(1.ms()).ready(2.ms());
+        let start = start.signal(20.s(), Signal::HUP, Handler, Handled, by("systemd"));
+        let start = start.systemd(20.s() + 1.ms(), "reloading", Some("reload-signal"), "success");
+        start.reload_ended(50.s(), "timeout").judged(&["reload-unanswered"]);
+    }
+}
