@@ -42,6 +42,8 @@ struct Failure<'a> {
 enum End {
     Code(u8),
     Signal(Signal),
+    /// It had not when systemd gave up waiting for it.
+    Late,
 }
 
 /// The command that failed.
@@ -49,9 +51,8 @@ struct Command<'a> {
     process: &'a ProcessRef,
     /// When it was executed, and where that is among the events.
     exec: Option<(usize, i64)>,
-    /// Its end among the events.
-    exit: usize,
-    at_ns: i64,
+    /// Its end among the events, where it had ended.
+    exit: Option<usize>,
     end: End,
 }
 
@@ -87,7 +88,7 @@ fn finding(case: &Case, failures: &[Failure]) -> Option<Finding> {
     let command = command(case, first);
     let began = first.began.map(|(index, _)| index);
     let exec = command.as_ref().and_then(|command| command.exec).map(|(index, _)| index);
-    let exit = command.as_ref().map(|command| command.exit);
+    let exit = command.as_ref().and_then(|command| command.exit);
     Some(Finding {
         at_ns: first.began.map_or(first.at_ns, |(_, at)| at),
         events: [began, exec, exit, Some(first.index)].into_iter().flatten().collect(),
@@ -99,45 +100,75 @@ fn finding(case: &Case, failures: &[Failure]) -> Option<Finding> {
             text::and_more(failures.len()),
         ),
         consequence: consequence(case, first, command.as_ref()),
-        mend: mend(first, command.as_ref()).to_owned(),
+        mend: mend(command.as_ref()).to_owned(),
     })
 }
 
-/// The command of ExecReload= that ended last, and not well.
+/// The command of ExecReload= that failed: the last one that ended, and not well; or the one that
+/// systemd gave up waiting for.
 fn command<'a>(case: &Case<'a>, failure: &Failure) -> Option<Command<'a>> {
-    let (from, _) = failure.began?;
-    let during = || case.events().skip(from).take_while(|(index, _)| *index < failure.index);
-    let is_child = |pid: u32| {
-        during().any(|(_, event)| {
-            matches!(&event.what, What::Fork { process, parent }
-                if process.pid == pid && parent.comm != "systemd")
-        })
-    };
-    let (exit, event) = { during() }
-        .filter(|(_, event)| {
-            matches!(&event.what, What::Exit { process, signal, code, .. }
-                if (signal.is_some() || *code != Some(0))
-                    && !case.is_main(process)
-                    && !is_child(process.pid))
-        })
-        .last()?;
-    let What::Exit { process, signal, code, .. } = &event.what else { return None };
-    let end = signal.map(End::Signal).or(code.map(End::Code))?;
-    let executed = |(index, event): (usize, &Event)| match &event.what {
-        What::Exec { process: by, .. } if by.pid == process.pid => Some((index, event.at_ns)),
+    let during = || during(case, failure);
+    if failure.result == "timeout" {
+        let (process, exec) = during().filter_map(executed).last()?;
+        return Some(Command { process, exec: Some(exec), exit: None, end: End::Late });
+    }
+    let failed = |(index, event): (usize, &'a Event)| match &event.what {
+        What::Exit { process, signal, code, .. } => {
+            let end = signal.map(End::Signal).or(code.map(End::Code))?;
+            (!matches!(end, End::Code(0))).then_some((process, index, end))
+        }
         _ => None,
     };
-    let exec = during().filter_map(executed).last();
-    Some(Command { process, exec, exit, at_ns: event.at_ns, end })
+    let (process, exit, end) = during().filter_map(failed).last()?;
+    let exec = during().filter_map(executed).filter(|(by, _)| by.pid == process.pid).last();
+    Some(Command { process, exec: exec.map(|(_, exec)| exec), exit: Some(exit), end })
+}
+
+/// What a process executed, and when.
+fn executed((index, event): (usize, &Event)) -> Option<(&ProcessRef, (usize, i64))> {
+    match &event.what {
+        What::Exec { process, .. } => Some((process, (index, event.at_ns))),
+        _ => None,
+    }
+}
+
+/// What the commands of ExecReload= did during a reload: neither the main process, nor what others
+/// than systemd have started.
+fn during<'a>(
+    case: &Case<'a>,
+    failure: &Failure,
+) -> impl Iterator<Item = (usize, &'a Event)> + use<'a> {
+    let (case, until) = (*case, failure.index);
+    let from = failure.began.map_or(until, |(from, _)| from);
+    let span = move || case.events().skip(from).take_while(move |(index, _)| *index < until);
+    span().filter(move |(_, event)| {
+        let (What::Exec { process, .. } | What::Exit { process, .. }) = &event.what else {
+            return false;
+        };
+        let is_child = |(_, event): (usize, &Event)| {
+            matches!(&event.what, What::Fork { process: child, parent }
+                if child.pid == process.pid && parent.comm != "systemd")
+        };
+        !case.is_main(process) && !span().any(is_child)
+    })
 }
 
 /// What failed, and how.
 fn why(case: &Case, failure: &Failure, command: Option<&Command>) -> String {
     let Some(command) = command else {
-        return format!(
-            "systemd says ReloadResult={} of it; which command of ExecReload= that was is not seen",
-            failure.result
-        );
+        let result = failure.result;
+        let is_seen = failure.began.is_some() && during(case, failure).next().is_none();
+        return if is_seen {
+            format!(
+                "systemd says ReloadResult={result} of it, and no command of ExecReload= was seen \
+                 to be executed: what it names may not be there"
+            )
+        } else {
+            format!(
+                "systemd says ReloadResult={result} of it; which command of ExecReload= that was \
+                 is not seen"
+            )
+        };
     };
     let name = match line(case, command) {
         Some(line) => {
@@ -146,13 +177,11 @@ fn why(case: &Case, failure: &Failure, command: Option<&Command>) -> String {
         None => format!("{}, a command of ExecReload=,", text::process(command.process)),
     };
     match command.end {
-        _ if failure.result == "timeout" => {
-            let ran = command.exec.map_or(failure.began.map(|(_, at)| at), |(_, at)| Some(at));
-            let ran = ran.map_or(0, |since| command.at_ns.saturating_sub(since));
+        End::Late => {
+            let since = command.exec.map_or(failure.at_ns, |(_, at)| at);
             format!(
-                "{name} had not ended after {}, when TimeoutStartSec= was over, and systemd \
-                 killed it",
-                text::Span(ran)
+                "{name} had not ended after {}, when TimeoutStartSec= was over",
+                text::Span(failure.at_ns.saturating_sub(since))
             )
         }
         End::Code(NOT_EXECUTED) => format!("{name} could not be executed (exit code 203)"),
@@ -206,15 +235,15 @@ fn consequence(case: &Case, failure: &Failure, command: Option<&Command>) -> Str
     };
     format!(
         "systemctl reload fails, and whoever asked for it is the only one to hear: the unit stays \
-         active, with Result=success, and goes on with what it has loaded. systemd keeps \
-         ReloadResult={} alone.{rest}",
+         active, with Result=success, and goes on with what it has loaded. Only its \
+         ReloadResult={} tells, until the next reload or start.{rest}",
         failure.result
     )
 }
 
-fn mend(failure: &Failure, command: Option<&Command>) -> &'static str {
+fn mend(command: Option<&Command>) -> &'static str {
     match command.map(|command| command.end) {
-        _ if failure.result == "timeout" => {
+        Some(End::Late) => {
             "Let the command end before TimeoutStartSec= is over, or set that higher; where it \
              waits for the program, look at what keeps that from reloading."
         }
@@ -222,8 +251,8 @@ fn mend(failure: &Failure, command: Option<&Command>) -> &'static str {
             "Name a program in ExecReload= that is there and can be executed by the unit's user."
         }
         _ => {
-            "Look at what the command said (journalctl -u UNIT), mend that, and reload again. Where \
-             its failure does not matter, put - in front of it: ExecReload=-COMMAND."
+            "Look at what was said (journalctl -u UNIT), mend that, and reload again. Where \
+             a command's failure does not matter, put - in front of it: ExecReload=-COMMAND."
         }
     }
 }
@@ -302,17 +331,18 @@ mod tests {
         let killed = told(killed, "signal");
         assert!(killed.message.contains("died of KILL"), "{}", killed.message);
         let late = reloading(&[CHECK]).runs(20.s() + 1.ms(), demod(), false);
-        let late = late.gone(25.s(), demod(), Some(Signal::KILL));
-        let late = late.reload_ended(26.s(), "timeout").judged(&[ID]);
-        let text = "had not ended after 5.00 s, when TimeoutStartSec= was over";
+        // systemd kills it, and has the reload as over then.
+        let late = late.reload_ended(26.s(), "timeout").gone(26.s(), demod(), Some(Signal::KILL));
+        let late = late.judged(&[ID]);
+        let text = "had not ended after 6.00 s, when TimeoutStartSec= was over";
         assert!(late[0].message.contains(text), "{}", late[0].message);
     }
 
     #[test]
     fn what_is_not_seen_is_said_to_be_not_seen() {
         let alert = told(reloading(&[CHECK]), "exit-code");
-        assert!(alert.message.contains("ReloadResult=exit-code"), "{}", alert.message);
-        assert!(alert.message.contains("is not seen"), "{}", alert.message);
+        let text = "ReloadResult=exit-code of it, and no command of ExecReload= was seen to be";
+        assert!(alert.message.contains(text), "{}", alert.message);
         assert!(!alert.message.contains("was not sent"), "{}", alert.message);
         // The end of a reload that was told of by that alone.
         let alert = told(up(&[CHECK]), "exit-code");
@@ -323,7 +353,9 @@ mod tests {
     fn what_a_command_starts_and_the_main_process_are_not_the_command() {
         let start = reloading(&[CHECK]).forks(20.s() + 1.ms(), by("sh"), demod());
         let alert = told(start.left(20.s() + 2.ms(), demod(), 1), "exit-code");
-        assert!(alert.message.contains("is not seen"), "{}", alert.message);
+        assert!(alert.message.contains("no command of ExecReload="), "{}", alert.message);
+        let start = checked(&[CHECK], 0);
+        assert!(told(start, "exit-code").message.contains("is not seen"));
     }
 
     #[test]
