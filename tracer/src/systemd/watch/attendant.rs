@@ -45,6 +45,9 @@ const TOLD_AT_ONCE: usize = 4 * MAX_WATCHED;
 /// The same for long, a millisecond. A systemd that says more waits.
 const TOLD_PER_MS: usize = 2;
 
+/// No host sleeps for less, ns.
+const SHORTEST_SLEEP_NS: u64 = 100_000_000;
+
 /// What a manager's task is asked for.
 pub(super) enum Request {
     /// Watch a unit from now on.
@@ -83,6 +86,7 @@ pub(super) struct Attendant {
     version: Option<String>,
     /// It has come back to the bus, and knows nothing of who is to be told.
     has_come: bool,
+    sleep: Sleep,
     pace: Pace,
     news_sender: Sender<Observation>,
 }
@@ -96,6 +100,7 @@ impl Attendant {
             services: Services::default(),
             version: None,
             has_come: false,
+            sleep: Sleep::default(),
             pace: Pace::new(TOLD_AT_ONCE, TOLD_PER_MS),
             news_sender,
         }
@@ -323,12 +328,12 @@ impl Attendant {
         else {
             return;
         };
-        let (boot, monotonic) = (clock::boot_ns(), clock::monotonic_ns());
+        let boot = clock::boot_ns();
+        let slept = self.sleep.until(boot, clock::monotonic_ns());
         let cgroup = watched.cgroup.clone();
         let unreported: Vec<Learned> = states.unreported().collect();
         for Learned { since, invocation_id } in unreported {
-            let ns = since.monotonic_us.saturating_mul(1_000);
-            let at = boot.saturating_add(ns).saturating_sub(monotonic);
+            let at = since.monotonic_us.saturating_mul(1_000).saturating_add(slept);
             let news = UnitNews {
                 cgroup: cgroup.clone(),
                 state: Some(since.state),
@@ -373,6 +378,25 @@ impl Attendant {
         self.pace.take(1);
         // Nobody listens any more when the trace is over.
         let _ = self.news_sender.send(observation).await;
+    }
+}
+
+/// How long the host has slept: `CLOCK_BOOTTIME` counts that, and `CLOCK_MONOTONIC`, which systemd's
+/// times are of, does not.
+#[derive(Default)]
+struct Sleep {
+    ns: Option<u64>,
+}
+
+impl Sleep {
+    /// By how much two clocks differ that were read one after the other. What is less than a sleep
+    /// is the time between the two: a state that is told twice is to have one time.
+    fn until(&mut self, boot: u64, monotonic: u64) -> u64 {
+        let now = boot.saturating_sub(monotonic);
+        match self.ns {
+            Some(known) if known.abs_diff(now) < SHORTEST_SLEEP_NS => known,
+            _ => *self.ns.insert(now),
+        }
     }
 }
 

@@ -149,3 +149,15 @@ fn a_systemd_is_tried_again_soon_at_first_and_no_more_when_nobody_asks() {
         assert!(attendant.is_over(&failure, 1, &mut requests).await);
     });
 }
+
+#[test]
+fn a_time_that_systemd_tells_twice_is_one_time_unless_the_host_slept_between() {
+    let mut sleep = Sleep::default();
+    assert_eq!(sleep.until(5_000_000, 1_000_000), 4_000_000);
+    // It takes a while to read two clocks.
+    assert_eq!(sleep.until(9_000_000, 5_000_900), 4_000_000);
+    let slept = SHORTEST_SLEEP_NS + 4_000_000;
+    assert_eq!(sleep.until(slept + 7_000_000, 7_000_000), slept);
+    // One that never slept may read the later clock first.
+    assert_eq!(Sleep::default().until(1_000, 1_200), 0);
+}
