@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{
     document::Severity,
-    event::{Effect, What},
+    event::{Effect, Refusal, What},
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -100,18 +100,39 @@ fn endless(case: &Case, reloading: &[Announcement]) -> Option<Finding> {
         }
         _ => false,
     });
+    // It was said, but not by one whom NotifyAccess= admits.
+    let refused = case.messages().find(|told| {
+        told.index > last.index
+            && told.at_ns <= end
+            && told.message.refusal == Some(Refusal::NotifyAccess)
+            && told.state() == Some(Announced::Ready)
+    });
+    let (by_another, mend) = match refused {
+        Some(told) => (
+            format!(
+                " One of {} came, which NotifyAccess= does not admit.",
+                text::teller(&told.message.sender)
+            ),
+            "Send READY=1 from the main process, or admit who sends it: NotifyAccess=all in \
+             [Service].",
+        ),
+        None => (
+            String::new(),
+            "Send READY=1 at the end of every reload, the failed and the empty one too.",
+        ),
+    };
     (!answered && is_unfinished).then(|| Finding {
         at_ns: last.at_ns,
-        events: vec![last.index],
+        events: [Some(last.index), refused.map(|told| told.index)].into_iter().flatten().collect(),
         message: format!(
-            "RELOADING=1 from {} {} was not followed by READY=1 in the {} that were left to see.",
+            "RELOADING=1 from {} {} was not followed by READY=1 in the {} that were left to \
+             see.{by_another}",
             text::teller(&last.message.sender),
             text::when(case.activation, last.at_ns),
             text::Span(waited)
         ),
         consequence: consequence::endless_reloading(case),
-        mend: "Send READY=1 at the end of every reload, the failed and the empty one too."
-            .to_owned(),
+        mend: mend.to_owned(),
     })
 }
 
@@ -168,6 +189,18 @@ mod tests {
         let stopped = |at| reloading().signal(at, Signal::TERM, Handler, Handled, by("systemd"));
         stopped(1.s() + 900.ms()).judged(&[]);
         stopped(7.s()).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_ready_that_is_refused_is_named_as_what_did_not_end_it() {
+        let start = up("notify-reload").signal(1.s(), Signal::HUP, Handler, Handled, by("systemd"));
+        let start = start.notify(2.s(), itself(), TIMED);
+        let worker = start.notify(3.s(), by("worker"), &[("READY", "1")]).refused();
+        let told = worker.ends_at(60.s(), EndedBy::Interrupt).judged(&[ID]);
+        let by_worker = "One of worker (pid 4720, /usr/bin/worker) came, which NotifyAccess= does";
+        assert!(told[0].message.contains(by_worker), "{}", told[0].message);
+        assert!(told[0].mend.contains("NotifyAccess=all"), "{}", told[0].mend);
+        assert_eq!(told[0].events.len(), 2);
     }
 
     #[test]
