@@ -125,6 +125,11 @@ impl State<'_> {
         self.sub_state.is_some_and(|sub| sub.ends_with("auto-restart"))
     }
 
+    /// Whether it is up.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, "active" | "reloading")
+    }
+
     /// Whether it is not up any more, and nothing of it is being stopped.
     pub fn is_over(&self) -> bool {
         self.is_again() || matches!(self.state, "inactive" | "failed")

@@ -3,7 +3,7 @@
 use super::limit::Refusing;
 use crate::rules::{
     case::{Case, State},
-    result::{Decider, Prediction},
+    result::{Decider, Prediction, ServiceResult},
 };
 
 /// What systemd itself says it did about the end of the main process at `at`.
@@ -26,6 +26,11 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
         return String::new();
     };
     let state = over.state;
+    // It waited, and nothing came of that: somebody stopped it, or cancelled its start.
+    let has_come_up = case.states().any(|it| (at..over.at_ns).contains(&it.at_ns) && it.is_up());
+    if predicted.result == ServiceResult::Timeout && result == "success" && !has_come_up {
+        return format!(" It was stopped before that: Result=success, and the unit is {state}.");
+    }
     let refused = if again { refused(states) } else { None };
     let limit = limit.filter(|_| predicted.restarts == Some(true));
     if limit.is_some() && refused.is_none() && again && !is_started_again(case, at) {

@@ -58,6 +58,30 @@ fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
 }
 
 #[test]
+fn a_start_that_waits_for_a_pid_file_and_is_stopped_is_told_as_that() {
+    let waiting = || {
+        let start = activation().unit("forking", "no").with(|facts| {
+            (facts.pid_file, facts.timeout_start_ns) =
+                (Some("/run/d.pid".to_owned()), Some(90_000_000_000));
+        });
+        let start = start.systemd(0, "activating", Some("start"), "success").exec(0);
+        start.forks(1.ms(), by("starter"), itself())
+    };
+    let told = |start: Start| start.asked(|case| death(case, HUP, 1.s()));
+    let stopped = waiting().systemd(5.s(), "inactive", Some("dead"), "success");
+    let text = "does not restart it. It was stopped before that: Result=success, and the unit is \
+                inactive.";
+    assert!(told(stopped).ends_with(text));
+    let waited = waiting().systemd(90.s(), "failed", Some("failed"), "timeout");
+    let waited = told(waited);
+    assert!(waited.ends_with("systemd says so itself: Result=timeout, and the unit is failed."));
+    // Another process took the place of the one that died.
+    let up = waiting().systemd(2.s(), "active", Some("running"), "success");
+    let up = told(up.systemd(5.s(), "inactive", Some("dead"), "success"));
+    assert!(up.contains("But systemd itself says Result=success"), "{up}");
+}
+
+#[test]
 fn a_daemon_that_dies_before_its_pid_file_is_there_is_waited_for() {
     let starting = |by: ProcessRef| {
         let start = activation().unit("forking", "on-failure").with(|facts| {
