@@ -17,6 +17,8 @@ pub(super) const RULE: Rule = Rule {
 
 /// The exit code of what could not execute its program (`EXIT_EXEC` in src/basic/exit-status.h).
 const NOT_EXECUTED: u8 = 203;
+/// systemd starts the first command a moment before it has the unit as reloading, ns.
+const AHEAD_NS: i64 = 100_000_000;
 /// The most characters of a command that are shown.
 const COMMAND: usize = 100;
 
@@ -89,9 +91,12 @@ fn finding(case: &Case, failures: &[Failure]) -> Option<Finding> {
     let began = first.began.map(|(index, _)| index);
     let exec = command.as_ref().and_then(|command| command.exec).map(|(index, _)| index);
     let exit = command.as_ref().and_then(|command| command.exit);
+    let mut events: Vec<usize> =
+        [began, exec, exit, Some(first.index)].into_iter().flatten().collect();
+    events.sort_unstable();
     Some(Finding {
         at_ns: first.began.map_or(first.at_ns, |(_, at)| at),
-        events: [began, exec, exit, Some(first.index)].into_iter().flatten().collect(),
+        events,
         message: format!(
             "the reload that ended {} failed: {}.{}{}",
             text::when(case.activation, first.at_ns),
@@ -139,9 +144,9 @@ fn during<'a>(
     failure: &Failure,
 ) -> impl Iterator<Item = (usize, &'a Event)> + use<'a> {
     let (case, until) = (*case, failure.index);
-    let from = failure.began.map_or(until, |(from, _)| from);
-    let span = move || case.events().skip(from).take_while(move |(index, _)| *index < until);
-    span().filter(move |(_, event)| {
+    let from = failure.began.map_or(i64::MAX, |(_, at)| at.saturating_sub(AHEAD_NS));
+    let before = move || case.events().take(until);
+    before().filter(move |(_, event)| {
         let (What::Exec { process, .. } | What::Exit { process, .. }) = &event.what else {
             return false;
         };
@@ -149,7 +154,7 @@ fn during<'a>(
             matches!(&event.what, What::Fork { process: child, parent }
                 if child.pid == process.pid && parent.comm != "systemd")
         };
-        !case.is_main(process) && !span().any(is_child)
+        event.at_ns >= from && !case.is_main(process) && !before().any(is_child)
     })
 }
 
@@ -208,9 +213,11 @@ fn line<'a>(case: &Case<'a>, command: &Command) -> Option<&'a str> {
 
 /// Whether the program was sent the reload signal all the same.
 fn taken(case: &Case, failure: &Failure, command: Option<&Command>) -> String {
-    let Some((from, _)) = failure.began else { return String::new() };
-    let mut reloads =
-        case.with_effect(|_| true).filter(|reload| (from..failure.index).contains(&reload.index));
+    let Some((_, began)) = failure.began else { return String::new() };
+    let from = began.saturating_sub(AHEAD_NS);
+    let mut reloads = case
+        .with_effect(|_| true)
+        .filter(|reload| reload.at_ns >= from && reload.index < failure.index);
     let Some(reload) = reloads.next() else {
         return match command {
             Some(_) if case.reloads_by_signal() => {
@@ -336,6 +343,16 @@ mod tests {
         let late = late.judged(&[ID]);
         let text = "had not ended after 6.00 s, when TimeoutStartSec= was over";
         assert!(late[0].message.contains(text), "{}", late[0].message);
+    }
+
+    #[test]
+    fn a_command_may_be_executed_before_systemd_has_the_unit_as_reloading() {
+        let early = up(&[CHECK]).runs(20.s() - 2.ms(), demod(), false);
+        let early = early.systemd(20.s(), "reloading", Some("reload"), "success");
+        let alert = told(early.left(20.s() + 2.ms(), demod(), 1), "exit-code");
+        assert!(alert.message.contains("exited with code 1"), "{}", alert.message);
+        assert_eq!(alert.events.len(), 4);
+        assert!(alert.events.is_sorted(), "{:?}", alert.events);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod container_roots;
 mod daemons;
 mod debian;
 mod facts;
+mod failed_reloads;
 mod foreign_systemds;
 mod interrupted;
 mod languages;

@@ -205,7 +205,7 @@ fn explain_lists_every_alert_and_finding_and_prints_each_page() {
     assert_eq!(list.status.code(), Some(0));
     let list = String::from_utf8(list.stdout).unwrap();
     let lines = || list.lines().filter(|line| line.starts_with(' '));
-    assert_eq!(lines().count(), 18 + 9, "{list}");
+    assert_eq!(lines().count(), 19 + 9, "{list}");
     for line in lines() {
         let id = line.split_whitespace().next().unwrap();
         let page = sigready(&["explain", id]);
