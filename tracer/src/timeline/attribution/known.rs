@@ -109,6 +109,7 @@ const GOES_ON: [&str; 5] = ["activating", "active", "reloading", "refreshing", "
 /// What a unit is in while it is being stopped.
 const STOPPING: &str = "deactivating";
 /// The same once it is up: what comes into the service by itself from then on is no main process.
+/// Nor is it while the commands of ExecStartPost= run, which are told of no main process that has died.
 const UP: [&str; 3] = ["active", "reloading", "refreshing"];
 
 impl Attribution {
@@ -178,8 +179,10 @@ impl Attribution {
         }
         // A Type=idle service is 'active' before its main process is there.
         let is_past = |sub: &str| !BEFORE_MAIN.contains(&sub) && sub != "start";
-        let is_up = UP.contains(&state.active_state.as_str())
-            && state.sub_state.as_deref().is_some_and(is_past);
+        let is_post = state.sub_state.as_deref() == Some("start-post");
+        let is_up = is_post
+            || UP.contains(&state.active_state.as_str())
+                && state.sub_state.as_deref().is_some_and(is_past);
         let is_stopping = state.active_state == STOPPING;
         let has_lost_main = is_stopping
             && state.sub_state.is_some()

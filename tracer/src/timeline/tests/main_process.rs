@@ -424,3 +424,23 @@ fn what_a_daemon_has_left_when_systemd_knows_of_none_did_not_take_its_place() {
     let killed = daemon(Some(11)).killed(32, 12, Signal::TERM);
     assert_eq!(main(state(33, killed, "deactivating", "stop-sigterm", None)), 11);
 }
+
+#[test]
+fn a_command_of_exec_start_post_after_the_death_of_the_main_process_is_no_main_process() {
+    let main = |sub: Option<&str>, told_at: u64| {
+        let start = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "notify");
+        let told = |at: u64, story: Story| match sub.filter(|_| at == told_at) {
+            Some(sub) => state(5, story, "activating", sub, Some(10)),
+            None => story,
+        };
+        let died = told(5, start).killed(20, 10, Signal::HUP);
+        let posted = died.attach(30, 11, DEMO).exec_in(31, 11, "/bin/post", "a").exit(35, 11, 0);
+        let posted = posted.attach(40, 12, DEMO).exec_in(41, 12, "/bin/post", "a").exit(45, 12, 1);
+        told(50, posted).told().starts()[0].main_process.as_ref().unwrap().pid
+    };
+    assert_eq!(main(Some("start-post"), 5), 10);
+    // systemd's word may come late.
+    assert_eq!(main(Some("start-post"), 50), 10);
+    // Before that they may be what comes after ExecStartPre=.
+    assert_eq!(main(Some("start-pre"), 5), 12);
+}
