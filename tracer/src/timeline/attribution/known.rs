@@ -179,8 +179,8 @@ impl Attribution {
         }
         // A Type=idle service is 'active' before its main process is there.
         let is_past = |sub: &str| !BEFORE_MAIN.contains(&sub) && sub != "start";
-        let is_post = state.sub_state.as_deref() == Some("start-post");
-        let is_up = is_post
+        let runs_post = state.sub_state.as_deref() == Some("start-post");
+        let is_up = runs_post
             || UP.contains(&state.active_state.as_str())
                 && state.sub_state.as_deref().is_some_and(is_past);
         let is_stopping = state.active_state == STOPPING;
