@@ -215,22 +215,26 @@ fn two_processes_that_signal_at_full_speed_do_not_keep_a_trace_from_ending() {
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn a_hang_up_ends_a_trace_with_its_report_unless_it_is_ignored() {
     let own = std::process::id().to_string();
-    let mut trace = Tracing::begin(&["--pid", &own]);
+    // These tests may run under nohup(1) themselves.
+    let begin = |action: libc::sighandler_t| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(cargo_bin("sigready"));
+        command.args(["trace", "--pid", &own, "--output"]).arg(directory.path().join("o.json"));
+        // SAFETY: one system call.
+        unsafe {
+            command.pre_exec(move || {
+                libc::signal(libc::SIGHUP, action);
+                Ok(())
+            });
+        }
+        Tracing::spawn(command, directory)
+    };
+    let mut trace = begin(libc::SIG_DFL);
     kill(trace.pid(), Signal::SIGHUP).unwrap();
     assert!(matches!(trace.wait(), Some(0 | 3)));
     assert_eq!(trace.report()["capture"]["ended_by"], "interrupt");
 
-    let directory = tempfile::tempdir().unwrap();
-    let mut nohup = Command::new(cargo_bin("sigready"));
-    nohup.args(["trace", "--pid", &own, "--output"]).arg(directory.path().join("o.json"));
-    // SAFETY: one system call. As nohup(1) does.
-    unsafe {
-        nohup.pre_exec(|| {
-            libc::signal(libc::SIGHUP, libc::SIG_IGN);
-            Ok(())
-        });
-    }
-    let mut trace = Tracing::spawn(nohup, directory);
+    let mut trace = begin(libc::SIG_IGN);
     // One that is ignored and not blocked is dropped as it is sent (`sig_ignored`). While a thread
     // starts another one, the C library blocks all.
     let limit = Instant::now() + PATIENCE;
