@@ -85,7 +85,8 @@ pub fn second(
 
 /// Where a service executes a program, or sets what it does on the signal, as a first one has come at
 /// rest: the instants right after that. `at_rest` are the steps until then, `steps` those of the whole
-/// run, which was looked at until `end`. Where the handler alone is set anew, nothing changes.
+/// run, which was looked at until `end`. Where the handler alone is set anew, nothing changes; where the
+/// first one ends the service, it needs no second one.
 #[must_use]
 pub fn after_rest(
     at_rest: &Steps,
@@ -96,7 +97,8 @@ pub fn after_rest(
     end: u64,
 ) -> Vec<Planned> {
     let last = at_rest.main().and_then(|main| main.steps().last());
-    let (Some(last), Some(main)) = (last.filter(|_| role == Role::Reload), steps.main()) else {
+    let main = steps.main().filter(|main| main.ended.is_none());
+    let (Some(last), Some(main)) = (last.filter(|_| role == Role::Reload), main) else {
         return Vec::new();
     };
     let timeline = Timeline { zero: steps.zero(), end };

@@ -62,6 +62,12 @@ fn it_is_tried_where_a_first_one_at_rest_has_it_execute_a_program_or_set_another
     let meanwhile = until_rest().action(500, COMMAND, Signal::HUP, ignored).handler(510, COMMAND);
     assert_eq!(ids(&meanwhile), ["HUP@rest+exec1.action2"], "the handler is as before");
     assert!(ids(&until_rest()).is_empty() && after(&anew, Role::Other).is_empty());
+    let ended = until_rest().action(500, COMMAND, Signal::HUP, DispositionKind::Default);
+    assert_eq!(ids(&ended), ["HUP@rest+exec1.action2"]);
+    assert!(
+        ids(&ended.exit(510, COMMAND)).is_empty(),
+        "what the first one ends needs no second one"
+    );
     let many = (0..99).fold(until_rest(), |story, at| {
         story.action(500 + at, COMMAND, Signal::HUP, DispositionKind::Default)
     });
