@@ -133,15 +133,16 @@ pub fn after_rest(
 /// What a second signal does, where that is bad.
 #[must_use]
 pub(super) fn hurt(name: &str, signal: Signal, seconds: &[Interval]) -> Vec<String> {
-    let is_after_rest = |it: &Interval| it.id.starts_with(&rest_id(signal));
-    let (others, resets): (Vec<_>, Vec<_>) = seconds.iter().cloned().partition(is_after_rest);
+    let rest = rest_id(signal);
+    let (others, resets): (Vec<_>, Vec<_>) =
+        seconds.iter().partition(|it: &&Interval| it.id.starts_with(&rest));
     let resets = hurt_after_one(name, signal, &resets);
     resets.into_iter().chain(hurt_after_rest(name, signal, &others)).collect()
 }
 
 /// The same of those right after what a first one at rest has the service do.
-fn hurt_after_rest(name: &str, signal: Signal, seconds: &[Interval]) -> Option<String> {
-    let bad: Vec<&Interval> = seconds.iter().filter(|it| it.bad).collect();
+fn hurt_after_rest(name: &str, signal: Signal, seconds: &[&Interval]) -> Option<String> {
+    let bad: Vec<_> = seconds.iter().filter(|it| it.bad).collect();
     let first = bad.first()?;
     Some(format!(
         "While {name} does what a first {signal} has it do, a second one does harm at {} of {} instants: \
@@ -154,7 +155,7 @@ fn hurt_after_rest(name: &str, signal: Signal, seconds: &[Interval]) -> Option<S
 }
 
 /// The same of those that meet a handler for one delivery.
-fn hurt_after_one(name: &str, signal: Signal, seconds: &[Interval]) -> Option<String> {
+fn hurt_after_one(name: &str, signal: Signal, seconds: &[&Interval]) -> Option<String> {
     let bad = seconds.iter().filter(|it| it.bad).count();
     let what = match seconds.iter().filter(|it| it.bad).map(|it| it.outcome).max()? {
         Outcome::Killed => "kills",

@@ -168,7 +168,7 @@ impl Rounds<'_, '_> {
             let exits = &first.ran.came.child_exits;
             let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
-            let at_rest = rest.clone().filter(|_| is_first && first.ran.rested.is_some());
+            let at_rest = rest.clone().filter(|_| is_known);
             if let Some(aim) = at_rest.map(|rest| (rest, steps.clone()))
                 && is_answered(&self.judge(&aim, *signal, &first.ran, first, 1))
             {
