@@ -153,7 +153,7 @@ fn type_information() -> Check {
             );
         }
     };
-    let missing = match Btf::parse(&bytes) {
+    let missing = match Btf::parse(&bytes, &[]) {
         Ok(btf) => layout::find(&btf).1,
         Err(error) => {
             return Check::missing(NAME, error.to_string(), "report your kernel's version");

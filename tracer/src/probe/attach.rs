@@ -48,11 +48,15 @@ impl Preemptible {
     /// include/linux/tracepoint.h, seen in 7.2). Those of syscalls call programs through a
     /// function of their own since (kernel/trace/bpf_trace.c).
     fn of(types: &Btf<'_>) -> Self {
+        let [at_tracepoints, at_syscalls] = Self::SIGNS;
         Self {
-            at_tracepoints: types.has_typedef("class_srcu_fast_notrace_t"),
-            at_syscalls: types.has_function("trace_call_bpf_faultable"),
+            at_tracepoints: types.has_typedef(at_tracepoints),
+            at_syscalls: types.has_function(at_syscalls),
         }
     }
+
+    /// What tells it: the type, and the function.
+    const SIGNS: [&str; 2] = ["class_srcu_fast_notrace_t", "trace_call_bpf_faultable"];
 
     /// Whether the program of a tracepoint, that of a syscall or another one, is of use.
     fn needs(self, program: &str, at_syscall: bool) -> bool {
@@ -132,9 +136,12 @@ pub fn attach(request: &Request) -> Result<Attached> {
     if !namespaces::has_host_pids() {
         bail!("{}: {}", namespaces::OTHER_PIDS, namespaces::OTHER_PIDS_MEND);
     }
-    let (object, bytes) = beside(object::read, btf::read);
-    let (object, bytes) = (object?, bytes?);
-    let types = Btf::parse(&bytes)?;
+    let functions = CONCERNS.iter().flat_map(Concern::symbols);
+    let hooks: Vec<_> = functions.chain(TRACEPOINTS.map(|name| typedef(first(name)))).collect();
+    let names: Vec<_> = hooks.iter().map(String::as_str).chain(Preemptible::SIGNS).collect();
+    let bytes = btf::read()?;
+    let (object, types) = beside(object::read, || Btf::parse(&bytes, &names));
+    let (object, types) = (object?, types?);
     let (offsets, missing) = layout::find(&types);
     let preemptible = Preemptible::of(&types);
     if let Some(missing) = missing.iter().find(|missing| missing.is_essential()) {
@@ -144,9 +151,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
             missing.cost()
         );
     }
-    let functions = CONCERNS.iter().flat_map(Concern::symbols);
-    let names: Vec<_> = functions.chain(TRACEPOINTS.map(|name| typedef(first(name)))).collect();
-    let (btf, ebpf) = beside(|| types.hooks(&names), || load(&object, request, &offsets));
+    let (btf, ebpf) = beside(|| types.hooks(), || load(&object, request, &offsets));
     let (mut ebpf, btf) = (ebpf?, btf?);
     drop(types);
     drop(bytes);

@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{Btf as AyaBtf, Endianness};
 use aya_obj::btf::{BtfType, Func, FuncLinkage};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use memchr::memchr;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -143,12 +143,44 @@ pub struct Btf<'a> {
     /// The ids of the structs, and of the enumerations, by name.
     structs: HashMap<&'a [u8], u32>,
     enums: HashMap<&'a [u8], u32>,
+    /// The functions and typedefs that were asked for, with their ids, in the order of these.
+    named: Vec<(u32, &'a str)>,
 }
 
-/// One type: its fixed part, and the members, elements or parameters after it.
+/// Names that are looked for among tens of thousands.
+struct Names<'n> {
+    /// How they begin.
+    beginnings: Vec<[u8; 4]>,
+    whole: HashSet<&'n [u8]>,
+}
+
+impl<'n> Names<'n> {
+    fn new(names: &[&'n str]) -> Self {
+        let mut beginnings: Vec<_> = names.iter().map(|name| beginning(name.as_bytes())).collect();
+        beginnings.sort_unstable();
+        beginnings.dedup();
+        Self { beginnings, whole: names.iter().map(|name| name.as_bytes()).collect() }
+    }
+
+    /// The one at `offset`, if it is one of them: most begin otherwise.
+    fn at<'a>(&self, strings: &'a [u8], offset: u32) -> Option<&'a str> {
+        let begins = beginning(strings.get(offset as usize..)?);
+        if !self.beginnings.contains(&begins) {
+            return None;
+        }
+        let name = string(strings, offset);
+        self.whole.contains(name).then(|| str::from_utf8(name).ok()).flatten()
+    }
+}
+
+/// The first bytes of a name, with zeros behind a shorter one.
+fn beginning(name: &[u8]) -> [u8; 4] {
+    let mut bytes = name.iter().copied().take_while(|byte| *byte != 0);
+    [(); 4].map(|()| bytes.next().unwrap_or_default())
+}
+
+/// One type: its fixed part without the name, and the members, elements or parameters after it.
 struct Type<'a> {
-    /// Where its name is in the strings.
-    name: u32,
     info: u32,
     /// A size in bytes, or the id of another type.
     size_or_id: u32,
@@ -196,8 +228,9 @@ fn string(strings: &[u8], offset: u32) -> &[u8] {
 }
 
 impl<'a> Btf<'a> {
-    /// Reads the types in `bytes`, as in `/sys/kernel/btf/vmlinux`.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+    /// Reads the types in `bytes`, as in `/sys/kernel/btf/vmlinux`; of functions and typedefs,
+    /// those with one of these names.
+    pub fn parse(bytes: &'a [u8], names: &[&str]) -> Result<Self, BtfError> {
         if bytes.get(..2) != Some(&MAGIC.to_ne_bytes()) {
             return Err(BtfError::Malformed("it does not begin with BTF's magic number"));
         }
@@ -215,21 +248,28 @@ impl<'a> Btf<'a> {
             starts: Vec::with_capacity(body.len() / USUAL_LEN),
             structs: HashMap::new(),
             enums: HashMap::new(),
+            named: Vec::new(),
         };
+        let names = Names::new(names);
         let mut at = 0;
         while at < body.len() {
             let info = word(body, at + 4)?;
             let start = u32::try_from(at).map_err(|_| BtfError::Malformed("it is too long"))?;
             btf.starts.push(start);
-            let named = match kind(info) {
+            let (id, name) = (btf.starts.len() as u32, word(body, at)?);
+            let compounds = match kind(info) {
                 STRUCT => Some(&mut btf.structs),
                 ENUM => Some(&mut btf.enums),
+                FUNC | TYPEDEF => {
+                    btf.named.extend(names.at(strings, name).map(|name| (id, name)));
+                    None
+                }
                 _ => None,
             };
-            if let Some(named) = named {
-                let text = string(strings, word(body, at)?);
-                if !text.is_empty() {
-                    named.entry(text).or_insert(btf.starts.len() as u32);
+            if let Some(compounds) = compounds {
+                let name = string(strings, name);
+                if !name.is_empty() {
+                    compounds.entry(name).or_insert(id);
                 }
             }
             at += TYPE_LEN + extra_len(info, layout)?;
@@ -246,28 +286,20 @@ impl<'a> Btf<'a> {
         let start = *self.starts.get(index)? as usize;
         let end = self.starts.get(index + 1).map_or(self.body.len(), |end| *end as usize);
         let (fixed, extra) = self.body.get(start..end)?.split_at_checked(TYPE_LEN)?;
-        let [name, info, size_or_id] = [0, 4, 8].map(|at| word(fixed, at).unwrap_or_default());
-        Some(Type { name, info, size_or_id, extra })
+        let [info, size_or_id] = [4, 8].map(|at| word(fixed, at).unwrap_or_default());
+        Some(Type { info, size_or_id, extra })
     }
 
-    /// All types, with their ids.
-    fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
-        (1..).map_while(|id| Some((id, self.get(id)?)))
-    }
-
-    /// What programs are attached by, for aya: of functions and typedefs, those with one of these
-    /// names. In the place of each other type is one that is nothing, so that these keep their ids.
+    /// What programs are attached by, for aya: the functions and typedefs that were asked for. In
+    /// the place of each other type is one that is nothing, so that these keep their ids.
     ///
     /// # Errors
     ///
     /// If aya takes none of it.
-    pub fn hooks(&self, names: &[String]) -> Result<AyaBtf> {
-        let names: HashMap<_, _> = names.iter().map(|it| (it.as_bytes(), it.as_str())).collect();
-        let wanted: Vec<_> = self
-            .all()
-            .filter(|(_, it)| matches!(it.kind(), FUNC | TYPEDEF))
-            .filter_map(|(id, it)| Some((id, *names.get(self.string(it.name))?, it)))
-            .collect();
+    pub fn hooks(&self) -> Result<AyaBtf> {
+        let named = self.named.iter();
+        let wanted: Vec<_> =
+            named.filter_map(|(id, name)| Some((*id, *name, self.get(*id)?))).collect();
         // aya makes a typedef of bytes alone, which takes long. They come first in a kernel's types.
         let is_typedef = |(_, _, it): &(_, _, Type<'_>)| it.kind() == TYPEDEF;
         let functions = wanted.iter().rposition(is_typedef).map_or(0, |last| last + 1);
@@ -335,25 +367,21 @@ impl<'a> Btf<'a> {
         matches!(size.kind(), INT | STRUCT | UNION).then_some((element, size.size_or_id))
     }
 
-    /// Whether the kernel has the function.
+    /// Whether the kernel has a function, one that was asked for.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
         self.has(FUNC, name)
     }
 
-    /// Whether the kernel's sources use `typedef … name`.
+    /// Whether the kernel's sources use `typedef … name`, one that was asked for.
     #[must_use]
     pub fn has_typedef(&self, name: &str) -> bool {
         self.has(TYPEDEF, name)
     }
 
     fn has(&self, kind: u32, name: &str) -> bool {
-        let is_named = |offset: u32| {
-            let rest = self.strings.get(offset as usize..);
-            let rest = rest.and_then(|rest| rest.strip_prefix(name.as_bytes()));
-            rest.is_some_and(|rest| rest.first() == Some(&0))
-        };
-        self.all().any(|(_, it)| it.kind() == kind && is_named(it.name))
+        let is_kind = |id| self.get(id).is_some_and(|it| it.kind() == kind);
+        self.named.iter().any(|(id, it)| *it == name && is_kind(*id))
     }
 
     /// Value of an element of `enum name`.
@@ -444,7 +472,7 @@ mod tests {
     #[test]
     fn the_running_kernel_tells_where_its_members_are() {
         let bytes = vmlinux();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &[]).unwrap();
         assert!(btf.member("task_struct", "tgid").unwrap() > 0);
         assert_eq!(
             btf.member("k_sigaction", "sa.sa_handler"),
@@ -464,7 +492,7 @@ mod tests {
     #[test]
     fn members_of_anonymous_unions_are_found_from_outside() {
         let bytes = vmlinux();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &[]).unwrap();
         assert_eq!(btf.member("kernel_siginfo", "si_code"), Some(8));
         assert_eq!(btf.member("kernel_siginfo", "_sifields._kill._pid"), Some(16));
     }
@@ -472,7 +500,8 @@ mod tests {
     #[test]
     fn a_function_is_found_by_its_whole_name() {
         let bytes = vmlinux();
-        let btf = Btf::parse(&bytes).unwrap();
+        let names = ["bpf_trace_run1", "bpf_trace_run", "task_struct"];
+        let btf = Btf::parse(&bytes, &names).unwrap();
         assert!(btf.has_function("bpf_trace_run1"));
         assert!(!btf.has_function("bpf_trace_run"));
         assert!(!btf.has_function("task_struct"));
@@ -488,8 +517,8 @@ mod tests {
         let int = BIT_FIELDS[0];
         let types = [int, &late, proto, tracepoint, &s, typedef, BIT_FIELDS[1], &field, int];
         let bytes = made(24, &types, b"");
-        let names = ["late", "field", "btf_trace_x"].map(str::to_owned);
-        let hooks = Btf::parse(&bytes).unwrap().hooks(&names).unwrap();
+        let names = ["late", "field", "btf_trace_x"];
+        let hooks = Btf::parse(&bytes, &names).unwrap().hooks().unwrap();
         // aya finds the same in all of them.
         let all = AyaBtf::parse(&bytes, Endianness::default()).unwrap();
         for (name, kind, id) in [
@@ -508,7 +537,7 @@ mod tests {
     #[test]
     fn a_typedef_is_found_by_its_whole_name() {
         let bytes = vmlinux();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &["pid_t", "pid", "task_struct"]).unwrap();
         assert!(btf.has_typedef("pid_t"));
         assert!(!btf.has_typedef("pid"));
         assert!(!btf.has_typedef("task_struct"));
@@ -517,7 +546,7 @@ mod tests {
     #[test]
     fn the_values_of_an_enumeration_are_found() {
         let bytes = vmlinux();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &[]).unwrap();
         assert_eq!(btf.element("pid_type", "PIDTYPE_PID"), Some(0));
         assert_eq!(btf.element("pid_type", "PIDTYPE_TGID"), Some(1));
         assert_eq!(btf.element("pid_type", "PIDTYPE_NONE"), None);
@@ -526,7 +555,7 @@ mod tests {
     #[test]
     fn an_element_of_an_array_lies_behind_those_before_it() {
         let bytes = vmlinux();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &[]).unwrap();
         let offset = |path| btf.member("sighand_struct", path);
         let size = btf.size("k_sigaction").unwrap();
         assert_eq!(offset("action[0]"), offset("action"));
@@ -540,7 +569,7 @@ mod tests {
     #[test]
     fn an_unknown_member_is_none() {
         let bytes = vmlinux();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &[]).unwrap();
         assert_eq!(btf.member("task_struct", "no_such_member"), None);
         assert_eq!(btf.member("no_such_struct", "tgid"), None);
         assert_eq!(btf.member("task_struct", "tgid.deeper"), None);
@@ -550,7 +579,7 @@ mod tests {
     fn btf_cut_off_anywhere_is_an_error_or_lacks_the_member_but_never_panics() {
         let bytes = vmlinux();
         for length in [0, 1, 2, 23, 24, 36, 1000, bytes.len() / 2, bytes.len() - 1] {
-            assert!(Btf::parse(&bytes[..length]).is_err(), "{length} bytes");
+            assert!(Btf::parse(&bytes[..length], &[]).is_err(), "{length} bytes");
         }
     }
 
@@ -593,12 +622,12 @@ mod tests {
     #[test]
     fn the_size_of_a_bit_field_is_no_part_of_its_place() {
         let bytes = made(24, &BIT_FIELDS, b"");
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &[]).unwrap();
         assert_eq!((btf.member("s", "field"), btf.member("s", "late")), (Some(1), Some(8)));
         // Without the flag, all of it is the place.
         let plain: &[u32] = &[1, info(STRUCT, 1), 16, 3, 1, 5 << 24 | 8];
         let bytes = made(24, &[BIT_FIELDS[0], plain], b"");
-        let place = Btf::parse(&bytes).unwrap().member("s", "field");
+        let place = Btf::parse(&bytes, &[]).unwrap().member("s", "field");
         assert_eq!(place, Some((5 << 24 | 8) / 8));
     }
 
@@ -606,11 +635,15 @@ mod tests {
     fn a_header_that_has_grown_is_read_to_its_own_end() {
         for header_len in [24, 32, 40] {
             let bytes = made(header_len, &BIT_FIELDS, b"");
-            assert_eq!(Btf::parse(&bytes).unwrap().member("s", "late"), Some(8), "{header_len}");
+            assert_eq!(
+                Btf::parse(&bytes, &[]).unwrap().member("s", "late"),
+                Some(8),
+                "{header_len}"
+            );
         }
         let short = made(24, &BIT_FIELDS, b"");
         let short = [&short[..4], &20_u32.to_ne_bytes(), &short[8..]].concat();
-        assert!(Btf::parse(&short).is_err());
+        assert!(Btf::parse(&short, &[]).is_err());
     }
 
     #[test]
@@ -622,13 +655,13 @@ mod tests {
         layout[20 * LAYOUT_LEN..][..2].copy_from_slice(&[4, 4]);
         let bytes = made(32, &types, &layout);
         // The struct's members are of type 1, which is no struct; it is found all the same.
-        assert_eq!(Btf::parse(&bytes).unwrap().member("s", "late"), Some(8));
+        assert_eq!(Btf::parse(&bytes, &[]).unwrap().member("s", "late"), Some(8));
         for without in [made(24, &types, b""), made(32, &types, &layout[..20 * LAYOUT_LEN])] {
-            let error = Btf::parse(&without).err().unwrap().to_string();
+            let error = Btf::parse(&without, &[]).err().unwrap().to_string();
             assert!(error.contains("kind 20, which this version of sigready doesn't know"));
         }
         let beyond_five_bits: &[u32] = &[0, info(0x44, 0), 0];
-        let error = Btf::parse(&made(24, &[beyond_five_bits], b"")).err().unwrap();
+        let error = Btf::parse(&made(24, &[beyond_five_bits], b""), &[]).err().unwrap();
         assert!(matches!(error, BtfError::UnknownKind(0x44)));
     }
 }

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_running_kernel_has_every_member() {
         let bytes = super::super::btf::read().unwrap();
-        let btf = Btf::parse(&bytes).unwrap();
+        let btf = Btf::parse(&bytes, &[]).unwrap();
         let (layout, missing) = find(&btf);
         assert_eq!(missing, []);
         let blocked = btf.member("task_struct", "blocked").map(u64::from);
@@ -131,7 +131,7 @@ mod tests {
     fn of_a_kernel_without_types_everything_is_missing_that_every_kernel_has() {
         let header = [&0xeb9f_u16.to_ne_bytes()[..], &[1, 0], &24_u32.to_ne_bytes(), &[0; 16]];
         let bytes = header.concat();
-        let (layout, missing) = find(&Btf::parse(&bytes).unwrap());
+        let (layout, missing) = find(&Btf::parse(&bytes, &[]).unwrap());
         assert_eq!(cast::<Layout, [u64; Layout::LEN]>(layout), [ABSENT; Layout::LEN]);
         let expected: Vec<Missing> = Layout::MEMBERS
             .into_iter()

@@ -190,7 +190,8 @@ impl Placer {
         let more = [counts.then_some(COUNTING), joins.then_some(JOINING)];
         let tracepoints = || TRACEPOINTS.into_iter().chain(more.into_iter().flatten());
         let names: Vec<_> = tracepoints().map(|(_, hook)| typedef(hook)).collect();
-        let types = Btf::parse(&bytes)?.hooks(&names)?;
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let types = Btf::parse(&bytes, &names)?.hooks()?;
         let unverified = SYSCALLS.iter().map(|it| (it.program, it.program)).chain(tracepoints());
         let unverified = unverified.map(|(name, hook)| Unverified { name, hook });
         verify::all(ebpf, &types, unverified)?
