@@ -42,6 +42,20 @@ pub struct Config {
     pub reserved: u32,
 }
 
+/// Numbers of system calls that come through one program, as the architecture has them (`__NR_*`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+pub struct Syscalls {
+    /// `writev`
+    pub writev: u32,
+    /// `sendto`
+    pub sendto: u32,
+    /// `sendmsg`
+    pub sendmsg: u32,
+    /// `sendmmsg`
+    pub sendmmsg: u32,
+}
+
 /// The calls whose entry and exit belong together, as numbers: what a thread is in, and
 /// where the map `CALLED` counts that the loader came through the function.
 #[repr(u32)]

@@ -381,6 +381,8 @@ pub struct Deliver {
 pub struct Disposition {
     /// Kind, time, the thread that did it.
     pub header: Header,
+    /// The process's whole state now.
+    pub state: SignalState,
     /// Signal number.
     pub signal: u32,
     /// `DISPOSITION_*` now in force.
@@ -389,8 +391,6 @@ pub struct Disposition {
     pub sa_flags: u64,
     /// The handler now in force.
     pub handler: Handler,
-    /// The process's whole state now.
-    pub state: SignalState,
 }
 
 /// A thread changed its mask for a recorded signal.
@@ -399,12 +399,12 @@ pub struct Disposition {
 pub struct Mask {
     /// Kind, time, the thread.
     pub header: Header,
+    /// The process's whole state now.
+    pub state: SignalState,
     /// The thread's mask before.
     pub before: SignalSet,
     /// The thread's mask now, all 64 signals.
     pub after: SignalSet,
-    /// The process's whole state now.
-    pub state: SignalState,
 }
 
 /// [`Consume::way`]: a signalfd for the set exists.
@@ -420,14 +420,14 @@ pub const CONSUME_TAKEN: u32 = 2;
 pub struct Consume {
     /// Kind, time, the thread.
     pub header: Header,
+    /// The process's whole state now; zeros with [`CONSUME_TAKEN`].
+    pub state: SignalState,
     /// One of `CONSUME_*`.
     pub way: u32,
     /// The signal taken, with [`CONSUME_TAKEN`].
     pub signal: u32,
     /// The signals waited for.
     pub set: SignalSet,
-    /// The process's whole state now.
-    pub state: SignalState,
 }
 
 /// [`Notify::flags`]: the payload was longer than [`PAYLOAD_LEN`]; `length` has its true size.

@@ -103,6 +103,8 @@ pub enum Maker {
     Exec(Program),
     /// Those at an exit.
     Exit(Program),
+    /// Those at the end of the system calls that change what is done on signals.
+    Change(Program),
     /// Those at the end of setting an action.
     Disposition(Program),
     /// Those at the end of setting a mask.
@@ -140,12 +142,13 @@ impl Maker {
             Self::Sender => 14,
             Self::Deliver => 15,
             Self::Cgroup => 16,
+            Self::Change(program) => 17 + program as u32,
         }
     }
 }
 
 /// How many places there are.
-const PLACES: u32 = Maker::Cgroup.place() + 1;
+const PLACES: u32 = Maker::Change(Program::Second).place() + 1;
 
 /// Room for any record that is made there.
 #[repr(C, align(8))]
@@ -158,23 +161,34 @@ struct Room([u8; 1024]);
 #[map]
 static MADE: PerCpuArray<Room> = PerCpuArray::with_max_entries(PLACES, 0);
 
-/// Makes and sends a record, which `fill` gets zeroed. It is too large for the stack, and what is
-/// stored there the verifier forgets, so that each finding does not double the ways it has to
-/// follow. Whether there was room for it in the ring.
+/// Makes and sends a record, which `fill` gets zeroed. Whether there was room for it in the ring.
 #[inline(always)]
 pub fn record<T: Pod>(kind: Kind, maker: Maker, fill: impl FnOnce(&mut T)) -> bool {
-    const {
-        assert!(size_of::<T>() <= size_of::<Room>() && align_of::<T>() <= align_of::<Room>());
-    }
-    let Some(record) = MADE.get_ptr_mut(maker.place()).map(<*mut Room>::cast::<T>) else {
+    let Some(record) = begin::<T>(maker) else {
         lost(kind);
         return false;
     };
+    fill(record);
+    send(kind, record)
+}
+
+/// Room for a record, zeroed. It is too large for the stack, and what is stored there the verifier
+/// forgets, so that each finding does not double the ways it has to follow.
+#[inline(always)]
+pub fn begin<T: Pod>(maker: Maker) -> Option<&'static mut T> {
+    const {
+        assert!(size_of::<T>() <= size_of::<Room>() && align_of::<T>() <= align_of::<Room>());
+    }
+    let record = MADE.get_ptr_mut(maker.place())?.cast::<T>();
     zero(record);
     // SAFETY: there is room for a `T`, zeros are a valid one, and the kernel doesn't run a program
     // twice at a time on a CPU.
-    let record = unsafe { &mut *record };
-    fill(record);
+    Some(unsafe { &mut *record })
+}
+
+/// Sends a record. Whether there was room for it in the ring.
+#[inline(always)]
+pub fn send<T: Pod>(kind: Kind, record: &T) -> bool {
     // SAFETY: all records begin with a header (`tracer_common::event`).
     let header = unsafe { &*ptr::from_ref(record).cast::<Header>() };
     bytes(kind, header.at_ns, bytemuck::bytes_of(record))

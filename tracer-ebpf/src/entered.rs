@@ -1,5 +1,7 @@
 //! What a thread was given where it entered a call, kept until it leaves the call.
 
+use core::ptr;
+
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::map,
@@ -34,6 +36,20 @@ pub struct Entered {
     pub destination: Address,
 }
 
+impl Entered {
+    /// Its call and the first word, read anew: the verifier knows nothing of either.
+    #[inline(always)]
+    pub fn call_and_word(&self) -> [u64; 2] {
+        // SAFETY: references are valid to read.
+        unsafe {
+            [
+                ptr::read_volatile(&raw const self.call),
+                ptr::read_volatile(&raw const self.arguments[0]),
+            ]
+        }
+    }
+}
+
 /// Threads that may be in hooked calls at one time. They are in them for microseconds, and
 /// only threads in scope are remembered.
 const MAX_ENTERED: u32 = 4096;
@@ -43,34 +59,10 @@ const MAX_ENTERED: u32 = 4096;
 #[map]
 static ENTERED: HashMap<u64, Entered> = HashMap::with_max_entries(MAX_ENTERED, 0);
 
-/// Where a message is sent: the hooks at which an address is found.
-#[derive(Clone, Copy)]
-pub enum Entry {
-    /// The kernel function that all come through.
-    Function,
-    /// `write`
-    Write,
-    /// `writev`
-    Writev,
-    /// `sendto`
-    Sendto,
-    /// `sendmsg`
-    Sendmsg,
-    /// `sendmmsg`
-    Sendmmsg,
-    /// `sendto` to an AF_UNIX address through what is no socket for it: it will fail.
-    SendtoElsewhere,
-    /// The same by `sendmsg`.
-    SendmsgElsewhere,
-}
-
-/// How many hooks there are: the last two come in at those of `sendto` and `sendmsg`.
-const ENTRIES: u32 = 6;
-
-/// Room for a call that is too large for the stack: one for each entry and each [`Program`]. A
-/// program may be preempted by another one, though never by itself.
+/// Room for a send that is being entered, which is too large for the stack, by [`Program`]. A program
+/// may be preempted by the other one of its hook, though never by itself.
 #[map]
-static ENTERING: PerCpuArray<Entered> = PerCpuArray::with_max_entries(2 * ENTRIES, 0);
+static ENTERING: PerCpuArray<Entered> = PerCpuArray::with_max_entries(2, 0);
 
 /// Room for the address of a message at the exit.
 #[map]
@@ -134,6 +126,16 @@ pub fn recall(call: Call) -> Option<&'static Entered> {
     (entered.call == call as u64).then_some(entered)
 }
 
+/// The same of any call that changes what is done on signals, to be written to.
+#[inline(always)]
+pub fn recall_change() -> Option<&'static mut Entered> {
+    let entered = ENTERED.get_ptr_mut(bpf_get_current_pid_tgid())?;
+    // SAFETY: as in `recall`.
+    let entered = unsafe { &mut *entered };
+    let changes = [Call::Sigaction as u64, Call::Sigprocmask as u64, Call::Signalfd as u64];
+    changes.contains(&entered.call).then_some(entered)
+}
+
 /// The same of a send, to be written to.
 #[inline(always)]
 pub fn recall_send() -> Option<&'static mut Entered> {
@@ -151,9 +153,9 @@ pub fn forget() {
 
 /// Room for a send being entered, without an address yet.
 #[inline(always)]
-pub fn new_send(entry: Entry, program: Program) -> Option<&'static mut Entered> {
-    let entering = ENTERING.get_ptr_mut(2 * entry as u32 + program as u32)?;
-    // SAFETY: a per-CPU value that only one of this entry's programs uses.
+pub fn new_send(program: Program) -> Option<&'static mut Entered> {
+    let entering = ENTERING.get_ptr_mut(program as u32)?;
+    // SAFETY: a per-CPU value that only one program uses: sends are seen at one hook.
     let entering = unsafe { &mut *entering };
     entering.at_ns = now();
     entering.call = Call::Send as u64;

@@ -17,9 +17,10 @@ use tracer_common::{
 };
 
 use crate::{
-    disposition,
-    entered::{self, Entry, forget, recall, remember},
-    kernel::{Address, Pointer, Typed, config, now, offset, read_user, with_current},
+    disposition::{self, changed},
+    emit::Maker,
+    entered::{self, forget, recall, remember},
+    kernel::{Address, Pointer, Task, Typed, config, now, offset, read_user, with_current},
     notify::{self, LENGTH_MASK, Message, Payload, Room, Space},
     pairs::Program,
     scope,
@@ -59,7 +60,8 @@ pub fn exit_sigaction(context: &FExitContext, program: Program) {
     entered::count(Call::Sigaction);
     if let Some(entered) = recall(Call::Sigaction) {
         if returned(context, 3) == 0 {
-            disposition::set(entered.arguments[0] as u32, program);
+            let change = || [Call::Sigaction as u64, entered.arguments[0]];
+            with_current!(|task| changed(task, Maker::Disposition(program), program, change));
         }
         forget();
     }
@@ -104,7 +106,8 @@ fn masked(result: i32, program: Program) {
     entered::count(Call::Sigprocmask);
     if let Some(entered) = recall(Call::Sigprocmask) {
         if result == 0 {
-            disposition::masked(SignalSet(entered.arguments[0]), program);
+            let change = || [Call::Sigprocmask as u64, entered.arguments[0]];
+            with_current!(|task| changed(task, Maker::Mask(program), program, change));
         }
         forget();
     }
@@ -122,7 +125,9 @@ pub fn exit_signalfd(context: &FExitContext) {
     entered::count(Call::Signalfd);
     if let Some(entered) = recall(Call::Signalfd) {
         if returned(context, 3) >= 0 {
-            disposition::signalfd(SignalSet(entered.arguments[0]));
+            let change = || [Call::Signalfd as u64, entered.arguments[0]];
+            // They are rare: see `Task::by_helper`.
+            changed(Task::current_address(), Maker::Signalfd, Program::First, change);
         }
         forget();
     }
@@ -171,7 +176,7 @@ pub fn enter_sendmsg(context: &FEntryContext, program: Program) {
     if !scope::covers_current() {
         return;
     }
-    let Some(send) = entered::new_send(Entry::Function, program) else {
+    let Some(send) = entered::new_send(program) else {
         return;
     };
     let address = &mut send.destination;

@@ -260,22 +260,16 @@ macro_rules! syscalls {
 syscalls! {
     /// `rt_sigaction(int sig, const struct sigaction *act, struct sigaction *oact, size_t size)`
     sys_enter_rt_sigaction, sys_enter_rt_sigaction_again => enter_sigaction;
-    /// Its end.
-    sys_exit_rt_sigaction, sys_exit_rt_sigaction_again => exit_sigaction;
     /// `rt_sigprocmask(int how, sigset_t *set, sigset_t *oset, size_t size)`
     sys_enter_rt_sigprocmask, sys_enter_rt_sigprocmask_again => enter_sigprocmask;
-    /// Its end.
-    sys_exit_rt_sigprocmask, sys_exit_rt_sigprocmask_again => exit_sigprocmask;
-    /// `write(unsigned int fd, const char *buf, size_t count)`
-    sys_enter_write, sys_enter_write_again => enter_write;
-    /// `writev(unsigned long fd, const struct iovec *vec, unsigned long vlen)`
-    sys_enter_writev, sys_enter_writev_again => enter_writev;
-    /// `sendto(int fd, void *buff, size_t len, unsigned int flags, struct sockaddr *addr, int addr_len)`
-    sys_enter_sendto, sys_enter_sendto_again => enter_sendto;
-    /// `sendmsg(int fd, struct user_msghdr *msg, unsigned int flags)`
-    sys_enter_sendmsg, sys_enter_sendmsg_again => enter_sendmsg;
+    /// The end of these, and of `signalfd` and `signalfd4`.
+    sys_exit_change, sys_exit_change_again => exit_change;
+    /// `write(unsigned int fd, const char *buf, size_t count)`,
+    /// `writev(unsigned long fd, const struct iovec *vec, unsigned long vlen)`,
+    /// `sendto(int fd, void *buff, size_t len, unsigned int flags, struct sockaddr *addr, int addr_len)`,
+    /// `sendmsg(int fd, struct user_msghdr *msg, unsigned int flags)` and
     /// `sendmmsg(int fd, struct mmsghdr *mmsg, unsigned int vlen, unsigned int flags)`
-    sys_enter_sendmmsg, sys_enter_sendmmsg_again => enter_sendmmsg;
+    sys_enter_send, sys_enter_send_again => enter_send;
     /// The end of each of these that send.
     sys_exit_send, sys_exit_send_again => exit_send;
 }
@@ -285,13 +279,6 @@ syscalls! {
 #[tracepoint]
 fn sys_enter_signalfd(context: TracePointContext) -> u32 {
     syscall::enter_signalfd(&context);
-    0
-}
-
-/// Their end.
-#[tracepoint]
-fn sys_exit_signalfd(context: TracePointContext) -> u32 {
-    syscall::exit_signalfd(&context);
     0
 }
 

@@ -8,9 +8,10 @@ use aya_ebpf::{macros::map, maps::ProgramArray, programs::TracePointContext};
 use tracer_common::{config::Call, event::Kind, signal::SignalSet};
 
 use crate::{
-    disposition, emit,
-    entered::{self, Entered, Entry, forget, recall, remember},
-    kernel::{config, read_user, with_current},
+    disposition::{self, changed},
+    emit::{self, Maker},
+    entered::{self, Entered, forget, recall, remember},
+    kernel::{config, read_user, syscalls, with_current},
     notify::{self, LENGTH_MASK, Message, Payload, Room, Space},
     pairs::Program,
     scope,
@@ -35,6 +36,13 @@ pub fn argument(context: &TracePointContext, n: usize) -> u64 {
     unsafe { context.read_at::<u64>(16 + 8 * n) }.unwrap_or(0)
 }
 
+/// The number of the syscall (a word of its own, of which older kernels use all).
+#[inline(always)]
+fn number(context: &TracePointContext) -> u32 {
+    // SAFETY: as for `argument`.
+    unsafe { context.read_at::<u32>(8) }.unwrap_or(u32::MAX)
+}
+
 /// What the syscall being left returns.
 #[inline(always)]
 pub fn returned(context: &TracePointContext) -> i64 {
@@ -51,33 +59,11 @@ pub fn enter_sigaction(context: &TracePointContext, program: Program) {
     }
 }
 
-/// The same, leaving.
-#[inline(always)]
-pub fn exit_sigaction(context: &TracePointContext, program: Program) {
-    if let Some(entered) = recall(Call::Sigaction) {
-        if returned(context) == 0 {
-            disposition::set(entered.arguments[0] as u32, program);
-        }
-        forget();
-    }
-}
-
 /// `rt_sigprocmask(how, new, old, size)`
 #[inline(always)]
 pub fn enter_sigprocmask(context: &TracePointContext, program: Program) {
     if argument(context, 1) != 0 {
         remember(Call::Sigprocmask, program, [with_current!(|task| task.mask()).0, 0, 0, 0, 0]);
-    }
-}
-
-/// The same, leaving.
-#[inline(always)]
-pub fn exit_sigprocmask(context: &TracePointContext, program: Program) {
-    if let Some(entered) = recall(Call::Sigprocmask) {
-        if returned(context) == 0 {
-            disposition::masked(SignalSet(entered.arguments[0]), program);
-        }
-        forget();
     }
 }
 
@@ -87,14 +73,18 @@ pub fn enter_signalfd(context: &TracePointContext) {
     remember(Call::Signalfd, Program::First, [argument(context, 1), 0, 0, 0, 0]);
 }
 
-/// The same, leaving.
+/// Leaving any of these. One program for all: the verifier would follow the list of threads in each.
 #[inline(always)]
-pub fn exit_signalfd(context: &TracePointContext) {
-    if let Some(entered) = recall(Call::Signalfd) {
-        if returned(context) >= 0
-            && let Some(set) = read_user(entered.arguments[0])
-        {
-            disposition::signalfd(SignalSet(set));
+pub fn exit_change(context: &TracePointContext, program: Program) {
+    if let Some(entered) = entered::recall_change() {
+        if returned(context) >= 0 {
+            if entered.call_and_word()[0] == Call::Signalfd as u64 {
+                let set = entered.arguments[0];
+                entered.arguments[0] = read_user(set).unwrap_or(0);
+            }
+            let entered = &*entered;
+            let change = || entered.call_and_word();
+            with_current!(|task| changed(task, Maker::Change(program), program, change));
         }
         forget();
     }
@@ -117,68 +107,66 @@ pub fn exit_sigtimedwait(context: &TracePointContext) {
     }
 }
 
-/// A send on the descriptor that is the first argument: goes on only for AF_UNIX datagram
-/// sockets of processes in scope, and where a message to such a one is about to fail, as what
-/// it is to go through is another socket, or none. What is to be remembered of it are the words of
-/// `arguments`; most threads that come here are out of scope, so nothing is read before.
+/// By what call a message is sent.
+#[derive(Clone, Copy)]
+enum Way {
+    /// `write`
+    Write,
+    /// `writev`
+    Writev,
+    /// `sendto`
+    Sendto,
+    /// `sendmsg`
+    Sendmsg,
+    /// `sendmmsg`
+    Sendmmsg,
+    /// `sendto` to an AF_UNIX address through what is no socket for it: it will fail.
+    SendtoElsewhere,
+    /// The same by `sendmsg`.
+    SendmsgElsewhere,
+}
+
+/// `write(fd, buffer, length)`, `writev(fd, pieces, count)`, `sendmsg(fd, message, flags)`,
+/// `sendmmsg(fd, messages, count, flags)` and `sendto(fd, buffer, length, flags, name, name_length)`:
+/// one program for all, as each would cost the start of a trace as much. Goes on only for AF_UNIX datagram sockets of processes in scope, and where a message to such a
+/// one is about to fail, as what it is to go through is another socket, or none. Most threads that
+/// come here are out of scope, so nothing is read before.
 #[inline(always)]
-fn enter_send(
-    context: &TracePointContext,
-    entry: Entry,
-    program: Program,
-    arguments: impl FnOnce() -> [u64; 4],
-) {
+pub fn enter_send(context: &TracePointContext, program: Program) {
     if !scope::covers_current() {
         return;
     }
-    let Some(send) = entered::new_send(entry, program) else {
+    let Some(send) = entered::new_send(program) else {
         return;
     };
     let peer = notify::socket_of(argument(context, 0))
         .and_then(|socket| notify::peer_of(socket, &mut send.destination));
-    let [first, second, third, fourth] = arguments();
-    let entry = match entry {
-        _ if peer.is_some() => entry,
-        Entry::Sendto if notify::is_unix(third) => Entry::SendtoElsewhere,
-        Entry::Sendmsg if notify::is_unix(read_user(first).unwrap_or(0)) => Entry::SendmsgElsewhere,
-        _ => return,
+    let (number, numbers, first) = (number(context), syscalls(), argument(context, 1));
+    let mut name = [0; 2];
+    let way = if number == numbers.sendto {
+        name = [argument(context, 4), argument(context, 5)];
+        match peer {
+            Some(()) => Way::Sendto,
+            None if notify::is_unix(name[0]) => Way::SendtoElsewhere,
+            None => return,
+        }
+    } else if number == numbers.sendmsg {
+        match peer {
+            Some(()) => Way::Sendmsg,
+            None if notify::is_unix(read_user(first).unwrap_or(0)) => Way::SendmsgElsewhere,
+            None => return,
+        }
+    } else if peer.is_none() {
+        return;
+    } else if number == numbers.sendmmsg {
+        Way::Sendmmsg
+    } else if number == numbers.writev {
+        Way::Writev
+    } else {
+        Way::Write
     };
-    send.arguments = [first, second, third, fourth, entry as u64];
+    send.arguments = [first, argument(context, 2), name[0], name[1], way as u64];
     entered::remember_send(program, send);
-}
-
-/// `write(fd, buffer, length)`
-#[inline(always)]
-pub fn enter_write(context: &TracePointContext, program: Program) {
-    let arguments = || [argument(context, 1), argument(context, 2), 0, 0];
-    enter_send(context, Entry::Write, program, arguments);
-}
-
-/// `sendto(fd, buffer, length, flags, name, name_length)`
-#[inline(always)]
-pub fn enter_sendto(context: &TracePointContext, program: Program) {
-    let arguments =
-        || [argument(context, 1), argument(context, 2), argument(context, 4), argument(context, 5)];
-    enter_send(context, Entry::Sendto, program, arguments);
-}
-
-/// `writev(fd, pieces, count)`
-#[inline(always)]
-pub fn enter_writev(context: &TracePointContext, program: Program) {
-    let arguments = || [argument(context, 1), argument(context, 2), 0, 0];
-    enter_send(context, Entry::Writev, program, arguments);
-}
-
-/// `sendmsg(fd, message, flags)`
-#[inline(always)]
-pub fn enter_sendmsg(context: &TracePointContext, program: Program) {
-    enter_send(context, Entry::Sendmsg, program, || [argument(context, 1), 0, 0, 0]);
-}
-
-/// `sendmmsg(fd, messages, count, flags)`
-#[inline(always)]
-pub fn enter_sendmmsg(context: &TracePointContext, program: Program) {
-    enter_send(context, Entry::Sendmmsg, program, || [argument(context, 1), 0, 0, 0]);
 }
 
 /// `connect(fd, name, name_length)`
@@ -208,13 +196,13 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
         return;
     };
     let result = returned(context);
-    let elsewhere = [Entry::SendtoElsewhere as u64, Entry::SendmsgElsewhere as u64];
+    let elsewhere = [Way::SendtoElsewhere as u64, Way::SendmsgElsewhere as u64];
     if result >= 0 && elsewhere.contains(&send.arguments[4]) {
         return forget();
     }
     // `sendmmsg` returns how many were sent (none, where it was given none), or the error of the
     // first.
-    let (count, result) = if send.arguments[4] == Entry::Sendmmsg as u64 && result >= 0 {
+    let (count, result) = if send.arguments[4] == Way::Sendmmsg as u64 && result >= 0 {
         (result as u64, 0)
     } else {
         (1, result)
@@ -242,8 +230,7 @@ pub fn exit_send(context: &TracePointContext, program: Program) {
 fn sent(send: &Entered, index: u64, result: i64, room: Room) {
     let [first, second, third, fourth, entry] = send.arguments;
     let has_msghdr =
-        [Entry::Sendmsg as u64, Entry::Sendmmsg as u64, Entry::SendmsgElsewhere as u64]
-            .contains(&entry);
+        [Way::Sendmsg as u64, Way::Sendmmsg as u64, Way::SendmsgElsewhere as u64].contains(&entry);
     // In the order of `struct msghdr`: msg_name, msg_namelen, msg_iov, msg_iovlen,
     // msg_control, msg_controllen.
     let words = if has_msghdr {
@@ -261,7 +248,7 @@ fn sent(send: &Entered, index: u64, result: i64, room: Room) {
     if name != 0 && notify::given_address(Space::User, name, name_length, address).is_none() {
         return;
     }
-    let payload = if has_msghdr || entry == Entry::Writev as u64 {
+    let payload = if has_msghdr || entry == Way::Writev as u64 {
         Payload::Pieces(base, count)
     } else {
         Payload::Flat(base, count)

@@ -19,7 +19,7 @@ use aya_ebpf::{
 };
 use bytemuck::{Pod, Zeroable};
 use tracer_common::{
-    config::{Config, Layout, MAX_DISPOSITIONS},
+    config::{Config, Layout, MAX_DISPOSITIONS, Syscalls},
     signal::SignalSet,
 };
 
@@ -48,6 +48,11 @@ pub static CONFIG: Global<Config> = Global::new(Config {
     loader: 0,
     reserved: 0,
 });
+
+/// Numbers of system calls, set by the loader.
+#[unsafe(no_mangle)]
+pub static SYSCALLS: Global<Syscalls> =
+    Global::new(Syscalls { writev: 0, sendto: 0, sendmsg: 0, sendmmsg: 0 });
 
 /// The signals of [`Config::dispositions`] by number, and zeros: a verifier that does not know
 /// what is left of a set of bits knows these.
@@ -86,6 +91,12 @@ pub fn layout_word(at: usize) -> u64 {
 #[inline(always)]
 pub fn config() -> Config {
     CONFIG.load()
+}
+
+/// The numbers of system calls.
+#[inline(always)]
+pub fn syscalls() -> Syscalls {
+    SYSCALLS.load()
 }
 
 /// Nanoseconds of `CLOCK_BOOTTIME`.

@@ -12,11 +12,12 @@ use aya::{
     programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, TracePoint},
 };
 use nix::{
+    libc,
     sched::{CloneFlags, unshare},
     unistd::chroot,
 };
 use tracer_common::{
-    config::{Call, Config, Layout, SCOPE_ALL, SCOPE_LISTED, numbers},
+    config::{Call, Config, Layout, SCOPE_ALL, SCOPE_LISTED, Syscalls, numbers},
     signal::SignalSet,
 };
 
@@ -230,6 +231,7 @@ pub fn attach(request: &Request) -> Result<Attached> {
 /// Loads the object into the kernel, but for its programs: `layout` tells where members are.
 fn load(object: &[u8], request: &Request, layout: &Layout) -> Result<Ebpf> {
     let (config, dispositions) = (config(request), numbers(request.dispositions));
+    let syscalls = syscalls();
     let mut loader = loader();
     for (map, room) in place::ROOM.into_iter().filter(|_| request.places) {
         loader.map_max_entries(map, room);
@@ -238,6 +240,7 @@ fn load(object: &[u8], request: &Request, layout: &Layout) -> Result<Ebpf> {
         .override_global("LAYOUT", bytemuck::bytes_of(layout), true)
         .override_global("DISPOSITIONS", bytemuck::bytes_of(&dispositions), true)
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .override_global("SYSCALLS", bytemuck::bytes_of(&syscalls), true)
         .map_max_entries("EVENTS", request.buffer)
         .load(object)
         .map_err(refusal::of_object)
@@ -259,6 +262,16 @@ fn loader<'a>() -> EbpfLoader<'a> {
         made.ok().and_then(|made| made.join().ok())
     });
     made.unwrap_or_default()
+}
+
+/// The numbers of system calls here.
+fn syscalls() -> Syscalls {
+    Syscalls {
+        writev: libc::SYS_writev as u32,
+        sendto: libc::SYS_sendto as u32,
+        sendmsg: libc::SYS_sendmsg as u32,
+        sendmmsg: libc::SYS_sendmmsg as u32,
+    }
 }
 
 /// What the kernel side is set to for a request.

@@ -108,6 +108,11 @@ const fn leaving(name: &'static str, exit: &'static [&'static str]) -> Function 
     Function { name, is_syscall: true, entry: &[], exit, needs: &["pt_regs"] }
 }
 
+/// The programs at the exit of each syscall that changes what a process does on signals.
+const CHANGE: &[&str] = &["sys_exit_change", "sys_exit_change_again"];
+/// Those at the entry of each that sends.
+const SEND: &[&str] = &["sys_enter_send", "sys_enter_send_again"];
+
 /// The concerns with several ways in.
 pub const CONCERNS: [Concern; 8] = [
     Concern {
@@ -125,7 +130,7 @@ pub const CONCERNS: [Concern; 8] = [
             "rt_sigaction",
             &["sys_enter_rt_sigaction", "sys_enter_rt_sigaction_again"],
         )],
-        exit: &["sys_exit_rt_sigaction", "sys_exit_rt_sigaction_again"],
+        exit: CHANGE,
     },
     Concern {
         shows: "blocked signals",
@@ -151,7 +156,7 @@ pub const CONCERNS: [Concern; 8] = [
             "rt_sigprocmask",
             &["sys_enter_rt_sigprocmask", "sys_enter_rt_sigprocmask_again"],
         )],
-        exit: &["sys_exit_rt_sigprocmask", "sys_exit_rt_sigprocmask_again"],
+        exit: CHANGE,
     },
     Concern {
         shows: "signalfd",
@@ -168,7 +173,7 @@ pub const CONCERNS: [Concern; 8] = [
             Syscall { name: "signalfd", is_everywhere: false, entry: &["sys_enter_signalfd"] },
             syscall("signalfd4", &["sys_enter_signalfd"]),
         ],
-        exit: &["sys_exit_signalfd"],
+        exit: CHANGE,
     },
     Concern {
         shows: "waiting for signals",
@@ -230,11 +235,11 @@ pub const CONCERNS: [Concern; 8] = [
         }],
         is_essential: true,
         syscalls: &[
-            syscall("write", &["sys_enter_write", "sys_enter_write_again"]),
-            syscall("writev", &["sys_enter_writev", "sys_enter_writev_again"]),
-            syscall("sendto", &["sys_enter_sendto", "sys_enter_sendto_again"]),
-            syscall("sendmsg", &["sys_enter_sendmsg", "sys_enter_sendmsg_again"]),
-            syscall("sendmmsg", &["sys_enter_sendmmsg", "sys_enter_sendmmsg_again"]),
+            syscall("write", SEND),
+            syscall("writev", SEND),
+            syscall("sendto", SEND),
+            syscall("sendmsg", SEND),
+            syscall("sendmmsg", SEND),
         ],
         exit: &["sys_exit_send", "sys_exit_send_again"],
     },
@@ -289,15 +294,19 @@ mod tests {
     }
 
     #[test]
-    fn each_syscall_has_the_programs_of_its_own_entry_and_its_concerns_exit() {
+    fn each_syscall_has_the_programs_of_its_own_entry_or_concern() {
         for concern in &CONCERNS {
             for syscall in concern.syscalls {
-                // The two signalfds have one.
-                let name = syscall.name.trim_end_matches('4');
+                // The two signalfds have one, and all sends.
+                let name = match concern.call {
+                    Call::Send => "send",
+                    _ => syscall.name.trim_end_matches('4'),
+                };
                 assert_eq!(named(syscall.entry), format!("sys_enter_{name}"));
             }
             let exit = match (concern.call, concern.syscalls) {
                 (Call::Send, _) => "send",
+                (Call::Sigaction | Call::Sigprocmask | Call::Signalfd, _) => "change",
                 (_, [first, ..]) => first.name,
                 (_, []) => {
                     assert!(concern.exit.is_empty());

@@ -435,7 +435,7 @@ fn deliver() {
 #[test]
 fn disposition() {
     for (sa_flags, once) in [(!RESETHAND, false), (RESETHAND, true)] {
-        let record = Bytes::record(5).u32(1).u32(2).u64(sa_flags).u64(0x101).u64(0x400).state();
+        let record = Bytes::record(5).state().u32(1).u32(2).u64(sa_flags).u64(0x101).u64(0x400);
         let expected = Fact::Disposition {
             task: task(4711),
             signal: Signal::HUP,
@@ -457,12 +457,12 @@ fn mask() {
         after: SignalSet(64),
         state: state(),
     };
-    assert_eq!(Bytes::record(6).u64(32).u64(64).state().read(), expected);
+    assert_eq!(Bytes::record(6).state().u64(32).u64(64).read(), expected);
 }
 
 #[test]
 fn consume() {
-    let with = |way: u32| Bytes::record(7).u32(way).u32(1).u64(0x11).state().read();
+    let with = |way: u32| Bytes::record(7).state().u32(way).u32(1).u64(0x11).read();
     let by = |consumer| Fact::Consume {
         task: task(4711),
         consumer,
