@@ -378,7 +378,7 @@ impl Attribution {
             // It has told what it is there for.
             Fact::CommandLine { .. } => return,
             Fact::Exec { environment, .. } | Fact::Found { environment, .. } => {
-                self.note_socket(service, environment.notify_socket.as_deref());
+                self.note_socket(service, start, environment.notify_socket.as_deref());
             }
             Fact::Notify(datagram) => self.obey(setup, service, start, at, datagram),
             _ => {}
@@ -421,16 +421,19 @@ impl Attribution {
         }
     }
 
-    fn note_socket(&mut self, service: u64, socket: Option<&str>) {
-        let Some(service) = self.services.get_mut(&service) else {
+    /// A process of this start was given a notify socket. Where there are too many, what is sent to
+    /// it is not told from other datagrams.
+    fn note_socket(&mut self, service: u64, start: u64, socket: Option<&str>) {
+        let (Some(service), Some(socket)) = (self.services.get_mut(&service), socket) else {
             return;
         };
-        let sockets = &mut service.sockets;
-        if let Some(socket) = socket
-            && sockets.len() < MAX_SOCKETS
-            && !sockets.iter().any(|known| known == socket)
-        {
-            sockets.push(socket.to_owned());
+        if service.sockets.iter().any(|known| known == socket) {
+            return;
+        }
+        if service.sockets.len() < MAX_SOCKETS {
+            service.sockets.push(socket.to_owned());
+        } else if let Some(start) = service.open_mut(start) {
+            start.follow_less();
         }
     }
 }

@@ -206,6 +206,11 @@ impl Start {
         self.unfollowed + self.fates.unfollowed()
     }
 
+    /// Something of it is not followed, as there is too much of its kind.
+    pub fn follow_less(&mut self) {
+        self.unfollowed += 1;
+    }
+
     /// Changes of `NotifyAccess=` by messages, with their times.
     #[cfg(test)]
     #[must_use]

@@ -238,7 +238,7 @@ fn the_facts_that_wait_for_all_execs_are_bounded_and_make_room_when_these_come()
 }
 
 #[test]
-fn the_first_notify_sockets_of_a_service_are_known() {
+fn the_first_notify_sockets_of_a_service_are_known_and_more_are_counted() {
     let mut story = running();
     for socket in 0..100 {
         let pid = 100 + socket;
@@ -254,6 +254,7 @@ fn the_first_notify_sockets_of_a_service_are_known() {
     };
     assert!(to(0) && to(63));
     assert!(!to(64));
+    assert_eq!(story.told().unfollowed, 36);
 }
 
 #[test]
