@@ -191,8 +191,6 @@ layout! {
     signal_shared_pending = "signal_struct"."shared_pending.signal",
     signal_live = "signal_struct"."live.counter",
     siginfo_code = "kernel_siginfo"."si_code",
-    siginfo_pid = "kernel_siginfo"."_sifields._kill._pid",
-    siginfo_uid = "kernel_siginfo"."_sifields._kill._uid",
     pid_level = "pid"."level",
     pid_numbers = "pid"."numbers",
     upid_nr = "upid"."nr",
@@ -307,9 +305,6 @@ mod tests {
             member(offset_of!(Layout, signal_group_exit_code)),
             ("signal_struct", "group_exit_code")
         );
-        assert_eq!(
-            member(offset_of!(Layout, siginfo_pid)),
-            ("kernel_siginfo", "_sifields._kill._pid")
-        );
+        assert_eq!(member(offset_of!(Layout, siginfo_code)), ("kernel_siginfo", "si_code"));
     }
 }

@@ -32,7 +32,7 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(KINDS, 0);
 
 /// For how long after a wake the next one waits, ns, where one would follow another: in a storm of
 /// signals, or where the reader is behind.
-const PAUSE_NS: u64 = 250_000;
+const PAUSE_NS: u64 = 1_000_000;
 
 /// When the reader was woken by such a record.
 #[map]
@@ -119,8 +119,6 @@ pub enum Maker {
     Generate,
     /// The same, as it tells of the sender.
     Sender,
-    /// That at the delivery of a signal.
-    Deliver,
     /// Those of cgroups.
     Cgroup,
 }
@@ -140,9 +138,8 @@ impl Maker {
             Self::Taken => 12,
             Self::Generate => 13,
             Self::Sender => 14,
-            Self::Deliver => 15,
-            Self::Cgroup => 16,
-            Self::Change(program) => 17 + program as u32,
+            Self::Cgroup => 15,
+            Self::Change(program) => 16 + program as u32,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use core::ptr;
 
+use bytemuck::Zeroable;
 use tracer_common::{
     event::{
         BLOCKED_UNKNOWN, DISPOSITION_DEFAULT, DISPOSITION_HANDLER, Deliver, Generate, Kind, Origin,
@@ -39,27 +40,37 @@ const SI_ASYNCNL: i32 = -60;
 /// What every thread of a dying group is sent; it tells nothing that the cause didn't.
 const SIGKILL: u32 = 9;
 
+/// A siginfo from its code on, as user space has it on 64 bits, and the kernel: pid and uid are those
+/// of a sender (include/uapi/asm-generic/siginfo.h). Read at one go, as each call of the helper takes
+/// as long as all of that.
+#[repr(C)]
+#[derive(Clone, Copy, Zeroable)]
+struct Siginfo {
+    code: i32,
+    padding: u32,
+    pid: u32,
+    uid: u32,
+}
+
 /// What a siginfo, or the sentinel in its place, says of the sender.
 #[inline(always)]
 fn cause(info: Address, record: &mut Generate) {
     let (origin, code) = match info.get() {
         SEND_SIG_NOINFO => (Origin::User, 0),
         SEND_SIG_PRIV => (Origin::Kernel, SI_KERNEL),
-        _ => match info.read(offset!(siginfo_code)) {
-            code @ (1..
-            | SI_TIMER
-            | SI_MESGQ
-            | SI_ASYNCIO
-            | SI_SIGIO
-            | SI_DETHREAD
-            | SI_ASYNCNL) => (Origin::Kernel, code),
-            // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
-            code => {
-                record.si_pid = info.read(offset!(siginfo_pid));
-                record.si_uid = info.read(offset!(siginfo_uid));
-                (Origin::User, code)
+        _ => {
+            let Siginfo { code, pid, uid, .. } = (info + offset!(siginfo_code)).read_all();
+            match code {
+                1.. | SI_TIMER | SI_MESGQ | SI_ASYNCIO | SI_SIGIO | SI_DETHREAD | SI_ASYNCNL => {
+                    (Origin::Kernel, code)
+                }
+                // `kill`, `tgkill`, `sigqueue` and what no kernel gives: the current task did it.
+                _ => {
+                    (record.si_pid, record.si_uid) = (pid, uid);
+                    (Origin::User, code)
+                }
             }
-        },
+        }
     };
     record.origin = origin as u32;
     record.si_code = code;
@@ -168,14 +179,16 @@ pub fn delivered(signal: u32, info: Address, action: Typed) {
         return;
     }
     let action = Action::at(action);
-    emit::record::<Deliver>(Kind::Deliver, Maker::Deliver, |record| {
-        record.header = emit::header_of_current(Kind::Deliver);
-        record.signal = signal;
-        record.si_code = info.read(offset!(siginfo_code));
-        record.disposition = action.disposition();
-        record.flags = with_current!(|task| unkillable(task));
-        record.sa_flags = action.flags;
-    });
+    // As small as it is, it is made on the stack.
+    let record = Deliver {
+        header: emit::header_of_current(Kind::Deliver),
+        signal,
+        si_code: info.read(offset!(siginfo_code)),
+        disposition: action.disposition(),
+        flags: with_current!(|task| unkillable(task)),
+        sa_flags: action.flags,
+    };
+    emit::send(Kind::Deliver, &record);
 }
 
 /// `TARGET_UNKILLABLE` if no default action ends the process that `task` belongs to.

@@ -336,8 +336,9 @@ fn end_by(number: i32) -> ! {
     temporary::remove_all();
     // It may have been ignored when this process was started, as INT is in a shell's background.
     own_signals::set_default(number.unsigned_abs());
-    // SAFETY: a system call on plain numbers.
-    unsafe { libc::kill(libc::getpid(), number) };
+    // To this thread: another one that can take it might not have died of it by the last line.
+    // SAFETY: it takes a plain number.
+    unsafe { libc::raise(number) };
     let _ = own_signals::unblock(SignalSet::of(number.unsigned_abs()));
     // SAFETY: it only ends the process: an init of a pid namespace is still here.
     unsafe { libc::_exit(128 + number) }
