@@ -164,6 +164,9 @@ pub struct Handler {
 
 /// [`Fork::flags`]: parent and child have one table of actions (`CLONE_SIGHAND`).
 pub const SHARES_HANDLERS: u32 = 1;
+/// The same: the child runs in its parent's memory until it executes a program (`vfork`,
+/// `posix_spawn`).
+pub const SHARES_MEMORY: u32 = 2;
 
 /// A new process. `header.task` is the parent. New threads are not reported.
 #[repr(C)]
@@ -173,7 +176,7 @@ pub struct Fork {
     pub header: Header,
     /// The child.
     pub child: Task,
-    /// `SHARES_HANDLERS` or 0.
+    /// `SHARES_HANDLERS` and `SHARES_MEMORY`, or 0.
     pub flags: u32,
     /// Zero.
     pub reserved: u32,

@@ -69,6 +69,12 @@ pub const fn child_place(parent: u64, fork: u32) -> Option<u64> {
     Some((parent << GENERATION) | fork as u64)
 }
 
+/// The place of the process that started the one at a place.
+#[must_use]
+pub const fn parent_of(place: u64) -> u64 {
+    place >> GENERATION
+}
+
 /// Words of an address.
 pub const ADDRESS_WORDS: usize = ADDRESS_LEN.div_ceil(8);
 
@@ -85,9 +91,16 @@ pub struct CountedFrom {
     pub execs: u32,
     /// Which one of its kind it is since the last exec; 0 for none at all.
     pub number: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Which forks of the process are counted: [`FORKS_APART`], [`FORKS_SHARING`], 0 for all.
+    pub forks: u32,
 }
+
+/// The forks whose child has memory of its own.
+pub const FORKS_APART: u32 = 1;
+
+/// Those whose child runs in the memory of its parent until it executes a program (`vfork`,
+/// `posix_spawn`): it is no worker that executes nothing.
+pub const FORKS_SHARING: u32 = 2;
 
 /// What forks and masks are counted from where they are counted anew: none before has such a number,
 /// in a start that can be raced, and a place has room for as many more.
@@ -127,8 +140,14 @@ pub struct Order {
     pub first_number: u32,
     /// From where the forks of the process's parent are counted, and its own forks and masks.
     pub counted_from: [CountedFrom; 2],
+    /// 1 where a child of that parent is counted no more once it ends without having executed a
+    /// program, or its first one has another name than `child`: it was a helper.
+    pub leaves_out: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Of a [`CHILD_EXIT`], the name of the child as it ended: only those of that name are
-    /// counted.
+    /// counted. Where helpers are left out, that of the first program of the wanted one; zeros where
+    /// it executes none.
     pub child: Name,
     /// The path of the notify socket, with zeros behind it.
     pub notify: [u64; ADDRESS_WORDS],

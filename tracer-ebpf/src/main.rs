@@ -321,8 +321,8 @@ fn place_sched_process_fork(context: BtfTracePointContext) -> i32 {
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
 #[btf_tracepoint(function = "sched_process_exec")]
-fn place_sched_process_exec(_context: BtfTracePointContext) -> i32 {
-    place::executed();
+fn place_sched_process_exec(context: BtfTracePointContext) -> i32 {
+    place::executed(Task(pointer(&context, 0)));
     0
 }
 

@@ -17,9 +17,13 @@ use aya_ebpf::{
     maps::{Array, HashMap},
     programs::TracePointContext,
 };
+use bytemuck::cast;
 use tracer_common::{
     event::DISPOSITION_HANDLER,
-    place::{ANEW, BESIDE, CALL, COMMAND, Counted, Kind, Order, Placed, STEPS, child_place},
+    place::{
+        ANEW, BESIDE, CALL, COMMAND, Counted, FORKS_APART, FORKS_SHARING, Kind, Name, Order,
+        Placed, STEPS, child_place, parent_of,
+    },
     signal::SignalSet,
 };
 
@@ -48,6 +52,10 @@ struct Process {
     /// How many children it was told the end of since then, of the name in the order. There are no
     /// bytes that nothing is written to, which the verifier would refuse.
     exits: u32,
+    /// Its parent.
+    parent: u32,
+    /// Zero.
+    reserved: u32,
 }
 
 /// A thread whose system calls are counted.
@@ -198,7 +206,7 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
         let command = unsafe { &mut (*placed).command };
         if *command == 0 && parent.tid() == order.starter {
             *command = pid;
-            return follow(pid, COMMAND);
+            return follow(pid, COMMAND, 0);
         }
     }
     let Some(process) = PLACE_PROCESSES.get_ptr_mut(parent.tgid()) else { return };
@@ -207,9 +215,15 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>) {
     if process.place == BESIDE {
         return;
     }
+    let other = if parent.shares_memory(child) { FORKS_APART } else { FORKS_SHARING };
+    for from in &order.counted_from {
+        if from.forks == other && from.process == process.place {
+            return;
+        }
+    }
     process.forks += 1;
     if let Some(place) = child_place(process.place, process.forks) {
-        follow(pid, place);
+        follow(pid, place, parent.tgid());
     }
     // The parent runs this program, and the child does not run yet.
     reached(process, Kind::Child);
@@ -242,16 +256,25 @@ fn joined(order: &Order, pid: u32) {
     let (command, joined) = unsafe { (&mut (*placed).command, &mut (*placed).joined) };
     if *joined < order.before {
         *joined += 1;
-        follow(pid, BESIDE);
+        follow(pid, BESIDE, 0);
     } else if *command == 0 {
         *command = pid;
-        follow(pid, COMMAND);
+        follow(pid, COMMAND, 0);
     }
 }
 
 #[inline(always)]
-fn follow(pid: u32, place: u64) {
-    let process = Process { place, execs: 0, forks: 0, counts: [0; STEPS], threads: 0, exits: 0 };
+fn follow(pid: u32, place: u64, parent: u32) {
+    let process = Process {
+        place,
+        execs: 0,
+        forks: 0,
+        counts: [0; STEPS],
+        threads: 0,
+        exits: 0,
+        parent,
+        reserved: 0,
+    };
     // Without room its steps are not reached, and that is told.
     let _ = PLACE_PROCESSES.insert(pid, process, 0);
     let _ = PLACE_THREADS.insert(pid, Thread { number: 0, calls: 0, reset: 0 }, 0);
@@ -316,8 +339,14 @@ fn count(process: &Process, thread: &Thread) {
 
 /// The current process executed a program.
 #[inline(always)]
-pub fn executed() {
+pub fn executed(task: Task<Typed>) {
     let Some(process) = current() else { return };
+    if process.execs == 0
+        && let Some(order) = order().filter(|order| order.leaves_out != 0)
+        && order.child != cast::<_, Name>(task.comm())
+    {
+        leave_out(order, process);
+    }
     process.execs += 1;
     process.counts = [0; STEPS];
     process.threads = 0;
@@ -327,6 +356,23 @@ pub fn executed() {
     reached(process, Kind::Exec);
 }
 
+/// A child turns out to be a helper: those that come later have the number that they would have without
+/// it.
+#[inline(always)]
+fn leave_out(order: &Order, process: &mut Process) {
+    let number = process.place as u32 & (2 * ANEW - 1);
+    if number <= ANEW || parent_of(process.place) != order.counted_from[0].process {
+        return;
+    }
+    process.place = BESIDE;
+    let Some(parent) = PLACE_PROCESSES.get_ptr_mut(process.parent) else { return };
+    // SAFETY: as for `current`. What is counted here and by the parent at one time may be off by one,
+    // which the reader of what was placed sees.
+    let parent = unsafe { &mut *parent };
+    parent.forks -= 1;
+    parent.counts[Kind::Child as usize] -= 1;
+}
+
 /// A thread exits.
 #[inline(always)]
 pub fn exited(task: Task<Typed>) {
@@ -334,6 +380,11 @@ pub fn exited(task: Task<Typed>) {
     let _ = PLACE_THREADS.remove(task.tid());
     if task.signal().live() == 0 {
         child_exit::ended(task);
+        if let Some(process) = current().filter(|process| process.execs == 0)
+            && let Some(order) = order().filter(|order| order.leaves_out != 0)
+        {
+            leave_out(order, process);
+        }
         let _ = PLACE_PROCESSES.remove(task.tgid());
     }
 }

@@ -13,7 +13,7 @@ use bytemuck::Zeroable;
 use tracer_common::{
     event::{
         ENV_INCOMPLETE, ENV_INVOCATION_ID, ENV_MAINPID, ENV_NOTIFY_SOCKET, ENV_SERVICE_RESULT,
-        Exec, Exit, Fork, Kind, SHARES_HANDLERS, ThreadExit,
+        Exec, Exit, Fork, Kind, SHARES_HANDLERS, SHARES_MEMORY, ThreadExit,
     },
     signal::SignalSet,
 };
@@ -142,6 +142,9 @@ pub fn forked(parent: Task<Typed>, child: Task<Typed>, program: Program) {
         record.child = child.describe();
         if parent.shares_handlers(child) {
             record.flags = SHARES_HANDLERS;
+        }
+        if parent.shares_memory(child) {
+            record.flags |= SHARES_MEMORY;
         }
         let child = child.by_helper();
         child.signal_state_of_one(child.shared(), &mut record.state);

@@ -66,6 +66,7 @@ fn life(pid: u32, begin: u64, signals: u64) -> impl Iterator<Item = Observation>
         parent: task(1, 0),
         child: service.clone(),
         shares_handlers: false,
+        shares_memory: false,
         state: SignalState::default(),
     };
     let executed = Fact::Exec {

@@ -146,6 +146,9 @@ pub enum Fact {
         /// Whether the two have one table of handlers until one of them executes
         /// (`CLONE_SIGHAND` without `CLONE_THREAD`).
         shares_handlers: bool,
+        /// Whether the child runs in its parent's memory until it executes (`CLONE_VM`, as of `vfork`
+        /// and `posix_spawn`).
+        shares_memory: bool,
         /// The signal state it starts with.
         state: SignalState,
     },

@@ -221,6 +221,13 @@ impl<P: Pointer> Task<P> {
         own.read::<u64>(0) == others.read::<u64>(0)
     }
 
+    /// Whether the two run in the same memory.
+    #[inline(always)]
+    pub fn shares_memory(self, other: Self) -> bool {
+        let [own, others] = [self, other].map(|task| task.0.member(offset!(task_mm)));
+        own.read::<u64>(0) == others.read::<u64>(0)
+    }
+
     /// The signals that wait for this thread alone.
     #[inline(always)]
     pub fn pending(self) -> SignalSet {

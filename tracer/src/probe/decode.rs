@@ -216,6 +216,7 @@ fn fork(record: &wire::Fork) -> Fact {
         parent: task(&record.header.task),
         child: task(&record.child),
         shares_handlers: record.flags & wire::SHARES_HANDLERS != 0,
+        shares_memory: record.flags & wire::SHARES_MEMORY != 0,
         state: record.state,
     }
 }

@@ -132,7 +132,7 @@ pub struct Placer {
 pub struct Placement(Arc<Mutex<Array<MapData, PlacedBytes>>>);
 
 /// Bytes of the kernel side's `Process`.
-const PROCESS_LEN: usize = 24 + 4 * STEPS;
+const PROCESS_LEN: usize = 32 + 4 * STEPS;
 
 /// An [`Order`] as the map has it.
 #[repr(transparent)]

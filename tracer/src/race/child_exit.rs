@@ -120,8 +120,9 @@ pub fn child_exits(
             let name: Vec<u8> = bytes(exit.child).collect();
             let what = format!("exit of {}", String::from_utf8_lossy(&name));
             let reached = super::reach(steps, role, service_type, at, at + 1);
+            let told = Exit { process: steps.told_place(exit.process), ..exit };
             Some(Planned {
-                id: format!("{signal}@{exit}"),
+                id: format!("{signal}@{told}"),
                 at: At::ChildExit(exit),
                 process: process.who.clone(),
                 programs: Vec::new(),

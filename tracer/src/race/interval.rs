@@ -48,6 +48,24 @@ impl At {
         }
     }
 
+    /// The same where that step is one of the start.
+    pub(super) fn key_of_start(&self) -> Option<Key> {
+        self.key().filter(|_| !matches!(self, Self::AfterRest(_)))
+    }
+
+    /// The same with that step.
+    pub(super) fn with_key(self, key: Key) -> Self {
+        match self {
+            Self::Second(second) => {
+                let first = Key { process: key.process, ..second.first };
+                Self::Second(Second { first, reset: key })
+            }
+            Self::AfterRest(_) => Self::AfterRest(key),
+            Self::Step(_) => Self::Step(key),
+            other => other,
+        }
+    }
+
     /// The place of the process that is hit.
     #[must_use]
     pub fn place(&self) -> u64 {
@@ -121,7 +139,7 @@ pub fn plan(
             let before = on_timeline.before(process, next);
             let to = next.map(|next| next.at).or(process.ended).unwrap_or(end);
             planned.push(Planned {
-                id: format!("{signal}@{}", step.key),
+                id: format!("{signal}@{}", steps.told(step.key)),
                 at: At::Step(step.key),
                 process: process.who.clone(),
                 programs: programs(steps, step.key),
@@ -201,8 +219,17 @@ impl Planned {
     #[must_use]
     pub fn holds(&self, steps: &Steps, at: u64) -> bool {
         let Some(key) = self.at.key() else { return true };
-        let process = steps.process_at(key.process);
-        process.is_some_and(|process| process.was_last(key, self.until(at)))
+        let Some(process) = steps.process_at(key.process) else { return false };
+        process.was_last(key, self.until(at)) && self.does_alike(process)
+    }
+
+    /// Whether a process sets the same action there: what a helper sets may have the number of what a
+    /// worker does.
+    fn does_alike(&self, process: &Process) -> bool {
+        let At::Step(key) = self.at else { return true };
+        let mut steps = process.steps().iter();
+        let does = steps.find(|step| step.key == key).map(|step| step.what.as_str());
+        key.kind != Kind::Action || does == Some(&self.after.what)
     }
 
     /// Whether in another run, with these steps, the process is the same as far as that is known:

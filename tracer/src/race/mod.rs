@@ -27,6 +27,7 @@ mod testing;
 mod tests;
 
 pub use self::{
+    alike::Helpers,
     child_exit::{ChildExit, Exit, child_exits},
     held::{Answer, Held, Reload},
     interval::{At, MAX_INTERVALS, Planned, plan},

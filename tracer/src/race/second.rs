@@ -58,13 +58,15 @@ pub fn second(
             let before = process.steps()[..index].iter().filter(is_reset).count();
             let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
             let reset = Key { kind: Kind::Reset, number, ..step.key };
-            let next = process.steps().get(index + 1).map(|next| next.at);
+            // That handler is there until another action is set.
+            let sets = |it: &&super::Step| matches!(it.key.kind, Kind::Exec | Kind::Action);
+            let next = process.steps()[index + 1..].iter().find(sets).map(|next| next.at);
             let to = next.or(process.ended).unwrap_or(end);
             let mut after = timeline.step(step);
             after.kind = StepKind::Second;
             after.what = format!("a first {signal} was taken by a handler for one delivery");
             planned.push(Planned {
-                id: format!("{signal}@{}+reset{number}", step.key),
+                id: format!("{signal}@{}+reset{number}", steps.told(step.key)),
                 at: At::Second(Second { first: step.key, reset }),
                 process: process.who.clone(),
                 programs: programs(steps, step.key),
@@ -115,7 +117,7 @@ pub fn after_rest(
         after.what = format!("a first {signal} at rest, then {}", step.what);
         let reached = super::reach(steps, role, service_type, step.at, end);
         Planned {
-            id: format!("{}+{}", rest_id(signal), step.key),
+            id: format!("{}+{}", rest_id(signal), steps.told(step.key)),
             at: At::AfterRest(step.key),
             process: main.who.clone(),
             programs: programs(steps, step.key),

@@ -9,10 +9,10 @@ pub use self::{
 };
 pub(super) use self::{
     key::{order, parent, place_of, write_children},
-    process::FRESH_NS,
+    process::{FRESH_NS, Forked, Since},
 };
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 use tracer_common::place::COMMAND;
@@ -64,6 +64,8 @@ pub struct Steps {
     end: u64,
     processes: BTreeMap<ProcessId, Process>,
     command: Option<ProcessId>,
+    /// The places of its workers, and of those that they come from.
+    told: BTreeSet<u64>,
     /// The place of the main process.
     main: u64,
     /// When READY=1 and STOPPING=1 were said first, by whom ever.
@@ -96,6 +98,7 @@ impl Steps {
             end,
             processes: BTreeMap::new(),
             command: None,
+            told: BTreeSet::new(),
             main: COMMAND,
             ready: None,
             stopping: None,
@@ -109,9 +112,15 @@ impl Steps {
         for observation in ordered {
             this.learn(observation.at, &observation.fact);
         }
-        let workers = this.running().map(|(id, _)| *id).collect();
+        let workers: BTreeMap<ProcessId, u64> =
+            this.running().map(|(id, process)| (*id, process.place)).collect();
+        for place in workers.values() {
+            let up = std::iter::successors(Some(*place), |place| Some(parent(*place)));
+            this.told.extend(up.take_while(|place| *place > COMMAND));
+        }
+        let numbers = workers.into_iter().map(|(id, place)| (id, this.number(place))).collect();
         for process in this.processes.values_mut() {
-            process.keep_forks_of(&workers);
+            process.keep_forks_of(&numbers);
         }
         this
     }
@@ -161,6 +170,11 @@ impl Steps {
         last(&|who| who.ns_pid == Some(pid)).or_else(|| last(&|who| who.pid == pid))
     }
 
+    /// The last process with this id in our namespace.
+    pub(super) fn process_of(&self, pid: u32) -> Option<&Process> {
+        self.processes.values().filter(|it| it.who.pid == pid).max_by_key(|it| it.began)
+    }
+
     /// The process at a place.
     #[must_use]
     pub fn process_at(&self, place: u64) -> Option<&Process> {
@@ -180,6 +194,37 @@ impl Steps {
                 && process.is_settled(self.end)
                 && !self.is_helper(process)
         })
+    }
+
+    /// Which one the process at a place is of those that its parent started and that live on, or started
+    /// such: a start may have another number of helpers each time, and the same workers.
+    fn number(&self, place: u64) -> u32 {
+        let like = self.told.range(..=place).filter(|it| parent(**it) == parent(place));
+        like.count().try_into().unwrap_or(u32::MAX)
+    }
+
+    /// The place with the numbers that [`Steps::number`] gives; that itself where it is none of those.
+    pub(super) fn told_place(&self, place: u64) -> u64 {
+        let numbers = |place| (place > COMMAND).then(|| self.number(place));
+        let up = std::iter::successors(Some(place), |place| Some(parent(*place)));
+        let mut forks: Vec<u32> = up.map_while(numbers).collect();
+        forks.reverse();
+        if self.told.contains(&place) { place_of(&forks).unwrap_or(place) } else { place }
+    }
+
+    /// A step by the numbers that it is told by: those of workers, and of the forks of workers.
+    #[must_use]
+    pub fn told(&self, key: Key) -> Key {
+        let process = self.told_place(key.process);
+        let steps = self.process_at(key.process).into_iter().flat_map(Process::steps);
+        let is_like = |it: &Key| it.kind == Kind::Child && it.execs == key.execs;
+        let until = steps.map(|step| step.key).filter(is_like).take_while(|it| *it <= key).count();
+        match key.kind {
+            Kind::Child if until > 0 => {
+                Key { process, number: until.try_into().unwrap_or(u32::MAX), ..key }
+            }
+            _ => Key { process, ..key },
+        }
     }
 
     /// The process that a step is about: of the fork of a child, that child.
@@ -278,9 +323,9 @@ impl Steps {
 
     fn learn(&mut self, at: u64, fact: &Fact) {
         match fact {
-            Fact::Fork { parent, child, state, .. } => {
+            Fact::Fork { parent, child, shares_memory, state, .. } => {
                 let blocked = state.blocked.intersects(self.signal.set());
-                self.forked(at, parent, child, blocked);
+                self.forked(at, parent, (child, *shares_memory), blocked);
             }
             Fact::Exec { task, exe, file, state, .. } => {
                 let blocked = state.blocked.intersects(self.signal.set());
@@ -342,7 +387,13 @@ impl Steps {
         }
     }
 
-    fn forked(&mut self, at: u64, parent: &Task, child: &Task, blocked: bool) {
+    fn forked(
+        &mut self,
+        at: u64,
+        parent: &Task,
+        (child, shares_memory): (&Task, bool),
+        blocked: bool,
+    ) {
         let is_command = match self.origin {
             Origin::ChildOf(starter) => parent.id.pid == starter,
             Origin::Main(main) => child.id.pid == main,
@@ -351,7 +402,9 @@ impl Steps {
             self.command = Some(child.id);
             Some(COMMAND)
         } else {
-            self.processes.get_mut(&parent.id).and_then(|parent| parent.forks(at, child.id))
+            self.processes
+                .get_mut(&parent.id)
+                .and_then(|parent| parent.forks(at, child.id, shares_memory))
         };
         let Some(place) = place else { return };
         let exe = self.processes.get(&parent.id).and_then(|parent| parent.who.exe.clone());

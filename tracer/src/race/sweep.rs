@@ -49,6 +49,11 @@ impl Call {
         Self { process, execs, thread, number }
     }
 
+    /// The same by the number that its process is told by.
+    fn told(self, steps: &Steps) -> Self {
+        Self { process: steps.told_place(self.process), ..self }
+    }
+
     /// The one that `--only` names; `None` where it names none.
     #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
@@ -123,7 +128,7 @@ pub fn one(
     role: Role,
     service_type: &str,
 ) -> Option<Planned> {
-    let index = calls.iter().position(|counted| Call::of(counted) == call)?;
+    let index = calls.iter().position(|counted| Call::of(counted).told(steps) == call)?;
     instant(calls, index, steps, signal, role, service_type)
 }
 
@@ -141,7 +146,7 @@ fn instant(
     let at_ns = ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
     let what = format!("system call {} of {}", index + 1, calls.len());
     Some(Planned {
-        id: format!("{signal}@{call}"),
+        id: format!("{signal}@{}", call.told(steps)),
         at: At::Call(call),
         process: process.who.clone(),
         programs: Vec::new(),

@@ -51,15 +51,29 @@ impl Story {
 
     pub fn fork(self, at: u64, parent: u32, child: u32) -> Self {
         let (parent, child, state) = (task(parent), task(child), self.state());
-        self.fact(at, Fact::Fork { parent, child, shares_handlers: false, state })
+        self.fact(
+            at,
+            Fact::Fork { parent, child, shares_handlers: false, shares_memory: false, state },
+        )
+    }
+
+    /// One whose child runs in its parent's memory.
+    pub fn fork_in_memory(self, at: u64, parent: u32, child: u32) -> Self {
+        let mut this = self.fork(at, parent, child);
+        let last = this.facts.last_mut();
+        if let Some(Observation { fact: Fact::Fork { shares_memory, .. }, .. }) = last {
+            *shares_memory = true;
+        }
+        this
     }
 
     pub fn exec(self, at: u64, pid: u32, exe: &str) -> Self {
+        let file = exe.rsplit('/').next().unwrap();
         let fact = Fact::Exec {
-            task: task(pid),
+            task: Task { comm: file.into(), ..task(pid) },
             filename: exe.to_owned(),
             exe: exe.into(),
-            file: exe.rsplit('/').next().unwrap().into(),
+            file: file.into(),
             program: Program::Plain,
             environment: Environment::default(),
             state: self.state(),

@@ -222,8 +222,13 @@ mod tests {
 
     fn fork(parent: u32, child: u32) -> Observation {
         let (parent, child) = (task(parent), task(child));
-        let fact =
-            Fact::Fork { parent, child, shares_handlers: false, state: SignalState::default() };
+        let fact = Fact::Fork {
+            parent,
+            child,
+            shares_handlers: false,
+            shares_memory: false,
+            state: SignalState::default(),
+        };
         Observation { at: 9, fact }
     }
 

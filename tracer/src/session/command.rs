@@ -253,7 +253,13 @@ mod tests {
     fn so_many_descendants_are_remembered_and_those_that_end_make_room() {
         let fork = |pid| {
             let state = SignalState::default();
-            Fact::Fork { parent: task(1), child: task(pid), shares_handlers: false, state }
+            Fact::Fork {
+                parent: task(1),
+                child: task(pid),
+                shares_handlers: false,
+                shares_memory: false,
+                state,
+            }
         };
         let mut descendants = Descendants::default();
         let most = u32::try_from(MAX_DESCENDANTS).unwrap();

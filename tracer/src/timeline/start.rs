@@ -268,7 +268,7 @@ impl Start {
                     self.change(context, at, task, (Dispositions::default(), now), None, true);
                 }
             }
-            Fact::Fork { parent, child, shares_handlers, state } => {
+            Fact::Fork { parent, child, shares_handlers, state, .. } => {
                 self.forked(context, at, parent, child, *shares_handlers, state);
             }
             Fact::Exec { task, exe, filename, program, state, .. } => {

@@ -4,6 +4,7 @@ mod between;
 mod commands;
 mod daemons;
 mod forking;
+mod helpers;
 mod holes;
 mod jobs;
 mod late_handlers;

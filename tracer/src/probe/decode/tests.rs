@@ -95,10 +95,17 @@ fn signal(number: u32) -> Signal {
 
 #[test]
 fn fork() {
-    for (flags, shares_handlers) in [(0, false), (1, true)] {
+    for (flags, shares_handlers, shares_memory) in
+        [(0, false, false), (1, true, false), (2, false, true), (3, true, true)]
+    {
         let record = Bytes::record(0).task(4720).u32(flags).u32(0).state();
-        let expected =
-            Fact::Fork { parent: task(4711), child: task(4720), shares_handlers, state: state() };
+        let expected = Fact::Fork {
+            parent: task(4711),
+            child: task(4720),
+            shares_handlers,
+            shares_memory,
+            state: state(),
+        };
         assert_eq!(record.read(), expected);
     }
 }

@@ -72,7 +72,7 @@ pub(in crate::race) fn write_children(f: &mut fmt::Formatter<'_>, place: u64) ->
 
 /// The place of the process that started the one at a place.
 pub(in crate::race) fn parent(place: u64) -> u64 {
-    place >> 12
+    place::parent_of(place)
 }
 
 /// The order to place `signal` at the `number`-th of these (`place::Order::step`) of a process since so

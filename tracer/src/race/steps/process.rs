@@ -1,6 +1,6 @@
 //! A process of the command, and the steps that it made.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 use tracer_common::place::{COMMAND, STEPS, child_place};
@@ -71,15 +71,21 @@ pub struct Process {
     block: Option<Block>,
     steps: Vec<Step>,
     forked: Vec<Forked>,
+    /// When it executed its first program, and its name then.
+    first: Option<(u64, SmolStr)>,
     /// The files of the programs that it executed, the first ones.
     programs: Vec<SmolStr>,
 }
 
 /// A child that a process forked.
 #[derive(Clone, Debug)]
-pub(super) struct Forked {
+pub(in crate::race) struct Forked {
+    /// The child.
     pub child: ProcessId,
+    /// The fork.
     pub step: Step,
+    /// Whether the child runs in the memory of its parent until it executes a program.
+    pub shares_memory: bool,
 }
 
 impl Process {
@@ -103,38 +109,87 @@ impl Process {
         fork.is_some_and(|fork| last.is_none_or(|last| last.at <= fork.at))
     }
 
-    /// The last step before one whose number does not depend on how many helpers the process has
-    /// started, and which one of its kind that is since then.
-    pub(in crate::race) fn since_steady(&self, key: Key) -> Option<(&Step, u32)> {
+    /// What the number of a step depends on helpers from; `None` where it has made no such step.
+    pub(in crate::race) fn since_steady(&self, key: Key) -> Option<Since<'_>> {
         let all = self.steps.iter().chain(self.forked.iter().map(|it| &it.step));
         let at = all.into_iter().find(|step| step.key == key)?.at;
         let before = self.steps.iter().take_while(|step| step.at <= at && step.key != key);
-        let steady = before.filter(|step| step.key.is_steady()).last()?;
-        Some((steady, key.number.checked_sub(steady.counts[key.kind as usize])?))
+        let step = before.filter(|step| step.key.is_steady()).last()?;
+        let counted = step.counts[key.kind as usize];
+        if key.kind != Kind::Child {
+            return Some(Since { step, number: key.number.checked_sub(counted)?, fork: None });
+        }
+        let fork = self.fork(key)?;
+        let number = self.forks_until(fork, step).count().try_into().ok()?;
+        Some(Since { step, number, fork: Some(fork) })
     }
 
-    /// The step of this process that is like the one of another run's.
+    /// The forks from a step on, up to this one, of children that are like its own.
+    pub(in crate::race) fn forks_until<'a>(
+        &'a self,
+        fork: &'a Forked,
+        from: &'a Step,
+    ) -> impl Iterator<Item = &'a Forked> {
+        let after = from.counts[Kind::Child as usize];
+        self.forked.iter().filter(move |it| {
+            let (key, last) = (it.step.key, fork.step.key);
+            key.execs == last.execs
+                && (after + 1..=last.number).contains(&key.number)
+                && it.shares_memory == fork.shares_memory
+        })
+    }
+
+    /// The step of this process that is like the one of another run's, which is no fork.
     pub(in crate::race) fn like(&self, other: &Self, key: Key) -> Option<Key> {
         let of_this = |key: Key| Key { process: self.place, ..key };
         if key.is_steady() {
             return Some(of_this(key));
         }
-        let (steady, since) = other.since_steady(key)?;
-        let steady = self.steps.iter().find(|step| step.key == of_this(steady.key))?;
-        let number = steady.counts[key.kind as usize].checked_add(since)?;
+        let Since { step, number, .. } = other.since_steady(key)?;
+        let steady = self.steps.iter().find(|it| it.key == of_this(step.key))?;
+        let number = steady.counts[key.kind as usize].checked_add(number)?;
         let like = of_this(Key { number, ..key });
-        (self.since_steady(like)?.0.key == steady.key).then_some(like)
+        (self.since_steady(like)?.step.key == steady.key).then_some(like)
+    }
+
+    /// Whether the fork of a child here is like one of another run's: the two come after the same step,
+    /// and the children share the memory of their parents or don't.
+    pub(in crate::race) fn forks_alike(&self, key: Key, other: &Self, fork: Key) -> bool {
+        let (Some(own), Some(others)) = (self.since_steady(key), other.since_steady(fork)) else {
+            return false;
+        };
+        let shares = |since: &Since<'_>| since.fork.map(|fork| fork.shares_memory);
+        own.step.key == Key { process: self.place, ..others.step.key }
+            && shares(&own) == shares(&others)
+    }
+
+    /// The forks of its children, in order of time.
+    pub(in crate::race) fn forked(&self) -> &[Forked] {
+        &self.forked
+    }
+
+    /// The fork of a child.
+    fn fork(&self, key: Key) -> Option<&Forked> {
+        self.forked.iter().find(|it| it.step.key == key)
+    }
+
+    /// The name of the first program that it executed, if it did so before `at`.
+    pub(in crate::race) fn first_program(&self, at: u64) -> Option<&SmolStr> {
+        self.first.as_ref().filter(|(first, _)| *first < at).map(|(_, name)| name)
     }
 
     /// The child that it forked at a step.
     pub(super) fn child(&self, key: Key) -> Option<ProcessId> {
-        self.forked.iter().find(|it| it.step.key == key).map(|it| it.child)
+        self.fork(key).map(|it| it.child)
     }
 
-    /// The forks of these children are steps of it.
-    pub(super) fn keep_forks_of(&mut self, children: &BTreeSet<ProcessId>) {
-        let kept = self.forked.iter().filter(|it| children.contains(&it.child));
-        self.steps.extend(kept.map(|it| it.step.clone()));
+    /// The forks of these children are steps of it, told by these numbers.
+    pub(super) fn keep_forks_of(&mut self, children: &BTreeMap<ProcessId, u32>) {
+        let kept = self.forked.iter().filter_map(|it| Some((it, children.get(&it.child)?)));
+        self.steps.extend(kept.map(|(it, number)| Step {
+            what: format!("fork of child {number}"),
+            ..it.step.clone()
+        }));
         self.steps.sort_by_key(|step| step.at);
     }
 
@@ -170,6 +225,7 @@ impl Process {
             block: None,
             steps: Vec::new(),
             forked: Vec::new(),
+            first: None,
             programs: Vec::new(),
         };
         process.step(at, Kind::Begin, what.to_owned());
@@ -186,15 +242,14 @@ impl Process {
     }
 
     /// It starts a child: gives the place of that.
-    pub(super) fn forks(&mut self, at: u64, child: ProcessId) -> Option<u64> {
+    pub(super) fn forks(&mut self, at: u64, child: ProcessId, shares_memory: bool) -> Option<u64> {
         self.forks += 1;
         let number = self.count(Kind::Child);
         // A unit's main process is systemd's own before its exec.
         if self.place != COMMAND || self.execs > 0 {
             let key = Key { process: self.place, execs: self.execs, kind: Kind::Child, number };
-            let what = format!("fork of child {}", self.forks);
-            let step = self.made(key, at, what);
-            self.forked.push(Forked { child, step });
+            let step = self.made(key, at, "fork of a child".to_owned());
+            self.forked.push(Forked { child, step, shares_memory });
         }
         child_place(self.place, self.forks)
     }
@@ -212,6 +267,7 @@ impl Process {
         if self.programs.len() < MAX_PROGRAMS {
             self.programs.push(file.clone());
         }
+        self.first.get_or_insert_with(|| (at, comm.clone()));
         self.execs += 1;
         self.counts = [0; STEPS];
         self.blocked = blocked;
@@ -290,6 +346,17 @@ impl Process {
             counts: self.counts,
         }
     }
+}
+
+/// The last step before another one whose number does not depend on how many helpers the process has
+/// started.
+pub(in crate::race) struct Since<'a> {
+    /// That step.
+    pub step: &'a Step,
+    /// Which one of its kind the other one is since then; of a fork, of those whose children are alike.
+    pub number: u32,
+    /// The other one, where it is a fork.
+    pub fork: Option<&'a Forked>,
 }
 
 /// Where the threads of a process began to block the signal.

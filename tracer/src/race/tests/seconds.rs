@@ -46,6 +46,20 @@ fn it_is_tried_where_a_handler_takes_one_alone() {
 }
 
 #[test]
+fn a_handler_for_one_delivery_is_there_until_another_action_is_set_whatever_is_said_meanwhile() {
+    let story = Story::command().handler_for_one(10, COMMAND).says(20, COMMAND, "READY=1");
+    let second = |story: &Story| {
+        let mut all = second(&story.steps(), Signal::HUP, Role::Reload, "notify", 900 * MS);
+        (all.remove(0).reached, all.len())
+    };
+    assert_eq!(second(&story), (Reach::Reached, 0));
+    let early = Story::command().handler_for_one(10, COMMAND).handler(15, COMMAND);
+    assert_eq!(second(&early.says(20, COMMAND, "READY=1")), (Reach::NotByReload, 0));
+    let anew = Story::command().handler_for_one(10, COMMAND).exec(15, COMMAND, "/usr/bin/demo");
+    assert_eq!(second(&anew.says(20, COMMAND, "READY=1")), (Reach::NotByReload, 0));
+}
+
+#[test]
 fn it_is_tried_where_a_first_one_at_rest_has_it_execute_a_program_or_set_another_action() {
     let until_rest = || Story::command().handler(10, COMMAND).says(15, COMMAND, "READY=1");
     let after = |story: &Story, role| {

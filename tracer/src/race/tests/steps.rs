@@ -136,7 +136,7 @@ fn a_helper_that_comes_again_and_again_is_no_worker() {
     assert_eq!(ids(&helper(once.exit(20, 101), 30, 102)).len(), 2);
     // Two workers of which one has ended: what they are was not executed.
     let workers = Story::command().fork(10, COMMAND, 101).exit(20, 101).fork(30, COMMAND, 102);
-    assert_eq!(ids(&workers)[2..], ["HUP@exec1.fork2", "HUP@child2.fork"]);
+    assert_eq!(ids(&workers)[2..], ["HUP@exec1.fork1", "HUP@child1.fork"]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn the_fork_of_a_child_that_lives_on_is_a_step_and_that_of_a_helper_is_none() {
     let told: Vec<_> = planned.iter().map(|it| (it.id.as_str(), it.after.what.as_str())).collect();
     assert_eq!(
         told[1..],
-        [("TERM@exec1", "exec of demo"), ("TERM@exec1.fork2", "fork of child 2")],
+        [("TERM@exec1", "exec of demo"), ("TERM@exec1.fork1", "fork of child 1")],
         "a handler of HUP is none of TERM"
     );
     assert_eq!(
@@ -168,11 +168,11 @@ fn the_fork_of_a_child_that_lives_on_is_a_step_and_that_of_a_helper_is_none() {
         [
             "HUP@fork",
             "HUP@exec1",
-            "HUP@exec1.fork2",
+            "HUP@exec1.fork1",
             "HUP@exec1.action1",
-            "HUP@child2.fork",
-            "HUP@child2.fork1",
-            "HUP@child2.child1.fork",
+            "HUP@child1.fork",
+            "HUP@child1.fork1",
+            "HUP@child1.child1.fork",
         ]
     );
 }
@@ -256,11 +256,11 @@ fn of_the_processes_it_starts_those_that_run_on_are_raced_too() {
     assert_eq!(
         ids(&story)[3..],
         [
-            "HUP@exec1.fork2",
-            "HUP@child2.fork",
-            "HUP@child2.action1",
-            "HUP@child2.fork1",
-            "HUP@child2.child1.fork",
+            "HUP@exec1.fork1",
+            "HUP@child1.fork",
+            "HUP@child1.action1",
+            "HUP@child1.fork1",
+            "HUP@child1.child1.fork",
         ]
     );
     let reached = story.intervals("simple").pop().unwrap().2;

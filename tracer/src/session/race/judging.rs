@@ -15,7 +15,7 @@ impl Rounds<'_, '_> {
     /// What the signal did in a run in which it was to be in this interval.
     pub(super) fn judge(
         &self,
-        (planned, of): &Aim,
+        (planned, of, _): &Aim,
         signal: Signal,
         ran: &Ran,
         first: &First,
@@ -49,8 +49,8 @@ impl Rounds<'_, '_> {
                 let lasted = ran.until.saturating_sub(ran.span.0);
                 Some(never_comes(&ended_as(ran), lasted))
             }
-            (Some((_, at)), None) => self
-                .missed(planned, signal, (ran, &steps), of, at)
+            (Some((pid, at)), None) => self
+                .missed(planned, signal, (ran, &steps), of, (pid, at))
                 .or_else(|| self.another_main(ran, &steps)),
             (None, None) => self.another_main(ran, &steps),
         };
@@ -93,14 +93,14 @@ impl Rounds<'_, '_> {
         signal: Signal,
         (ran, steps): (&Ran, &Steps),
         of: &Steps,
-        at: u64,
+        (pid, at): (u32, u64),
     ) -> Option<String> {
         let is_too_early = ran.rested.as_ref().is_none_or(|rested| at < rested.at);
         if matches!(planned.at, At::AfterRest(_)) && is_too_early {
             return Some("that step came before it was at rest in this run".to_owned());
         }
         let until = self.steps_until(planned.until(at), ran, signal);
-        let why = match planned.alike(of, &until) {
+        let why = match planned.alike(of, &until, pid) {
             Some(alike) if !alike.is_of(steps) => "another program is in its place in this run",
             Some(alike) if alike.holds(&until, at) => return None,
             _ => "another step came first in this run",

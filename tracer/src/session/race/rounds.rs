@@ -21,15 +21,15 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Goal, Planned, Steps, active, after_rest, calls, child_exits, discount, interval,
-        is_answered, one, plan, rest, role, second, sentences, sweep, untouched,
+        At, Goal, Helpers, Planned, Steps, active, after_rest, calls, child_exits, discount,
+        interval, is_answered, one, plan, rest, role, second, sentences, sweep, untouched,
     },
 };
 
 /// How often an interval is tried until it is reached.
 pub(super) const ATTEMPTS: u32 = 3;
-/// The same of a worker, whose number may differ from run to run.
-const ATTEMPTS_AT_WORKERS: u32 = 8;
+/// The same of a worker or a mask, whose number may differ from run to run.
+const ATTEMPTS_AT_HELPERS: u32 = 16;
 
 /// What a race found.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,8 +53,8 @@ struct Plan {
     left_out: u64,
 }
 
-/// An interval, by the numbers that it has in the run with these steps.
-pub(super) type Aim = (Planned, Steps);
+/// An interval, by the numbers that it has in the run with these steps, and how helpers are taken.
+pub(super) type Aim = (Planned, Steps, Helpers);
 
 /// Races a command.
 pub struct Rounds<'a, 'b> {
@@ -169,7 +169,7 @@ impl Rounds<'_, '_> {
             let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
             let at_rest = rest.clone().filter(|_| is_known);
-            if let Some(aim) = at_rest.map(|rest| (rest, steps.clone()))
+            if let Some(aim) = at_rest.map(|rest| (rest, steps.clone(), Helpers::Counted))
                 && is_answered(&self.judge(&aim, *signal, &first.ran, first, 1))
             {
                 first.answers = signal.set();
@@ -235,10 +235,11 @@ impl Rounds<'_, '_> {
     ) -> Result<Option<Try>> {
         let mut attempts = 0;
         let untouched = self.steps(&first.ran, signal);
-        let by_forks = planned.is_counted_by_forks(&untouched);
-        let most = if by_forks { ATTEMPTS_AT_WORKERS } else { ATTEMPTS };
-        // A worker may have the number of the untouched run, or that of the run before.
-        let (as_untouched, mut as_before) = ((planned.clone(), untouched), None);
+        let by_helpers = planned.is_counted_by_helpers(&untouched);
+        let most = if by_helpers { ATTEMPTS_AT_HELPERS } else { ATTEMPTS };
+        // It may have the number of the untouched run, with helpers or without, or that of the run before.
+        let mut as_untouched = (planned.clone(), untouched, Helpers::LeftOut);
+        let mut as_before = None;
         let is_rest = matches!(planned.at, At::Rest(_));
         loop {
             attempts += 1;
@@ -248,14 +249,17 @@ impl Rounds<'_, '_> {
             if is_told {
                 return Ok(Some(self.judge(&as_untouched, signal, &first.ran, first, attempts)));
             }
-            let aim = as_before.as_ref().filter(|_| attempts % 2 == 0).unwrap_or(&as_untouched);
+            // Several in a row by the same number: a start may have one number of them every other time.
+            as_untouched.2 = if attempts <= 2 { Helpers::LeftOut } else { Helpers::Counted };
+            let is_as_before = matches!(attempts, 3..=4 | 11..);
+            let aim = as_before.as_ref().filter(|_| is_as_before).unwrap_or(&as_untouched);
             let placed = self.place(aim, signal, first, attempts).await?;
             let Some((tried, steps)) = placed else { return Ok(None) };
             if tried.outcome != Outcome::NotReached || attempts >= most {
                 return Ok(Some(tried));
             }
             let now = planned.renumbered(&as_untouched.1, &steps);
-            as_before = now.map(|now| (now, steps));
+            as_before = now.map(|now| (now, steps, Helpers::Counted));
         }
     }
 
@@ -266,8 +270,8 @@ impl Rounds<'_, '_> {
         first: &First,
         attempts: u32,
     ) -> Result<Option<(Try, Steps)>> {
-        let (planned, of) = aim;
-        let order = planned.order(signal, of);
+        let (planned, of, helpers) = aim;
+        let order = planned.order(signal, of, *helpers);
         let placing = Placing { signal, at: Some(planned.at), order, by: self.rules.by };
         let (goal, rest) = match planned.at {
             At::Rest(_) => (self.goal_of_start(), Some(self.at_rest(signal, first.limit))),

@@ -390,7 +390,13 @@ fn a_child_put_into_another_cgroup_at_once_still_belongs_to_the_command() {
     let told = story
         .fact(
             20,
-            Fact::Fork { parent, child, shares_handlers: false, state: SignalState::default() },
+            Fact::Fork {
+                parent,
+                child,
+                shares_handlers: false,
+                shares_memory: false,
+                state: SignalState::default(),
+            },
         )
         .told();
     assert_eq!(told.events.len(), 3);
@@ -530,7 +536,16 @@ fn mainpid_from_a_container_is_an_id_in_the_container() {
     let mut told = story.clone();
     told.observations.pop();
     let told = told
-        .fact(11, Fact::Fork { parent: inside(10, 1), child, shares_handlers: false, state })
+        .fact(
+            11,
+            Fact::Fork {
+                parent: inside(10, 1),
+                child,
+                shares_handlers: false,
+                shares_memory: false,
+                state,
+            },
+        )
         .datagram(20, 10, "MAINPID=7", |datagram| datagram.sender = inside(10, 1))
         .told();
     assert_eq!(main_pid(&told), Some(11));

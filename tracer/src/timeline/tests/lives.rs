@@ -358,7 +358,13 @@ impl Kernel {
         } else {
             let parent = starter();
             let (child, state) = (self.task(main, 0), self.state(main));
-            self.tell(Fact::Fork { parent, child, shares_handlers: false, state });
+            self.tell(Fact::Fork {
+                parent,
+                child,
+                shares_handlers: false,
+                shares_memory: false,
+                state,
+            });
         }
         self.exec(main, "/bin/demo");
     }
@@ -602,7 +608,7 @@ impl Kernel {
         self.processes[child].signalfd = self.processes[of].signalfd;
         let (parent, state) = (self.task(of, 0), self.state(child));
         let child = self.task(child, 0);
-        self.tell(Fact::Fork { parent, child, shares_handlers, state });
+        self.tell(Fact::Fork { parent, child, shares_handlers, shares_memory: false, state });
     }
 
     fn exec(&mut self, of: usize, exe: &str) {

@@ -162,6 +162,7 @@ fn life() -> impl Strategy<Value = Fact> {
             parent,
             child,
             shares_handlers: false,
+            shares_memory: false,
             state
         }),
         (task(), exe(), program(), environment(), state()).prop_map(

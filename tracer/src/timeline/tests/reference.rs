@@ -407,7 +407,7 @@ impl Lives {
                     }
                     (task.id, now, false)
                 }
-                Fact::Fork { parent, child, state, shares_handlers } => {
+                Fact::Fork { parent, child, state, shares_handlers, .. } => {
                     // It has what was known of its parent then.
                     let known = Self::follow(reload, &facts[..index]).now(parent.id);
                     let mut now = with(known, state, reload);

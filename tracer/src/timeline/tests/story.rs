@@ -173,7 +173,7 @@ impl Story {
         let story = self.born(at, parent, pid);
         let (parent, child) = (story.task(parent), story.task(pid));
         let state = story.processes[&pid].state;
-        story.fact(at, Fact::Fork { parent, child, shares_handlers, state })
+        story.fact(at, Fact::Fork { parent, child, shares_handlers, shares_memory: false, state })
     }
 
     pub fn exec(self, at: u64, pid: u32, exe: &str) -> Self {
