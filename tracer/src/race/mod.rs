@@ -40,7 +40,7 @@ pub use self::{
     sentence::{sentence, sentences},
     shares::{merge, shares},
     steps::{Active, Key, MAX_FACTS, Origin, Step, Steps},
-    sweep::{Call, calls, one, sweep, swept},
+    sweep::{Call, FEWER_CALLS, calls, one, sweep, swept},
     verdict::{discount, interval, untested, untouched},
     watch::{Goal, RELOADS_NS, SentBy, Watch},
 };

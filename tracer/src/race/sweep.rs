@@ -10,7 +10,7 @@ use super::{
     steps::{Steps, order, place_of, write_children},
 };
 use crate::model::{
-    race::{Interval, Outcome, Role, StepKind, StepTold},
+    race::{Interval, Outcome, Role, SignalRace, StepKind, StepTold, Try},
     signal::Signal,
 };
 
@@ -81,6 +81,18 @@ impl Call {
         let Self { process, execs, thread, number } = *self;
         place::Order { thread, ..order(signal, place::CALL, process, execs, number) }
     }
+}
+
+/// What is said of a run in which a thread does not come to a call: how many it makes may depend on how
+/// threads take turns.
+pub const FEWER_CALLS: &str = "the thread made fewer system calls in this run";
+
+/// Whether an instant was not reached as there was no such call, where others of the sweep were: it is
+/// one of many, and what a start does not do there is nothing to be tested.
+pub(super) fn is_beyond(race: &SignalRace, interval: &Interval, missed: &Try) -> bool {
+    interval.after.kind == StepKind::Call
+        && missed.what == FEWER_CALLS
+        && race.sweep.iter().any(|it| it.outcome != Outcome::NotReached)
 }
 
 /// When the start ends, `CLOCK_BOOTTIME` ns: that of a service that says READY=1 with that, or with its

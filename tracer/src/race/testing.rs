@@ -189,6 +189,12 @@ impl Story {
         )
     }
 
+    pub fn killed(self, at: u64, pid: u32, signal: Signal) -> Self {
+        let (state, signal) = (self.state(), Some(signal));
+        let exit = Fact::Exit { task: task(pid), signal, code: 0, core_dumped: false, state };
+        self.fact(at, exit)
+    }
+
     pub fn facts(&self) -> &[Observation] {
         &self.facts
     }

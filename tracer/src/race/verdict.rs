@@ -1,6 +1,6 @@
 //! What the runs of an interval come to.
 
-use super::{child_exit::is_absent, interval::Planned, steps::Steps};
+use super::{child_exit::is_absent, interval::Planned, steps::Steps, sweep::is_beyond};
 use crate::model::{
     document::ProcessOutcome,
     event::{DispositionKind, What},
@@ -94,14 +94,18 @@ pub fn untouched(steps: &Steps, end: u64, outcome: ProcessOutcome) -> Option<Unt
 }
 
 /// What was to be tested and was not, and why. That a start which ends by itself never comes to rest
-/// is none of it, nor that one has no such child.
+/// is none of it, nor that one has no such child, or not so many system calls.
 #[must_use]
 pub fn untested(signals: &[SignalRace], untouched: &Untouched) -> Vec<String> {
     let mut untested = Vec::new();
     let is_there = |it: &&Interval| !(it.after.kind == StepKind::Rest && untouched.never_rests());
     for race in signals {
         for interval in race.all().filter(is_there) {
-            let missed = |it: &&Try| it.outcome == Outcome::NotReached && !is_absent(interval, it);
+            let missed = |it: &&Try| {
+                it.outcome == Outcome::NotReached
+                    && !is_absent(interval, it)
+                    && !is_beyond(race, interval, it)
+            };
             let missed = interval.tries.iter().find(missed);
             if let Some(missed) = missed {
                 untested.push(format!("{}: {}", interval.id, missed.what));

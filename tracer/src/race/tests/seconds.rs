@@ -82,6 +82,8 @@ fn it_is_tried_where_a_first_one_at_rest_has_it_execute_a_program_or_set_another
         ids(&ended.exit(510, COMMAND)).is_empty(),
         "what the first one ends needs no second one"
     );
+    let ended = until_rest().action(500, COMMAND, Signal::HUP, DispositionKind::Default);
+    assert!(ids(&ended.killed(510, COMMAND, Signal::HUP)).is_empty(), "nor is what it kills");
     let many = (0..99).fold(until_rest(), |story, at| {
         story.action(500 + at, COMMAND, Signal::HUP, DispositionKind::Default)
     });

@@ -4,12 +4,13 @@ use tracer_common::place::{CALL, COMMAND as COMMAND_PLACE, Counted, child_place}
 
 use crate::{
     model::{
-        race::{Outcome, Reach, Role, StepKind},
+        race::{Interval, Outcome, Reach, Role, SignalRace, StepKind, Try},
         signal::Signal,
     },
     race::{
-        At, Call, calls, one, sweep, swept,
-        testing::{COMMAND, Story, an_interval},
+        At, Call, FEWER_CALLS, calls, one, sweep, swept,
+        testing::{COMMAND, Story, a_try, an_interval, running},
+        untested, untouched,
     },
 };
 
@@ -97,6 +98,28 @@ fn an_order_says_which_thread_and_which_call() {
     assert!(it.holds(&Story::command().handler(1, COMMAND).steps(), 3));
     let other = Call { number: 10, ..call };
     assert_eq!(one(&counted, other, &steps, Signal::TERM, Role::End, "notify"), None);
+}
+
+#[test]
+fn a_call_that_no_other_start_comes_to_is_untested_only_where_none_is_reached() {
+    let missed = |id: &str, why: &str| {
+        let call = an_interval(id, StepKind::Call, (10, Some(10)), (Outcome::NotReached, false));
+        let tries = vec![Try { what: why.to_owned(), ..a_try(Outcome::NotReached, false) }];
+        Interval { tries, ..call }
+    };
+    let reached = an_interval("exec1.call9", StepKind::Call, (5, Some(5)), (Outcome::Taken, false));
+    let untested = |sweep: Vec<Interval>| {
+        let race = SignalRace { sweep, ..SignalRace::of(Signal::HUP, Role::Reload) };
+        let steps = Story::command().steps();
+        untested(&[race], &untouched(&steps, 90_000_000, running()).unwrap()).len()
+    };
+    let beyond = missed("exec1.call179", FEWER_CALLS);
+    assert_eq!(untested(vec![reached.clone(), beyond.clone()]), 0);
+    assert_eq!(untested(vec![beyond]), 1, "nothing is known of any");
+    assert_eq!(
+        untested(vec![reached, missed("exec1.call179", "3 events of this run were lost")]),
+        1
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
         race::{By, Try},
         signal::Signal,
     },
-    race::{At, Planned, Run, SentBy, Steps, Undisturbed, never_comes, role, tried},
+    race::{At, FEWER_CALLS, Planned, Run, SentBy, Steps, Undisturbed, never_comes, role, tried},
 };
 
 impl Rounds<'_, '_> {
@@ -28,8 +28,9 @@ impl Rounds<'_, '_> {
             _ => ran.came.placed,
         };
         let steps = self.steps(ran, signal);
-        let no_exit = match planned.at {
+        let absent = match planned.at {
             At::ChildExit(exit) if placed.is_none() => Some(exit.missed(&ran.came.child_exits)),
+            At::Call(_) if placed.is_none() && ran.came.refused.is_none() => Some(FEWER_CALLS),
             _ => None,
         };
         let missed = match (placed, ran.came.refused) {
@@ -40,7 +41,7 @@ impl Rounds<'_, '_> {
                 Some(format!("the kernel refused to send the signal: {}", errno::words(number)))
             }
             _ if ran.unsent.is_some() => ran.unsent.clone(),
-            _ if no_exit.is_some() => no_exit.map(str::to_owned),
+            _ if absent.is_some() => absent.map(str::to_owned),
             (None, _) if matches!(planned.at, At::Active(_)) => Some(match &*self.racer {
                 Runner::Unit(_) => "systemd did not take it for active in this run".to_owned(),
                 Runner::Command(_) => "READY=1 did not come in this run".to_owned(),

@@ -35,6 +35,23 @@ fn race_finds_what_a_program_does_at_rest_otherwise_than_right_after_its_last_st
 
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_tries_no_second_signal_where_a_first_one_at_rest_is_the_death_of_the_service() {
+    // The action that its handler sets, and dies by, is none that a second one could meet.
+    let dies = marked("if (up) { signal(s, SIG_DFL); raise(s); }");
+    for _ in 0..3 {
+        let raced = race(&SIMPLE, &[&dies.path()]);
+        let start =
+            [("HUP@fork", "killed"), ("HUP@exec1", "killed"), ("HUP@exec1.action1", "taken")];
+        assert_eq!(raced.outcomes(), start, "{}", raced.stderr);
+        assert_eq!(raced.at_rest(), ("killed", true), "{:#}", raced.race);
+        assert_eq!(raced.race["untested"], serde_json::json!([]));
+        assert!(raced.sentence().contains("At rest HUP kills"), "{}", raced.sentence());
+        assert_eq!(raced.status, Some(3));
+    }
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn race_at_rest_sends_the_signal_itself_once_nothing_has_changed_for_the_quiet_time() {
     let program = marked("");
     let raced = race(&SIMPLE, &[&program.path()]);
