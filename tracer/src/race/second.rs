@@ -58,8 +58,9 @@ pub fn second(
             let before = process.steps()[..index].iter().filter(is_reset).count();
             let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
             let reset = Key { kind: Kind::Reset, number, ..step.key };
-            // That handler is there until another action is set.
-            let sets = |it: &&super::Step| matches!(it.key.kind, Kind::Exec | Kind::Action);
+            // That handler is there until another action is set, or it is called.
+            let sets =
+                |it: &&super::Step| matches!(it.key.kind, Kind::Exec | Kind::Action | Kind::Reset);
             let next = process.steps()[index + 1..].iter().find(sets).map(|next| next.at);
             let to = next.or(process.ended).unwrap_or(end);
             let mut after = timeline.step(step);

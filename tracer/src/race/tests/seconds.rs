@@ -56,7 +56,10 @@ fn a_handler_for_one_delivery_is_there_until_another_action_is_set_whatever_is_s
     let early = Story::command().handler_for_one(10, COMMAND).handler(15, COMMAND);
     assert_eq!(second(&early.says(20, COMMAND, "READY=1")), (Reach::NotByReload, 0));
     let anew = Story::command().handler_for_one(10, COMMAND).exec(15, COMMAND, "/usr/bin/demo");
-    assert_eq!(second(&anew.says(20, COMMAND, "READY=1")), (Reach::NotByReload, 0));
+    let called = Story::command().handler_for_one(10, COMMAND).called_once(15, COMMAND);
+    for story in [anew, called] {
+        assert_eq!(second(&story.says(20, COMMAND, "READY=1")), (Reach::NotByReload, 0));
+    }
 }
 
 #[test]
