@@ -224,12 +224,12 @@ impl Planned {
     }
 
     /// Whether a process sets the same action there: what a helper sets may have the number of what a
-    /// worker does.
+    /// worker does. The main process is itself, whatever it sets in this run.
     fn does_alike(&self, process: &Process) -> bool {
         let At::Step(key) = self.at else { return true };
         let mut steps = process.steps().iter();
         let does = steps.find(|step| step.key == key).map(|step| step.what.as_str());
-        key.kind != Kind::Action || does == Some(&self.after.what)
+        self.main || key.kind != Kind::Action || does == Some(&self.after.what)
     }
 
     /// Whether in another run, with these steps, the process is the same as far as that is known:

@@ -242,6 +242,9 @@ fn what_a_helper_sets_is_no_step_of_a_worker_that_sets_something_else() {
     let until = another.steps_until(21 * MS);
     let alike = of(&story, "child1.action1").alike(&story.steps(), &until, 101).unwrap();
     assert!(!alike.holds(&until, 21 * MS));
+    // The main process is itself, also where it sets now one action, now another.
+    let other = Story::command().action(10, COMMAND, Signal::HUP, DispositionKind::Default);
+    assert!(of(&story, "exec1.action1").holds(&other.steps_until(10 * MS), 10 * MS));
 }
 
 #[test]
