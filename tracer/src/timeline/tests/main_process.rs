@@ -188,6 +188,37 @@ fn a_start_that_ends_at_exec_start_pre_had_no_main_process() {
 }
 
 #[test]
+fn a_command_of_exec_start_pre_that_died_before_its_exec_is_no_main_process() {
+    let main = |states: &[(u64, &str, &str)]| {
+        let died = settings(2, Story::unit().attach(0, 10, DEMO), "notify");
+        let died = died.hup(20, STARTER, 10).killed(21, 10, Signal::HUP);
+        let told = states
+            .iter()
+            .fold(died, |story, (at, active, sub)| state(*at, story, active, sub, None));
+        main_pid(&told.told())
+    };
+    let over = (22, "failed", "failed");
+    assert_eq!(main(&[(1, "activating", "start-pre"), over]), None);
+    assert_eq!(main(&[(1, "activating", "condition"), over]), None);
+    // The main process itself died so.
+    assert_eq!(main(&[(1, "activating", "start"), over]), Some(10));
+    assert_eq!(main(&[over]), Some(10));
+}
+
+#[test]
+fn a_daemon_that_systemd_called_the_main_process_stays_that_while_exec_stop_ends_it() {
+    let up = settings(2, Story::unit().start(0, 10, "/bin/demo", "a"), "forking");
+    let up = up.fork(3, 10, 11).exit(5, 10, 0);
+    let stopped = |known: Option<u32>| {
+        let up = state(6, up.clone(), "active", "running", known);
+        // systemd tells that it knows of none any more under the time of the state before.
+        let stopped = up.taken_hup(40, STARTER, 11).exit(41, 11, 0);
+        main_pid(&state(30, stopped, "deactivating", "stop", None).told())
+    };
+    assert_eq!(stopped(Some(11)), Some(11));
+}
+
+#[test]
 fn an_idle_service_is_active_before_its_main_process() {
     let story = settings(2, Story::unit().start(0, 10, "/bin/prepare", "a"), "idle");
     let story = state(1, story, "active", "start-pre", None).exit(20, 10, 0);
