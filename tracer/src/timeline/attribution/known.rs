@@ -195,8 +195,8 @@ impl Attribution {
             return;
         };
         let had_no_main = service.known.ended_before_main(&id);
-        let its = |start: &&mut Start| start.invocation_id.as_ref() == Some(&id);
-        if let Some(start) = service.open_starts().find(its) {
+        let start = service.number_of(&id, at).and_then(|number| service.open_mut(number));
+        if let Some(start) = start {
             if is_up {
                 start.came_up(at);
             }
@@ -280,8 +280,10 @@ impl Attribution {
             if own_pids { ns_pid(**id) == main_pid } else { id.pid == main_pid }
         };
         let main = start.alive.iter().find(is_it).copied();
-        if let Some(id) = main.filter(|main| start.main() != Some(*main)) {
-            start.hand_over_by_then(at, KnownProcess { id, ns_pid: ns_pid(id) });
+        match main {
+            Some(id) if start.main() == Some(id) => start.confirm(id),
+            Some(id) => start.hand_over_by_then(at, KnownProcess { id, ns_pid: ns_pid(id) }),
+            None => {}
         }
         // systemd's word may come when it is over: of a daemon that a command of ExecReload= left.
         let lived = |(id, member): &(ProcessId, &Member)| {
@@ -290,8 +292,10 @@ impl Attribution {
         };
         let ended = start.members().find(lived).filter(|_| main.is_none());
         let ended = ended.map(|(id, member)| KnownProcess { id, ns_pid: member.ns_pid });
-        if let Some(main) = ended.filter(|_| start.mains.is_empty()) {
-            start.was_main(at, main);
+        match ended {
+            Some(main) if start.mains.is_empty() => start.was_main(at, main),
+            Some(main) => start.confirm(main.id),
+            None => {}
         }
     }
 }
@@ -339,6 +343,19 @@ impl ServiceStarts {
                 self.known.states.push_back(StateAt { at, invocation_id, state });
             }
         }
+    }
+
+    /// The start with this invocation id that systemd speaks of at `at`. One that died before its
+    /// exec never showed it: the last one, if it began by then and no other has the id.
+    fn number_of(&self, id: &str, at: u64) -> Option<u64> {
+        let of = |number| self.open(number).map(|start| (number, start));
+        let known = self.starts().find(|(_, start)| start.invocation_id() == Some(id));
+        if let Some((number, _)) = known {
+            return Some(number);
+        }
+        let (last, start) = self.starts().next_back().and_then(|(number, _)| of(number))?;
+        let begins = start.began().saturating_sub(AHEAD_NS);
+        (start.invocation_id.is_none() && begins <= at).then_some(last)
     }
 
     /// Its starts that something may still become of, oldest first.

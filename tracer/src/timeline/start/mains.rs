@@ -70,6 +70,11 @@ impl Start {
         }
     }
 
+    /// systemd has said of the main process that it is that: it is no guess any more.
+    pub fn confirm(&mut self, main: ProcessId) {
+        self.guessed.retain(|(guessed, _)| *guessed != main);
+    }
+
     /// What was left running is no main process: its service does not put itself into the
     /// background.
     pub fn drop_guesses(&mut self) {

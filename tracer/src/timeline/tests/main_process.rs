@@ -216,6 +216,11 @@ fn a_daemon_that_systemd_called_the_main_process_stays_that_while_exec_stop_ends
         main_pid(&state(30, stopped, "deactivating", "stop", None).told())
     };
     assert_eq!(stopped(Some(11)), Some(11));
+    // It had ended by the time that systemd's word came.
+    let killed = up.killed(40, 11, Signal::HUP);
+    let killed = state(39, killed, "active", "running", Some(11));
+    let stopping = state(42, killed, "deactivating", "stop-sigterm", None);
+    assert_eq!(main_pid(&stopping.told()), Some(11));
 }
 
 #[test]
