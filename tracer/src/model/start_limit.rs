@@ -1,7 +1,5 @@
 //! How often a unit may be started.
 
-use std::iter;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +20,9 @@ pub struct StartLimit {
 impl StartLimit {
     /// Whether systemd refuses a start at `next`, where it was started at these times before, ns,
     /// in order of time. The first start begins the time of the limit, and the first one after
-    /// that time begins another (`ratelimit_below` in src/basic/ratelimit.c).
+    /// that time begins another (`ratelimit_below` in src/basic/ratelimit.c). A start beyond the limit
+    /// that came about all the same is the first one after somebody had systemd forget the others
+    /// (`systemctl reset-failed`).
     #[must_use]
     pub fn refuses(&self, starts: impl IntoIterator<Item = i64>, next: i64) -> bool {
         if self.starts == 0 || self.within_ns == Some(0) {
@@ -33,13 +33,15 @@ impl StartLimit {
             self.within_ns.is_none_or(|within| since <= within)
         };
         let mut window = None;
-        for at in starts.into_iter().chain(iter::once(next)) {
+        for at in starts {
             window = match window {
-                Some((begin, count)) if is_within(begin, at) => Some((begin, count + 1)),
+                Some((begin, count)) if count < self.starts && is_within(begin, at) => {
+                    Some((begin, count + 1))
+                }
                 _ => Some((at, 1_u32)),
             };
         }
-        window.is_some_and(|(_, count)| count > self.starts)
+        window.is_some_and(|(begin, count)| count >= self.starts && is_within(begin, next))
     }
 }
 
@@ -62,6 +64,15 @@ mod tests {
         assert!(limit(1, Some(10)).refuses([0], 10));
         assert!(!limit(1, Some(10)).refuses([0], 11));
         assert!(!limit(1, Some(10)).refuses([], 11));
+    }
+
+    #[test]
+    fn a_start_beyond_the_limit_that_came_about_is_the_first_of_others() {
+        let two = limit(2, Some(10));
+        assert!(two.refuses([0, 1], 2));
+        assert!(!two.refuses([0, 1, 2], 3));
+        assert!(two.refuses([0, 1, 2, 3], 4));
+        assert!(!two.refuses([0, 1, 9, 19], 20), "its time is its own");
     }
 
     #[test]

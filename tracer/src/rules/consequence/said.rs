@@ -62,6 +62,14 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
     }
 }
 
+/// Whether systemd, after the end of the main process at `at`, said that it starts the service again,
+/// and did, without having refused that.
+pub(super) fn was_started_again(case: &Case, at: i64) -> bool {
+    let states = || case.states().skip_while(|state| state.at_ns < at || !state.is_over());
+    let again = states().take(2).any(|state| state.is_again());
+    again && refused(states().skip(1)).is_none() && is_started_again(case, at)
+}
+
 /// The failure at once of a start that was due, among the states that follow the end before it.
 fn refused<'a>(states: impl Iterator<Item = State<'a>>) -> Option<State<'a>> {
     let is_due = |state: &State| {
