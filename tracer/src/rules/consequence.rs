@@ -190,12 +190,7 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
                 said(case, predicted, limit, at)
             )
         }
-        (None, "forking") => format!(
-            "systemd takes {end} of the daemon of a Type=forking service as a clean \
-             exit (result 'success'), of its ExecStart= process too, but as a failed start if a \
-             PIDFile= is due (result 'protocol'). For the daemon: {}",
-            restart_after(case, ServiceResult::Success, Some(at))
-        ),
+        (None, "forking") => forking(case, facts, end, at),
         (None, "notify" | "notify-reload") => format!(
             "systemd takes {end} before READY=1 as no end of the start: with \
              RemainAfterExit=yes another process may still say it. It waits until \
@@ -204,6 +199,44 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
         ),
         (None, _) => death_under_any_unit(end, case.is_ready_at(at)),
     }
+}
+
+/// The same of a Type=forking service of which it is unknown whether it was up, or that has left
+/// something running from which a daemon may come.
+fn forking(case: &Case, facts: &UnitFacts, end: End, at: i64) -> String {
+    let setting = facts.restart.as_deref();
+    let is_starting = case.was_active_at(at) == Some(false);
+    let stage = match facts.pid_file.as_deref().filter(|_| is_starting) {
+        Some("") => Some(Stage::Starting),
+        Some(_) => Some(Stage::Unwatched),
+        None => None,
+    };
+    let Some(predicted) = stage.and_then(|stage| predict(facts, end, stage)) else {
+        return format!(
+            "systemd takes {end} of the daemon of a Type=forking service as a clean \
+             exit (result 'success'), of its ExecStart= process too, but as a failed start if a \
+             PIDFile= is due (result 'protocol'). For the daemon: {}",
+            restart_after(case, ServiceResult::Success, Some(at))
+        );
+    };
+    let process = if case.is_daemon() { "daemon" } else { "ExecStart= process" };
+    if predicted.result == ServiceResult::Timeout {
+        let limit = refusing(case, timed_out(facts));
+        return format!(
+            "systemd takes {end} of the {process} of a Type=forking service for no failure, and \
+             waits for the PIDFile= of what it left running until TimeoutStartSec= is over ({}; \
+             result 'timeout'): {}{}",
+            start_limit(facts),
+            restart(setting, predicted, limit),
+            said(case, predicted, limit, at)
+        );
+    }
+    format!(
+        "systemd takes {end} of the {process} of a Type=forking service as the end of its start \
+         (result '{}'), and what that left running for the service. Once nothing of it is left: {}",
+        predicted.result.name(),
+        restart(setting, predicted, refusing(case, Some(at)))
+    )
 }
 
 /// How a command failed that systemd ran once the main process had ended at `at`, before it

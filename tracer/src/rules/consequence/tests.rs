@@ -50,8 +50,23 @@ fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
     let told = starting("").asked(|case| death(case, HUP, 1.s()));
     assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
     // A daemon that was left behind may come up all the same.
-    let told = starting("").fork(500.ms(), 4712).asked(|case| death(case, HUP, 1.s()));
-    assert!(told.contains("of the daemon of a Type=forking service"), "{told}");
+    let left = |pid_file: &str| starting(pid_file).fork(500.ms(), 4712);
+    assert_eq!(
+        left("").asked(|case| death(case, HUP, 1.s())),
+        "systemd takes death by HUP of the ExecStart= process of a Type=forking service as the end \
+         of its start (result 'success'), and what that left running for the service. Once nothing \
+         of it is left: Restart=on-failure does not restart it. It stays down, and nothing reports \
+         a failure."
+    );
+    let remains = left("").with(|facts| facts.remain_after_exit = Some(true));
+    let remains = remains.asked(|case| death(case, HUP, 1.s()));
+    assert!(remains.contains("keeps the unit 'active (exited)'"), "{remains}");
+    assert_eq!(
+        left("/run/d.pid").asked(|case| death(case, HUP, 1.s())),
+        "systemd takes death by HUP of the ExecStart= process of a Type=forking service for no \
+         failure, and waits for the PIDFile= of what it left running until TimeoutStartSec= is over \
+         (90 s unless set; result 'timeout'): Restart=on-failure restarts it."
+    );
     let active = starting("/run/d.pid").systemd(900.ms(), "active", None, "success");
     let told = active.asked(|case| death(case, HUP, 1.s()));
     assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
@@ -489,6 +504,36 @@ fn earlier_starts_count_for_the_limit() {
     assert_eq!(restarts, Some(false));
     assert_eq!(started(3, 2.s()).1, Some(true));
     assert_eq!(started(2, 20.s()).1, Some(true), "it was long ago");
+}
+
+#[test]
+fn a_limit_that_systemd_did_not_hold_to_is_not_told() {
+    let told = |is_next: bool| {
+        let ended = limited("always", 1).exec(0);
+        let ended = ended.systemd(1_001.ms(), "inactive", Some("dead"), "success");
+        let ended = ended.systemd(1_002.ms(), "activating", Some("auto-restart"), "success");
+        let mut document = ended.document();
+        let service = &mut document.services[0];
+        if is_next {
+            let mut next = service.activations[0].clone();
+            next.started_at.0 += jiff::SignedDuration::from_nanos(1_200.ms());
+            service.activations.push(next);
+        }
+        let service = &document.services[0];
+        let activation = &service.activations[0];
+        let case = Case { capture: &document.capture, service, activation };
+        death(&case, HUP, 1.s())
+    };
+    assert!(told(false).contains("this was it"), "{}", told(false));
+    // Somebody had systemd forget the start before (`systemctl reset-failed`).
+    assert!(
+        told(true).ends_with(
+            "Restart=always restarts it. systemd says so itself: Result=success, and it restarts \
+             the unit."
+        ),
+        "{}",
+        told(true)
+    );
 }
 
 #[test]
