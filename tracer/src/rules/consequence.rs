@@ -21,7 +21,12 @@ use super::{
     },
     text,
 };
-use crate::model::{document::OutcomeState, event::What, signal::Signal, unit::UnitFacts};
+use crate::model::{
+    document::OutcomeState,
+    event::{SignalSent, What},
+    signal::Signal,
+    unit::UnitFacts,
+};
 
 /// What begins every consequence that can't be told for sure.
 const UNKNOWN: &str = "The unit's settings are unknown";
@@ -339,6 +344,9 @@ pub(super) fn never_ready(case: &Case) -> String {
         || UnitFacts { service_type: Some(service_type.to_owned()), ..UnitFacts::default() },
         |(_, facts)| facts.clone(),
     );
+    if let Some(stopped) = known.and_then(|_| stopped_while_starting(case, &facts)) {
+        return stopped;
+    }
     let setting = facts.restart.as_deref();
     let limit = refusing(case, Some(case.end_ns()));
     let verdict = match end.map(|end| (end, predict(&facts, end, Stage::Starting))) {
@@ -364,6 +372,37 @@ pub(super) fn never_ready(case: &Case) -> String {
         return capitalised(&verdict);
     }
     format!("{UNKNOWN}: as Type=notify, {verdict}")
+}
+
+/// systemd itself ended the main process before READY=1: it had waited long enough, or was told to.
+fn stopped_while_starting(case: &Case, facts: &UnitFacts) -> Option<String> {
+    let by_systemd =
+        |sent: &SignalSent| sent.sender.as_ref().is_some_and(|it| it.process.comm == "systemd");
+    case.told_to_stop().filter(|(.., sent)| by_systemd(sent))?;
+    let end = case.activation.milestones.exit_ns?;
+    let stopping = case.states().find(|state| state.state == "deactivating")?;
+    let result = stopping.result.or_else(|| stopping.sub_state.map(|_| "success"))?;
+    if result == "success" {
+        let restarts = Some(false);
+        let predicted = Prediction { restarts, ..predict_result(facts, ServiceResult::Success) };
+        return Some(format!(
+            "systemd was told to stop it while it waited for READY=1, which is no failure (result \
+             'success'): nothing starts it again.{}",
+            said(case, predicted, None, end)
+        ));
+    }
+    if result != ServiceResult::Timeout.name() {
+        return None;
+    }
+    let predicted = predict_result(facts, ServiceResult::Timeout);
+    let limit = refusing(case, Some(end));
+    Some(format!(
+        "systemd waited for READY=1 until TimeoutStartSec= was over ({}), and ended the service \
+         (result 'timeout'): {}{}",
+        start_limit(facts),
+        restart(facts.restart.as_deref(), predicted, limit),
+        said(case, predicted, limit, end)
+    ))
 }
 
 /// `TimeoutStartSec=` in words.

@@ -21,6 +21,8 @@ fn check(case: &Case) -> Vec<Finding> {
     let due = case.awaits_ready() && case.activation.milestones.ready_ns.is_none();
     // systemd itself says that a name on the message bus did not come.
     let due = due && !case.is_dbus();
+    // A start that is over before its main process is there fails for another reason.
+    let due = due && case.main().is_some();
     let explained = case.deadly_reload().is_some()
         || ready_rejected::refused(case).next().is_some()
         || start_refused::refused(case).is_some()
@@ -153,6 +155,38 @@ mod tests {
             .signal(90.s(), Signal::TERM, Default, Killed, by("systemd"))
             .judged(&[ID]);
         assert!(alerts[0].message.contains("TERM from systemd"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_start_that_ended_before_its_main_process_lacks_no_message() {
+        let ended = activation().unit("notify", "no").ends_at(90.s(), EndedBy::Timeout);
+        let ended = ended.systemd(5.ms(), "activating", Some("start-pre"), "success");
+        ended.systemd(9.ms(), "failed", Some("failed"), "signal").without_main().judged(&[]);
+    }
+
+    #[test]
+    fn systemds_own_stop_is_no_end_by_which_the_start_fails() {
+        let stopped = |at: i64, result: &str| {
+            let start = activation().unit("notify", "on-failure").ends_at(95.s(), EndedBy::Until);
+            let start = start.with(|facts| facts.timeout_start_ns = Some(90_000_000_000)).exec(0);
+            let start = start.systemd(at, "deactivating", Some("stop-sigterm"), result);
+            let start = start.signal(at, Signal::TERM, Default, Killed, by("systemd"));
+            let over = if result == "success" { "inactive" } else { "failed" };
+            let start = start.systemd(at + 5.ms(), over, Some("dead"), result);
+            start.judged(&[ID])[0].consequence.clone()
+        };
+        assert_eq!(
+            stopped(90.s(), "timeout"),
+            "systemd waited for READY=1 until TimeoutStartSec= was over (90 s), and ended the \
+             service (result 'timeout'): Restart=on-failure restarts it. systemd says so itself: \
+             Result=timeout, and the unit is failed."
+        );
+        assert_eq!(
+            stopped(20.s(), "success"),
+            "systemd was told to stop it while it waited for READY=1, which is no failure (result \
+             'success'): nothing starts it again. systemd says so itself: Result=success, and the \
+             unit is inactive."
+        );
     }
 
     #[test]

@@ -212,6 +212,13 @@ impl Start {
         self
     }
 
+    /// No main process was seen.
+    pub fn without_main(mut self) -> Self {
+        self.activation.main_process = None;
+        self.mains.clear();
+        self
+    }
+
     pub fn joined(mut self, ns: i64) -> Self {
         self.activation.joined_ns = Some(ns);
         self
