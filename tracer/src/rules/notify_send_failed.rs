@@ -7,6 +7,9 @@ use super::{
 };
 use crate::model::{document::Severity, errno, event::NotifyMessage};
 
+/// What PID 1 becomes as the machine goes down, by the 15 characters that the kernel keeps of it.
+const SHUTDOWN: &str = "systemd-shutdow";
+
 pub(super) const RULE: Rule = Rule {
     id: "notify-send-failed",
     severity: Severity::Warning,
@@ -19,6 +22,7 @@ fn check(case: &Case) -> Vec<Finding> {
         .messages()
         .filter(|told| told.message.result != 0)
         .filter(|told| !was_repeated(case, told) && !may_have_been_repeated(case, told))
+        .filter(|told| !says_nothing_new(case, told) && !comes_after_systemd(case, told))
         .collect();
     finding(case, &failed).into_iter().collect()
 }
@@ -32,6 +36,27 @@ fn was_repeated(case: &Case, failed: &Announcement) -> bool {
             && (failed.message.not_connected
                 || told.message.assignments == failed.message.assignments)
     })
+}
+
+/// Whether it would have changed nothing: systemd has READY=1 already, and no reload is to end by it,
+/// or it is a READY= that systemd does not know.
+fn says_nothing_new(case: &Case, failed: &Announcement) -> bool {
+    let assignments = &failed.message.assignments;
+    let is_ready_alone = assignments.iter().all(|(key, _)| key == "READY");
+    if assignments.is_empty() || !is_ready_alone {
+        return false;
+    }
+    let earlier = case.messages().take_while(|told| told.index < failed.index);
+    let last = earlier.filter(Announcement::counts).filter_map(|told| told.state()).last();
+    failed.state().is_none() || last == Some(Announced::Ready)
+}
+
+/// Whether the machine goes down, and the process that takes systemd's place has told the service to
+/// end: nobody hears messages then.
+fn comes_after_systemd(case: &Case, failed: &Announcement) -> bool {
+    let stop = case.told_to_stop().filter(|(index, ..)| *index < failed.index);
+    let sender = stop.and_then(|(.., sent)| sent.sender.as_ref());
+    sender.is_some_and(|sender| sender.process.comm == SHUTDOWN)
 }
 
 /// Whether a signal interrupted the call, which the kernel begins anew then, and what came of that may
@@ -93,7 +118,7 @@ fn reason(number: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::rules::testing::*;
+    use crate::{model::signal::Signal, rules::testing::*};
 
     const ID: &str = "notify-send-failed";
 
@@ -192,6 +217,33 @@ mod tests {
             .failed(11)
             .notify(21.ms(), itself(), &[("WATCHDOG", "1")])
             .judged(&[]);
+    }
+
+    #[test]
+    fn a_ready_that_systemd_has_already_does_no_harm_but_where_it_ends_a_reload() {
+        let up = || activation().unit("notify", "no").exec(0).ready(1.ms());
+        let ready: &[(&str, &str)] = &[("READY", "1")];
+        up().notify(20.ms(), itself(), ready).failed(106).judged(&[]);
+        up().notify(20.ms(), by("worker"), ready).failed(106).judged(&[]);
+        let with_status = &[("READY", "1"), ("STATUS", "up")];
+        up().notify(20.ms(), itself(), with_status).failed(106).judged(&[ID]);
+        let reloads =
+            up().notify(20.ms(), itself(), &[("RELOADING", "1"), ("MONOTONIC_USEC", "1")]);
+        let reloads = reloads.notify(30.ms(), itself(), ready).failed(106);
+        reloads.judged(&["reloading-malformed", ID]);
+        // systemd knows no such state.
+        up().notify(20.ms(), itself(), &[("READY", "0")]).failed(111).judged(&[]);
+    }
+
+    #[test]
+    fn nobody_hears_what_is_sent_as_the_machine_goes_down() {
+        let told_by = |comm: &str| {
+            let up = activation().unit("notify", "no").exec(0).ready(1.ms());
+            let up = up.signal(20.ms(), Signal::TERM, Handler, Handled, by(comm));
+            up.notify(21.ms(), itself(), &[("STOPPING", "1")]).failed(111)
+        };
+        told_by("systemd-shutdow").judged(&[]);
+        told_by("systemd").judged(&[ID]);
     }
 
     #[test]
