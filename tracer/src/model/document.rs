@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::model::{
-    event::{Event, Fate, ProcessRef},
+    event::{Event, Fate, ProcessRef, What},
     signal::Signal,
     unit::{UnitFacts, UnitState},
 };
@@ -322,6 +322,33 @@ pub struct Activation {
     /// How systemd saw it last, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub systemd: Option<UnitState>,
+}
+
+/// What systemd runs before a service's main process: its words for the state, and the setting.
+const BEFORE_MAIN: [(&str, &str); 2] =
+    [("condition", "ExecCondition="), ("start-pre", "ExecStartPre=")];
+
+impl Activation {
+    /// The setting at whose commands the start was over, by systemd's states, so that there was no
+    /// main process.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<&'static str> {
+        if self.main_process.is_some() {
+            return None;
+        }
+        let states = || {
+            self.events.iter().filter_map(|event| match &event.what {
+                What::Systemd { state, sub_state, .. } => Some((state, sub_state.as_deref())),
+                _ => None,
+            })
+        };
+        let was_in = |sub: &str| states().any(|(_, seen)| seen == Some(sub));
+        let (_, setting) = BEFORE_MAIN.iter().rev().find(|(sub, _)| was_in(sub))?;
+        let (state, sub_state) = states().last()?;
+        let is_over = matches!(state.as_str(), "inactive" | "failed")
+            || sub_state.is_some_and(|sub| sub.starts_with("auto-restart"));
+        is_over.then_some(*setting)
+    }
 }
 
 /// Events of one kind that were left out.

@@ -108,7 +108,7 @@ fn no_alerts(view: View) -> (String, Ink) {
     let View { document, survey, activation, .. } = view;
     let capture = &document.capture;
     let mut unseen = Vec::new();
-    if activation.main_process.is_none() {
+    if activation.main_process.is_none() && activation.ended_at().is_none() {
         unseen.push("its main process was not seen".to_owned());
     }
     if activation.events.is_empty() {
@@ -124,6 +124,7 @@ fn no_alerts(view: View) -> (String, Ink) {
         unseen.push(format!("{} were lost", counted(capture.lost as usize, "event")));
     }
     let waits = !view.joined_late()
+        && activation.ended_at().is_none()
         && activation.outcome.state == OutcomeState::Running
         && activation.milestones.ready_ns.is_none();
     if let Some(awaited) = view.awaited().filter(|_| waits) {

@@ -60,12 +60,28 @@ fn append(lines: &mut Vec<String>, text: &str, width: usize) {
     }
 }
 
+/// The same of a start whose main process was not seen, or never was.
+fn without_main(activation: &Activation) -> (String, Ink) {
+    let Some(setting) = activation.ended_at() else {
+        return ("no main process was seen".into(), Ink::Warning);
+    };
+    let result = activation.systemd.as_ref().and_then(|state| state.result.as_deref());
+    match result.filter(|result| *result != "success") {
+        Some("exec-condition") => ("not started, as its ExecCondition= has it".into(), Ink::Plain),
+        Some(result) => {
+            let result = escape::text(result);
+            (format!("failed at {setting}, before its main process ({result})"), Ink::Error)
+        }
+        None => (format!("ended at {setting}, before its main process"), Ink::Plain),
+    }
+}
+
 /// How it went, in words.
 fn outcome(view: View) -> (String, Ink) {
     let View { activation, .. } = view;
-    let Some(_) = activation.main_process else {
-        return ("no main process was seen".into(), Ink::Warning);
-    };
+    if activation.main_process.is_none() {
+        return without_main(activation);
+    }
     let milestones = &activation.milestones;
     let (reload, end) = (view.reload(), view.end());
     let (awaited, joined) = (view.awaited(), view.joined_late());

@@ -341,6 +341,42 @@ fn no_alerts_is_said_only_where_all_was_seen() {
 }
 
 #[test]
+fn a_start_that_was_over_before_its_main_process_is_told_as_that() {
+    let told = |sub: &str, last: &str, result: &str| {
+        let mut document = fixtures::restarted();
+        let start = &mut document.services[1].activations[0];
+        let state = |at_ms: f64, state: &str, sub: &str| {
+            let (state, sub_state) = (state.to_owned(), Some(sub.to_owned()));
+            fixtures::at(
+                at_ms,
+                What::Systemd { state, sub_state, result: None, reload_result: None },
+            )
+        };
+        start.events = vec![state(0.5, "activating", sub), state(9.0, last, "dead")];
+        let (active_state, result) = (last.to_owned(), Some(result.to_owned()));
+        start.systemd = Some(UnitState { active_state, result, ..UnitState::default() });
+        table(&document, 120, false)
+    };
+    let failed = told("start-pre", "failed", "exit-code");
+    assert!(
+        failed
+            .contains("cron.service: failed at ExecStartPre=, before its main process (exit-code)"),
+        "{failed}"
+    );
+    assert!(!failed.contains("not all was seen"), "{failed}");
+    let skipped = told("condition", "inactive", "exec-condition");
+    assert!(
+        skipped.contains("cron.service: not started, as its ExecCondition= has it"),
+        "{skipped}"
+    );
+    let stopped = told("start-pre", "inactive", "success");
+    assert!(stopped.contains("cron.service: ended at ExecStartPre="), "{stopped}");
+    // It may yet come.
+    let goes_on = told("start-pre", "activating", "success");
+    assert!(goes_on.contains("cron.service: no main process was seen"), "{goes_on}");
+}
+
+#[test]
 fn of_very_many_services_a_thousand_are_named_and_the_others_counted() {
     let mut document = fixtures::patroni_killed();
     let start = document.services[0].activations.remove(0);
