@@ -66,6 +66,11 @@ impl KnownUnit {
         })
     }
 
+    /// Whether systemd has had the service as over at `at` or since.
+    pub(super) fn was_over_since(&self, at: u64) -> bool {
+        self.states.iter().any(|known| known.at >= at && is_over(&known.state))
+    }
+
     /// Whether systemd was stopping a start at `at`, as far as it has said.
     pub(super) fn is_stopping(&self, invocation_id: Option<&str>, at: u64) -> bool {
         let its =

@@ -44,7 +44,10 @@ impl Attribution {
                         // One that died so, after a command of ExecStartPre=.
                         StartState::Open(start) => {
                             let goes_on = open.is_some_and(|id| service.known.goes_on(id));
-                            start.is_over() && !goes_on
+                            let had_no_main = start.mains.is_empty() && start.alive.is_empty();
+                            let is_over = start.is_over()
+                                || had_no_main && service.known.was_over_since(start.began());
+                            is_over && !goes_on
                         }
                         StartState::Final(_) => true,
                     },

@@ -242,6 +242,28 @@ fn a_command_that_died_before_its_exec_is_no_main_process_and_no_start() {
 }
 
 #[test]
+fn a_start_whose_first_command_died_before_its_exec_is_not_the_next_one() {
+    let facts = UnitFacts {
+        exec_start: Some(vec!["/usr/sbin/gearmand".to_owned()]),
+        ..UnitFacts::default()
+    };
+    let starts = |state_after: UnitNews| {
+        let story = told(Story::unit().attach(0, 10, DEMO), 1, settings(facts.clone()));
+        let story = told(story, 2, state("activating", "start-pre", "success", "a"));
+        let task = Task { comm: "(install)".into(), ..story.task(10) };
+        let state = SignalState::default();
+        let signal = Some(Signal::HUP);
+        let story = story.fact(10, Fact::Exit { task, signal, code: 0, core_dumped: false, state });
+        let next = told(story, 12, state_after).start(320, 11, "/usr/bin/install", "b");
+        let next = next.exit(330, 11, 0).start(340, 12, "/usr/sbin/gearmand", "b");
+        next.told().starts().len()
+    };
+    assert_eq!(starts(state("activating", "auto-restart", "signal", "a")), 2);
+    // Its failure does not matter to systemd.
+    assert_eq!(starts(state("activating", "start-pre", "success", "a")), 1);
+}
+
+#[test]
 fn a_main_process_that_died_before_its_exec_is_of_the_start_that_goes_on() {
     let checked =
         |at, state| told(Story::unit().start(0, 10, "/bin/check", "a").exit(20, 10, 0), at, state);
