@@ -18,6 +18,12 @@ pub struct StartLimit {
 }
 
 impl StartLimit {
+    /// Whether any number of starts is let through.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.starts == 0 || self.within_ns == Some(0)
+    }
+
     /// Whether systemd refuses a start at `next`, where it was started at these times before, ns,
     /// in order of time. The first start begins the time of the limit, and the first one after
     /// that time begins another (`ratelimit_below` in src/basic/ratelimit.c). A start beyond the limit
@@ -25,7 +31,7 @@ impl StartLimit {
     /// (`systemctl reset-failed`).
     #[must_use]
     pub fn refuses(&self, starts: impl IntoIterator<Item = i64>, next: i64) -> bool {
-        if self.starts == 0 || self.within_ns == Some(0) {
+        if self.is_off() {
             return false;
         }
         let is_within = |begin: i64, at: i64| {

@@ -54,7 +54,7 @@ struct Row {
 pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let View { service, activation, .. } = view;
     let sent = signals(activation);
-    if activation.main_process.is_none() && activation.exposure.is_empty() && sent.is_empty() {
+    if is_empty(activation) && sent.is_empty() || activation.ended_at().is_some() {
         return Vec::new();
     }
     let first_label = format!("{} would", view.reload());
@@ -97,13 +97,18 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
+/// Whether nothing is known of what a signal would have done.
+fn is_empty(activation: &Activation) -> bool {
+    activation.main_process.is_none() && activation.exposure.is_empty()
+}
+
 /// The first row alone, with the signals on it, in so many columns; nothing where there is
 /// nothing to show.
 pub fn bar(view: View, columns: usize) -> Vec<(char, Ink)> {
     let activation = view.activation;
     let sent = signals(activation);
-    let is_empty = activation.main_process.is_none() && activation.exposure.is_empty();
-    if columns == 0 || (is_empty && sent.is_empty()) {
+    let is_empty = is_empty(activation) && sent.is_empty() || activation.ended_at().is_some();
+    if columns == 0 || is_empty {
         return Vec::new();
     }
     let span = Span::of(activation, view.end());

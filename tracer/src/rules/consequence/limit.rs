@@ -1,6 +1,6 @@
 //! Whether the limit of starts lets systemd start a service again.
 
-use super::{said::was_started_again, settings};
+use super::{said::next_start, settings};
 use crate::{
     model::{document::Activation, span, start_limit::StartLimit, unit::UnitFacts},
     rules::{
@@ -17,16 +17,16 @@ pub(super) struct Refusing<'a> {
 }
 
 /// The unit's limit of starts, if it refuses the one that `Restart=` would bring about after an
-/// end at `at`, or at any time (`None`). Starts that the capture did not see are not counted. Nor is
-/// anything refused where systemd then started it: somebody may have had it forget the starts before.
+/// end at `at`, or at any time (`None`). Starts that the capture did not see are not counted. What
+/// systemd then did counts: it may have seen more, or somebody had it forget the starts before.
 pub(super) fn refusing<'a>(case: &Case<'a>, at: Option<i64>) -> Option<Refusing<'a>> {
     let (_, facts) = settings(case)?;
     let limit = facts.start_limit.as_ref()?;
     let delay = facts.restart_delay_ns.and_then(|delay| i64::try_from(delay).ok());
     let next = at.zip(delay).map_or(i64::MAX, |(at, delay)| at.saturating_add(delay));
-    let is_refused = limit.refuses(starts(case), next);
-    let went_on = || at.is_some_and(|at| was_started_again(case, at));
-    (is_refused && !went_on()).then_some(Refusing { facts, limit })
+    let let_through = at.filter(|_| !limit.is_off()).and_then(|at| next_start(case, at));
+    let refuses = let_through.map_or_else(|| limit.refuses(starts(case), next), |through| !through);
+    refuses.then_some(Refusing { facts, limit })
 }
 
 /// When systemd started the service, up to this start, in order of time.

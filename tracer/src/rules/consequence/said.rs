@@ -62,12 +62,14 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
     }
 }
 
-/// Whether systemd, after the end of the main process at `at`, said that it starts the service again,
-/// and did, without having refused that.
-pub(super) fn was_started_again(case: &Case, at: i64) -> bool {
+/// Whether systemd let the start through that it said was due after the end of the main process at
+/// `at`; `None` where it said of none, or that is not seen.
+pub(super) fn next_start(case: &Case, at: i64) -> Option<bool> {
     let states = || case.states().skip_while(|state| state.at_ns < at || !state.is_over());
     let again = states().take(2).any(|state| state.is_again());
-    again && refused(states().skip(1)).is_none() && is_started_again(case, at)
+    let refused = || refused(states().skip(1)).is_some();
+    let comes = || is_started_again(case, at).then_some(true);
+    again.then(|| if refused() { Some(false) } else { comes() })?
 }
 
 /// The failure at once of a start that was due, among the states that follow the end before it.
