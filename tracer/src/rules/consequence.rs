@@ -152,11 +152,11 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
     let limit = refusing(case, Some(at));
     let stops = predicted
         .is_some_and(|it| it.result == ServiceResult::Success && it.decided_by != Decider::Remain);
-    if let Some(failed) = failed_stop(case, at).filter(|_| stops) {
+    if let Some((settings, failed)) = failed_command(case, at).filter(|_| stops) {
         let predicted = predict_stop(facts, end, stage, failed);
         return format!(
             "systemd takes {end} as a clean exit of a Type={service_type} service and runs \
-             ExecStop= or ExecStopPost=, which failed: {failed} (result '{}'): {}{}",
+             {settings}, which failed: {failed} (result '{}'): {}{}",
             predicted.result.name(),
             restart(setting, predicted, limit),
             said(case, predicted, limit, at)
@@ -244,15 +244,21 @@ fn forking(case: &Case, facts: &UnitFacts, end: End, at: i64) -> String {
     )
 }
 
-/// How a command failed that systemd ran once the main process had ended at `at`, before it
-/// called the service over, or the capture ended.
-fn failed_stop(case: &Case, at: i64) -> Option<End> {
+/// How a command failed that systemd ran when the main process had ended at `at`, before it
+/// called the service over, or the capture ended; and what it was a command of. Those of
+/// ExecStartPost= may run already.
+fn failed_command(case: &Case, at: i64) -> Option<(&'static str, End)> {
     let after = |at_ns: i64| at_ns >= at;
     let over = case.states().find(|state| after(state.at_ns) && state.is_over());
     let stops = || case.states().any(|state| after(state.at_ns) && state.state == "deactivating");
     let over = over.map(|state| state.at_ns).or_else(|| stops().then_some(i64::MAX))?;
-    let between = |at_ns: i64| (at..=over).contains(&at_ns);
+    let posted = case.state_at(at).filter(|state| state.sub_state == Some("start-post"));
+    let from = posted.map_or(at, |state| state.at_ns);
+    let is_post = |at_ns: i64| {
+        case.state_at(at_ns).is_some_and(|state| state.sub_state == Some("start-post"))
+    };
     let mut commands = BTreeSet::new();
+    let between = |at_ns: i64| (from..=over).contains(&at_ns);
     case.events().filter(|(_, event)| between(event.at_ns)).find_map(|(_, event)| {
         match &event.what {
             // systemd forks it into the service's cgroup, or moves it there.
@@ -265,14 +271,22 @@ fn failed_stop(case: &Case, at: i64) -> Option<End> {
                 None
             }
             What::Exit { process, signal, code, core_dumped }
-                if commands.contains(&process.pid) =>
+                if after(event.at_ns)
+                    && commands.contains(&process.pid)
+                    && !case.is_main(process) =>
             {
+                let settings = if is_post(event.at_ns) {
+                    "ExecStartPost="
+                } else {
+                    "ExecStop= or ExecStopPost="
+                };
                 match (signal, code) {
                     (Some(signal), _) => {
-                        Some(End::Signal { signal: *signal, core_dumped: *core_dumped })
+                        let core_dumped = *core_dumped;
+                        Some((settings, End::Signal { signal: *signal, core_dumped }))
                     }
                     (None, Some(0) | None) => None,
-                    (None, Some(code)) => Some(End::Code(*code)),
+                    (None, Some(code)) => Some((settings, End::Code(*code))),
                 }
             }
             _ => None,

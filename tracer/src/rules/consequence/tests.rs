@@ -297,6 +297,33 @@ fn a_child_that_fails_and_a_command_that_works_are_no_failed_stop_command() {
 }
 
 #[test]
+fn a_command_of_exec_start_post_that_fails_after_the_death_decides() {
+    let posted = |signal_at: i64, code| {
+        let process = ProcessRef { pid: 4_730, ..by("sh") };
+        let fork = What::Fork { process: process.clone(), parent: by("systemd") };
+        let exit = What::Exit { process, signal: None, code: Some(code), core_dumped: false };
+        activation()
+            .unit("simple", "on-failure")
+            .systemd(-2.ms(), "activating", Some("start-post"), "success")
+            .event(-1.ms(), fork)
+            .exec(0)
+            .signal(signal_at, Signal::HUP, Default, Killed, by("kill"))
+            .event(8.ms(), exit)
+            .systemd(9.ms(), "failed", Some("failed"), "exit-code")
+            .systemd(10.ms(), "activating", Some("auto-restart"), "exit-code")
+            .asked(|case| death(case, HUP, signal_at + 1.ms()))
+    };
+    assert_eq!(
+        posted(5.ms(), 4),
+        "systemd takes death by HUP as a clean exit of a Type=simple service and runs \
+         ExecStartPost=, which failed: an exit with code 4 (result 'exit-code'): \
+         Restart=on-failure restarts it. systemd says so itself: Result=exit-code, and it restarts \
+         the unit."
+    );
+    assert!(!posted(5.ms(), 0).contains("ExecStartPost="));
+}
+
+#[test]
 fn a_stop_command_that_failed_decides_where_the_capture_ends_before_the_unit_is_over() {
     let stopping = |code| {
         let process = ProcessRef { pid: 4_730, ..by("rm") };
