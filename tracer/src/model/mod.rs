@@ -5,6 +5,7 @@ pub mod disposition;
 pub mod document;
 pub mod errno;
 pub mod event;
+pub mod exit_status;
 pub mod glob;
 pub mod programs;
 pub mod race;

@@ -9,6 +9,7 @@ use super::{
 use crate::model::{
     document::{Activation, ExposureKind, Milestones, OutcomeState, Owner, ServiceKind, Severity},
     event::{Effect, What},
+    exit_status,
 };
 
 /// The headline, and what it is about.
@@ -107,7 +108,10 @@ fn outcome(view: View) -> (String, Ink) {
         }
         OutcomeState::Exited => {
             let code = activation.outcome.code;
-            let with = code.map(|code| format!(" with code {code},")).unwrap_or_default();
+            // As systemctl has it, of what did not come as far as its exec.
+            let name = code.filter(|_| milestones.exec_ns.is_none()).and_then(exit_status::set_up);
+            let name = name.map(|name| format!("/{name}")).unwrap_or_default();
+            let with = code.map(|code| format!(" with code {code}{name},")).unwrap_or_default();
             let after =
                 milestones.exit_ns.map(|at| after_start(at, milestones)).unwrap_or_default();
             let failed = code != Some(0) || !not_ready.is_empty();

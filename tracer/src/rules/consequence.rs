@@ -252,11 +252,11 @@ fn failed_command(case: &Case, at: i64) -> Option<(&'static str, End)> {
     let over = case.states().find(|state| after(state.at_ns) && state.is_over());
     let stops = || case.states().any(|state| after(state.at_ns) && state.state == "deactivating");
     let over = over.map(|state| state.at_ns).or_else(|| stops().then_some(i64::MAX))?;
-    let posted = case.state_at(at).filter(|state| state.sub_state == Some("start-post"));
-    let from = posted.map_or(at, |state| state.at_ns);
     let is_post = |at_ns: i64| {
         case.state_at(at_ns).is_some_and(|state| state.sub_state == Some("start-post"))
     };
+    // The first command may be there before systemd says so.
+    let from = if is_post(at) { case.began_ns().min(at) } else { at };
     let mut commands = BTreeSet::new();
     let between = |at_ns: i64| (from..=over).contains(&at_ns);
     case.events().filter(|(_, event)| between(event.at_ns)).find_map(|(_, event)| {

@@ -4,7 +4,10 @@ use super::{
     Case, Finding, Rule, case::Announced, consequence, ready_rejected, result::End, start_refused,
     stopping_then_on, text,
 };
-use crate::model::document::{EndedBy, Severity};
+use crate::model::{
+    document::{EndedBy, Severity},
+    exit_status,
+};
 
 const MEND: &str = "Let the main process send READY=1 once it serves and its handlers are in \
                     (sd_notify(3), systemd-notify --ready). A program that can't: [Service] \
@@ -81,16 +84,30 @@ fn finding(case: &Case) -> Option<Finding> {
             }
         ),
         consequence: consequence::never_ready(case),
-        mend: gave_up(case).filter(|_| failed.is_none() && stop.is_none()).map_or_else(
-            || MEND.to_owned(),
-            |end| {
-                format!(
-                    "Look for the reason of {end} in what the program wrote by then, as to the \
-                     journal: it did not come as far as READY=1."
-                )
-            },
-        ),
+        mend: gave_up(case)
+            .filter(|_| failed.is_none() && stop.is_none())
+            .map_or_else(|| MEND.to_owned(), |end| look_for(case, end)),
     })
+}
+
+/// Where the reason for an end before READY=1 stands.
+fn look_for(case: &Case, end: End) -> String {
+    let set_up = match end {
+        End::Code(code) if case.activation.milestones.exec_ns.is_none() => {
+            exit_status::set_up(code).map(|name| format!("{code}/{name}"))
+        }
+        _ => None,
+    };
+    match set_up {
+        Some(status) => format!(
+            "The program was not executed: systemd could not set it up (status={status}, \
+             systemd.exec(5)). Look at what it says of that: journalctl -u UNIT."
+        ),
+        None => format!(
+            "Look for the reason of {end} in what the program wrote by then, as to the journal: it \
+             did not come as far as READY=1."
+        ),
+    }
 }
 
 /// How the main process ended, if not well.
@@ -133,6 +150,13 @@ mod tests {
         assert!(mend(0).contains("Type=exec"), "{}", mend(0));
         let failed = mend(1);
         assert!(failed.contains("code 1") && !failed.contains("Type="), "{failed}");
+    }
+
+    #[test]
+    fn what_was_not_executed_wrote_nothing() {
+        let start = activation().unit("notify", "no").exit(9.ms(), 203);
+        let mend = start.judged(&[ID])[0].mend.clone();
+        assert!(mend.contains("status=203/EXEC"), "{mend}");
     }
 
     #[test]

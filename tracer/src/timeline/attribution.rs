@@ -221,7 +221,15 @@ impl Attribution {
     pub fn settle(&mut self, setup: &Setup) {
         let mut waited = Vec::new();
         for (id, service) in self.processes.waiting() {
-            waited.extend(self.place_in_start(id, service, &Environment::default()));
+            // One that came into the service as it ended shows no end of its own.
+            let since = self.waiting_since(id);
+            let known = self.services.get(&service).map(|service| &service.known);
+            let has_ended = known.is_some_and(|known| known.was_over_since(since));
+            let environment = Environment { control: has_ended, ..Environment::default() };
+            waited.extend(self.place_in_start(id, service, &environment));
+            if has_ended {
+                self.leave(id);
+            }
         }
         // Those that share handlers change each other's.
         waited.sort_by_key(|it| it.at);

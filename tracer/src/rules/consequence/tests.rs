@@ -304,9 +304,9 @@ fn a_command_of_exec_start_post_that_fails_after_the_death_decides() {
         let exit = What::Exit { process, signal: None, code: Some(code), core_dumped: false };
         activation()
             .unit("simple", "on-failure")
-            .systemd(-2.ms(), "activating", Some("start-post"), "success")
-            .event(-1.ms(), fork)
             .exec(0)
+            .event(1.ms(), fork)
+            .systemd(2.ms(), "activating", Some("start-post"), "success")
             .signal(signal_at, Signal::HUP, Default, Killed, by("kill"))
             .event(8.ms(), exit)
             .systemd(9.ms(), "failed", Some("failed"), "exit-code")

@@ -95,7 +95,7 @@ impl Attribution {
     }
 
     /// Since when the facts of a waiting process count: its whole life.
-    fn waiting_since(&self, id: ProcessId) -> u64 {
+    pub(super) fn waiting_since(&self, id: ProcessId) -> u64 {
         let first = self.processes.get(id).and_then(|process| process.waiting.first());
         first.map_or(0, |(at, _)| *at)
     }

@@ -2,7 +2,7 @@
 
 use super::Attribution;
 use crate::{
-    model::{document::ServiceKind, event::Fate},
+    model::{document::ServiceKind, event::Fate, exit_status},
     observation::{Environment, Fact, GenerateResult, ProcessId, Task},
     timeline::{
         executor::{is_executor, is_for_another},
@@ -59,8 +59,11 @@ impl Attribution {
                 }
                 // systemd's own helpers do their work and end without an exec: by themselves, or
                 // killed by who forked them, which is about to become the service.
-                Fact::Exit { signal: None, .. } => self.put_outside(id),
                 Fact::Exit { .. } if is_helper => self.put_outside(id),
+                // What could not be set up or executed says so by its code.
+                Fact::Exit { signal: None, code, .. } if exit_status::set_up(*code).is_none() => {
+                    self.put_outside(id);
+                }
                 Fact::Exit { task, .. } => {
                     let environment = Environment {
                         control: self.is_for_another(service, &task.comm),

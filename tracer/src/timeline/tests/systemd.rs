@@ -242,6 +242,36 @@ fn a_command_that_died_before_its_exec_is_no_main_process_and_no_start() {
 }
 
 #[test]
+fn a_program_that_systemd_could_not_execute_is_a_start_that_ended_so() {
+    let ended = |code| Story::unit().attach(0, 10, DEMO).exit(10, 10, code);
+    let told = told(ended(203), 12, state("failed", "failed", "exit-code", "a")).told();
+    let [start] = told.starts() else { panic!("{:?}", told.starts()) };
+    assert_eq!(start.outcome.code, Some(203));
+    assert_eq!(states(start), ["failed"]);
+    assert_eq!(start.milestones.exec_ns, None);
+    // systemd's helpers end by themselves.
+    let starts = |code| ended(code).start(50, 11, "/bin/demo", "b").told().starts().len();
+    assert_eq!([203, 217, 0, 1, 255].map(starts), [2, 2, 1, 1, 1]);
+}
+
+#[test]
+fn a_process_whose_end_was_not_seen_does_not_run_where_systemd_has_its_start_as_over() {
+    let failed = |story: Story, at: u64, pid: u32, id: &str| {
+        let story =
+            told(story.attach(at, pid, DEMO), at + 1, state("active", "running", "success", id));
+        told(story, at + 2, state("failed", "failed", "exit-code", id))
+    };
+    let twice = failed(failed(Story::unit(), 0, 10, "a"), 500, 11, "b").told();
+    let starts = twice.starts();
+    assert_eq!(starts.iter().map(states).collect::<Vec<_>>(), [["active", "failed"]; 2]);
+    assert!(starts.iter().all(|start| start.main_process.is_none()));
+    // It may yet execute its program.
+    let alive =
+        told(Story::unit().attach(0, 10, DEMO), 1, state("active", "running", "success", "a"));
+    assert!(alive.told().starts()[0].main_process.is_some());
+}
+
+#[test]
 fn a_start_whose_first_command_died_before_its_exec_is_not_the_next_one() {
     let facts = UnitFacts {
         exec_start: Some(vec!["/usr/sbin/gearmand".to_owned()]),
