@@ -126,6 +126,10 @@ pub(super) fn starting_again(before: &UnitFacts, ends: &[End]) -> Option<String>
         lines += "# Otherwise the unit stays 'active (exited)' without a process.\n\
                   RemainAfterExit=no\n";
     }
+    if facts.restart_never == Some(true) {
+        (facts.restart_never, facts.restart_delay_ns) = (Some(false), Some(100_000_000));
+        lines += "# Otherwise it waits for ever to be started again.\nRestartSec=100ms\n";
+    }
     let listed = facts.restart_prevent_exit_status.take();
     let is_prevented = ends.iter().any(|end| end.is_in(listed.as_ref()));
     if let Some(mut prevent) = listed.filter(|_| is_prevented) {

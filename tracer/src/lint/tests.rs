@@ -248,6 +248,11 @@ fn the_drop_in_takes_away_what_keeps_the_service_down() {
         lines(&with("RemainAfterExit=yes", "no")),
         "[Service] RemainAfterExit=no RestartForceExitStatus=SIGHUP"
     );
+    assert_eq!(lines(&with("RestartSec=infinity", "always")), "[Service] RestartSec=100ms");
+    assert_eq!(
+        lines(&with("RestartSec=infinity", "no")),
+        "[Service] RestartSec=100ms RestartForceExitStatus=SIGHUP"
+    );
     assert_eq!(
         lines(&with("RestartPreventExitStatus=HUP 3", "always")),
         "[Service] RestartPreventExitStatus= RestartPreventExitStatus=3"

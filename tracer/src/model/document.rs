@@ -344,7 +344,7 @@ impl Activation {
         };
         let was_in = |sub: &str| states().any(|(_, seen)| seen == Some(sub));
         let (_, setting) = BEFORE_MAIN.iter().rev().find(|(sub, _)| was_in(sub))?;
-        let (state, sub_state) = states().last()?;
+        let (state, sub_state) = states().next_back()?;
         let is_over = matches!(state.as_str(), "inactive" | "failed")
             || sub_state.is_some_and(|sub| sub.starts_with("auto-restart"));
         is_over.then_some(*setting)

@@ -174,7 +174,7 @@ const LATE: &str =
     "ExecStart=/usr/bin/python3 /shared/program sleep=3 handle=SIGHUP handle=SIGUSR1";
 
 #[rustfmt::skip]
-const PROOFS: [Proof; 23] = [
+const PROOFS: [Proof; 25] = [
     Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nExecReload=/bin/kill -HUP $MAINPID",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
     Proof { finding: "reload-not-awaited", service: "Restart=always\nExecReload=/bin/kill -HUP $MAINPID\n[Unit]\nStartLimitBurst=1",
@@ -188,6 +188,10 @@ const PROOFS: [Proof; 23] = [
     Proof { finding: "reload-not-awaited", service: "RemainAfterExit=yes\nExecReload=/usr/bin/env kill -s HUP $MAINPID",
         provoke: RELOADS_EARLY, harm: "active exited", mended: "active running" },
     Proof { finding: "reload-not-awaited", service: "Restart=always\nRestartPreventExitStatus=SIGHUP 3\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "Restart=always\nRestartSec=infinity\nExecReload=/bin/kill -HUP $MAINPID",
+        provoke: RELOADS_EARLY, harm: "activating auto-restart", mended: "active running" },
+    Proof { finding: "reload-not-awaited", service: "RestartSec=infinity\nExecReload=/bin/kill -HUP $MAINPID",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
     Proof { finding: "reload-not-awaited", service: "Restart=on-failure\nSuccessExitStatus=SIGUSR1\nExecReload=/bin/kill -USR1 $MAINPID",
         provoke: RELOADS_EARLY, harm: "inactive dead", mended: "active running" },
