@@ -250,13 +250,17 @@ fn forking(case: &Case, facts: &UnitFacts, end: End, at: i64) -> String {
 fn failed_command(case: &Case, at: i64) -> Option<(&'static str, End)> {
     let after = |at_ns: i64| at_ns >= at;
     let over = case.states().find(|state| after(state.at_ns) && state.is_over());
+    // Its line began with `-`, or it was none of systemd's.
+    if over.is_some_and(|state| state.result.is_none() && state.sub_state.is_some()) {
+        return None;
+    }
     let stops = || case.states().any(|state| after(state.at_ns) && state.state == "deactivating");
     let over = over.map(|state| state.at_ns).or_else(|| stops().then_some(i64::MAX))?;
     let is_post = |at_ns: i64| {
         case.state_at(at_ns).is_some_and(|state| state.sub_state == Some("start-post"))
     };
-    // The first command may be there before systemd says so.
-    let from = if is_post(at) { case.began_ns().min(at) } else { at };
+    // The first command may be there before the program, and before systemd says so.
+    let from = if is_post(at) { i64::MIN } else { at };
     let mut commands = BTreeSet::new();
     let between = |at_ns: i64| (from..=over).contains(&at_ns);
     case.events().filter(|(_, event)| between(event.at_ns)).find_map(|(_, event)| {

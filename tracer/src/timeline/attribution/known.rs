@@ -380,7 +380,11 @@ impl ServiceStarts {
         let known = start.invocation_id();
         let from = start.began().saturating_sub(AHEAD_NS);
         let next = self.starts().find(|(of, _)| *of > number);
-        let to = next.map_or(u64::MAX, |(_, next)| next.began());
+        let to = next.map_or(u64::MAX, |(_, next)| next.began().saturating_sub(AHEAD_NS));
+        let begins = |id: &str| {
+            let its = |state: &&StateAt| state.invocation_id.as_deref() == Some(id);
+            self.known.states.iter().filter(its).map(|state| state.at).min().unwrap_or(0)
+        };
         let is_anothers =
             |id: &str| self.starts().any(|(_, start)| start.invocation_id() == Some(id));
         let mut states: Vec<(u64, &UnitState)> = self
@@ -390,7 +394,7 @@ impl ServiceStarts {
             .filter(|state| match (known, state.invocation_id.as_deref()) {
                 (Some(ours), Some(its)) => ours == its,
                 // One that died before its exec never showed its invocation's id.
-                (None, Some(its)) => !is_anothers(its) && (from..to).contains(&state.at),
+                (None, Some(its)) => !is_anothers(its) && (from..to).contains(&begins(its)),
                 _ => false,
             })
             .map(|state| (state.at, &state.state))

@@ -199,6 +199,12 @@ fn a_start_that_died_before_its_exec_has_the_states_of_its_time() {
     // systemd begins a start a little before its first process is there, and no more.
     assert_eq!(seen(&at(60)), ["failed"]);
     assert_eq!(seen(&at(40)), [""; 0]);
+    // All that has one id is of one start, which may be said to be up before its first process is seen.
+    let two = told(at(111), 280, state("active", "running", "success", "a2"));
+    let two = two.attach(300, 11, DEMO).killed(310, 11, Signal::HUP);
+    let two = told(two, 311, state("failed", "failed", "signal", "a2")).told();
+    assert_eq!(states(&two.starts()[0]), ["failed"]);
+    assert_eq!(states(&two.starts()[1]), ["active", "failed"]);
     // They are another start's whose id is known, or that came later.
     let next = at(111).start(300, 11, "/bin/demo", "a1");
     assert_eq!(seen(&next), [""; 0]);
