@@ -424,13 +424,13 @@ impl<'a> Case<'a> {
         self.is_ready_at(at) && !by_name || settled
     }
 
-    /// Whether a unit that announces nothing, and whose own reload does not send the signal, had run
-    /// for so long that its start was over.
+    /// Whether a unit that announces nothing but a bus name, and whose own reload does not send the
+    /// signal, had run for so long that its start was over.
     pub(super) fn has_long_run_at(&self, at: i64) -> bool {
         self.facts().is_some_and(|facts| facts.service_type.is_some())
             && !self.is_command()
             && !self.reloads_by_signal()
-            && !self.awaits_ready()
+            && (!self.awaits_ready() || self.is_dbus() && self.is_ready_at(at))
             && !self.is_oneshot()
             && at.saturating_sub(self.began_ns()) >= SETTLED_NS
     }

@@ -180,6 +180,9 @@ mod tests {
         let oneshot = &hup(unit("oneshot"), 30.s()).judged(&[RACE])[0].mend;
         assert!(oneshot.contains("systemctl reload") && !oneshot.contains("notify"), "{oneshot}");
         hup(unit("dbus"), 30.s()).judged(&[RACE]);
+        // Its name is there, and its handler would be by now.
+        hup(unit("dbus").up(20.ms()), 30.s()).judged(&[ID]);
+        hup(unit("dbus").up(20.ms()), 3.s()).judged(&[RACE]);
     }
 
     #[test]
