@@ -66,6 +66,15 @@ impl KnownUnit {
         })
     }
 
+    /// Whether systemd had a start as over at `at`.
+    pub(super) fn was_over_at(&self, invocation_id: &str, at: u64) -> bool {
+        let its = |known: &&StateAt| {
+            known.at <= at && known.invocation_id.as_deref() == Some(invocation_id)
+        };
+        let last = self.states.iter().filter(its).max_by_key(|known| known.at);
+        last.is_some_and(|last| is_over(&last.state))
+    }
+
     /// Whether systemd has had the service as over at `at` or since.
     pub(super) fn was_over_since(&self, at: u64) -> bool {
         self.states.iter().any(|known| known.at >= at && is_over(&known.state))

@@ -46,6 +46,7 @@ impl Attribution {
                             let goes_on = open.is_some_and(|id| service.known.goes_on(id));
                             let had_no_main = start.mains.is_empty() && start.alive.is_empty();
                             let is_over = start.is_over()
+                                || open.is_some_and(|id| service.known.was_over_at(id, since))
                                 || had_no_main && service.known.was_over_since(start.began());
                             is_over && !goes_on
                         }

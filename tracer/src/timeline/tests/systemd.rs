@@ -278,6 +278,20 @@ fn a_process_whose_end_was_not_seen_does_not_run_where_systemd_has_its_start_as_
 }
 
 #[test]
+fn what_dies_before_its_exec_is_of_the_next_start_where_systemd_had_the_last_one_as_over() {
+    let killed = |at: u64, active: &str, sub: &str| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(5, 10, 11).exit(40, 10, 0);
+        // The end of the child was not seen.
+        let story = told(story, at, state(active, sub, "success", "a"));
+        let story = story.attach(60, 12, DEMO).killed(70, 12, Signal::HUP);
+        told(story, 71, state("inactive", "dead", "success", "b")).told().starts().len()
+    };
+    assert_eq!(killed(50, "inactive", "dead"), 2);
+    // A command of ExecStopPost= may die so.
+    assert_eq!(killed(50, "deactivating", "stop-post"), 1);
+}
+
+#[test]
 fn a_start_whose_first_command_died_before_its_exec_is_not_the_next_one() {
     let facts = UnitFacts {
         exec_start: Some(vec!["/usr/sbin/gearmand".to_owned()]),
