@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::model::{
     event::{Event, Fate, ProcessRef, What},
+    exit_status,
     signal::Signal,
     unit::{UnitFacts, UnitState},
 };
@@ -329,25 +330,44 @@ const BEFORE_MAIN: [(&str, &str); 2] =
     [("condition", "ExecCondition="), ("start-pre", "ExecStartPre=")];
 
 impl Activation {
-    /// The setting at whose commands the start was over, by systemd's states, so that there was no
-    /// main process.
+    /// What systemd could not set up, by the exit status of a main process that it never executed:
+    /// `203/EXEC`. Of one that ran before the capture began that is not known.
     #[must_use]
-    pub fn ended_at(&self) -> Option<&'static str> {
+    pub fn not_set_up(&self) -> Option<String> {
+        if self.milestones.exec_ns.is_some() || self.joined_ns.is_some() {
+            return None;
+        }
+        let code = self.outcome.code?;
+        exit_status::set_up(code).map(|name| format!("{code}/{name}"))
+    }
+
+    /// The setting at whose commands the start was over, by systemd's states, so that there was no
+    /// main process, and the `Result` of that: systemd's last, where its states then name none.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<(&'static str, Option<&str>)> {
         if self.main_process.is_some() {
             return None;
         }
         let states = || {
             self.events.iter().filter_map(|event| match &event.what {
-                What::Systemd { state, sub_state, .. } => Some((state, sub_state.as_deref())),
+                What::Systemd { state, sub_state, result, .. } => {
+                    Some((state.as_str(), sub_state.as_deref(), result.as_deref()))
+                }
                 _ => None,
             })
         };
-        let was_in = |sub: &str| states().any(|(_, seen)| seen == Some(sub));
-        let (_, setting) = BEFORE_MAIN.iter().rev().find(|(sub, _)| was_in(sub))?;
-        let (state, sub_state) = states().next_back()?;
-        let is_over = matches!(state.as_str(), "inactive" | "failed")
-            || sub_state.is_some_and(|sub| sub.starts_with("auto-restart"));
-        is_over.then_some(*setting)
+        let was_in = |sub: &str| states().any(|(_, seen, _)| seen == Some(sub));
+        let (sub, setting) = BEFORE_MAIN.iter().rev().find(|(sub, _)| was_in(sub))?;
+        let is_over = |(state, sub_state, _): &(&str, Option<&str>, _)| {
+            matches!(*state, "inactive" | "failed")
+                || sub_state.is_some_and(|sub| sub.starts_with("auto-restart"))
+        };
+        states().next_back().filter(is_over)?;
+        // What is said later may be of a start that was refused.
+        let after = states().skip_while(|(_, seen, _)| *seen != Some(sub));
+        let result = after.filter(is_over).find_map(|(.., result)| result);
+        let last = || self.systemd.as_ref().and_then(|state| state.result.as_deref());
+        Some((setting, result.or_else(last)))
     }
 }
 

@@ -277,7 +277,7 @@ fn signal(at: i64, sent: &SignalSent) -> String {
     let by_default = sent.disposition == DispositionKind::Default;
     let unblocked = sent.unblocked.as_ref().filter(|_| by_default);
     let unblocked = unblocked
-        .map(|thread| format!(" in thread {} ({})", thread.tid, thread.comm))
+        .map(|thread| format!(" in thread {} ({})", thread.tid, escape::text(&thread.comm)))
         .unwrap_or_default();
     let fate = fate(sent.fate);
     let later = sent

@@ -9,7 +9,6 @@ use super::{
 use crate::model::{
     document::{Activation, ExposureKind, Milestones, OutcomeState, Owner, ServiceKind, Severity},
     event::{Effect, What},
-    exit_status,
 };
 
 /// The headline, and what it is about.
@@ -63,10 +62,9 @@ fn append(lines: &mut Vec<String>, text: &str, width: usize) {
 
 /// The same of a start whose main process was not seen, or never was.
 fn without_main(activation: &Activation) -> (String, Ink) {
-    let Some(setting) = activation.ended_at() else {
+    let Some((setting, result)) = activation.ended_at() else {
         return ("no main process was seen".into(), Ink::Warning);
     };
-    let result = activation.systemd.as_ref().and_then(|state| state.result.as_deref());
     match result.filter(|result| *result != "success") {
         Some("exec-condition") => ("not started, as its ExecCondition= has it".into(), Ink::Plain),
         Some(result) => {
@@ -109,9 +107,8 @@ fn outcome(view: View) -> (String, Ink) {
         OutcomeState::Exited => {
             let code = activation.outcome.code;
             // As systemctl has it, of what did not come as far as its exec.
-            let name = code.filter(|_| milestones.exec_ns.is_none()).and_then(exit_status::set_up);
-            let name = name.map(|name| format!("/{name}")).unwrap_or_default();
-            let with = code.map(|code| format!(" with code {code}{name},")).unwrap_or_default();
+            let status = activation.not_set_up().or_else(|| code.map(|code| code.to_string()));
+            let with = status.map(|status| format!(" with code {status},")).unwrap_or_default();
             let after =
                 milestones.exit_ns.map(|at| after_start(at, milestones)).unwrap_or_default();
             let failed = code != Some(0) || !not_ready.is_empty();

@@ -12,7 +12,7 @@ pub(super) use self::messages::{
 };
 use self::{
     limit::{Refusing, refusing},
-    said::said,
+    said::{is_started_again, said},
 };
 use super::{
     case::Case,
@@ -401,6 +401,13 @@ fn stopped_while_starting(case: &Case, facts: &UnitFacts) -> Option<String> {
     let stopping = case.states().find(|state| state.state == "deactivating")?;
     let result = stopping.result.or_else(|| stopping.sub_state.map(|_| "success"))?;
     if result == "success" {
+        if is_started_again(case, end) {
+            return Some(
+                "systemd was told to stop it while it waited for READY=1, which is no failure \
+                 (result 'success'), and it was started again after that."
+                    .to_owned(),
+            );
+        }
         let restarts = Some(false);
         let predicted = Prediction { restarts, ..predict_result(facts, ServiceResult::Success) };
         return Some(format!(

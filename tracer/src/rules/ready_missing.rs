@@ -4,10 +4,7 @@ use super::{
     Case, Finding, Rule, case::Announced, consequence, ready_rejected, result::End, start_refused,
     stopping_then_on, text,
 };
-use crate::model::{
-    document::{EndedBy, Severity},
-    exit_status,
-};
+use crate::model::document::{EndedBy, Severity};
 
 const MEND: &str = "Let the main process send READY=1 once it serves and its handlers are in \
                     (sd_notify(3), systemd-notify --ready). A program that can't: [Service] \
@@ -92,13 +89,7 @@ fn finding(case: &Case) -> Option<Finding> {
 
 /// Where the reason for an end before READY=1 stands.
 fn look_for(case: &Case, end: End) -> String {
-    let set_up = match end {
-        End::Code(code) if case.activation.milestones.exec_ns.is_none() => {
-            exit_status::set_up(code).map(|name| format!("{code}/{name}"))
-        }
-        _ => None,
-    };
-    match set_up {
+    match case.activation.not_set_up() {
         Some(status) => format!(
             "The program was not executed: systemd could not set it up (status={status}, \
              systemd.exec(5)). Look at what it says of that: journalctl -u UNIT."

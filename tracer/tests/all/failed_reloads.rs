@@ -33,7 +33,12 @@ const CASES: [(&str, &str, &str, &str); 5] = [
     ),
     ("slow", "ExecReload=/bin/sleep 50", "timeout", "when TimeoutStartSec= was over."),
     ("crashes", "ExecReload=/bin/sh -c 'kill -KILL $$$$'", "signal", "died of KILL."),
-    ("missing", "ExecReload=/no/such/program", "exit-code", "what it names may not be there."),
+    (
+        "missing",
+        "ExecReload=/no/such/program",
+        "exit-code",
+        "could not be executed (exit code 203).",
+    ),
 ];
 
 fn is_told(root: PathBuf) {

@@ -12,7 +12,7 @@ use crate::model::{
     },
     event::{
         Consumer, DispositionKind, Event, Fate, NotifyMessage, ParentRef, ProcessRef, Runtime,
-        Sender, SignalSent, What,
+        Sender, SignalSent, ThreadRef, What,
     },
     signal::Signal,
     start_limit::StartLimit,
@@ -112,17 +112,21 @@ fn fate() -> BoxedStrategy<Fate> {
 
 fn signal_sent() -> BoxedStrategy<What> {
     (
-        (signal(), option::of(sender()), process(), option::of(any::<u32>()), any::<i32>()),
+        (
+            (signal(), option::of(sender()), process(), option::of(any::<u32>()), any::<i32>()),
+            option::of((any::<u32>(), text())),
+        ),
         (disposition(), any::<bool>(), any::<bool>(), fate(), option::of(time())),
     )
-        .prop_map(|((signal, sender, target, tid, si_code), rest)| {
+        .prop_map(|(((signal, sender, target, tid, si_code), unblocked), rest)| {
             let (disposition, runtime, traced, fate, fate_ns) = rest;
             What::Signal(Box::new(SignalSent {
                 signal,
                 sender,
                 target,
                 tid,
-                unblocked: None,
+                unblocked: unblocked
+                    .map(|(tid, comm)| ThreadRef { tid, comm: SmolStr::from(comm) }),
                 si_code,
                 disposition,
                 runtime: runtime.then_some(Runtime::CatchAll),

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use super::fixtures::{self, all};
 use crate::{
     model::{
-        document::{Activation, Document, Exposure, ExposureKind, Owner, Service},
+        document::{
+            Activation, Document, Exposure, ExposureKind, OutcomeState, Owner, ProcessOutcome,
+            Service,
+        },
         event::{DispositionKind, Effect, Event, Fate, Refusal, What},
         signal::Signal,
         unit::UnitState,
@@ -338,6 +341,21 @@ fn no_alerts_is_said_only_where_all_was_seen() {
     document.services.extend(fixtures::joined_late().services);
     let unwrapped = table(&document, 80, false).replace('\n', " ");
     assert!(unwrapped.contains("other services were running before it"), "{unwrapped}");
+}
+
+#[test]
+fn a_code_of_a_service_that_ran_before_the_capture_is_not_taken_for_systemds() {
+    let told = |joined: bool| {
+        let mut document = fixtures::joined_late();
+        let start = &mut document.services[0].activations[0];
+        start.joined_ns = start.joined_ns.filter(|_| joined);
+        start.milestones.exec_ns = None;
+        start.outcome =
+            ProcessOutcome { state: OutcomeState::Exited, signal: None, code: Some(217) };
+        table(&document, 120, false)
+    };
+    assert!(told(true).contains("exited with code 217,"), "{}", told(true));
+    assert!(told(false).contains("exited with code 217/USER,"), "{}", told(false));
 }
 
 #[test]

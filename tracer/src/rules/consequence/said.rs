@@ -67,9 +67,18 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
 pub(super) fn next_start(case: &Case, at: i64) -> Option<bool> {
     let states = || case.states().skip_while(|state| state.at_ns < at || !state.is_over());
     let again = states().take(2).any(|state| state.is_again());
-    let refused = || refused(states().skip(1)).is_some();
+    let end = states().next().and_then(|state| state.result);
     let comes = || is_started_again(case, at).then_some(true);
-    again.then(|| if refused() { Some(false) } else { comes() })?
+    again.then(|| match refused(states().skip(1)) {
+        Some(refused) => Some(!is_by_limit(refused, end)),
+        None => comes(),
+    })?
+}
+
+/// Whether a start that failed at once was refused by the limit of starts: that leaves the result of
+/// the end before, or puts its own in place. What fails otherwise has been let through.
+fn is_by_limit(refused: State, end: Option<&str>) -> bool {
+    refused.result.is_none_or(|result| result == "start-limit-hit" || end == Some(result))
 }
 
 /// The failure at once of a start that was due, among the states that follow the end before it.
@@ -82,7 +91,7 @@ fn refused<'a>(states: impl Iterator<Item = State<'a>>) -> Option<State<'a>> {
 }
 
 /// Whether the service has another start after `at`.
-fn is_started_again(case: &Case, at: i64) -> bool {
+pub(super) fn is_started_again(case: &Case, at: i64) -> bool {
     let begins = case.activation.started_at.0;
     case.service.activations.iter().any(|other| {
         let since = other.started_at.0.duration_since(begins).as_nanos();

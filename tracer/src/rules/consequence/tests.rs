@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    model::{event::ProcessRef, start_limit::StartLimit},
+    model::{
+        event::{DispositionKind::Default, Fate::Killed, ProcessRef},
+        start_limit::StartLimit,
+    },
     rules::testing::*,
 };
 
@@ -601,4 +604,34 @@ fn systemd_says_that_it_refused_the_start_that_was_due() {
     // A trace that ends before does not know.
     let early = told(ended(1));
     assert!(early.ends_with("(result 'start-limit-hit')."), "{early}");
+}
+
+#[test]
+fn a_start_that_was_stopped_before_ready_to_be_started_again_has_a_next_one() {
+    let stopped = activation().unit("notify", "no").exec(0);
+    let stopped = stopped.systemd(20.s(), "deactivating", Some("stop-sigterm"), "success");
+    let stopped = stopped.signal(20.s(), Signal::TERM, Default, Killed, by("systemd"));
+    let mut document =
+        stopped.systemd(20.s() + 5.ms(), "inactive", Some("dead"), "success").document();
+    let service = &mut document.services[0];
+    let mut next = service.activations[0].clone();
+    next.started_at.0 += jiff::SignedDuration::from_nanos(21.s());
+    service.activations.push(next);
+    let service = &document.services[0];
+    let activation = &service.activations[0];
+    let case = Case { capture: &document.capture, service, activation };
+    let told = never_ready(&case);
+    assert!(told.ends_with("(result 'success'), and it was started again after that."), "{told}");
+}
+
+#[test]
+fn a_start_that_failed_for_want_of_something_else_is_no_limit_of_starts() {
+    let ended = limited("always", 5)
+        .exec(0)
+        .systemd(1_001.ms(), "inactive", Some("dead"), "success")
+        .systemd(1_002.ms(), "activating", Some("auto-restart"), "success")
+        .systemd(1_101.ms(), "failed", Some("failed"), "resources");
+    let told = ended.asked(|case| death(case, HUP, 1.s()));
+    assert!(!told.contains("StartLimitBurst"), "{told}");
+    assert!(told.contains("But systemd itself says Result=resources"), "{told}");
 }

@@ -15,7 +15,7 @@ impl Rounds<'_, '_> {
     /// What the signal did in a run in which it was to be in this interval.
     pub(super) fn judge(
         &self,
-        (planned, of, _): &Aim,
+        ((planned, of, _), untouched): (&Aim, &Planned),
         signal: Signal,
         ran: &Ran,
         first: &First,
@@ -30,7 +30,15 @@ impl Rounds<'_, '_> {
         let steps = self.steps(ran, signal);
         let absent = match planned.at {
             At::ChildExit(exit) if placed.is_none() => Some(exit.missed(&ran.came.child_exits)),
-            At::Call(_) if placed.is_none() && ran.came.refused.is_none() => Some(FEWER_CALLS),
+            // Where the start came to its end, and the same process made it.
+            At::Call(_)
+                if placed.is_none()
+                    && ran.came.refused.is_none()
+                    && ended_as(ran).state == OutcomeState::Running
+                    && self.another_main(ran, &steps).is_none() =>
+            {
+                Some(FEWER_CALLS)
+            }
             _ => None,
         };
         let missed = match (placed, ran.came.refused) {
@@ -80,7 +88,8 @@ impl Rounds<'_, '_> {
             lasted_ns: ran.until.saturating_sub(ran.span.0),
             reload,
         };
-        let before = self.undisturbed(planned, &first.ran, &first.before);
+        // The numbers of the run before may be another process's there.
+        let before = self.undisturbed(untouched, &first.ran, &first.before);
         let answers = planned.main && first.answers.intersects(signal.set());
         let before = Undisturbed { answers, ..before };
         tried(&run, &before, signal, role, attempts)

@@ -170,7 +170,7 @@ impl Rounds<'_, '_> {
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
             let at_rest = rest.clone().filter(|_| is_known);
             if let Some(aim) = at_rest.map(|rest| (rest, steps.clone(), Helpers::Counted))
-                && is_answered(&self.judge(&aim, *signal, &first.ran, first, 1))
+                && is_answered(&self.judge((&aim, &aim.0), *signal, &first.ran, first, 1))
             {
                 first.answers = signal.set();
             }
@@ -247,13 +247,14 @@ impl Rounds<'_, '_> {
             let is_first = time == 0 && attempts == 1 && signal == self.rules.signals[0];
             let is_told = is_rest && (!first.rests || is_first && first.ran.rested.is_some());
             if is_told {
-                return Ok(Some(self.judge(&as_untouched, signal, &first.ran, first, attempts)));
+                let aim = (&as_untouched, planned);
+                return Ok(Some(self.judge(aim, signal, &first.ran, first, attempts)));
             }
             // Several in a row by the same number: a start may have one number of them every other time.
             as_untouched.2 = if attempts <= 2 { Helpers::LeftOut } else { Helpers::Counted };
             let is_as_before = matches!(attempts, 3..=4 | 11..);
             let aim = as_before.as_ref().filter(|_| is_as_before).unwrap_or(&as_untouched);
-            let placed = self.place(aim, signal, first, attempts).await?;
+            let placed = self.place(aim, planned, signal, first, attempts).await?;
             let Some((tried, steps)) = placed else { return Ok(None) };
             if tried.outcome != Outcome::NotReached || attempts >= most {
                 return Ok(Some(tried));
@@ -266,6 +267,7 @@ impl Rounds<'_, '_> {
     async fn place(
         &mut self,
         aim: &Aim,
+        untouched: &Planned,
         signal: Signal,
         first: &First,
         attempts: u32,
@@ -294,7 +296,7 @@ impl Rounds<'_, '_> {
             return Ok(None);
         }
         let steps = self.steps(&ran, signal);
-        Ok(Some((self.judge(aim, signal, &ran, first, attempts), steps)))
+        Ok(Some((self.judge((aim, untouched), signal, &ran, first, attempts), steps)))
     }
 
     /// Keeps what a run has left running, and tells what is still there.

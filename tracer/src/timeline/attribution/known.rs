@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use hashbrown::HashMap;
+
 use super::{Attribution, ServiceStarts};
 use crate::{
     model::{
@@ -390,20 +392,28 @@ impl ServiceStarts {
         let from = start.began().saturating_sub(AHEAD_NS);
         let next = self.starts().find(|(of, _)| *of > number);
         let to = next.map_or(u64::MAX, |(_, next)| next.began().saturating_sub(AHEAD_NS));
-        let begins = |id: &str| {
-            let its = |state: &&StateAt| state.invocation_id.as_deref() == Some(id);
-            self.known.states.iter().filter(its).map(|state| state.at).min().unwrap_or(0)
-        };
-        let is_anothers =
-            |id: &str| self.starts().any(|(_, start)| start.invocation_id() == Some(id));
+        // One that died before its exec never showed its invocation's id: none that another has, of
+        // those that systemd speaks of first while it was the last one.
+        let mut first: HashMap<&str, u64> = HashMap::new();
+        for state in self.known.states.iter().filter(|_| known.is_none()) {
+            if let Some(id) = state.invocation_id.as_deref() {
+                let at = first.entry(id).or_insert(state.at);
+                *at = state.at.min(*at);
+            }
+        }
+        if known.is_none() {
+            for (_, start) in self.starts() {
+                start.invocation_id().map(|id| first.remove(id));
+            }
+        }
+        first.retain(|_, at| (from..to).contains(at));
         let mut states: Vec<(u64, &UnitState)> = self
             .known
             .states
             .iter()
             .filter(|state| match (known, state.invocation_id.as_deref()) {
                 (Some(ours), Some(its)) => ours == its,
-                // One that died before its exec never showed its invocation's id.
-                (None, Some(its)) => !is_anothers(its) && (from..to).contains(&begins(its)),
+                (None, Some(its)) => first.contains_key(its),
                 _ => false,
             })
             .map(|state| (state.at, &state.state))
