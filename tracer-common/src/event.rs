@@ -4,6 +4,8 @@
 //! Times are nanoseconds of `CLOCK_BOOTTIME`, the clock that process start
 //! times use too. Process ids are those of the initial pid namespace.
 
+use core::mem::offset_of;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::signal::SignalSet;
@@ -409,6 +411,14 @@ pub struct Mask {
     /// The thread's mask now, all 64 signals.
     pub after: SignalSet,
 }
+
+// The kernel side puts all three together in room for the first.
+const _: () = {
+    assert!(offset_of!(Mask, state) == offset_of!(Disposition, state));
+    assert!(offset_of!(Consume, state) == offset_of!(Disposition, state));
+    assert!(size_of::<Mask>() <= size_of::<Disposition>());
+    assert!(size_of::<Consume>() <= size_of::<Disposition>());
+};
 
 /// [`Consume::way`]: a signalfd for the set exists.
 pub const CONSUME_SIGNALFD: u32 = 0;

@@ -19,9 +19,9 @@ use crate::{
 
 /// A call of the current thread `task`, which is in scope, has changed what its process does on
 /// signals. `change` gives what is remembered of it: a [`Call`] and a word, which is the signal whose
-/// action was set, the thread's mask before, or the set that a signalfd is for. It is asked for anew
-/// each time, so that the ways of the calls are one between, for a verifier that does not know which
-/// of them it is.
+/// action was set, the thread's mask before, or the set that a signalfd is for. It is asked for twice:
+/// what a verifier does not know it does not follow by itself, and what is between is the same for
+/// each call.
 #[inline(always)]
 pub fn changed(
     task: Task<impl Pointer>,
