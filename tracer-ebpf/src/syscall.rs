@@ -128,9 +128,10 @@ enum Way {
 
 /// `write(fd, buffer, length)`, `writev(fd, pieces, count)`, `sendmsg(fd, message, flags)`,
 /// `sendmmsg(fd, messages, count, flags)` and `sendto(fd, buffer, length, flags, name, name_length)`:
-/// one program for all, as each would cost the start of a trace as much. Goes on only for AF_UNIX datagram sockets of processes in scope, and where a message to such a
-/// one is about to fail, as what it is to go through is another socket, or none. Most threads that
-/// come here are out of scope, so nothing is read before.
+/// one program for all, as each would cost the start of a trace as much. Goes on only for AF_UNIX
+/// datagram sockets of processes in scope, and where a message to such a one is about to fail, as
+/// what it is to go through is another socket, or none. Most threads that come here are out of
+/// scope, so nothing is read before.
 #[inline(always)]
 pub fn enter_send(context: &TracePointContext, program: Program) {
     if !scope::covers_current() {

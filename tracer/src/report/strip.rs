@@ -54,7 +54,7 @@ struct Row {
 pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     let View { service, activation, .. } = view;
     let sent = signals(activation);
-    if is_empty(activation) && sent.is_empty() || activation.ended_at().is_some() {
+    if is_empty(activation, &sent) {
         return Vec::new();
     }
     let first_label = format!("{} would", view.reload());
@@ -97,9 +97,11 @@ pub fn lines(view: View, width: usize, paint: Paint) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// Whether nothing is known of what a signal would have done.
-fn is_empty(activation: &Activation) -> bool {
-    activation.main_process.is_none() && activation.exposure.is_empty()
+/// Whether there is nothing to show: no signal, and nothing known of what one would have done; or there
+/// was no main process for one.
+fn is_empty(activation: &Activation, sent: &[(i64, &SignalSent)]) -> bool {
+    let is_unknown = activation.main_process.is_none() && activation.exposure.is_empty();
+    is_unknown && sent.is_empty() || activation.ended_at().is_some()
 }
 
 /// The first row alone, with the signals on it, in so many columns; nothing where there is
@@ -107,8 +109,7 @@ fn is_empty(activation: &Activation) -> bool {
 pub fn bar(view: View, columns: usize) -> Vec<(char, Ink)> {
     let activation = view.activation;
     let sent = signals(activation);
-    let is_empty = is_empty(activation) && sent.is_empty() || activation.ended_at().is_some();
-    if columns == 0 || is_empty {
+    if columns == 0 || is_empty(activation, &sent) {
         return Vec::new();
     }
     let span = Span::of(activation, view.end());

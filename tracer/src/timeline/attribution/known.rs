@@ -1,8 +1,8 @@
 //! What systemd has said of a service, and which start of it each state belongs to.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::{Attribution, ServiceStarts};
 use crate::{
@@ -392,33 +392,35 @@ impl ServiceStarts {
         let from = start.began().saturating_sub(AHEAD_NS);
         let next = self.starts().find(|(of, _)| *of > number);
         let to = next.map_or(u64::MAX, |(_, next)| next.began().saturating_sub(AHEAD_NS));
-        // One that died before its exec never showed its invocation's id: none that another has, of
-        // those that systemd speaks of first while it was the last one.
-        let mut first: HashMap<&str, u64> = HashMap::new();
-        for state in self.known.states.iter().filter(|_| known.is_none()) {
-            if let Some(id) = state.invocation_id.as_deref() {
-                let at = first.entry(id).or_insert(state.at);
-                *at = state.at.min(*at);
-            }
-        }
-        if known.is_none() {
-            for (_, start) in self.starts() {
-                start.invocation_id().map(|id| first.remove(id));
-            }
-        }
-        first.retain(|_, at| (from..to).contains(at));
+        // One that died before its exec never showed its invocation's id.
+        let unclaimed = if known.is_none() { self.unclaimed(from..to) } else { HashSet::new() };
         let mut states: Vec<(u64, &UnitState)> = self
             .known
             .states
             .iter()
             .filter(|state| match (known, state.invocation_id.as_deref()) {
                 (Some(ours), Some(its)) => ours == its,
-                (None, Some(its)) => first.contains_key(its),
+                (None, Some(its)) => unclaimed.contains(its),
                 _ => false,
             })
             .map(|state| (state.at, &state.state))
             .collect();
         states.sort_by_key(|(at, _)| *at);
         states
+    }
+
+    /// The ids that no start has, and that systemd first spoke of in this time.
+    fn unclaimed(&self, time: Range<u64>) -> HashSet<&str> {
+        let mut first: HashMap<&str, u64> = HashMap::new();
+        for state in &self.known.states {
+            if let Some(id) = state.invocation_id.as_deref() {
+                let at = first.entry(id).or_insert(state.at);
+                *at = state.at.min(*at);
+            }
+        }
+        let claimed: HashSet<&str> =
+            self.starts().filter_map(|(_, start)| start.invocation_id()).collect();
+        let is_its = |(id, at): &(&str, u64)| time.contains(at) && !claimed.contains(id);
+        first.into_iter().filter(is_its).map(|(id, _)| id).collect()
     }
 }
