@@ -4,7 +4,6 @@ use super::{
     DropIn, Location, Subject,
     death::{Aftermath, aftermath, by_signal, starting_again},
     early::{self, Early},
-    reload_ends_it::ends,
 };
 use crate::{
     model::{event::Runtime, programs::runtime, signal::Signal, unit::UnitFacts},
@@ -115,7 +114,7 @@ impl<'a> Case<'a> {
     /// else does so, or stops it.
     pub fn sent(&self) -> Option<(&Sent, Signal)> {
         self.arriving().min_by_key(|(_, signal)| match early::of(*signal) {
-            _ if ends(*signal) => 0,
+            _ if signal.ends() => 0,
             Early::Dies => 1,
             Early::Stops => 2,
             Early::Lost => 3,

@@ -1,6 +1,6 @@
 //! What a signal does to a program that has no handler for it yet.
 
-use crate::model::signal::Signal;
+use crate::model::signal::{DefaultAction, Signal};
 
 /// What becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub(super) enum Early {
 /// lead a session of their own (`get_signal` in the kernel's kernel/signal.c,
 /// `is_current_pgrp_orphaned`).
 pub(super) fn of(signal: Signal) -> Early {
-    match signal.to_string().as_str() {
-        "CHLD" | "CONT" | "URG" | "WINCH" | "TSTP" | "TTIN" | "TTOU" => Early::Lost,
-        "STOP" => Early::Stops,
-        _ => Early::Dies,
+    match signal.default_action() {
+        DefaultAction::Terminate | DefaultAction::Dump => Early::Dies,
+        DefaultAction::Stop if signal == Signal::STOP => Early::Stops,
+        DefaultAction::Stop | DefaultAction::Ignore | DefaultAction::Continue => Early::Lost,
     }
 }

@@ -13,7 +13,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     if case.is_type("oneshot") || case.starts_again() {
         return None;
     }
-    let (sent, signal) = case.sent().filter(|(_, signal)| ends(*signal))?;
+    let (sent, signal) = case.sent().filter(|(_, signal)| signal.ends())?;
     let by_systemd = sent.by == "systemd";
     let aftermath = case.death(signal);
     let stays_down = aftermath.as_ref().is_none_or(|it| it.restarts == Some(false));
@@ -44,9 +44,4 @@ fn check(case: &Case<'_>) -> Option<Finding> {
         ),
         drop_in,
     })
-}
-
-/// Whether a signal is there to end a program.
-pub(super) fn ends(signal: Signal) -> bool {
-    [Signal::TERM, Signal::INT, Signal::KILL].contains(&signal)
 }

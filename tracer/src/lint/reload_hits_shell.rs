@@ -1,7 +1,7 @@
 //! The reload's signal goes to a shell that has no trap for it, or another program that waits,
 //! and not to the program that it runs.
 
-use super::{Case, Check, Finding, Look, death::by_signal, early, reload_ends_it::ends};
+use super::{Case, Check, Finding, Look, death::by_signal, early};
 use crate::{
     model::{document::Severity, signal::Signal},
     rules::result::End,
@@ -124,7 +124,7 @@ pub(super) fn hits<'a>(case: &'a Case<'_>) -> Option<Hit<'a>> {
     let to_main = sent.target.is_main() && !case.is_type("forking") && !case.is_type("oneshot");
     // The program gets it too then.
     let to_all = sent.target.is_several();
-    if !to_main || ends(signal) {
+    if !to_main || signal.ends() {
         return None;
     }
     let what = match stay.takes(signal) {

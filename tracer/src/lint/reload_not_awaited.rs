@@ -4,7 +4,6 @@ use super::{
     Case, Check, Finding, Look,
     case::whom,
     early::{self, Early},
-    reload_ends_it::ends,
     reload_hits_shell::{What, hits},
     reload_reaches_nobody::mended,
 };
@@ -26,7 +25,7 @@ const MORE_STARTS: &str = "[Unit]\n# Room for that start too.\nStartLimitBurst=5
 fn check(case: &Case<'_>) -> Option<Finding> {
     let sent = case.sent().map(|(sent, signal)| (Some(sent), signal));
     let (sent, signal) = sent.or_else(|| Some((None, mended(case)?)))?;
-    if ends(signal) {
+    if signal.ends() {
         return None;
     }
     // Of a shell's own handler the script is nearly as early as the process.

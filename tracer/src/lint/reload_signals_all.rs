@@ -1,6 +1,6 @@
 //! The reload's signal goes to every process of the service.
 
-use super::{Case, Check, Finding, Look, early, reload_ends_it::ends};
+use super::{Case, Check, Finding, Look, early};
 use crate::{model::document::Severity, systemd::commands::Target};
 
 pub(super) const CHECK: Check = Check {
@@ -11,7 +11,7 @@ pub(super) const CHECK: Check = Check {
 
 fn check(case: &Case<'_>) -> Option<Finding> {
     let (sent, signal) = case.arriving().find(|(sent, signal)| {
-        sent.target.is_several() && !ends(*signal) && early::of(*signal) == early::Early::Dies
+        sent.target.is_several() && !signal.ends() && early::of(*signal) == early::Early::Dies
     })?;
     let message = match sent.target {
         Target::Unit => format!(

@@ -77,6 +77,19 @@ impl Signal {
         !matches!(self, Self::KILL | Self::STOP)
     }
 
+    /// Whether it is sent for nothing but to end a program: TERM, INT, KILL.
+    #[must_use]
+    pub fn ends(self) -> bool {
+        matches!(self, Self::TERM | Self::INT | Self::KILL)
+    }
+
+    /// The same, or QUIT, which ends most programs too, some of them in good order. A Java virtual
+    /// machine writes what its threads do on it, and goes on.
+    #[must_use]
+    pub fn may_be_to_end(self) -> bool {
+        self.ends() || self == Self::QUIT
+    }
+
     /// What the kernel does on it where the process has said nothing else (`signal(7)`,
     /// `sig_kernel_ignore` and its like in include/linux/signal.h).
     #[must_use]

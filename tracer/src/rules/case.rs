@@ -174,8 +174,7 @@ impl<'a> Case<'a> {
     /// Whether the reload is there to end the program: its signal is one of those by which
     /// systemd or people end programs.
     pub(super) fn is_meant_to_end(&self) -> bool {
-        let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
-        self.reloads_by_signal() && ends.contains(&self.reload_signal())
+        self.reloads_by_signal() && self.reload_signal().may_be_to_end()
     }
 
     /// Whether it is a unit of systemd.
@@ -476,8 +475,7 @@ impl<'a> Case<'a> {
     /// The first signal that told the main process to stop, or killed it.
     pub(super) fn told_to_stop(&self) -> Option<(usize, i64, &'a SignalSent)> {
         self.signals().find(|(_, _, sent)| {
-            let asks = [Signal::TERM, Signal::INT, Signal::KILL].contains(&sent.signal)
-                && sent.fate != Fate::Ignored;
+            let asks = sent.signal.ends() && sent.fate != Fate::Ignored;
             sent.signal != self.reload_signal() && (asks || sent.fate == Fate::Killed)
         })
     }

@@ -172,8 +172,7 @@ impl<'a> Reloads<'a> {
     /// Whether systemd stops the unit by a signal that its reload sends too. It is a command of
     /// ExecReload= that sends that, and systemd itself sends a ReloadSignal= alone.
     fn is_stop(&self, signal: Signal, sender: &ProcessRef) -> bool {
-        let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
-        ends.contains(&signal)
+        signal.may_be_to_end()
             && sender.comm == "systemd"
             && self.around.facts.is_some()
             && !self.is_notify_reload()
@@ -194,13 +193,12 @@ impl<'a> Reloads<'a> {
         match &event.what {
             What::Signal(sent) => {
                 let sender = sent.sender.as_ref().map(|sender| sender.pid);
-                let asks = [Signal::TERM, Signal::INT, Signal::KILL].contains(&sent.signal);
                 let kills = sent.fate == Fate::Killed && sender.is_some();
                 self.is_main(sent.target.pid, event.at_ns)
                     && (sent.signal != self.around.signal
                         || sent.sender.as_ref().is_some_and(|it| self.is_stop(sent.signal, it)))
                     && sender != Some(sent.target.pid)
-                    && (asks || kills)
+                    && (sent.signal.ends() || kills)
                     && !matches!(sent.fate, Fate::Ignored | Fate::Dropped)
             }
             What::Notify(message) => {

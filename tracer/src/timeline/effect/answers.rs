@@ -1,10 +1,7 @@
 //! Whether the service answered a reload: RELOADING=1, and READY=1 after it.
 
 use super::{EffectAt, Reloads};
-use crate::model::{
-    event::{Effect, Event, Fate, NotifyMessage, Sender, What},
-    signal::Signal,
-};
+use crate::model::event::{Effect, Event, Fate, NotifyMessage, Sender, What};
 
 impl Reloads<'_> {
     /// Whether a reload at this time is to be answered by messages.
@@ -183,9 +180,8 @@ fn is_stopped_by(event: &Event) -> bool {
     match &event.what {
         What::Systemd { state, .. } => state == "deactivating",
         What::Signal(sent) => {
-            let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
             let by_systemd = |sender: &Sender| sender.process.comm == "systemd";
-            ends.contains(&sent.signal) && sent.sender.as_ref().is_some_and(by_systemd)
+            sent.signal.may_be_to_end() && sent.sender.as_ref().is_some_and(by_systemd)
         }
         _ => false,
     }
