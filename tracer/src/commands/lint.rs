@@ -11,7 +11,10 @@ use anyhow::Context as _;
 use sigready::{
     host::named,
     lint::{LintReport, Location, Subject},
-    model::text::{Outside, shell_word},
+    model::{
+        raw_name,
+        text::{Outside, shell_word},
+    },
     report::{
         self,
         lint::{json, table},
@@ -113,7 +116,7 @@ fn subject(unit: WholeUnit) -> Option<Subject> {
 
 /// A unit by name or glob, or a file.
 fn one(files: &Files, what: &Path) -> Result<Vec<Subject>, Fault> {
-    let text = what.to_string_lossy();
+    let text = raw_name::os_text(what);
     let is_file = || {
         named::is_file(what).map_err(|error| {
             let what = Outside::path(what);
@@ -146,7 +149,7 @@ fn one(files: &Files, what: &Path) -> Result<Vec<Subject>, Fault> {
 /// A file that need not be installed, without drop-ins.
 fn file(path: &Path) -> Result<Subject, Fault> {
     let bytes = regular_file::read(path, unit_files::MAX_SIZE)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = raw_name::os_text(path.file_name().unwrap_or_default()).into_owned();
     let text = String::from_utf8_lossy(&bytes);
     let (facts, commands) = unit_files::parse(&name, &text).ok_or_else(|| {
         let path = Outside::path(path);

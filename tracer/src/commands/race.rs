@@ -17,6 +17,7 @@ use sigready::{
     model::{
         document::{Tool, WallTime},
         race::{self as model, SCHEMA},
+        raw_name,
         signal::Signal,
         text::Outside,
         unit::{FactsSource, UnitFacts},
@@ -247,7 +248,7 @@ fn repeated(options: &Race) -> Vec<String> {
         (span != usual).then(|| format!("{}ms", span.as_millis()))
     };
     add("--unit", options.unit.clone());
-    add("--root", options.root.as_ref().map(|root| root.to_string_lossy().into_owned()));
+    add("--root", options.root.as_ref().map(|root| raw_name::os_text(root).into_owned()));
     add("--type", (kind != ServiceType::Notify).then(|| kind.name().to_owned()));
     for signal in &options.reload_signals {
         add("--reload-signal", Some(signal.to_string()));
@@ -269,11 +270,11 @@ fn repeated(options: &Race) -> Vec<String> {
 
 fn name(options: &Race) -> String {
     let program = options.command.first().map(Path::new).and_then(Path::file_name);
-    program.map_or_else(|| "command".to_owned(), |name| name.to_string_lossy().into_owned())
+    program.map_or_else(|| "command".to_owned(), |name| raw_name::os_text(name).into_owned())
 }
 
 fn arguments(options: &Race) -> Vec<String> {
-    options.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
+    options.command.iter().map(|argument| raw_name::os_text(argument).into_owned()).collect()
 }
 
 /// Writes the result to `--output` or to stdout.

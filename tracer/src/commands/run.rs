@@ -7,6 +7,7 @@ use sigready::{
     host::{beside::beside, clock},
     model::{
         document::{Document, EndedBy},
+        raw_name,
         signal::Signal,
         text::Outside,
         unit::{FactsSource, UnitFacts},
@@ -154,11 +155,11 @@ fn name(options: &Run) -> String {
     let program = options.command.first().map(Path::new);
     program
         .and_then(Path::file_name)
-        .map_or_else(|| "command".to_owned(), |name| name.to_string_lossy().into_owned())
+        .map_or_else(|| "command".to_owned(), |name| raw_name::os_text(name).into_owned())
 }
 
 fn arguments(options: &Run) -> Vec<String> {
-    options.command.iter().map(|argument| argument.to_string_lossy().into_owned()).collect()
+    options.command.iter().map(|argument| raw_name::os_text(argument).into_owned()).collect()
 }
 
 /// The unit that the command line stands for.

@@ -181,7 +181,7 @@ fn named(options: &Trace, hierarchies: &Hierarchies) -> Result<Option<Manager>, 
 /// The systemd of a container, by its root directory. That is not always where its sockets are:
 /// those are in what it has mounted itself.
 pub(super) fn below(root: &Path, waits: bool, hierarchies: &Hierarchies) -> Result<Manager, Fault> {
-    let given = Outside::new(&root.to_string_lossy());
+    let given = Outside::path(root);
     let mut running = Manager::running_in(root, hierarchies);
     if running.len() > 1 {
         return Err(Fault::usage(format_args!(

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::read;
+use crate::model::raw_name;
 
 /// How many cgroups a scan finds: more than any real host has.
 const MAX_CGROUPS: usize = 262_144;
@@ -97,12 +98,18 @@ impl Hierarchies {
         };
         let of = |hierarchy: u32| {
             let group = groups_in(&bytes).find(|group| group.hierarchy == hierarchy);
-            group.map(|group| (hierarchy, String::from_utf8_lossy(group.path).into_owned()))
+            group.map(|group| (hierarchy, raw_name::text(group.path).into_owned()))
         };
         let unified = of(0).unwrap_or_else(|| (0, "/".to_owned()));
         let systemd = self.systemd.as_ref().and_then(|(_, id)| of(*id));
         [Some(unified), systemd].into_iter().flatten().collect()
     }
+}
+
+/// A cgroup's directory, from where its hierarchy is mounted.
+#[must_use]
+pub fn directory(path: &str) -> PathBuf {
+    raw_name::of(path.trim_start_matches('/')).into_owned().into()
 }
 
 /// A line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) whose root is that of the file
@@ -173,7 +180,7 @@ fn walk(
     found.push(Cgroup {
         hierarchy,
         id: fs::metadata(directory)?.ino(),
-        path: format!("/{}", inside.to_string_lossy()),
+        path: format!("/{}", raw_name::os_text(inside)),
     });
     for entry in fs::read_dir(directory)? {
         let entry = entry?;

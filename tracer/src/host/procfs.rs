@@ -11,6 +11,7 @@ use tracer_common::signal::SignalSet;
 
 use crate::{
     host::{cgroups::Hierarchies, clock, read::of_process},
+    model::raw_name,
     observation::{Fact, Observation, ProcessId, SignalState},
 };
 
@@ -208,14 +209,10 @@ fn number<T: str::FromStr>(digits: &[u8]) -> Option<T> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// Where `/proc/PID/exe` leads.
 fn link(pid: u32) -> Option<String> {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let text = exe.to_string_lossy();
+    let text = raw_name::os_text(&exe);
     Some(text.strip_suffix(" (deleted)").unwrap_or(&text).to_owned())
 }
 

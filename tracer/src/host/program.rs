@@ -34,7 +34,7 @@ use crate::{
         procfs,
         read::maps,
     },
-    model::runtime::Runtime,
+    model::{raw_name, runtime::Runtime},
     observation::{ProcessId, Program},
 };
 
@@ -152,7 +152,7 @@ impl Executable {
     fn at(path: &Path) -> Option<Self> {
         let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
-        let path = path.to_string_lossy();
+        let path = raw_name::os_text(&path);
         let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
@@ -228,7 +228,7 @@ fn read_elsewhere(executable: &Executable) -> Option<Program> {
 pub fn answer(words: &[&OsStr]) -> Option<io::Result<Answer>> {
     let [question, name] = *words else { return None };
     (question == QUESTION).then(|| {
-        let program = of(File::open(STDIN)?, &name.to_string_lossy());
+        let program = of(File::open(STDIN)?, &raw_name::os_text(&name));
         Ok(Answer::Text(serde_json::to_vec(&program)?))
     })
 }

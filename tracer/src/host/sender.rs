@@ -5,7 +5,7 @@ use std::{fs, str};
 
 use super::{cgroups::Hierarchies, procfs, read::bounded};
 use crate::{
-    model::{glob::Glob, scripts, text::clipped},
+    model::{glob::Glob, raw_name, scripts, text::clipped},
     observation::{Asker, Origin, Parent, ProcessId, unit_of},
 };
 
@@ -77,8 +77,7 @@ fn command(pid: u32) -> Option<String> {
 /// What an interpreter runs that has these arguments, with a zero byte after each.
 fn script_line(arguments: &[u8]) -> Option<String> {
     let end = arguments.iter().rposition(|byte| *byte != 0)?;
-    let words: Vec<_> =
-        arguments[..=end].split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+    let words: Vec<_> = arguments[..=end].split(|byte| *byte == 0).map(raw_name::text).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let line = scripts::script(&words)?.join(" ");
     Some(clipped(&line, LONGEST_COMMAND).into_owned())
@@ -88,7 +87,7 @@ fn script_line(arguments: &[u8]) -> Option<String> {
 #[must_use]
 pub fn command_line(arguments: &[u8]) -> Option<String> {
     let end = arguments.iter().rposition(|byte| *byte != 0)?;
-    let words = arguments[..=end].split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let words = arguments[..=end].split(|byte| *byte == 0).map(raw_name::text);
     let line = words.collect::<Vec<_>>().join(" ");
     Some(clipped(&line, LONGEST_COMMAND).into_owned())
 }
@@ -178,7 +177,7 @@ mod tests {
         assert_eq!(line(b"kill\0-HUP\x00431\0").as_deref(), Some("kill -HUP 431"));
         assert_eq!(line(b"nginx: master\0\0\0\0").as_deref(), Some("nginx: master"));
         assert_eq!(line(b"a\0\0b\0").as_deref(), Some("a  b"), "an empty argument is one");
-        assert_eq!(line(b"\xff\0").as_deref(), Some("\u{fffd}"));
+        assert_eq!(line(b"\xff\0").as_deref(), Some("\u{10feff}"));
         assert_eq!((line(b""), line(b"\0\0")), (None, None));
         let long = line(&[b'x'; 5_000]).unwrap();
         assert_eq!((long.chars().count(), long.ends_with(CUT)), (LONGEST_COMMAND, true));

@@ -15,7 +15,7 @@ pub struct ProcessRef {
     /// The same in the process's own pid namespace, where that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ns_pid: Option<u32>,
-    /// Its name at that moment; bytes that are not UTF-8 are replaced.
+    /// Its name at that moment; a byte that is not UTF-8 is U+10FE00 and its value.
     pub comm: SmolStr,
     /// The program it ran at that moment, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ impl std::ops::Deref for Sender {
 pub struct ParentRef {
     /// Thread group id in the initial pid namespace.
     pub pid: u32,
-    /// Its name; bytes that are not UTF-8 are replaced.
+    /// Its name; a byte that is not UTF-8 is U+10FE00 and its value.
     pub comm: SmolStr,
     /// Its command line, as of a [`Sender`].
     #[serde(default)]
@@ -342,8 +342,8 @@ pub struct NotifyMessage {
     pub claimed_pid: Option<u32>,
     /// Where to; an abstract address begins with `@`.
     pub destination: String,
-    /// Its lines, split at the first `=`; bytes that are not UTF-8 are replaced. Of more than 32
-    /// the first ones, and those that systemd goes by.
+    /// Its lines, split at the first `=`; a byte that is not UTF-8 is U+10FE00 and its value. Of more
+    /// than 32 the first ones, and those that systemd goes by.
     pub assignments: Vec<(String, String)>,
     /// Lines that are not among them.
     #[serde(default, skip_serializing_if = "super::is_zero")]

@@ -9,6 +9,7 @@ pub mod exit_status;
 pub mod glob;
 pub mod programs;
 pub mod race;
+pub mod raw_name;
 pub mod runtime;
 pub mod scripts;
 pub mod signal;

@@ -8,6 +8,8 @@ use std::{
     path::Path,
 };
 
+use super::raw_name;
+
 /// Text from outside that is to stand in a message. It can't be shown but escaped and, so that
 /// a message stays one, cut to [`Outside::LONGEST`] characters.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,7 +34,7 @@ impl Outside {
     /// Takes a path.
     #[must_use]
     pub fn path(path: &(impl AsRef<Path> + ?Sized)) -> Self {
-        Self::new(&path.as_ref().to_string_lossy())
+        Self::new(&raw_name::os_text(path.as_ref()))
     }
 }
 
@@ -87,6 +89,7 @@ fn is_hazard(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
             | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || raw_name::byte(c).is_some()
 }
 
 /// `raw` with its hazards made visible: `\n`, `\x1b`, `\u{202e}`. A backslash
@@ -103,6 +106,9 @@ pub fn escaped_lines(raw: &str) -> Cow<'_, str> {
 }
 
 fn visible(out: &mut String, c: char) -> fmt::Result {
+    if let Some(byte) = raw_name::byte(c) {
+        return write!(out, "\\x{byte:02x}");
+    }
     match c {
         '\n' => out.write_str("\\n"),
         '\r' => out.write_str("\\r"),
@@ -145,6 +151,9 @@ pub fn shell_word(word: &str) -> String {
             '\n' => text.push_str(r"\n"),
             '\t' => text.push_str(r"\t"),
             '\'' | '\\' => text.extend(['\\', c]),
+            c if let Some(byte) = raw_name::byte(c) => {
+                let _ = write!(text, "\\x{byte:02x}");
+            }
             c if is_hazard(c) && c > '\u{ffff}' => {
                 let _ = write!(text, "\\U{:08x}", u32::from(c));
             }
@@ -159,6 +168,8 @@ pub fn shell_word(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -171,6 +182,15 @@ mod tests {
     fn text_that_reverses_or_hides_is_shown_for_what_it_is() {
         assert_eq!(escaped("safe\u{202e}gpj.exe\u{200b}"), "safe\\u{202e}gpj.exe\\u{200b}");
         assert_eq!(escaped("\u{feff}\u{2028}\u{e0041}"), "\\u{feff}\\u{2028}\\u{e0041}");
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_is_shown_as_that_byte() {
+        let name = raw_name::text(b"caf\xe9 \xc3\xa9");
+        assert_eq!(escaped(&name), "caf\\xe9 \u{e9}");
+        assert_eq!(Outside::path(std::ffi::OsStr::from_bytes(b"/\xff")).to_string(), "/\\xff");
+        // So does bash read it.
+        assert_eq!(shell_word(&name), "$'caf\\xe9 \u{e9}'");
     }
 
     #[test]

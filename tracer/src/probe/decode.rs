@@ -14,6 +14,7 @@ use crate::{
     host::sender::{CUT, command_line},
     model::{
         event::{Consumer, DispositionKind, ThreadRef},
+        raw_name,
         signal::Signal,
     },
     observation::{
@@ -184,10 +185,10 @@ fn large<T: AnyBitPattern + NoUninit>(bytes: &[u8]) -> Option<Cow<'_, T>> {
     Some(in_place.unwrap_or_else(|_| Cow::Owned(pod_read_unaligned(bytes))))
 }
 
-/// The text before the first zero byte; what is not UTF-8 is replaced.
+/// The text before the first zero byte.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end])
+    raw_name::text(&bytes[..end])
 }
 
 /// A name, which is short.
@@ -423,7 +424,7 @@ fn notify(bytes: &[u8]) -> Option<Fact> {
 /// byte given, while a path ends at its zero byte (`unix(7)`).
 fn address(sun_path: &[u8]) -> String {
     match sun_path {
-        [0, name @ ..] => format!("@{}", String::from_utf8_lossy(name).replace('\0', "@")),
+        [0, name @ ..] => format!("@{}", raw_name::text(name).replace('\0', "@")),
         path => text(path).into_owned(),
     }
 }

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::model::{
     race::{Interval, Outcome, Reach, Role, StepKind, StepTold, Try},
+    raw_name,
     signal::Signal,
 };
 
@@ -118,7 +119,7 @@ pub fn child_exits(
             let (main, process) = all.find(|(_, process)| process.place == exit.process)?;
             let at_ns = timeline.at(at);
             let name: Vec<u8> = bytes(exit.child).collect();
-            let what = format!("exit of {}", String::from_utf8_lossy(&name));
+            let what = format!("exit of {}", raw_name::text(&name));
             let reached = super::reach(steps, role, service_type, at, at + 1);
             let told = Exit { process: steps.told_place(exit.process), ..exit };
             Some(Planned {

@@ -21,10 +21,10 @@ mod tests {
 
     #[test]
     fn escaped_json_means_the_same() {
-        let raw = "\u{7f}\u{9b}\u{202e}\u{e0041}ok\n";
+        let raw = "\u{7f}\u{9b}\u{202e}\u{e0041}\u{10feff}ok\n";
         let rendered = serde_json::to_string(raw).unwrap();
         let escaped = json(&rendered);
-        assert_eq!(escaped, r#""\u007f\u009b\u202e\udb40\udc41ok\n""#);
+        assert_eq!(escaped, r#""\u007f\u009b\u202e\udb40\udc41\udbff\udeffok\n""#);
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), raw);
     }
 }

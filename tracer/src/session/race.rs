@@ -55,6 +55,7 @@ use crate::{
     host::clock,
     model::{
         document::{Document, EndedBy},
+        raw_name,
         text::Outside,
         unit::UnitFacts,
     },
@@ -298,7 +299,7 @@ impl<'a> Racer<'a> {
     /// The path of the command's notify socket.
     #[must_use]
     pub fn socket(&self) -> Option<String> {
-        self.socket.as_ref().map(|socket| socket.path().to_string_lossy().into_owned())
+        self.socket.as_ref().map(|socket| raw_name::os_text(socket.path()).into_owned())
     }
 
     /// Whether system calls are counted.

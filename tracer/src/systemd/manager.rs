@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     host::{
-        cgroups::{Cgroup, Hierarchies},
+        cgroups::{self, Cgroup, Hierarchies},
         mounts,
         read::bounded,
     },
@@ -79,7 +79,7 @@ impl Manager {
     /// The one that keeps a cgroup: whose own scope is beside it, or the nearest above.
     #[must_use]
     pub fn of(cgroup: &str, hierarchies: &Hierarchies) -> Option<Self> {
-        let relative = Path::new(cgroup.trim_start_matches('/'));
+        let relative = cgroups::directory(cgroup);
         // The unit's own cgroup is never a manager's.
         relative.ancestors().skip(1).find_map(|above| Self::beside(above, hierarchies))
     }
@@ -96,7 +96,7 @@ impl Manager {
     /// The one that this cgroup is the own scope of, and the cgroup that it keeps.
     fn with_scope(scope: &str, hierarchies: &Hierarchies) -> Option<(Self, String)> {
         let above = scope.strip_suffix(INIT_SCOPE)?.strip_suffix('/')?;
-        let manager = Self::beside(Path::new(above.trim_start_matches('/')), hierarchies)?;
+        let manager = Self::beside(&cgroups::directory(above), hierarchies)?;
         Some((manager, above.to_owned()))
     }
 
@@ -112,10 +112,10 @@ impl Manager {
     /// Its own process, if it runs.
     #[must_use]
     pub fn own_process(&self, hierarchies: &Hierarchies) -> Option<u32> {
-        let scope = format!("{}/{INIT_SCOPE}", self.cgroup(hierarchies)?.trim_start_matches('/'));
+        let scope = cgroups::directory(&self.cgroup(hierarchies)?).join(INIT_SCOPE);
         let systemd = hierarchies.systemd.iter().map(|(root, _)| root);
         let mut roots = hierarchies.unified.iter().chain(systemd);
-        roots.find_map(|root| first_process(&root.join(scope.trim_start_matches('/'))))
+        roots.find_map(|root| first_process(&root.join(&scope)))
     }
 
     /// The cgroup that it will keep, where that is known before it runs: a user's.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use crate::host::opener::wait_for;
 use crate::{
     host::opener::{Answer, Question, descriptor, goes_on, in_memory, text},
-    model::unit::UnitFacts,
+    model::{raw_name, unit::UnitFacts},
     systemd::{
         root::Root,
         unit_files::{Commands, Found, UnitFiles},
@@ -155,7 +155,7 @@ pub fn answer(words: &[&OsStr]) -> Option<io::Result<Answer>> {
     let answer = match *words {
         [question, root, socket] if question == "connect" => connected(root, socket),
         [question, root, user, name] if question == "unit" => files(root, user).and_then(|files| {
-            let found = UnitFile::from(files.read(&name.to_string_lossy()));
+            let found = UnitFile::from(files.read(&raw_name::os_text(name)));
             Ok(Answer::Text(serde_json::to_vec(&found)?))
         }),
         [question, root, user] if question == "list" => files(root, user).and_then(|files| {
@@ -169,7 +169,7 @@ pub fn answer(words: &[&OsStr]) -> Option<io::Result<Answer>> {
         [question, root, user, ref names @ ..] if question == "read" => {
             files(root, user).and_then(|files| {
                 let read = |name: &&OsStr| {
-                    let unit = WholeUnit::from(files.read(&name.to_string_lossy()));
+                    let unit = WholeUnit::from(files.read(&raw_name::os_text(name)));
                     goes_on();
                     unit
                 };

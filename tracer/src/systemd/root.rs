@@ -14,6 +14,8 @@ use nix::{
     sys::stat::Mode,
 };
 
+use crate::model::raw_name;
+
 /// A root directory.
 #[derive(Debug)]
 pub struct Root {
@@ -65,7 +67,7 @@ impl Root {
     /// The names in a directory.
     pub fn names(&self, inside: &Path) -> io::Result<Vec<String>> {
         let entries = fs::read_dir(self.reach(inside)?.path())?.flatten();
-        Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        Ok(entries.map(|entry| raw_name::os_text(&entry.file_name()).into_owned()).collect())
     }
 }
 

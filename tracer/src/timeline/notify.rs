@@ -2,6 +2,8 @@
 //! (sd_notify(3); `manager_invoke_notify_message` and `service_notify_message` of
 //! systemd 252).
 
+use crate::model::raw_name;
+
 /// A parsed payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -67,7 +69,7 @@ pub fn parse(bytes: &[u8], length: u32) -> Message {
 }
 
 fn split(line: &[u8]) -> (String, String) {
-    let line = String::from_utf8_lossy(line);
+    let line = raw_name::text(line);
     match line.split_once('=') {
         Some((key, value)) => (key.to_owned(), value.to_owned()),
         None => (line.into_owned(), String::new()),
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_not_utf_8_is_kept_readable_and_spoils_nothing_else() {
         let message = parse(b"STATUS=\xff\xfe\nREADY=1", 17);
-        assert_eq!(message.assignments[0].1, "\u{fffd}\u{fffd}");
+        assert_eq!(message.assignments[0].1, "\u{10feff}\u{10fefe}");
         assert_eq!(meaning(&message.assignments), Some(Meaning::Ready));
     }
 

@@ -29,6 +29,7 @@ mod printed_systemctl;
 mod privileges;
 mod protocol;
 mod race;
+mod raw_names;
 mod reload_signals;
 mod restart;
 mod run_environment;

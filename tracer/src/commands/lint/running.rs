@@ -1,17 +1,17 @@
 //! The services that run, for `lint --running`.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context as _;
 use sigready::{
     host::{
         bounded::{Bounded, Patience},
-        cgroups::Hierarchies,
+        cgroups::{self, Hierarchies},
         procfs,
         program::{self, Read, Reader},
     },
     lint::running::{Live, Running},
-    model::runtime::Runtime,
+    model::{raw_name, runtime::Runtime},
     observation::{Fact, ProcessId, Program},
     systemd::{
         bus::{self, Bus},
@@ -36,7 +36,7 @@ pub fn services(options: &Lint) -> Result<Vec<Running>, Fault> {
         None => Manager::host(),
     };
     let wanted = options.what.iter().map(|what| {
-        let name = unit_names::service(&what.to_string_lossy())?;
+        let name = unit_names::service(&raw_name::os_text(what))?;
         unit_names::matcher(&name).map(|matcher| (name, matcher))
     });
     let wanted = wanted.collect::<Result<Vec<_>, Fault>>()?;
@@ -109,7 +109,7 @@ fn live(
 ) -> Option<Live> {
     let id = procfs::id(pid)?;
     let cgroup = hierarchies.path_of(pid)?;
-    if !Path::new(&cgroup).ends_with(control_group.trim_start_matches('/')) {
+    if !cgroups::directory(&cgroup).ends_with(cgroups::directory(control_group)) {
         return None;
     }
     let Fact::Left { state, .. } = procfs::left(id)?.fact else {

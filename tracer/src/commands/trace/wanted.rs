@@ -13,7 +13,7 @@ use sigready::{
         named,
         procfs::{self, Kind, Membership},
     },
-    model::{signal::Signal, text::Outside},
+    model::{raw_name, signal::Signal, text::Outside},
     probe::{
         attach::{Attached, Reach},
         scope::{MAX_NAMES, ScopeMaps},
@@ -313,7 +313,7 @@ fn cgroup_path(
         Some(inside) if inside.as_os_str().is_empty() => {
             refused("every process is in the root of a hierarchy (use --all):")
         }
-        Some(inside) => Ok(format!("/{}", inside.to_string_lossy())),
+        Some(inside) => Ok(format!("/{}", raw_name::os_text(&inside))),
     }
 }
 

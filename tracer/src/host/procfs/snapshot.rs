@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use tracer_common::signal::SignalSet;
 
 use super::{
-    KTHREADD, has_started_at, link, lossy, pids, signalfds, stat::Stat, state_of, status::Status,
+    KTHREADD, has_started_at, link, pids, signalfds, stat::Stat, state_of, status::Status,
 };
 use crate::{
     host::{
@@ -18,7 +18,7 @@ use crate::{
         clock, program,
         read::of_process,
     },
-    model::event::Consumer,
+    model::{event::Consumer, raw_name},
     observation::{Environment, Fact, Observation, ProcessId, Program, TICK_NS, Task},
 };
 
@@ -161,7 +161,7 @@ fn environment(pid: u32) -> Environment {
         variables
             .split(|byte| *byte == 0)
             .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-            .map(lossy)
+            .map(|name| raw_name::text(name).into_owned())
     };
     Environment {
         invocation_id: value("INVOCATION_ID"),
@@ -274,7 +274,7 @@ mod tests {
         let found = environment(child.id());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(found.invocation_id.as_deref(), Some("0\u{fffd}"));
+        assert_eq!(found.invocation_id.as_deref(), Some("0\u{10feff}"));
         assert_eq!((found.notify_socket, found.control), (None, true));
     }
 
@@ -308,8 +308,8 @@ mod tests {
         let program = directory.path().join(OsStr::from_bytes(b"xxxxxxxxxxxxxx\xc3\xbc\xff"));
         fs::copy("/bin/sleep", &program).unwrap();
         let mut child = start(Command::new(&program).arg("60"));
-        assert_eq!(name(child.id()).as_deref(), Some("xxxxxxxxxxxxxx\u{fffd}"));
-        assert!(exe(id_of(&child)).unwrap().ends_with("/xxxxxxxxxxxxxx\u{fc}\u{fffd}"));
+        assert_eq!(name(child.id()).as_deref(), Some("xxxxxxxxxxxxxx\u{10fec3}"));
+        assert!(exe(id_of(&child)).unwrap().ends_with("/xxxxxxxxxxxxxx\u{fc}\u{10feff}"));
         let facts = snapshot(&Hierarchies::default());
         let is_it = |it: &&Observation| matches!(&it.fact, Fact::Found { task, .. } if task.id.pid == child.id());
         assert_eq!(facts.iter().filter(is_it).count(), 1);

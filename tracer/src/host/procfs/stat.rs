@@ -1,8 +1,9 @@
 //! `/proc/PID/stat` (proc_pid_stat(5)).
 
-use super::{lossy, number};
+use super::number;
 use crate::{
     host::{clock, read::of_process},
+    model::raw_name,
     observation::TICK_NS,
 };
 
@@ -30,7 +31,7 @@ impl Stat {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let open = bytes.iter().position(|byte| *byte == b'(')?;
         let close = bytes.iter().rposition(|byte| *byte == b')')?;
-        let comm = lossy(bytes.get(open + 1..close)?);
+        let comm = raw_name::text(bytes.get(open + 1..close)?).into_owned();
         let rest: Vec<&[u8]> = bytes[close + 1..].trim_ascii().split(|it| *it == b' ').collect();
         // Fields 3, 4, 20 and 22 of proc_pid_stat(5).
         let field = |number: usize| rest.get(number - 3).copied();
@@ -60,7 +61,7 @@ mod tests {
         for name in [&b"cat"[..], b"a) R 1 (b", b") S 2", b"x\ny", b"", b"xxxxxxxxxxxxxx\xc3"] {
             let line = [b"4711 (", name, b")", rest].concat();
             let stat = Stat::parse(&line).unwrap();
-            assert_eq!(stat.comm, lossy(name));
+            assert_eq!(stat.comm, raw_name::text(name));
             assert_eq!((stat.state, stat.parent), (b'S', 17));
             assert_eq!((stat.threads, stat.start_ticks), (3, 98765));
         }

@@ -2,8 +2,8 @@
 
 use std::str;
 
-use super::{lossy, number};
-use crate::host::read::of_process;
+use super::number;
+use crate::{host::read::of_process, model::raw_name};
 
 /// `/proc/PID/status`, as far as it is of use.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Status {
                 b"State" => status.state = value.first().copied().unwrap_or(0),
                 // The kernel writes line ends and backslashes in it as `\\n` and `\\\\`
                 // (`proc_task_name`).
-                b"Name" => status.comm = lossy(value),
+                b"Name" => status.comm = raw_name::text(value).into_owned(),
                 b"PPid" => status.parent = number(value).unwrap_or(0),
                 b"Tgid" => status.tgid = number(value).unwrap_or(0),
                 b"Uid" => status.uid = words.next().and_then(number).unwrap_or(u32::MAX),
@@ -87,7 +87,7 @@ mod tests {
             SigBlk:\t8000000000000004\nSigIgn:\t0000000000000008\nSigCgt:\t0000000000000010\n";
         let expected = Status {
             state: b'R',
-            comm: "Uid:\\nSigBlk:\t1\u{fffd}".to_owned(),
+            comm: "Uid:\\nSigBlk:\t1\u{10feff}".to_owned(),
             tgid: 4,
             parent: 3,
             uid: 33,

@@ -75,7 +75,7 @@ fn task(pid: u32) -> Task {
         uid: 33,
         start_ns: 1_234_567_890_123,
         cgroup_id: 987_654,
-        comm: "xxxxxxxxxxxxxx\u{fffd}".into(),
+        comm: "xxxxxxxxxxxxxx\u{10fec3}".into(),
     }
 }
 
@@ -127,7 +127,7 @@ fn exec() {
     let with = |invocation, socket, control| Fact::Exec {
         task: task(4711),
         filename: "./daemon".to_owned(),
-        exe: "/usr/bin/perl\u{fffd}".into(),
+        exe: "/usr/bin/perl\u{10feff}".into(),
         file: "perl5".into(),
         program: Program::Unread,
         environment: Environment { invocation_id: invocation, notify_socket: socket, control },

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::host::cgroups::Hierarchies;
+use crate::host::cgroups::{self, Hierarchies};
 
 /// How long it may take until a cgroup whose processes were killed and waited for is empty.
 const EMPTY: Duration = Duration::from_millis(500);
@@ -47,7 +47,7 @@ impl Cgroups {
         mounts.into_iter().find_map(|(point, hierarchy)| {
             let (_, below) = own.iter().find(|(of, _)| *of == hierarchy)?;
             let name = format!("sigready-race-{}", std::process::id());
-            let path = point.join(below.trim_start_matches('/')).join(name);
+            let path = point.join(cgroups::directory(below)).join(name);
             fs::create_dir(&path).ok()?;
             let mut cgroups = Self { path, made: 0 };
             // A cgroup of threads, or of a controller that wants none, takes no process.

@@ -24,7 +24,10 @@ use nix::{
 };
 
 use super::cgroup;
-use crate::host::{cgroups::Hierarchies, descendants, procfs};
+use crate::host::{
+    cgroups::{self, Hierarchies},
+    descendants, procfs,
+};
 
 /// The first argument of the executed program. No command of the command line has this name.
 const MARK: &str = "--guard-race";
@@ -148,7 +151,7 @@ fn last_named(lines: impl Iterator<Item = String>) -> (Option<String>, Option<u3
 fn go_on(cgroup: &str) {
     let Ok(hierarchies) = Hierarchies::find() else { return };
     let roots = hierarchies.unified.iter().chain(hierarchies.systemd.iter().map(|(root, _)| root));
-    let directories: Vec<_> = roots.map(|root| root.join(cgroup.trim_start_matches('/'))).collect();
+    let directories: Vec<_> = roots.map(|root| root.join(cgroups::directory(cgroup))).collect();
     let limit = Instant::now() + GONE;
     while Instant::now() < limit {
         let pids = directories.iter().flat_map(|directory| cgroup::all_pids(directory));

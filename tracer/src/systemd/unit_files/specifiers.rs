@@ -1,6 +1,6 @@
 //! What `%i` and its like stand for.
 
-use crate::systemd::user::runtime_directory;
+use crate::{model::raw_name, systemd::user::runtime_directory};
 
 /// Whose units they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ fn unescape(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    raw_name::text(&bytes).into_owned()
 }
 
 #[cfg(test)]
