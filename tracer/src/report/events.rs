@@ -95,8 +95,8 @@ fn left_out(activation: &Activation) -> String {
     let mut groups: Vec<&LeftOut> = activation.left_out.iter().collect();
     groups.sort_by_key(|group| Reverse(group.count));
     let mut kinds: Vec<String> = groups.iter().take(GROUPS).map(|group| kind(group)).collect();
-    let told: u64 = groups.iter().take(GROUPS).map(|group| group.count).sum();
-    let rest = activation.omitted.saturating_sub(told);
+    let told = groups.iter().take(GROUPS).map(|group| group.count);
+    let rest = told.fold(activation.omitted, u64::saturating_sub);
     if !kinds.is_empty() && rest > 0 {
         kinds.push(format!("{rest} others"));
     }

@@ -56,7 +56,7 @@ impl Sink for Survey {
         self.has_late_service |= self.is_last_late;
         self.is_last_late = false;
         self.starts.push(0);
-        self.starts_left_out += service.starts_left_out;
+        self.starts_left_out = self.starts_left_out.saturating_add(service.starts_left_out);
         if self.names.len() < NAMES {
             self.names.push(event_row::quote(&service.name));
         }
