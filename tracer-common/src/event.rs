@@ -194,8 +194,6 @@ pub const ENV_NOTIFY_SOCKET: u32 = 1 << 1;
 pub const ENV_MAINPID: u32 = 1 << 2;
 /// [`Exec::environment`]: `SERVICE_RESULT=` was found (ExecStop= and ExecStopPost= have it).
 pub const ENV_SERVICE_RESULT: u32 = 1 << 3;
-/// [`Exec::environment`]: not all of the environment could be read; a missing bit means nothing.
-pub const ENV_INCOMPLETE: u32 = 1 << 31;
 
 /// A process replaced its program.
 #[repr(C)]
@@ -443,15 +441,12 @@ pub struct Consume {
     pub set: SignalSet,
 }
 
-/// [`Notify::flags`]: the payload was longer than [`PAYLOAD_LEN`]; `length` has its true size.
-pub const PAYLOAD_TRUNCATED: u32 = 1;
 /// [`Notify::flags`]: the payload could not be read.
-pub const PAYLOAD_UNREADABLE: u32 = 1 << 1;
+pub const PAYLOAD_UNREADABLE: u32 = 1;
 /// [`Notify::flags`]: `claimed_pid` holds the pid of an `SCM_CREDENTIALS` message.
-pub const HAS_CREDENTIALS: u32 = 1 << 2;
-
+pub const HAS_CREDENTIALS: u32 = 1 << 1;
 /// [`Notify::flags`]: there is no message: its socket could not be connected to the destination.
-pub const NOT_CONNECTED: u32 = 1 << 3;
+pub const NOT_CONNECTED: u32 = 1 << 2;
 
 /// A destination. Aligned so that the kernel side copies it by words.
 #[repr(C, align(8))]

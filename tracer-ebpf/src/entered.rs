@@ -129,9 +129,7 @@ pub fn recall(call: Call) -> Option<&'static Entered> {
 /// The same of any call that changes what is done on signals, to be written to.
 #[inline(always)]
 pub fn recall_change() -> Option<&'static mut Entered> {
-    let entered = ENTERED.get_ptr_mut(bpf_get_current_pid_tgid())?;
-    // SAFETY: as in `recall`.
-    let entered = unsafe { &mut *entered };
+    let entered = remembered()?;
     let changes = [Call::Sigaction as u64, Call::Sigprocmask as u64, Call::Signalfd as u64];
     changes.contains(&entered.call).then_some(entered)
 }
@@ -139,10 +137,15 @@ pub fn recall_change() -> Option<&'static mut Entered> {
 /// The same of a send, to be written to.
 #[inline(always)]
 pub fn recall_send() -> Option<&'static mut Entered> {
+    remembered().filter(|entered| entered.call == Call::Send as u64)
+}
+
+/// The call that this thread is in, of whatever kind.
+#[inline(always)]
+fn remembered() -> Option<&'static mut Entered> {
     let entered = ENTERED.get_ptr_mut(bpf_get_current_pid_tgid())?;
     // SAFETY: as in `recall`.
-    let entered = unsafe { &mut *entered };
-    (entered.call == Call::Send as u64).then_some(entered)
+    Some(unsafe { &mut *entered })
 }
 
 /// The call is over, or its thread is.

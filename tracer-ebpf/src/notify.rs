@@ -14,7 +14,7 @@ use aya_ebpf::{
 use bytemuck::Zeroable;
 use tracer_common::event::{
     ADDRESS_LEN, Address as Destination, HAS_CREDENTIALS, Header, Kind, NOT_CONNECTED, Notify,
-    PAYLOAD_LEN, PAYLOAD_TRUNCATED, PAYLOAD_UNREADABLE,
+    PAYLOAD_LEN, PAYLOAD_UNREADABLE,
 };
 
 use crate::{
@@ -343,9 +343,6 @@ pub fn sent(message: &Message, address: &Destination, room: Room) {
             // SAFETY: a reference is valid to read.
             let total = unsafe { ptr::read_volatile(total) };
             record.length = total.min(u64::from(u32::MAX)) as u32;
-            if total > PAYLOAD_LEN as u64 {
-                record.flags |= PAYLOAD_TRUNCATED;
-            }
         },
     );
 }

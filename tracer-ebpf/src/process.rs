@@ -12,8 +12,8 @@ use aya_ebpf::{
 use bytemuck::Zeroable;
 use tracer_common::{
     event::{
-        ENV_INCOMPLETE, ENV_INVOCATION_ID, ENV_MAINPID, ENV_NOTIFY_SOCKET, ENV_SERVICE_RESULT,
-        Exec, Exit, Fork, Kind, SHARES_HANDLERS, SHARES_MEMORY, ThreadExit,
+        ENV_INVOCATION_ID, ENV_MAINPID, ENV_NOTIFY_SOCKET, ENV_SERVICE_RESULT, Exec, Exit, Fork,
+        Kind, SHARES_HANDLERS, SHARES_MEMORY, ThreadExit,
     },
     signal::SignalSet,
 };
@@ -119,8 +119,6 @@ struct Environment {
     /// Where each of [`VARIABLES`] is, or 0; then, by the place that each might have had, strings
     /// that are none of them.
     found: [u64; 2 * VARIABLES.len()],
-    /// 1 if there is no more than was read.
-    complete: u64,
 }
 
 /// That of the process that execs on this CPU: one for each [`Program`].
@@ -185,10 +183,11 @@ fn file_name(bprm: Typed) -> Option<Address> {
 }
 
 /// Looks for systemd's variables in the new program's environment. It has just
-/// been written (`copy_strings`), so all of it can be read.
+/// been written (`copy_strings`), so all of it can be read. Of a longer one than is looked at the
+/// beginning counts: systemd writes its own variables first (`exec_child`).
 #[inline(always)]
 fn read_environment(task: Task<Typed>, record: &mut Exec, program: Program) {
-    record.environment = ENV_INCOMPLETE;
+    record.environment = 0;
     let Some(environment) = ENVIRONMENT.get_ptr_mut(program as u32) else {
         return;
     };
@@ -199,9 +198,6 @@ fn read_environment(task: Task<Typed>, record: &mut Exec, program: Program) {
     find_variables(mm.read(offset!(mm_env_start)), mm.read(offset!(mm_env_end)), environment);
     // SAFETY: references are valid to read. Volatile, as the verifier is to find one state here.
     unsafe {
-        if ptr::read_volatile(&raw const environment.complete) != 0 {
-            record.environment = 0;
-        }
         for (place, variable) in VARIABLES.iter().enumerate() {
             let at = ptr::read_volatile(&raw const environment.found[place]);
             if at != 0 {
@@ -220,7 +216,6 @@ fn find_variables(begin: u64, end: u64, environment: &mut Environment) {
     let mut starts = 1;
     for _ in 0..MAX_PIECES {
         if at >= end {
-            environment.complete = 1;
             return;
         }
         // SAFETY: the helper checks the address and never writes past `piece`.
@@ -264,7 +259,9 @@ fn note_variable(variable: &Variable, at: u64, record: &mut Exec) {
         },
         _ => true,
     };
-    record.environment |= if is_read { variable.bit } else { ENV_INCOMPLETE };
+    if is_read {
+        record.environment |= variable.bit;
+    }
 }
 
 /// A thread exits. The end of its whole process is reported, and what goes with a thread

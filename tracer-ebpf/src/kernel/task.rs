@@ -217,14 +217,19 @@ impl<P: Pointer> Task<P> {
     /// Whether the two have one table of actions.
     #[inline(always)]
     pub fn shares_handlers(self, other: Self) -> bool {
-        let [own, others] = [self, other].map(|task| task.0.member(offset!(task_sighand)));
-        own.read::<u64>(0) == others.read::<u64>(0)
+        self.has_same(other, offset!(task_sighand))
     }
 
     /// Whether the two run in the same memory.
     #[inline(always)]
     pub fn shares_memory(self, other: Self) -> bool {
-        let [own, others] = [self, other].map(|task| task.0.member(offset!(task_mm)));
+        self.has_same(other, offset!(task_mm))
+    }
+
+    /// Whether the pointers at an offset lead both to the same.
+    #[inline(always)]
+    fn has_same(self, other: Self, offset: u64) -> bool {
+        let [own, others] = [self, other].map(|task| task.0.member(offset));
         own.read::<u64>(0) == others.read::<u64>(0)
     }
 

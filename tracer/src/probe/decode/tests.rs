@@ -513,13 +513,13 @@ fn notify() {
     };
     let path = b"/run/systemd/notify\0";
     assert_eq!(read(sent(8, 0, path, b"READY=1\xff")), expected);
-    let told = read(sent(8, 1 | 1 << 2, path, b"READY=1\xff"));
+    let told = read(sent(8, 1 << 1, path, b"READY=1\xff"));
     assert_eq!(told, Datagram { claimed_pid: Some(42), ..expected.clone() });
-    let told = read(sent(-32, 1 << 1, path, b"READY=1\xff"));
+    let told = read(sent(-32, 1, path, b"READY=1\xff"));
     assert_eq!(told, Datagram { payload: None, errno: 32, ..expected.clone() });
     let told = read(sent(8, 0, b"\0/org/a\0b", b"READY=1\xff"));
     assert_eq!(told, Datagram { destination: "@/org/a@b".to_owned(), ..expected.clone() });
-    let told = read(sent(-2, 1 << 3, path, b""));
+    let told = read(sent(-2, 1 << 2, path, b""));
     let payload = Some(Vec::new());
     assert_eq!(told, Datagram { payload, length: 5000, errno: 2, not_connected: true, ..expected });
 }
