@@ -91,7 +91,7 @@ pub fn run(options: &Trace, messages: &Messages) -> Result<Verdict, Fault> {
         let units = Units::new(named, system, asked, options.wait, &hierarchies, restart, gone);
         let mut session = Session::new(capture, units, ending.0, interrupts, &*observer);
         let ended_by = session.follow().await?;
-        let (_, document) = session.end(ended_by, attached).await?;
+        let (_, document) = Box::pin(session.end(ended_by, attached)).await?;
         drop(observer);
         let verdict =
             output::write_live(&document, &options.output, &counting, stdout().lock(), messages);

@@ -50,7 +50,7 @@ pub struct Attribution {
     next: u64,
     by_path: HashMap<String, u64>,
     /// Facts from before an exec, and services, that there was no room for.
-    pub forgotten: u64,
+    forgotten: u64,
     /// Services that gave way to others.
     pub services_left_out: u64,
     /// Those that give way next, oldest first: they were over, and told least, when all were
@@ -66,9 +66,21 @@ pub struct Attribution {
     events: usize,
     /// What systemds said of services before any process of them was in its place, with the time.
     early: VecDeque<(u64, UnitNews)>,
+    /// Of that, what there was no room for.
+    early_left_out: u64,
 }
 
 impl Attribution {
+    /// What there was no room for, by kind.
+    #[must_use]
+    pub fn losses(&self) -> [(&'static str, u64); 3] {
+        [
+            ("start", self.forgotten),
+            ("cgroup", self.processes.paths_left_out),
+            ("systemd", self.early_left_out),
+        ]
+    }
+
     /// The services with their numbers, in order of first appearance.
     pub fn services(&self) -> impl Iterator<Item = (u64, &ServiceStarts)> {
         self.services.iter().map(|(number, service)| (*number, service))
@@ -126,7 +138,10 @@ impl Attribution {
                 self.set_gone(path, false);
                 return;
             }
-            Fact::CgroupGone { path, .. } => {
+            Fact::CgroupGone { hierarchy, path, id } => {
+                if *hierarchy == 0 {
+                    self.processes.forget_path(*id);
+                }
                 self.set_gone(path, true);
                 return;
             }

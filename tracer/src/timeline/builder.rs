@@ -420,8 +420,10 @@ impl Builder {
     #[must_use]
     pub fn losses(&self) -> BTreeMap<String, u64> {
         let mut losses = self.losses.clone();
-        if self.attribution.forgotten > 0 {
-            losses.insert("start".to_owned(), self.attribution.forgotten);
+        for (kind, count) in self.attribution.losses() {
+            if count > 0 {
+                *losses.entry(kind.to_owned()).or_default() += count;
+            }
         }
         losses
     }

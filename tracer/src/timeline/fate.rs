@@ -362,6 +362,7 @@ impl Fates {
                 && let Some(oldest) = self.remembered.pop_front()
             {
                 self.handled.remove(&oldest);
+                self.unfollowed += 1;
             }
             self.remembered.push_back((id, signal));
         }

@@ -12,6 +12,8 @@ use crate::observation::{Fact, Generate, Parent, ProcessId, Task};
 
 /// Paths of cgroups that are kept. The one with the smallest id, the oldest, goes first.
 const MAX_PATHS: usize = 65_536;
+/// Paths that are kept of cgroups that are gone.
+const MAX_GONE: usize = 1_024;
 /// Ended processes that are kept, for what is sent to them while they are zombies.
 const MAX_ENDED: usize = 1_024;
 
@@ -61,16 +63,34 @@ pub struct Processes {
     by_pid: HashMap<u32, ProcessId>,
     /// Oldest first.
     ended: VecDeque<ProcessId>,
-    /// Of cgroups in the unified hierarchy.
-    paths: BTreeMap<u64, String>,
+    /// Of cgroups in the unified hierarchy, by their ids, which are not used again.
+    paths: HashMap<u64, String>,
+    /// Those of them that are gone, the one that has been so for longest first.
+    gone: VecDeque<u64>,
+    /// Paths that there was no room for.
+    pub paths_left_out: u64,
 }
 
 impl Processes {
     /// A cgroup in the unified hierarchy has this path.
     pub fn learn_path(&mut self, id: u64, path: &str) {
+        if self.paths.len() >= MAX_PATHS && !self.paths.contains_key(&id) {
+            self.paths_left_out += 1;
+            return;
+        }
         self.paths.insert(id, path.to_owned());
-        if self.paths.len() > MAX_PATHS {
-            self.paths.pop_first();
+    }
+
+    /// A cgroup is gone. Its path is kept for a while: what was in it may be told late.
+    pub fn forget_path(&mut self, id: u64) {
+        if !self.paths.contains_key(&id) {
+            return;
+        }
+        self.gone.push_back(id);
+        if self.gone.len() > MAX_GONE
+            && let Some(oldest) = self.gone.pop_front()
+        {
+            self.paths.remove(&oldest);
         }
     }
 
@@ -205,20 +225,43 @@ mod tests {
         Task { cgroup_id, ..Task::of(ProcessId { pid, start_ticks: 0 }) }
     }
 
+    /// That of a process in a cgroup with this id.
+    fn cgroup(processes: &mut Processes, id: u64) -> Option<String> {
+        let task = task(id as u32, id);
+        processes.meet(&task, None);
+        processes.get(task.id).unwrap().cgroup.clone()
+    }
+
     #[test]
-    fn of_too_many_cgroups_the_oldest_is_forgotten() {
+    fn of_too_many_cgroups_the_newest_are_counted() {
         let mut processes = Processes::default();
-        for id in 1..=MAX_PATHS as u64 + 1 {
+        for id in 1..=MAX_PATHS as u64 + 2 {
             processes.learn_path(id, &format!("/{id}"));
         }
-        let mut cgroup = |pid, id| {
-            processes.meet(&task(pid, id), None);
-            processes.get(task(pid, id).id).unwrap().cgroup.clone()
-        };
-        assert_eq!(cgroup(1, 1), None);
-        assert_eq!(cgroup(2, 2).as_deref(), Some("/2"));
-        let newest = MAX_PATHS as u64 + 1;
-        assert_eq!(cgroup(3, newest), Some(format!("/{newest}")));
+        processes.learn_path(1, "/moved");
+        assert_eq!(processes.paths_left_out, 2);
+        let last = MAX_PATHS as u64;
+        assert_eq!(cgroup(&mut processes, 1).as_deref(), Some("/moved"));
+        assert_eq!(cgroup(&mut processes, last), Some(format!("/{last}")));
+        assert_eq!(cgroup(&mut processes, last + 1), None);
+    }
+
+    #[test]
+    fn a_cgroup_keeps_its_path_however_many_others_come_and_go() {
+        let mut processes = Processes::default();
+        processes.learn_path(1, "/system.slice/a.service");
+        let others = 2..=MAX_PATHS as u64 + 10;
+        for id in others.clone() {
+            processes.learn_path(id, &format!("/{id}"));
+            processes.forget_path(id);
+        }
+        assert_eq!(processes.paths_left_out, 0);
+        assert_eq!(cgroup(&mut processes, 1).as_deref(), Some("/system.slice/a.service"));
+        let told_late = others.end() - MAX_GONE as u64 + 1;
+        assert_eq!(cgroup(&mut processes, told_late), Some(format!("/{told_late}")));
+        assert_eq!(cgroup(&mut processes, told_late - 1), None);
+        processes.forget_path(others.end() + 1);
+        assert_eq!(processes.paths.len(), 1 + MAX_GONE);
     }
 
     #[test]

@@ -320,7 +320,7 @@ fn a_message_of_4096_bytes_is_seen_whole_and_a_longer_one_is_refused() {
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn what_is_not_utf_8_neither_breaks_the_report_nor_the_readiness() {
     let ran = python_notify(&sender("s.sendto(b'STATUS=\\xff\\xfe\\nREADY=1', address)"), &[]);
-    assert_eq!(message(&ran, "STATUS")["assignments"][0][1], "\u{fffd}\u{fffd}");
+    assert_eq!(message(&ran, "STATUS")["assignments"][0][1], "\u{10feff}\u{10fefe}");
     assert!(ran.activation()["milestones"]["ready_ns"].is_i64());
 }
 

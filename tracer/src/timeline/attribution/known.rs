@@ -136,6 +136,7 @@ impl Attribution {
             if news.state.is_some() {
                 if self.early.len() >= MAX_EARLY {
                     self.early.pop_front();
+                    self.early_left_out += 1;
                 }
                 self.early.push_back((at, news));
             }

@@ -9,7 +9,7 @@ use crate::{
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
-    observation::{Fact, Generate, GenerateResult, Task, UnitNews},
+    observation::{Fact, Generate, GenerateResult, Observation, Task, UnitNews},
     timeline::Builder,
 };
 
@@ -79,6 +79,18 @@ fn what_a_main_process_handled_last_is_remembered_among_those_of_many_others() {
     let of_main: Vec<Fate> =
         told.signals().iter().filter(|sent| sent.target.pid == 10).map(|sent| sent.fate).collect();
     assert_eq!(of_main, [Fate::Handled, Fate::Killed, Fate::Killed]);
+    assert_eq!(told.unfollowed, 1_400 + 1 - 1_024, "others gave way");
+}
+
+#[test]
+fn what_processes_handled_that_have_ended_since_needs_no_room() {
+    let mut story = running().handler(5, 10);
+    for worker in 0..1_500 {
+        let (at, pid) = (6 + 3 * u64::from(worker), 100 + worker);
+        story = story.fork(at, 10, pid).hup(at + 1, 10, pid);
+        story = story.deliver(at + 1, pid, DispositionKind::Handler, false).exit(at + 2, pid, 0);
+    }
+    assert_eq!(story.told().unfollowed, 0);
 }
 
 #[test]
@@ -328,6 +340,31 @@ fn services_that_are_over_make_room_those_without_alerts_first() {
     assert_eq!(names[2], "demo4.service");
     assert_eq!(names[4_095], "demo5001.service");
     assert_eq!(builder.losses().get("start"), None);
+}
+
+#[test]
+fn what_systemds_say_of_too_many_services_without_a_process_and_cgroups_beyond_are_lost() {
+    let mut builder = Builder::new(Story::unit().setup());
+    let said = |service: u32| {
+        let state = Some(UnitState::default());
+        Fact::Unit(Box::new(UnitNews { cgroup: path(service), state, ..UnitNews::default() }))
+    };
+    for service in 0..4_096 + 3 {
+        builder.observe(Observation { at: BEGIN, fact: said(service) });
+    }
+    for id in 0..65_536 + 2 {
+        let path = format!("/{id}");
+        builder
+            .observe(Observation { at: BEGIN, fact: Fact::CgroupPath { hierarchy: 0, id, path } });
+    }
+    builder
+        .observe(Observation { at: BEGIN, fact: Fact::Loss { kind: "cgroup".into(), count: 5 } });
+    builder.end();
+    let losses = builder.losses();
+    assert_eq!(
+        losses.into_iter().collect::<Vec<_>>(),
+        [("cgroup".into(), 7), ("systemd".into(), 3)]
+    );
 }
 
 #[test]
