@@ -6,6 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use syn::{
+    Attribute, Ident, Item, Macro, UsePath, UseTree,
+    visit::{self, Visit},
+};
+
 /// The folder of the library.
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -58,47 +63,84 @@ fn files(path: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(path).unwrap() {
             files(&entry.unwrap().path(), found);
         }
-    } else if !path
-        .components()
-        .any(|part| ["tests", "testing.rs"].iter().any(|of| part.as_os_str() == *of))
+    } else if path.extension().is_some_and(|kind| kind == "rs")
+        && !path
+            .components()
+            .any(|part| ["tests", "testing.rs"].iter().any(|of| part.as_os_str() == *of))
     {
         found.push(path.to_owned());
     }
 }
 
-/// The rooms that a file names in paths that begin with `crate` or `sigready`.
+/// The rooms that a file names in paths that begin with `crate` or `sigready`, outside of what is
+/// built for tests alone.
 fn used(text: &str) -> BTreeSet<String> {
-    // What comes after is for tests.
-    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let word = |text: &str| -> String {
-        text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
-    };
-    let mut used = BTreeSet::new();
-    for root in ["crate::", "sigready::"] {
-        for (at, _) in text.match_indices(root) {
-            let rest = &text[at + root.len()..];
-            let Some(list) = rest.strip_prefix('{') else {
-                used.insert(word(rest));
-                continue;
-            };
-            // The first word of each member of the list.
-            let (mut depth, mut begins) = (0, true);
-            for (index, letter) in list.char_indices() {
-                match letter {
-                    '}' if depth == 0 => break,
-                    '{' => depth += 1,
-                    '}' => depth -= 1,
-                    ',' if depth == 0 => begins = true,
-                    letter if begins && !letter.is_whitespace() => {
-                        used.insert(word(&list[index..]));
-                        begins = false;
-                    }
-                    _ => {}
-                }
+    let mut used = Used::default();
+    used.visit_file(&syn::parse_file(text).unwrap());
+    used.0
+}
+
+#[derive(Default)]
+struct Used(BTreeSet<String>);
+
+impl Used {
+    fn takes(&mut self, root: &str, next: Option<&Ident>) {
+        if ["crate", "sigready"].contains(&root) {
+            self.0.extend(next.map(ToString::to_string));
+        }
+    }
+}
+
+impl<'a> Visit<'a> for Used {
+    fn visit_item(&mut self, item: &'a Item) {
+        let attributes = match item {
+            Item::Const(it) => &it.attrs,
+            Item::Fn(it) => &it.attrs,
+            Item::Impl(it) => &it.attrs,
+            Item::Mod(it) => &it.attrs,
+            Item::Static(it) => &it.attrs,
+            Item::Use(it) => &it.attrs,
+            _ => return visit::visit_item(self, item),
+        };
+        let is_for_tests = |attribute: &Attribute| {
+            attribute.path().is_ident("cfg")
+                && attribute.parse_args::<Ident>().is_ok_and(|name| name == "test")
+        };
+        if !attributes.iter().any(is_for_tests) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_use_path(&mut self, path: &'a UsePath) {
+        let root = path.ident.to_string();
+        let mut trees = vec![&*path.tree];
+        while let Some(tree) = trees.pop() {
+            match tree {
+                UseTree::Path(it) => self.takes(&root, Some(&it.ident)),
+                UseTree::Name(it) => self.takes(&root, Some(&it.ident)),
+                UseTree::Rename(it) => self.takes(&root, Some(&it.ident)),
+                UseTree::Group(group) => trees.extend(&group.items),
+                UseTree::Glob(_) => self.takes(&root, Some(&path.ident)),
             }
         }
     }
-    used
+
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        let mut parts = path.segments.iter().map(|part| &part.ident);
+        if let Some(root) = parts.next() {
+            self.takes(&root.to_string(), parts.next());
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, called: &'a Macro) {
+        // What a macro makes of its words is not known: any path among them counts.
+        let words = called.tokens.to_string();
+        let words: Vec<&str> = words.split_whitespace().collect();
+        for path in words.windows(3).filter(|path| path[1] == "::") {
+            self.takes(path[0], syn::parse_str(path[2]).ok().as_ref());
+        }
+    }
 }
 
 #[test]
@@ -130,8 +172,34 @@ fn no_room_uses_one_that_it_may_not() {
 #[test]
 fn imports_are_read_as_they_are_written() {
     let text = "use crate::model::event::Event;\nuse sigready::{\n    host::{clock, procfs},\n    \
-                probe::attach,\n    rules,\n};\nlet a = crate::systemd::bus();\n\
-                #[cfg(test)]\nuse crate::report;";
-    let expected = ["host", "model", "probe", "rules", "systemd"].map(str::to_owned);
+                probe::attach,\n    rules,\n};\nconst A: u8 = crate::systemd::bus();\n\
+                #[cfg(test)]\nuse crate::report;\n#[cfg(test)]\nmod tests { use crate::lint; }\n\
+                fn a() -> crate::timeline::A { dbg!(1, crate::race::b()) }";
+    let expected = ["host", "model", "probe", "race", "rules", "systemd", "timeline"];
+    let expected = expected.map(str::to_owned);
     assert_eq!(used(text), BTreeSet::from(expected));
+}
+
+#[test]
+fn every_file_that_bounds_something_is_on_the_page_of_bounds() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bounds.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut found = Vec::new();
+    files(&source(), &mut found);
+    let bounds = |text: &str| {
+        let file = syn::parse_file(text).unwrap();
+        file.items
+            .iter()
+            .any(|item| matches!(item, Item::Const(it) if it.ident.to_string().starts_with("MAX")))
+    };
+    found.retain(|path| bounds(&fs::read_to_string(path).unwrap()));
+    let name = |path: &PathBuf| path.strip_prefix(source()).unwrap().display().to_string();
+    let mut missing: Vec<String> = found.iter().map(name).collect();
+    // The page names files from their room, or from within it.
+    missing.retain(|name| {
+        let parts = name.match_indices('/').map(|(at, _)| &name[at + 1..]);
+        let mut ways = parts.chain([name.as_str()]);
+        !ways.any(|way| page.contains(&format!("`{way}`")))
+    });
+    assert_eq!(missing, Vec::<String>::new());
 }
