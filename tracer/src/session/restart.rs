@@ -38,8 +38,8 @@ use crate::{
     },
 };
 
-/// How long a look at a process may take.
-const LOOK: Patience = Patience { each: Duration::from_millis(50), all: Duration::from_millis(50) };
+/// How long a look at a process may take: on a busy host its thread waits for a processor first.
+const LOOK: Patience = Patience { each: Duration::from_secs(1), all: Duration::from_secs(1) };
 
 /// How soon systemd is asked again which main process a unit has, where nothing happens.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -260,15 +260,23 @@ fn keeps(
 /// To the very process, and not to one that has taken over its pid.
 pub fn send(id: ProcessId, signal: Signal) -> Result<()> {
     let context = || format!("could not send {signal} to process {}", id.pid);
-    // One that can't be looked at in time is not signalled.
     let there = Bounded::new("sigready-proc", procfs::is_there).ask(&[id], LOOK);
-    if there != [Some(true)] {
-        return Err(anyhow::anyhow!("it has ended already")).with_context(context);
+    if let Some(why) = why_not(there.into_iter().next().flatten()) {
+        return Err(anyhow::anyhow!(why)).with_context(context);
     }
     // nix's kill(2) knows no real-time signals.
     // SAFETY: a system call on plain numbers.
     let sent = unsafe { libc::kill(id.pid.cast_signed(), signal.number().cast_signed()) };
     Errno::result(sent).map(drop).with_context(context)
+}
+
+/// Why a process is not signalled, by whether it is there; `None` if that could not be looked at in time.
+fn why_not(is_there: Option<bool>) -> Option<&'static str> {
+    match is_there {
+        Some(true) => None,
+        Some(false) => Some("it has ended already"),
+        None => Some("whether it is there could not be told in time"),
+    }
 }
 
 /// Restarts all units at once, and reloads each when its restart is done. Tells `teller` which
@@ -443,6 +451,13 @@ async fn can_be_reloaded(bus: &Bus, unit: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_not_there_is_said_to_have_ended() {
+        assert_eq!(why_not(Some(true)), None);
+        assert!(why_not(Some(false)).is_some_and(|why| why.contains("ended")));
+        assert!(why_not(None).is_some_and(|why| !why.contains("ended")), "a busy host is no end");
+    }
 
     fn restart(reload: Reload) -> Restart {
         let units = vec!["a.service".to_owned(), "b.service".to_owned()];
