@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::{Raced, units::race};
+use super::{Raced, units::race_for};
 use crate::support::container::{ANSWERING, Container, Hierarchy, newer_root, newest_root, root};
 
-/// It puts itself into the background by two forks, and is up once its PID is in the file. Its
-/// handler comes 40 ms later, which a reload through systemd may take longer than. Then it has a worker that HUP stops. Where there is the file
-/// `race.varies`, it is another child of what systemd starts in each start but the first.
+/// It puts itself into the background by two forks, and is up once its PID is in the file. Its handler
+/// comes 200 ms after systemd has taken it for active, however long that takes: a unit that comes after it
+/// makes the file `race.up`. Then it has a worker that HUP stops. Where there is the file `race.varies`, it
+/// is another child of what systemd starts in each start but the first.
 const SERVICE: &str = "\
 import os, signal, sys, time
 HUP = signal.SIGHUP
+if os.path.exists('/run/race.up'):
+    os.remove('/run/race.up')
 if sys.argv[1] == 'ignores':
     signal.signal(HUP, signal.SIG_IGN)
 if sys.argv[1] == 'fails':
@@ -36,7 +39,9 @@ if not background():
     os._exit(0)
 open('/run/race.pid', 'w').write(str(os.getpid()))
 os.closerange(3, 20)
-time.sleep(0.04)
+while not os.path.exists('/run/race.up'):
+    time.sleep(0.005)
+time.sleep(0.2)
 signal.signal(HUP, lambda *a: None)
 if os.fork() == 0:
     signal.signal(HUP, signal.SIG_DFL)
@@ -44,9 +49,16 @@ while True:
     time.sleep(60)
 ";
 
+/// It runs once the unit that wants it is active.
+const UP: &str = "\
+[Service]
+Type=oneshot
+ExecStart=/bin/touch /run/race.up
+";
+
 fn unit(how: &str, more: &str) -> String {
     format!(
-        "[Service]\nType=forking\nPIDFile=/run/race.pid\nTimeoutStopSec=2\n{more}\n\
+        "[Unit]\nWants=up.service\nBefore=up.service\n[Service]\nType=forking\nPIDFile=/run/race.pid\nTimeoutStopSec=2\n{more}\n\
          ExecStartPre=/bin/true\nExecStart=/usr/bin/python3 /shared/forks.py {how}\n\
          ExecReload=/bin/kill -HUP $MAINPID\n"
     )
@@ -61,15 +73,21 @@ fn container(root: PathBuf) -> Container {
         ("ignores.service", ignores.as_str()),
         ("fails.service", fails.as_str()),
         ("unknown.service", unknown.as_str()),
+        ("up.service", UP),
     ];
     let scenario = format!(
-        "cp /shared/{{forks,ignores,fails,unknown}}.service /run/systemd/system/
+        "cp /shared/{{forks,ignores,fails,unknown,up}}.service /run/systemd/system/
          systemctl daemon-reload
          {ANSWERING}"
     );
     let container = Container::boot_in(root, Hierarchy::Unified, &scenario, &files);
     container.wait_for("up");
     container
+}
+
+/// Races a unit of it: for a while after it is active something changes yet.
+fn race(container: &Container, unit: &str, more: &[&str]) -> Raced {
+    race_for(container, unit, &[&["--quiet-time", "1s", "--settle", "100ms"], more].concat())
 }
 
 /// The intervals of the main process, or those of others: id, outcome, whether it counts.
