@@ -36,7 +36,7 @@ pub use self::{
     reach::reach,
     rest::{active, never_comes, rest, rest_id},
     right::{is_bad, role, unplaceable},
-    second::{Second, after_rest, second},
+    second::{Second, seconds},
     sentence::{sentence, sentences},
     shares::{merge, shares},
     steps::{Active, Key, MAX_FACTS, Origin, Step, Steps},

@@ -7,10 +7,10 @@ use tracer_common::place::Order;
 use super::{
     interval::{At, Planned, Timeline, processes, programs},
     rest::rest_id,
-    steps::{Key, Kind, Steps},
+    steps::{Key, Kind, Process, Step, Steps},
 };
 use crate::model::{
-    race::{Interval, Outcome, Reach, Role, StepKind},
+    race::{Interval, Outcome, Reach, Role, StepKind, StepTold},
     signal::Signal,
 };
 
@@ -39,98 +39,117 @@ impl Second {
     }
 }
 
-/// Where a start has handlers for one delivery: the intervals in which a second signal comes right
-/// after the first. What ends the service needs no second one.
+/// The instants of a second signal: right after the first, where a start has handlers for one delivery;
+/// and where a service executes a program, or sets what it does on the signal, as a first one has come at
+/// rest. `steps` are those until then, `rested` those of the whole run where that one was sent. What ends
+/// the service needs no second one.
 #[must_use]
-pub fn second(
+pub fn seconds(
     steps: &Steps,
+    rested: Option<&Steps>,
     signal: Signal,
     role: Role,
     service_type: &str,
-    end: u64,
 ) -> Vec<Planned> {
-    let timeline = Timeline { zero: steps.zero(), end };
-    let mut planned = Vec::new();
-    for (is_main, process) in processes(steps, role).filter(|_| role != Role::End) {
-        for (index, step) in process.steps().iter().enumerate().filter(|(_, step)| step.once) {
+    let start = Start { steps, signal, role, service_type };
+    let at_handlers = processes(steps, role).filter(|_| role != Role::End);
+    let at_handlers = at_handlers.flat_map(|it| start.at_handlers(it));
+    let rested = rested.filter(|_| role == Role::Reload);
+    let after_rest = rested.and_then(|steps| Some((start.last()?, Start { steps, ..start })));
+    at_handlers.chain(after_rest.iter().flat_map(|(last, run)| run.after(last))).collect()
+}
+
+/// A start in which second signals are placed.
+#[derive(Clone, Copy)]
+struct Start<'a> {
+    steps: &'a Steps,
+    signal: Signal,
+    role: Role,
+    service_type: &'a str,
+}
+
+impl<'a> Start<'a> {
+    /// The last step of the main process.
+    fn last(&self) -> Option<&'a Step> {
+        self.steps.main()?.steps().last()
+    }
+
+    /// Where a process has a handler for one delivery.
+    fn at_handlers(
+        self,
+        (is_main, process): (bool, &'a Process),
+    ) -> impl Iterator<Item = Planned> + use<'a> {
+        let once = process.steps().iter().enumerate().filter(|(_, step)| step.once);
+        once.map(move |(index, step)| {
             let is_reset =
-                |it: &&super::Step| it.key.kind == Kind::Reset && it.key.execs == step.key.execs;
+                |it: &&Step| it.key.kind == Kind::Reset && it.key.execs == step.key.execs;
             let before = process.steps()[..index].iter().filter(is_reset).count();
             let number = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
             let reset = Key { kind: Kind::Reset, number, ..step.key };
             // That handler is there until another action is set, or it is called.
-            let sets =
-                |it: &&super::Step| matches!(it.key.kind, Kind::Exec | Kind::Action | Kind::Reset);
+            let sets = |it: &&Step| matches!(it.key.kind, Kind::Exec | Kind::Action | Kind::Reset);
             let next = process.steps()[index + 1..].iter().find(sets).map(|next| next.at);
-            let to = next.or(process.ended).unwrap_or(end);
-            let mut after = timeline.step(step);
-            after.kind = StepKind::Second;
-            after.what = format!("a first {signal} was taken by a handler for one delivery");
-            planned.push(Planned {
-                id: format!("{signal}@{}+reset{number}", steps.told(step.key)),
-                at: At::Second(Second { first: step.key, reset }),
-                process: process.who.clone(),
-                programs: programs(steps, step.key),
-                main: is_main,
-                after,
-                before: None,
-                to_ns: timeline.at(to),
-                reached: if is_main {
-                    super::reach(steps, role, service_type, step.at, to)
-                } else {
-                    Reach::NotByReload
-                },
-            });
-        }
+            let to = next.or(process.ended).unwrap_or(self.steps.end());
+            let signal = self.signal;
+            let told = (
+                format!("{signal}@{}+reset{number}", self.steps.told(step.key)),
+                format!("a first {signal} was taken by a handler for one delivery"),
+            );
+            let at = At::Second(Second { first: step.key, reset });
+            self.planned((is_main, process), step, to, at, told)
+        })
     }
-    planned
-}
 
-/// Where a service executes a program, or sets what it does on the signal, as a first one has come at
-/// rest: the instants right after that. `at_rest` are the steps until then, `steps` those of the whole
-/// run, which was looked at until `end`. Where the handler alone is set anew, nothing changes; where the
-/// first one ends the service, it needs no second one.
-#[must_use]
-pub fn after_rest(
-    at_rest: &Steps,
-    steps: &Steps,
-    signal: Signal,
-    role: Role,
-    service_type: &str,
-    end: u64,
-) -> Vec<Planned> {
-    let last = at_rest.main().and_then(|main| main.steps().last());
-    let main = steps.main().filter(|main| main.ended.is_none());
-    let (Some(last), Some(main)) = (last.filter(|_| role == Role::Reload), main) else {
-        return Vec::new();
-    };
-    let timeline = Timeline { zero: steps.zero(), end };
-    let is_after = |step: &&super::Step| step.at > last.at;
-    let changes = |step: &&super::Step| match step.key.kind {
-        Kind::Exec => true,
-        Kind::Action => !step.handles || step.key.execs > last.key.execs,
-        _ => false,
-    };
-    let planned = |step: &super::Step| {
-        let at_ns = timeline.at(step.at);
-        let mut after = timeline.step(step);
-        after.kind = StepKind::Second;
-        after.what = format!("a first {signal} at rest, then {}", step.what);
-        let reached = super::reach(steps, role, service_type, step.at, end);
+    /// After this step, what changes what the main process does on the signal. Where the handler alone is
+    /// set anew, nothing changes; nor is there a second one where the first has ended it.
+    fn after(self, last: &'a Step) -> impl Iterator<Item = Planned> + use<'a> {
+        let main = self.steps.main().filter(|main| main.ended.is_none());
+        let steps = main.into_iter().flat_map(|main| main.steps().iter().map(move |it| (main, it)));
+        let changes = |step: &Step| match step.key.kind {
+            Kind::Exec => true,
+            Kind::Action => !step.handles || step.key.execs > last.key.execs,
+            _ => false,
+        };
+        let changing = steps.filter(move |(_, it)| it.at > last.at && changes(it));
+        changing.take(MAX_AFTER_REST).map(move |(main, step)| {
+            let signal = self.signal;
+            let told = (
+                format!("{}+{}", rest_id(signal), self.steps.told(step.key)),
+                format!("a first {signal} at rest, then {}", step.what),
+            );
+            self.planned((true, main), step, step.at, At::AfterRest(step.key), told)
+        })
+    }
+
+    /// A second signal after a step of a process, in the interval that goes on until `to`; its id, and
+    /// what comes before it in words.
+    fn planned(
+        self,
+        (main, process): (bool, &Process),
+        step: &Step,
+        to: u64,
+        at: At,
+        (id, what): (String, String),
+    ) -> Planned {
+        let Self { steps, role, service_type, .. } = self;
+        let timeline = Timeline { zero: steps.zero(), end: steps.end() };
+        let reached = if main {
+            super::reach(steps, role, service_type, step.at, to)
+        } else {
+            Reach::NotByReload
+        };
         Planned {
-            id: format!("{}+{}", rest_id(signal), steps.told(step.key)),
-            at: At::AfterRest(step.key),
-            process: main.who.clone(),
+            id,
+            at,
+            process: process.who.clone(),
             programs: programs(steps, step.key),
-            main: true,
-            after,
+            main,
+            after: StepTold { kind: StepKind::Second, what, at_ns: timeline.at(step.at) },
             before: None,
-            to_ns: at_ns,
+            to_ns: timeline.at(to),
             reached,
         }
-    };
-    let changing = main.steps().iter().filter(is_after).filter(changes);
-    changing.take(MAX_AFTER_REST).map(planned).collect()
+    }
 }
 
 /// What a second signal does, where that is bad.

@@ -250,6 +250,11 @@ impl Steps {
             })
     }
 
+    /// Until when the start was looked at, `CLOCK_BOOTTIME` ns.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// When READY=1 was said first.
     #[must_use]
     pub fn ready(&self) -> Option<u64> {

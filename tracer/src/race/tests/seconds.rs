@@ -9,8 +9,8 @@ use crate::{
         signal::Signal,
     },
     race::{
-        after_rest, second,
         second::hurt,
+        seconds,
         testing::{COMMAND, Story, an_interval},
     },
 };
@@ -18,7 +18,7 @@ use crate::{
 const MS: u64 = 1_000_000;
 
 fn of(story: &Story, role: Role) -> Vec<crate::race::Planned> {
-    second(&story.steps(), Signal::HUP, role, "simple", 900 * MS)
+    seconds(&story.steps(), None, Signal::HUP, role, "simple")
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn it_is_tried_where_a_handler_takes_one_alone() {
 fn a_handler_for_one_delivery_is_there_until_another_action_is_set_whatever_is_said_meanwhile() {
     let story = Story::command().handler_for_one(10, COMMAND).says(20, COMMAND, "READY=1");
     let second = |story: &Story| {
-        let mut all = second(&story.steps(), Signal::HUP, Role::Reload, "notify", 900 * MS);
+        let mut all = seconds(&story.steps(), None, Signal::HUP, Role::Reload, "notify");
         (all.remove(0).reached, all.len())
     };
     assert_eq!(second(&story), (Reach::Reached, 0));
@@ -67,7 +67,7 @@ fn it_is_tried_where_a_first_one_at_rest_has_it_execute_a_program_or_set_another
     let until_rest = || Story::command().handler(10, COMMAND).says(15, COMMAND, "READY=1");
     let after = |story: &Story, role| {
         let (at_rest, all) = (until_rest().steps(), story.steps());
-        after_rest(&at_rest, &all, Signal::HUP, role, "notify", 900 * MS)
+        seconds(&at_rest, Some(&all), Signal::HUP, role, "notify")
     };
     let ids = |story: &Story| {
         let planned = after(story, Role::Reload).into_iter();

@@ -21,8 +21,8 @@ use crate::{
         text::Outside,
     },
     race::{
-        At, Goal, Helpers, Planned, Steps, active, after_rest, calls, child_exits, discount,
-        interval, is_answered, one, plan, rest, role, second, sentences, sweep, untouched,
+        At, Goal, Helpers, Planned, Steps, active, calls, child_exits, discount, interval,
+        is_answered, one, plan, rest, role, seconds, sentences, sweep, untouched,
     },
 };
 
@@ -155,15 +155,12 @@ impl Rounds<'_, '_> {
             let role = role(*signal, &rules.reloads);
             let is_first = *signal == rules.signals[0];
             let (planned, left_out) = plan(&steps, *signal, role, &rules.service_type, end);
-            let mut seconds = second(&steps, *signal, role, &rules.service_type, end);
             // What it was sent at rest, in the untouched run, is the first one.
             let is_known = is_first && first.ran.rested.is_some();
-            if is_known && rules.by != By::Reload {
-                let until = first.ran.until;
-                let all = self.steps_until(until, &first.ran, *signal);
-                let kind = &rules.service_type;
-                seconds.extend(after_rest(&steps, &all, *signal, role, kind, until));
-            }
+            let rested = (is_known && rules.by != By::Reload)
+                .then(|| self.steps_until(first.ran.until, &first.ran, *signal));
+            let kind = &rules.service_type;
+            let seconds = seconds(&steps, rested.as_ref(), *signal, role, kind);
             let swept = self.swept(first, &steps, *signal);
             let exits = &first.ran.came.child_exits;
             let (exits, more) = child_exits(exits, &steps, *signal, role, &rules.service_type);
