@@ -63,7 +63,10 @@ impl fmt::Display for Exit {
         let plain = |byte| if is_plain(byte) { char::from(byte) } else { '_' };
         let name: String = bytes(self.child).map(plain).collect();
         write_children(f, self.process)?;
-        write!(f, "exec{}.exit{}-{name}", self.execs, self.number)
+        if self.execs > 0 {
+            write!(f, "exec{}.", self.execs)?;
+        }
+        write!(f, "exit{}-{name}", self.number)
     }
 }
 
@@ -75,10 +78,12 @@ impl Exit {
         place::Order { child, ..order(signal, place::CHILD_EXIT, process, execs, number) }
     }
 
-    /// Why the signal was not placed there in a run with these.
+    /// Why the signal was not placed there in a run with these, in which the parent was looked for at the
+    /// place `process`.
     #[must_use]
-    pub fn missed(&self, exits: &[ChildExit]) -> &'static str {
-        let came = numbered(exits).any(|(exit, _)| exit == *self);
+    pub fn missed(&self, process: u64, exits: &[ChildExit]) -> &'static str {
+        let wanted = Self { process, ..*self };
+        let came = numbered(exits).any(|(exit, _)| exit == wanted);
         if came { "the signal was not placed there" } else { ABSENT }
     }
 }
@@ -88,10 +93,11 @@ fn bytes(name: Name) -> impl Iterator<Item = u8> {
     bytemuck::cast::<_, [u8; COMM_LEN]>(name).into_iter().take_while(|byte| *byte != 0)
 }
 
-/// Each with when it was. What comes before a process's own exec is systemd's doing, or this tool's.
+/// Each with when it was. What comes before the command's own exec is systemd's doing, or this tool's.
 fn numbered(exits: &[ChildExit]) -> impl Iterator<Item = (Exit, u64)> {
     let mut counts = BTreeMap::new();
-    exits.iter().filter(|exit| exit.execs > 0).map(move |exit| {
+    let is_own = |exit: &&ChildExit| exit.execs > 0 || exit.process != place::COMMAND;
+    exits.iter().filter(is_own).map(move |exit| {
         let ChildExit { at, process, execs, child } = *exit;
         let count = counts.entry((process, execs, child)).or_insert(0);
         *count += 1;

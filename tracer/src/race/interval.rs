@@ -66,6 +66,14 @@ impl At {
         }
     }
 
+    /// The same in the process at another place.
+    pub(super) fn with_place(self, process: u64) -> Self {
+        match self {
+            Self::ChildExit(exit) => Self::ChildExit(Exit { process, ..exit }),
+            other => other.key().map_or(other, |key| other.with_key(Key { process, ..key })),
+        }
+    }
+
     /// The place of the process that is hit.
     #[must_use]
     pub fn place(&self) -> u64 {

@@ -27,7 +27,7 @@ mod testing;
 mod tests;
 
 pub use self::{
-    alike::Helpers,
+    alike::{Helpers, Same},
     child_exit::{ChildExit, Exit, child_exits},
     held::{Answer, Held, Reload},
     interval::{At, MAX_INTERVALS, Planned, plan},

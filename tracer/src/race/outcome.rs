@@ -1,6 +1,6 @@
 //! What a signal did in a run, and what became of the service.
 
-use super::{held::Held, right, watch::SentBy};
+use super::{held::Held, interval::Planned, right, steps::Steps, watch::SentBy};
 use crate::model::{
     document::{Activation, Document, OutcomeState, ProcessOutcome},
     event::{DispositionKind, Effect, Event, Fate, SignalSent, What},
@@ -18,6 +18,16 @@ pub struct Undisturbed {
     pub outcome: ProcessOutcome,
     /// At rest it answers the signal: it says that it has reloaded.
     pub answers: bool,
+}
+
+impl Undisturbed {
+    /// The same of the process that is hit in an interval of the untouched run, with these steps.
+    #[must_use]
+    pub fn of_process(&self, planned: &Planned, steps: &Steps) -> Self {
+        let hit = steps.process_at(planned.at.place()).filter(|_| !planned.main);
+        let outcome = hit.map_or(&self.outcome, |hit| &hit.outcome).clone();
+        Self { outcome, ..self.clone() }
+    }
 }
 
 /// A run with a signal.

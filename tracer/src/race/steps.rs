@@ -196,6 +196,11 @@ impl Steps {
         })
     }
 
+    /// Whether the process at a place is a worker, or one comes from it.
+    pub(super) fn leads_to_worker(&self, place: u64) -> bool {
+        self.told.contains(&place)
+    }
+
     /// Which one the process at a place is of those that its parent started and that live on, or started
     /// such: a start may have another number of helpers each time, and the same workers.
     fn number(&self, place: u64) -> u32 {

@@ -8,7 +8,7 @@ use tracer_common::{
 use crate::{
     model::{event::DispositionKind, signal::Signal},
     race::{
-        At, Helpers, Planned, plan, role,
+        At, Helpers, Planned, Same, plan, role,
         testing::{COMMAND, Story},
     },
 };
@@ -268,4 +268,93 @@ fn a_mask_has_the_number_that_those_have_that_are_told_in_the_run_before() {
     }
     let none = Story::command().handler(10, COMMAND);
     assert!(of(&one, "exec1.block2").renumbered(&one.steps(), &none.steps()).is_none());
+}
+
+/// The same, as it is told.
+fn same(one: &Story, id: &str, other: &Story, pid: u32, at: u64) -> Same {
+    of(one, id).is_of_same_process(&one.steps(), &other.steps(), (pid, at * MS))
+}
+
+/// Whether the hit of a process, at `at` ms in the run `other`, is one of the process that is meant.
+fn is_same(one: &Story, id: &str, other: &Story, pid: u32, at: u64) -> bool {
+    same(one, id, other, pid, at) == Same::Yes
+}
+
+/// A start whose handler is followed by workers that are alike, with these pids; before each, 10 ms apart,
+/// comes a helper that ends 5 ms later where it is to have one.
+fn with_workers(workers: &[(u32, bool)]) -> Story {
+    let story = Story::command().handler(10, COMMAND);
+    workers.iter().zip(1..).fold(story, |story, ((pid, has_helper), number)| {
+        let at = 100 + number * 10;
+        let helper = |story: Story| story.fork(at, COMMAND, pid + 50).exit(at + 5, pid + 50);
+        let story = if *has_helper { helper(story) } else { story };
+        story.fork(at + 6, COMMAND, *pid).handler(at + 7, *pid)
+    })
+}
+
+#[test]
+fn of_two_workers_that_are_alike_each_is_told_of_itself_alone() {
+    let one = with_workers(&[(201, false), (202, true)]);
+    // The second one has the number of the helper before it in the other start.
+    let other = with_workers(&[(301, true), (302, false)]);
+    assert!(is_same(&one, "child1.fork", &other, 301, 116));
+    assert!(is_same(&one, "child2.action1", &other, 302, 127));
+    assert!(!is_same(&one, "child1.action1", &other, 302, 127));
+    assert!(!is_same(&one, "child2.action1", &other, 301, 117));
+    // The fork of each is a step of its parent.
+    assert!(is_same(&one, "exec1.fork2", &other, COMMAND, 126));
+    assert!(!is_same(&one, "exec1.fork2", &other, COMMAND, 116));
+    assert!(is_same(&one, "exec1.action1", &other, COMMAND, 10), "the main process is itself");
+    // What ends the second one is not what it is known by.
+    let ends = with_workers(&[(301, true), (302, false)]).killed(128, 302, Signal::HUP);
+    assert!(is_same(&one, "child2.action1", &ends, 302, 127));
+    assert!(!is_same(&one, "child1.action1", &ends, 302, 127));
+}
+
+#[test]
+fn a_worker_is_known_where_the_one_before_it_ends_with_it() {
+    let one = with_workers(&[(201, false), (202, false)]);
+    let ends = |at| with_workers(&[(301, false), (302, false)]).exit(at, 301).exit(131, 302);
+    assert!(is_same(&one, "child2.action1", &ends(130), 302, 127), "by the same signal");
+    assert!(!is_same(&one, "child2.action1", &ends(125), 302, 127), "it was a helper");
+    assert!(is_same(&one, "child1.action1", &ends(125), 302, 127));
+    // Of workers with one program, the end of one makes no helper of another.
+    let program = |story: Story, pid| story.exec(140, pid, "/usr/bin/worker").handler(141, pid);
+    let of = |one, two| program(program(with_workers(&[(one, false), (two, false)]), one), two);
+    let ended = of(301, 302).killed(150, 302, Signal::HUP);
+    assert!(is_same(&of(201, 202), "child2.exec1.action1", &ended, 302, 145));
+}
+
+#[test]
+fn what_exits_beside_all_workers_is_a_helper_where_there_are_such() {
+    let one = with_workers(&[(201, true)]);
+    // It is hit right at its fork, and exits by itself.
+    let other = with_workers(&[(301, true)]);
+    assert_eq!(same(&one, "child1.fork", &other, 351, 110), Same::Helper);
+    assert_eq!(same(&one, "child1.fork", &other, 301, 116), Same::Yes);
+    // It has exited, and no other worker is there.
+    let ended = with_workers(&[(301, true)]).exit(118, 301);
+    assert_eq!(same(&one, "child1.fork", &ended, 301, 116), Same::Yes);
+    // Where there are no helpers, it may be one or a worker.
+    let none = with_workers(&[(201, false)]);
+    let again = with_workers(&[(301, false)]).exit(118, 301).fork(120, COMMAND, 302);
+    let again = again.handler(121, 302);
+    assert_eq!(same(&none, "child1.fork", &again, 301, 116), Same::Unknown);
+    let killed = with_workers(&[(301, false)]).killed(118, 301, Signal::HUP);
+    let killed = killed.fork(120, COMMAND, 302).handler(121, 302);
+    assert_eq!(same(&none, "child1.fork", &killed, 301, 116), Same::Yes, "a helper would die, too");
+}
+
+#[test]
+fn a_worker_of_a_worker_is_known_by_that_as_well() {
+    let below = |story: Story, parent: u32, pid| story.fork(150, parent, pid).handler(151, pid);
+    let one = below(below(with_workers(&[(201, false), (202, false)]), 201, 211), 202, 221);
+    let other = below(below(with_workers(&[(301, true), (302, true)]), 301, 311), 302, 321);
+    assert!(is_same(&one, "child2.child1.action1", &other, 321, 151));
+    assert!(!is_same(&one, "child2.child1.action1", &other, 311, 151));
+    let planned = of(&one, "child2.child1.action1");
+    let At::Step(key) = planned.renumbered(&one.steps(), &other.steps()).unwrap().at else {
+        panic!("{planned:?}")
+    };
+    assert_eq!(key.to_string(), "child4.child1.action1");
 }

@@ -2,7 +2,7 @@
 
 use tracer_common::{
     event::COMM_LEN,
-    place::{CHILD_EXIT, COMMAND as COMMAND_PLACE},
+    place::{ANEW, CHILD_EXIT, COMMAND as COMMAND_PLACE, child_place},
 };
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         signal::Signal,
     },
     race::{
-        At, ChildExit, child_exits, interval, sentences,
+        At, ChildExit, Helpers, Planned, Same, child_exits, interval, sentences,
         testing::{COMMAND, Story, a_try, an_interval, running},
         untested, untouched,
     },
@@ -80,6 +80,43 @@ fn a_helper_after_the_start_or_of_a_process_that_is_not_raced_is_none_of_it() {
     assert_eq!(ids(&story, &[before, below]), Vec::<String>::new());
 }
 
+/// A start with so many helpers before its worker, which waits for a child of its own, and when that ends.
+fn with_worker(helpers: u32) -> (Story, ChildExit) {
+    let story = Story::command().handler(5, COMMAND);
+    let story = (0..helpers)
+        .fold(story, |story, number| story.fork(10, COMMAND, 101 + number).exit(11, 101 + number));
+    let process = COMMAND_PLACE << 12 | u64::from(helpers + 1);
+    (story.fork(20, COMMAND, 150), ChildExit { process, execs: 0, ..exits(&["sed"])[0] })
+}
+
+#[test]
+fn the_exit_of_a_workers_child_is_found_again_however_many_helpers_there_are() {
+    let (one, exit) = with_worker(1);
+    let (other, _) = with_worker(3);
+    let exits = [exit];
+    let (planned, _) = child_exits(&exits, &one.steps(), Signal::HUP, Role::Reload, "simple");
+    assert_eq!(planned[0].id, "HUP@child1.exit1-sed", "it has executed nothing");
+    assert!(planned[0].is_counted_by_helpers(&one.steps()));
+    let order = |planned: &Planned, story: &Story, helpers| {
+        let order = planned.order(Signal::HUP, &story.steps(), helpers);
+        assert_eq!(bytemuck::cast::<_, [u8; COMM_LEN]>(order.child)[..4], *b"sed\0");
+        assert_eq!((order.step, order.number, order.leaves_out), (CHILD_EXIT, 1, 0));
+        (order.process, order.counted_from[0].number)
+    };
+    let place = |number| child_place(COMMAND_PLACE, ANEW + number).unwrap();
+    for helpers in [Helpers::Counted, Helpers::LeftOut] {
+        assert_eq!(order(&planned[0], &one, helpers), (place(2), 1));
+    }
+    let now = planned[0].renumbered(&one.steps(), &other.steps()).unwrap();
+    assert_eq!(order(&now, &other, Helpers::Counted), (place(4), 1));
+    // The same child of another process is none of it.
+    let hit = |pid| {
+        let (one, other) = (one.steps(), other.steps());
+        planned[0].is_of_same_process(&one, &other, (pid, 30 * MS)) == Same::Yes
+    };
+    assert!(hit(150) && !hit(COMMAND));
+}
+
 #[test]
 fn that_a_start_has_no_such_child_is_told_and_nothing_is_left_untested_by_it() {
     let steps = Story::command().steps();
@@ -92,7 +129,7 @@ fn that_a_start_has_no_such_child_is_told_and_nothing_is_left_untested_by_it() {
     let At::ChildExit(exit) = planned.at else { panic!("{planned:?}") };
     let untested_after = |run: &[ChildExit]| {
         let mut tried = a_try(Outcome::NotReached, false);
-        tried.what = exit.missed(run).to_owned();
+        tried.what = exit.missed(exit.process, run).to_owned();
         let child_exits = vec![interval(&planned, vec![tried], false)];
         let race = SignalRace { child_exits, ..SignalRace::of(Signal::HUP, Role::Reload) };
         untested(&[race], &untouched(&steps, 90 * MS, running()).unwrap())

@@ -7,7 +7,11 @@ use crate::{
         race::{Outcome, ReloadAsked, Role, Try},
         signal::Signal,
     },
-    race::{Held, Run, SentBy, Undisturbed, is_answered, testing::running, tried},
+    race::{
+        Held, Run, SentBy, Undisturbed, is_answered, plan,
+        testing::{COMMAND, Story, running},
+        tried,
+    },
     rules::testing::{Start, Time as _, activation, by, itself},
 };
 
@@ -284,4 +288,17 @@ fn a_signal_that_waits_until_it_is_to_be_ignored_is_lost() {
         assert_eq!((tried.outcome, tried.bad), (Outcome::Ignored, false));
         assert!(tried.what.contains(what), "{}", tried.what);
     }
+}
+
+#[test]
+fn what_a_process_comes_to_without_the_signal_is_told_of_that_process() {
+    let story = Story::command().fork(10, COMMAND, 101).exit(20, 101).fork(30, COMMAND, 102);
+    let story = story.handler(40, 102).exit(500, 103);
+    let planned = plan(&story.steps(), Signal::HUP, Role::Reload, "simple", 1_000_000_000).0;
+    let of = |id: &str| {
+        let planned = planned.iter().find(|it| it.id == format!("HUP@{id}")).unwrap();
+        exits(0).of_process(planned, &story.steps())
+    };
+    assert_eq!(of("exec1"), exits(0), "the main process");
+    assert_eq!(of("child1.action1").outcome, running(), "no helper, nor the main process");
 }

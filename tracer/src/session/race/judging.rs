@@ -8,18 +8,51 @@ use crate::{
         race::{By, Try},
         signal::Signal,
     },
-    race::{At, FEWER_CALLS, Planned, Run, SentBy, Steps, Undisturbed, never_comes, role, tried},
+    race::{
+        At, FEWER_CALLS, Planned, Run, Same, SentBy, Steps, Undisturbed, never_comes, role, tried,
+    },
 };
+
+/// What is said of a run in which a process was hit that has exited, and is no worker or may be none.
+const HELPER: &str = "a helper is in its place in this run";
+const MAY_BE_HELPER: &str = "it may be a helper that is in its place in this run";
+
+/// So many processes that may be helpers were hit, and no helper was seen: then they are workers, in the
+/// place of which others are started.
+const UNKNOWN: u32 = 3;
+
+/// What the runs for an interval have shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown {
+    /// How many there were, with this one.
+    pub attempts: u32,
+    /// In how many of them it was not known whether a helper was hit.
+    unknown: u32,
+    /// Whether one was.
+    has_helpers: bool,
+}
+
+impl Shown {
+    /// Takes what one came to.
+    pub fn learn(&mut self, tried: &Try) {
+        self.unknown += u32::from(tried.what == MAY_BE_HELPER);
+        self.has_helpers |= tried.what == HELPER;
+    }
+
+    fn takes_unknown(&self) -> bool {
+        self.unknown >= UNKNOWN && !self.has_helpers
+    }
+}
 
 impl Rounds<'_, '_> {
     /// What the signal did in a run in which it was to be in this interval.
     pub(super) fn judge(
         &self,
-        ((planned, of, _), untouched): (&Aim, &Planned),
+        ((planned, of, helpers), untouched): (&Aim, &Planned),
         signal: Signal,
         ran: &Ran,
         first: &First,
-        attempts: u32,
+        shown: &Shown,
     ) -> Try {
         let role = role(signal, &self.rules.reloads);
         let is_sent = planned.at.is_sent();
@@ -28,8 +61,12 @@ impl Rounds<'_, '_> {
             _ => ran.came.placed,
         };
         let steps = self.steps(ran, signal);
+        let of_start = self.steps(&first.ran, signal);
         let absent = match planned.at {
-            At::ChildExit(exit) if placed.is_none() => Some(exit.missed(&ran.came.child_exits)),
+            At::ChildExit(exit) if placed.is_none() => {
+                let process = planned.order(signal, of, *helpers).process;
+                Some(exit.missed(process, &ran.came.child_exits))
+            }
             // Where the start came to its end, and the same process made it.
             At::Call(_)
                 if placed.is_none()
@@ -58,8 +95,16 @@ impl Rounds<'_, '_> {
                 let lasted = ran.until.saturating_sub(ran.span.0);
                 Some(never_comes(&ended_as(ran), lasted))
             }
-            (Some((pid, at)), None) => self
-                .missed(planned, signal, (ran, &steps), of, (pid, at))
+            (Some(hit), None) => self
+                .missed(planned, signal, (ran, &steps), of, hit)
+                .or_else(|| match untouched.is_of_same_process(&of_start, &steps, hit) {
+                    Same::Yes => None,
+                    _ if is_sent => None,
+                    Same::Unknown if shown.takes_unknown() => None,
+                    Same::Unknown => Some(MAY_BE_HELPER.to_owned()),
+                    Same::Helper => Some(HELPER.to_owned()),
+                    Same::No => Some("another process is in its place in this run".to_owned()),
+                })
                 .or_else(|| self.another_main(ran, &steps)),
             (None, None) => self.another_main(ran, &steps),
         };
@@ -89,10 +134,9 @@ impl Rounds<'_, '_> {
             reload,
         };
         // The numbers of the run before may be another process's there.
-        let before = self.undisturbed(untouched, &first.ran, &first.before);
         let answers = planned.main && first.answers.intersects(signal.set());
-        let before = Undisturbed { answers, ..before };
-        tried(&run, &before, signal, role, attempts)
+        let before = Undisturbed { answers, ..first.before.of_process(untouched, &of_start) };
+        tried(&run, &before, signal, role, shown.attempts)
     }
 
     /// Why a signal that was placed at `at` in a run, with these steps, is not in the interval, if it is

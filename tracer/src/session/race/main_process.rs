@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::{super::BadRequest, Asking, Ran, Rounds, Runner, goals::nanoseconds, rounds::ATTEMPTS};
 use crate::{
     model::{document::EndedBy, race::Outcome, span},
-    race::{Active, Planned, Steps, Undisturbed},
+    race::{Active, Steps},
 };
 
 impl Rounds<'_, '_> {
@@ -147,21 +147,5 @@ impl Rounds<'_, '_> {
         }
         let lasted = span::length(ran.span.1.saturating_sub(ran.span.0));
         Some((Outcome::Hung, format!("systemd did not take it for up within {lasted}")))
-    }
-
-    /// What the process that is hit comes to without the signal.
-    pub(super) fn undisturbed(
-        &self,
-        planned: &Planned,
-        ran: &Ran,
-        of: &Undisturbed,
-    ) -> Undisturbed {
-        let steps = self.steps(ran, self.rules.signals[0]);
-        let hit = steps.process_at(planned.at.place()).filter(|_| !planned.main);
-        Undisturbed {
-            readies: of.readies,
-            outcome: hit.map_or(&of.outcome, |hit| &hit.outcome).clone(),
-            answers: of.answers,
-        }
     }
 }

@@ -10,10 +10,12 @@ use anyhow::Result;
 use super::{
     super::{BadRequest, Observer},
     Asking, Placing, Ran, Runner,
+    judging::Shown,
     rules::{Part, Rules, instant},
     untouched::First,
 };
 use crate::{
+    host::clock,
     model::{
         document::EndedBy,
         race::{By, Leftover, Outcome, Role, SignalRace, Try, Untouched},
@@ -28,8 +30,11 @@ use crate::{
 
 /// How often an interval is tried until it is reached.
 pub(super) const ATTEMPTS: u32 = 3;
-/// The same of a worker or a mask, whose number may differ from run to run.
+/// The same of a worker or a mask, whose number may differ from run to run, as long as no other run than
+/// the untouched one has shown it.
 const ATTEMPTS_AT_HELPERS: u32 = 16;
+/// The same where another one has.
+const ATTEMPTS_AT_SHOWN: u32 = 48;
 
 /// What a race found.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,7 +172,13 @@ impl Rounds<'_, '_> {
             let rest = rest(&steps, *signal, role, &rules.service_type, end);
             let at_rest = rest.clone().filter(|_| is_known);
             if let Some(aim) = at_rest.map(|rest| (rest, steps.clone(), Helpers::Counted))
-                && is_answered(&self.judge((&aim, &aim.0), *signal, &first.ran, first, 1))
+                && is_answered(&self.judge(
+                    (&aim, &aim.0),
+                    *signal,
+                    &first.ran,
+                    first,
+                    &Shown::default(),
+                ))
             {
                 first.answers = signal.set();
             }
@@ -230,34 +241,38 @@ impl Rounds<'_, '_> {
         first: &First,
         time: u16,
     ) -> Result<Option<Try>> {
-        let mut attempts = 0;
+        let mut shown = Shown::default();
         let untouched = self.steps(&first.ran, signal);
         let by_helpers = planned.is_counted_by_helpers(&untouched);
-        let most = if by_helpers { ATTEMPTS_AT_HELPERS } else { ATTEMPTS };
-        // It may have the number of the untouched run, with helpers or without, or that of the run before.
+        // It may have the number of the untouched run, with helpers or without, or that of an earlier run.
         let mut as_untouched = (planned.clone(), untouched, Helpers::LeftOut);
-        let mut as_before = None;
+        let mut as_earlier: Vec<Aim> = Vec::new();
         let is_rest = matches!(planned.at, At::Rest(_));
         loop {
-            attempts += 1;
+            shown.attempts += 1;
+            let attempts = shown.attempts;
             // The untouched run has come to rest itself, and had its first signal then; or it never has.
             let is_first = time == 0 && attempts == 1 && signal == self.rules.signals[0];
             let is_told = is_rest && (!first.rests || is_first && first.ran.rested.is_some());
             if is_told {
                 let aim = (&as_untouched, planned);
-                return Ok(Some(self.judge(aim, signal, &first.ran, first, attempts)));
+                return Ok(Some(self.judge(aim, signal, &first.ran, first, &shown)));
             }
-            // Several in a row by the same number: a start may have one number of them every other time.
             as_untouched.2 = if attempts <= 2 { Helpers::LeftOut } else { Helpers::Counted };
-            let is_as_before = matches!(attempts, 3..=4 | 11..);
-            let aim = as_before.as_ref().filter(|_| is_as_before).unwrap_or(&as_untouched);
-            let placed = self.place(aim, planned, signal, first, attempts).await?;
+            let aim = earlier(attempts, &as_earlier).unwrap_or(&as_untouched);
+            let placed = self.place(aim, planned, signal, first, &shown).await?;
             let Some((tried, steps)) = placed else { return Ok(None) };
+            let most = match (by_helpers, as_earlier.is_empty()) {
+                (false, _) => ATTEMPTS,
+                (true, true) => ATTEMPTS_AT_HELPERS,
+                (true, false) => ATTEMPTS_AT_SHOWN,
+            };
             if tried.outcome != Outcome::NotReached || attempts >= most {
                 return Ok(Some(tried));
             }
+            shown.learn(&tried);
             let now = planned.renumbered(&as_untouched.1, &steps);
-            as_before = now.map(|now| (now, steps, Helpers::Counted));
+            as_earlier.extend(now.map(|now| (now, steps, Helpers::Counted)));
         }
     }
 
@@ -267,7 +282,7 @@ impl Rounds<'_, '_> {
         untouched: &Planned,
         signal: Signal,
         first: &First,
-        attempts: u32,
+        shown: &Shown,
     ) -> Result<Option<(Try, Steps)>> {
         let (planned, of, helpers) = aim;
         let order = planned.order(signal, of, *helpers);
@@ -293,7 +308,7 @@ impl Rounds<'_, '_> {
             return Ok(None);
         }
         let steps = self.steps(&ran, signal);
-        Ok(Some((self.judge((aim, untouched), signal, &ran, first, attempts), steps)))
+        Ok(Some((self.judge((aim, untouched), signal, &ran, first, shown), steps)))
     }
 
     /// Keeps what a run has left running, and tells what is still there.
@@ -307,5 +322,16 @@ impl Rounds<'_, '_> {
                 ran.stuck.join(", ")
             ));
         }
+    }
+}
+
+/// By the number of which earlier run an interval is looked for, if by one. A start may have one number
+/// of helpers every other time, so it is the same one for several runs in a row; and where each start has
+/// another number, which one comes is chance.
+fn earlier(attempts: u32, earlier: &[Aim]) -> Option<&Aim> {
+    match attempts {
+        3..=4 | 11..=16 => earlier.last(),
+        17.. => earlier.get(clock::boot_ns() as usize / 1_000 % (earlier.len() + 1)),
+        _ => None,
     }
 }

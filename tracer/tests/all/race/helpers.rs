@@ -1,6 +1,6 @@
 //! Workers that come after another number of helpers in each start: what is told of one is true of it.
 
-use super::{SIMPLE, race};
+use super::{Raced, SIMPLE, race};
 use crate::support::Compiled;
 
 /// A helper by `posix_spawn`, which runs in its parent's memory.
@@ -15,9 +15,9 @@ const FORKED: &str = "static void helper(void) { pid_t p = fork(); if (!p) {\
 const BARE: &str = "static void helper(void) { pid_t p = fork(); if (!p) _exit(0);\
     waitpid(p, 0, 0); }\n";
 
-/// Outcomes of a start that has 3, 2, 3, 0 or 1 helpers before it does `work` (where `helpers` is
+/// A race of a start that has 3, 2, 3, 0 or 1 helpers before it does `work` (where `helpers` is
 /// written), by the number of the run.
-fn outcomes(helper: &str, main: &str) -> Vec<(String, String)> {
+fn raced(helper: &str, main: &str) -> Raced {
     let main =
         main.replace("helpers;", "for (int i = (n * n * 7 + n / 3) % 4; i > 0; i--) helper();\n");
     let program = Compiled::new(&format!(
@@ -37,7 +37,12 @@ fn outcomes(helper: &str, main: &str) -> Vec<(String, String)> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("runs");
     let program = program.path();
-    let raced = race(&SIMPLE, &[&program, file.to_str().unwrap()]);
+    race(&SIMPLE, &[&program, file.to_str().unwrap()])
+}
+
+/// The outcomes of its intervals.
+fn outcomes(helper: &str, main: &str) -> Vec<(String, String)> {
+    let raced = raced(helper, main);
     raced.outcomes().into_iter().map(|(id, did)| (id.replace("HUP@", ""), did.to_owned())).collect()
 }
 
@@ -107,4 +112,62 @@ fn race_finds_the_hole_of_a_worker_that_executes_a_program_by_the_name_of_that()
         ("child1.exec1", "ignored"),
     ];
     each_time(&[SPAWNED, FORKED, BARE], worker, &[&START[..], &found].concat());
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_tells_the_end_of_a_worker_from_that_of_a_helper_in_its_place() {
+    // A helper ends with the code that the worker's handler ends it with.
+    let worker = "act(SIGHUP, on); helpers; if (!fork()) { usleep(5000); act(SIGHUP, leave);\
+                  for (;;) pause(); }";
+    let found = [("exec1.fork1", "taken"), ("child1.fork", "taken"), ("child1.action1", "ended")];
+    let leaves = "static void leave(int s) { (void)s; _exit(0); }\n";
+    each_time(&[&format!("{leaves}{BARE}")], worker, &[&START[..], &found].concat());
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_tells_two_workers_that_are_alike_apart() {
+    // A helper that still runs as the second worker is forked has the number of one of them.
+    let helper = "static void helper(void) { if (!fork()) { usleep(3000); _exit(0); } }\n";
+    let worker = |hole: &str| {
+        format!(
+            "if (!fork()) {{ usleep(20000); act(SIGHUP, SIG_IGN); usleep(20000);\
+             act(SIGHUP, {hole}); for (;;) pause(); }}\n"
+        )
+    };
+    let (one, other) = (worker("on"), worker("SIG_DFL"));
+    let main = format!("act(SIGHUP, on); helpers; {one} helpers; {other}");
+    let found = [
+        ("exec1.fork1", "taken"),
+        ("exec1.fork2", "taken"),
+        ("child1.fork", "taken"),
+        ("child1.action1", "ignored"),
+        ("child1.action2", "taken"),
+        ("child2.fork", "taken"),
+        ("child2.action1", "ignored"),
+        ("child2.action2", "killed"),
+    ];
+    each_time(&[helper], &main, &[&START[..], &found].concat());
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_tries_the_exit_of_a_workers_child_however_many_helpers_come_before_the_worker() {
+    // Until it goes on from there it is no good time for a HUP.
+    let worker = "act(SIGHUP, on); helpers; if (!fork()) { usleep(5000); act(SIGHUP, on_half);\
+                  half = 1; spawned(); half = 0; for (;;) pause(); }";
+    let half = "static volatile sig_atomic_t half;\n\
+                static void on_half(int s) { (void)s; if (half) _exit(9); }\n";
+    let spawned = SPAWNED.replace("helper(void)", "spawned(void)").replace("true", "false");
+    for helper in [FORKED, BARE] {
+        for _ in 0..3 {
+            let raced = raced(&format!("{half}{spawned}{helper}"), worker);
+            let exits = raced.race["signals"][0]["child_exits"].as_array().unwrap().iter();
+            let exits = exits.filter(|it| it["id"] == "HUP@child1.exit1-false");
+            let found: Vec<_> = exits.map(|it| it["outcome"].as_str().unwrap()).collect();
+            assert_eq!(found, ["ended"], "{helper}: {}", raced.stderr);
+            assert_eq!(raced.interval("HUP@child1.action1")["outcome"], "taken");
+        }
+    }
 }
