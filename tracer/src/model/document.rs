@@ -15,6 +15,7 @@ use crate::model::{
     exit_status,
     signal::Signal,
     unit::{UnitFacts, UnitState},
+    unit_state,
 };
 
 /// The `schema` of every document this version writes.
@@ -359,8 +360,7 @@ impl Activation {
         let was_in = |sub: &str| states().any(|(_, seen, _)| seen == Some(sub));
         let (sub, setting) = BEFORE_MAIN.iter().rev().find(|(sub, _)| was_in(sub))?;
         let is_over = |(state, sub_state, _): &(&str, Option<&str>, _)| {
-            matches!(*state, "inactive" | "failed")
-                || sub_state.is_some_and(|sub| sub.starts_with("auto-restart"))
+            unit_state::is_over(state, *sub_state)
         };
         states().next_back().filter(is_over)?;
         // What is said later may be of a start that was refused.

@@ -17,6 +17,7 @@ pub mod span;
 pub mod start_limit;
 pub mod text;
 pub mod unit;
+pub mod unit_state;
 
 /// Whether a count says that there is nothing, and is left out of the document.
 fn is_zero<T: Default + PartialEq>(count: &T) -> bool {

@@ -10,6 +10,7 @@ use crate::model::{
     runtime::{Action, Runtime},
     signal::Signal,
     unit::UnitFacts,
+    unit_state,
 };
 
 /// After this long a start that announces no readiness counts as over. Long
@@ -122,17 +123,17 @@ pub(super) struct State<'a> {
 impl State<'_> {
     /// Whether systemd is to start it again.
     pub fn is_again(&self) -> bool {
-        self.sub_state.is_some_and(|sub| sub.ends_with("auto-restart"))
+        unit_state::is_again(self.sub_state)
     }
 
     /// Whether it is up.
     pub fn is_up(&self) -> bool {
-        matches!(self.state, "active" | "reloading")
+        unit_state::is_up(self.state)
     }
 
     /// Whether it is not up any more, and nothing of it is being stopped.
     pub fn is_over(&self) -> bool {
-        self.is_again() || matches!(self.state, "inactive" | "failed")
+        unit_state::is_over(self.state, self.sub_state)
     }
 }
 

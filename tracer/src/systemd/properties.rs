@@ -11,6 +11,7 @@ use crate::model::{
     start_limit::StartLimit,
     text::{Outside, clipped},
     unit::{ExitStatuses, FactsSource, UnitFacts, UnitState},
+    unit_state,
 };
 
 /// The longest text that is kept of a setting, characters.
@@ -169,8 +170,7 @@ pub fn states(unit: &Properties, service: &Properties) -> Vec<Since> {
     let time =
         |name: &str| number(unit, &format!("{name}TimestampMonotonic")).filter(|time| *time > 0);
     let began = time("InactiveExit").unwrap_or(0);
-    // `auto-restart`, and `auto-restart-queued` from 254 on.
-    let again = sub_state.as_deref().is_some_and(|sub| sub.starts_with("auto-restart"));
+    let again = unit_state::is_again(sub_state.as_deref());
     // What waits for its next start has the result of the one before.
     let result = text(service, "Result");
     let failed = now == "failed" || again && result.as_deref().is_some_and(|it| it != "success");

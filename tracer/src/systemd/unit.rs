@@ -15,7 +15,7 @@ use super::{
         Properties, Since, can_reload, facts, integer, length, names, problem, states, text,
     },
 };
-use crate::model::{text::Outside, unit::UnitFacts};
+use crate::model::{text::Outside, unit::UnitFacts, unit_state};
 
 /// How long a unit has to stop by what its settings say, before all of it is killed.
 const STOPS: Duration = Duration::from_secs(10);
@@ -71,10 +71,8 @@ impl Snapshot {
             return Some("systemd has started it again".to_owned());
         }
         let state = &self.states.last()?.state;
-        let again = match state.sub_state.as_deref() {
-            Some("auto-restart" | "auto-restart-queued") => ", and starts it again",
-            _ => "",
-        };
+        let is_again = unit_state::is_again(state.sub_state.as_deref());
+        let again = if is_again { ", and starts it again" } else { "" };
         Some(match state.result.as_deref()? {
             "success" => format!("systemd takes that for a clean end{again}"),
             result => format!("systemd calls it failed ({}){again}", Outside::new(result)),

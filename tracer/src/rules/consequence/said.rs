@@ -83,10 +83,7 @@ fn is_by_limit(refused: State, end: Option<&str>) -> bool {
 
 /// The failure at once of a start that was due, among the states that follow the end before it.
 fn refused<'a>(states: impl Iterator<Item = State<'a>>) -> Option<State<'a>> {
-    let is_due = |state: &State| {
-        state.is_over() || state.sub_state.is_some_and(|sub| sub.starts_with("auto-restart"))
-    };
-    let mut waiting = states.take_while(is_due);
+    let mut waiting = states.take_while(State::is_over);
     waiting.find(|state| state.state == "failed" && !state.is_again())
 }
 

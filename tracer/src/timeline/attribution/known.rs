@@ -9,6 +9,7 @@ use crate::{
     model::{
         document::Owner,
         unit::{UnitFacts, UnitState},
+        unit_state,
     },
     observation::{ProcessId, UnitNews},
     timeline::{
@@ -61,10 +62,7 @@ impl KnownUnit {
     /// Whether a start goes on, by systemd's last word.
     pub(super) fn goes_on(&self, invocation_id: &str) -> bool {
         self.states.back().is_some_and(|last| {
-            let sub_state = last.state.sub_state.as_deref().unwrap_or_default();
-            last.invocation_id.as_deref() == Some(invocation_id)
-                && GOES_ON.contains(&last.state.active_state.as_str())
-                && !sub_state.starts_with("auto-restart")
+            last.invocation_id.as_deref() == Some(invocation_id) && !is_over(&last.state)
         })
     }
 
@@ -106,8 +104,7 @@ impl KnownUnit {
 
 /// Whether a start is over that is in this state, or has not begun.
 fn is_over(state: &UnitState) -> bool {
-    let sub_state = state.sub_state.as_deref().unwrap_or_default();
-    !GOES_ON.contains(&state.active_state.as_str()) || sub_state.starts_with("auto-restart")
+    unit_state::is_over(&state.active_state, state.sub_state.as_deref())
 }
 
 /// Whether no start that was over before is in this state: what is started again by Restart= has
@@ -120,13 +117,8 @@ fn begins(state: &UnitState) -> bool {
 const BEFORE_MAIN: [&str; 2] = ["condition", "start-pre"];
 /// The same once it was started.
 const WITH_MAIN: [&str; 4] = ["start", "start-post", "running", "exited"];
-/// What a unit is in while a start of it is not over.
-const GOES_ON: [&str; 5] = ["activating", "active", "reloading", "refreshing", "deactivating"];
 /// What a unit is in while it is being stopped.
 const STOPPING: &str = "deactivating";
-/// The same once it is up: what comes into the service by itself from then on is no main process.
-/// Nor is it while the commands of ExecStartPost= run, which are told of no main process that has died.
-const UP: [&str; 3] = ["active", "reloading", "refreshing"];
 
 impl Attribution {
     /// Takes what was learned of a unit. It is asked for once a process of it was seen. That takes
@@ -194,11 +186,13 @@ impl Attribution {
         if states.len() >= MAX_STATES {
             states.pop_front();
         }
-        // A Type=idle service is 'active' before its main process is there.
+        // What comes into a service that is up by itself is no main process. Nor is it while the
+        // commands of ExecStartPost= run, which are told of no main process that has died. A
+        // Type=idle service is 'active' before its main process is there.
         let is_past = |sub: &str| !BEFORE_MAIN.contains(&sub) && sub != "start";
         let runs_post = state.sub_state.as_deref() == Some("start-post");
         let is_up = runs_post
-            || UP.contains(&state.active_state.as_str())
+            || unit_state::is_up(&state.active_state)
                 && state.sub_state.as_deref().is_some_and(is_past);
         let is_stopping = state.active_state == STOPPING;
         let has_lost_main = is_stopping
