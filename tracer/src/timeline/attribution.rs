@@ -239,16 +239,33 @@ impl Attribution {
             // One that came into the service as it ended shows no end of its own.
             let since = self.waiting_since(id);
             let known = self.services.get(&service).map(|service| &service.known);
-            let has_ended = known.is_some_and(|known| known.was_over_since(since));
+            let has_ended = known.is_some_and(|known| known.was_over_in(since..));
             let environment = Environment { control: has_ended, ..Environment::default() };
             waited.extend(self.place_in_start(id, service, &environment));
             if has_ended {
                 self.leave(id);
+                self.lost_main(id, since);
             }
         }
         // Those that share handlers change each other's.
         waited.sort_by_key(|it| it.at);
         self.tell_waited(setup, waited);
+    }
+
+    /// A process whose end was not seen came into its service at `since`. If systemd started the
+    /// main process then, it was that one, and what had come before were commands.
+    fn lost_main(&mut self, id: ProcessId, since: u64) {
+        let Some(Place::In(service, start)) = self.processes.place(id) else { return };
+        let Some(of) = self.services.get_mut(&service) else { return };
+        let Some(open) = of.open(start) else { return };
+        let id = open.invocation_id.as_deref();
+        let was_main = id.is_some_and(|id| of.known.started_main_since(id, since));
+        if was_main
+            && !open.is_up_at(since)
+            && let Some(open) = of.open_mut(start)
+        {
+            open.had_no_main();
+        }
     }
 
     /// A cgroup was removed, or is there.

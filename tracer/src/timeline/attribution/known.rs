@@ -1,10 +1,13 @@
 //! What systemd has said of a service, and which start of it each state belongs to.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::VecDeque,
+    ops::{Range, RangeBounds},
+};
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Attribution, ServiceStarts};
+use super::{Attribution, ServiceStarts, StartState};
 use crate::{
     model::{
         document::Owner,
@@ -59,9 +62,10 @@ impl KnownUnit {
         service_type.is_none_or(|service_type| service_type == "forking")
     }
 
-    /// Whether a start goes on, by systemd's last word.
-    pub(super) fn goes_on(&self, invocation_id: &str) -> bool {
-        self.states.back().is_some_and(|last| {
+    /// Whether a start went on at `at`, by systemd's last word until then.
+    pub(super) fn went_on_at(&self, invocation_id: &str, at: u64) -> bool {
+        let last = self.states.iter().filter(|known| known.at <= at).max_by_key(|known| known.at);
+        last.is_some_and(|last| {
             last.invocation_id.as_deref() == Some(invocation_id) && !is_over(&last.state)
         })
     }
@@ -75,9 +79,19 @@ impl KnownUnit {
         last.is_some_and(|last| is_over(&last.state))
     }
 
-    /// Whether systemd has had the service as over at `at` or since.
-    pub(super) fn was_over_since(&self, at: u64) -> bool {
-        self.states.iter().any(|known| known.at >= at && is_over(&known.state))
+    /// Whether systemd has had the service as over at some time of these.
+    pub(super) fn was_over_in(&self, time: impl RangeBounds<u64>) -> bool {
+        self.states.iter().any(|known| time.contains(&known.at) && is_over(&known.state))
+    }
+
+    /// Whether systemd has started the main process of a start at `at` or since.
+    pub(super) fn started_main_since(&self, invocation_id: &str, at: u64) -> bool {
+        self.states.iter().any(|known| {
+            let sub_state = known.state.sub_state.as_deref();
+            known.at >= at
+                && known.invocation_id.as_deref() == Some(invocation_id)
+                && sub_state.is_some_and(|sub_state| WITH_MAIN.contains(&sub_state))
+        })
     }
 
     /// Whether systemd was stopping a start at `at`, as far as it has said.
@@ -206,7 +220,7 @@ impl Attribution {
             return;
         };
         let had_no_main = service.known.ended_before_main(&id);
-        let start = service.number_of(&id, at).and_then(|number| service.open_mut(number));
+        let start = service.number_of(&id).and_then(|number| service.open_mut(number));
         if let Some(start) = start {
             if is_up {
                 start.came_up(at);
@@ -356,24 +370,22 @@ impl ServiceStarts {
         }
     }
 
-    /// The start with this invocation id that systemd speaks of at `at`. One that died before its
-    /// exec never showed it: the last one, if it began by then and no other has the id.
-    fn number_of(&self, id: &str, at: u64) -> Option<u64> {
-        let of = |number| self.open(number).map(|start| (number, start));
+    /// The start with this invocation id. One that died before its exec never showed it.
+    fn number_of(&self, id: &str) -> Option<u64> {
         let known = self.starts().find(|(_, start)| start.invocation_id() == Some(id));
         if let Some((number, _)) = known {
             return Some(number);
         }
-        let (last, start) = self.starts().next_back().and_then(|(number, _)| of(number))?;
-        let begins = start.began().saturating_sub(AHEAD_NS);
-        (start.invocation_id.is_none() && begins <= at).then_some(last)
+        let (last, start) = self.starts().next_back()?;
+        let is_it = start.invocation_id().is_none() && self.unshown_id(last, start) == Some(id);
+        is_it.then_some(last)
     }
 
     /// Its starts that something may still become of, oldest first.
     fn open_starts(&mut self) -> impl Iterator<Item = &mut Start> {
         self.starts_mut().filter_map(|(_, state)| match state {
-            super::StartState::Open(start) => Some(&mut **start),
-            super::StartState::Final(_) => None,
+            StartState::Open(start) => Some(&mut **start),
+            StartState::Final(_) => None,
         })
     }
 
@@ -383,29 +395,32 @@ impl ServiceStarts {
         let Some(start) = self.state(number) else {
             return Vec::new();
         };
-        let known = start.invocation_id();
-        let from = start.began().saturating_sub(AHEAD_NS);
-        let next = self.starts().find(|(of, _)| *of > number);
-        let to = next.map_or(u64::MAX, |(_, next)| next.began().saturating_sub(AHEAD_NS));
-        // One that died before its exec never showed its invocation's id.
-        let unclaimed = if known.is_none() { self.unclaimed(from..to) } else { HashSet::new() };
+        let Some(id) = start.invocation_id().or_else(|| self.unshown_id(number, start)) else {
+            return Vec::new();
+        };
         let mut states: Vec<(u64, &UnitState)> = self
             .known
             .states
             .iter()
-            .filter(|state| match (known, state.invocation_id.as_deref()) {
-                (Some(ours), Some(its)) => ours == its,
-                (None, Some(its)) => unclaimed.contains(its),
-                _ => false,
-            })
+            .filter(|state| state.invocation_id.as_deref() == Some(id))
             .map(|state| (state.at, &state.state))
             .collect();
         states.sort_by_key(|(at, _)| *at);
         states
     }
 
-    /// The ids that no start has, and that systemd first spoke of in this time.
-    fn unclaimed(&self, time: Range<u64>) -> HashSet<&str> {
+    /// The id of a start that died before its exec, and never showed it: the one that systemd spoke
+    /// of first in its time, and that no other has. What comes after that is of later starts, of
+    /// which no process was seen yet.
+    fn unshown_id(&self, number: u64, start: &StartState) -> Option<&str> {
+        let from = start.began().saturating_sub(AHEAD_NS);
+        let next = self.starts().find(|(of, _)| *of > number);
+        let to = next.map_or(u64::MAX, |(_, next)| next.began().saturating_sub(AHEAD_NS));
+        self.first_unclaimed(from..to)
+    }
+
+    /// Of the ids that no start has, the one that systemd first spoke of in this time.
+    fn first_unclaimed(&self, time: Range<u64>) -> Option<&str> {
         let mut first: HashMap<&str, u64> = HashMap::new();
         for state in &self.known.states {
             if let Some(id) = state.invocation_id.as_deref() {
@@ -416,6 +431,6 @@ impl ServiceStarts {
         let claimed: HashSet<&str> =
             self.starts().filter_map(|(_, start)| start.invocation_id()).collect();
         let is_its = |(id, at): &(&str, u64)| time.contains(at) && !claimed.contains(id);
-        first.into_iter().filter(is_its).map(|(id, _)| id).collect()
+        first.into_iter().filter(is_its).min_by_key(|(id, at)| (*at, *id)).map(|(id, _)| id)
     }
 }

@@ -43,11 +43,12 @@ impl Attribution {
                         StartState::Open(_) if this.is_some() && environment.control => false,
                         // One that died so, after a command of ExecStartPre=.
                         StartState::Open(start) => {
-                            let goes_on = open.is_some_and(|id| service.known.goes_on(id));
+                            let known = &service.known;
+                            let goes_on = open.is_some_and(|id| known.went_on_at(id, since));
                             let had_no_main = start.mains.is_empty() && start.alive.is_empty();
                             let is_over = start.is_over()
-                                || open.is_some_and(|id| service.known.was_over_at(id, since))
-                                || had_no_main && service.known.was_over_since(start.began());
+                                || open.is_some_and(|id| known.was_over_at(id, since))
+                                || had_no_main && known.was_over_in(start.began()..=since);
                             is_over && !goes_on
                         }
                         StartState::Final(_) => true,

@@ -332,6 +332,53 @@ fn a_main_process_that_died_before_its_exec_is_of_the_start_that_goes_on() {
 }
 
 #[test]
+fn a_main_process_whose_end_was_not_seen_is_of_the_start_that_its_commands_began() {
+    // systemd 252 moves a process that fails at once after its end.
+    let checked = Story::unit().start(0, 10, "/bin/check", "a").exit(20, 10, 0);
+    let story = told(checked, 5, state("activating", "start-pre", "success", "a"));
+    let story = told(story.attach(30, 11, DEMO), 31, state("activating", "start", "success", "a"));
+    let story = told(story, 40, state("failed", "failed", "exit-code", "a"));
+    let one = story.clone().told();
+    let [start] = one.starts() else { panic!("{:?}", one.starts()) };
+    assert_eq!(states(start), ["activating", "activating", "failed"]);
+    assert!(start.main_process.is_none(), "{:?}", start.main_process);
+    // The next one may be seen as little.
+    let next = told(story.attach(300, 12, DEMO), 301, state("activating", "start", "success", "b"));
+    let next = told(next, 310, state("failed", "failed", "exit-code", "b")).told();
+    let next: Vec<Vec<String>> = next.starts().iter().map(states).collect();
+    assert_eq!(next, [vec!["activating", "activating", "failed"], vec!["activating", "failed"]]);
+}
+
+#[test]
+fn a_command_whose_end_was_not_seen_leaves_the_main_process_what_it_is() {
+    let up = Story::unit().start(0, 10, "/bin/demo", "a").exit(500, 10, 0);
+    let up = told(up, 1, state("active", "running", "success", "a"));
+    let at = |at: u64| {
+        let story =
+            told(up.clone().attach(at, 11, DEMO), 450, state("active", "running", "success", "a"));
+        told(story, 510, state("inactive", "dead", "success", "a")).told()
+    };
+    // Of ExecReload=, and of ExecStopPost=.
+    for at in [400, 505].map(at) {
+        let [start] = at.starts() else { panic!("{:?}", at.starts()) };
+        assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
+    }
+}
+
+#[test]
+fn what_systemd_says_of_the_next_start_changes_nothing_of_one_that_died_before_its_exec() {
+    let died = Story::unit().attach(100, 10, DEMO).killed(110, 10, Signal::HUP);
+    let died = told(died, 105, state("activating", "start", "success", "a1"));
+    let died = told(died, 111, state("failed", "failed", "signal", "a1"));
+    let next = told(died, 280, state("active", "running", "success", "a2"));
+    let told = next.until(290).told();
+    let [start] = told.starts() else { panic!("{:?}", told.starts()) };
+    assert_eq!(states(start), ["activating", "failed"]);
+    assert_eq!(start.systemd.as_ref().unwrap().active_state, "failed");
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
+}
+
+#[test]
 fn a_failure_is_not_taken_back_within_a_start_and_a_state_is_told_once() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
     let story = told(story, 41, state("activating", "auto-restart", "exit-code", "a1"));
