@@ -124,6 +124,15 @@ pub(super) fn stay_or_no_reload(case: &Case) -> String {
     )
 }
 
+/// A worker ends by the reload, and the service for want of it.
+pub(super) fn worker_stays(signal: Signal, worker: &str) -> String {
+    format!(
+        "In the program: let {worker} go on when it gets {signal}, or let the main process start \
+         another one in its place. Or signal the main process alone: ExecReload=/bin/kill -s \
+         {signal} $MAINPID, or systemctl kill --kill-whom=main -s {signal} UNIT."
+    )
+}
+
 /// The handler crashes.
 pub(super) fn handler_that_notes(signal: Signal) -> String {
     format!(

@@ -27,17 +27,18 @@ fn finding(case: &Case) -> Option<Finding> {
     };
     let is_it = |reload: &Reload| was_taken(case, reload) || was_meant(case, reload);
     let reload = case.with_effect(ends).filter(is_it).last()?;
-    let Exit { index, at_ns, end } = exit(case, &reload)?;
+    let own = exit(case, &reload.sent.target, reload.index)?;
+    if let Some(main) = main_after(case, &reload, &own) {
+        return by_worker(case, &reload, &own, &main);
+    }
+    let Exit { index, at_ns, end } = own;
     // To be ended and started anew is how such a unit reloads.
     let is_crash = reload.sent.effect == Some(Effect::Crashed);
     if !is_crash && consequence::restarts(case, end, at_ns) == Some(true) {
         return None;
     }
     let signal = reload.sent.signal;
-    let how = match end {
-        End::Code(code) => format!("exited with code {code}"),
-        End::Signal { signal, .. } => format!("died of {signal}"),
-    };
+    let how = ended(end);
     let passed_on = passed_on(case, &reload, at_ns);
     // What a runtime's own handler raised, the program caught, and gave up.
     let own = reload.sent.runtime.filter(|runtime| runtime.kills(signal));
@@ -90,6 +91,52 @@ fn finding(case: &Case) -> Option<Finding> {
     })
 }
 
+/// The end of the main process after that of another process, which took the reload.
+fn main_after(case: &Case, reload: &Reload, own: &Exit) -> Option<Exit> {
+    let ended = reload.sent.effect_ns.filter(|at| *at > own.at_ns)?;
+    let main = case.main().filter(|main| main.pid != reload.sent.target.pid)?;
+    exit(case, main, own.index).filter(|end| end.at_ns == ended)
+}
+
+/// A process besides the main one took it and ended, and the service with it.
+fn by_worker(case: &Case, reload: &Reload, own: &Exit, main: &Exit) -> Option<Finding> {
+    let signal = reload.sent.signal;
+    let is_crash = reload.sent.effect == Some(Effect::Crashed);
+    if !is_crash && consequence::restarts(case, main.end, main.at_ns) == Some(true) {
+        return None;
+    }
+    Some(Finding {
+        at_ns: reload.at_ns,
+        events: vec![reload.index, own.index, main.index],
+        message: format!(
+            "{}, a process of the service, took {signal} from {} {} and {} {} later. The main \
+             process, {}, {} {} after that, and nobody had told it to.",
+            text::process(&reload.sent.target),
+            text::sender(reload.sender),
+            text::when(case.activation, reload.at_ns),
+            ended(own.end),
+            text::Span(own.at_ns.saturating_sub(reload.settled_ns())),
+            text::main(case),
+            ended(main.end),
+            text::Span(main.at_ns.saturating_sub(own.at_ns)),
+        ),
+        consequence: consequence::death(case, main.end, main.at_ns),
+        mend: if is_crash {
+            mend::handler_that_notes(signal)
+        } else {
+            mend::worker_stays(signal, &reload.sent.target.comm)
+        },
+    })
+}
+
+/// How a process ended, in words.
+fn ended(end: End) -> String {
+    match end {
+        End::Code(code) => format!("exited with code {code}"),
+        End::Signal { signal, .. } => format!("died of {signal}"),
+    }
+}
+
 /// Whether the program itself took it, and no other process is known to have taken over.
 fn was_taken(case: &Case, reload: &Reload) -> bool {
     let is_told =
@@ -115,12 +162,10 @@ struct Exit {
     end: End,
 }
 
-/// The end of the process that took a reload.
-fn exit(case: &Case, reload: &Reload) -> Option<Exit> {
-    case.events().skip(reload.index).find_map(|(index, event)| match &event.what {
-        What::Exit { process, signal, code, core_dumped }
-            if process.pid == reload.sent.target.pid =>
-        {
+/// The end of a process after the event at `from`.
+fn exit(case: &Case, of: &ProcessRef, from: usize) -> Option<Exit> {
+    case.events().skip(from).find_map(|(index, event)| match &event.what {
+        What::Exit { process, signal, code, core_dumped } if process.pid == of.pid => {
             let killed = signal.map(|signal| End::Signal { signal, core_dumped: *core_dumped });
             let end = killed.or(code.map(End::Code))?;
             Some(Exit { index, at_ns: event.at_ns, end })
@@ -169,6 +214,24 @@ mod tests {
             alerts[0].message
         );
         assert!(alerts[0].consequence.contains("does not restart it"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn a_worker_that_takes_the_reload_for_an_end_takes_the_service_with_it() {
+        let ended = |restart: &str, code: u8| {
+            let worker = ProcessRef { pid: 4712, ..by("worker") };
+            let start = up("simple", restart).forks(2.ms(), itself(), worker.clone());
+            let start =
+                start.signal_to("worker", 30.s(), Signal::HUP, Handler, Handled, by("kill"));
+            start.gone(30.s() + 10.ms(), worker, None).exit(30.s() + 30.ms(), code)
+        };
+        let alerts = ended("on-failure", 0).judged(&[ID]);
+        let (message, mend) = (&alerts[0].message, &alerts[0].mend);
+        assert!(message.contains("a process of the service, took HUP from kill"), "{message}");
+        assert!(message.contains("exited with code 0 20.0 ms after that"), "{message}");
+        assert!(alerts[0].consequence.contains("does not restart it"), "{}", alerts[0].consequence);
+        assert!(mend.contains("worker"), "{mend}");
+        ended("on-failure", 1).judged(&[]);
     }
 
     #[test]

@@ -115,6 +115,8 @@ impl<'a> Reloads<'a> {
                 if self.kills_another(sent, sender, event.at_ns) {
                     let at = sent.fate_ns.unwrap_or(event.at_ns);
                     told.insert(index, (Effect::LostProcess, Some(at)));
+                } else if let Some(effect) = self.ends_with(index, event.at_ns, sent, sender) {
+                    told.insert(index, effect);
                 }
             } else if sent.fate == Fate::Coalesced {
                 coalesced.push(index);

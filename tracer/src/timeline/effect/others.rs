@@ -1,9 +1,10 @@
-//! Other processes than the main one that die of a reload.
+//! Other processes than the main one that die of a reload, or end by it.
 
-use super::{Reloads, endings::Child};
+use super::{EffectAt, LOOSE_NS, Reloads, endings::Child};
 use crate::model::{
-    event::{DispositionKind, Fate, ProcessRef, SignalSent, What},
+    event::{DispositionKind, Effect, Event, Fate, ProcessRef, SignalSent, What},
     programs::{is_container_init, is_supervisor},
+    signal::Signal,
 };
 
 /// How long before and after a reload another process may have been sent the signal that is
@@ -15,16 +16,67 @@ impl Reloads<'_> {
     /// a service send each other is their own affair, but not what its main process sends, or
     /// what supervises the one that died.
     pub(super) fn kills_another(&self, sent: &SignalSent, sender: &ProcessRef, at: i64) -> bool {
+        sent.fate == Fate::Killed
+            && (sent.disposition != DispositionKind::Handler || sent.runtime.is_some())
+            && self.is_for_another(sent, sender, at)
+    }
+
+    fn is_for_another(&self, sent: &SignalSent, sender: &ProcessRef, at: i64) -> bool {
         let supervises = || {
             let is_parent =
                 |child: &Child| child.pid == sent.target.pid && child.parent == sender.pid;
             let looks_after = is_supervisor(&sender.comm) || is_container_init(&sender.comm);
             looks_after && self.children.iter().any(is_parent)
         };
-        sent.fate == Fate::Killed
-            && (sent.disposition != DispositionKind::Handler || sent.runtime.is_some())
-            && (!self.inside.contains(&sender.pid) || self.is_main(sender.pid, at) || supervises())
+        (!self.inside.contains(&sender.pid) || self.is_main(sender.pid, at) || supervises())
             && self.stopping().is_none_or(|stopping| at <= stopping)
+    }
+
+    /// What became of the service where another process than the main one took a reload signal by
+    /// its handler and ended, and the main process ended after it, for want of it: nobody had told
+    /// either of them to, and the main process took no reload of its own.
+    pub(super) fn ends_with(
+        &self,
+        index: usize,
+        at: i64,
+        sent: &SignalSent,
+        sender: &ProcessRef,
+    ) -> Option<EffectAt> {
+        if sent.fate != Fate::Handled {
+            return None;
+        }
+        let taken = sent.fate_ns.unwrap_or(at);
+        let settle = self.around.settle_ns;
+        let soon = if self.is_loose() { settle.min(LOOSE_NS) } else { settle };
+        let main = self.main_at(taken)?;
+        let own = self.end_of(sent.target.pid, taken)?;
+        let end = self.end_of(main, own.at).filter(|end| end.at <= taken.saturating_add(soon))?;
+        let is_child = |child: &Child| child.pid == sent.target.pid;
+        let is_inside =
+            self.inside.contains(&sent.target.pid) || !self.children.iter().any(is_child);
+        let between =
+            |event: &Event| event.at_ns >= at.saturating_sub(TOGETHER_NS) && event.at_ns <= end.at;
+        let tells_to_end = |event: &Event| match &event.what {
+            What::Signal(other) if other.target.pid == sent.target.pid => {
+                let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
+                other.signal != self.around.signal && ends.contains(&other.signal)
+            }
+            _ => self.is_reload_of(event, main),
+        };
+        let has_cause = self.events.iter().filter(|event| between(event)).any(tells_to_end);
+        if !is_inside
+            || has_cause
+            || !self.is_for_another(sent, sender, at)
+            || self.was_told_to_end(index, end.at)
+        {
+            return None;
+        }
+        Some(match own.signal {
+            // There was no memory left, or somebody whom nobody saw.
+            Some(Signal::KILL) => return None,
+            Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
+            _ => (Effect::Ended, Some(end.at)),
+        })
     }
 
     /// When another process died of the same reload.

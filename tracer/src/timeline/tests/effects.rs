@@ -325,6 +325,47 @@ fn stopping_1_of_the_main_process_says_that_it_ends() {
     assert_eq!(said(10, "STOPPING=0"), Some(Effect::Ended));
 }
 
+/// A reload that a worker, pid 11, takes by its handler.
+fn worker_took(story: Story) -> Story {
+    let story = story.fork(30, 10, 11).handler(40, 11);
+    story.found(SENDER, 1, "/elsewhere", &[]).taken_hup(1_000, SENDER, 11)
+}
+
+#[test]
+fn a_service_that_ends_as_a_worker_took_a_reload_for_its_end_ends_by_that() {
+    let ended = |story: Story| only(&worker_took(story).exit(1_050, 11, 0).exit(1_100, 10, 1));
+    assert_eq!(ended(up()), Some(Effect::Ended));
+    has(&worker_took(up()).exit(1_050, 11, 0).exit(1_100, 10, 1), Effect::Ended, Some(1_090));
+    let segv = "SEGV".parse().unwrap();
+    let crashed = worker_took(up()).killed(1_050, 11, segv).exit(1_100, 10, 1);
+    has(&crashed, Effect::Crashed, Some(1_090));
+    // It ends long after, or before the worker, or the worker goes on.
+    assert_eq!(only(&worker_took(up()).exit(1_050, 11, 0).exit(2_100, 10, 1)), None);
+    assert_eq!(only(&worker_took(up()).exit(1_050, 10, 1).exit(1_100, 11, 0)), None);
+    assert_eq!(only(&worker_took(up()).exit(1_100, 10, 1)), None);
+    // Another killed the worker.
+    let killed = worker_took(up()).killed(1_050, 11, Signal::KILL).exit(1_100, 10, 1);
+    assert_eq!(only(&killed), None);
+}
+
+#[test]
+fn what_else_had_the_main_process_end_counts_for_more_than_the_end_of_a_worker() {
+    let told = |by: u32, to: u32, signal: Signal| {
+        let story = worker_took(up()).hup_with(1_020, by, to, |sent| {
+            (sent.signal, sent.disposition) = (signal, DispositionKind::Handler);
+            sent.dying_of = None;
+        });
+        only(&story.exit(1_050, 11, 0).exit(1_100, 10, 0))
+    };
+    assert_eq!(told(SENDER, 10, Signal::TERM), None);
+    assert_eq!(told(10, 11, Signal::TERM), None, "the main process is ending");
+    assert_eq!(told(SENDER, 11, "USR1".parse().unwrap()), Some(Effect::Ended));
+    // What the main process does by a reload of its own is told of that.
+    let both = worker_took(up()).taken_hup(1_001, SENDER, 10);
+    let both = effects(&both.exit(1_050, 11, 0).exit(1_100, 10, 0));
+    assert_eq!(both.iter().map(|it| it.0).collect::<Vec<_>>(), [None, Some(Effect::Ended)]);
+}
+
 #[test]
 fn a_stop_that_comes_when_the_settle_time_is_over_takes_nothing_back() {
     let ready = || {
