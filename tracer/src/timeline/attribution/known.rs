@@ -17,6 +17,7 @@ use crate::{
     observation::{ProcessId, UnitNews},
     timeline::{
         admission::KnownProcess,
+        executor::{is_executor, is_for_another},
         start::{Member, Start},
     },
 };
@@ -166,6 +167,7 @@ impl Attribution {
             if !service.known.may_fork() {
                 service.open_starts().for_each(Start::drop_guesses);
             }
+            service.drop_commands();
         } else if service.known.facts.is_none() && news.problem.is_some() {
             service.known.problem = news.problem;
         }
@@ -326,6 +328,22 @@ impl Attribution {
 }
 
 impl ServiceStarts {
+    /// The settings tell what is executed as the main process: what died before its exec, and was to
+    /// be something else, was a command before it.
+    fn drop_commands(&mut self) {
+        let facts = self.known.facts.as_ref();
+        let exec_start = facts.and_then(|facts| facts.exec_start.clone()).unwrap_or_default();
+        let is_command = |start: &&mut Start| {
+            let main = start.main().and_then(|main| start.member(main));
+            start.joined_at.is_none()
+                && main.is_some_and(|main| {
+                    let has_executed = main.exe.as_deref().is_some_and(|exe| !is_executor(exe));
+                    main.ended.is_some() && !has_executed && is_for_another(&main.comm, &exec_start)
+                })
+        };
+        self.open_starts().filter(is_command).for_each(Start::has_no_main_yet);
+    }
+
     /// A start begins: what was said under its id of a time when one was over is of the start
     /// before it, unless the end of that was told already. systemd gives a start its id first, and
     /// tells what there was until then after that (`bus_unit_send_pending_change_signal`, called by
@@ -411,11 +429,14 @@ impl ServiceStarts {
 
     /// The id of a start that died before its exec, and never showed it: the one that systemd spoke
     /// of first in its time, and that no other has. What comes after that is of later starts, of
-    /// which no process was seen yet.
+    /// which no process was seen yet, or of the next one that shows none either.
     fn unshown_id(&self, number: u64, start: &StartState) -> Option<&str> {
         let from = start.began().saturating_sub(AHEAD_NS);
         let next = self.starts().find(|(of, _)| *of > number);
-        let to = next.map_or(u64::MAX, |(_, next)| next.began().saturating_sub(AHEAD_NS));
+        let to = next.map_or(u64::MAX, |(_, next)| match next.invocation_id() {
+            Some(_) => next.began(),
+            None => next.began().saturating_sub(AHEAD_NS),
+        });
         self.first_unclaimed(from..to)
     }
 

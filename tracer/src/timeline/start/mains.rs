@@ -147,6 +147,12 @@ impl Start {
         self.revision += 1;
     }
 
+    /// The same where its main process is yet to come.
+    pub fn has_no_main_yet(&mut self) {
+        self.had_no_main();
+        self.look_at_main();
+    }
+
     /// Whether its main processes were there at `at`, and it was found running after that.
     #[must_use]
     pub fn was_before(&self, at: u64) -> bool {

@@ -379,6 +379,41 @@ fn what_systemd_says_of_the_next_start_changes_nothing_of_one_that_died_before_i
 }
 
 #[test]
+fn a_start_that_died_before_its_exec_has_its_states_where_the_next_one_comes_at_once() {
+    // As `systemctl restart` right after a start has it.
+    let died = Story::unit().attach(100, 10, DEMO).killed(142, 10, Signal::TERM);
+    let died = told(died, 107, state("active", "running", "success", "a1"));
+    let died = told(died, 143, state("inactive", "dead", "success", "a1"));
+    let next = told(died, 151, state("active", "running", "success", "a2"));
+    let told = next.start(150, 11, "/bin/demo", "a2").until(300).told();
+    let of: Vec<Vec<String>> = told.starts().iter().map(states).collect();
+    assert_eq!(of, [vec!["active", "inactive"], vec!["active"]]);
+}
+
+#[test]
+fn a_command_before_the_program_that_ended_before_its_exec_is_of_that_start_as_settings_tell_later()
+{
+    let facts = UnitFacts {
+        exec_start: Some(vec!["/usr/sbin/sshguard -i".to_owned()]),
+        ..UnitFacts::default()
+    };
+    let starts = |comm: &str| {
+        // ExecStartPre=-/usr/sbin/nft, which is not there.
+        let story = Story::unit().attach(0, 10, DEMO);
+        let story = story.exec(1, 10, "/usr/lib/systemd/systemd-executor");
+        let task = Task { comm: comm.into(), ..story.task(10) };
+        let state = SignalState::default();
+        let exit = Fact::Exit { task, signal: None, code: 203, core_dumped: false, state };
+        let story = told(story.fact(20, exit), 25, settings(facts.clone()));
+        let told = story.start(40, 11, "/usr/sbin/sshguard", "a").until(300).told();
+        let mains = told.starts().iter().map(|start| start.main_process.as_ref().unwrap().pid);
+        mains.collect::<Vec<_>>()
+    };
+    assert_eq!(starts("(nft)"), [11]);
+    assert_eq!(starts("(sshguard)"), [10, 11]);
+}
+
+#[test]
 fn a_failure_is_not_taken_back_within_a_start_and_a_state_is_told_once() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
     let story = told(story, 41, state("activating", "auto-restart", "exit-code", "a1"));
