@@ -239,6 +239,8 @@ impl<'a> Reloads<'a> {
         let settled = sent.fate_ns.unwrap_or(at);
         let end = self.end_of(sent.target.pid, at);
         match sent.fate {
+            // It was on its way out.
+            Fate::Killed if self.was_told_to_end(index, at) => (Effect::Unknown, None),
             Fate::Killed => match self.handed_over(sent.target.pid, at, settled) {
                 Some(since) => (Effect::Replaced, Some(since)),
                 None => (Effect::Ended, Some(end.map_or(settled, |end| end.at))),

@@ -52,6 +52,14 @@ impl Waits {
         (to.saturating_sub(*since) >= HELD_NS).then_some(*since)
     }
 
+    /// From when on what somebody came to take, and that is let through at `to`, kills all the same: he
+    /// did not take the last one.
+    fn killed_since(&self, from: i64, to: i64) -> Option<i64> {
+        let within = self.sent.iter().filter(|(at, _)| (from..to).contains(at));
+        let not_taken = within.rev().take_while(|(_, fate)| *fate != Fate::Handled);
+        not_taken.filter(|(_, fate)| *fate == Fate::Killed).last().map(|(at, _)| *at)
+    }
+
     /// Whether one that is blocked from a time to the end waits for as long.
     fn for_good(&self, from: i64, to: i64, disposition: Disposition) -> bool {
         let mut fates = self.sent.iter().filter(|(at, _)| *at >= from).map(|(_, fate)| *fate);
@@ -125,7 +133,8 @@ pub fn spans(
         let is_last = index + 1 == phases.len();
         let is_held = phase.disposition.is_some_and(|it| it.blocked && it.consumer.is_some());
         let given_up = waits.given_up(phase.at_ns, end).filter(|_| is_last && is_held);
-        let taken_until = given_up.unwrap_or(end);
+        let killed = waits.killed_since(phase.at_ns, end).filter(|_| is_held);
+        let taken_until = given_up.or(killed).unwrap_or(end);
         match harm(&phases[index..], waits, to_ns) {
             Some(kind) => push(Some(kind), phase.at_ns, end),
             None if announces => {
@@ -134,7 +143,8 @@ pub fn spans(
             }
             None => {}
         }
-        push(given_up.map(|_| ExposureKind::Pending), taken_until, end);
+        let not_taken = given_up.map(|_| ExposureKind::Pending);
+        push(not_taken.or(killed.map(|_| ExposureKind::Fatal)), taken_until, end);
     }
     spans
 }
@@ -162,7 +172,10 @@ fn harm(phases: &[Phase], waits: &Waits, to_ns: i64) -> Option<ExposureKind> {
         }
         if *pid != phase.pid || disposition.is_none_or(|it| !it.blocked) {
             match came {
-                Some(Fate::Killed) => return Some(ExposureKind::Fatal),
+                // Who came to take it did not take this one: it kills from then on.
+                Some(Fate::Killed) if before.consumer.is_none() => {
+                    return Some(ExposureKind::Fatal);
+                }
                 Some(Fate::Handled) => return None,
                 _ => {}
             }
@@ -235,6 +248,26 @@ mod tests {
         assert_eq!(kinds(&sent(Fate::Pending)), [pending, fatal]);
         assert_eq!(kinds(&sent(Fate::Handled)), [fatal]);
         assert_eq!(kinds(&Waits::default()), [fatal]);
+    }
+
+    #[test]
+    fn what_a_signalfd_is_there_for_kills_from_when_one_was_sent_that_it_did_not_take() {
+        let held = Disposition { blocked: true, consumer: Some(Consumer::Signalfd), ..DEFAULT };
+        let blocked = Disposition { blocked: true, ..DEFAULT };
+        let phases = [phase(0, DEFAULT), phase(10, blocked), phase(20, held), phase(90, DEFAULT)];
+        let spans = |sent: &[(i64, Fate)]| {
+            let waits = Waits { sent: sent.to_vec(), at_end: false };
+            let spans = spans(&phases, &waits, Some(30), true, (0, 100));
+            let span = |span: &Exposure| (span.kind, span.from_ns, span.to_ns);
+            spans.iter().map(span).collect::<Vec<_>>()
+        };
+        let (fatal, not_ready) = (ExposureKind::Fatal, ExposureKind::NotReady);
+        let start = [(fatal, 0, 10), (not_ready, 10, 30)];
+        let with = |last: &[(ExposureKind, i64, i64)]| [&start, last].concat();
+        assert_eq!(spans(&[]), with(&[(fatal, 90, 100)]));
+        // It goes away, and lets through what came then.
+        assert_eq!(spans(&[(80, Fate::Killed)]), with(&[(fatal, 80, 100)]));
+        assert_eq!(spans(&[(40, Fate::Handled), (80, Fate::Killed)]), with(&[(fatal, 80, 100)]));
     }
 
     #[test]

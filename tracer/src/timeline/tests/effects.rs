@@ -325,6 +325,25 @@ fn stopping_1_of_the_main_process_says_that_it_ends() {
     assert_eq!(said(10, "STOPPING=0"), Some(Effect::Ended));
 }
 
+#[test]
+fn one_that_kills_what_was_told_to_end_before_did_not_end_it() {
+    let killed = |told_at: u64| {
+        let story = up().found(SENDER, 1, "/elsewhere", &[]);
+        let told = story.hup_with(told_at, SENDER, 10, |sent| {
+            (sent.signal, sent.disposition) = (Signal::TERM, DispositionKind::Handler);
+            sent.dying_of = None;
+        });
+        let story = told.action(950, 10, Signal::HUP, DispositionKind::Default, 0);
+        let story = story.hup(1_000, SENDER, 10).killed(1_001, 10, Signal::HUP);
+        let told = story.told();
+        told.signals().iter().rev().find_map(|sent| sent.effect)
+    };
+    assert_eq!(killed(900), Some(Effect::Unknown));
+    let story = up().found(SENDER, 1, "/elsewhere", &[]);
+    let story = story.action(950, 10, Signal::HUP, DispositionKind::Default, 0);
+    has(&story.hup(1_000, SENDER, 10).killed(1_001, 10, Signal::HUP), Effect::Ended, Some(991));
+}
+
 /// A reload that a worker, pid 11, takes by its handler.
 fn worker_took(story: Story) -> Story {
     let story = story.fork(30, 10, 11).handler(40, 11);
