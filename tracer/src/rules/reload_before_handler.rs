@@ -3,9 +3,13 @@
 use super::{
     Case, Finding, Rule, consequence, mend,
     reload::{Deadly, Reload},
+    result::End,
     text,
 };
-use crate::model::{document::Severity, event::DispositionKind};
+use crate::model::{
+    document::Severity,
+    event::{DispositionKind, Effect, Fate},
+};
 
 pub(super) const RULE: Rule = Rule {
     id: "reload-before-handler",
@@ -15,12 +19,49 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(case: &Case) -> Vec<Finding> {
-    case.deadly_reload()
+    let deadly = case
+        .deadly_reload()
         .filter(|deadly| !case.is_beyond_race(deadly))
         .filter(|deadly| !case.ends_as_meant(deadly))
-        .map(|deadly| finding(case, &deadly))
-        .into_iter()
-        .collect()
+        .map(|deadly| finding(case, &deadly));
+    deadly.or_else(|| of_starter(case)).into_iter().collect()
+}
+
+/// It killed the starter of a service that puts itself into the background; and the daemon that this
+/// had left running, which was the main process by then, ended for want of it.
+fn of_starter(case: &Case) -> Option<Finding> {
+    let ends = |effect| matches!(effect, Effect::Ended | Effect::Crashed);
+    let exit = case.exit_index()?;
+    let at_ns = case.activation.milestones.exit_ns?;
+    let reload = case.with_effect(ends).find(|reload| {
+        reload.sent.fate == Fate::Killed
+            && reload.sent.disposition != DispositionKind::Handler
+            && !case.is_main(&reload.sent.target)
+            && reload.sent.effect_ns == Some(at_ns)
+    })?;
+    let outcome = &case.activation.outcome;
+    let end = match outcome.signal {
+        Some(signal) => End::Signal { signal, core_dumped: case.dumped_core() },
+        None => End::Code(outcome.code?),
+    };
+    let signal = reload.sent.signal;
+    Some(Finding {
+        at_ns: reload.at_ns,
+        events: vec![reload.index, exit],
+        message: format!(
+            "{signal} from {} killed {}, {}: its disposition was {}, with no handler yet. What it \
+             had left running, {}, {} {} later.",
+            text::sender(reload.sender),
+            text::process(&reload.sent.target),
+            text::when(case.activation, reload.at_ns),
+            text::disposition(reload.sent.disposition),
+            text::main(case),
+            text::ended(end),
+            text::Span(at_ns.saturating_sub(reload.settled_ns())),
+        ),
+        consequence: consequence::death(case, end, at_ns),
+        mend: mend::handler_first(case),
+    })
 }
 
 fn finding(case: &Case, deadly: &Deadly) -> Finding {
@@ -164,13 +205,38 @@ fn handlers_before(case: &Case, reload: &Reload) -> (bool, bool) {
 mod tests {
     use crate::{
         model::{
-            event::{Fate, Runtime},
+            event::{Fate, ProcessRef, Runtime},
             signal::Signal,
         },
         rules::testing::*,
     };
 
     const ID: &str = "reload-before-handler";
+
+    #[test]
+    fn a_starter_that_dies_and_takes_with_it_what_it_has_left_running_was_reloaded_too_early() {
+        let left = |ends: fn(Start) -> Start| {
+            let daemon = ProcessRef { pid: 4713, ..by("demo") };
+            let start = activation().unit("forking", "on-failure").reloads_by(Signal::HUP).exec(0);
+            let start = start.forks(5.ms(), itself(), daemon.clone());
+            let start = start.signal(8.ms(), Signal::HUP, Default, Killed, by("kill"));
+            let start = start.gone(9.ms(), itself(), Some(Signal::HUP));
+            ends(start.handed_over(12.ms(), daemon))
+        };
+        let alerts = left(|start| start.exit(30.ms(), 0)).judged(&[ID]);
+        let (message, consequence) = (&alerts[0].message, &alerts[0].consequence);
+        assert!(message.starts_with("HUP from kill"), "{message}");
+        assert!(message.contains("killed python3 (pid 4711)"), "{message}");
+        assert!(
+            message.contains(
+                "What it had left running, demo (pid 4713), exited with code 0 22.0 ms later."
+            ),
+            "{message}"
+        );
+        assert!(consequence.contains("result 'success'"), "{consequence}");
+        assert!(alerts[0].mend.contains("go into the background"), "{}", alerts[0].mend);
+        left(|start| start).judged(&[]);
+    }
 
     #[test]
     fn a_hup_that_kills_before_the_handler_is_an_error_that_names_its_sender() {

@@ -38,7 +38,7 @@ fn finding(case: &Case) -> Option<Finding> {
         return None;
     }
     let signal = reload.sent.signal;
-    let how = ended(end);
+    let how = text::ended(end);
     let passed_on = passed_on(case, &reload, at_ns);
     // What a runtime's own handler raised, the program caught, and gave up.
     let own = reload.sent.runtime.filter(|runtime| runtime.kills(signal));
@@ -114,10 +114,10 @@ fn by_worker(case: &Case, reload: &Reload, own: &Exit, main: &Exit) -> Option<Fi
             text::process(&reload.sent.target),
             text::sender(reload.sender),
             text::when(case.activation, reload.at_ns),
-            ended(own.end),
+            text::ended(own.end),
             text::Span(own.at_ns.saturating_sub(reload.settled_ns())),
             text::main(case),
-            ended(main.end),
+            text::ended(main.end),
             text::Span(main.at_ns.saturating_sub(own.at_ns)),
         ),
         consequence: consequence::death(case, main.end, main.at_ns),
@@ -127,14 +127,6 @@ fn by_worker(case: &Case, reload: &Reload, own: &Exit, main: &Exit) -> Option<Fi
             mend::worker_stays(signal, &reload.sent.target.comm)
         },
     })
-}
-
-/// How a process ended, in words.
-fn ended(end: End) -> String {
-    match end {
-        End::Code(code) => format!("exited with code {code}"),
-        End::Signal { signal, .. } => format!("died of {signal}"),
-    }
 }
 
 /// Whether the program itself took it, and no other process is known to have taken over.

@@ -113,10 +113,7 @@ fn follows(case: &Case, lost: &Reload) -> String {
     let parent = started_by(case, &lost.sent.target);
     let main = text::main(case);
     if let Some((at, end)) = ended_with(case, died) {
-        let how = match end {
-            End::Code(code) => format!("exited with code {code}"),
-            End::Signal { signal, .. } => format!("died of {signal}"),
-        };
+        let how = text::ended(end);
         return format!(
             "The main process, {main}, {how} {} later, and nobody had told it to. {}",
             text::Span(at.saturating_sub(died)),

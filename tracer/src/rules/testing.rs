@@ -586,7 +586,7 @@ impl Start {
         let state = if signal.is_some() { OutcomeState::Killed } else { OutcomeState::Exited };
         self.activation.outcome = ProcessOutcome { state, signal, code };
         self.activation.milestones.exit_ns = Some(at);
-        let process = itself();
+        let process = self.activation.main_process.clone().unwrap_or_else(itself);
         self.event(at, What::Exit { process, signal, code, core_dumped: false })
     }
 

@@ -10,7 +10,7 @@ use crate::model::{
     text::clipped,
 };
 
-use super::case::Case;
+use super::{case::Case, result::End};
 
 /// The length of a time, whichever way it goes.
 pub(super) struct Span(pub i64);
@@ -24,6 +24,14 @@ impl fmt::Display for Span {
 /// `python3 (pid 4711)`
 pub(super) fn process(process: &ProcessRef) -> String {
     format!("{} (pid {})", process.comm, process.pid)
+}
+
+/// `exited with code 1`
+pub(super) fn ended(end: End) -> String {
+    match end {
+        End::Code(code) => format!("exited with code {code}"),
+        End::Signal { signal, .. } => format!("died of {signal}"),
+    }
 }
 
 /// The most characters of a command line that are shown.

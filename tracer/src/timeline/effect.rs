@@ -242,7 +242,9 @@ impl<'a> Reloads<'a> {
             // It was on its way out.
             Fate::Killed if self.was_told_to_end(index, at) => (Effect::Unknown, None),
             Fate::Killed => match self.handed_over(sent.target.pid, at, settled) {
-                Some(since) => (Effect::Replaced, Some(since)),
+                Some((since, next)) => self
+                    .of_starter(index, (at, settled), sent.target.pid, next)
+                    .unwrap_or((Effect::Replaced, Some(since))),
                 None => (Effect::Ended, Some(end.map_or(settled, |end| end.at))),
             },
             Fate::Handled => self.of_handled(index, at, sent, settled),
@@ -276,8 +278,9 @@ impl<'a> Reloads<'a> {
         let by_itself = self.is_loose() && end.is_some_and(|end| end.signal.is_none());
         let soon = if by_itself { settle.min(LOOSE_NS) } else { settle };
         let until = settled.saturating_add(soon);
-        if let Some(since) = self.handed_over(pid, at, settled) {
-            return (Effect::Replaced, Some(since));
+        if let Some((since, next)) = self.handed_over(pid, at, settled) {
+            let of_starter = self.of_starter(index, (at, settled), pid, next);
+            return of_starter.unwrap_or((Effect::Replaced, Some(since)));
         }
         match self.trap_waited(sent, settled) {
             None => {

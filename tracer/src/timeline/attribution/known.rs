@@ -320,9 +320,23 @@ impl Attribution {
         let ended = start.members().find(lived).filter(|_| main.is_none());
         let ended = ended.map(|(id, member)| KnownProcess { id, ns_pid: member.ns_pid });
         match ended {
-            Some(main) if start.mains.is_empty() => start.was_main(at, main),
-            Some(main) => start.confirm(main.id),
+            Some(main) if start.mains.is_empty() => return start.was_main(at, main),
+            Some(main) => return start.confirm(main.id),
             None => {}
+        }
+        // Or when a daemon has ended that systemd read of in its file, and has yet to reap.
+        let is_left = |(id, member): &(ProcessId, &Member)| {
+            let is_it = main_pid == if own_pids { member.ns_pid } else { id.pid };
+            is_it && member.ended.is_some_and(|end| end.at < at)
+        };
+        let left = start.members().filter(is_left).max_by_key(|(_, member)| member.start_ns);
+        if let Some((id, member)) = left
+            && main.is_none()
+            && start.main_exited_well.is_some()
+            && start.mains.iter().all(|(_, main)| main.id != id)
+        {
+            let ended = member.ended.map_or(at, |end| end.at);
+            start.was_main(ended, KnownProcess { id, ns_pid: member.ns_pid });
         }
     }
 }

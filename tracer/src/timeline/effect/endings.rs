@@ -6,6 +6,7 @@ use super::{EffectAt, Reloads};
 use crate::model::{
     event::{Effect, Event, Fate, What},
     signal::Signal,
+    unit_state,
 };
 
 /// How a process ended.
@@ -29,15 +30,59 @@ impl Reloads<'_> {
         self.ends.get(&pid)?.iter().copied().find(|end| end.at >= at)
     }
 
-    /// When another process became the main one in the place of the one that was reloaded.
-    pub(super) fn handed_over(&self, pid: u32, at: i64, settled: i64) -> Option<i64> {
+    /// When another process became the main one in the place of the one that was reloaded, and which.
+    pub(super) fn handed_over(&self, pid: u32, at: i64, settled: i64) -> Option<(i64, u32)> {
         let until = settled.saturating_add(self.around.settle_ns);
         let end = self.end_of(pid, at).filter(|end| end.at <= until);
         // systemd may look for it once the old one has ended.
         let by = end.map_or(until, |end| end.at.saturating_add(self.around.settle_ns));
         let mut mains = self.around.mains.iter();
         let next = mains.find(|(since, main)| *since > at && *main != pid)?;
-        (next.0 <= by).then_some(next.0)
+        Some(*next).filter(|(since, _)| *since <= by)
+    }
+
+    /// The effect of a reload that met the starter of a service that puts itself into the background,
+    /// and a daemon that the starter has left running is the main process since: no other took its
+    /// place, and what became of the service is what became of the daemon. `None` where it was up.
+    pub(super) fn of_starter(
+        &self,
+        index: usize,
+        (at, settled): (i64, i64),
+        starter: u32,
+        daemon: u32,
+    ) -> Option<EffectAt> {
+        let service_type = self.around.facts.and_then(|facts| facts.service_type.as_deref());
+        let is_first = self.around.mains.first().is_some_and(|(_, first)| *first == starter);
+        let was_up = self.events[..index].iter().any(
+            |event| matches!(&event.what, What::Systemd { state, .. } if unit_state::is_up(state)),
+        );
+        if service_type != Some("forking") || !is_first || was_up || !self.descends(daemon, starter)
+        {
+            return None;
+        }
+        let until = settled.saturating_add(self.around.settle_ns);
+        let Some(end) = self.end_of(daemon, at) else {
+            let is_long_enough = self.around.end_ns >= until;
+            return Some((if is_long_enough { Effect::Survived } else { Effect::Unknown }, None));
+        };
+        Some(match end.signal {
+            _ if end.at > until => (Effect::Survived, None),
+            _ if self.was_told_to_end(index, end.at) => (Effect::Unknown, None),
+            Some(Signal::KILL) => (Effect::Unknown, None),
+            Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
+            _ => (Effect::Ended, Some(end.at)),
+        })
+    }
+
+    /// Whether a process was started by another one, or by what that started.
+    fn descends(&self, pid: u32, from: u32) -> bool {
+        let mut family = BTreeSet::from([from]);
+        for child in &self.children {
+            if family.contains(&child.parent) {
+                family.insert(child.pid);
+            }
+        }
+        pid != from && family.contains(&pid)
     }
 
     /// The main process ended soon after it took the reload. `None` where something else was to

@@ -326,6 +326,49 @@ fn stopping_1_of_the_main_process_says_that_it_ends() {
 }
 
 #[test]
+fn what_a_starter_that_dies_has_left_running_tells_what_became_of_the_service() {
+    let up = |at: u64, main: u32| {
+        let state = UnitState {
+            active_state: "active".to_owned(),
+            sub_state: Some("running".to_owned()),
+            main_pid: Some(main),
+            ..UnitState::default()
+        };
+        let cgroup = DEMO.to_owned();
+        let invocation_id = Some("a".to_owned());
+        let news = UnitNews { cgroup, invocation_id, state: Some(state), ..UnitNews::default() };
+        (at, Fact::Unit(Box::new(news)))
+    };
+    let effect = |story: Story, main: u32| {
+        let (at, fact) = up(1_100, main);
+        let story = story.fact(at, fact);
+        let told = story.until(20_000).told();
+        (told.signals()[0].effect, told.main_process.as_ref().map(|main| main.pid))
+    };
+    let killed = || {
+        let story = Story::unit().with_type("forking", "no").start(10, 10, "/bin/demo", "a");
+        let story = story.found(SENDER, 1, "/elsewhere", &[]).fork(900, 10, 11);
+        story.hup(1_000, SENDER, 10).killed(1_001, 10, Signal::HUP)
+    };
+    assert_eq!(effect(killed(), 11), (Some(Effect::Survived), Some(11)));
+    assert_eq!(effect(killed().exit(1_200, 11, 0), 11), (Some(Effect::Ended), Some(11)));
+    // It may have ended by the time that systemd has read its file.
+    let abort = "ABRT".parse().unwrap();
+    assert_eq!(effect(killed().killed(1_050, 11, abort), 11), (Some(Effect::Crashed), Some(11)));
+    // What the handler of a starter did not bring about is the start that goes on.
+    let taken = || {
+        let story = Story::unit().with_type("forking", "no").start(10, 10, "/bin/demo", "a");
+        let story = story.handler(20, 10).found(SENDER, 1, "/elsewhere", &[]);
+        story.taken_hup(1_000, SENDER, 10).fork(1_050, 10, 11).fork(1_060, 11, 12)
+    };
+    assert_eq!(effect(taken().exit(1_090, 11, 0), 12), (Some(Effect::Survived), Some(12)));
+    // Another one that came in its place is none that it had left.
+    let other = killed().exit(1_050, 11, 0).attach(1_060, 12, DEMO);
+    let other = other.exec_control(1_061, 12, "/bin/other", "a");
+    assert_eq!(effect(other, 12), (Some(Effect::Replaced), Some(12)));
+}
+
+#[test]
 fn one_that_kills_what_was_told_to_end_before_did_not_end_it() {
     let killed = |told_at: u64| {
         let story = up().found(SENDER, 1, "/elsewhere", &[]);

@@ -80,7 +80,13 @@ fn check(start: &Activation, text: &str) -> Result<(), TestCaseError> {
         );
         let is_fatal = sent.fate == Fate::Killed;
         let harms = matches!(sent.effect, Some(Effect::Ended | Effect::Replaced));
-        prop_assert!(!is_fatal || harms, "it killed: {sent:?}");
+        let was_told = sent.effect == Some(Effect::Unknown)
+            && start.events[..index].iter().any(|event| match &event.what {
+                What::Signal(other) => other.signal != sent.signal,
+                What::Notify(message) => message.says("STOPPING", "1"),
+                _ => false,
+            });
+        prop_assert!(!is_fatal || harms || was_told, "it killed: {sent:?}");
     }
     if let Some(last) = start.exposure.last().filter(|last| last.kind == ExposureKind::Pending) {
         let taken = reloads(start).find(|(_, at, sent)| {
