@@ -112,6 +112,15 @@ fn follows(case: &Case, lost: &Reload) -> String {
     let died = lost.settled_ns();
     let parent = started_by(case, &lost.sent.target);
     let main = text::main(case);
+    let is_command = is_of_systemd(&lost.sent.target, parent);
+    // After one of ExecStartPre= that fails systemd starts no main process, unless its line has that
+    // prefix (`service_sigchld_event` in src/core/service.c).
+    if is_command && died < case.began_ns() {
+        return format!(
+            "What it did was cut off: it is a command that systemd runs before the main process, \
+             {main}. systemd started that all the same: the line of the command begins with '-'."
+        );
+    }
     if let Some((at, end)) = ended_with(case, died) {
         let how = text::ended(end);
         return format!(
@@ -120,7 +129,7 @@ fn follows(case: &Case, lost: &Reload) -> String {
             consequence::death(case, end, at)
         );
     }
-    if is_of_systemd(&lost.sent.target, parent) {
+    if is_command {
         return format!(
             "What it did was cut off: it is a command that systemd runs beside the main process, \
              which is {main}. systemd takes that for a failure of the command, unless its line \
@@ -152,8 +161,9 @@ fn follows(case: &Case, lost: &Reload) -> String {
 /// its exec systemd has it named after what it is to execute, and its own helpers after itself.
 fn is_of_systemd(process: &ProcessRef, parent: Option<&ProcessRef>) -> bool {
     let named = process.comm.starts_with('(') && process.comm.ends_with(')');
-    parent.is_some_and(|parent| parent.comm == "systemd")
-        || parent.is_none() && named && !process.comm.starts_with("(sd-")
+    // One that it has yet to name is called as systemd itself.
+    let named = named && !process.comm.starts_with("(sd-") || process.comm == "systemd";
+    parent.is_some_and(|parent| parent.comm == "systemd") || parent.is_none() && named
 }
 
 /// What was started next by whoever had started a process.
@@ -266,6 +276,23 @@ mod tests {
         let told = up().signal_to("(env)", 30.s(), Signal::HUP, Default, Killed, by("systemd"));
         let told = &told.judged(&[ID])[0].consequence;
         assert!(told.contains("a command that systemd runs beside the main process"), "{told}");
+    }
+
+    #[test]
+    fn a_command_that_died_before_the_main_process_began_has_not_ended_that() {
+        let told = |comm: &str, forked: bool| {
+            let command = ProcessRef { pid: 4712, ..by(comm) };
+            let start = activation().unit("simple", "no").reloads_by(Signal::HUP);
+            let start = if forked { start.forks(-70.ms(), by("systemd"), command) } else { start };
+            let start = start.signal_to(comm, -64.ms(), Signal::HUP, Default, Killed, by("kill"));
+            let start = start.exec(0).handler(1.ms()).exit(40.ms(), 0);
+            start.judged(&[ID])[0].consequence.clone()
+        };
+        // systemd 257, and 252 before it has named the process.
+        for told in [told("8", true), told("systemd", false)] {
+            assert!(told.contains("a command that systemd runs before the main process"), "{told}");
+            assert!(told.contains("begins with '-'"), "{told}");
+        }
     }
 
     #[test]
