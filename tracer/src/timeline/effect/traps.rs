@@ -40,8 +40,12 @@ impl Reloads<'_> {
         let ends: Vec<Option<i64>> =
             waited_for.map(|child| self.end_of(child.pid, child.at).map(|end| end.at)).collect();
         let over = ends.iter().flatten().copied().filter(|end| *end <= last).max();
+        // It was killed while its trap waited.
+        let killed = self.end_of(pid, settled).filter(|end| end.signal.is_some());
+        let killed = killed.map(|end| end.at).filter(|at| acted == Some(*at));
         let (wait, until) = match (over, acted) {
             (Some(over), _) => (Wait::Until(over), over),
+            (None, Some(at)) if killed.is_some() && !ends.is_empty() => (Wait::Still, at),
             (None, None) if !ends.is_empty() => (Wait::Still, self.around.end_ns),
             // It did something while the command ran: that is not in the foreground.
             _ => return None,

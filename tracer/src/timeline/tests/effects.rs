@@ -233,6 +233,20 @@ fn a_shells_trap_waits_for_the_command_in_the_foreground_alone() {
 }
 
 #[test]
+fn a_shell_that_was_killed_while_its_trap_waited_has_put_the_reload_off() {
+    let killed = |at| {
+        let story = Story::command().recording(Signal::INT).until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/dash").handler(20, 10);
+        let story = reloaded(story.fork(500, 10, 11).exec(501, 11, "/bin/sleep"));
+        let told = story.hup_with(at, SENDER, 10, |sent| sent.signal = Signal::TERM);
+        told.killed(at + 1, 10, Signal::TERM).killed(at + 2, 11, Signal::TERM)
+    };
+    has(&killed(3_000), Effect::Deferred, None);
+    // That was too short a time to tell.
+    has(&killed(1_100), Effect::Unknown, None);
+}
+
+#[test]
 fn an_end_soon_after_a_trap_that_waited_is_the_reloads_unless_it_may_come_by_itself() {
     let ended = |at| {
         let story = Story::command().recording(Signal::INT).until(20_000);
