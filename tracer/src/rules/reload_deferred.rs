@@ -21,6 +21,9 @@ const LONG_NS: i64 = 1_000_000_000;
 const CONSEQUENCE: &str = "The reload is done late, though whoever sent it counts it as done: \
     ExecReload= has returned. Further signals meanwhile become one with it.";
 
+const NOT_DONE: &str = "The reload was not done before the shell ended, though whoever sent it counts \
+    it as done: ExecReload= has returned.";
+
 fn mend(signal: Signal) -> String {
     format!(
         "Run the command in the background and wait for it, as a trap interrupts that: COMMAND & \
@@ -38,6 +41,8 @@ fn finding(case: &Case) -> Option<Finding> {
     let first = deferred.first()?;
     let signal = first.sent.signal;
     let waited = |until: i64| text::Span(until.saturating_sub(first.settled_ns()));
+    let has_ended = case.activation.milestones.exit_ns.is_some();
+    let is_done = first.sent.effect_ns.is_some() || !has_ended;
     let how_long = match first.sent.effect_ns {
         Some(until) => format!("which was {} later", waited(until)),
         None => format!("which it had not {} later", waited(case.end_ns())),
@@ -53,7 +58,7 @@ fn finding(case: &Case) -> Option<Finding> {
             text::when(case.activation, first.at_ns),
             text::and_more(deferred.len()),
         ),
-        consequence: CONSEQUENCE.to_owned(),
+        consequence: if is_done { CONSEQUENCE } else { NOT_DONE }.to_owned(),
         mend: mend(signal),
     })
 }
@@ -147,6 +152,18 @@ mod tests {
         }
         let alerts = reloaded("bash").judged(&[ID]);
         assert!(alerts[0].message.contains("had not"), "{}", alerts[0].message);
+    }
+
+    #[test]
+    fn a_reload_that_a_shell_had_put_off_when_it_was_killed_is_not_done() {
+        let start = reloaded("bash").signal(4.s(), Signal::TERM, Default, Killed, by("systemd"));
+        let alerts = start.judged(&[ID]);
+        assert!(alerts[0].message.contains("had not 3.98 s later"), "{}", alerts[0].message);
+        assert!(
+            alerts[0].consequence.starts_with("The reload was not done before the shell ended")
+        );
+        let alerts = reloaded("bash").judged(&[ID]);
+        assert!(alerts[0].consequence.starts_with("The reload is done late"));
     }
 
     #[test]
