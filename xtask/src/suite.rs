@@ -46,7 +46,7 @@ impl Verdict {
         {
             self.proved.insert(fact.to_owned(), answer == "yes");
         }
-        self.hear(line);
+        self.note(line);
         let Some(line) = line.strip_prefix("test ") else { return };
         if let Some(counts) = line.strip_prefix("result: ") {
             // "ok. 3 passed; 0 failed; …"
@@ -67,7 +67,7 @@ impl Verdict {
 
 impl Verdict {
     /// Keeps the first lines of what a test says as it fails: the thread has its name.
-    fn hear(&mut self, line: &str) {
+    fn note(&mut self, line: &str) {
         let thread = line.strip_prefix("thread '").filter(|line| line.contains(" panicked at "));
         if let Some((name, _)) = thread.and_then(|thread| thread.split_once('\'')) {
             self.speaker = Some(name.to_owned());

@@ -263,7 +263,7 @@ impl<'a> Case<'a> {
         }
         let to_main = sent.target.is_main();
         match &self.main {
-            Some(MainProcess::Unknown(why)) if to_main && !self.hears_main_alone() => {
+            Some(MainProcess::Unknown(why)) if to_main && !self.admits_main_alone() => {
                 unknown.push(format!("which process a reload's {signal} meets: {why}"));
             }
             Some(MainProcess::Stays(stay)) if to_main && stay.takes(signal) == Takes::Unknown => {
@@ -286,7 +286,7 @@ impl<'a> Case<'a> {
 
     fn unknown_speaker(&self) -> Option<String> {
         match &self.main {
-            Some(MainProcess::Unknown(why)) if self.hears_main_alone() => {
+            Some(MainProcess::Unknown(why)) if self.admits_main_alone() => {
                 Some(format!("which process speaks for it: {why}"))
             }
             _ => None,
@@ -294,7 +294,7 @@ impl<'a> Case<'a> {
     }
 
     /// Whether systemd waits for messages and takes them from the main process alone.
-    pub fn hears_main_alone(&self) -> bool {
+    pub fn admits_main_alone(&self) -> bool {
         (self.facts.is_notify() || self.has_watchdog)
             && matches!(self.facts.notify_access.as_deref(), Some("main" | "exec"))
     }

@@ -13,7 +13,7 @@ fn check(case: &Case<'_>) -> Option<Finding> {
     let stay = case.stay().filter(|stay| stay.has_children)?;
     // systemd-notify(1) of root speaks for the process that runs it.
     let speaks = stay.speaks && !case.has_user;
-    if !case.hears_main_alone() || speaks {
+    if !case.admits_main_alone() || speaks {
         return None;
     }
     let access = case.facts.notify_access.as_deref()?;

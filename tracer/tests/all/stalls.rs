@@ -152,13 +152,13 @@ fn has_run(process: &Child, long_enough: Duration) {
 fn a_systemd_that_never_answers_is_not_waited_for_once_a_trace_is_interrupted() {
     let directory = tempfile::tempdir().unwrap();
     let bus = directory.path().join("bus");
-    let _silent = UnixListener::bind(&bus).unwrap();
+    let silent = UnixListener::bind(&bus).unwrap();
     let address = format!("unix:path={}", bus.display());
     let cgroup = Cgroup::new("silent.service");
-    let mut trace = Tracing::begin(&["--bus", &address, &cgroup.name()]);
     let _service = cgroup.start("sleep", &["60"]);
-    // It has been seen, and systemd asked about it, if the trace says that it was not told.
-    thread::sleep(Duration::from_secs(1));
+    let mut trace = Tracing::begin(&["--bus", &address, &cgroup.name()]);
+    let mut asking = silent.accept().unwrap().0;
+    asking.read_exact(&mut [0]).unwrap();
     let asked = Instant::now();
     kill(trace.pid(), Signal::SIGINT).unwrap();
     assert_eq!(trace.wait(), Some(0));

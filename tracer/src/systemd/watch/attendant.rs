@@ -197,7 +197,7 @@ impl Attendant {
                     }
                 },
                 message = stream.next() => match message {
-                    Some(Ok(message)) => self.hear(&message).await,
+                    Some(Ok(message)) => self.take_in(&message).await,
                     Some(Err(error)) => return Some(bus::Failure::from(error).into()),
                     None => return Some(anyhow::anyhow!("systemd closed the connection")),
                 },
@@ -214,7 +214,7 @@ impl Attendant {
             tokio::select! {
                 biased;
                 answer = &mut asked => break answer,
-                Some(Ok(message)) = stream.next() => self.hear(&message).await,
+                Some(Ok(message)) = stream.next() => self.take_in(&message).await,
             }
         };
         // What was read by then: no more, as there may be no end of it.
@@ -222,7 +222,7 @@ impl Attendant {
             let Some(Some(Ok(message))) = poll_once(stream.next()).await else {
                 break;
             };
-            self.hear(&message).await;
+            self.take_in(&message).await;
         }
         answer
     }
@@ -306,7 +306,7 @@ impl Attendant {
 
     /// Takes in what systemd says by itself. It tells of the service first and then of
     /// the unit (`bus_unit_send_change_signal` in src/core/dbus-unit.c).
-    async fn hear(&mut self, message: &Message) {
+    async fn take_in(&mut self, message: &Message) {
         self.has_come |= bus::has_come(message);
         let Some((object, interface, changed)) = bus::changed(message) else {
             return;
