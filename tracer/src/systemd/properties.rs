@@ -580,6 +580,8 @@ mod tests {
         assert_eq!(start.iter().map(|line| line.chars().count()).sum::<usize>(), LONGEST_COMMANDS);
         let statuses = facts.success_exit_status.unwrap();
         assert_eq!((statuses.codes.len(), statuses.signals.len()), (MAX_STATUSES, MAX_STATUSES));
+        let units = Value::from(vec!["a.service"; 1_000]);
+        assert_eq!(names(&properties(&[("Triggers", units)]), "Triggers").len(), MAX_NAMES);
         // A command without words takes room too.
         let empty = vec![Command { argv: Vec::new(), ignores_failure: false }];
         assert_eq!(lines(&empty), [""]);

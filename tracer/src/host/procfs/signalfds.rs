@@ -10,13 +10,17 @@ const MAX_DESCRIPTORS: usize = 256;
 
 /// All that its signalfds are for, among its first descriptors; none if it can't be looked at.
 pub(super) fn of(pid: u32) -> SignalSet {
-    let mut descriptors = numbers_in(format!("/proc/{pid}/fdinfo"));
-    descriptors.sort_unstable();
-    descriptors.truncate(MAX_DESCRIPTORS);
-    let told = descriptors.into_iter().filter_map(|descriptor| {
+    let descriptors = first(numbers_in(format!("/proc/{pid}/fdinfo")));
+    let masks = descriptors.into_iter().filter_map(|descriptor| {
         mask(&of_process(format!("/proc/{pid}/fdinfo/{descriptor}")).ok()?)
     });
-    told.fold(SignalSet::EMPTY, SignalSet::union)
+    masks.fold(SignalSet::EMPTY, SignalSet::union)
+}
+
+fn first(mut descriptors: Vec<u32>) -> Vec<u32> {
+    descriptors.sort_unstable();
+    descriptors.truncate(MAX_DESCRIPTORS);
+    descriptors
 }
 
 fn mask(fdinfo: &[u8]) -> Option<SignalSet> {
@@ -51,6 +55,12 @@ mod tests {
         drop(kept);
         assert!(!of(own).contains(power));
         assert_eq!(of(u32::MAX), SignalSet::EMPTY, "nobody's");
+    }
+
+    #[test]
+    fn of_very_many_descriptors_the_first_are_looked_at() {
+        let all: Vec<u32> = (0..1_000).rev().collect();
+        assert_eq!(first(all), (0..MAX_DESCRIPTORS as u32).collect::<Vec<_>>());
     }
 
     #[test]

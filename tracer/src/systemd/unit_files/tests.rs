@@ -218,6 +218,25 @@ fn a_chain_of_aliases_is_followed_so_far() {
 }
 
 #[test]
+fn so_many_drop_ins_are_read_and_those_after_them_are_not() {
+    let with = |drop_ins: usize| {
+        let root = system(&[("etc/systemd/system/a.service", "[Service]\nExecStart=/bin/a\n")]);
+        let directory = root.path().join("etc/systemd/system/a.service.d");
+        fs::create_dir_all(&directory).unwrap();
+        for number in 1..drop_ins {
+            fs::write(directory.join(format!("{number:06}.conf")), "[Service]\n").unwrap();
+        }
+        fs::write(directory.join("last.conf"), "[Service]\nType=notify\n").unwrap();
+        match read(&root, "a.service") {
+            Found::Unit { facts, .. } => facts.service_type,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(with(MAX_DROP_INS).as_deref(), Some("notify"));
+    assert_ne!(with(MAX_DROP_INS + 1).as_deref(), Some("notify"));
+}
+
+#[test]
 fn an_alias_of_a_template_names_an_instance_of_it() {
     let root = system(&[("lib/systemd/system/pg@.service", "[Service]\nExecStart=/bin/pg %i\n")]);
     let etc = root.path().join("etc/systemd/system");
