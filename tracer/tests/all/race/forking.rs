@@ -6,9 +6,10 @@ use super::{Raced, units::race_for};
 use crate::support::container::{ANSWERING, Container, Hierarchy, newer_root, newest_root, root};
 
 /// It puts itself into the background by two forks, and is up once its PID is in the file. Its handler
-/// comes 200 ms after systemd has taken it for active, however long that takes: a unit that comes after it
-/// makes the file `race.up`. Then it has a worker that HUP stops. Where there is the file `race.varies`, it
-/// is another child of what systemd starts in each start but the first.
+/// comes 800 ms after systemd has taken it for active, however long that takes: a unit that comes after it
+/// makes the file `race.up`. On a busy host the signal for that instant may come 300 ms later. Then it has
+/// a worker that HUP stops. Where there is the file `race.varies`, it is another child of what systemd
+/// starts in each start but the first.
 const SERVICE: &str = "\
 import os, signal, sys, time
 HUP = signal.SIGHUP
@@ -41,7 +42,7 @@ open('/run/race.pid', 'w').write(str(os.getpid()))
 os.closerange(3, 20)
 while not os.path.exists('/run/race.up'):
     time.sleep(0.005)
-time.sleep(0.2)
+time.sleep(0.8)
 signal.signal(HUP, lambda *a: None)
 if os.fork() == 0:
     signal.signal(HUP, signal.SIG_DFL)
@@ -58,7 +59,8 @@ ExecStart=/bin/touch /run/race.up
 
 fn unit(how: &str, more: &str) -> String {
     format!(
-        "[Unit]\nWants=up.service\nBefore=up.service\n[Service]\nType=forking\nPIDFile=/run/race.pid\nTimeoutStopSec=2\n{more}\n\
+        "[Unit]\nWants=up.service\nBefore=up.service\n\
+         [Service]\nType=forking\nPIDFile=/run/race.pid\nTimeoutStopSec=2\n{more}\n\
          ExecStartPre=/bin/true\nExecStart=/usr/bin/python3 /shared/forks.py {how}\n\
          ExecReload=/bin/kill -HUP $MAINPID\n"
     )
@@ -87,7 +89,7 @@ fn container(root: PathBuf) -> Container {
 
 /// Races a unit of it: for a while after it is active something changes yet.
 fn race(container: &Container, unit: &str, more: &[&str]) -> Raced {
-    race_for(container, unit, &[&["--quiet-time", "1s", "--settle", "100ms"], more].concat())
+    race_for(container, unit, &[&["--quiet-time", "2s", "--settle", "100ms"], more].concat())
 }
 
 /// The intervals of the main process, or those of others: id, outcome, whether it counts.
