@@ -62,6 +62,13 @@ impl Planned {
         is_unsteady || of.fork_of_worker(self.at.place()).is_some()
     }
 
+    /// Whether it is right at the fork of a worker.
+    #[must_use]
+    pub fn is_at_fork(&self) -> bool {
+        let is_fork = |key: Key| matches!(key.kind, Kind::Child | Kind::Begin);
+        self.at.key_of_start().is_some_and(is_fork)
+    }
+
     /// The same interval by the number that it has in the run `other`, where other helpers come between
     /// the last step whose number does not depend on them and it: a worker is the same one of the
     /// processes that live on, a mask the same one of those that are told. `None` where there is none,

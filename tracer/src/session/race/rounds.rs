@@ -30,11 +30,11 @@ use crate::{
 
 /// How often an interval is tried until it is reached.
 pub(super) const ATTEMPTS: u32 = 3;
-/// The same of a worker or a mask, whose number may differ from run to run, as long as no other run than
-/// the untouched one has shown it.
+/// The same of a worker or a mask, whose number may differ from run to run.
 const ATTEMPTS_AT_HELPERS: u32 = 16;
-/// The same where another one has.
-const ATTEMPTS_AT_SHOWN: u32 = 48;
+/// The same right at a fork, if another run than the untouched one has shown it: there no helper is known
+/// as one yet.
+const ATTEMPTS_AT_FORKS: u32 = 48;
 
 /// What a race found.
 #[derive(Clone, Debug, PartialEq)]
@@ -262,10 +262,10 @@ impl Rounds<'_, '_> {
             let aim = earlier(attempts, &as_earlier).unwrap_or(&as_untouched);
             let placed = self.place(aim, planned, signal, first, &shown).await?;
             let Some((tried, steps)) = placed else { return Ok(None) };
-            let most = match (by_helpers, as_earlier.is_empty()) {
+            let most = match (by_helpers, planned.is_at_fork() && !as_earlier.is_empty()) {
                 (false, _) => ATTEMPTS,
-                (true, true) => ATTEMPTS_AT_HELPERS,
-                (true, false) => ATTEMPTS_AT_SHOWN,
+                (true, false) => ATTEMPTS_AT_HELPERS,
+                (true, true) => ATTEMPTS_AT_FORKS,
             };
             if tried.outcome != Outcome::NotReached || attempts >= most {
                 return Ok(Some(tried));
