@@ -120,8 +120,9 @@ impl Planned {
         };
         match of.is_same(own, other, others, at) {
             false => Same::No,
-            true if of.is_main(own) => Same::Yes,
-            true => of.is_worker(own, other, others),
+            // What the parent does there is the same whoever it forks.
+            true if fork.is_some() || of.is_main(own) => Same::Yes,
+            true => of.is_worker(own, other, others, at),
         }
     }
 }
@@ -262,15 +263,17 @@ impl Steps {
         least..=most
     }
 
-    /// Whether a process of the run `other` that may have exited is the worker `own`, and no helper that
-    /// is forked as that is.
-    fn is_worker(&self, own: &Process, other: &Self, others: &Process) -> Same {
+    /// Whether a process of the run `other` that was hit at `at`, and may have exited, is the worker `own`,
+    /// and no helper that is forked as that is. What ended later may have done so by that.
+    fn is_worker(&self, own: &Process, other: &Self, others: &Process, at: u64) -> Same {
         let is_worker = |it: &&Process| self.leads_to_worker(it.place);
         let workers = self.forked_like(own).filter(is_worker).count();
         let mut beside: Vec<_> = other.forked_like(others).collect();
         beside.retain(|it| it.place != others.place);
         let running = beside.iter().filter(|it| it.ended.is_none()).count();
-        let has_helpers = running < beside.len() || self.forked_like(own).any(|it| !is_worker(&it));
+        let is_over = |it: &&Process| it.ended.is_some_and(|ended| ended < at);
+        let has_helpers =
+            beside.iter().any(is_over) || self.forked_like(own).any(|it| !is_worker(&it));
         match others.outcome.state == OutcomeState::Exited && running >= workers {
             false => Same::Yes,
             true if has_helpers => Same::Helper,

@@ -332,6 +332,14 @@ fn what_exits_beside_all_workers_is_a_helper_where_there_are_such() {
     let other = with_workers(&[(301, true)]);
     assert_eq!(same(&one, "child1.fork", &other, 351, 110), Same::Helper);
     assert_eq!(same(&one, "child1.fork", &other, 301, 116), Same::Yes);
+    // A parent that starts all workers anew has no helpers by that.
+    let none = with_workers(&[(201, false), (202, false)]);
+    let anew = with_workers(&[(301, false), (302, false)]).exit(130, 301).exit(131, 302);
+    let anew = anew.fork(140, COMMAND, 303).handler(141, 303).fork(142, COMMAND, 304);
+    assert_eq!(same(&none, "child2.fork", &anew.handler(143, 304), 302, 126), Same::Unknown);
+    let anew = with_workers(&[(301, false), (302, false)]).exit(130, 301).exit(131, 302);
+    let anew = anew.fork(140, COMMAND, 303).fork(142, COMMAND, 304);
+    assert_eq!(same(&none, "exec1.fork2", &anew, COMMAND, 126), Same::Yes);
     // It has exited, and no other worker is there.
     let ended = with_workers(&[(301, true)]).exit(118, 301);
     assert_eq!(same(&one, "child1.fork", &ended, 301, 116), Same::Yes);
