@@ -46,7 +46,9 @@ impl Attribution {
                             let known = &service.known;
                             let goes_on = open.is_some_and(|id| known.went_on_at(id, since));
                             let had_no_main = start.mains.is_empty() && start.alive.is_empty();
-                            let is_over = start.is_over()
+                            // Of what is named as another command systemd's word alone counts: more
+                            // than one may come before the main process.
+                            let is_over = start.is_over() && !environment.control
                                 || open.is_some_and(|id| known.was_over_at(id, since))
                                 || had_no_main && known.was_over_in(start.began()..=since);
                             is_over && !goes_on

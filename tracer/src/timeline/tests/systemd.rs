@@ -414,6 +414,26 @@ fn a_command_before_the_program_that_ended_before_its_exec_is_of_that_start_as_s
 }
 
 #[test]
+fn a_command_that_ended_before_its_exec_is_of_the_start_that_goes_on_though_systemds_word_is_late()
+{
+    let facts = UnitFacts {
+        exec_start: Some(vec!["/usr/bin/python3 late.py".to_owned()]),
+        ..UnitFacts::default()
+    };
+    // ExecStartPre=/bin/mkdir, ExecStartPre=-/bin/nosuch.
+    let story = told(Story::unit().start(0, 10, "/bin/mkdir", "a"), 1, settings(facts));
+    let story = story.exit(2, 10, 0).attach(5, 11, DEMO);
+    let task = Task { comm: "(nosuch)".into(), ..story.task(11) };
+    let state_then = SignalState::default();
+    let exit = Fact::Exit { task, signal: None, code: 203, core_dumped: false, state: state_then };
+    let story = story.fact(60, exit).start(70, 12, "/usr/bin/python3", "a");
+    let told = told(story, 80, state("active", "running", "success", "a")).until(300).told();
+    let [start] = told.starts() else { panic!("{:?}", told.starts()) };
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(12));
+    assert_eq!(states(start), ["active"]);
+}
+
+#[test]
 fn a_failure_is_not_taken_back_within_a_start_and_a_state_is_told_once() {
     let story = Story::unit().start(0, 10, "/bin/demo", "a1").exit(40, 10, 1);
     let story = told(story, 41, state("activating", "auto-restart", "exit-code", "a1"));
