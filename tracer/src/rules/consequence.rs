@@ -28,6 +28,9 @@ use crate::model::{
     unit::UnitFacts,
 };
 
+/// So soon systemd reaps a main process that had ended when it took it for that, ns.
+const MOMENT_NS: i64 = 250_000_000;
+
 /// What begins every consequence that can't be told for sure.
 const UNKNOWN: &str = "The unit's settings are unknown";
 
@@ -123,12 +126,23 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
             Some(true) => Stage::Started,
             // A daemon that was left behind already may come up all the same.
             Some(false) if case.has_descendants_at(at) => Stage::Unknown,
+            // It had read of the daemon in its file, and had yet to reap it.
+            Some(false) if case.is_daemon() && was_up_for_a_moment(case, at) => Stage::Started,
             Some(false) if case.is_daemon() && has_pid_file(case) => Stage::Unwatched,
             Some(false) => Stage::Starting,
             None => Stage::Unknown,
         },
         _ => Stage::Starting,
     }
+}
+
+/// Whether systemd has had the service as up after `at`, and at once no more: what it took for the
+/// main process had ended by then. Up for longer, it had found another one.
+fn was_up_for_a_moment(case: &Case, at: i64) -> bool {
+    let mut states = case.states().skip_while(|state| state.at_ns < at || !state.is_up());
+    let up = states.next().map(|state| state.at_ns);
+    let down = states.find(|state| !state.is_up()).map(|state| state.at_ns);
+    up.zip(down).is_some_and(|(up, down)| down.saturating_sub(up) <= MOMENT_NS)
 }
 
 /// Whether systemd is to find the main process by a file.

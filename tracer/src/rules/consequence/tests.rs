@@ -122,6 +122,27 @@ fn a_daemon_that_dies_before_its_pid_file_is_there_is_waited_for() {
 }
 
 #[test]
+fn a_daemon_that_dies_when_systemd_has_read_its_pid_file_is_missed() {
+    let start = activation().unit("forking", "no").with(|facts| {
+        (facts.pid_file, facts.timeout_start_ns) =
+            (Some("/run/d.pid".to_owned()), Some(90_000_000_000));
+    });
+    let start = start.systemd(0, "activating", Some("start"), "success").exec(0);
+    let start = start.forks(1.ms(), by("starter"), itself());
+    // It is told as up, and its end after that.
+    let start = start.systemd(1.s() + 5.ms(), "active", Some("running"), "success");
+    let start = start.systemd(1.s() + 6.ms(), "failed", Some("failed"), "signal");
+    let abort = End::Signal { signal: "ABRT".parse().unwrap(), core_dumped: false };
+    let told = start.asked(|case| death(case, abort, 1.s()));
+    assert_eq!(
+        told,
+        "systemd takes death by ABRT as a failure of a Type=forking service (result 'signal'): \
+         Restart=no does not restart it. systemd says so itself: Result=signal, and the unit is \
+         failed."
+    );
+}
+
+#[test]
 fn the_end_of_a_start_that_may_still_become_ready_waits_for_the_time_out() {
     let told = activation()
         .unit("notify", "on-failure")
