@@ -86,6 +86,33 @@ mod tests {
         None,
     ];
 
+    fn service(name: &str, owner: Owner) -> Service {
+        Service {
+            name: name.to_owned(),
+            kind: ServiceKind::Unit,
+            cgroup: None,
+            unit: None,
+            unit_problem: None,
+            owner: Some(owner),
+            signal: None,
+            starts_left_out: 0,
+            activations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_containers_unit_counts_where_the_host_runs_none_of_its_name() {
+        let container = Owner::Container { uid: 0 };
+        let services = [
+            service("a.service", container),
+            service("a.service", Owner::Host),
+            service("b.service", container),
+        ];
+        let counting = Counting::HostFirst { of_host: BTreeSet::new() };
+        let counted: Vec<_> = super::counted(&counting, &services).collect();
+        assert_eq!(counted, [&services[1], &services[2]]);
+    }
+
     /// How many of [`OWNERS`], from the first on, count.
     fn counted(counting: &Counting, runs_on_host: bool) -> usize {
         let includes = |owner: &Option<Owner>| {
