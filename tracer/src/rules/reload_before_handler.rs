@@ -30,6 +30,9 @@ fn check(case: &Case) -> Vec<Finding> {
 /// It killed the starter of a service that puts itself into the background; and the daemon that this
 /// had left running, which was the main process by then, ended for want of it.
 fn of_starter(case: &Case) -> Option<Finding> {
+    if case.is_meant_to_end() {
+        return None;
+    }
     let ends = |effect| matches!(effect, Effect::Ended | Effect::Crashed);
     let exit = case.exit_index()?;
     let at_ns = case.activation.milestones.exit_ns?;
@@ -236,6 +239,17 @@ mod tests {
         assert!(consequence.contains("result 'success'"), "{consequence}");
         assert!(alerts[0].mend.contains("go into the background"), "{}", alerts[0].mend);
         left(|start| start).judged(&[]);
+    }
+
+    #[test]
+    fn a_starter_that_its_reload_is_meant_to_end_needs_no_handler() {
+        let daemon = ProcessRef { pid: 4713, ..by("demo") };
+        let start = activation().unit("forking", "on-failure").reloads_by(Signal::TERM).exec(0);
+        let start = start.forks(5.ms(), itself(), daemon.clone());
+        let start = start.signal(8.ms(), Signal::TERM, Default, Killed, by("kill"));
+        let start = start.gone(9.ms(), itself(), Some(Signal::TERM));
+        let start = start.handed_over(12.ms(), daemon).exit(30.ms(), 0);
+        assert_eq!(start.asked(|case| super::check(case).len()), 0);
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn follows(case: &Case, lost: &Reload) -> String {
     let is_command = is_of_systemd(&lost.sent.target, parent);
     // After one of ExecStartPre= that fails systemd starts no main process, unless its line has that
     // prefix (`service_sigchld_event` in src/core/service.c).
-    if is_command && died < case.began_ns() {
+    let is_before = case.activation.milestones.exec_ns.is_some_and(|first| died < first);
+    if is_command && is_before {
         return format!(
             "What it did was cut off: it is a command that systemd runs before the main process, \
              {main}. systemd started that all the same: the line of the command begins with '-'."
@@ -293,6 +294,17 @@ mod tests {
             assert!(told.contains("a command that systemd runs before the main process"), "{told}");
             assert!(told.contains("begins with '-'"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_command_beside_a_program_that_executes_another_is_none_before_it() {
+        let command = ProcessRef { pid: 4712, ..by("post") };
+        let start = activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
+        let start = start.forks(5.ms(), by("systemd"), command);
+        let start = start.signal_to("post", 10.ms(), Signal::HUP, Default, Killed, by("kill"));
+        let alerts = start.exec(20.ms()).handler(25.ms()).judged(&[ID]);
+        let told = &alerts[0].consequence;
+        assert!(told.contains("runs beside the main process"), "{told}");
     }
 
     #[test]
