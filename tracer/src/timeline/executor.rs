@@ -1,6 +1,10 @@
 //! systemd's own part in a start: what it executes before the service's program, and what that
 //! forks to set things up.
 
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::model::raw_name;
+
 /// What systemd (255 and later) executes first in every process it starts. It executes
 /// the service's own program, with the environment that tells what that is for, and blocks
 /// every signal until then.
@@ -26,6 +30,8 @@ pub fn is_for_another(comm: &str, exec_start: &[String]) -> bool {
         let Some((_, base)) = program.rsplit_once('/').filter(|_| program.starts_with('/')) else {
             return true;
         };
+        // It is cut at a byte, which may be in the middle of a letter.
+        let (base, name) = (raw_name::of(base), raw_name::of(name));
         let (base, name) = (base.as_bytes(), name.as_bytes());
         let last = &base[base.len().saturating_sub(LAST_OF_NAME)..];
         let first = &base[..base.len().min(FIRST_OF_NAME)];
@@ -57,6 +63,9 @@ mod tests {
         assert!(is_other("(d-helpe)", &["/usr/libexec/unbound-helper"]));
         let memcached = ["/usr/share/memcached/scripts/systemd-memcached-wrapper /etc/m.conf"];
         assert!(!is_other("(-wrapper)", &memcached));
+        // The name is cut within a letter.
+        let comm = raw_name::text(b"(\xb6abcdefg)");
+        assert!(!is_other(&comm, &["/usr/bin/x\u{f6}abcdefg"]));
         assert!(!is_other("(systemd-memca)", &memcached));
         assert!(is_other("(systemd-memc)", &memcached));
         assert!(!is_other("(fail2ban-serv)", &["/usr/bin/fail2ban-server -xf start"]));

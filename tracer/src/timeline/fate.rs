@@ -119,6 +119,16 @@ struct Handled {
     raised: Option<OpenSignal>,
 }
 
+impl Handled {
+    /// Whether a death of its process from now on could be told by it.
+    fn may_tell_a_death(&self, now: u64) -> bool {
+        let is_fresh = |last: &OpenSignal| now.saturating_sub(last.at) <= RE_RAISE_NS;
+        self.last_caught.is_some()
+            || self.first_exit.is_some()
+            || self.last.as_ref().is_some_and(is_fresh)
+    }
+}
+
 /// The signals of one start that something may still become of.
 #[derive(Clone, Debug, Default)]
 pub struct Fates {
@@ -361,8 +371,9 @@ impl Fates {
             if self.remembered.len() >= MAX_REMEMBERED
                 && let Some(oldest) = self.remembered.pop_front()
             {
+                let may_tell = |it: &Handled| it.may_tell_a_death(at.unwrap_or(u64::MAX));
+                self.unfollowed += u64::from(self.handled.get(&oldest).is_some_and(may_tell));
                 self.handled.remove(&oldest);
-                self.unfollowed += 1;
             }
             self.remembered.push_back((id, signal));
         }

@@ -10,8 +10,9 @@ use hashbrown::{HashMap, hash_map::Entry};
 
 use crate::observation::{Fact, Generate, Parent, ProcessId, Task};
 
-/// Paths of cgroups that are kept. The one with the smallest id, the oldest, goes first.
-const MAX_PATHS: usize = 65_536;
+/// Paths of cgroups that are kept: as many as a scan of the host finds, and 65,536 that are made
+/// after it.
+const MAX_PATHS: usize = 327_680;
 /// Paths that are kept of cgroups that are gone.
 const MAX_GONE: usize = 1_024;
 /// Ended processes that are kept, for what is sent to them while they are zombies.

@@ -160,14 +160,19 @@ impl Attribution {
         }
         if let Some(mut facts) = news.facts {
             // systemd forgets it when the unit goes down.
-            let before = service.known.facts.take().and_then(|facts| facts.control_group);
+            let before = service.known.facts.take();
+            let is_first = before.is_none();
+            let before = before.and_then(|facts| facts.control_group);
             facts.control_group = facts.control_group.or(before);
             service.known.facts = Some(facts);
             service.known.problem = news.problem;
             if !service.known.may_fork() {
                 service.open_starts().for_each(Start::drop_guesses);
             }
-            service.drop_commands();
+            // Later ones may have been changed since: they tell nothing of what was executed.
+            if is_first {
+                service.drop_commands();
+            }
         } else if service.known.facts.is_none() && news.problem.is_some() {
             service.known.problem = news.problem;
         }

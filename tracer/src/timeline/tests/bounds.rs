@@ -83,6 +83,17 @@ fn what_a_main_process_handled_last_is_remembered_among_those_of_many_others() {
 }
 
 #[test]
+fn what_was_handled_too_long_ago_to_be_raised_again_needs_no_room() {
+    let mut story = running().handler(5, 10);
+    for worker in 0..1_500_u32 {
+        let at = if worker < 1_000 { 11 } else { 200 };
+        story = story.fork(6, 10, 100 + worker).hup(at, 10, 100 + worker);
+        story = story.deliver(at, 100 + worker, DispositionKind::Handler, false);
+    }
+    assert_eq!(story.told().unfollowed, 0);
+}
+
+#[test]
 fn what_processes_handled_that_have_ended_since_needs_no_room() {
     let mut story = running().handler(5, 10);
     for worker in 0..1_500 {
@@ -352,7 +363,7 @@ fn what_systemds_say_of_too_many_services_without_a_process_and_cgroups_beyond_a
     for service in 0..4_096 + 3 {
         builder.observe(Observation { at: BEGIN, fact: said(service) });
     }
-    for id in 0..65_536 + 2 {
+    for id in 0..327_680 + 2 {
         let path = format!("/{id}");
         builder
             .observe(Observation { at: BEGIN, fact: Fact::CgroupPath { hierarchy: 0, id, path } });

@@ -248,6 +248,24 @@ fn a_command_that_died_before_its_exec_is_no_main_process_and_no_start() {
 }
 
 #[test]
+fn settings_that_were_changed_since_do_not_tell_what_was_executed() {
+    let runs = |program: &str| {
+        let exec_start = Some(vec![program.to_owned()]);
+        settings(UnitFacts { exec_start, ..UnitFacts::default() })
+    };
+    let story = Story::unit().attach(0, 10, DEMO);
+    let task = Task { comm: "(unbound)".into(), ..story.task(10) };
+    let state = SignalState::default();
+    let exit = Fact::Exit { task, signal: Some(Signal::HUP), code: 0, core_dumped: false, state };
+    let story = told(story.fact(10, exit), 12, runs("/usr/sbin/unbound -d"));
+    let story = told(story, 13, self::state("failed", "failed", "signal", "a"));
+    let told = told(story, 5_000, runs("/bin/sh -c unbound")).told();
+    let [start] = told.starts() else { panic!("{:?}", told.starts()) };
+    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
+    assert_eq!(start.outcome.signal, Some(Signal::HUP));
+}
+
+#[test]
 fn a_program_that_systemd_could_not_execute_is_a_start_that_ended_so() {
     let ended = |code| Story::unit().attach(0, 10, DEMO).exit(10, 10, code);
     let told = told(ended(203), 12, state("failed", "failed", "exit-code", "a")).told();
