@@ -217,7 +217,8 @@ fn read_elsewhere(executable: &Executable) -> Option<Program> {
     let (major, minor, ..) = executable.identity;
     // It is the file system that may not answer.
     let about = (PathBuf::from(format!("device {major}:{minor}")), None);
-    let words = [QUESTION.as_ref(), OsStr::new(&executable.name)];
+    let name = raw_name::of(&executable.name);
+    let words = [QUESTION.as_ref(), &*name];
     let input = Some(executable.file.try_clone().ok()?);
     let question = Question { input, ..Question::new(about, &words) };
     serde_json::from_slice(&wait_for(text(question)).ok()?).ok()?

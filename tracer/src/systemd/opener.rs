@@ -107,7 +107,8 @@ pub async fn connect(root: &Path, user: Option<u32>, socket: &Path) -> io::Resul
 /// Reads a unit's files: the system's below a root, or those of a user of this host.
 pub async fn unit(root: &Path, user: Option<u32>, name: &str) -> io::Result<UnitFile> {
     let uid = shown(user);
-    let words = ["unit".as_ref(), root.as_ref(), OsStr::new(&uid), OsStr::new(name)];
+    let name = raw_name::of(name);
+    let words = ["unit".as_ref(), root.as_ref(), OsStr::new(&uid), &*name];
     Ok(serde_json::from_slice(&text(Question::new((root.to_owned(), user), &words)).await?)?)
 }
 
@@ -140,7 +141,8 @@ async fn long<T: DeserializeOwned>(
 ) -> io::Result<T> {
     let uid = shown(user);
     let mut words = vec![OsStr::new(question), root.as_ref(), OsStr::new(&uid)];
-    words.extend(names.iter().map(OsStr::new));
+    let names: Vec<_> = names.iter().map(|name| raw_name::of(name)).collect();
+    words.extend(names.iter().map(|name| &**name));
     let answer = descriptor(Question::new((root.to_owned(), user), &words)).await?;
     Ok(serde_json::from_reader(io::BufReader::new(File::from(answer)))?)
 }

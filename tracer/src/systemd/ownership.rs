@@ -17,7 +17,7 @@ use procfs::process::Process;
 use super::manager::{INIT_SCOPE, first_process};
 use crate::{
     host::{cgroups::Hierarchies, namespaces},
-    model::document::Owner,
+    model::{document::Owner, raw_name},
 };
 
 /// What is known of a cgroup on the way to a unit's, and of the unit's own.
@@ -119,7 +119,7 @@ pub fn levels(cgroup: &str, hierarchies: &Hierarchies) -> Vec<Level> {
     let names = cgroup.split('/').filter(|name| !name.is_empty());
     let mut levels = Vec::new();
     for name in [""].into_iter().chain(names) {
-        inside.push(name);
+        inside.push(raw_name::of(name));
         let directories = || roots.iter().map(|root| root.join(&inside));
         let metadata = directories().filter_map(|directory| fs::metadata(directory).ok());
         levels.push(Level {

@@ -26,7 +26,7 @@ use super::{
     root::Root,
     user::{User, runtime_directory},
 };
-use crate::model::unit::UnitFacts;
+use crate::model::{raw_name, unit::UnitFacts};
 
 /// Where a system's unit files are, the first the strongest. systemd.unit(5).
 const OF_SYSTEM: [&str; 13] = [
@@ -201,13 +201,16 @@ impl UnitFiles {
         for _ in 0..MAX_ALIASES {
             let found =
                 [Some(name.clone()), template(&name)].into_iter().flatten().find_map(|file| {
-                    let mut paths = self.directories.iter().map(|directory| directory.join(&file));
+                    let mut paths = self
+                        .directories
+                        .iter()
+                        .map(|directory| directory.join(raw_name::of(&file)));
                     paths.find_map(|path| Some((self.root.reach_link(&path).ok()?.link(), path)))
                 });
             let (link, file) = found?;
             let target = link.and_then(|to| {
-                let to = to.file_name()?.to_str()?.to_owned();
-                (to.contains('.') && Some(to.as_str()) != file.file_name()?.to_str()).then_some(to)
+                let [to, own] = [to.file_name()?, file.file_name()?].map(raw_name::os_text);
+                (to.contains('.') && to != own).then(|| to.into_owned())
             });
             match target {
                 // An alias of a template names an instance of it.
@@ -246,7 +249,7 @@ impl UnitFiles {
                 let directory = directory.join(format!("{unit}.d"));
                 for file in self.root.names(&directory).into_iter().flatten() {
                     if file.ends_with(".conf") {
-                        let path = directory.join(&file);
+                        let path = directory.join(raw_name::of(&file));
                         files.entry(file).or_insert(path);
                     }
                 }

@@ -1,6 +1,9 @@
 //! Unit files as they are found below a root.
 
-use std::os::unix::fs::symlink;
+use std::{
+    ffi::OsStr,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+};
 
 use tempfile::TempDir;
 
@@ -215,6 +218,16 @@ fn a_chain_of_aliases_is_followed_so_far() {
     };
     assert!(chain(MAX_ALIASES - 1));
     assert!(!chain(MAX_ALIASES));
+}
+
+#[test]
+fn a_drop_in_whose_name_is_not_utf_8_counts() {
+    let root = system(&[("etc/systemd/system/a.service", "[Service]\nExecStart=/bin/a\n")]);
+    let directory = root.path().join("etc/systemd/system/a.service.d");
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join(OsStr::from_bytes(b"caf\xe9.conf"));
+    fs::write(file, "[Service]\nType=notify\n").unwrap();
+    assert_eq!(unit(&root, "a.service").service_type.as_deref(), Some("notify"));
 }
 
 #[test]
