@@ -242,9 +242,9 @@ impl<'a> Reloads<'a> {
             // It was on its way out.
             Fate::Killed if self.was_told_to_end(index, at) => (Effect::Unknown, None),
             Fate::Killed => match self.handed_over(sent.target.pid, at, settled) {
-                Some((since, next)) => self
+                Some(next) => self
                     .of_starter(index, (at, settled), sent.target.pid, next)
-                    .unwrap_or((Effect::Replaced, Some(since))),
+                    .unwrap_or((Effect::Replaced, Some(next.0))),
                 None => (Effect::Ended, Some(end.map_or(settled, |end| end.at))),
             },
             Fate::Handled => self.of_handled(index, at, sent, settled),
@@ -278,9 +278,9 @@ impl<'a> Reloads<'a> {
         let by_itself = self.is_loose() && end.is_some_and(|end| end.signal.is_none());
         let soon = if by_itself { settle.min(LOOSE_NS) } else { settle };
         let until = settled.saturating_add(soon);
-        if let Some((since, next)) = self.handed_over(pid, at, settled) {
+        if let Some(next) = self.handed_over(pid, at, settled) {
             let of_starter = self.of_starter(index, (at, settled), pid, next);
-            return of_starter.unwrap_or((Effect::Replaced, Some(since)));
+            return of_starter.unwrap_or((Effect::Replaced, Some(next.0)));
         }
         match self.trap_waited(sent, settled) {
             None => {

@@ -41,6 +41,21 @@ impl Reloads<'_> {
         Some(*next).filter(|(since, _)| *since <= by)
     }
 
+    /// The last one that became the main process by such steps: what comes between a starter and its
+    /// daemon ends at once.
+    fn last_of(&self, (mut since, mut main): (i64, u32), settled: i64) -> u32 {
+        while let Some(next) = self.handed_over(main, since, settled) {
+            (since, main) = next;
+        }
+        main
+    }
+
+    /// Whether the service puts itself into the background.
+    pub(super) fn is_forking(&self) -> bool {
+        let service_type = self.around.facts.and_then(|facts| facts.service_type.as_deref());
+        service_type == Some("forking")
+    }
+
     /// The effect of a reload that met the starter of a service that puts itself into the background,
     /// and a daemon that the starter has left running is the main process since: no other took its
     /// place, and what became of the service is what became of the daemon. `None` where it was up.
@@ -49,15 +64,14 @@ impl Reloads<'_> {
         index: usize,
         (at, settled): (i64, i64),
         starter: u32,
-        daemon: u32,
+        next: (i64, u32),
     ) -> Option<EffectAt> {
-        let service_type = self.around.facts.and_then(|facts| facts.service_type.as_deref());
+        let daemon = self.last_of(next, settled);
         let is_first = self.around.mains.first().is_some_and(|(_, first)| *first == starter);
         let was_up = self.events[..index].iter().any(
             |event| matches!(&event.what, What::Systemd { state, .. } if unit_state::is_up(state)),
         );
-        if service_type != Some("forking") || !is_first || was_up || !self.descends(daemon, starter)
-        {
+        if !self.is_forking() || !is_first || was_up || !self.descends(daemon, starter) {
             return None;
         }
         let until = settled.saturating_add(self.around.settle_ns);

@@ -376,6 +376,11 @@ fn what_a_starter_that_dies_has_left_running_tells_what_became_of_the_service() 
         story.taken_hup(1_000, SENDER, 10).fork(1_050, 10, 11).fork(1_060, 11, 12)
     };
     assert_eq!(effect(taken().exit(1_090, 11, 0), 12), (Some(Effect::Survived), Some(12)));
+    // Each that ends on the way was taken for the daemon until then.
+    let left = || taken().exit(1_055, 10, 0);
+    assert_eq!(effect(left().exit(1_090, 11, 0), 12), (Some(Effect::Survived), Some(12)));
+    let thrice = left().fork(1_070, 12, 13).exit(1_090, 11, 0).exit(1_095, 12, 0);
+    assert_eq!(effect(thrice, 13), (Some(Effect::Survived), Some(13)));
     // Another one that came in its place is none that it had left.
     let other = killed().exit(1_050, 11, 0).attach(1_060, 12, DEMO);
     let other = other.exec_control(1_061, 12, "/bin/other", "a");
