@@ -1,5 +1,7 @@
 //! The reload was taken, and it ended the service.
 
+use std::collections::BTreeSet;
+
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, result::End, text};
 use crate::model::{
     document::Severity,
@@ -91,11 +93,31 @@ fn finding(case: &Case) -> Option<Finding> {
     })
 }
 
-/// The end of the main process after that of another process, which took the reload.
+/// The end of the main process after that of another process, which took the reload and is not
+/// what started it.
 fn main_after(case: &Case, reload: &Reload, own: &Exit) -> Option<Exit> {
     let ended = reload.sent.effect_ns.filter(|at| *at > own.at_ns)?;
-    let main = case.main().filter(|main| main.pid != reload.sent.target.pid)?;
+    let target = &reload.sent.target;
+    let main = case.main().filter(|main| main.pid != target.pid)?;
+    if is_starter(case, target, main) {
+        return None;
+    }
     exit(case, main, own.index).filter(|end| end.at_ns == ended)
+}
+
+/// Whether a process has started the daemon of a Type=forking service, as the first of those
+/// between or as one of them.
+fn is_starter(case: &Case, process: &ProcessRef, daemon: &ProcessRef) -> bool {
+    let is_forking = case.facts().and_then(|it| it.service_type.as_deref()) == Some("forking");
+    let mut family = BTreeSet::from([process.pid]);
+    for (_, event) in case.events() {
+        if let What::Fork { process, parent } = &event.what
+            && family.contains(&parent.pid)
+        {
+            family.insert(process.pid);
+        }
+    }
+    is_forking && family.contains(&daemon.pid)
 }
 
 /// A process besides the main one took it and ended, and the service with it.
@@ -224,6 +246,21 @@ mod tests {
         assert!(alerts[0].consequence.contains("does not restart it"), "{}", alerts[0].consequence);
         assert!(mend.contains("worker"), "{mend}");
         ended("on-failure", 1).judged(&[]);
+    }
+
+    #[test]
+    fn a_starter_that_leaves_a_daemon_is_no_worker() {
+        let daemon = || ProcessRef { pid: 4712, ..itself() };
+        let sent = |fate| {
+            let start = up("forking", "no").forks(20.ms(), itself(), daemon());
+            let start = start.signal(30.ms(), Signal::HUP, Handler, fate, by("kill"));
+            start.handed_over(31.ms(), daemon())
+        };
+        let killed = sent(Killed).gone(32.ms(), itself(), Some(Signal::HUP)).exit(60.ms(), 1);
+        let message = &killed.judged(&[ID])[0].message;
+        assert!(message.contains("took HUP from kill"), "{message}");
+        assert!(message.contains("died of HUP 1.00 ms later"), "{message}");
+        sent(Handled).gone(32.ms(), itself(), None).exit(60.ms(), 1).judged(&[]);
     }
 
     #[test]

@@ -79,9 +79,13 @@ impl Reloads<'_> {
             let is_long_enough = self.around.end_ns >= until;
             return Some((if is_long_enough { Effect::Survived } else { Effect::Unknown }, None));
         };
+        // It had left the daemon in good order: that has a cause of its own, or what was noted
+        // before.
+        let own = self.end_of(starter, at).filter(|own| own.at <= end.at);
+        let is_done = own.is_some_and(|own| own.signal.is_none());
         Some(match end.signal {
             _ if end.at > until => (Effect::Survived, None),
-            _ if self.was_told_to_end(index, end.at) => (Effect::Unknown, None),
+            _ if is_done || self.was_told_to_end(index, end.at) => (Effect::Unknown, None),
             Some(Signal::KILL) => (Effect::Unknown, None),
             Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
             _ => (Effect::Ended, Some(end.at)),
@@ -89,7 +93,7 @@ impl Reloads<'_> {
     }
 
     /// Whether a process was started by another one, or by what that started.
-    fn descends(&self, pid: u32, from: u32) -> bool {
+    pub(super) fn descends(&self, pid: u32, from: u32) -> bool {
         let mut family = BTreeSet::from([from]);
         for child in &self.children {
             if family.contains(&child.parent) {

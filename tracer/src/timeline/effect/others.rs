@@ -49,6 +49,9 @@ impl Reloads<'_> {
         let settle = self.around.settle_ns;
         let soon = if self.is_loose() { settle.min(LOOSE_NS) } else { settle };
         let main = self.main_at(taken)?;
+        if self.is_to_end(sent.target.pid, taken, main) {
+            return None;
+        }
         let own = self.end_of(sent.target.pid, taken)?;
         let end = self.end_of(main, own.at).filter(|end| end.at <= taken.saturating_add(soon))?;
         let is_child = |child: &Child| child.pid == sent.target.pid;
@@ -77,6 +80,13 @@ impl Reloads<'_> {
             Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
             _ => (Effect::Ended, Some(end.at)),
         })
+    }
+
+    /// Whether a process is on its way out as it should be: another one is the main process in its
+    /// place, or will be, as the daemon that it has started.
+    fn is_to_end(&self, pid: u32, at: i64, main: u32) -> bool {
+        let mut mains = self.around.mains.iter().take_while(|(since, _)| *since <= at);
+        mains.any(|(_, before)| *before == pid) || self.is_forking() && self.descends(main, pid)
     }
 
     /// When another process died of the same reload.

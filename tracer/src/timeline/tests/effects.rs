@@ -388,6 +388,28 @@ fn what_a_starter_that_dies_has_left_running_tells_what_became_of_the_service() 
 }
 
 #[test]
+fn a_starter_ends_as_starters_do_and_the_end_of_its_daemon_has_a_cause_of_its_own() {
+    let starter = || {
+        let story = Story::unit().with_type("forking", "no").start(10, 10, "/bin/demo", "a");
+        story.handler(20, 10).found(SENDER, 1, "/elsewhere", &[]).until(20_000)
+    };
+    let ended = |story: Story| story.exit(1_050, 10, 0).exit(1_900, 11, 1);
+    // The daemon was there before, and is the main process since.
+    let before = starter().fork(900, 10, 11).taken_hup(1_000, SENDER, 10);
+    assert_eq!(only(&ended(before)), None);
+    // It may have come by what the starter had noted, or by anything.
+    let after = || starter().taken_hup(1_000, SENDER, 10).fork(1_010, 10, 11);
+    assert_eq!(only(&ended(after())), Some(Effect::Unknown));
+    let segv = "SEGV".parse().unwrap();
+    let crashed = after().exit(1_050, 10, 0).killed(1_900, 11, segv);
+    assert_eq!(only(&crashed), Some(Effect::Unknown));
+    // One between the two has to end as well.
+    let between = starter().fork(800, 10, 11).fork(810, 11, 12).taken_hup(1_000, SENDER, 11);
+    let between = between.exit(1_010, 11, 0).exit(1_020, 10, 0).exit(1_500, 12, 1);
+    assert_eq!(only(&between), None);
+}
+
+#[test]
 fn one_that_kills_what_was_told_to_end_before_did_not_end_it() {
     let killed = |told_at: u64| {
         let story = up().found(SENDER, 1, "/elsewhere", &[]);
