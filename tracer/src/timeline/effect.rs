@@ -26,6 +26,10 @@ use crate::model::{
 /// it dies of a signal is no end of its own.
 const LOOSE_NS: i64 = 250_000_000;
 
+/// How long before and after one process another may be sent the signal that is the same reload or
+/// the same stop: what signals a group does it one by one.
+const TOGETHER_NS: i64 = 100_000_000;
+
 /// What effects are told with besides the events.
 pub struct Around<'a> {
     /// The main processes by their pids, each with when it became that; in order of time.
@@ -297,7 +301,7 @@ impl<'a> Reloads<'a> {
             // The trap may have ended it; but a command may have come to its end.
             Some(Wait::Until(ran)) => match end {
                 Some(end) if end.at <= ran.saturating_add(settle) && !self.is_loose() => {
-                    self.of_end(index, at, pid, end).unwrap_or((Effect::Unknown, None))
+                    self.of_end(index, at, pid, end).unwrap_or((Effect::Deferred, Some(ran)))
                 }
                 _ => (Effect::Deferred, Some(ran)),
             },

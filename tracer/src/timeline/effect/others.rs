@@ -1,15 +1,11 @@
 //! Other processes than the main one that die of a reload, or end by it.
 
-use super::{EffectAt, LOOSE_NS, Reloads, endings::Child};
+use super::{EffectAt, LOOSE_NS, Reloads, TOGETHER_NS, endings::Child};
 use crate::model::{
     event::{DispositionKind, Effect, Event, Fate, ProcessRef, SignalSent, What},
     programs::{is_container_init, is_supervisor},
     signal::Signal,
 };
-
-/// How long before and after a reload another process may have been sent the signal that is
-/// the same reload: what signals a group does it one by one.
-const TOGETHER_NS: i64 = 100_000_000;
 
 impl Reloads<'_> {
     /// Whether a reload signal killed another process than the main one. What the processes of

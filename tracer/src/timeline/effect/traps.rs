@@ -1,6 +1,6 @@
 //! A shell's trap, which waits for the command in the foreground.
 
-use super::{Reloads, endings::Child};
+use super::{Reloads, TOGETHER_NS, endings::Child};
 use crate::model::{
     event::{DispositionKind, SignalSent, What},
     programs::is_shell,
@@ -40,9 +40,11 @@ impl Reloads<'_> {
         let ends: Vec<Option<i64>> =
             waited_for.map(|child| self.end_of(child.pid, child.at).map(|end| end.at)).collect();
         let over = ends.iter().flatten().copied().filter(|end| *end <= last).max();
-        // It was killed while its trap waited.
+        // It was killed while its trap waited: maybe the command first, by the same stop.
         let killed = self.end_of(pid, settled).filter(|end| end.signal.is_some());
         let killed = killed.map(|end| end.at).filter(|at| acted == Some(*at));
+        let over =
+            over.filter(|over| killed.is_none_or(|at| at.saturating_sub(*over) > TOGETHER_NS));
         let (wait, until) = match (over, acted) {
             (Some(over), _) => (Wait::Until(over), over),
             (None, Some(at)) if killed.is_some() && !ends.is_empty() => (Wait::Still, at),

@@ -247,6 +247,24 @@ fn a_shell_that_was_killed_while_its_trap_waited_has_put_the_reload_off() {
 }
 
 #[test]
+fn a_stop_that_ends_the_command_of_a_shell_first_has_not_run_its_trap() {
+    let told = |disposition: DispositionKind| {
+        let story = Story::command().recording(Signal::INT).until(20_000);
+        let story = story.with_type("simple", "no").fork(0, 1, 10).exec(10, 10, "/bin/dash");
+        let story = story.handler(20, 10).fork(500, 10, 11).exec(501, 11, "/bin/sleep");
+        let told = reloaded(story).hup_with(3_000, SENDER, 10, |sent| {
+            (sent.signal, sent.disposition) = (Signal::TERM, disposition);
+        });
+        told.killed(3_001, 11, Signal::TERM)
+    };
+    let killed = |at| told(DispositionKind::Default).killed(at, 10, Signal::TERM);
+    has(&killed(3_002), Effect::Deferred, None);
+    // It had the time to run it; and one that has a trap for the other signal too runs both.
+    has(&killed(3_200), Effect::Deferred, Some(2_991));
+    has(&told(DispositionKind::Handler).exit(3_002, 10, 0), Effect::Deferred, Some(2_991));
+}
+
+#[test]
 fn an_end_soon_after_a_trap_that_waited_is_the_reloads_unless_it_may_come_by_itself() {
     let ended = |at| {
         let story = Story::command().recording(Signal::INT).until(20_000);
