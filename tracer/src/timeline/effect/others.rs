@@ -66,6 +66,7 @@ impl Reloads<'_> {
         if !is_inside
             || has_cause
             || !self.is_for_another(sent, sender, at)
+            || self.is_main(sender.pid, at) && !self.passes_on(index, sender.pid)
             || self.was_told_to_end(index, end.at)
         {
             return None;
@@ -83,6 +84,17 @@ impl Reloads<'_> {
     fn is_to_end(&self, pid: u32, at: i64, main: u32) -> bool {
         let mut mains = self.around.mains.iter().take_while(|(since, _)| *since <= at);
         mains.any(|(_, before)| *before == pid) || self.is_forking() && self.descends(main, pid)
+    }
+
+    /// Whether what the main process sends is a reload that it took itself just before, and not a
+    /// matter of its own, as to end its helpers.
+    fn passes_on(&self, index: usize, main: u32) -> bool {
+        let from = self.events[index].at_ns.saturating_sub(self.around.settle_ns);
+        let before = self.events[..index].iter().rev().take_while(|event| event.at_ns >= from);
+        { before }.any(|event| {
+            self.is_reload_of(event, main)
+                && matches!(&event.what, What::Signal(sent) if sent.fate == Fate::Handled)
+        })
     }
 
     /// When another process died of the same reload.

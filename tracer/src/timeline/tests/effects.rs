@@ -470,6 +470,22 @@ fn a_service_that_ends_as_a_worker_took_a_reload_for_its_end_ends_by_that() {
 }
 
 #[test]
+fn a_helper_that_the_main_process_ends_before_itself_took_no_reload() {
+    let sent = |reload: Option<u64>| {
+        let story = up().fork(30, 10, 11).handler(40, 11).found(SENDER, 1, "/elsewhere", &[]);
+        let story = match reload {
+            Some(at) => story.taken_hup(at, SENDER, 10),
+            None => story,
+        };
+        let story = story.taken_hup(5_000, 10, 11).exit(5_050, 11, 0).exit(5_100, 10, 0);
+        effects(&story).last().unwrap().0
+    };
+    assert_eq!(sent(None), None);
+    assert_eq!(sent(Some(1_000)), None, "that was long before");
+    assert_eq!(sent(Some(4_800)), Some(Effect::Ended), "it passed it on");
+}
+
+#[test]
 fn what_else_had_the_main_process_end_counts_for_more_than_the_end_of_a_worker() {
     let told = |by: u32, to: u32, signal: Signal| {
         let story = worker_took(up()).hup_with(1_020, by, to, |sent| {
