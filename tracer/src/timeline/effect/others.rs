@@ -57,8 +57,7 @@ impl Reloads<'_> {
             |event: &Event| event.at_ns >= at.saturating_sub(TOGETHER_NS) && event.at_ns <= end.at;
         let tells_to_end = |event: &Event| match &event.what {
             What::Signal(other) if other.target.pid == sent.target.pid => {
-                let ends = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::KILL];
-                other.signal != self.around.signal && ends.contains(&other.signal)
+                other.signal != self.around.signal && other.signal.may_be_to_end()
             }
             _ => self.is_reload_of(event, main),
         };
