@@ -63,6 +63,14 @@ fn agrees(kind: Option<ExposureKind>, sent: &SignalSent, has_taker: bool) -> boo
     }
 }
 
+/// Whether a signal told the process of a reload to end before that, or killed it.
+fn tells_to_end(other: &SignalSent, reload: &SignalSent) -> bool {
+    other.target.pid == reload.target.pid
+        && other.signal != reload.signal
+        && (other.signal.ends() || other.fate == Fate::Killed)
+        && !matches!(other.fate, Fate::Ignored | Fate::Dropped)
+}
+
 fn check(start: &Activation, text: &str) -> Result<(), TestCaseError> {
     let ended = start.milestones.exit_ns.unwrap_or(i64::MAX);
     for (index, at, sent) in reloads(start) {
@@ -82,7 +90,7 @@ fn check(start: &Activation, text: &str) -> Result<(), TestCaseError> {
         let harms = matches!(sent.effect, Some(Effect::Ended | Effect::Replaced));
         let was_told = sent.effect == Some(Effect::Unknown)
             && start.events[..index].iter().any(|event| match &event.what {
-                What::Signal(other) => other.signal != sent.signal,
+                What::Signal(other) => tells_to_end(other, sent),
                 What::Notify(message) => message.says("STOPPING", "1"),
                 _ => false,
             });
