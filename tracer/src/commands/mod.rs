@@ -3,6 +3,7 @@
 mod doctor;
 mod explain;
 mod fault;
+mod given_command;
 mod lint;
 mod live;
 mod messages;

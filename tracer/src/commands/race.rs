@@ -33,7 +33,7 @@ use sigready::{
     timeline::Progress,
 };
 
-use super::{Verdict, fault::Fault, in_event_loop, messages::Messages, progress};
+use super::{Verdict, fault::Fault, given_command, in_event_loop, messages::Messages, progress};
 use crate::cli::{By, Race, ServiceType};
 
 /// Room for events that wait to be read, in KiB.
@@ -65,8 +65,8 @@ pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
         let raced = Raced {
             startable: &startable,
             facts: facts(options),
-            name: name(options),
-            arguments: arguments(options),
+            name: given_command::name(&options.command),
+            arguments: given_command::words(&options.command),
             notifies: options.service_type != ServiceType::Simple,
             streams: if messages.is_verbose() { Streams::Stderr } else { Streams::None },
             counts: counts(options),
@@ -113,7 +113,7 @@ fn result(
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         host: host(),
-        command: arguments(options),
+        command: given_command::words(&options.command),
         options: repeated(options),
         name: runner.name().to_owned(),
         unit: options.unit.is_some().then(|| runner.name().to_owned()),
@@ -266,15 +266,6 @@ fn repeated(options: &Race) -> Vec<String> {
         words.push("--strict".to_owned());
     }
     words
-}
-
-fn name(options: &Race) -> String {
-    let program = options.command.first().map(Path::new).and_then(Path::file_name);
-    program.map_or_else(|| "command".to_owned(), |name| raw_name::os_text(name).into_owned())
-}
-
-fn arguments(options: &Race) -> Vec<String> {
-    options.command.iter().map(|argument| raw_name::os_text(argument).into_owned()).collect()
 }
 
 /// Writes the result to `--output` or to stdout.

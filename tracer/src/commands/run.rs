@@ -1,13 +1,12 @@
 //! `sigready run`: start a command as a service would be started, and trace it.
 
-use std::{io::stderr, path::Path};
+use std::io::stderr;
 
 use anyhow::Result;
 use sigready::{
     host::{beside::beside, clock},
     model::{
         document::{Document, EndedBy},
-        raw_name,
         signal::Signal,
         text::Outside,
         unit::{FactsSource, UnitFacts},
@@ -22,8 +21,8 @@ use sigready::{
 };
 
 use super::{
-    Verdict, fault::Fault, in_event_loop, messages::Messages, nanoseconds, output, progress,
-    unit_names::main_pattern,
+    Verdict, fault::Fault, given_command, in_event_loop, messages::Messages, nanoseconds, output,
+    progress, unit_names::main_pattern,
 };
 use crate::cli::{Run, ServiceType, Until};
 
@@ -48,7 +47,10 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
     let anchor = clock::anchor();
     in_event_loop(async {
         let builder = Builder::new(Setup {
-            scope: Scope::Command { parent: std::process::id(), name: name(options) },
+            scope: Scope::Command {
+                parent: std::process::id(),
+                name: given_command::name(&options.command),
+            },
             reload_signal: wanted.reload(),
             units_choose: false,
             fresh: false,
@@ -61,8 +63,11 @@ pub fn run(options: &Run, messages: &Messages) -> Result<Verdict, Fault> {
             main: main.clone(),
             anchor,
         });
-        let asked =
-            Asked { command: "run", arguments: arguments(options), signal: wanted.reload() };
+        let asked = Asked {
+            command: "run",
+            arguments: given_command::words(&options.command),
+            signal: wanted.reload(),
+        };
         let mut capture = Capture::begin(asked, builder, &mut attached, anchor, None)?;
         // Before the command can be running: an interrupt must find someone to stop it.
         let held = Held::now(options.timeout)?;
@@ -149,17 +154,6 @@ fn name_survivors(
         ""
     };
     messages.note(format_args!("the command left processes running: {}{advice}", alive.join(", ")));
-}
-
-fn name(options: &Run) -> String {
-    let program = options.command.first().map(Path::new);
-    program
-        .and_then(Path::file_name)
-        .map_or_else(|| "command".to_owned(), |name| raw_name::os_text(name).into_owned())
-}
-
-fn arguments(options: &Run) -> Vec<String> {
-    options.command.iter().map(|argument| raw_name::os_text(argument).into_owned()).collect()
 }
 
 /// The unit that the command line stands for.

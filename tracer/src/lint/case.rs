@@ -132,7 +132,7 @@ impl<'a> Case<'a> {
     /// for its main process, which it finds by `PIDFile=`.
     pub fn starts_again(&self) -> bool {
         let is_found = self.facts.pid_file.as_deref().is_some_and(|file| !file.is_empty())
-            || self.facts.service_type.as_deref() == Some("forking");
+            || self.facts.is_forking();
         is_found && self.reload.starts_again(self.program.as_deref())
     }
 

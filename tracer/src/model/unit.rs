@@ -176,11 +176,17 @@ impl UnitFacts {
         early.is_some_and(|(delay, limit)| limit.refuses([0], delay))
     }
 
+    /// Whether it puts itself into the background: `Type=forking`.
+    #[must_use]
+    pub fn is_forking(&self) -> bool {
+        self.service_type.as_deref() == Some("forking")
+    }
+
     /// Whether its systemd knows no main process of it: a daemon that puts itself into the
     /// background, which nothing tells of.
     #[must_use]
     pub fn has_no_main(&self) -> bool {
-        self.service_type.as_deref() == Some("forking")
+        self.is_forking()
             && self.guess_main_pid == Some(false)
             && self.pid_file.as_deref() == Some("")
     }

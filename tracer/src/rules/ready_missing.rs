@@ -104,8 +104,7 @@ fn look_for(case: &Case, end: End) -> String {
 /// How the main process ended, if not well.
 fn gave_up(case: &Case) -> Option<End> {
     let outcome = &case.activation.outcome;
-    let killed = outcome.signal.map(|signal| End::Signal { signal, core_dumped: false });
-    killed.or(outcome.code.filter(|code| *code != 0).map(End::Code))
+    End::of(outcome.signal, outcome.code.filter(|code| *code != 0), false)
 }
 
 #[cfg(test)]

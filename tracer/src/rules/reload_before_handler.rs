@@ -43,10 +43,7 @@ fn of_starter(case: &Case) -> Option<Finding> {
             && reload.sent.effect_ns == Some(at_ns)
     })?;
     let outcome = &case.activation.outcome;
-    let end = match outcome.signal {
-        Some(signal) => End::Signal { signal, core_dumped: case.dumped_core() },
-        None => End::Code(outcome.code?),
-    };
+    let end = End::of(outcome.signal, outcome.code, case.dumped_core())?;
     let signal = reload.sent.signal;
     Some(Finding {
         at_ns: reload.at_ns,

@@ -6,6 +6,7 @@ use super::{Case, Finding, Rule, consequence, mend, reload::Reload, result::End,
 use crate::model::{
     document::Severity,
     event::{DispositionKind, Effect, Fate, ProcessRef, What},
+    unit::UnitFacts,
 };
 
 pub(super) const RULE: Rule = Rule {
@@ -108,7 +109,6 @@ fn main_after(case: &Case, reload: &Reload, own: &Exit) -> Option<Exit> {
 /// Whether a process has started the daemon of a Type=forking service, as the first of those
 /// between or as one of them.
 fn is_starter(case: &Case, process: &ProcessRef, daemon: &ProcessRef) -> bool {
-    let is_forking = case.facts().and_then(|it| it.service_type.as_deref()) == Some("forking");
     let mut family = BTreeSet::from([process.pid]);
     for (_, event) in case.events() {
         if let What::Fork { process, parent } = &event.what
@@ -117,7 +117,7 @@ fn is_starter(case: &Case, process: &ProcessRef, daemon: &ProcessRef) -> bool {
             family.insert(process.pid);
         }
     }
-    is_forking && family.contains(&daemon.pid)
+    case.facts().is_some_and(UnitFacts::is_forking) && family.contains(&daemon.pid)
 }
 
 /// A process besides the main one took it and ended, and the service with it.
@@ -180,8 +180,7 @@ struct Exit {
 fn exit(case: &Case, of: &ProcessRef, from: usize) -> Option<Exit> {
     case.events().skip(from).find_map(|(index, event)| match &event.what {
         What::Exit { process, signal, code, core_dumped } if process.pid == of.pid => {
-            let killed = signal.map(|signal| End::Signal { signal, core_dumped: *core_dumped });
-            let end = killed.or(code.map(End::Code))?;
+            let end = End::of(*signal, *code, *core_dumped)?;
             Some(Exit { index, at_ns: event.at_ns, end })
         }
         _ => None,

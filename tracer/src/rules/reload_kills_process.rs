@@ -100,8 +100,7 @@ fn ended_with(case: &Case, died: i64) -> Option<(i64, End)> {
         return None;
     }
     let outcome = &case.activation.outcome;
-    let killed = outcome.signal.map(|signal| End::Signal { signal, core_dumped: false });
-    Some((at, killed.or(outcome.code.map(End::Code))?))
+    Some((at, End::of(outcome.signal, outcome.code, false)?))
 }
 
 /// What follows for the service: whether somebody starts the process again.

@@ -113,6 +113,14 @@ pub enum End {
     Code(u8),
 }
 
+impl End {
+    /// The one that is told by a signal, or by an exit code.
+    #[must_use]
+    pub fn of(signal: Option<Signal>, code: Option<u8>, core_dumped: bool) -> Option<Self> {
+        signal.map(|signal| Self::Signal { signal, core_dumped }).or(code.map(Self::Code))
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -241,9 +249,8 @@ fn delayed(facts: &UnitFacts, predicted: Prediction) -> Prediction {
 /// Whether a service with this result is started again (`service_shall_restart`).
 fn decide(facts: &UnitFacts, end: End, stage: Stage, result: ServiceResult) -> Prediction {
     // The lists are about the main process, and until ExecStart= has returned there is none.
-    let is_forking = facts.service_type.as_deref() == Some("forking");
     let is_known = !matches!(stage, Stage::Starting | Stage::Unwatched);
-    let has_main = !facts.has_no_main() && (!is_forking || is_known);
+    let has_main = !facts.has_no_main() && (!facts.is_forking() || is_known);
     let prevent = facts.restart_prevent_exit_status.as_ref().filter(|_| has_main);
     let force = facts.restart_force_exit_status.as_ref().filter(|_| has_main);
     let remains = result == ServiceResult::Success && facts.remain_after_exit == Some(true);

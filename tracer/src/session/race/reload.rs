@@ -19,7 +19,7 @@ use tokio::{
 use super::stopped::{LOOK, Sending, Sent, Standing, reached};
 use crate::{
     host::{clock, procfs},
-    model::signal::Signal,
+    model::{signal::Signal, unit_state},
     probe::place::Placement,
     race::{Answer, RELOADS_NS, Reload},
     systemd::{manager::Manager, unit::Unit},
@@ -176,8 +176,7 @@ impl Reloaded {
                 while !came(&standing) && Instant::now() < limit {
                     result = ended(unit, job.as_deref()).await;
                     state = unit.active_state().await.unwrap_or_default();
-                    let is_up = matches!(&*state, "active" | "reloading" | "refreshing");
-                    if !is_up || result.is_some() {
+                    if !unit_state::is_up(&state) || result.is_some() {
                         break;
                     }
                 }

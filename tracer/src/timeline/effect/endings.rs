@@ -6,6 +6,7 @@ use super::{EffectAt, Reloads};
 use crate::model::{
     event::{Effect, Event, Fate, What},
     signal::Signal,
+    unit::UnitFacts,
     unit_state,
 };
 
@@ -52,8 +53,7 @@ impl Reloads<'_> {
 
     /// Whether the service puts itself into the background.
     pub(super) fn is_forking(&self) -> bool {
-        let service_type = self.around.facts.and_then(|facts| facts.service_type.as_deref());
-        service_type == Some("forking")
+        self.around.facts.is_some_and(UnitFacts::is_forking)
     }
 
     /// The effect of a reload that met the starter of a service that puts itself into the background,
