@@ -23,8 +23,8 @@ const STOPS: Duration = Duration::from_secs(10);
 const GONE: Duration = Duration::from_secs(5);
 /// How often it is looked whether its state has changed.
 const LOOK: Duration = Duration::from_millis(10);
-/// Units that stop with this one, and are started again: more are not looked for.
-const MAX_OTHERS: usize = 64;
+/// Units that may stop with this one, and are started again: with more of them it is not stopped.
+pub const MAX_OTHERS: usize = 64;
 
 /// A unit, as its systemd has it.
 pub struct Unit {
@@ -140,14 +140,18 @@ impl Unit {
         }
     }
 
-    /// The units that run and stop with this one, and those that stop with them.
-    pub async fn others(&self) -> Result<Vec<String>> {
-        let mut known = BTreeSet::from([self.name.clone()]);
+    /// The units that run and stop with this one, and those that stop with them; `None` where
+    /// there are too many that may.
+    pub async fn others(&self) -> Result<Option<Vec<String>>> {
+        let mut known = BTreeSet::new();
         let mut found = Vec::new();
         let mut left = self.look().await?.with_it;
         while let Some(name) = left.pop() {
-            if known.len() >= MAX_OTHERS || !known.insert(name.clone()) {
+            if name == self.name || !known.insert(name.clone()) {
                 continue;
+            }
+            if known.len() > MAX_OTHERS {
+                return Ok(None);
             }
             let unit = self.bus.properties(&object(&name), UNIT).await?;
             if is_up(&unit) {
@@ -155,7 +159,7 @@ impl Unit {
                 found.push(name);
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Stops it. What does not end in time is killed, through systemd.

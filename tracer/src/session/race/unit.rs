@@ -12,7 +12,7 @@ use crate::{
     observation::{Fact, Observation, UnitNews},
     systemd::{
         manager::Manager,
-        unit::{Snapshot, Unit},
+        unit::{MAX_OTHERS, Snapshot, Unit},
     },
 };
 
@@ -55,7 +55,14 @@ impl RacedUnit {
         let (Some(systemd), Some(system)) = (systemd, system) else {
             anyhow::bail!("the process of the systemd that has {} is not found", unit.name());
         };
-        let others = unit.others().await?;
+        let Some(others) = unit.others().await? else {
+            let why = format_args!(
+                "{} can't be raced: more than {MAX_OTHERS} units require it or are bound to it, \
+                 and stop with it",
+                unit.name()
+            );
+            return Err(BadRequest::new(why).into());
+        };
         Ok(Self { unit, manager, systemd, system, found, others })
     }
 

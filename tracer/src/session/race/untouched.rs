@@ -14,6 +14,7 @@ use crate::{
         document::{EndedBy, OutcomeState},
         race::Role,
     },
+    probe::place::{MAX_CHILD_EXITS, MAX_COUNTED},
     race::{Undisturbed, rest_id, role},
 };
 
@@ -94,12 +95,7 @@ impl Rounds<'_, '_> {
             return refuse(sentence);
         }
         self.take_main(&mut ran)?;
-        if !ran.has_all {
-            self.observer.note(
-                &"the start did more than could be followed: of what came late no \
-                                 interval is raced",
-            );
-        }
+        self.tell_left_out(&ran);
         let lasted = ran.span.1.saturating_sub(ran.span.0);
         let longest = longest(lasted);
         let last = rules
@@ -125,6 +121,29 @@ impl Rounds<'_, '_> {
             answers: SignalSet::EMPTY,
             ran,
         })
+    }
+
+    /// Tells what there was no room for.
+    fn tell_left_out(&self, ran: &Ran) {
+        let is_full = |told: usize, most: u32| u32::try_from(told).is_ok_and(|told| told >= most);
+        if !ran.has_all {
+            self.observer.note(
+                &"the start did more than could be followed: of what came late no interval is \
+                  raced",
+            );
+        }
+        if is_full(ran.came.counted.len(), MAX_COUNTED) {
+            self.observer.note(&format_args!(
+                "the start made more than {MAX_COUNTED} system calls: the later ones are not swept \
+                 over"
+            ));
+        }
+        if is_full(ran.came.child_exits.len(), MAX_CHILD_EXITS) {
+            self.observer.note(&format_args!(
+                "the start was told of more than {MAX_CHILD_EXITS} children that ended: the exits \
+                 of the later ones are not raced"
+            ));
+        }
     }
 
     /// A run of which no event was lost, as its steps are not known otherwise.

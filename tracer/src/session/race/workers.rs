@@ -116,7 +116,7 @@ async fn output(mut child: Child, mut end: watch::Receiver<()>) -> Result<Output
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let reading = async { tokio::join!(read(stdout, MAX_RESULT), read(stderr, MAX_SAID)) };
     tokio::pin!(reading);
-    let (result, said) = loop {
+    let ((result, beyond), (said, _)) = loop {
         tokio::select! {
             read = &mut reading => break read,
             Ok(()) = end.changed() => {
@@ -127,18 +127,21 @@ async fn output(mut child: Child, mut end: watch::Receiver<()>) -> Result<Output
         }
     };
     let status = child.wait().await.context("cannot wait for a process that races")?;
+    if beyond > 0 {
+        bail!("the result of a process that races has more than {MAX_RESULT} bytes");
+    }
     let said = String::from_utf8_lossy(&said).into_owned();
     Ok(Output { code: status.code(), result, said })
 }
 
-/// Reads to the end, and keeps so many bytes.
-async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> Vec<u8> {
-    let mut kept = Vec::new();
+/// Reads to the end, and keeps so many bytes. Gives how many there were beyond them.
+async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> (Vec<u8>, u64) {
+    let (mut kept, mut beyond) = (Vec::new(), 0);
     if let Some(mut from) = from {
         let _ = (&mut from).take(most).read_to_end(&mut kept).await;
-        let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
+        beyond = tokio::io::copy(&mut from, &mut tokio::io::sink()).await.unwrap_or(0);
     }
-    kept
+    (kept, beyond)
 }
 
 impl Worked {
@@ -156,5 +159,34 @@ impl Worked {
             _ if why.is_empty() => bail!("a process that races ended without a result"),
             _ => bail!("{why}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running<T>(it: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(it)
+    }
+
+    /// What a process gives that writes so many bytes to stdout, and to stderr.
+    fn gives(bytes: u64, said: u64) -> Result<Output> {
+        running(async {
+            let line = format!("head -c {bytes} /dev/zero; head -c {said} /dev/zero >&2");
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &line]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let (_is_to_end, end) = watch::channel(());
+            output(shell.spawn().unwrap(), end).await
+        })
+    }
+
+    #[test]
+    fn a_result_that_is_too_long_is_refused_and_of_messages_the_first_are_kept() {
+        let output = gives(MAX_RESULT, MAX_SAID + 1).unwrap();
+        assert_eq!((output.code, output.result.len() as u64), (Some(0), MAX_RESULT));
+        assert_eq!(output.said.len() as u64, MAX_SAID);
+        let refused = gives(MAX_RESULT + 1, 0).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("more than 268435456 bytes"), "{refused}");
     }
 }

@@ -171,3 +171,41 @@ fn race_tries_the_exit_of_a_workers_child_however_many_helpers_come_before_the_w
         }
     }
 }
+
+/// Of what processes are told of their children, so much is taken down.
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_tries_the_exits_of_the_first_children_of_very_many() {
+    for (helpers, is_tried) in [(2, true), (100, false)] {
+        // Each of them has helpers of its own.
+        let program = Compiled::new(&format!(
+            "#include <signal.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/prctl.h>\n\
+             #include <sys/socket.h>\n#include <sys/un.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\
+             static void on(int s) {{ (void)s; }}\n\
+             static void helper(const char *name, int own) {{\n\
+               pid_t p = fork();\n\
+               if (p) {{ waitpid(p, 0, 0); return; }}\n\
+               prctl(PR_SET_NAME, name);\n\
+               for (; own > 0; own--) helper(\"own\", 0);\n\
+               _exit(0);\n\
+             }}\n\
+             int main(void) {{\n\
+               signal(SIGHUP, on);\n\
+               for (int i = 0; i < {helpers}; i++) helper(\"early\", 41);\n\
+               helper(\"late\", 0);\n\
+               struct sockaddr_un to = {{ .sun_family = AF_UNIX }};\n\
+               strcpy(to.sun_path, getenv(\"NOTIFY_SOCKET\"));\n\
+               int fd = socket(AF_UNIX, SOCK_DGRAM, 0);\n\
+               sendto(fd, \"READY=1\", 7, 0, (struct sockaddr *)&to, sizeof to);\n\
+               for (;;) pause();\n\
+             }}"
+        ));
+        let options = ["--type", "notify", "--quiet-time", "300ms", "--settle", "100ms"];
+        let raced = race(&options, &[&program.path()]);
+        let exits = raced.race["signals"][0]["child_exits"].as_array().unwrap();
+        let of = |name: &str| exits.iter().any(|it| it["id"].as_str().unwrap().ends_with(name));
+        assert_eq!((of("-early"), of("-late")), (true, is_tried), "{:?}", raced.outcomes());
+        let said = raced.stderr.contains("more than 4096 children that ended");
+        assert_eq!(said, !is_tried, "{}", raced.stderr);
+    }
+}

@@ -112,3 +112,28 @@ fn race_sweeps_over_what_comes_after_a_program_executes_itself_anew() {
     let raced = race(&options, &["sh", "-c", &line, program]);
     assert_eq!(raced.outcomes(), [("HUP@exec2.call5", "killed")], "{}", raced.stderr);
 }
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn race_sweeps_over_the_first_system_calls_of_very_many_and_says_so() {
+    let program = Compiled::new(
+        "#include <signal.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n\
+         static void on(int s) { (void)s; }\n\
+         int main(void) {\n\
+           for (int i = 0; i < 70000; i++) syscall(SYS_getppid);\n\
+           signal(SIGHUP, on);\n\
+           for (;;) pause();\n\
+         }",
+    );
+    let mut options = SIMPLE.to_vec();
+    options.extend(["--sweep", "1"]);
+    let raced = race(&options, &[&program.path()]);
+    let calls = raced.race["untouched"]["calls"].as_u64().unwrap();
+    assert!(
+        (65_000..=65_536).contains(&calls),
+        "{calls}: those before its exec are no calls of it"
+    );
+    assert!(raced.stderr.contains("more than 65536 system calls"), "{}", raced.stderr);
+    let sweep = raced.race["signals"][0]["sweep"].as_array().unwrap();
+    assert_eq!(sweep[0]["outcome"], "killed", "{sweep:#?}");
+}

@@ -94,6 +94,14 @@ ExecStartPost=/bin/sleep 1
 ExecReload=/bin/kill -HUP $MAINPID
 ";
 
+/// It stops with the unit that is raced.
+const BOUND: &str = "\
+[Unit]
+PartOf=plain.service
+[Service]
+ExecStart=/bin/sleep 3600
+";
+
 /// A container with the units.
 fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
     let files = [
@@ -106,9 +114,10 @@ fn container(root: std::path::PathBuf, hierarchy: Hierarchy) -> Container {
         ("ready.py", READY),
         ("unheard.service", UNHEARD),
         ("posted.service", POSTED),
+        ("bound@.service", BOUND),
     ];
     let scenario = format!(
-        "cp /shared/{{plain,told,locks,fails,helped,unheard,posted}}.service /run/systemd/system/
+        "cp /shared/{{plain,told,locks,fails,helped,unheard,posted,bound@}}.service /run/systemd/system/
          systemctl daemon-reload
          {ANSWERING}"
     );
@@ -292,6 +301,25 @@ fn race_of_a_unit_needs_to_be_agreed_to() {
         assert_eq!(raced.status, Some(2), "{unit}: {}", raced.stderr);
         assert!(raced.stderr.contains(why), "{unit}: {}", raced.stderr);
     }
+    container.over();
+}
+
+#[test]
+#[ignore = "needs root, eBPF and a container root: run by cargo xtask test"]
+fn race_of_a_unit_starts_those_again_that_stop_with_it_and_refuses_where_they_are_too_many() {
+    let container = container(root(), Hierarchy::Unified);
+    let up = || container.ask("systemctl list-units --no-legend 'bound@*' | grep -c ' active '");
+    container.ask("systemctl start plain $(seq -f 'bound@%g' 65)");
+    let began = container.ask("systemctl show -p ExecMainPID plain");
+    let raced = race(&container, "plain", &["--only", "HUP@fork"]);
+    assert_eq!(raced.status, Some(2), "{}", raced.stderr);
+    assert!(raced.stderr.contains("more than 64 units"), "{}", raced.stderr);
+    assert_eq!(container.ask("systemctl show -p ExecMainPID plain"), began, "it was not stopped");
+    assert_eq!(up().trim(), "65");
+    container.ask("systemctl stop bound@65");
+    let raced = race(&container, "plain", &["--only", "HUP@fork"]);
+    assert_eq!(raced.outcomes(), [("HUP@fork", "killed")], "{}", raced.stderr);
+    assert_eq!(up().trim(), "64");
     container.over();
 }
 
