@@ -8,11 +8,8 @@ use std::sync::OnceLock;
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-use super::read::bounded;
+use super::read::of_process;
 use crate::observation::Anchor;
-
-/// More than `/proc/self/timens_offsets` has.
-const MAX_OFFSETS: u64 = 4_096;
 
 /// How far a time namespace sets the clocks off, ns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +24,7 @@ impl Offsets {
         static OWN: OnceLock<Offsets> = OnceLock::new();
         *OWN.get_or_init(|| {
             // Kernels without time namespaces don't have the file.
-            let text = bounded("/proc/self/timens_offsets", MAX_OFFSETS).unwrap_or_default();
+            let text = of_process("/proc/self/timens_offsets").unwrap_or_default();
             Self::parse(&String::from_utf8_lossy(&text))
         })
     }

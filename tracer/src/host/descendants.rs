@@ -7,9 +7,16 @@ use nix::unistd::{Pid, getsid};
 
 use super::procfs;
 
+/// The most processes that are followed from one on.
+pub const MAX_FOLLOWED: usize = 65_536;
+
 /// Adds to `known` what was started by those in it, and what those started, until there are
-/// `most`.
-pub fn follow(known: &mut BTreeSet<u32>, most: usize) {
+/// [`MAX_FOLLOWED`].
+pub fn follow(known: &mut BTreeSet<u32>) {
+    follow_most(known, MAX_FOLLOWED);
+}
+
+fn follow_most(known: &mut BTreeSet<u32>, most: usize) {
     let mut parents: Vec<u32> = known.iter().copied().collect();
     while let Some(parent) = parents.pop() {
         for child in procfs::children(parent) {
@@ -55,7 +62,7 @@ mod tests {
         let pids: Vec<u32> = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
         let of = |most| {
             let mut known = BTreeSet::from([shell.id()]);
-            follow(&mut known, most);
+            follow_most(&mut known, most);
             known
         };
         let found = [of(1), of(2), of(3), of(9)];

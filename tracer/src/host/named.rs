@@ -19,7 +19,7 @@ use nix::fcntl::OFlag;
 use super::opener::{Answer, Question, copy, descriptor, has_a_program, text, wait_for};
 
 /// The most that is copied of a file that a program answers for, bytes.
-pub const MAX_COPIED: u64 = 1 << 33;
+const MAX_COPIED: u64 = 1 << 33;
 /// Where programs are looked for if there is no `PATH`.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -153,18 +153,20 @@ fn regular(path: &Path, max: u64) -> io::Result<File> {
 }
 
 /// The file itself, or a copy of what a program answers for: it may answer once and not again.
-fn at_hand(mut file: File) -> io::Result<File> {
-    if !has_a_program(&file)? {
-        return Ok(file);
-    }
-    let mut at_hand = tempfile::tempfile()?;
-    if copy(&mut file, &mut at_hand, MAX_COPIED + 1)? > MAX_COPIED {
+fn at_hand(file: File) -> io::Result<File> {
+    if has_a_program(&file)? { copied(file, MAX_COPIED) } else { Ok(file) }
+}
+
+/// A copy of a file of at most so many bytes: it may have another size than it says.
+fn copied(mut file: File, most: u64) -> io::Result<File> {
+    let mut copied = tempfile::tempfile()?;
+    if copy(&mut file, &mut copied, most + 1)? > most {
         return Err(io::Error::other(format!(
-            "it has more than {MAX_COPIED} bytes, on a file system that a program answers for"
+            "it has more than {most} bytes, on a file system that a program answers for"
         )));
     }
-    at_hand.rewind()?;
-    Ok(at_hand)
+    copied.rewind()?;
+    Ok(copied)
 }
 
 /// A directory's path without links and dots; `None` if there is none.
@@ -194,7 +196,7 @@ fn found(name: &OsStr, path: &OsStr) -> io::Result<Option<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
 
     use super::*;
 
@@ -248,6 +250,18 @@ mod tests {
         let mut file = at_hand(tempfile::tempfile().unwrap()).unwrap();
         let mut text = String::new();
         assert_eq!(file.read_to_string(&mut text).unwrap(), 0);
+    }
+
+    #[test]
+    fn of_a_file_that_has_no_end_no_more_is_copied_than_may_be() {
+        let copy_of = |path: &str| copied(File::open(path).unwrap(), 5);
+        assert_eq!(io::read_to_string(copy_of("/dev/null").unwrap()).unwrap(), "");
+        let refused = copy_of("/dev/zero").unwrap_err().to_string();
+        assert!(refused.starts_with("it has more than 5 bytes, on a file system"), "{refused}");
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"12345").unwrap();
+        file.rewind().unwrap();
+        assert_eq!(io::read_to_string(copied(file, 5).unwrap()).unwrap(), "12345");
     }
 
     #[test]

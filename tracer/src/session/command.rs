@@ -16,13 +16,14 @@ use super::{
     turns::{News, Subject},
 };
 use crate::{
-    host::{clock, descendants, procfs},
+    host::{
+        clock,
+        descendants::{self, MAX_FOLLOWED},
+        procfs,
+    },
     model::signal::Signal,
     observation::{Fact, Observation},
 };
-
-/// Processes that the command started, of which it is remembered whether they still run.
-const MAX_DESCENDANTS: usize = 65_536;
 
 /// How long a command that has ended is followed at most while what it left starts others.
 const LEAVING: Duration = Duration::from_millis(500);
@@ -30,9 +31,7 @@ const LEAVING: Duration = Duration::from_millis(500);
 const LEAVING_INTERRUPTED: Duration = Duration::from_millis(100);
 /// With none started for so long, it is done with that: a daemon forks twice in a row.
 const CALM: Duration = Duration::from_millis(50);
-/// How often it is looked for what was started as it was looked.
-const MAX_LOOKS: usize = 8;
-/// And for how long at most: with each process that runs it takes longer.
+/// For how long it is looked for what was started as it was looked.
 const LOOKING: Duration = Duration::from_millis(200);
 
 /// A command being traced.
@@ -70,7 +69,7 @@ impl Descendants {
     }
 
     fn add(&mut self, pid: u32) {
-        if self.alive.len() < MAX_DESCENDANTS {
+        if self.alive.len() < MAX_FOLLOWED {
             self.alive.insert(pid);
         }
     }
@@ -80,12 +79,12 @@ impl Descendants {
     /// in a session of its own, is not found.
     fn look(&mut self, session: u32) {
         let limit = Instant::now() + LOOKING;
-        for _ in 0..MAX_LOOKS {
+        loop {
             let known = self.alive.len();
             for pid in descendants::in_session(session).filter(|pid| *pid != session) {
                 self.add(pid);
             }
-            descendants::follow(&mut self.alive, MAX_DESCENDANTS);
+            descendants::follow(&mut self.alive);
             if self.alive.len() == known || Instant::now() >= limit {
                 return;
             }
@@ -262,11 +261,11 @@ mod tests {
             }
         };
         let mut descendants = Descendants::default();
-        let most = u32::try_from(MAX_DESCENDANTS).unwrap();
+        let most = u32::try_from(MAX_FOLLOWED).unwrap();
         for pid in 0..most + 10 {
             descendants.learn(&fork(pid));
         }
-        assert_eq!(descendants.alive.len(), MAX_DESCENDANTS);
+        assert_eq!(descendants.alive.len(), MAX_FOLLOWED);
         assert!(!descendants.alive.contains(&most));
         let state = SignalState::default();
         let ended = Fact::Exit { task: task(3), signal: None, code: 0, core_dumped: false, state };

@@ -23,8 +23,6 @@ use crate::host::{descendants::follow, procfs};
 const GONE: Duration = Duration::from_secs(2);
 /// How often it is looked whether they are.
 const LOOK: Duration = Duration::from_millis(2);
-/// The most processes that are ended in one go; the next look finds the rest.
-const MAX_AT_ONCE: usize = 65_536;
 
 /// Processes whose parents end are this process's children from now on (`prctl(2)`,
 /// `PR_SET_CHILD_SUBREAPER`).
@@ -72,7 +70,7 @@ pub fn end_descendants(helper: u32) -> Vec<String> {
 /// Kills a process and all that descends from it.
 pub fn end_all_of(root: u32) {
     let mut found = BTreeSet::from([root]);
-    follow(&mut found, MAX_AT_ONCE);
+    follow(&mut found);
     for pid in found.into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
         // One may be gone.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -83,6 +81,6 @@ pub fn end_all_of(root: u32) {
 fn descendants(helper: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::from_iter(procfs::children(std::process::id()));
     found.remove(&helper);
-    follow(&mut found, MAX_AT_ONCE);
+    follow(&mut found);
     found
 }

@@ -5,7 +5,6 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{File, Permissions},
     hash::{BuildHasher as _, Hasher as _, RandomState},
-    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::{
@@ -34,9 +33,7 @@ use crate::{
 };
 
 /// Symbolic links followed one after the other before giving up, as the kernel does.
-const MAX_LINKS: usize = 40;
-/// Names tried for a temporary file.
-const MAX_NAMES: usize = 16;
+pub(super) const MAX_LINKS: usize = 40;
 
 /// Where a path leads to: a name in a directory that is held open.
 pub struct Destination {
@@ -174,23 +171,13 @@ impl Destination {
     fn temporary(&self, mode: u32) -> anyhow::Result<(Temporary, OsString, File)> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut refused = Errno::EEXIST.into();
-        for _ in 0..MAX_NAMES {
-            let random = RandomState::new().build_hasher().finish();
-            let name = OsString::from(format!(".sigready-{random:016x}"));
-            let created = Temporary::file(self.directory.try_clone()?, name.clone(), |directory| {
-                Ok(openat(directory, &*name, flags, Mode::from_bits_truncate(mode))?)
-            });
-            match created {
-                Ok((temporary, file)) => return Ok((temporary, name, File::from(file))),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => refused = error,
-                Err(error) => {
-                    refused = error;
-                    break;
-                }
-            }
-        }
-        Err(refused).context("cannot make a temporary file beside it")
+        let random = RandomState::new().build_hasher().finish();
+        let name = OsString::from(format!(".sigready-{random:016x}"));
+        let created = Temporary::file(self.directory.try_clone()?, name.clone(), |directory| {
+            Ok(openat(directory, &*name, flags, Mode::from_bits_truncate(mode))?)
+        });
+        let (temporary, file) = created.context("cannot make a temporary file beside it")?;
+        Ok((temporary, name, File::from(file)))
     }
 
     /// Appending, so that `--output /dev/stdout >> log` does what it says.

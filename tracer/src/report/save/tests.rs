@@ -11,7 +11,7 @@ use nix::{
     unistd::{geteuid, mkfifo},
 };
 
-use super::*;
+use super::{destination::MAX_LINKS, *};
 
 fn save(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     save_here(path, &mut |out| Ok(out.write_all(bytes)?))
@@ -240,4 +240,21 @@ fn a_path_that_ends_as_a_directory_is_none_of_a_file() {
     assert!(refusal(&folder.path().join("new/"), b"").contains("No such file"));
     assert!(refusal(Path::new(""), b"").contains("No such file"));
     assert_eq!(names(folder.path()), ["in"]);
+}
+
+#[test]
+fn so_many_links_are_followed_as_the_kernel_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |at: usize| folder.path().join(at.to_string());
+    fs::write(path(0), "old").unwrap();
+    for at in 1..=MAX_LINKS + 1 {
+        symlink(path(at - 1), path(at)).unwrap();
+    }
+    save(&path(MAX_LINKS), b"new").unwrap();
+    assert_eq!(fs::read(path(0)).unwrap(), b"new");
+    let refused = refusal(&path(MAX_LINKS + 1), b"newer");
+    assert!(refused.contains("ELOOP"), "{refused}");
+    let kernels = fs::read(path(MAX_LINKS + 1)).unwrap_err();
+    assert_eq!(kernels.raw_os_error(), Some(nix::libc::ELOOP));
+    assert_eq!(fs::read(path(0)).unwrap(), b"new");
 }

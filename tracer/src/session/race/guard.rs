@@ -35,8 +35,6 @@ const MARK: &str = "--guard-race";
 const LIMIT: Duration = Duration::from_secs(2);
 /// How long what was killed has to be gone: on a busy host the kernel takes its time.
 const GONE: Duration = Duration::from_secs(10);
-/// The most processes of a run that it looks for.
-const MAX_KNOWN: usize = 65_536;
 /// What it is told once a unit is back: no path, so that no cgroup of a unit holds.
 const OVER: &str = "over";
 /// How often it looks for more.
@@ -170,7 +168,7 @@ fn end_session(command: u32) {
     while Instant::now() < limit {
         let before = known.len();
         known.extend(descendants::in_session(command));
-        descendants::follow(&mut known, MAX_KNOWN);
+        descendants::follow(&mut known);
         if known.len() == before && !known.iter().any(alive) {
             return;
         }
