@@ -3,7 +3,11 @@
 
 use std::{fs, str};
 
-use super::{cgroups::Hierarchies, procfs, read::bounded};
+use super::{
+    cgroups::Hierarchies,
+    procfs,
+    read::{bounded, of_process},
+};
 use crate::{
     model::{glob::Glob, raw_name, scripts, text::clipped},
     observation::{Asker, Origin, Parent, ProcessId, unit_of},
@@ -16,8 +20,6 @@ const LONGEST_COMMAND: usize = 512;
 /// How much is read of a command line, bytes: a virtual machine's class path comes before what it
 /// runs.
 const MAX_COMMAND: u64 = 65_536;
-/// The most bytes that a name has (`TASK_COMM_LEN`), by far.
-const MAX_COMM: u64 = 64;
 /// How many parents of a process that asked are looked at: as many as the kernel side tells.
 const MAX_PARENTS: usize = tracer_common::event::PARENTS;
 /// What has systemd send signals to a service.
@@ -102,7 +104,7 @@ pub fn asker(systemd: ProcessId, target: ProcessId, hierarchies: &Hierarchies) -
     let namespace = pid_namespace(systemd.pid)?;
     // It may end at any time, and has no arguments any more then: they are read once.
     let mut askers = procfs::pids().into_iter().filter_map(|pid| {
-        let is_it = bounded(format!("/proc/{pid}/comm"), MAX_COMM)
+        let is_it = of_process(format!("/proc/{pid}/comm"))
             .is_ok_and(|comm| comm == b"systemctl\n")
             && pid_namespace(pid) == Some(namespace);
         let id = procfs::id(pid).filter(|_| is_it)?;
@@ -226,5 +228,28 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(shown(id, &hierarchies), None);
+    }
+
+    #[test]
+    fn so_much_is_read_of_a_command_line_and_so_many_parents_are_told_of() {
+        // Each shell waits for the next one, which is told the number of those that are left.
+        let script = "test \"$1\" = 0 && exec sleep 60; sh -c \"$0\" \"$0\" $(($1 - 1)) \"$2\"; :";
+        let long = "x".repeat(MAX_COMMAND as usize);
+        let depth = (MAX_PARENTS + 2).to_string();
+        let mut child =
+            Command::new("sh").args(["-c", script, script, &depth, &long]).spawn().unwrap();
+        let mut shells = vec![child.id()];
+        while shells.len() < MAX_PARENTS + 2 {
+            shells.extend(procfs::children(*shells.last().unwrap()));
+        }
+        let read = arguments(child.id()).unwrap();
+        let from = parents(*shells.last().unwrap(), &Hierarchies::find().unwrap());
+        for pid in shells {
+            let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        child.wait().unwrap();
+        assert_eq!((read.len() as u64, read.ends_with(b"xxx")), (MAX_COMMAND, true));
+        assert_eq!(from.len(), MAX_PARENTS);
     }
 }

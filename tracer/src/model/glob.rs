@@ -11,7 +11,7 @@ const OVER_BYTES: &str = "(?-u)";
 /// The longest glob, bytes. Others' arguments of systemctl are taken for globs too.
 const LONGEST: usize = 4096;
 /// The most alternatives `{…}`: globset goes down one level of the stack for each that is in another.
-const MOST_BRACES: usize = 40;
+const MAX_BRACES: usize = 40;
 
 /// Why a text is no glob.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,8 +65,8 @@ impl Glob {
         if text.len() > LONGEST {
             return Err(NoGlob(format!("it is longer than {LONGEST} bytes")));
         }
-        if text.bytes().filter(|byte| *byte == b'{').count() > MOST_BRACES {
-            return Err(NoGlob(format!("it has more than {MOST_BRACES} alternatives in braces")));
+        if text.bytes().filter(|byte| *byte == b'{').count() > MAX_BRACES {
+            return Err(NoGlob(format!("it has more than {MAX_BRACES} alternatives in braces")));
         }
         let glob = glob.build().map_err(|error| NoGlob(error.kind().to_string()))?;
         let expression = glob.regex();
@@ -151,14 +151,14 @@ mod tests {
     #[test]
     fn braces_and_the_length_have_a_bound() {
         let nested = |depth: usize| format!("{}x{}", "{".repeat(depth), "}".repeat(depth));
-        assert!(fits(&nested(MOST_BRACES), "x"));
-        for depth in [MOST_BRACES + 1, 2_000, 100_000] {
+        assert!(fits(&nested(MAX_BRACES), "x"));
+        for depth in [MAX_BRACES + 1, 2_000, 100_000] {
             assert!(Glob::new(&nested(depth)).is_err(), "{depth}");
             assert!(Glob::new(&"{".repeat(depth)).is_err(), "{depth}");
             // A brace that closes in brackets closes nothing.
             assert!(Glob::new(&("{[}]".repeat(depth) + &"}".repeat(depth))).is_err(), "{depth}");
         }
-        assert!(fits(&"{a,b}".repeat(MOST_BRACES), &"ab".repeat(MOST_BRACES / 2)));
+        assert!(fits(&"{a,b}".repeat(MAX_BRACES), &"ab".repeat(MAX_BRACES / 2)));
         assert!(fits(&"a".repeat(LONGEST), &"a".repeat(LONGEST)));
         assert!(Glob::new(&"a".repeat(LONGEST + 1)).is_err());
     }

@@ -58,8 +58,7 @@ pub fn all<'a>(
             queue.push_back((it, program));
         }
     }
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    let threads = threads.min(queue.len());
+    let threads = threads(thread::available_parallelism().map_or(1, usize::from), queue.len());
     let (queue, refused) = (Mutex::new(queue), Mutex::new(None));
     let next = || queue.lock().ok()?.pop_front();
     let work = || -> Result<()> {
@@ -90,6 +89,11 @@ pub fn all<'a>(
     Ok(refused.into_inner().ok().flatten().map_or(Ok(()), Err))
 }
 
+/// How many threads verify so many programs.
+fn threads(processors: usize, programs: usize) -> usize {
+    processors.min(MAX_THREADS).min(programs)
+}
+
 fn load(program: &mut Program, it: Unverified<'_>, btf: &Btf) -> Result<Result<(), ProgramError>> {
     let loaded = match program {
         Program::BtfTracePoint(program) => program.load(it.hook, btf),
@@ -104,4 +108,16 @@ fn load(program: &mut Program, it: Unverified<'_>, btf: &Btf) -> Result<Result<(
         log::debug!("{}: {count} instructions verified", it.name);
     }
     Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_threads_verify_than_have_a_program_and_than_make_it_faster() {
+        let of = |processors| threads(processors, 40);
+        assert_eq!([1, MAX_THREADS, MAX_THREADS + 1].map(of), [1, MAX_THREADS, MAX_THREADS]);
+        assert_eq!(threads(4, 3), 3);
+    }
 }

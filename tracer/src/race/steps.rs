@@ -1,7 +1,7 @@
 //! The steps of a start, told from its facts.
 
 mod key;
-mod process;
+pub(super) mod process;
 
 pub use self::{
     key::{Key, Kind},

@@ -22,10 +22,10 @@ const AWAITED_NS: u64 = 1_000_000_000;
 pub const RELOADS_NS: u64 = 5_000_000_000;
 
 /// Signals with a sender that are taken down: one is sent, and a service may get others.
-const MAX_SENT: usize = 64;
+pub(super) const MAX_SENT: usize = 64;
 
 /// Children of which it is not yet known what they are.
-const MAX_FRESH: usize = 1_024;
+pub(super) const MAX_FRESH: usize = 1_024;
 
 /// What a run has to come to. Times are in ns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! The document is gone through four times, so that what it says first need not be kept: for
 //! the overview, for starts with errors, for those with warnings, for the others.
 
-mod details;
+pub(in crate::report) mod details;
 mod overview;
 mod script;
 mod style;

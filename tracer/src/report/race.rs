@@ -5,7 +5,7 @@ mod draw;
 mod junit;
 mod page;
 mod picture;
-mod table;
+pub(in crate::report) mod table;
 
 use anyhow::{Context as _, Result};
 

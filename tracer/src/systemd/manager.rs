@@ -431,4 +431,18 @@ mod tests {
         assert!(!Manager::below(root.path().to_owned()).is_reachable());
         assert!(Manager::Address("unix:path=/nowhere".to_owned()).is_reachable());
     }
+
+    #[test]
+    fn of_a_list_of_processes_the_beginning_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let list = directory.path().join("cgroup.procs");
+        let first = |text: &str| {
+            fs::write(&list, text).unwrap();
+            first_process(directory.path())
+        };
+        assert_eq!(first(&"4194304\n".repeat(1_000)), Some(4_194_304));
+        let digits = |count: usize| format!("{:0>count$}", 42);
+        assert_eq!(first(&format!("{}7", digits(MAX_PID as usize))), Some(42));
+        assert_eq!(first(&format!("{}7", digits(MAX_PID as usize - 1))), Some(427));
+    }
 }

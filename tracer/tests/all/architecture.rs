@@ -180,26 +180,45 @@ fn imports_are_read_as_they_are_written() {
     assert_eq!(used(text), BTreeSet::from(expected));
 }
 
+/// The bounds of a file.
+fn bounds(text: &str) -> Vec<String> {
+    let items = syn::parse_file(text).unwrap().items.into_iter();
+    let names = items.filter_map(|item| match item {
+        Item::Const(it) => Some(it.ident.to_string()),
+        _ => None,
+    });
+    names.filter(|name| name.starts_with("MAX_")).collect()
+}
+
 #[test]
-fn every_file_that_bounds_something_is_on_the_page_of_bounds() {
+fn every_bound_is_on_the_page_of_bounds_by_its_name_and_its_file_and_no_other() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/bounds.md");
     let page = fs::read_to_string(page).unwrap();
     let mut found = Vec::new();
     files(&source(), &mut found);
-    let bounds = |text: &str| {
-        let file = syn::parse_file(text).unwrap();
-        file.items
-            .iter()
-            .any(|item| matches!(item, Item::Const(it) if it.ident.to_string().starts_with("MAX")))
-    };
-    found.retain(|path| bounds(&fs::read_to_string(path).unwrap()));
-    let name = |path: &PathBuf| path.strip_prefix(source()).unwrap().display().to_string();
-    let mut missing: Vec<String> = found.iter().map(name).collect();
-    // The page names files from their room, or from within it.
-    missing.retain(|name| {
-        let parts = name.match_indices('/').map(|(at, _)| &name[at + 1..]);
-        let mut ways = parts.chain([name.as_str()]);
-        !ways.any(|way| page.contains(&format!("`{way}`")))
-    });
+    let mut missing = Vec::new();
+    let mut known = BTreeSet::new();
+    for path in found {
+        let name = path.strip_prefix(source()).unwrap().display().to_string();
+        // The page names files from their room, or from within it.
+        let ways: Vec<String> = name
+            .match_indices('/')
+            .map(|(at, _)| &name[at + 1..])
+            .chain([name.as_str()])
+            .map(|way| format!("`{way}`"))
+            .collect();
+        for bound in bounds(&fs::read_to_string(&path).unwrap()) {
+            let is_its_row = |row: &str| {
+                row.contains(&format!("`{bound}`")) && ways.iter().any(|way| row.contains(way))
+            };
+            if !page.lines().any(is_its_row) {
+                missing.push(format!("{name}: {bound}"));
+            }
+            known.insert(bound);
+        }
+    }
     assert_eq!(missing, Vec::<String>::new());
+    let on_page = page.split('`').filter(|word| word.starts_with("MAX_") && *word != "MAX_…");
+    let gone: Vec<&str> = on_page.filter(|word| !known.contains(*word)).collect();
+    assert_eq!(gone, [""; 0]);
 }

@@ -410,3 +410,19 @@ fn findings_as_json_are_harmless_on_a_terminal() {
     let value: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["units"][0]["unit"]["exec_start"][0], "/bin/x \u{9b}2J\u{202e}gpj\u{7f}");
 }
+
+#[test]
+fn every_unit_of_a_root_is_judged_however_many_there_are() {
+    let root = tempfile::tempdir().unwrap();
+    let units = root.path().join("etc/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    for number in 0..1_001 {
+        let text = "[Service]\nExecStart=/bin/a\nExecReload=/bin/kill -HUP $MAINPID\n";
+        fs::write(units.join(format!("a{number}.service")), text).unwrap();
+    }
+    let (status, judged, said) = lint(&["--root", root.path().to_str().unwrap()]);
+    assert_eq!(status, Some(3), "{said}");
+    let judged = judged["units"].as_array().unwrap();
+    assert_eq!(judged.len(), 1_001);
+    assert!(judged.iter().all(|it| !it["findings"].as_array().unwrap().is_empty()));
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::observation::{Environment, Origin, SignalState, Task};
+use crate::observation::{Environment, Origin, Parent, SignalState, Task};
 
 /// More processes than any go has time or room for.
 const MANY: u32 = 1_000;
@@ -136,4 +136,40 @@ fn a_sender_that_is_gone_is_looked_for_once_for_what_was_told_of_it() {
     assert_eq!(asked.load(Ordering::Relaxed), 0);
     lookups.add_senders(&mut [sent_by(2)]);
     assert_eq!(asked.load(Ordering::Relaxed), 1, "what is told of it anew may be of another");
+}
+
+#[test]
+fn what_was_found_of_senders_makes_room_all_at_once() {
+    let (mut lookups, _) = lookups(|| ());
+    let senders: Vec<Observation> = (0..=MAX_FOUND as u32).map(|at| sent_by(2 + at)).collect();
+    for (before, sent) in senders.iter().enumerate() {
+        // On a busy machine no answer may come in time, and then nothing is kept.
+        while lookups.found.len() == before && before < MAX_FOUND {
+            lookups.add_senders(&mut [sent.clone()]);
+        }
+    }
+    assert_eq!(lookups.found.len(), MAX_FOUND);
+    while lookups.found.len() != 1 {
+        lookups.add_senders(&mut [senders[MAX_FOUND].clone()]);
+    }
+}
+
+#[test]
+fn a_systemd_is_looked_for_no_farther_above_a_sender_than_a_shell_may_be() {
+    let parent = |comm: &str| Parent {
+        id: ProcessId { pid: 3, start_ticks: 1 },
+        ns_pid: 3,
+        cgroup_id: 0,
+        comm: comm.into(),
+        command: None,
+        cgroup: None,
+    };
+    let found = |between: usize| {
+        let mut parents = vec![parent("sh"); between];
+        parents.push(parent("systemd"));
+        let origin = Some(Arc::new(Origin { parents, ..Origin::default() }));
+        let sent = Generate { sender: Some(task(2)), origin, ..Generate::of(task(1)) };
+        for_whom(&sent).is_some()
+    };
+    assert!(found(MAX_BELOW_SYSTEMD - 1) && !found(MAX_BELOW_SYSTEMD));
 }

@@ -28,7 +28,7 @@ const MOMENT_OF_ALL_NS: u64 = 20_000_000;
 pub(in crate::race) const FRESH_NS: u64 = 100_000_000;
 
 /// The most programs of a process that are remembered.
-const MAX_PROGRAMS: usize = 16;
+pub(in crate::race) const MAX_PROGRAMS: usize = 16;
 
 /// A step of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::{
     },
     race::{
         MAX_INTERVALS, plan, role,
+        steps::process::MAX_PROGRAMS,
         testing::{COMMAND, Story},
     },
 };
@@ -345,4 +346,13 @@ fn no_reload_reaches_a_unit_that_has_none() {
     assert!(planned.iter().all(|it| it.reached == Reach::NotByReload));
     let (planned, _) = plan(&steps, Signal::TERM, role(Signal::TERM, &[]), "simple", 900 * MS);
     assert!(planned.iter().all(|it| it.reached == Reach::Reached));
+}
+
+#[test]
+fn of_the_programs_of_a_process_the_first_ones_are_remembered() {
+    let executes = |story: Story, at: u64| story.exec(at, COMMAND, &format!("/usr/bin/p{at}"));
+    let steps = (3..3 + MAX_PROGRAMS as u64).fold(Story::command(), executes).steps();
+    let process = steps.command().unwrap();
+    assert_eq!(process.programs().len(), MAX_PROGRAMS);
+    assert_eq!(process.programs()[MAX_PROGRAMS - 1], format!("p{}", 1 + MAX_PROGRAMS));
 }

@@ -9,6 +9,7 @@ use crate::{
     race::{
         Goal, SentBy, Watch,
         testing::{COMMAND, SOCKET, Story},
+        watch::{MAX_FRESH, MAX_SENT},
     },
 };
 
@@ -232,4 +233,27 @@ fn a_reload_that_has_begun_to_be_answered_is_waited_for_of_whatever_type_it_is()
     assert_eq!(watch.settles(), None);
     said(900, "READY=1").facts().iter().for_each(|fact| watch.learn(fact));
     assert_eq!(watch.settles(), Some(1_000 * MS));
+}
+
+#[test]
+fn of_signals_with_a_sender_the_first_ones_are_remembered_and_the_last_one_was_placed() {
+    let sender = SentBy::Process(7);
+    let goal = Goal { signal: Some(Signal::HUP), sender, ..goal() };
+    let mut watch = watch(goal, &Story::command());
+    let most = MAX_SENT as u64;
+    (0..=most).for_each(|at| watch.learn(&sent(10 + at, 7, &[])));
+    assert_eq!(watch.sent().len(), MAX_SENT);
+    assert_eq!(watch.sent().last(), Some(&((10 + most - 1) * MS, 7)));
+    assert_eq!(watch.settles(), Some((10 + most + 100) * MS), "it settles from the last one on");
+}
+
+#[test]
+fn of_children_that_nothing_is_known_of_the_first_ones_are_waited_for() {
+    let forks =
+        |count: u32| (0..count).fold(Story::command(), |it, n| it.fork(10, COMMAND, 200 + n));
+    let most = MAX_FRESH as u32;
+    for (before, settles) in [(most - 1, 50 + 100), (most, 10 + 100)] {
+        let story = forks(before).fork(50, COMMAND, 101);
+        assert_eq!(watch(goal(), &story).settles(), Some(settles * MS), "{before} before it");
+    }
 }

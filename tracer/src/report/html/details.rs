@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The most that is written of starts, bytes. The others are in the overview alone.
-const MOST: usize = 24 << 20;
+pub(in crate::report) const MAX_BYTES: usize = 24 << 20;
 /// Starts with errors that are open at first, and as many with warnings alone.
 const OPEN: usize = 8;
 /// Events of a start with a line of their own.
@@ -111,7 +111,7 @@ impl Sink for Details<'_> {
         if self.which != Which::of(start) {
             return Ok(());
         }
-        if self.written >= MOST {
+        if self.written >= MAX_BYTES {
             self.left_out += 1;
             return Ok(());
         }

@@ -16,7 +16,7 @@ const WIDEST: usize = 110;
 /// Columns that what became of the service gets beside the rest, or lines of its own.
 const LEAST: usize = 24;
 /// Commands that are written out.
-const MAX_REPEATS: usize = 8;
+pub(in crate::report) const MAX_REPEATS: usize = 8;
 /// What an interval is marked with that is bad and counts.
 const COUNTS: &str = "►";
 /// The same where it does not.

@@ -14,7 +14,7 @@ use crate::{
         document::{Document, Severity},
         event::What,
     },
-    report::{Format, Style, render},
+    report::{Format, Style, html::details::MAX_BYTES, render},
 };
 
 /// Text that is markup, a way out of an attribute, and what XML can't hold.
@@ -211,6 +211,25 @@ fn a_page_of_many_starts_has_an_overview_and_those_with_alerts_first() {
     let first = page.find("<details class=\"start\"").unwrap();
     assert!(page[first..].starts_with("<details class=\"start\" id=\"s500\" open"));
     assert_eq!(page.matches("<details class=\"start\"").count(), 501);
+}
+
+#[test]
+fn a_page_of_too_many_starts_counts_those_without_alerts_that_it_has_no_room_for() {
+    const START: &str = "<details class=\"start\"";
+    let few = html(&many(2));
+    let size = few.split(START).nth(2).unwrap().len();
+    let all = MAX_BYTES / size * 5 / 4;
+    let page = html(&many(all));
+    let from = page.find(START).unwrap();
+    let to = page.find(": there was no room for their details").unwrap();
+    assert!(
+        (MAX_BYTES..MAX_BYTES + 2 * size).contains(&(to - from)),
+        "{} of {size} each",
+        to - from
+    );
+    assert!(page[from..].contains("error[reload-before-handler]"));
+    let left_out = all + 1 - page.matches(START).count();
+    assert!(page[..to].ends_with(&format!("… and {left_out} more starts without alerts")));
 }
 
 #[test]

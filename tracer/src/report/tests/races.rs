@@ -13,7 +13,7 @@ use crate::{
     },
     report::{
         Style, escape,
-        race::{RaceFormat, in_short, render},
+        race::{RaceFormat, in_short, render, table::MAX_REPEATS},
         schema,
     },
 };
@@ -344,4 +344,21 @@ fn no_text_from_outside_acts_on_a_terminal_in_any_format_of_a_race() {
         assert_eq!(escape::lines(&text), text, "{format:?}");
         assert!(format == RaceFormat::Json || text.contains("\\u{202e}"), "{format:?}\n{text}");
     }
+}
+
+#[test]
+fn of_intervals_that_are_bad_so_many_are_told_how_to_race_again() {
+    let lines = |bad: usize| {
+        let mut race = race();
+        let one = race.signals[0].intervals[0].clone();
+        race.signals[0] =
+            SignalRace { intervals: vec![one; bad], ..SignalRace::of(Signal::HUP, Role::Reload) };
+        let text = render(&race, RaceFormat::Table, Style::default()).unwrap();
+        let again = text.split("To race one of them again:\n").nth(1).unwrap();
+        again.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(MAX_REPEATS).len(), MAX_REPEATS);
+    let more = lines(MAX_REPEATS + 3);
+    assert_eq!(more.len(), MAX_REPEATS + 1);
+    assert_eq!(more[MAX_REPEATS], "  … and 3 more: --only takes each id");
 }

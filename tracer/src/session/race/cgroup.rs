@@ -164,3 +164,25 @@ fn directories(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.filter(|it| it.file_type().is_ok_and(|it| it.is_dir())).map(|it| it.path()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deeper_than_cgroups_are_followed_stays() {
+        let top = tempfile::tempdir().unwrap();
+        let below = |depth: usize| (0..depth).fold(top.path().to_owned(), |it, _| it.join("a"));
+        fs::create_dir_all(below(MAX_DEPTH + 1)).unwrap();
+        for (depth, pid) in [(0, 10), (MAX_DEPTH, 11), (MAX_DEPTH + 1, 12)] {
+            fs::write(below(depth).join("cgroup.procs"), format!("{pid}\n0\n")).unwrap();
+        }
+        assert_eq!(all_pids(top.path()), [10, 11].map(Pid::from_raw));
+        for depth in [0, MAX_DEPTH, MAX_DEPTH + 1] {
+            fs::remove_file(below(depth).join("cgroup.procs")).unwrap();
+        }
+        assert!(!remove(top.path(), 0));
+        assert!(below(MAX_DEPTH + 1).exists());
+        assert!(remove(&below(1), 0), "it is followed from there");
+    }
+}

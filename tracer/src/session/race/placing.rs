@@ -141,3 +141,24 @@ impl Facts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{Fact, ProcessId, SignalState, Task};
+
+    #[test]
+    fn facts_of_a_run_that_there_is_no_room_for_are_told_of() {
+        let task = Task::of(ProcessId { pid: 1, start_ticks: 1 });
+        let state = SignalState::default();
+        let exit = Fact::Exit { task, signal: None, code: 0, core_dumped: false, state };
+        let mut facts = Facts::default();
+        for at in 0..MAX_FACTS as u64 {
+            facts.learn(&Observation { at, fact: exit.clone() });
+        }
+        assert!(!facts.is_full);
+        facts.learn(&Observation { at: u64::MAX, fact: exit });
+        assert!(facts.is_full);
+        assert_eq!(facts.kept.last().map(|last| last.at), Some(MAX_FACTS as u64 - 1));
+    }
+}

@@ -322,4 +322,9 @@ mod tests {
         assert_eq!(command("@/bin/kill reload -HUP 1").argv, ["/bin/kill", "-HUP", "1"]);
         assert_eq!(command("|kill -HUP 1").argv, ["/bin/sh", "-c", "kill -HUP 1"]);
     }
+
+    #[test]
+    fn no_more_words_are_read_than_the_bound() {
+        assert_eq!(super::words(&"a ".repeat(MAX_WORDS + 1)).len(), MAX_WORDS);
+    }
 }

@@ -161,11 +161,11 @@ struct Walk {
 }
 
 /// How deep functions may call functions.
-const MAX_CALLS: usize = 8;
+pub(super) const MAX_CALLS: usize = 8;
 /// How many links of a chain are followed back to tell how it ends.
-const MAX_CHAIN: usize = 64;
+pub(super) const MAX_CHAIN: usize = 64;
 /// The most simple commands that are told of a script.
-const MAX_COMMANDS: usize = 4_000;
+pub(super) const MAX_COMMANDS: usize = 4_000;
 
 impl Walk {
     /// What it does; `None` if that is more than is told.

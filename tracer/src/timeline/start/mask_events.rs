@@ -81,3 +81,29 @@ impl Start {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{model::signal::Signal, timeline::masks::MOMENT_NS};
+
+    #[test]
+    fn changes_of_masks_that_there_is_no_room_for_are_events_at_once() {
+        let id = ProcessId { pid: 7, start_ticks: 1 };
+        let hup = Signal::HUP.set();
+        let context = Context { recorded: hup, sockets: &[], is_tight: false };
+        let mut start = Start::new(None);
+        for change in 0..=MAX_HELD as u64 {
+            assert_eq!(
+                (start.events.len(), start.members.get(&id).map_or(0, |it| it.held().len())),
+                (0, change as usize)
+            );
+            let is_blocked = change % 2 == 0;
+            let after = if is_blocked { hup } else { SignalSet::EMPTY };
+            let state = SignalState { blocked: after, ..SignalState::default() };
+            let masks = (SignalSet(hup.0 & !after.0), after);
+            start.masked(context, 2 * change * MOMENT_NS, &Task::of(id), masks, &state);
+        }
+        assert_eq!((start.events.len(), start.members[&id].held().len()), (MAX_HELD + 1, 0));
+    }
+}

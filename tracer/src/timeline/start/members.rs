@@ -270,3 +270,24 @@ impl Start {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_processes_that_have_ended_the_last_ones_are_remembered_and_main_ones_besides() {
+        let task = |pid| Task::of(ProcessId { pid, start_ticks: 1 });
+        let context = Context { recorded: SignalSet::EMPTY, sockets: &[], is_tight: false };
+        let mut start = Start::new(None);
+        let last = MAX_ENDED as u32 + 2;
+        start.set_main(0, admission::KnownProcess { id: task(1).id, ns_pid: 1 });
+        for pid in 1..=last {
+            start.member_mut(context, &task(pid));
+            start.exited(context, u64::from(pid), &task(pid), (None, 0, false), SignalSet::EMPTY);
+        }
+        let known = |pid| start.members.contains_key(&task(pid).id);
+        assert_eq!([1, 2, 3, last].map(known), [true, false, true, true]);
+        assert_eq!(start.members.len(), 1 + MAX_ENDED);
+    }
+}

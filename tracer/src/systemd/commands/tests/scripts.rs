@@ -5,7 +5,10 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::parsed;
-use crate::systemd::commands::{Budget, Word, shell};
+use crate::systemd::commands::{
+    Budget, Word,
+    shell::{self, MAX_CALLS, MAX_CHAIN, MAX_COMMANDS},
+};
 
 /// How the commands of a script are reached, by the first word of each: `?` for one that may
 /// not be, `|` for one where that before it fails, `!` for one without which the script ends, `&` for one in a process of its own, `.`
@@ -42,6 +45,27 @@ fn a_script_that_runs_more_commands_than_are_told_is_not_known() {
     };
     assert_eq!(read(&functions(3)).unwrap().commands.len(), 1_001);
     assert!(read(&functions(4)).is_none());
+    let three_times = format!("{}; f3; f3", functions(3));
+    let more = |count: usize| read(&format!("{three_times}{}", "; c".repeat(count)));
+    assert_eq!(more(999).map(|it| it.commands.len()), Some(MAX_COMMANDS));
+    assert!(more(1_000).is_none());
+}
+
+#[test]
+fn a_function_that_others_call_too_deep_is_told_as_a_command() {
+    let called = |depth: usize| {
+        let functions = (1..depth).map(|it| format!("f{it}() {{ f{}; }}; ", it - 1));
+        let script = format!("f0() {{ a; }}; {}f{}", functions.collect::<String>(), depth - 1);
+        reached(&script).trim_end_matches('.').to_owned()
+    };
+    assert_eq!((called(MAX_CALLS), called(MAX_CALLS + 1)), ("a".to_owned(), "f0".to_owned()));
+}
+
+#[test]
+fn how_a_chain_ends_is_told_as_far_as_its_links_are_followed_back() {
+    let comes_to = |links: usize| reached(&format!("{}true || a", "true && ".repeat(links)));
+    assert!(!comes_to(MAX_CHAIN).contains('a'), "it is known that it is not come to");
+    assert!(comes_to(MAX_CHAIN + 1).ends_with("a?."), "{}", comes_to(MAX_CHAIN + 1));
 }
 
 /// What this thread has had of a processor: waiting for one does not count.
