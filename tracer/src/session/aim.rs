@@ -19,10 +19,8 @@ pub struct Aim {
     targets: Vec<Target>,
     /// Those that have begun to run a program of their unit since the restart was asked for.
     running: HashMap<ProcessId, Running>,
-    /// What was sent, with the time, `CLOCK_BOOTTIME` ns.
-    sent: Vec<(Due, u64)>,
-    /// The units whose main processes had ended by then, which the kernel told later.
-    too_late: Vec<String>,
+    /// The signals that were taken to be sent.
+    taken: Vec<Taken>,
 }
 
 #[derive(Debug)]
@@ -35,6 +33,15 @@ struct Target {
     is_up_without: bool,
     /// systemd said last that its new main process has ended.
     is_gone: bool,
+}
+
+/// A signal that was taken to be sent. Times are `CLOCK_BOOTTIME` ns.
+#[derive(Debug)]
+struct Taken {
+    due: Due,
+    sent: Option<u64>,
+    /// When its process ended, which the kernel may tell before it is known that it was sent.
+    ended: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +86,8 @@ impl Aim {
     /// Why nothing was sent to those that still wait, of which systemd still restarts some, or
     /// came to none that was alive: a sentence each.
     pub fn untested(&self, restarting: &[String]) -> impl Iterator<Item = String> {
-        let too_late = self.too_late.iter().map(|unit| {
+        let too_late = self.taken.iter().filter(|it| it.ended.is_some() && it.ended <= it.sent);
+        let too_late = too_late.map(|Taken { due: Due { unit, .. }, .. }| {
             format!("{unit}'s new main process had ended when its reload signal was sent")
         });
         let waiting = self.targets.iter().map(|Target { unit, is_up_without, is_gone, .. }| {
@@ -111,10 +119,9 @@ impl Aim {
             Fact::CgroupAttach { .. } => return true,
             Fact::Exit { task, .. } => {
                 self.running.remove(&task.id);
-                let is_late =
-                    |(due, at): &&(Due, u64)| due.process == task.id && observation.at <= *at;
-                let late = self.sent.iter().filter(is_late).map(|(due, _)| due.unit.clone());
-                self.too_late.extend(late);
+                for taken in self.taken.iter_mut().filter(|it| it.due.process == task.id) {
+                    taken.ended = Some(observation.at);
+                }
                 return true;
             }
             _ => return false,
@@ -155,8 +162,10 @@ impl Aim {
     }
 
     /// A signal was sent, at this time (`CLOCK_BOOTTIME` ns).
-    pub fn was_sent(&mut self, due: Due, at: u64) {
-        self.sent.push((due, at));
+    pub fn was_sent(&mut self, due: &Due, at: u64) {
+        for taken in self.taken.iter_mut().filter(|it| it.due == *due) {
+            taken.sent = Some(at);
+        }
     }
 
     /// Takes the signals that are due. Whether a process is of the systemd that was asked only
@@ -181,6 +190,8 @@ impl Aim {
             });
             false
         });
+        let taken = due.iter().map(|due| Taken { due: due.clone(), sent: None, ended: None });
+        self.taken.extend(taken);
         due
     }
 }
@@ -303,20 +314,28 @@ mod tests {
 
     #[test]
     fn a_signal_to_a_process_that_had_ended_by_then_has_tested_nothing() {
-        let told_of = |ended: u64| {
+        let told_of = |ended: u64, is_told_first: bool| {
             let mut aim = Aim::new(&[UNIT.to_owned()], Signal::HUP);
             aim.learn(&exec(200, "/bin/a"));
             aim.has_main(UNIT, 200);
             let due = aim.take_due(false, |_| true).remove(0);
-            aim.was_sent(due, 50);
+            if !is_told_first {
+                aim.was_sent(&due, 50);
+            }
             let (task, state) = (task(200), SignalState::default());
             let fact = Fact::Exit { task, signal: None, code: 1, core_dumped: false, state };
             aim.learn(&Observation { at: ended, fact });
+            assert!(!is_told_first || aim.untested(&[]).next().is_none(), "it may not be sent");
+            if is_told_first {
+                aim.was_sent(&due, 50);
+            }
             aim.untested(&[]).collect::<Vec<_>>()
         };
         let late = "a.service's new main process had ended when its reload signal was sent";
-        assert_eq!(told_of(50), [late]);
-        assert_eq!(told_of(51), [""; 0], "it may have ended of it");
+        for is_told_first in [false, true] {
+            assert_eq!(told_of(50, is_told_first), [late]);
+            assert_eq!(told_of(51, is_told_first), [""; 0], "it may have ended of it");
+        }
     }
 
     #[test]

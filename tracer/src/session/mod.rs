@@ -14,6 +14,7 @@ mod deadline;
 mod ending;
 mod intake;
 mod interrupts;
+mod kill;
 mod leavings;
 mod notify_socket;
 mod pace;

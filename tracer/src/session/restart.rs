@@ -4,10 +4,14 @@
 mod lost;
 mod progress;
 
-use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
-use nix::{errno::Errno, libc};
 use tokio::{
     sync::{
         Notify,
@@ -21,13 +25,10 @@ use self::{lost::Left, progress::Progress};
 use super::{
     Observer,
     aim::{Aim, Due},
+    kill::Kill,
 };
 use crate::{
-    host::{
-        bounded::{Bounded, Patience},
-        cgroups::Hierarchies,
-        clock, procfs,
-    },
+    host::{cgroups::Hierarchies, clock},
     model::{signal::Signal, span, text::Outside},
     observation::{Observation, ProcessId},
     systemd::{
@@ -37,9 +38,6 @@ use crate::{
         thread,
     },
 };
-
-/// How long a look at a process may take: on a busy host its thread waits for a processor first.
-const LOOK: Patience = Patience { each: Duration::from_secs(1), all: Duration::from_secs(1) };
 
 /// How soon systemd is asked again which main process a unit has, where nothing happens.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
@@ -67,6 +65,8 @@ pub struct Restart {
     signal: Option<Signal>,
     /// At the units that are to be sent their reload signal once they have a main process.
     aim: Aim,
+    /// The signals that are on their way.
+    sending: Vec<(Due, Kill)>,
     /// What systemd is asked for.
     running: Option<JoinHandle<Result<()>>>,
     asking: Option<Asking>,
@@ -110,6 +110,7 @@ impl Restart {
             reload,
             signal,
             aim: Aim::default(),
+            sending: Vec::new(),
             running: None,
             asking: None,
             progress: Progress::default(),
@@ -147,10 +148,10 @@ impl Restart {
         Ok(())
     }
 
-    /// Whether a main process is waited for.
+    /// Whether a main process is waited for, or what becomes of a signal to one.
     #[must_use]
     pub fn waits(&self) -> bool {
-        self.asking.is_some()
+        self.asking.is_some() || !self.sending.is_empty()
     }
 
     /// Is shown what the kernel side tells.
@@ -198,24 +199,31 @@ impl Restart {
         Ok(())
     }
 
-    /// Sends what is due.
+    /// Sends what is due, and tells of what was sent.
     pub fn act(&mut self, hierarchies: &Hierarchies, observer: &dyn Observer) {
         let (manager, system) = (&self.manager, self.system.as_deref());
         let is_of = |process: ProcessId| keeps(manager, system, process, hierarchies);
         for due in self.aim.take_due(manager.has_own_pids(), is_of) {
-            let Due { unit, process, signal, .. } = &due;
-            // What has ended by now does not take it.
-            let at = clock::boot_ns();
-            match send(*process, *signal) {
-                Ok(()) => {
+            let kill = Kill::begin(due.process, due.signal);
+            self.sending.push((due, kill));
+        }
+        let now = Instant::now();
+        let is_over = |(due, kill): &mut (Due, Kill)| Some((due.clone(), kill.result(now)?));
+        let over: Vec<(Due, Result<u64>)> = self.sending.iter_mut().filter_map(is_over).collect();
+        self.sending.retain(|(due, _)| over.iter().all(|(other, _)| other != due));
+        for (due, result) in over {
+            match result {
+                Ok(at) => {
                     observer.note(&format_args!(
-                        "sent {signal} to process {} of {unit}, {} after its exec",
-                        process.pid,
-                        span::length(due.age(clock::boot_ns()))
+                        "sent {} to process {} of {}, {} after its exec",
+                        due.signal,
+                        due.process.pid,
+                        due.unit,
+                        span::length(due.age(at))
                     ));
-                    self.aim.was_sent(due, at);
+                    self.aim.was_sent(&due, at);
                 }
-                Err(error) => self.progress.not_tested(format!("{unit}: {error:#}")),
+                Err(error) => self.progress.not_tested(format!("{}: {error:#}", due.unit)),
             }
         }
         if self.aim.units().next().is_none() {
@@ -235,6 +243,9 @@ impl Restart {
             ));
         }
         untested.extend(self.aim.untested(&waiting));
+        // Nothing is sent any more from here on.
+        let unsent = self.sending.iter().filter_map(|(due, kill)| Some((due, kill.end().err()?)));
+        untested.extend(unsent.map(|(due, error)| format!("{}: {error:#}", due.unit)));
         untested
     }
 }
@@ -254,28 +265,6 @@ fn keeps(
         Some(system) => path.strip_prefix(system).is_some_and(|rest| rest.starts_with('/')),
         None if manager.is_host() => Manager::of(&path, hierarchies).as_ref() == Some(manager),
         None => true,
-    }
-}
-
-/// To the very process, and not to one that has taken over its pid.
-pub fn send(id: ProcessId, signal: Signal) -> Result<()> {
-    let context = || format!("could not send {signal} to process {}", id.pid);
-    let there = Bounded::new("sigready-proc", procfs::is_there).ask(&[id], LOOK);
-    if let Some(why) = why_not(there.into_iter().next().flatten()) {
-        return Err(anyhow::anyhow!(why)).with_context(context);
-    }
-    // nix's kill(2) knows no real-time signals.
-    // SAFETY: a system call on plain numbers.
-    let sent = unsafe { libc::kill(id.pid.cast_signed(), signal.number().cast_signed()) };
-    Errno::result(sent).map(drop).with_context(context)
-}
-
-/// Why a process is not signalled, by whether it is there; `None` if that could not be looked at in time.
-fn why_not(is_there: Option<bool>) -> Option<&'static str> {
-    match is_there {
-        Some(true) => None,
-        Some(false) => Some("it has ended already"),
-        None => Some("whether it is there could not be told in time"),
     }
 }
 
@@ -452,13 +441,6 @@ async fn can_be_reloaded(bus: &Bus, unit: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_what_is_not_there_is_said_to_have_ended() {
-        assert_eq!(why_not(Some(true)), None);
-        assert!(why_not(Some(false)).is_some_and(|why| why.contains("ended")));
-        assert!(why_not(None).is_some_and(|why| !why.contains("ended")), "a busy host is no end");
-    }
-
     fn restart(reload: Reload) -> Restart {
         let units = vec!["a.service".to_owned(), "b.service".to_owned()];
         Restart::new(Manager::host(), None, units, Some(reload), None)
@@ -497,7 +479,7 @@ mod tests {
 
     #[test]
     fn a_process_is_its_managers_by_its_cgroup() {
-        let own = procfs::id(std::process::id()).unwrap();
+        let own = crate::host::procfs::id(std::process::id()).unwrap();
         let hierarchies = Hierarchies::find().unwrap();
         let path = hierarchies.path_of(own.pid).unwrap();
         let below =
@@ -507,5 +489,36 @@ mod tests {
         assert!(!below(&path), "its own cgroup is not below itself");
         let gone = ProcessId { pid: 99_999_999, start_ticks: 1 };
         assert!(!keeps(&Manager::host(), None, gone, &hierarchies));
+    }
+
+    struct Silent;
+
+    impl Observer for Silent {
+        fn note(&self, _: &dyn std::fmt::Display) {}
+        fn progress(&self, _: &super::super::Progress) {}
+    }
+
+    #[test]
+    fn a_look_at_a_process_that_takes_long_holds_nothing_and_is_told_of_at_the_end() {
+        let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+        let process = ProcessId { pid: std::process::id(), start_ticks: 1 };
+        let unit = "a.service".to_owned();
+        let due = Due { unit, process, signal: Signal::TERM, since: 0 };
+        let kill = Kill::with(process, Signal::TERM, move |_| goes_on.recv().is_ok());
+        let mut restart = restart(Reload::Kill);
+        restart.sending.push((due, kill));
+        let hierarchies = Hierarchies::find().unwrap();
+        for _ in 0..3 {
+            restart.act(&hierarchies, &Silent);
+            assert!(restart.waits(), "it comes back while nothing is known");
+        }
+        let untested = restart.untested();
+        assert_eq!(untested.len(), 1);
+        assert!(untested[0].starts_with("a.service: could not send TERM"), "{untested:?}");
+        // This process is not ended by what comes later.
+        go_on.send(()).unwrap();
+        while go_on.send(()).is_ok() {
+            std::thread::yield_now();
+        }
     }
 }

@@ -65,6 +65,6 @@ pub fn longest(lasted: u64) -> Duration {
 }
 
 /// Why a signal was not sent at rest, in words.
-pub fn unsent(sent: Result<()>) -> Option<String> {
+pub fn unsent<T>(sent: Result<T>) -> Option<String> {
     sent.err().map(|error| format!("{error:#}"))
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{
     super::{
-        super::restart::send,
+        super::kill::Kill,
         Placing,
         resting::{Rested, unsent},
         stopped::{Sending, Standing},
@@ -50,7 +50,7 @@ impl OneRun<'_> {
             (_, None) => Some("the main process is not known".to_owned()),
             // By when systemd has had the reload carried out, it would be further on.
             (By::Reload, Some(main)) if matches!(placing.at, Some(At::Active(_))) => {
-                let stopped = unsent(send(main, Signal::STOP));
+                let stopped = unsent(Kill::begin(main, Signal::STOP).over().await);
                 if stopped.is_none() {
                     let standing = Standing(main.pid);
                     *sending = Some(self.unit.reloaded().standing(standing, placing.signal)?);
@@ -61,7 +61,9 @@ impl OneRun<'_> {
                 *sending = Some(self.unit.reloaded().at_rest()?);
                 None
             }
-            (By::Kernel | By::Kill, Some(main)) => unsent(send(main, placing.signal)),
+            (By::Kernel | By::Kill, Some(main)) => {
+                unsent(Kill::begin(main, placing.signal).over().await)
+            }
         };
         Ok(((rested, then), failed))
     }
