@@ -568,4 +568,22 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+
+    #[test]
+    fn a_program_whose_path_is_no_text_is_opened_and_told_by_its_bytes() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let below = directory.path().join(OsStr::from_bytes(b"d\xff"));
+        fs::create_dir(&below).unwrap();
+        let path = below.join(OsStr::from_bytes(b"shell\xfe"));
+        fs::copy("/bin/bash", &path).unwrap();
+        let mut child =
+            Command::new(&path).args(["-c", "read; :"]).stdin(Stdio::piped()).spawn().unwrap();
+        let read = reader().read(procfs::id(child.id()).unwrap()).unwrap();
+        assert_eq!(raw_name::of(&read.name).as_bytes(), b"shell\xfe");
+        assert_eq!(read.program, Program::Of(Runtime::Bash));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

@@ -400,4 +400,28 @@ mod tests {
         assert_eq!((keeper.uid, keeper.is_host, &keeper.makers[..]), (own, false, &[][..]));
         assert_eq!(levels("/", &hierarchies).len(), 1);
     }
+
+    #[test]
+    fn the_keeper_of_a_container_is_found_below_a_cgroup_whose_name_is_no_text() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+        let root = tempfile::tempdir().unwrap();
+        for (name, has_keeper) in [(&b"box\xff"[..], true), (b"box\xfe", false)] {
+            let payload = root.path().join(OsStr::from_bytes(name)).join("payload");
+            let scope = payload.join(INIT_SCOPE);
+            fs::create_dir_all(payload.join("a.service")).unwrap();
+            fs::create_dir_all(&scope).unwrap();
+            let pids = if has_keeper { format!("{}\n", std::process::id()) } else { String::new() };
+            fs::write(scope.join("cgroup.procs"), pids).unwrap();
+        }
+        let hierarchies = Hierarchies { unified: Some(root.path().to_owned()), systemd: None };
+        for (name, has_keeper) in [(&b"box\xff"[..], true), (b"box\xfe", false)] {
+            let name = raw_name::text(name);
+            let found = levels(&format!("/{name}/payload/a.service"), &hierarchies);
+            assert_eq!(found[1].name, name);
+            assert!(found.iter().all(|level| level.uid.is_some()), "each is there: {found:?}");
+            let keepers: Vec<bool> = found.iter().map(|level| level.keeper.is_some()).collect();
+            assert_eq!(keepers, [false, false, has_keeper, false]);
+        }
+    }
 }
