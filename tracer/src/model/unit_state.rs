@@ -23,6 +23,12 @@ pub fn is_up(active_state: &str) -> bool {
     matches!(active_state, "active" | "reloading" | "refreshing")
 }
 
+/// Whether a unit in this state is up, or on its way to that.
+#[must_use]
+pub fn is_up_or_starting(active_state: &str) -> bool {
+    is_up(active_state) || active_state == "activating"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -112,7 +112,7 @@ impl Unit {
         let service = self.bus.properties(&self.object, SERVICE).await?;
         let states = states(&unit, &service);
         Ok(Snapshot {
-            active_state: text(&unit, "ActiveState").unwrap_or_default(),
+            active_state: active_state(&unit),
             main_pid: states.last().and_then(|since| since.state.main_pid),
             last_main_pid: integer(&service, "ExecMainPID").filter(|pid| *pid > 0),
             states,
@@ -154,7 +154,7 @@ impl Unit {
                 return Ok(None);
             }
             let unit = self.bus.properties(&object(&name), UNIT).await?;
-            if is_up(&unit) {
+            if unit_state::is_up_or_starting(&active_state(&unit)) {
                 left.extend(stopping_with(&unit));
                 found.push(name);
             }
@@ -199,7 +199,7 @@ impl Unit {
     /// Its `ActiveState` now.
     pub async fn active_state(&self) -> Result<String> {
         let unit = self.bus.properties(&self.object, UNIT).await?;
-        Ok(text(&unit, "ActiveState").unwrap_or_default())
+        Ok(active_state(&unit))
     }
 
     /// Has it started, and does not wait for that. Gives the job.
@@ -219,7 +219,9 @@ impl Unit {
 
     /// Starts another unit, if it is down.
     pub async fn start_other(&self, name: &str) -> Result<()> {
-        if !is_up(&self.bus.properties(&object(name), UNIT).await?) {
+        if !unit_state::is_up_or_starting(&active_state(
+            &self.bus.properties(&object(name), UNIT).await?,
+        )) {
             self.bus.start_job("StartUnit", name).await?;
         }
         Ok(())
@@ -250,11 +252,8 @@ impl Unit {
     }
 }
 
-fn is_up(unit: &Properties) -> bool {
-    matches!(
-        text(unit, "ActiveState").as_deref(),
-        Some("active" | "reloading" | "activating" | "refreshing")
-    )
+fn active_state(unit: &Properties) -> String {
+    text(unit, "ActiveState").unwrap_or_default()
 }
 
 /// The units that systemd stops with this one (systemd.unit(5)).

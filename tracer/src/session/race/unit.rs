@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::{super::BadRequest, reload::Reloaded};
 use crate::{
     host::{cgroups::Hierarchies, clock},
-    model::unit::UnitFacts,
+    model::{unit::UnitFacts, unit_state},
     observation::{Fact, Observation, UnitNews},
     systemd::{
         manager::Manager,
@@ -132,10 +132,7 @@ impl RacedUnit {
     /// Whether it was up as it was found.
     #[must_use]
     pub fn was_up(&self) -> bool {
-        matches!(
-            self.found.active_state.as_str(),
-            "active" | "reloading" | "activating" | "refreshing"
-        )
+        unit_state::is_up_or_starting(&self.found.active_state)
     }
 
     /// The process of its systemd.
