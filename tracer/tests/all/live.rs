@@ -239,6 +239,26 @@ fn state(pid: i32) -> String {
     stat.rsplit(") ").next().unwrap()[..1].to_owned()
 }
 
+/// Waits until a process has had some turns: its threads have waited for something so often since.
+fn has_turned(pid: i32) {
+    let waits = || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        let counts = texts.filter_map(|text| {
+            let mut lines = text.lines();
+            lines.find_map(|line| {
+                line.strip_prefix("voluntary_ctxt_switches:\t")?.parse::<u64>().ok()
+            })
+        });
+        counts.sum::<u64>()
+    };
+    let (begun, before) = (Instant::now(), waits());
+    while waits() < before + 30 {
+        assert!(begun.elapsed() < PATIENCE, "it does not turn");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// How much was written to the terminal.
 fn length(terminal: &Terminal) -> usize {
     terminal.output.lock().unwrap().len()
@@ -292,7 +312,7 @@ fn in_the_background_the_trace_goes_on_without_the_terminal() {
     // What is typed is for the shell.
     terminal.wait_until("line", || terminal.file("typed") == "q\n");
     let shown = length(&terminal);
-    thread::sleep(Duration::from_millis(1_500));
+    has_turned(pid);
     assert_eq!(since(&terminal, shown), "");
     assert_ne!(state(pid), "T");
     fs::write(terminal.directory.path().join("go"), "").unwrap();
@@ -332,18 +352,22 @@ touch stopped) &"#;
 fn a_terminal_that_takes_nothing_holds_nothing_up() {
     let service = service();
     let pid = service.0.id();
-    let trace =
-        format!("{STOPS}\n\"$1\" trace --live --pid {pid} --duration 8s --output report.json");
+    let trace = format!(
+        "{STOPS}\nsh -c 'echo $$ > pid; exec \"$0\" trace --live --pid {pid} --duration 8s \
+         --output report.json' \"$1\""
+    );
     let mut terminal = Terminal::run(&trace, &[]);
     terminal.wait_for("q end and report");
     fs::write(terminal.directory.path().join("go"), "").unwrap();
     let stopped = terminal.directory.path().join("stopped");
     terminal.wait_until("stop", || stopped.exists());
-    thread::sleep(Duration::from_millis(300));
+    let tracer: i32 = terminal.file("pid").trim().parse().unwrap();
+    // What was on its way is there.
+    has_turned(tracer);
     let shown = terminal.output().len();
-    for _ in 0..10 {
+    for _ in 0..3 {
         terminal.press("\x0c");
-        thread::sleep(Duration::from_millis(150));
+        has_turned(tracer);
     }
     assert_eq!(terminal.output().len(), shown, "it takes something");
     terminal.wait_for(LEAVE);

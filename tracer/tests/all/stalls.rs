@@ -279,6 +279,7 @@ fn a_report_that_nobody_reads_keeps_nothing_attached_and_can_be_ended() {
             assert!(Instant::now() < limit, "{} are attached", attached(trace.pid()));
             thread::sleep(Duration::from_millis(20));
         }
+        // Nothing comes after that could be waited for: in this time it would end if it did not wait.
         thread::sleep(Duration::from_millis(300));
         assert!(trace.process.0.try_wait().unwrap().is_none(), "it waits for a reader");
         kill(trace.pid(), signal).unwrap();
