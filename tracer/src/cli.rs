@@ -20,7 +20,7 @@ pub use self::{
     doctor::{Doctor, DoctorFormat},
     explain::Explain,
     lint::{Lint, LintFormat},
-    race::{By, Race},
+    race::{RaceOptions, SignalSource},
     refusal::refusal,
     report::Report,
     run::{Run, ServiceType},
@@ -98,7 +98,7 @@ pub enum Command {
     Trace(Trace),
     /// Start a command again and again, with a signal at every instant of its start.
     #[command(after_help = race::EXAMPLES)]
-    Race(Race),
+    Race(RaceOptions),
     /// Say which services an early reload can hurt, by their unit files alone.
     #[command(after_help = lint::EXAMPLES)]
     Lint(Lint),

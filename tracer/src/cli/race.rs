@@ -43,7 +43,7 @@ Examples:
 
 /// Options of `race`.
 #[derive(Debug, Args)]
-pub struct Race {
+pub struct RaceOptions {
     /// The signal to place (repeatable; by default HUP).
     #[arg(long = "signal", value_name = "SIGNAL", value_parser = signal,
         allow_negative_numbers = true)]
@@ -56,8 +56,8 @@ pub struct Race {
     /// Who sends the signal: the kernel, at the very instant; or sigready by kill(2), to the
     /// process that the kernel stops at that instant and that then goes on; or systemd, which is
     /// asked to reload the unit meanwhile (with --unit).
-    #[arg(long, value_enum, default_value_t = By::Kernel, value_name = "WHO")]
-    pub by: By,
+    #[arg(long, value_enum, default_value_t = SignalSource::Kernel, value_name = "WHO")]
+    pub by: SignalSource,
     /// Race so many instants, too, spread evenly over the system calls of the start: what does
     /// the program do with a signal that it takes when it is half set up?
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000),
@@ -138,7 +138,7 @@ pub struct Race {
 
 /// Who sends the signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum By {
+pub enum SignalSource {
     /// The kernel
     Kernel,
     /// sigready, by kill(2)
@@ -147,12 +147,12 @@ pub enum By {
     Reload,
 }
 
-impl From<By> for model::By {
-    fn from(by: By) -> Self {
+impl From<SignalSource> for model::By {
+    fn from(by: SignalSource) -> Self {
         match by {
-            By::Kernel => Self::Kernel,
-            By::Kill => Self::Kill,
-            By::Reload => Self::Reload,
+            SignalSource::Kernel => Self::Kernel,
+            SignalSource::Kill => Self::Kill,
+            SignalSource::Reload => Self::Reload,
         }
     }
 }
@@ -167,7 +167,7 @@ pub struct Usual {
     pub settle: Duration,
 }
 
-impl Race {
+impl RaceOptions {
     /// The default of each.
     pub const USUAL: Usual = Usual {
         timeout: Duration::from_secs(30),
@@ -194,7 +194,7 @@ mod tests {
     fn the_usual_times_are_those_of_the_options() {
         let cli = Cli::try_parse_from(["sigready", "race", "--", "true"]).unwrap();
         let Command::Race(race) = cli.command else { panic!("another command") };
-        let Usual { timeout, quiet, settle } = Race::USUAL;
+        let Usual { timeout, quiet, settle } = RaceOptions::USUAL;
         assert_eq!([race.timeout, race.quiet_time, race.settle], [timeout, quiet, settle]);
     }
 

@@ -34,18 +34,18 @@ use sigready::{
 };
 
 use super::{Verdict, fault::Fault, given_command, in_event_loop, messages::Messages, progress};
-use crate::cli::{By, Race, ServiceType};
+use crate::cli::{RaceOptions, ServiceType, SignalSource};
 
 /// Room for events that wait to be read, in KiB.
 const BUFFER: u32 = 4_096;
 
 /// Races the command or the unit.
-pub fn run(options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
+pub fn run(options: &RaceOptions, messages: &Messages) -> Result<Verdict, Fault> {
     heed();
     if let Some(unit) = &options.unit {
         return unit::run(options, unit, messages);
     }
-    if options.by == By::Reload {
+    if options.by == SignalSource::Reload {
         return Err(Fault::usage(
             "--by reload has systemd reload a unit, which --unit names; a command has none: \
              --by kill sends the signal with a real sender",
@@ -94,7 +94,7 @@ async fn race(runner: &mut Runner<'_>, rules: &Rules, line: &Line<'_>) -> anyhow
 
 /// The result.
 fn result(
-    options: &Race,
+    options: &RaceOptions,
     rules: &Rules,
     anchor: Anchor,
     runner: &Runner<'_>,
@@ -133,7 +133,11 @@ fn result(
 }
 
 /// Writes the result, and says what it comes to.
-fn verdict(race: &model::Race, options: &Race, messages: &Messages) -> Result<Verdict, Fault> {
+fn verdict(
+    race: &model::Race,
+    options: &RaceOptions,
+    messages: &Messages,
+) -> Result<Verdict, Fault> {
     write(race, options, messages)?;
     // The one that waits for it says what all of it comes to.
     if jobs::is_part(options) {
@@ -161,7 +165,7 @@ impl Observer for Line<'_> {
     fn progress(&self, _: &Progress) {}
 }
 
-fn rules(options: &Race) -> Result<Rules, Fault> {
+fn rules(options: &RaceOptions) -> Result<Rules, Fault> {
     let mut signals = options.signals.clone();
     if signals.is_empty() {
         signals.clone_from(&options.reload_signals);
@@ -200,7 +204,7 @@ fn rules(options: &Race) -> Result<Rules, Fault> {
     })
 }
 
-fn request(options: &Race, signals: &[Signal], reach: Reach) -> Result<Request, Fault> {
+fn request(options: &RaceOptions, signals: &[Signal], reach: Reach) -> Result<Request, Fault> {
     let most = MAX_RECORDED as usize;
     if signals.len() > most {
         return Err(Fault::usage(format_args!(
@@ -219,13 +223,13 @@ fn request(options: &Race, signals: &[Signal], reach: Reach) -> Result<Request, 
 }
 
 /// Whether system calls are counted: for a sweep, or for an instant of one.
-fn counts(options: &Race) -> bool {
+fn counts(options: &RaceOptions) -> bool {
     let mut named = options.only.iter().chain(&options.share);
     options.sweep > 0 || named.any(|id| instant(id).is_some())
 }
 
 /// The unit that the command line stands for.
-fn facts(options: &Race) -> UnitFacts {
+fn facts(options: &RaceOptions) -> UnitFacts {
     let access = if options.service_type == ServiceType::Simple { "none" } else { "main" };
     UnitFacts {
         service_type: Some(options.service_type.name().to_owned()),
@@ -236,14 +240,14 @@ fn facts(options: &Race) -> UnitFacts {
 }
 
 /// The options that an interval is to be raced again with.
-fn repeated(options: &Race) -> Vec<String> {
+fn repeated(options: &RaceOptions) -> Vec<String> {
     let mut words = Vec::new();
     let mut add = |option: &str, value: Option<String>| {
         if let Some(value) = value {
             words.extend([option.to_owned(), value]);
         }
     };
-    let (kind, usual) = (options.service_type, Race::USUAL);
+    let (kind, usual) = (options.service_type, RaceOptions::USUAL);
     let other = |span: Duration, usual: Duration| {
         (span != usual).then(|| format!("{}ms", span.as_millis()))
     };
@@ -253,7 +257,10 @@ fn repeated(options: &Race) -> Vec<String> {
     for signal in &options.reload_signals {
         add("--reload-signal", Some(signal.to_string()));
     }
-    add("--by", (options.by != By::Kernel).then(|| model::By::from(options.by).word().to_owned()));
+    add(
+        "--by",
+        (options.by != SignalSource::Kernel).then(|| model::By::from(options.by).word().to_owned()),
+    );
     add("--timeout", other(options.timeout, usual.timeout));
     add("--quiet-time", other(options.quiet_time, usual.quiet));
     add("--settle", other(options.settle, usual.settle));
@@ -269,7 +276,7 @@ fn repeated(options: &Race) -> Vec<String> {
 }
 
 /// Writes the result to `--output` or to stdout.
-fn write(race: &model::Race, options: &Race, messages: &Messages) -> Result<(), Fault> {
+fn write(race: &model::Race, options: &RaceOptions, messages: &Messages) -> Result<(), Fault> {
     let extension = options.output.as_deref().and_then(Path::extension);
     let by_name = match extension.and_then(|extension| extension.to_str()) {
         Some("json") => RaceFormat::Json,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{
         document::{Severity, Tool},
-        runtime::ToldBy,
+        runtime::Criterion,
         signal::Signal,
         unit::UnitFacts,
     },
@@ -107,12 +107,12 @@ impl Live {
                 ));
             }
         };
-        let told = runtime.row().map(|row| row.told);
+        let told = runtime.row().map(|row| row.criterion);
         let has_all = FAULTS.iter().all(|fault| self.caught.contains(*fault));
         match runtime.effect(signal) {
             None => Meets::Handler,
             // A trap for the signal alone.
-            Some(_) if told == Some(ToldBy::ByShared) && !has_all => Meets::Handler,
+            Some(_) if told == Some(Criterion::ByShared) && !has_all => Meets::Handler,
             Some(_) => Meets::Unknown(format!(
                 "{} has a handler for {signal} of its own: whether the program asked for {signal} \
                  is not seen",

@@ -237,9 +237,9 @@ pub struct Interval {
     /// Whether it is the main process.
     pub main: bool,
     /// The step that begins it.
-    pub after: StepTold,
+    pub after: ReportedStep,
     /// The step that ends it; null where it goes on beyond the start.
-    pub before: Option<StepTold>,
+    pub before: Option<ReportedStep>,
     /// When it begins.
     pub from_ns: i64,
     /// When it ends, at the latest with what was looked at of the start.
@@ -260,7 +260,7 @@ pub struct Interval {
 
 /// A step, as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct StepTold {
+pub struct ReportedStep {
     /// What it is.
     pub kind: StepKind,
     /// In words.

@@ -84,9 +84,9 @@ pub enum Action {
     Unknown,
 }
 
-/// How a runtime's own handler is told from one that the program has asked for.
+/// What tells a runtime's own handler from one that the program has asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ToldBy {
+pub enum Criterion {
     /// The first handler after the exec is the runtime's. Once the program asks for the signal
     /// the runtime sets one again.
     BySecond {
@@ -109,15 +109,15 @@ pub struct Row {
     /// Its name.
     pub name: &'static str,
     /// How its handlers are told from the program's.
-    pub told: ToldBy,
+    pub criterion: Criterion,
     /// The signals it has handlers for, with what they do.
     pub handles: &'static [(Signal, Action)],
 }
 
 /// Where the first handler is the runtime's, unless the signal was ignored from the start.
-const UNLESS_IGNORED: ToldBy = ToldBy::BySecond { even_ignored: false };
+const UNLESS_IGNORED: Criterion = Criterion::BySecond { even_ignored: false };
 /// Where it is in any case.
-const ALWAYS: ToldBy = ToldBy::BySecond { even_ignored: true };
+const ALWAYS: Criterion = Criterion::BySecond { even_ignored: true };
 
 /// What each runtime does by itself. A signal that is not listed is the program's alone.
 pub const ROWS: [Row; 22] = {
@@ -127,7 +127,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Go,
             name: "Go",
-            told: ToldBy::ByForwarder,
+            criterion: Criterion::ByForwarder,
             handles: &[
                 (S::HUP, Dies),
                 (S::INT, Dies),
@@ -147,7 +147,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Jvm,
             name: "the Java virtual machine",
-            told: UNLESS_IGNORED,
+            criterion: UNLESS_IGNORED,
             handles: &[
                 (S::HUP, Exits(129)),
                 (S::INT, Exits(130)),
@@ -161,7 +161,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Ruby,
             name: "Ruby",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[
                 (S::HUP, Dies),
                 (S::INT, Dies),
@@ -178,19 +178,19 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Node,
             name: "Node.js",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[(S::INT, Dies), (S::TERM, Dies), (S::USR1, Spares)],
         },
         Row {
             runtime: Runtime::Python,
             name: "Python",
-            told: UNLESS_IGNORED,
+            criterion: UNLESS_IGNORED,
             handles: &[(S::INT, Dies)],
         },
         Row {
             runtime: Runtime::Php,
             name: "PHP",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[
                 (S::HUP, Dies),
                 (S::INT, Dies),
@@ -204,7 +204,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Bash,
             name: "bash",
-            told: ToldBy::ByShared,
+            criterion: Criterion::ByShared,
             handles: &[
                 (S::HUP, Dies),
                 (S::INT, Unknown),
@@ -222,13 +222,13 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Zsh,
             name: "zsh",
-            told: UNLESS_IGNORED,
+            criterion: UNLESS_IGNORED,
             handles: &[(S::HUP, Exits(1)), (S::CHLD, Spares), (S::WINCH, Spares)],
         },
         Row {
             runtime: Runtime::Mksh,
             name: "mksh",
-            told: ToldBy::ByNothing,
+            criterion: Criterion::ByNothing,
             handles: &[
                 (S::HUP, Exits(129)),
                 (S::INT, Dies),
@@ -242,7 +242,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Erlang,
             name: "Erlang",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[
                 (S::INT, Exits(0)),
                 (S::QUIT, Exits(0)),
@@ -253,13 +253,13 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Mono,
             name: "Mono",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[(S::QUIT, Spares), (S::ABRT, Dies)],
         },
         Row {
             runtime: Runtime::R,
             name: "R",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[
                 (S::INT, Exits(1)),
                 (S::USR1, Exits(2)),
@@ -270,7 +270,7 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Sbcl,
             name: "SBCL",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[
                 (S::INT, Exits(1)),
                 (S::ABRT, Exits(1)),
@@ -284,40 +284,45 @@ pub const ROWS: [Row; 22] = {
         Row {
             runtime: Runtime::Guile,
             name: "Guile",
-            told: ALWAYS,
+            criterion: ALWAYS,
             handles: &[(S::XCPU, Unknown), (S::PWR, Spares)],
         },
-        Row { runtime: Runtime::Lua, name: "Lua", told: ALWAYS, handles: &[(S::INT, Exits(1))] },
-        Row { runtime: Runtime::Tcl, name: "Tcl", told: ALWAYS, handles: &[] },
-        Row { runtime: Runtime::Perl, name: "Perl", told: ALWAYS, handles: &[] },
+        Row {
+            runtime: Runtime::Lua,
+            name: "Lua",
+            criterion: ALWAYS,
+            handles: &[(S::INT, Exits(1))],
+        },
+        Row { runtime: Runtime::Tcl, name: "Tcl", criterion: ALWAYS, handles: &[] },
+        Row { runtime: Runtime::Perl, name: "Perl", criterion: ALWAYS, handles: &[] },
         Row {
             runtime: Runtime::Dash,
             name: "dash",
-            told: ToldBy::ByNothing,
+            criterion: Criterion::ByNothing,
             handles: &[(S::INT, Dies), (S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Busybox,
             name: "BusyBox",
-            told: ToldBy::ByNothing,
+            criterion: Criterion::ByNothing,
             handles: &[(S::INT, Dies), (S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Ksh,
             name: "ksh93",
-            told: ToldBy::ByNothing,
+            criterion: Criterion::ByNothing,
             handles: &[(S::ALRM, Spares), (S::CHLD, Spares), (S::WINCH, Spares)],
         },
         Row {
             runtime: Runtime::Yash,
             name: "yash",
-            told: ToldBy::ByNothing,
+            criterion: Criterion::ByNothing,
             handles: &[(S::CHLD, Spares)],
         },
         Row {
             runtime: Runtime::Fish,
             name: "fish",
-            told: ToldBy::ByNothing,
+            criterion: Criterion::ByNothing,
             handles: &[(S::INT, Exits(0)), (S::CHLD, Spares)],
         },
     ]
@@ -355,11 +360,11 @@ impl Runtime {
             _ => {
                 let row = self.row()?;
                 let listed = row.handles.iter().find(|(listed, _)| *listed == signal);
-                listed.map(|(_, effect)| *effect).or(match row.told {
+                listed.map(|(_, effect)| *effect).or(match row.criterion {
                     // They have a handler for nearly all signals.
-                    ToldBy::ByForwarder => Some(Action::Spares),
-                    ToldBy::ByShared => Some(Action::Dies),
-                    ToldBy::BySecond { .. } | ToldBy::ByNothing => None,
+                    Criterion::ByForwarder => Some(Action::Spares),
+                    Criterion::ByShared => Some(Action::Dies),
+                    Criterion::BySecond { .. } | Criterion::ByNothing => None,
                 })
             }
         }
@@ -409,14 +414,14 @@ mod tests {
                 let names: Vec<String> = names.collect();
                 if names.is_empty() { "–".to_owned() } else { names.join(", ") }
             };
-            let told = match row.told {
-                ToldBy::BySecond { even_ignored: true } => "its being set again",
-                ToldBy::BySecond { even_ignored: false } => {
+            let told = match row.criterion {
+                Criterion::BySecond { even_ignored: true } => "its being set again",
+                Criterion::BySecond { even_ignored: false } => {
                     "its being set again, or set where the signal was ignored at the start"
                 }
-                ToldBy::ByShared => "its being shared by few signals",
-                ToldBy::ByForwarder => "a thread that takes signals for it, and by living on",
-                ToldBy::ByNothing => "living on",
+                Criterion::ByShared => "its being shared by few signals",
+                Criterion::ByForwarder => "a thread that takes signals for it, and by living on",
+                Criterion::ByNothing => "living on",
             };
             writeln!(
                 text,

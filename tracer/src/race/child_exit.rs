@@ -15,7 +15,7 @@ use super::{
     sweep::{differing, start_end},
 };
 use crate::model::{
-    race::{Interval, Outcome, Reach, Role, StepKind, StepTold, Try},
+    race::{Interval, Outcome, Reach, ReportedStep, Role, StepKind, Try},
     raw_name,
     signal::Signal,
 };
@@ -134,7 +134,7 @@ pub fn child_exits(
                 process: process.who.clone(),
                 programs: Vec::new(),
                 main,
-                after: StepTold { kind: StepKind::ChildExit, what, at_ns },
+                after: ReportedStep { kind: StepKind::ChildExit, what, at_ns },
                 before: None,
                 to_ns: at_ns,
                 reached: if main { reached } else { Reach::NotByReload },

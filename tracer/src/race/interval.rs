@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{
     event::ProcessRef,
-    race::{Reach, Role, StepKind, StepTold},
+    race::{Reach, ReportedStep, Role, StepKind},
     signal::Signal,
 };
 
@@ -120,9 +120,9 @@ pub struct Planned {
     /// Whether it is the main process.
     pub main: bool,
     /// The step that begins it, in words.
-    pub after: StepTold,
+    pub after: ReportedStep,
     /// The step that ends it.
-    pub before: Option<StepTold>,
+    pub before: Option<ReportedStep>,
     /// When it ends, at the latest with what was looked at, ns on the timeline.
     pub to_ns: i64,
     /// Whether a reload reaches it.
@@ -198,13 +198,13 @@ impl Timeline {
         ns.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
-    pub fn step(&self, step: &Step) -> StepTold {
-        StepTold { kind: step.told, what: step.what.clone(), at_ns: self.at(step.at) }
+    pub fn step(&self, step: &Step) -> ReportedStep {
+        ReportedStep { kind: step.told, what: step.what.clone(), at_ns: self.at(step.at) }
     }
 
     /// What ends an interval that `next` follows on.
-    fn before(&self, process: &Process, next: Option<&Step>) -> Option<StepTold> {
-        let exit = process.ended.map(|at| StepTold {
+    fn before(&self, process: &Process, next: Option<&Step>) -> Option<ReportedStep> {
+        let exit = process.ended.map(|at| ReportedStep {
             kind: StepKind::Exit,
             what: "exit".to_owned(),
             at_ns: self.at(at),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{
     document::{OutcomeState, ProcessOutcome},
-    race::{Interval, Outcome, Role, StepKind, StepTold},
+    race::{Interval, Outcome, ReportedStep, Role, StepKind},
     signal::Signal,
     span,
 };
@@ -65,7 +65,7 @@ fn sent(
         process: main.who.clone(),
         programs: Vec::new(),
         main: true,
-        after: StepTold { kind, what: what.to_owned(), at_ns },
+        after: ReportedStep { kind, what: what.to_owned(), at_ns },
         before: None,
         to_ns: at_ns,
         reached: super::reach(steps, role, service_type, at, at.saturating_add(1)),

@@ -10,7 +10,7 @@ use super::{
     steps::{Key, Kind, Process, Step, Steps},
 };
 use crate::model::{
-    race::{Interval, Outcome, Reach, Role, StepKind, StepTold},
+    race::{Interval, Outcome, Reach, ReportedStep, Role, StepKind},
     signal::Signal,
 };
 
@@ -144,7 +144,7 @@ impl<'a> Start<'a> {
             process: process.who.clone(),
             programs: programs(steps, step.key),
             main,
-            after: StepTold { kind: StepKind::Second, what, at_ns: timeline.at(step.at) },
+            after: ReportedStep { kind: StepKind::Second, what, at_ns: timeline.at(step.at) },
             before: None,
             to_ns: timeline.at(to),
             reached,

@@ -10,7 +10,7 @@ use super::{
     steps::{Steps, order, place_of, write_children},
 };
 use crate::model::{
-    race::{Interval, Outcome, Role, SignalRace, StepKind, StepTold, Try},
+    race::{Interval, Outcome, ReportedStep, Role, SignalRace, StepKind, Try},
     signal::Signal,
 };
 
@@ -164,7 +164,7 @@ fn instant(
         process: process.who.clone(),
         programs: Vec::new(),
         main: true,
-        after: StepTold { kind: StepKind::Call, what, at_ns },
+        after: ReportedStep { kind: StepKind::Call, what, at_ns },
         before: None,
         to_ns: at_ns,
         reached: super::reach(steps, role, service_type, counted.at_ns, counted.at_ns + 1),

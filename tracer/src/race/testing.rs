@@ -7,7 +7,7 @@ use crate::{
     model::{
         document::{OutcomeState, ProcessOutcome},
         event::{Consumer, DispositionKind, ProcessRef},
-        race::{Interval, Outcome, Reach, StepKind, StepTold, Try},
+        race::{Interval, Outcome, Reach, ReportedStep, StepKind, Try},
         signal::Signal,
     },
     observation::{
@@ -257,8 +257,8 @@ pub fn an_interval(
         id: format!("HUP@{id}"),
         process: a_process(true),
         main: true,
-        after: StepTold { kind: after, what: id.to_owned(), at_ns: from * ms },
-        before: to.map(|to| StepTold {
+        after: ReportedStep { kind: after, what: id.to_owned(), at_ns: from * ms },
+        before: to.map(|to| ReportedStep {
             kind: StepKind::Action,
             what: "the next".to_owned(),
             at_ns: to * ms,

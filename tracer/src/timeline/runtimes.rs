@@ -7,7 +7,7 @@ use tracer_common::signal::{MAX_SIGNAL, SignalSet};
 
 use crate::{
     model::{
-        runtime::{Runtime, ToldBy},
+        runtime::{Criterion, Runtime},
         signal::Signal,
     },
     observation::{Generate, Handler, Program},
@@ -116,8 +116,8 @@ pub fn may_catch_all(program: Program) -> bool {
         Program::Unread => true,
         Program::Plain => false,
         Program::Of(runtime) => {
-            let told = runtime.row().map(|row| row.told);
-            matches!(told, Some(ToldBy::ByForwarder | ToldBy::ByShared))
+            let told = runtime.row().map(|row| row.criterion);
+            matches!(told, Some(Criterion::ByForwarder | Criterion::ByShared))
         }
     }
 }
@@ -133,14 +133,14 @@ pub fn may_forward(program: Program) -> bool {
 #[must_use]
 pub fn first(runtime: Runtime, signal: Signal, was_ignored: bool) -> Option<Runtime> {
     runtime.effect(signal)?;
-    match runtime.row().map(|row| row.told) {
-        Some(ToldBy::BySecond { even_ignored }) => {
+    match runtime.row().map(|row| row.criterion) {
+        Some(Criterion::BySecond { even_ignored }) => {
             (!was_ignored || even_ignored).then_some(runtime)
         }
         // It is not in the table, or no handler tells.
-        Some(ToldBy::ByNothing) | None => Some(Runtime::Forwarding),
+        Some(Criterion::ByNothing) | None => Some(Runtime::Forwarding),
         // By what the handlers share.
-        Some(ToldBy::ByShared | ToldBy::ByForwarder) => None,
+        Some(Criterion::ByShared | Criterion::ByForwarder) => None,
     }
 }
 
@@ -148,8 +148,8 @@ pub fn first(runtime: Runtime, signal: Signal, was_ignored: bool) -> Option<Runt
 #[must_use]
 pub fn again(runtime: Runtime, signal: Signal) -> Option<Runtime> {
     runtime.effect(signal)?;
-    match runtime.row().map(|row| row.told) {
-        Some(ToldBy::ByNothing) | None => Some(Runtime::Forwarding),
+    match runtime.row().map(|row| row.criterion) {
+        Some(Criterion::ByNothing) | None => Some(Runtime::Forwarding),
         Some(_) => None,
     }
 }

@@ -7,19 +7,19 @@ use clap::{ValueEnum as _, builder::PossibleValue};
 use nix::sys::{prctl, signal::SIGINT};
 use sigready::{
     host::clock,
-    model::race::Race as Model,
+    model::race::Race,
     race::{merge, shares},
     session::{Observer as _, Rules, Worked, work},
 };
 
 use super::{Line, repeated, verdict};
 use crate::{
-    cli::Race,
+    cli::RaceOptions,
     commands::{Verdict, fault::Fault, in_event_loop, messages::Messages, progress},
 };
 
 /// Whether another process waits for the result of this one, which is a part.
-pub fn is_part(options: &Race) -> bool {
+pub fn is_part(options: &RaceOptions) -> bool {
     options.plan || !options.share.is_empty()
 }
 
@@ -29,7 +29,7 @@ pub fn end_with_the_one_that_waits() {
 }
 
 /// Races the command in several processes, and puts together what they found.
-pub fn run(options: &Race, rules: &Rules, messages: &Messages) -> Result<Verdict, Fault> {
+pub fn run(options: &RaceOptions, rules: &Rules, messages: &Messages) -> Result<Verdict, Fault> {
     let line = Line(progress::Line::start(messages, " (Ctrl-C ends)"));
     let anchor = clock::anchor();
     let shows = messages.is_verbose();
@@ -62,7 +62,7 @@ pub fn run(options: &Race, rules: &Rules, messages: &Messages) -> Result<Verdict
     })?;
     drop(line);
     let duration_ns = clock::boot_ns().saturating_sub(anchor.boot_ns);
-    verdict(&Model { duration_ns, ..race }, options, messages)
+    verdict(&Race { duration_ns, ..race }, options, messages)
 }
 
 /// What the processes said beside their results.
@@ -76,7 +76,7 @@ fn say(worked: &Worked, line: &Line<'_>) {
 
 /// What such a process is started with. The instants of a sweep are chosen once.
 fn arguments(
-    options: &Race,
+    options: &RaceOptions,
     rules: &Rules,
     shows: bool,
     words: &[String],

@@ -18,7 +18,7 @@ use sigready::{
 
 use super::{Line, counts, request, result, rules, verdict};
 use crate::{
-    cli::Race,
+    cli::RaceOptions,
     commands::{
         Verdict,
         fault::Fault,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Races a unit.
-pub fn run(options: &Race, name: &str, messages: &Messages) -> Result<Verdict, Fault> {
+pub fn run(options: &RaceOptions, name: &str, messages: &Messages) -> Result<Verdict, Fault> {
     let name = service(name)?;
     if is_glob(&name) {
         return Err(Fault::usage(format_args!(
@@ -80,7 +80,7 @@ pub fn run(options: &Race, name: &str, messages: &Messages) -> Result<Verdict, F
 }
 
 /// The systemd that has the unit.
-fn manager(options: &Race, hierarchies: &Hierarchies) -> Result<Manager, Fault> {
+fn manager(options: &RaceOptions, hierarchies: &Hierarchies) -> Result<Manager, Fault> {
     match (&options.root, &options.user) {
         (Some(root), _) => trace::below(root, false, hierarchies),
         (None, Some(name)) => Ok(Manager::of_user(user(name)?.uid)),
@@ -92,7 +92,7 @@ fn manager(options: &Race, hierarchies: &Hierarchies) -> Result<Manager, Fault> 
 }
 
 /// What is asked for of the unit itself: its type, and the signal that reloads it.
-fn follow_settings(rules: &mut Rules, options: &Race, unit: &RacedUnit) {
+fn follow_settings(rules: &mut Rules, options: &RaceOptions, unit: &RacedUnit) {
     unit.service_type().clone_into(&mut rules.service_type);
     rules.can_reload = Some(unit.unreloadable().is_none());
     let Some(reload) = unit.facts().reload_signal else { return };
@@ -123,7 +123,7 @@ fn check_reload(rules: &Rules, unit: &RacedUnit) -> Result<(), Fault> {
 }
 
 /// Says what will be done, and asks where somebody can be asked.
-fn agreed(options: &Race, unit: &RacedUnit, messages: &Messages) -> Result<(), Fault> {
+fn agreed(options: &RaceOptions, unit: &RacedUnit, messages: &Messages) -> Result<(), Fault> {
     let plan = unit.plan();
     if options.yes {
         messages.note(plan);

@@ -368,8 +368,8 @@ fn what_became_of_a_signal_at_its_sending() {
 
 #[test]
 fn every_bit_of_a_signals_target_has_its_own_meaning() {
-    use DispositionKind::{Blocked, Default, Handler as Handled, Ignored};
-    for (number, disposition) in [(0, Default), (1, Ignored), (2, Handled)] {
+    use DispositionKind::{Blocked, Default, Ignored};
+    for (number, disposition) in [(0, Default), (1, Ignored), (2, DispositionKind::Handler)] {
         let expected = Generate { disposition, ..plain() };
         assert_eq!(generated(|it| it.disposition = number), expected);
         // Blocked comes before all.

@@ -2,7 +2,7 @@
 
 use tracer_common::{
     event::COMM_LEN,
-    place::{ANEW, COMMAND as MAIN, CountedFrom, FORKS_APART, FORKS_SHARING, Kind, child_place},
+    place::{self, ANEW, CountedFrom, FORKS_APART, FORKS_SHARING, Kind, child_place},
 };
 
 use crate::{
@@ -83,22 +83,28 @@ fn the_kernel_side_counts_forks_and_masks_from_the_last_step_that_does_not_depen
         forks: 0,
     };
     let none = CountedFrom::default();
-    let second = since(MAIN, 2);
+    let second = since(place::COMMAND, 2);
     let (mask, fork) = (order("exec1.block4"), order("exec1.fork1"));
     assert_eq!((mask.number, mask.counted_from), (ANEW + 1, [none, second]));
     let forks = CountedFrom { forks: FORKS_APART, ..second };
-    assert_eq!((fork.number, fork.process, fork.counted_from), (ANEW + 1, MAIN, [none, forks]));
+    assert_eq!(
+        (fork.number, fork.process, fork.counted_from),
+        (ANEW + 1, place::COMMAND, [none, forks])
+    );
     // Its place has the number that its fork has then, and its own steps are counted as ever.
     let worker = order("child1.exec1.action1");
     assert_eq!((worker.number, worker.counted_from), (1, [forks, none]));
-    assert_eq!(Some(worker.process), child_place(MAIN, ANEW + 1));
+    assert_eq!(Some(worker.process), child_place(place::COMMAND, ANEW + 1));
     // The helper's mask before the first handler is counted from the exec.
     let first = order("exec1.block1");
-    let exec = CountedFrom { step: Kind::Exec as u32, ..since(MAIN, 1) };
+    let exec = CountedFrom { step: Kind::Exec as u32, ..since(place::COMMAND, 1) };
     assert_eq!((first.number, first.counted_from), (ANEW + 1, [none, exec]));
     // What does not depend on helpers is found by its own number.
     let handler = order("exec1.action2");
-    assert_eq!((handler.number, handler.process, handler.counted_from), (2, MAIN, [none; 2]));
+    assert_eq!(
+        (handler.number, handler.process, handler.counted_from),
+        (2, place::COMMAND, [none; 2])
+    );
 }
 
 #[test]
@@ -128,7 +134,7 @@ fn a_worker_is_the_same_one_of_those_that_live_on_where_other_helpers_come_right
     assert_eq!(renumbered("exec1.action1"), None);
     let aimed = self::of(&one, "child1.exec1").renumbered(&of, &now).unwrap();
     let order = aimed.order(Signal::HUP, &now, Helpers::Counted);
-    assert_eq!(Some(order.process), child_place(MAIN, ANEW + 3));
+    assert_eq!(Some(order.process), child_place(place::COMMAND, ANEW + 3));
     assert!(
         aimed
             .alike(&now, &now, WORKER)
@@ -184,7 +190,7 @@ fn helpers_that_run_in_their_parents_memory_are_not_counted_as_forks_nor_taken_f
     let (one, other) = (with_helpers(1, spawned), with_helpers(3, spawned));
     for helpers in [Helpers::Counted, Helpers::LeftOut] {
         let order = of(&one, "child1.fork").order(Signal::HUP, &one.steps(), helpers);
-        assert_eq!(Some(order.process), child_place(MAIN, ANEW + 1));
+        assert_eq!(Some(order.process), child_place(place::COMMAND, ANEW + 1));
         assert_eq!(order.counted_from[0].forks, FORKS_APART);
     }
     let hit = |id: &str, at, pid| {
@@ -199,7 +205,7 @@ fn helpers_that_run_in_their_parents_memory_are_not_counted_as_forks_nor_taken_f
     let story = with_helpers(2, forked).fork_in_memory(500, COMMAND, 160);
     let story = story.exec(501, 160, "/usr/bin/worker");
     let order = of(&story, "child2.exec1").order(Signal::HUP, &story.steps(), Helpers::Counted);
-    assert_eq!(Some(order.process), child_place(MAIN, ANEW + 1));
+    assert_eq!(Some(order.process), child_place(place::COMMAND, ANEW + 1));
     assert_eq!(order.counted_from[0].forks, FORKS_SHARING);
 }
 
@@ -216,7 +222,7 @@ fn helpers_that_end_or_execute_something_else_are_left_out_but_at_the_fork_itsel
         let order = |id: &str, helpers| of(&story, id).order(Signal::HUP, &story.steps(), helpers);
         let order_of = |id: &str| order(id, Helpers::LeftOut);
         let at_action = order_of(&format!("child{left}.action1"));
-        assert_eq!(Some(at_action.process), child_place(MAIN, ANEW + left));
+        assert_eq!(Some(at_action.process), child_place(place::COMMAND, ANEW + left));
         assert_eq!((at_action.leaves_out, at_action.child), (1, [0; COMM_LEN / 8]));
         for counted in [
             order_of(&format!("child{left}.fork")),
@@ -228,7 +234,7 @@ fn helpers_that_end_or_execute_something_else_are_left_out_but_at_the_fork_itsel
     // A worker that executes a program is known by its name then.
     let story = with_helpers(3, forked).exec(420, WORKER, "/usr/bin/worker").handler(430, WORKER);
     let order = of(&story, "child1.exec1").order(Signal::HUP, &story.steps(), Helpers::LeftOut);
-    assert_eq!(Some(order.process), child_place(MAIN, ANEW + 1));
+    assert_eq!(Some(order.process), child_place(place::COMMAND, ANEW + 1));
     assert_eq!(&bytemuck::cast::<_, [u8; COMM_LEN]>(order.child)[..7], b"worker\0");
 }
 

@@ -2,7 +2,7 @@
 
 use tracer_common::{
     event::COMM_LEN,
-    place::{ANEW, CHILD_EXIT, COMMAND as COMMAND_PLACE, child_place},
+    place::{self, ANEW, CHILD_EXIT, child_place},
 };
 
 use crate::{
@@ -25,7 +25,7 @@ fn exits(names: &[&str]) -> Vec<ChildExit> {
         let mut child = [0; COMM_LEN];
         child[..name.len()].copy_from_slice(name.as_bytes());
         let child = bytemuck::cast(child);
-        ChildExit { at: at * MS, process: COMMAND_PLACE, execs: 1, child }
+        ChildExit { at: at * MS, process: place::COMMAND, execs: 1, child }
     };
     (10..).step_by(10).zip(names).map(exit).collect()
 }
@@ -51,7 +51,7 @@ fn an_exit_is_known_by_the_childs_name_and_which_one_of_that_name_it_is() {
         child_exits(&all, &Story::command().steps(), Signal::HUP, Role::Reload, "simple");
     let order = planned[3].at.order(Signal::HUP);
     assert_eq!((order.step, order.execs, order.number), (CHILD_EXIT, 1, 2));
-    assert_eq!((order.signal, order.sent, order.process), (1, 1, COMMAND_PLACE));
+    assert_eq!((order.signal, order.sent, order.process), (1, 1, place::COMMAND));
     assert_eq!(bytemuck::cast::<_, [u8; COMM_LEN]>(order.child)[..4], *b"sed\0");
     assert_eq!(planned[3].after.what, "exit of sed");
     assert_eq!((planned[3].to_ns, planned[3].reached), (38 * MS.cast_signed(), Reach::Reached));
@@ -75,7 +75,7 @@ fn a_helper_after_the_start_or_of_a_process_that_is_not_raced_is_none_of_it() {
     // Before its exec it is the tracer's own doing, or systemd's.
     let before = ChildExit { execs: 0, ..exits(&["sh"])[0] };
     // A helper of a helper.
-    let below = ChildExit { process: COMMAND_PLACE << 12 | 1, ..exits(&["sh"])[0] };
+    let below = ChildExit { process: place::COMMAND << 12 | 1, ..exits(&["sh"])[0] };
     let story = Story::command().fork(5, COMMAND, 101).exec(6, 101, "/bin/sh").exit(20, 101);
     assert_eq!(ids(&story, &[before, below]), Vec::<String>::new());
 }
@@ -85,7 +85,7 @@ fn with_worker(helpers: u32) -> (Story, ChildExit) {
     let story = Story::command().handler(5, COMMAND);
     let story = (0..helpers)
         .fold(story, |story, number| story.fork(10, COMMAND, 101 + number).exit(11, 101 + number));
-    let process = COMMAND_PLACE << 12 | u64::from(helpers + 1);
+    let process = place::COMMAND << 12 | u64::from(helpers + 1);
     (story.fork(20, COMMAND, 150), ChildExit { process, execs: 0, ..exits(&["sed"])[0] })
 }
 
@@ -103,7 +103,7 @@ fn the_exit_of_a_workers_child_is_found_again_however_many_helpers_there_are() {
         assert_eq!((order.step, order.number, order.leaves_out), (CHILD_EXIT, 1, 0));
         (order.process, order.counted_from[0].number)
     };
-    let place = |number| child_place(COMMAND_PLACE, ANEW + number).unwrap();
+    let place = |number| child_place(place::COMMAND, ANEW + number).unwrap();
     for helpers in [Helpers::Counted, Helpers::LeftOut] {
         assert_eq!(order(&planned[0], &one, helpers), (place(2), 1));
     }

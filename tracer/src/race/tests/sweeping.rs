@@ -1,6 +1,6 @@
 //! Instants among the system calls of a start.
 
-use tracer_common::place::{CALL, COMMAND as COMMAND_PLACE, Counted, child_place};
+use tracer_common::place::{self, CALL, Counted, child_place};
 
 use crate::{
     model::{
@@ -20,7 +20,7 @@ const MS: u64 = 1_000_000;
 fn counted(count: u32) -> Vec<Counted> {
     let call = |number: u32| Counted {
         at_ns: (2 + u64::from(number)) * MS,
-        process: COMMAND_PLACE,
+        process: place::COMMAND,
         execs: 1,
         thread: 0,
         number,
@@ -59,7 +59,7 @@ fn the_start_of_a_service_that_says_ready_ends_with_that_or_a_later_step() {
 #[test]
 fn calls_of_what_it_started_are_not_swept_over() {
     let mut counted = counted(4);
-    counted[1].process = child_place(COMMAND_PLACE, 1).unwrap();
+    counted[1].process = child_place(place::COMMAND, 1).unwrap();
     counted[2].thread = 2;
     assert_eq!(
         ids(&Story::command(), &counted, 9),
@@ -69,10 +69,10 @@ fn calls_of_what_it_started_are_not_swept_over() {
 
 #[test]
 fn an_id_and_its_call_are_the_same() {
-    let child = child_place(child_place(COMMAND_PLACE, 2).unwrap(), 7).unwrap();
+    let child = child_place(child_place(place::COMMAND, 2).unwrap(), 7).unwrap();
     for (id, process, execs, thread, number) in [
-        ("exec1.call412", COMMAND_PLACE, 1, 0, 412),
-        ("exec2.thread3.call7", COMMAND_PLACE, 2, 3, 7),
+        ("exec1.call412", place::COMMAND, 1, 0, 412),
+        ("exec2.thread3.call7", place::COMMAND, 2, 3, 7),
         ("child2.child7.call1", child, 0, 0, 1),
     ] {
         let call = Call { process, execs, thread, number };

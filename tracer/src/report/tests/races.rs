@@ -6,8 +6,8 @@ use crate::{
         document::{Host, OutcomeState, ProcessOutcome, Tool, WallTime},
         event::{DispositionKind, Event, Fate, ProcessRef, SignalSent, What},
         race::{
-            By, Interval, Leftover, Outcome, Race, Reach, Role, SCHEMA, SignalRace, StepKind,
-            StepTold, Try, Untouched,
+            By, Interval, Leftover, Outcome, Race, Reach, ReportedStep, Role, SCHEMA, SignalRace,
+            StepKind, Try, Untouched,
         },
         signal::Signal,
     },
@@ -24,8 +24,8 @@ fn process(pid: u32, comm: &str) -> ProcessRef {
     ProcessRef { pid, ns_pid: None, comm: comm.into(), exe: None, uid: None }
 }
 
-fn step(kind: StepKind, what: &str, ms: i64) -> StepTold {
-    StepTold { kind, what: what.to_owned(), at_ns: ms * MS }
+fn step(kind: StepKind, what: &str, ms: i64) -> ReportedStep {
+    ReportedStep { kind, what: what.to_owned(), at_ns: ms * MS }
 }
 
 fn signal_event(ms: i64, fate: Fate) -> Event {
@@ -63,8 +63,8 @@ fn a_try(outcome: Outcome, what: &str, bad: bool, placed: Option<i64>) -> Try {
 
 fn interval(
     id: &str,
-    after: StepTold,
-    before: Option<StepTold>,
+    after: ReportedStep,
+    before: Option<ReportedStep>,
     reached: Reach,
     it: Try,
 ) -> Interval {

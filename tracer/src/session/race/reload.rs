@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::stopped::{LOOK, Sending, Sent, Standing, reached};
+use super::stopped::{LOOK, Sending, Sent, StoppedProcess, reached};
 use crate::{
     host::{clock, procfs},
     model::{signal::Signal, unit_state},
@@ -54,9 +54,9 @@ impl Reloaded {
     }
 
     /// Has it reloaded now, while this process of it stands there: it was sent STOP.
-    pub fn standing(self, standing: Standing, signal: Signal) -> Result<Sending> {
+    pub fn while_stopped(self, process: StoppedProcess, signal: Signal) -> Result<Sending> {
         self.connected(async move |this, unit, is_over| {
-            this.ask_standing(unit, standing, signal, is_over).await
+            this.ask_stopped(unit, process, signal, is_over).await
         })
     }
 
@@ -113,25 +113,25 @@ impl Reloaded {
                 Err(error) => return Sent::not(format!("{error:#}")),
             }
         };
-        self.ask_standing(unit, Standing(process), signal, is_over).await
+        self.ask_stopped(unit, StoppedProcess(process), signal, is_over).await
     }
 
     /// Asks once the process is stopped.
-    async fn ask_standing(
+    async fn ask_stopped(
         &self,
         mut unit: Unit,
-        standing: Standing,
+        process: StoppedProcess,
         signal: Signal,
         is_over: &AtomicBool,
     ) -> Sent {
-        let limit = Standing::limit();
-        while !standing.is_stopped() {
+        let limit = StoppedProcess::limit();
+        while !process.is_stopped() {
             if Instant::now() >= limit {
                 return Sent::not("the process did not stop for it");
             }
             sleep(LOOK).await;
         }
-        let reload = self.ask(&mut unit, standing, signal, is_over).await;
+        let reload = self.ask(&mut unit, process, signal, is_over).await;
         Sent { unsent: None, reload: Some(reload) }
     }
 
@@ -140,7 +140,7 @@ impl Reloaded {
     async fn ask(
         &self,
         unit: &mut Unit,
-        standing: Standing,
+        process: StoppedProcess,
         signal: Signal,
         is_over: &AtomicBool,
     ) -> Reload {
@@ -163,8 +163,8 @@ impl Reloaded {
                 break None;
             }
         };
-        let came = |standing: &Standing| {
-            procfs::has_pending(standing.0, signal.set()) || !standing.is_stopped()
+        let came = |process: &StoppedProcess| {
+            procfs::has_pending(process.0, signal.set()) || !process.is_stopped()
         };
         let (mut job, mut result) = (None, None);
         let answer = match answer {
@@ -173,7 +173,7 @@ impl Reloaded {
             Some(Ok(object)) => {
                 job = Some(object);
                 let mut state = String::new();
-                while !came(&standing) && Instant::now() < limit {
+                while !came(&process) && Instant::now() < limit {
                     result = ended(unit, job.as_deref()).await;
                     state = unit.active_state().await.unwrap_or_default();
                     if !unit_state::is_up(&state) || result.is_some() {
@@ -184,7 +184,7 @@ impl Reloaded {
             }
         };
         let until = clock::boot_ns();
-        drop(standing);
+        drop(process);
         // What becomes of it, as long as the run goes on.
         while result.is_none() && !is_over.load(Ordering::Acquire) {
             match job {

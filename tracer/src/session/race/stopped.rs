@@ -88,9 +88,9 @@ pub fn reached(placement: &Placement) -> Result<Option<u32>> {
 }
 
 /// A process that the kernel side stops. Whatever comes, it goes on once this is dropped.
-pub struct Standing(pub u32);
+pub struct StoppedProcess(pub u32);
 
-impl Standing {
+impl StoppedProcess {
     /// How long it may take to stop.
     #[must_use]
     pub fn limit() -> Instant {
@@ -109,7 +109,7 @@ impl Standing {
     }
 }
 
-impl Drop for Standing {
+impl Drop for StoppedProcess {
     fn drop(&mut self) {
         self.goes_on();
     }
@@ -117,15 +117,15 @@ impl Drop for Standing {
 
 /// Sends it once the process is stopped.
 fn kill(process: u32, signal: Signal) -> Sent {
-    let (standing, limit) = (Standing(process), Standing::limit());
-    while !standing.is_stopped() && Instant::now() < limit {
+    let (stopped, limit) = (StoppedProcess(process), StoppedProcess::limit());
+    while !stopped.is_stopped() && Instant::now() < limit {
         thread::sleep(LOOK);
     }
     let (pid, number) = (process.cast_signed(), signal.number().cast_signed());
     // SAFETY: a system call on plain numbers. nix's kill(2) knows no real-time signals. The
     // process is stopped by this run, and is not waited for meanwhile.
-    let is_sent = standing.is_stopped() && unsafe { libc::kill(pid, number) } == 0;
-    if is_sent && standing.goes_on() {
+    let is_sent = stopped.is_stopped() && unsafe { libc::kill(pid, number) } == 0;
+    if is_sent && stopped.goes_on() {
         Sent::default()
     } else {
         Sent::not("the process did not stop for it")

@@ -136,7 +136,7 @@ pub(super) fn read(word: &Word, budget: &mut Budget) -> Option<Script> {
 /// Where a command stands.
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-struct Standing {
+struct Position {
     in_child: bool,
     in_background: bool,
     when: When,
@@ -170,7 +170,7 @@ pub(super) const MAX_COMMANDS: usize = 4_000;
 impl Walk {
     /// What it does; `None` if that is more than is told.
     fn script(mut self, nodes: &[Node]) -> Option<Script> {
-        let place = Standing {
+        let place = Position {
             in_child: false,
             in_background: false,
             when: When::Always,
@@ -187,28 +187,28 @@ impl Walk {
                 && last.operator.is_none()
             {
                 let ends = at_end && link == ListOperator::Or && Self::is_fallback(&last.command);
-                self.node(&before.command, Standing { at_end: ends, ..place });
+                self.node(&before.command, Position { at_end: ends, ..place });
                 let status = self.ends_well(&before.command);
                 let Some(when) =
                     after(status, link, is_simple(&before.command), at_end, When::Always)
                 else {
                     continue;
                 };
-                self.node(&last.command, Standing { when, at_end, is_last: at_end, ..place });
+                self.node(&last.command, Position { when, at_end, is_last: at_end, ..place });
             } else {
-                self.node(node, Standing { at_end, is_last: at_end, ..place });
+                self.node(node, Position { at_end, is_last: at_end, ..place });
             }
         }
         (self.script.commands.len() <= MAX_COMMANDS).then_some(self.script)
     }
 
-    fn node(&mut self, node: &Node, place: Standing) {
+    fn node(&mut self, node: &Node, place: Position) {
         if self.has_ended || self.has_returned {
             return;
         }
-        let inside = Standing { at_end: false, is_last: false, ..place };
-        let maybe = Standing { when: When::Maybe, ..inside };
-        let child = Standing { in_child: true, ..inside };
+        let inside = Position { at_end: false, is_last: false, ..place };
+        let maybe = Position { when: When::Maybe, ..inside };
+        let child = Position { in_child: true, ..inside };
         match &node.kind {
             NodeKind::Command { assignments, words, redirects } => {
                 self.simple(assignments, words, !redirects.is_empty(), place);
@@ -271,10 +271,10 @@ impl Walk {
             }
             NodeKind::Subshell { body, .. } => self.node(body, child),
             NodeKind::Coproc { command, .. } => {
-                self.node(command, Standing { in_background: true, ..child });
+                self.node(command, Position { in_background: true, ..child });
             }
             NodeKind::BraceGroup { body, .. } => {
-                self.node(body, Standing { is_last: false, ..place });
+                self.node(body, Position { is_last: false, ..place });
             }
             NodeKind::Negation { pipeline } | NodeKind::Time { pipeline, .. } => {
                 self.node(pipeline, inside);
@@ -283,7 +283,7 @@ impl Walk {
         }
     }
 
-    fn list(&mut self, items: &[rable::ListItem], place: Standing) {
+    fn list(&mut self, items: &[rable::ListItem], place: Position) {
         let mut before = None;
         let mut is_after_one = false;
         // How the chain so far ends, if that is known.
@@ -311,7 +311,7 @@ impl Walk {
             let in_background = item.operator == Some(ListOperator::Background);
             let by_semicolon =
                 is_after_semicolon && matches!(item.operator, None | Some(ListOperator::Semi));
-            let place = Standing {
+            let place = Position {
                 in_child: place.in_child || in_background,
                 in_background: place.in_background || in_background,
                 when,
@@ -388,7 +388,7 @@ impl Walk {
         assignments: &[Node],
         words: &[Node],
         is_redirected: bool,
-        place: Standing,
+        place: Position,
     ) {
         let words: Vec<Word> = words.iter().map(|word| self.word(word)).collect();
         if words.is_empty() {
@@ -410,7 +410,7 @@ impl Walk {
             && self.depth < MAX_CALLS
         {
             self.depth += 1;
-            self.node(&body, Standing { at_end: false, is_last: false, when, ..place });
+            self.node(&body, Position { at_end: false, is_last: false, when, ..place });
             self.depth -= 1;
             self.has_returned = false;
             return;

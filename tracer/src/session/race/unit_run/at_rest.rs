@@ -7,7 +7,7 @@ use super::{
         super::kill::Kill,
         Placing,
         resting::{Rested, unsent},
-        stopped::{Sending, Standing},
+        stopped::{Sending, StoppedProcess},
     },
     OneRun,
 };
@@ -52,8 +52,8 @@ impl OneRun<'_> {
             (By::Reload, Some(main)) if matches!(placing.at, Some(At::Active(_))) => {
                 let stopped = unsent(Kill::begin(main, Signal::STOP).over().await);
                 if stopped.is_none() {
-                    let standing = Standing(main.pid);
-                    *sending = Some(self.unit.reloaded().standing(standing, placing.signal)?);
+                    let process = StoppedProcess(main.pid);
+                    *sending = Some(self.unit.reloaded().while_stopped(process, placing.signal)?);
                 }
                 stopped
             }
