@@ -218,6 +218,9 @@ fn of_what_was_told_of_too_many_senders_the_old_goes_first() {
     let is_known = |decoder: &mut Decoder, sender, at| {
         read(decoder, &sent_by(sender, |it| it.sender_at = at)).origin.is_some()
     };
+    told(decoder, 1, AT);
+    told(decoder, 3, AT + 2 * OLD_NS);
+    assert!(is_known(decoder, 1, AT), "while there is room the old stays, too");
     for sender in 1..=MAX_ORIGINS as u32 {
         told(decoder, sender, AT + u64::from(sender % 2) * OLD_NS);
     }

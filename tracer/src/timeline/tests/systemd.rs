@@ -687,20 +687,24 @@ fn of_a_service_that_was_up_before_the_capture_no_later_message_is_its_readiness
 
 #[test]
 fn a_capture_that_joins_in_execstartpre_sees_the_program_from_its_exec_on() {
-    let joined_in = |active: &str| {
+    let joined_in = |active: &str, id: Option<&str>| {
         let story = Story::unit().found(9, 1, DEMO, &[]);
+        let story = id.into_iter().fold(story, Story::with_id);
         let story = told(story, 0, state(active, "start-pre", "success", "a1")).exit(5, 9, 0);
         let story = story.start(20, 10, "/bin/demo", "a1").handler(30, 10);
         let mut up = state("active", "running", "success", "a1");
         up.state.as_mut().unwrap().main_pid = Some(10);
         told(story, 22, up).until(100).told().starts().last().unwrap().clone()
     };
-    let start = joined_in("activating");
-    assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
-    assert_eq!(start.joined_ns, None, "its program was not running yet");
-    assert_eq!(start.milestones.exec_ns, Some(0));
-    assert_eq!(start.milestones.handler_ns, Some(9 * MS as i64));
-    assert_eq!(start.exposure[0].kind, ExposureKind::Fatal);
+    for id in [None, Some("a1")] {
+        let start = joined_in("activating", id);
+        assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(10));
+        assert_eq!(start.joined_ns, None, "its program was not running yet");
+        assert_eq!(start.milestones.exec_ns, Some(0));
+        assert_eq!(start.milestones.handler_ns, Some(9 * MS as i64));
+        assert_eq!(start.exposure[0].kind, ExposureKind::Fatal);
+    }
+    assert!(joined_in("active", Some("a1")).joined_ns.is_some(), "it was up");
 }
 
 #[test]
