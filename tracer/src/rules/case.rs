@@ -308,6 +308,11 @@ impl<'a> Case<'a> {
         })
     }
 
+    /// Those before the event at `index`.
+    pub(super) fn phases_before(&self, index: usize) -> impl Iterator<Item = Phase> {
+        self.phases().take_while(move |phase| phase.index < index)
+    }
+
     /// The first time the main process took the reload signal into its own hands.
     pub(super) fn first_handler(&self) -> Option<Phase> {
         self.phases().find(Phase::takes)

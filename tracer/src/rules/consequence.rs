@@ -127,7 +127,7 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
             // A daemon that was left behind already may come up all the same.
             Some(false) if case.has_descendants_at(at) => Stage::Unknown,
             // It had read of the daemon in its file, and had yet to reap it.
-            Some(false) if case.is_daemon() && was_up_for_a_moment(case, at) => Stage::Started,
+            Some(false) if case.is_daemon() && was_up_for_a_moment(case) => Stage::Started,
             Some(false) if case.is_daemon() && has_pid_file(case) => Stage::Unwatched,
             Some(false) => Stage::Starting,
             None => Stage::Unknown,
@@ -136,10 +136,10 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
     }
 }
 
-/// Whether systemd has had the service as up after `at`, and at once no more: what it took for the
-/// main process had ended by then. Up for longer, it had found another one.
-fn was_up_for_a_moment(case: &Case, at: i64) -> bool {
-    let mut states = case.states().skip_while(|state| state.at_ns < at || !state.is_up());
+/// Whether systemd has had the service as up, and at once no more: what it took for the main process
+/// had ended by then. Up for longer, it had found another one.
+fn was_up_for_a_moment(case: &Case) -> bool {
+    let mut states = case.states().skip_while(|state| !state.is_up());
     let up = states.next().map(|state| state.at_ns);
     let down = states.find(|state| !state.is_up()).map(|state| state.at_ns);
     up.zip(down).is_some_and(|(up, down)| down.saturating_sub(up) <= MOMENT_NS)
@@ -422,8 +422,7 @@ fn stopped_while_starting(case: &Case, facts: &UnitFacts) -> Option<String> {
                     .to_owned(),
             );
         }
-        let restarts = Some(false);
-        let predicted = Prediction { restarts, ..predict_result(facts, ServiceResult::Success) };
+        let predicted = predict_result(facts, ServiceResult::Success);
         return Some(format!(
             "systemd was told to stop it while it waited for READY=1, which is no failure (result \
              'success'): nothing starts it again.{}",

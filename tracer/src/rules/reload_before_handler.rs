@@ -71,8 +71,7 @@ fn finding(case: &Case, deadly: &Deadly) -> Finding {
     let handler = case.phases().find(|phase| phase.takes() && phase.index > reload.index);
 
     let mut events: Vec<usize> = case
-        .phases()
-        .take_while(|phase| phase.index < reload.index)
+        .phases_before(reload.index)
         .last()
         .map(|phase| phase.index)
         .into_iter()
@@ -127,7 +126,7 @@ fn lacks_mask(case: &Case, reload: &Reload) -> bool {
 
 /// Whether somebody waited for the signal.
 fn has_consumer(case: &Case, reload: &Reload) -> bool {
-    let before = case.phases().take_while(|phase| phase.index < reload.index).last();
+    let before = case.phases_before(reload.index).last();
     before.is_some_and(|phase| phase.has_consumer)
 }
 
@@ -193,9 +192,8 @@ fn executed_itself(case: &Case, reload: &Reload) -> bool {
 
 /// Whether there was a handler before a reload, and whether an exec took it away.
 fn handlers_before(case: &Case, reload: &Reload) -> (bool, bool) {
-    let before = case.phases().take_while(|phase| phase.index < reload.index);
     // A mask for a moment, as around a fork, leaves it at that.
-    before.fold((false, false), |(handled, exec), phase| {
+    case.phases_before(reload.index).fold((false, false), |(handled, exec), phase| {
         let takes = phase.takes();
         (handled || takes, !takes && (exec || phase.by_exec && handled))
     })

@@ -2,7 +2,7 @@
 
 use super::{Case, Finding, Rule, consequence, mend, reload::Reload, text};
 use crate::model::{
-    document::{OutcomeState, Severity},
+    document::Severity,
     event::{DispositionKind, Fate},
 };
 
@@ -36,10 +36,8 @@ fn is_early(case: &Case, reload: &Reload) -> bool {
 /// Whether the program ended well without ever having been ready: then its signal
 /// means stop.
 fn left_in_order(case: &Case) -> bool {
-    let outcome = &case.activation.outcome;
-    case.activation.milestones.ready_ns.is_none()
-        && outcome.state == OutcomeState::Exited
-        && outcome.code == Some(0)
+    let has_been_ready = case.activation.milestones.ready_ns.is_some();
+    !has_been_ready && case.activation.outcome.code == Some(0)
 }
 
 fn finding(case: &Case, early: &[Reload]) -> Option<Finding> {

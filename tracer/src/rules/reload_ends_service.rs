@@ -97,7 +97,7 @@ fn finding(case: &Case) -> Option<Finding> {
 /// The end of the main process after that of another process, which took the reload and is not
 /// what started it.
 fn main_after(case: &Case, reload: &Reload, own: &Exit) -> Option<Exit> {
-    let ended = reload.sent.effect_ns.filter(|at| *at > own.at_ns)?;
+    let ended = reload.sent.effect_ns?;
     let target = &reload.sent.target;
     let main = case.main().filter(|main| main.pid != target.pid)?;
     if is_starter(case, target, main) {

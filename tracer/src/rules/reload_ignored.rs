@@ -36,7 +36,7 @@ fn keeper(sent: &SignalSent) -> Option<Runtime> {
 fn finding(case: &Case, lost: &[Reload]) -> Option<Finding> {
     let first = lost.first()?;
     let signal = first.sent.signal;
-    let phase = case.phases().take_while(|phase| phase.index < first.index).last();
+    let phase = case.phases_before(first.index).last();
     Some(Finding {
         at_ns: first.at_ns,
         events: phase

@@ -31,7 +31,7 @@ fn is_stuck(case: &Case, reload: &Reload) -> bool {
         _ => false,
     };
     // What is read by a signalfd or sigwait had to come first.
-    let before = case.phases().take_while(|phase| phase.index < reload.index).last();
+    let before = case.phases_before(reload.index).last();
     let is_read = before.is_some_and(|phase| phase.has_consumer);
     let waited = case.end_ns().saturating_sub(reload.at_ns);
     let long = exited && !is_read || waited >= STUCK_NS;
@@ -83,7 +83,7 @@ fn finding(case: &Case, stuck: &[Reload]) -> Option<Finding> {
 /// Whether the program that has it blocked was executed in a handler of that signal: it was
 /// blocked from that exec on, which came right after one that was handled.
 fn executed_in_handler(case: &Case, stuck: &Reload) -> bool {
-    let exec = case.phases().filter(|phase| phase.index < stuck.index && phase.by_exec).last();
+    let exec = case.phases_before(stuck.index).filter(|phase| phase.by_exec).last();
     exec.is_some_and(|exec| {
         let before = case.reloads().filter(|reload| reload.index < exec.index).last();
         exec.disposition == DispositionKind::Blocked

@@ -70,7 +70,7 @@ pub(super) fn refused(case: &Case) -> bool {
 /// Whether it is READY=1, which systemd may refuse after STOPPING=1.
 fn says_ready(told: &Announcement) -> bool {
     let is_refused = told.message.refusal == Some(Refusal::Stopping);
-    is_own(told, Announced::Ready) || is_refused && told.state() == Some(Announced::Ready)
+    is_own(told, Announced::Ready) || is_refused
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
         return String::new();
     }
     // What comes later is of somebody else's doing: an operator's stop.
-    let mut states = case.states().skip_while(|state| state.at_ns < at || !state.is_over());
+    let mut states = over_after(case, at);
     let Some(over) = states.next() else {
         return String::new();
     };
@@ -62,10 +62,16 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
     }
 }
 
+/// The states from the first one by which the service is over, after the end of the main process at
+/// `at`.
+fn over_after<'a>(case: &Case<'a>, at: i64) -> impl Iterator<Item = State<'a>> + use<'a> {
+    case.states().skip_while(move |state| state.at_ns < at || !state.is_over())
+}
+
 /// Whether systemd let the start through that it said was due after the end of the main process at
 /// `at`; `None` where it said of none, or that is not seen.
 pub(super) fn next_start(case: &Case, at: i64) -> Option<bool> {
-    let states = || case.states().skip_while(|state| state.at_ns < at || !state.is_over());
+    let states = || over_after(case, at);
     let again = states().take(2).any(|state| state.is_again());
     let end = states().next().and_then(|state| state.result);
     let comes = || is_started_again(case, at).then_some(true);
