@@ -100,8 +100,9 @@ impl Caretaker<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::{
-        model::{event::Fate, signal::Signal},
+        model::event::{Fate, ProcessRef},
         rules::testing::*,
     };
 
@@ -136,5 +137,31 @@ mod tests {
         let alert = lost.judged(&["reload-ignored"]).remove(0);
         assert!(alert.consequence.contains("grace period"), "{}", alert.consequence);
         assert!(alert.mend.contains("--init"), "{}", alert.mend);
+    }
+
+    #[test]
+    fn who_started_another_process_of_it_does_not_look_after_it() {
+        let worker = ProcessRef { pid: 4712, ..by("worker") };
+        let alert = killed(activation().alone().forks(-1, by("runsv"), worker));
+        assert!(alert.consequence.contains("no unit of systemd"), "{}", alert.consequence);
+    }
+
+    #[test]
+    fn what_runs_a_container_sees_how_its_init_ended() {
+        let told = |end| Caretaker::Container.death(end);
+        let ended = told(End::Code(0));
+        assert!(ended.contains("code 0.") && !ended.contains("on-failure"), "{ended}");
+        let failed = told(End::Code(1));
+        assert!(failed.contains("code 1.") && failed.contains("on-failure"), "{failed}");
+        let killed = told(End::Signal { signal: Signal::HUP, core_dumped: false });
+        assert!(killed.contains("code 129.") && killed.contains("on-failure"), "{killed}");
+    }
+
+    #[test]
+    fn a_hup_that_the_init_of_a_container_loses_is_no_stop() {
+        let start = activation().alone().init().exec(0);
+        let lost = start.signal(50.ms(), Signal::HUP, Ignored, Fate::Ignored, by("dockerd"));
+        let alert = lost.judged(&["reload-ignored"]).remove(0);
+        assert!(alert.consequence.contains("old configuration"), "{}", alert.consequence);
     }
 }

@@ -189,7 +189,8 @@ pub(super) const ADMIT_OR_HIDE: &str = "Send READY=1 from the main process, or n
 
 #[cfg(test)]
 mod tests {
-    use crate::{model::signal::Signal, rules::testing::*};
+    use super::*;
+    use crate::rules::testing::*;
 
     #[test]
     fn what_is_to_come_after_the_handler_is_what_systemd_waits_for() {
@@ -202,13 +203,38 @@ mod tests {
         assert!(mend("notify").ends_with("systemd holds reloads back until then."));
         assert!(mend("dbus").contains("take the bus name"));
         assert!(mend("forking").contains("go into the background"));
+        assert!(mend("oneshot").starts_with("Leave HUP to systemctl reload"));
+    }
+
+    #[test]
+    fn where_no_settings_of_a_unit_are_known_systemd_is_to_hold_reloads_back() {
+        for start in [activation(), activation().command()] {
+            let start = start.exec(0).signal(50.ms(), Signal::HUP, Default, Killed, by("kill"));
+            let mend = start.judged(&["reload-before-handler"]).remove(0).mend;
+            assert!(mend.contains("In the unit: [Service] Type=notify"), "{mend}");
+        }
+    }
+
+    #[test]
+    fn a_reload_that_sends_the_signal_can_be_taken_out_of_the_unit() {
+        let unit = || activation().unit("simple", "no");
+        let known = unit().reloads_by(Signal::HUP).asked(handler_or_no_reload);
+        let unknown = activation().asked(handler_or_no_reload);
+        for mend in [known, unknown] {
+            assert!(mend.contains("take the reload out of the unit"), "{mend}");
+        }
+        let other = unit().asked(handler_or_no_reload);
+        assert!(other.contains("`systemctl reload-or-restart` does what the unit can"), "{other}");
     }
 
     #[test]
     fn what_the_units_own_reload_does_not_send_is_not_held_back() {
-        for (service_type, then) in
-            [("simple", ";"), ("notify", ", then send"), ("dbus", ", then take the bus name")]
-        {
+        for (service_type, then) in [
+            ("simple", ";"),
+            ("notify", ", then send"),
+            ("dbus", ", then take the bus name"),
+            ("forking", ", then go into the background"),
+        ] {
             let start = activation().unit(service_type, "no").exec(0);
             let start = start.signal(50.ms(), Signal::HUP, Default, Killed, by("kill"));
             let mend = start.judged(&["reload-before-handler"]).remove(0).mend;

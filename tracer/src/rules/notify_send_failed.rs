@@ -255,4 +255,15 @@ mod tests {
             .notify(21.ms(), itself(), &[("WATCHDOG", "1")])
             .judged(&[ID]);
     }
+
+    #[test]
+    fn of_several_messages_that_could_not_be_sent_the_ready_is_told() {
+        let start = activation().unit("notify", "no").exec(0);
+        let start = start.notify(10.ms(), itself(), &[("STATUS", "starting")]).failed(111);
+        let start = start.notify(20.ms(), itself(), &[("READY", "1")]).failed(111);
+        let alerts = start.judged(&[ID]);
+        assert!(alerts[0].message.starts_with("READY from python3"), "{}", alerts[0].message);
+        assert_eq!(alerts[0].at_ns, 20.ms());
+        assert_eq!(alerts[0].events, [1, 2]);
+    }
 }

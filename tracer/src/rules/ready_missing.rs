@@ -169,6 +169,7 @@ mod tests {
             .signal(90.s(), Signal::TERM, Default, Killed, by("systemd"))
             .judged(&[ID]);
         assert!(alerts[0].message.contains("TERM from systemd"), "{}", alerts[0].message);
+        assert!(alerts[0].mend.contains("Type=exec"), "{}", alerts[0].mend);
     }
 
     #[test]
@@ -183,6 +184,7 @@ mod tests {
         let stopped = |at: i64, result: &str| {
             let start = activation().unit("notify", "on-failure").ends_at(95.s(), EndedBy::Until);
             let start = start.with(|facts| facts.timeout_start_ns = Some(90_000_000_000)).exec(0);
+            let start = start.systemd(1.ms(), "activating", Some("start"), "success");
             let start = start.systemd(at, "deactivating", Some("stop-sigterm"), result);
             let start = start.signal(at, Signal::TERM, Default, Killed, by("systemd"));
             let over = if result == "success" { "inactive" } else { "failed" };
@@ -214,6 +216,7 @@ mod tests {
             .judged(&["notify-send-failed", ID]);
         assert_eq!(alerts[1].events, [1, 2]);
         assert!(alerts[1].consequence.contains("'exit-code'"), "{}", alerts[1].consequence);
+        assert!(alerts[1].mend.contains("Type=exec"), "{}", alerts[1].mend);
     }
 
     #[test]

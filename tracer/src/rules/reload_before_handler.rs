@@ -290,7 +290,13 @@ mod tests {
             .by_runtime()
             .signal(29.ms(), Signal::HUP, Default, Killed, itself())
             .judged(&[ID]);
-        assert!(alerts[0].message.contains("only the language runtime's"), "{}", alerts[0].message);
+        assert!(
+            alerts[0]
+                .message
+                .contains("only the language runtime's own handler was there, which passes"),
+            "{}",
+            alerts[0].message
+        );
     }
 
     #[test]
@@ -496,6 +502,19 @@ mod tests {
             .signal(6.ms(), Signal::HUP, Default, Killed, by("kill"))
             .judged(&[ID]);
         assert!(alerts[0].mend.contains("[Service] Type=notify"), "{}", alerts[0].mend);
+    }
+
+    #[test]
+    fn a_handler_that_comes_after_the_reload_was_not_kept_before_it() {
+        let late = || {
+            let start = activation().unit("simple", "on-failure").reloads_by(Signal::HUP).exec(0);
+            let start = start.disposition(1.ms(), Handler).exec(5.ms());
+            start.signal(6.ms(), Signal::HUP, Default, Pending, by("kill")).handler(8.ms())
+        };
+        for start in [late(), late().exec(20.ms())] {
+            let mend = start.judged(&[ID]).remove(0).mend;
+            assert!(mend.contains("[Service] Type=notify"), "{mend}");
+        }
     }
 
     #[test]

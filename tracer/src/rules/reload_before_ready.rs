@@ -81,7 +81,7 @@ fn arrival(case: &Case, reload: &Reload) -> String {
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{document::EndedBy, signal::Signal},
+        model::{document::EndedBy, runtime::Runtime, signal::Signal},
         rules::testing::*,
     };
 
@@ -192,15 +192,17 @@ mod tests {
 
     #[test]
     fn a_signal_held_back_until_ready_is_fine() {
-        activation()
-            .unit("notify", "no")
-            .exec(0)
-            .mask(5.ms(), Blocked)
-            .handler(10.ms())
-            .signal(50.ms(), Signal::HUP, Blocked, Handled, by("kill"))
-            .fate_at(81.ms())
-            .ready(80.ms())
-            .judged(&[]);
+        for taken in [80.ms(), 81.ms()] {
+            activation()
+                .unit("notify", "no")
+                .exec(0)
+                .mask(5.ms(), Blocked)
+                .handler(10.ms())
+                .signal(50.ms(), Signal::HUP, Blocked, Handled, by("kill"))
+                .fate_at(taken)
+                .ready(80.ms())
+                .judged(&[]);
+        }
     }
 
     #[test]
@@ -228,5 +230,20 @@ mod tests {
             .signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"))
             .exit(60.ms(), 0)
             .judged(&["ready-missing"]);
+    }
+
+    #[test]
+    fn what_ends_well_long_after_its_ready_was_reloaded_in_its_start_all_the_same() {
+        let start = activation().unit("notify", "no").exec(0).handler(10.ms());
+        let start = start.signal(50.ms(), Signal::HUP, Handler, Handled, by("kill"));
+        start.ready(80.ms()).exit(40.s(), 0).judged(&[ID]);
+    }
+
+    #[test]
+    fn what_a_runtime_keeps_for_itself_came_to_no_handler_of_the_program() {
+        let start = activation().unit("notify", "no").reloads_by(Signal::USR1).exec(0);
+        let start = start.handler_of(1.ms(), Runtime::Node);
+        let start = start.signal(50.ms(), Signal::USR1, Handler, Handled, by("kill"));
+        start.by_handler_of(Runtime::Node).ready(80.ms()).judged(&["reload-ignored"]);
     }
 }

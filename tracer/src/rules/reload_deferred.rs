@@ -200,4 +200,16 @@ mod tests {
         assert!(alerts[0].message.contains("when no such command ran"), "{}", alerts[0].message);
         start.gone(900.ms(), sleep(), None).judged(&[]);
     }
+
+    #[test]
+    fn only_a_command_of_the_shell_itself_and_its_own_end_say_how_long_a_trap_may_wait() {
+        let start = activation().unit("simple", "no").exec(0).named("bash").handler(1.ms());
+        let start = start.signal(20.ms(), Signal::HUP, Handler, Handled, by("kill"));
+        let runs = |by: ProcessRef| {
+            let start = start.clone().forks(30.ms(), by, sleep()).runs(31.ms(), sleep(), false);
+            start.exit_of(500.ms(), 4713).gone(4.s(), sleep(), None)
+        };
+        runs(main_process("bash")).judged(&[ID]);
+        runs(by("systemd")).judged(&[]);
+    }
 }

@@ -231,20 +231,22 @@ mod tests {
 
     #[test]
     fn a_worker_that_takes_the_reload_for_an_end_takes_the_service_with_it() {
-        let ended = |restart: &str, code: u8| {
+        let ended = |service_type: &str, restart: &str, code: u8| {
             let worker = ProcessRef { pid: 4712, ..by("worker") };
-            let start = up("simple", restart).forks(2.ms(), itself(), worker.clone());
+            let start = up(service_type, restart).forks(2.ms(), itself(), worker.clone());
             let start =
                 start.signal_to("worker", 30.s(), Signal::HUP, Handler, Handled, by("kill"));
             start.gone(30.s() + 10.ms(), worker, None).exit(30.s() + 30.ms(), code)
         };
-        let alerts = ended("on-failure", 0).judged(&[ID]);
+        let alerts = ended("simple", "on-failure", 0).judged(&[ID]);
         let (message, mend) = (&alerts[0].message, &alerts[0].mend);
         assert!(message.contains("a process of the service, took HUP from kill"), "{message}");
         assert!(message.contains("exited with code 0 20.0 ms after that"), "{message}");
         assert!(alerts[0].consequence.contains("does not restart it"), "{}", alerts[0].consequence);
         assert!(mend.contains("worker"), "{mend}");
-        ended("on-failure", 1).judged(&[]);
+        ended("simple", "on-failure", 1).judged(&[]);
+        let daemon = &ended("forking", "no", 1).judged(&[ID])[0].message;
+        assert!(daemon.contains("a process of the service, took HUP from kill"), "{daemon}");
     }
 
     #[test]
@@ -257,7 +259,7 @@ mod tests {
         };
         let killed = sent(Killed).gone(32.ms(), itself(), Some(Signal::HUP)).exit(60.ms(), 1);
         let message = &killed.judged(&[ID])[0].message;
-        assert!(message.contains("took HUP from kill"), "{message}");
+        assert!(message.contains("python3 (pid 4711) took HUP from kill"), "{message}");
         assert!(message.contains("died of HUP 1.00 ms later"), "{message}");
         sent(Handled).gone(32.ms(), itself(), None).exit(60.ms(), 1).judged(&[]);
     }
@@ -389,5 +391,32 @@ mod tests {
         // It is not to crash.
         let crashed = taken(start).dies(31.s(), "SEGV".parse().unwrap()).judged(&[ID]);
         assert!(crashed[0].message.contains("died of SEGV"), "{}", crashed[0].message);
+    }
+
+    #[test]
+    fn what_a_signalfd_reads_is_taken_as_by_a_handler() {
+        let start = activation().unit("simple", "no").reloads_by(Signal::HUP);
+        let start = start.exec(0).signalfd(1.ms());
+        let start = start.signal(30.s(), Signal::HUP, Blocked, Handled, by("kill"));
+        start.exit(31.s(), 0).judged(&[ID]);
+    }
+
+    #[test]
+    fn a_reload_that_waited_for_the_one_that_ended_the_service_did_not_end_it() {
+        let start = taken(up("simple", "no"));
+        let start = start.signal(30.s() + 1, Signal::HUP, Handler, Pending, by("kill"));
+        let alerts = start.exit(31.s(), 0).judged(&[ID]);
+        assert_eq!((alerts[0].at_ns, &alerts[0].events[..]), (30.s(), &[2, 4][..]));
+    }
+
+    #[test]
+    fn what_somebody_else_sent_to_a_child_was_not_passed_on() {
+        let child = ProcessRef { pid: 4712, ..by("sleep") };
+        let start = taken(up("simple", "no")).forks(5.ms(), itself(), child);
+        let start =
+            start.signal_to("sleep", 30.s() + 1.ms(), Signal::HUP, Default, Killed, by("kill"));
+        let alerts = start.exit(30.s() + 20.ms(), 1).judged(&[ID, "reload-kills-process"]);
+        let message = &alerts[0].message;
+        assert!(message.contains("took HUP from kill"), "{message}");
     }
 }

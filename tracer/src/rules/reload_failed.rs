@@ -334,6 +334,7 @@ mod tests {
     fn a_command_that_is_not_there_or_is_killed_or_takes_too_long_is_told_as_that() {
         let gone = told(reloading(&[CHECK]).left(20.s() + 2.ms(), demod(), 203), "exit-code");
         assert!(gone.message.contains("could not be executed"), "{}", gone.message);
+        assert!(gone.mend.starts_with("Name a program in ExecReload="), "{}", gone.mend);
         let killed = reloading(&[CHECK]).gone(20.s() + 2.ms(), demod(), Some(Signal::KILL));
         let killed = told(killed, "signal");
         assert!(killed.message.contains("died of KILL"), "{}", killed.message);
@@ -343,6 +344,7 @@ mod tests {
         let late = late.judged(&[ID]);
         let text = "had not ended after 6.00 s, when TimeoutStartSec= was over";
         assert!(late[0].message.contains(text), "{}", late[0].message);
+        assert!(late[0].mend.contains("before TimeoutStartSec= is over"), "{}", late[0].mend);
     }
 
     #[test]
@@ -390,5 +392,39 @@ mod tests {
         let start = start.signal(20.s(), Signal::HUP, Handler, Handled, by("systemd"));
         let start = start.systemd(20.s() + 1.ms(), "reloading", Some("reload-signal"), "success");
         start.reload_ended(50.s(), "timeout").judged(&["reload-unanswered"]);
+    }
+
+    #[test]
+    fn what_happened_before_the_reload_is_not_of_it() {
+        let before = up(&[CHECK]).signal(10.s(), Signal::HUP, Handler, Handled, by("kill"));
+        let before = before.left(10.s() + 1.ms(), demod(), 1);
+        let start = before.systemd(20.s(), "reloading", Some("reload"), "success");
+        let alert = told(start.clone(), "exit-code");
+        assert!(alert.message.contains("no command of ExecReload="), "{}", alert.message);
+        assert!(!alert.message.contains("had come to"), "{}", alert.message);
+        let failed = told(start.left(20.s() + 2.ms(), demod(), 3), "exit-code");
+        assert!(failed.message.ends_with("exited with code 3. HUP was not sent."));
+    }
+
+    #[test]
+    fn what_the_main_process_executes_is_no_command_of_the_reload() {
+        let start = reloading(&[CHECK]).runs(20.s() + 1.ms(), itself(), false);
+        let alert = told(start, "timeout");
+        assert!(alert.message.contains("no command of ExecReload="), "{}", alert.message);
+    }
+
+    #[test]
+    fn a_signal_that_the_reload_does_not_send_is_not_missed() {
+        let alert =
+            told(checked(&[CHECK], 1).with(|facts| facts.reload_signal = None), "exit-code");
+        assert!(alert.message.ends_with("exited with code 1."), "{}", alert.message);
+    }
+
+    #[test]
+    fn a_reload_that_the_service_began_and_did_not_finish_is_told_as_that() {
+        let start = activation().unit("notify", "no").exec(0).handler(1.ms()).ready(2.ms());
+        let start = start.notify(20.s(), itself(), &[("RELOADING", "1")]);
+        let start = start.systemd(20.s() + 1.ms(), "reloading", Some("reload-notify"), "success");
+        start.reload_ended(50.s(), "timeout").judged(&["reloading-malformed"]);
     }
 }

@@ -384,4 +384,68 @@ mod tests {
     fn what_took_the_signal_is_not_harmed() {
         up().signal(30.s(), Signal::HUP, Handler, Handled, by("kill")).to("job").judged(&[]);
     }
+
+    #[test]
+    fn what_its_own_parent_sent_it_was_passed_on() {
+        let mend = |sender: ProcessRef| {
+            let job = ProcessRef { pid: 4712, ..by("job") };
+            let start = up().forks(20.s(), itself(), job);
+            let start = start.signal_to("job", 30.s(), Signal::HUP, Default, Killed, sender);
+            start.judged(&[ID]).remove(0).mend
+        };
+        assert!(mend(itself()).starts_with("Give job a handler for HUP"), "{}", mend(itself()));
+        assert!(mend(by("kill")).contains("--kill-whom=main"), "{}", mend(by("kill")));
+    }
+
+    #[test]
+    fn what_one_signal_killed_long_after_another_killed_the_main_process_is_told_too() {
+        let start = activation().unit("simple", "no").reloads_by(Signal::HUP).exec(0);
+        let start = start.signal(30.s(), Signal::HUP, Default, Killed, by("systemd"));
+        let start =
+            start.signal_to("job", 30.s() + 500.ms(), Signal::HUP, Default, Killed, by("systemd"));
+        start.judged(&["reload-never-handled", ID]);
+    }
+
+    #[test]
+    fn that_the_main_process_ended_too_is_told_of_a_unit_and_not_while_systemd_stops_it() {
+        let ended = |start: Start| {
+            let start = start.signal_to("job", 30.s(), Signal::HUP, Blocked, Killed, by("kill"));
+            let start = start.fate_at(30.s() + 20.ms()).exit(30.s() + 30.ms(), 1);
+            start.judged(&[ID]).remove(0).consequence
+        };
+        let known = up().systemd(2.ms(), "active", Some("running"), "success");
+        for start in [known.clone(), activation().exec(0).handler(1.ms())] {
+            let told = ended(start);
+            assert!(told.contains("10.0 ms later, and nobody had told it to"), "{told}");
+        }
+        let stopped = known.systemd(30.s() + 10.ms(), "deactivating", Some("stop"), "success");
+        let told = ended(stopped);
+        assert!(!told.contains("nobody had told it to"), "{told}");
+    }
+
+    #[test]
+    fn a_process_whose_name_only_begins_as_one_of_systemds_commands_is_none() {
+        let start = up().signal_to("(odd", 30.s(), Signal::HUP, Default, Killed, by("systemd"));
+        let told = &start.judged(&[ID])[0].consequence;
+        assert!(told.starts_with("The service goes on without it"), "{told}");
+    }
+
+    #[test]
+    fn what_others_execute_does_not_make_another_process_of_the_next_one() {
+        let job = |pid| ProcessRef { pid, ..by("job") };
+        let start = up().forks(20.s(), itself(), job(4712));
+        let start = start.signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("systemctl"));
+        let start = start.forks(31.s(), itself(), job(4730));
+        let start = start.runs(32.s(), ProcessRef { pid: 4731, ..by("mail") }, false);
+        let told = &start.judged(&[ID])[0].consequence;
+        assert!(told.contains("started another one 1.00 s later"), "{told}");
+    }
+
+    #[test]
+    fn whoever_ran_before_the_capture_may_start_again_what_died() {
+        let died = || up().signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("systemctl"));
+        let start = died().forks(31.s(), by("master"), ProcessRef { pid: 4730, ..by("job") });
+        let told = &start.judged(&[ID])[0].consequence;
+        assert!(told.starts_with("master (pid 4720) started another one"), "{told}");
+    }
 }

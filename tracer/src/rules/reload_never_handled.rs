@@ -125,6 +125,8 @@ mod tests {
             .signal(5.s(), Signal::HUP, Default, Killed, by("systemd"))
             .judged(&[ID]);
         assert_eq!(alerts[0].events, [1, 2, 3], "READY, signal, exit");
+        let over = "the start was over (READY=1 had come 4.95 s before)";
+        assert!(alerts[0].message.contains(over), "{}", alerts[0].message);
         assert!(alerts[0].consequence.contains("(result 'success')"), "{}", alerts[0].consequence);
     }
 
@@ -284,5 +286,15 @@ mod tests {
             .signal(30.s(), Signal::HUP, Ignored, Fate::Ignored, by("kill"))
             .judged(&["reload-ignored"]);
         reloads().signal(30.s(), Signal::TERM, Handler, Handled, by("systemd")).judged(&[]);
+    }
+
+    #[test]
+    fn what_is_to_end_by_its_reload_needs_no_handler_where_that_starts_it_again() {
+        let up = |restart: &str| {
+            let start = activation().unit("notify", restart).reloads_by(Signal::TERM);
+            start.exec(0).ready(50.ms())
+        };
+        up("always").judged(&[]);
+        up("no").judged(&[ID]);
     }
 }

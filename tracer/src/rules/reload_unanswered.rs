@@ -61,7 +61,7 @@ fn until(case: &Case) -> i64 {
 #[cfg(test)]
 mod tests {
     use crate::{
-        model::{document::EndedBy, signal::Signal},
+        model::{document::EndedBy, event::Fate, signal::Signal},
         rules::testing::*,
     };
 
@@ -95,7 +95,12 @@ mod tests {
         let stopped = |at| {
             reloaded("notify-reload").signal(at, Signal::TERM, Handler, Handled, by("systemd"))
         };
-        stopped(25.s()).judged(&[ID]);
+        let alerts = stopped(25.s()).judged(&[ID]);
+        assert!(
+            alerts[0].message.ends_with("did not come in the 5.00 s that were left to see."),
+            "{}",
+            alerts[0].message
+        );
         stopped(20.s() + 100.ms()).judged(&[]);
     }
 
@@ -111,5 +116,21 @@ mod tests {
     #[test]
     fn there_must_have_been_time_to_answer() {
         reloaded("notify-reload").ends_at(20.s() + 50.ms(), EndedBy::Timeout).judged(&[]);
+    }
+
+    #[test]
+    fn what_was_not_taken_or_not_answered_in_time_is_told_as_that() {
+        let up = || activation().unit("notify-reload", "no").reloads_by(Signal::HUP).exec(0);
+        let ignored = up().disposition(1.ms(), Ignored).ready(10.ms());
+        let ignored = ignored.signal(20.s(), Signal::HUP, Ignored, Fate::Ignored, by("systemd"));
+        ignored.judged(&["reload-ignored"]);
+        let untimed = reloaded("notify-reload").notify(21.s(), itself(), &[("RELOADING", "1")]);
+        untimed.judged(&["reloading-malformed"]);
+    }
+
+    #[test]
+    fn a_reloading_that_stops_is_no_answer() {
+        let both = [("RELOADING", "1"), ("STOPPING", "1")];
+        reloaded("notify-reload").notify(27.s(), itself(), &both).judged(&[ID]);
     }
 }

@@ -237,4 +237,32 @@ mod tests {
             .failed(111)
             .judged(&["notify-send-failed"]);
     }
+
+    #[test]
+    fn reloading_and_ready_in_one_message_end_a_reload_with_its_time_alone() {
+        let reloaded = |lines: &[(&str, &str)]| {
+            let start = up("notify-reload");
+            let start = start.signal(1.s(), Signal::HUP, Handler, Handled, by("systemd"));
+            start.notify(1.s() + 1.ms(), itself(), lines)
+        };
+        let both = [("RELOADING", "1"), ("READY", "1")];
+        let alerts = reloaded(&both).judged(&[ID]);
+        assert_eq!(alerts[0].events, [4]);
+        reloaded(&[both[0], both[1], TIMED[1]]).judged(&[]);
+    }
+
+    #[test]
+    fn what_says_that_it_stops_has_ended_its_reload() {
+        let reloading = up("notify").notify(1.s(), itself(), TIMED);
+        let stopping = reloading.notify(1.s() + 1, itself(), &[("STOPPING", "1")]);
+        stopping.exit(3.s(), 0).judged(&[]);
+    }
+
+    #[test]
+    fn a_ready_that_was_refused_before_the_reload_was_not_meant_to_end_it() {
+        let start = activation().unit("notify", "no").exec(0).handler(1.ms());
+        let start = start.notify(5.ms(), by("worker"), &[("READY", "1")]).refused();
+        let alerts = start.ready(10.ms()).notify(1.s(), itself(), TIMED).judged(&[ID]);
+        assert!(!alerts[0].message.contains("One of"), "{}", alerts[0].message);
+    }
 }

@@ -509,4 +509,16 @@ mod tests {
             assert_eq!(result.restarts("on-whim"), None);
         }
     }
+
+    #[test]
+    fn a_refused_start_keeps_the_result_before_it_or_has_its_own() {
+        let results = |version: Option<&str>| {
+            let facts = UnitFacts { systemd: version.map(str::to_owned), ..unit("simple") };
+            let refused = ServiceResult::ExitCode.after_refused_start(&facts);
+            ["exit-code", "start-limit-hit", "signal"].map(|result| refused.may_be(result))
+        };
+        assert_eq!(results(Some("257.9")), [true, false, false]);
+        assert_eq!(results(Some("262")), [false, true, false]);
+        assert_eq!(results(None), [true, true, false]);
+    }
 }

@@ -186,4 +186,29 @@ mod tests {
             .exit(3.s(), 0)
             .judged(&[]);
     }
+
+    #[test]
+    fn what_was_not_blocked_as_the_process_ended_is_not_stuck() {
+        let start = activation().exec(0).signal(1.s(), Signal::HUP, Default, Dropped, by("kill"));
+        start.exit(4.s(), 0).judged(&[]);
+    }
+
+    #[test]
+    fn what_is_blocked_for_another_reason_than_an_exec_in_the_handler_is_to_be_unblocked() {
+        let mend = |start: Start| {
+            let start = start.signal(20.s(), Signal::HUP, Blocked, Pending, by("kill"));
+            start.judged(&[ID]).remove(0).mend
+        };
+        let unit = || activation().unit("simple", "no");
+        let handled = |start: Start| {
+            start.handler(1.ms()).signal(1.s(), Signal::HUP, Handler, Handled, by("kill"))
+        };
+        let began_so = mend(unit().exec_with(0, Blocked));
+        let blocked_it = mend(handled(unit().exec(0)).mask(2.s(), Blocked));
+        let executed_before =
+            mend(handled(unit().exec(0)).exec(1.s() + 1.ms()).mask(2.s(), Blocked));
+        for mend in [began_so, blocked_it, executed_before] {
+            assert!(mend.starts_with("In the program: unblock HUP"), "{mend}");
+        }
+    }
 }

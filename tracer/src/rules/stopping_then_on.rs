@@ -140,7 +140,11 @@ mod tests {
         let alerts = killed.clone().systemd(92.s(), "failed", Some("failed"), "timeout");
         let alerts = alerts.judged(&[ID]);
         assert!(alerts[0].message.ends_with("did not end: systemd killed it 1 min 30 s later."));
-        killed.systemd(92.s(), "failed", Some("failed"), "signal").judged(&[]);
+        killed.clone().systemd(92.s(), "failed", Some("failed"), "signal").judged(&[]);
+        // Of a state of which only the time is known, the last result tells.
+        killed.clone().systemd(92.s(), "failed", None, "timeout").judged(&[ID]);
+        let again = killed.systemd(92.s(), "failed", Some("failed"), "timeout");
+        again.systemd(93.s(), "inactive", Some("dead"), "success").judged(&[ID]);
     }
 
     #[test]
@@ -149,5 +153,13 @@ mod tests {
         let told = up().signal(1.s(), Signal::TERM, Handler, Handled, by("systemd"));
         told.notify(1.s() + 1, itself(), STOPPING).ready(2.s()).judged(&[]);
         up().notify(1.s(), by("other"), STOPPING).refused().ready(2.s()).judged(&[]);
+    }
+
+    #[test]
+    fn no_other_message_than_its_ready_says_that_it_went_on() {
+        let stopping = || up().notify(1.s(), itself(), STOPPING);
+        stopping().notify(2.s(), itself(), &[("STATUS", "done")]).judged(&[]);
+        let refused = stopping().notify(2.s(), by("other"), &[("READY", "1")]).refused();
+        refused.judged(&[]);
     }
 }

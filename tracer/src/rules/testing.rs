@@ -437,6 +437,15 @@ impl Start {
         self.ended(at, Some(signal), None)
     }
 
+    /// The process that just ended dumped core.
+    pub fn dumping_core(mut self) -> Self {
+        match &mut self.activation.events.last_mut().unwrap().what {
+            What::Exit { core_dumped, .. } => *core_dumped = true,
+            other => panic!("no end: {other:?}"),
+        }
+        self
+    }
+
     fn last_signal(&mut self) -> &mut SignalSent {
         self.activation
             .events

@@ -184,3 +184,13 @@ fn a_reload_by_a_signal_that_ends_programs_is_meant_to_end_this_one() {
     assert_eq!(["HUP", "USR1"].map(meant), [false; 2]);
     assert!(!unit().asked(|case| case.is_meant_to_end()), "no signal reloads it");
 }
+
+#[test]
+fn a_stop_of_systemds_comes_before_the_end_and_not_with_it() {
+    let stopping = |at: i64| {
+        let start = activation().exec(0).exit(2.s(), 0);
+        let start = start.systemd(at, "deactivating", Some("stop-sigterm"), "success");
+        start.asked(|case| case.stopping_ns())
+    };
+    assert_eq!([2.s() - 1, 2.s()].map(stopping), [Some(2.s() - 1), None]);
+}

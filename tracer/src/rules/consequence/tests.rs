@@ -93,6 +93,9 @@ fn a_start_that_waits_for_a_pid_file_and_is_stopped_is_told_as_that() {
     let waited = waiting().systemd(90.s(), "failed", Some("failed"), "timeout");
     let waited = told(waited);
     assert!(waited.ends_with("systemd says so itself: Result=timeout, and the unit is failed."));
+    let slowly = waiting().systemd(4.s(), "deactivating", Some("stop-sigterm"), "success");
+    let slowly = slowly.systemd(5.s(), "inactive", Some("dead"), "success");
+    assert!(told(slowly).ends_with(text), "what is stopped has not come up");
     // Another process took the place of the one that died.
     let up = waiting().systemd(2.s(), "active", Some("running"), "success");
     let up = told(up.systemd(5.s(), "inactive", Some("dead"), "success"));
@@ -119,6 +122,16 @@ fn a_daemon_that_dies_before_its_pid_file_is_there_is_waited_for() {
     );
     assert_eq!(comes_back, Some(true));
     assert!(starting(by("systemd")).0.contains("'protocol'"));
+}
+
+#[test]
+fn a_daemon_that_needs_no_pid_file_is_not_waited_for() {
+    let start = activation().unit("forking", "on-failure");
+    let start = start.with(|facts| facts.pid_file = Some(String::new()));
+    let start = start.systemd(0, "activating", Some("start"), "success").exec(0);
+    let start = start.forks(1.ms(), by("starter"), itself());
+    let told = start.asked(|case| death(case, HUP, 1.s()));
+    assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
 }
 
 #[test]
@@ -218,6 +231,20 @@ fn each_consequence_is_told_for_the_unit_and_for_an_unknown_one() {
 }
 
 #[test]
+fn what_another_signal_reloads_does_not_wait_for_the_answer_to_this_one() {
+    let mut document = activation()
+        .unit("notify-reload", "no")
+        .reloads_by(Signal::USR1)
+        .with(|facts| facts.exec_reload = Some(Vec::new()))
+        .document();
+    document.services[0].signal = Some(Signal::HUP);
+    let service = &document.services[0];
+    let activation = &service.activations[0];
+    let told = lost_reload(&Case { capture: &document.capture, service, activation });
+    assert!(told.contains("the unit's own reload does not send it"), "{told}");
+}
+
+#[test]
 fn the_wait_for_ready_is_as_long_as_the_unit_sets_it() {
     let waits = |limit| {
         let start = activation().unit("notify", "no").exec(0);
@@ -297,6 +324,14 @@ fn a_stop_command_that_failed_decides_and_what_an_operator_does_later_does_not()
     let stopped = killed("USR1").systemd(5.s(), "inactive", Some("dead"), "success");
     let alerts = stopped.judged(&["reload-before-handler"]);
     assert!(!alerts[0].consequence.contains("But systemd"), "{}", alerts[0].consequence);
+    let over = activation().unit("simple", "always").exec(0);
+    let over = over.signal(5.ms(), Signal::HUP, Default, Killed, by("kill"));
+    let over = over.systemd(6.ms(), "inactive", Some("dead"), "success");
+    let over = over.systemd(7.ms(), "activating", Some("auto-restart"), "success");
+    let stopped = over.systemd(5.s(), "inactive", Some("dead"), "success");
+    let alerts = stopped.judged(&["reload-before-handler"]);
+    let told = &alerts[0].consequence;
+    assert!(told.ends_with("Result=success, and it restarts the unit."), "{told}");
 }
 
 #[test]
@@ -375,6 +410,41 @@ fn a_stop_command_that_failed_decides_where_the_capture_ends_before_the_unit_is_
 }
 
 #[test]
+fn a_stop_command_that_fails_does_not_change_a_failure_or_what_remains() {
+    let process = || ProcessRef { pid: 4_730, ..by("rm") };
+    let stopped = |start: Start, end| {
+        start
+            .exec(0)
+            .exit(5.ms(), 1)
+            .forks(7.ms(), by("systemd"), process())
+            .left(8.ms(), process(), 2)
+            .systemd(9.ms(), "failed", Some("failed"), "exit-code")
+            .asked(|case| death(case, end, 5.ms()))
+    };
+    let unit = || activation().unit("simple", "on-failure");
+    let failed = stopped(unit(), End::Code(1));
+    assert!(failed.contains("an exit with code 1 as a failure"), "{failed}");
+    // It is to systemd as if it had not ended: nothing is run.
+    let remains = unit().with(|facts| facts.remain_after_exit = Some(true));
+    let remains = stopped(remains, HUP);
+    assert!(remains.contains("keeps the unit 'active (exited)'"), "{remains}");
+}
+
+#[test]
+fn a_command_that_fails_while_the_unit_is_up_is_no_stop_command() {
+    let process = || ProcessRef { pid: 4_730, ..by("check") };
+    let told = activation()
+        .unit("simple", "on-failure")
+        .exec(0)
+        .signal(5.ms(), Signal::HUP, Default, Killed, by("kill"))
+        .systemd(6.ms(), "active", Some("running"), "success")
+        .forks(7.ms(), by("systemd"), process())
+        .left(8.ms(), process(), 2)
+        .asked(|case| death(case, HUP, 6.ms()));
+    assert!(!told.contains("ExecStop="), "{told}");
+}
+
+#[test]
 fn a_unit_that_is_being_stopped_is_not_over() {
     let alerts = activation()
         .unit("simple", "no")
@@ -413,6 +483,11 @@ fn a_start_that_ended_before_ready_is_told_by_how_it_ended() {
         "The start of a Type=notify service fails when it ends before READY=1 (result \
          'signal'): Restart=on-abort restarts it."
     );
+    let abort = || notify().dies(1.s(), "ABRT".parse().unwrap());
+    let told = abort().asked(never_ready);
+    assert!(told.contains("(result 'signal')"), "{told}");
+    let told = abort().dumping_core().asked(never_ready);
+    assert!(told.contains("(result 'core-dump')"), "{told}");
     let told = notify().exit(1.s(), 7).asked(never_ready);
     assert!(told.contains("(result 'exit-code'): Restart=on-abort does not"), "{told}");
     assert_eq!(
@@ -538,6 +613,82 @@ fn a_start_that_used_up_the_limit_is_not_followed_by_another() {
 }
 
 #[test]
+fn the_time_of_a_limit_is_told_as_it_is_set() {
+    let told = |within_ns| {
+        let unit = limited("always", 1).with(|facts| {
+            facts.start_limit.as_mut().unwrap().within_ns = Some(within_ns);
+        });
+        unit.exec(0).asked(|case| death(case, HUP, 1.s()))
+    };
+    assert!(told(2_000_000_000).contains("one start through in 2 s,"), "{}", told(2_000_000_000));
+    assert!(told(2_500_000_000).contains("through in 2.50 s,"), "{}", told(2_500_000_000));
+}
+
+#[test]
+fn whether_the_limit_refuses_a_start_depends_on_when_systemd_gives_up_waiting() {
+    let told = |timeout_ns| {
+        let unit = limited("on-failure", 1).with(|facts| {
+            facts.service_type = Some("notify".to_owned());
+            facts.timeout_start_ns = Some(timeout_ns);
+        });
+        unit.exec(0).asked(never_ready)
+    };
+    let soon = told(5_000_000_000);
+    assert!(soon.contains("StartLimitBurst=1 lets one start through"), "{soon}");
+    for late in [90_000_000_000, 0] {
+        let told = told(late);
+        assert!(told.ends_with("Restart=on-failure restarts it."), "{told}");
+    }
+}
+
+#[test]
+fn it_may_be_known_whether_it_comes_back_where_it_is_not_whether_it_was_up() {
+    let comes_back = |start: Start| {
+        let start = start.with(|facts| facts.service_type = Some("forking".to_owned()));
+        start.exec(0).asked(|case| restarts(case, HUP, 1.s()))
+    };
+    let unit = |restart: &str| comes_back(activation().unit("forking", restart));
+    assert_eq!(["always", "no", "on-failure"].map(unit), [Some(true), Some(false), None]);
+    assert_eq!(comes_back(limited("always", 1)), Some(false), "the limit refuses it");
+}
+
+/// Whether systemd starts a unit again that it may start twice in 10 s: it ended after 1 s, and an
+/// earlier start came 8 s before this one.
+fn restarts_after(earlier: impl Fn(Start) -> Start, ids: [Option<&str>; 2]) -> Option<bool> {
+    let [before, this] = ids.map(|id| id.map(str::to_owned));
+    let mut document = limited("always", 2).exec(0).document();
+    let mut earlier = earlier(limited("always", 2)).exec(0).document();
+    let mut earlier = earlier.services.remove(0).activations.remove(0);
+    earlier.invocation_id = before;
+    let service = &mut document.services[0];
+    service.activations[0].invocation_id = this;
+    service.activations[0].started_at.0 += jiff::SignedDuration::from_nanos(8.s());
+    service.activations.insert(0, earlier);
+    let service = &document.services[0];
+    let activation = &service.activations[1];
+    restarts(&Case { capture: &document.capture, service, activation }, HUP, 1.s())
+}
+
+#[test]
+fn a_start_that_was_told_of_twice_counts_once_for_the_limit() {
+    let of = |ids| restarts_after(|start| start, ids);
+    assert_eq!(of([None, None]), Some(false));
+    assert_eq!(of([Some("a"), Some("b")]), Some(false));
+    assert_eq!(of([Some("a"), Some("a")]), Some(true));
+}
+
+#[test]
+fn a_start_counts_from_its_first_command_on() {
+    let after = |state: &str, sub: &str| {
+        let earlier = |start: Start| start.systemd(-2.s(), state, Some(sub), "success");
+        restarts_after(earlier, [None, None])
+    };
+    assert_eq!(after("activating", "start-pre"), Some(true), "the time of the limit is over");
+    assert_eq!(after("activating", "auto-restart"), Some(false));
+    assert_eq!(after("inactive", "dead"), Some(false));
+}
+
+#[test]
 fn earlier_starts_count_for_the_limit() {
     let started = |starts: u32, since: i64| {
         let mut document = limited("always", starts).exec(0).document();
@@ -562,8 +713,8 @@ fn earlier_starts_count_for_the_limit() {
 #[test]
 fn a_limit_that_systemd_did_not_hold_to_is_not_told() {
     let told = |is_next: bool| {
-        let ended = limited("always", 1).exec(0);
-        let ended = ended.systemd(1_001.ms(), "inactive", Some("dead"), "success");
+        let ended = limited("always", 1).systemd(-5.ms(), "inactive", Some("dead"), "success");
+        let ended = ended.exec(0).systemd(1_001.ms(), "inactive", Some("dead"), "success");
         let ended = ended.systemd(1_002.ms(), "activating", Some("auto-restart"), "success");
         let mut document = ended.document();
         let service = &mut document.services[0];
