@@ -37,6 +37,13 @@ impl ProcessSignals {
         last.map(|change| change.now)
     }
 
+    /// What it did before a time, and from that on.
+    #[must_use]
+    pub fn around(&self, at: u64) -> (Dispositions, Dispositions) {
+        let before = at.checked_sub(1).and_then(|before| self.at(before));
+        (before.unwrap_or_default(), self.at(at).unwrap_or_default())
+    }
+
     /// Changes there was no room for.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -2,13 +2,13 @@
 
 use tracer_common::signal::SignalSet;
 
-use super::{Context, Start};
+use super::{Context, Member, Start};
 use crate::{
     model::event::ProcessRef,
     observation::{ProcessId, SignalState, Task},
     timeline::{
         events::{Kind, Record},
-        signals::Dispositions,
+        signals::{Dispositions, ProcessSignals},
     },
 };
 
@@ -27,6 +27,12 @@ pub struct Held {
 }
 
 impl Held {
+    /// Whether it changes what the process does by what is known of that by now.
+    fn is_one_still(&mut self, signals: &ProcessSignals) -> bool {
+        (self.before, self.now) = signals.around(self.at);
+        self.before != self.now
+    }
+
     /// The event that it is.
     #[must_use]
     pub fn record(&self, process: ProcessRef) -> Record {
@@ -54,8 +60,11 @@ impl Start {
             let is_its = |held: &mut Held| held.tid == task.tid && held.at >= since;
             let first = member.held.extract_if(.., is_its).next();
             member.held.retain(|held| held.tid != task.tid || held.at < since);
+            // What the others' changes came to was as long as that moment, too.
+            let Member { signals, held, .. } = member;
+            held.retain_mut(|held| held.at < since || held.is_one_still(signals));
             if let Some(first) = first.filter(|first| first.before.blocked != now.blocked) {
-                member.held.push(Held { now, ..first });
+                held.push(Held { now, ..first });
             }
         } else if before != now && before.blocked == now.blocked {
             // A runtime begins to pass signals on to the program.

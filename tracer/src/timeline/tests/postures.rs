@@ -386,6 +386,34 @@ fn a_mask_for_longer_than_a_moment_is_told() {
 }
 
 #[test]
+fn what_a_new_thread_does_to_its_mask_in_a_moment_of_anothers_is_told_of_no_process() {
+    let (hup, both) = (Signal::HUP.set(), Signal::HUP.set().union(Signal::USR1.set()));
+    let none = SignalSet::EMPTY;
+    let of_thread = |story: Story, at, tid, (before, after), blocked| {
+        let task = Task { tid, ..story.task(10) };
+        let state = SignalState { blocked, ..SignalState::default() };
+        story.fact(at, Fact::Mask { task, before, after, state })
+    };
+    // As in pthread_create(): the one that makes the thread blocks all until that is done. The
+    // new one blocks for good what it leaves to the others.
+    let told = |is_set_back: bool| {
+        let story = of_thread(running(), 20, 10, (none, both), both);
+        let story = of_thread(story, 20, 11, (both, none), none);
+        let story = of_thread(story, 20, 11, (none, hup), hup);
+        let story = if is_set_back { of_thread(story, 20, 10, (both, none), none) } else { story };
+        let told = story.told();
+        let masks = told.events.iter().filter_map(|event| match &event.what {
+            What::Mask { disposition, .. } => Some(*disposition),
+            _ => None,
+        });
+        masks.collect::<Vec<_>>()
+    };
+    assert_eq!(told(true), [], "the process blocks HUP neither before nor after");
+    let (blocked, default) = (DispositionKind::Blocked, DispositionKind::Default);
+    assert_eq!(told(false), [blocked, default, blocked]);
+}
+
+#[test]
 fn an_unblocking_of_a_moment_is_told_where_another_thread_has_unblocked_meanwhile() {
     let (hup, none) = (Signal::HUP.set(), SignalSet::EMPTY);
     let of_thread = |story: Story, at, tid, (before, after), blocked| {
