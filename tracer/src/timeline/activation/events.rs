@@ -11,7 +11,7 @@ use crate::{
     },
     timeline::{
         admission::Admission,
-        events::{Group, Kind, Record},
+        events::{Group, Kind, Record, SenderFrom},
         notify::{self, Meaning},
         origin,
     },
@@ -62,6 +62,9 @@ impl Timeline<'_> {
                 let mut sent = sent.clone();
                 if let (Some(told), Some(from)) = (&mut sent.sender, sender) {
                     *told = origin::sender(told.process.clone(), from);
+                    if self.is_of_main(told.process.pid, from) {
+                        told.asked_by = None;
+                    }
                 }
                 sent.fate_ns = fate_at.map(|at| self.at(at));
                 What::Signal(Box::new(sent))
@@ -132,6 +135,13 @@ impl Timeline<'_> {
             }
         };
         Some(Event { at_ns: self.at(at), what })
+    }
+
+    /// Whether a sender is a main process, or comes from one: what it sends nobody had systemd send.
+    fn is_of_main(&self, pid: u32, from: &SenderFrom) -> bool {
+        let parents = &from.origin.parents;
+        let mains = self.start.mains.iter().map(|(_, main)| main.id);
+        { mains }.any(|id| id.pid == pid || parents.iter().any(|parent| parent.id == id))
     }
 
     /// Puts systemd's states among the events.

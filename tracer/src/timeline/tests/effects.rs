@@ -7,7 +7,7 @@ use crate::{
         signal::Signal,
         unit::UnitState,
     },
-    observation::{Fact, Generate, GenerateResult, UnitNews},
+    observation::{Asker, Fact, Generate, GenerateResult, Origin, Parent, ProcessId, UnitNews},
 };
 
 const SENDER: u32 = 5;
@@ -765,4 +765,34 @@ fn what_is_announced_after_the_settle_time_or_by_another_reload_answers_no_signa
     assert_eq!(told("notify", Some(Signal::HUP), Some("reload"), 1_500), (reloaded, None));
     // It is waited for, however long it takes.
     assert_eq!(told("notify-reload", None, None, 2_500), (reloaded, None));
+}
+
+#[test]
+fn what_the_service_sends_itself_nobody_had_systemd_send() {
+    let id = |pid| ProcessId { pid, start_ticks: 0 };
+    let asked = |by: u32, comes_from: u32| {
+        let comm = "systemctl".into();
+        let origin = Origin::default();
+        let asker = Box::new(Asker { id: id(77), ns_pid: 77, comm, uid: 0, origin });
+        let story = up().fork(30, 10, 11).exec(31, 11, "/bin/job").fork(40, 10, 12);
+        let story = story.found(SENDER, 1, "/elsewhere", &[]);
+        let parent = Parent {
+            id: story.task(comes_from).id,
+            ns_pid: comes_from,
+            cgroup_id: 0,
+            comm: "demo".into(),
+            command: None,
+            cgroup: None,
+        };
+        let story = story.hup_with(1_000, by, 11, move |sent| {
+            let parents = vec![parent];
+            let origin = Origin { parents, asked_by: Some(asker), ..Origin::default() };
+            sent.origin = Some(origin.into());
+        });
+        let told = story.told();
+        told.signals()[0].sender.as_ref().unwrap().asked_by.is_some()
+    };
+    assert!(asked(SENDER, 1), "a command of ExecReload=");
+    assert!(!asked(10, 1), "the main process");
+    assert!(!asked(12, 10), "one of its");
 }
