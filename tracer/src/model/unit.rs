@@ -58,6 +58,12 @@ pub struct UnitFacts {
     /// `KillMode=`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill_mode: Option<String>,
+    /// `KillSignal=`: by which systemd has it stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_signal: Option<Signal>,
+    /// `RestartKillSignal=`: by which systemd has it stop where it is restarted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_kill_signal: Option<Signal>,
     /// `ControlGroup`: where systemd keeps its processes, seen from the root of its own
     /// cgroups. Null if the unit was down whenever systemd was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,6 +112,13 @@ impl UnitFacts {
             Some("dbus") => Some("its bus name"),
             _ => None,
         }
+    }
+
+    /// Whether systemd has the service stop by a signal, and sends that itself for nothing else.
+    #[must_use]
+    pub fn stops_by(&self, signal: Signal) -> bool {
+        let reloads = self.service_type.as_deref() == Some("notify-reload");
+        !reloads && [self.kill_signal, self.restart_kill_signal].contains(&Some(signal))
     }
 
     /// Whether it has a reload: a command, or systemd's own (`Type=notify-reload`); `None` where that

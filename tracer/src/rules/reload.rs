@@ -37,13 +37,20 @@ pub(super) struct Deadly<'a> {
 impl<'a> Case<'a> {
     /// The reload signals sent to the main process. What the kernel sends is a
     /// terminal's hang-up, and what a process sends itself ends its own handler's
-    /// work (reset, then raise): neither is a reload.
+    /// work (reset, then raise): neither is a reload, nor is what systemd sends to stop the unit.
     pub(super) fn reloads(&self) -> impl Iterator<Item = Reload<'a>> {
         self.signals().filter_map(|(index, at_ns, sent)| {
             let sender = sent.sender.as_ref()?;
-            let is_reload = sent.signal == self.reload_signal() && !self.is_main(sender);
+            let is_reload = sent.signal == self.reload_signal()
+                && !self.is_main(sender)
+                && !self.is_stop(sent.signal, sender);
             is_reload.then_some(Reload { index, at_ns, sent, sender })
         })
+    }
+
+    fn is_stop(&self, signal: Signal, sender: &Sender) -> bool {
+        let stops = self.facts().is_some_and(|facts| facts.stops_by(signal));
+        stops && sender.process.comm == "systemd"
     }
 
     /// Those that came before the service began to go away.
@@ -176,6 +183,21 @@ mod tests {
         for name in ["TSTP", "TTIN", "CONT", "WINCH", "URG", "CHLD"] {
             assert!(!is_deadly(name.parse().unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn what_systemd_sends_to_stop_the_unit_is_no_reload() {
+        let told = |service_type: &str, kill_signal: Signal, sender: &str| {
+            let start = activation().unit(service_type, "no").exec(0);
+            let start = start.with(|facts| facts.kill_signal = Some(kill_signal));
+            start.signal(1.s(), Signal::HUP, Default, Killed, by(sender))
+        };
+        told("simple", Signal::HUP, "systemd").judged(&[]);
+        let expected = ["reload-before-handler"];
+        told("simple", Signal::HUP, "kill").judged(&expected);
+        told("simple", Signal::TERM, "systemd").judged(&expected);
+        // systemd reloads by its ReloadSignal= too.
+        told("notify-reload", Signal::HUP, "systemd").judged(&expected);
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub fn facts(unit: &Properties, service: &Properties) -> UnitFacts {
         watchdog_ns: number(service, "WatchdogUSec")
             .map(|time| if time == u64::MAX { 0 } else { time.saturating_mul(1_000) }),
         kill_mode: text(service, "KillMode"),
+        kill_signal: integer(service, "KillSignal").and_then(Signal::from_number),
+        restart_kill_signal: integer(service, "RestartKillSignal").and_then(Signal::from_number),
         control_group: text(service, "ControlGroup"),
         // It counts in µs, and has all ones for no limit.
         timeout_start_ns: number(service, "TimeoutStartUSec")
@@ -514,6 +516,8 @@ mod tests {
                     ("TimeoutStartUSec", time.into()),
                     ("PIDFile", pid_file.into()),
                     ("KillMode", "mixed".into()),
+                    ("KillSignal", 1_i32.into()),
+                    ("RestartKillSignal", 12_i32.into()),
                     ("WatchdogUSec", time.into()),
                 ]),
             )
@@ -530,6 +534,8 @@ mod tests {
         let files = (yes.pid_file.as_deref(), facts(true, 0, "").pid_file);
         assert_eq!(files, (Some("/run/x"), Some(String::new())));
         assert_eq!(yes.kill_mode.as_deref(), Some("mixed"));
+        let stops = ["HUP", "USR2", "TERM"].map(|name| yes.stops_by(name.parse().unwrap()));
+        assert_eq!(stops, [true, true, false]);
         for can in [true, false] {
             assert_eq!(can_reload(&properties(&[("CanReload", can.into())])), Some(can));
         }

@@ -178,10 +178,8 @@ impl<'a> Reloads<'a> {
     /// Whether systemd stops the unit by a signal that its reload sends too. It is a command of
     /// ExecReload= that sends that, and systemd itself sends a ReloadSignal= alone.
     fn is_stop(&self, signal: Signal, sender: &ProcessRef) -> bool {
-        signal.may_be_to_end()
-            && sender.comm == "systemd"
-            && self.around.facts.is_some()
-            && !self.is_notify_reload()
+        let stops = |facts: &UnitFacts| signal.may_be_to_end() || facts.stops_by(signal);
+        sender.comm == "systemd" && self.around.facts.is_some_and(stops) && !self.is_notify_reload()
     }
 
     fn main_at(&self, at: i64) -> Option<u32> {

@@ -81,6 +81,10 @@ impl Settings {
         self.values.get(name)?.last().map(String::as_str)
     }
 
+    fn signal(&self, name: &str) -> Option<Signal> {
+        self.one(name)?.parse().ok()
+    }
+
     fn list(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
@@ -176,7 +180,7 @@ impl Settings {
             Some(access) => access,
         };
         let reload_signal = if by_systemd {
-            Some(self.one("ReloadSignal").and_then(|name| name.parse().ok()).unwrap_or(Signal::HUP))
+            Some(self.signal("ReloadSignal").unwrap_or(Signal::HUP))
         } else {
             let unit = Some(specifiers.unit());
             let reload = commands::reload(&run_by_reload, unit, &mut Budget::default());
@@ -186,6 +190,7 @@ impl Settings {
         let line = |it: &Command| clipped(&it.argv.join(" "), LONGEST_LINE).into_owned();
         let lines = |commands: &[Command]| commands.iter().map(line).collect();
         let statuses = |name: &str| Some(statuses(self.list(name)));
+        let kill_signal = self.signal("KillSignal").unwrap_or(Signal::TERM);
         UnitFacts {
             notify_access: Some(access.to_owned()),
             restart: Some(self.one("Restart").unwrap_or("no").to_owned()),
@@ -205,6 +210,9 @@ impl Settings {
             ),
             exec_stop: Some(lines(&list("ExecStop"))),
             watchdog_ns: Some(self.one("WatchdogSec").and_then(span).unwrap_or(0)),
+            kill_signal: Some(kill_signal),
+            // systemd.kill(5)
+            restart_kill_signal: Some(self.signal("RestartKillSignal").unwrap_or(kill_signal)),
             kill_mode: Some(self.one("KillMode").unwrap_or("control-group").to_owned()),
             // Made when it is started.
             control_group: None,

@@ -122,6 +122,23 @@ fn a_job_that_dies_of_the_same_signal_is_lost() {
 }
 
 #[test]
+fn what_systemd_sends_to_have_it_stop_is_no_reload() {
+    let told = |name: &'static str, by: Signal| {
+        let story = Story::command().with_type("simple", "no").stopping_by(by).until(20_000);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").fork(30, 10, 11);
+        let story = story.exec(31, 11, "/bin/job").found(SENDER, 1, "/elsewhere", &[]);
+        let sent = move |sent: &mut Generate| sent.sender.as_mut().unwrap().comm = name.into();
+        let story = story.hup_with(1_000, SENDER, 10, sent).killed(1_001, 10, Signal::HUP);
+        // What is left is told to end as well.
+        let story = story.hup_with(1_005, SENDER, 11, sent).killed(1_006, 11, Signal::HUP);
+        effects(&story).into_iter().map(|it| it.0).collect::<Vec<_>>()
+    };
+    assert_eq!(told("systemd", Signal::HUP), [None, None]);
+    assert_eq!(told("systemd", Signal::TERM)[0], Some(Effect::Ended), "by systemctl kill");
+    assert_eq!(told("kill", Signal::HUP)[0], Some(Effect::Ended));
+}
+
+#[test]
 fn a_supervisor_between_passes_on_what_is_meant_for_the_service() {
     let story = up().fork(30, 10, 11).exec(31, 11, "/usr/bin/runsv");
     let story = story.fork(40, 11, 12).exec(41, 12, "/bin/job");

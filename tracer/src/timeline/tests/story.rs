@@ -435,6 +435,12 @@ impl Story {
         self
     }
 
+    /// The signal by which systemd has the unit stop.
+    pub fn stopping_by(mut self, signal: Signal) -> Self {
+        self.facts.get_or_insert_default().kill_signal = Some(signal);
+        self
+    }
+
     /// `TimeoutStartSec=` of the unit, in ms.
     pub fn with_start_limit(mut self, ms: u64) -> Self {
         self.facts.get_or_insert_default().timeout_start_ns = Some(ms * MS);
