@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{
     document::{Activation, ExposureKind, Milestones, OutcomeState, Owner, ServiceKind, Severity},
-    event::{Effect, What},
+    event::{Effect, Event, What},
 };
 
 /// The headline, and what it is about.
@@ -164,16 +164,16 @@ fn is_last(activation: &Activation, kind: ExposureKind) -> bool {
     activation.exposure.last().is_some_and(|last| last.kind == kind)
 }
 
-/// What became of the service after its reloads: the worst of them. Where its unit has no reload it was
-/// somebody else's signal.
+/// What became of the service after its reloads: the worst of them. Where it was not its unit's reload it
+/// was somebody else's signal.
 fn reloads(view: View) -> String {
     let effects = view.activation.events.iter().filter_map(|event| match &event.what {
         // That of another process is told with the reload of the main one, if there was one.
-        What::Signal(sent) => sent.effect,
-        What::Notify(message) => message.effect,
+        What::Signal(sent) => Some((sent.effect?, event)),
+        What::Notify(message) => Some((message.effect?, event)),
         _ => None,
     });
-    let worst = effects.max_by_key(|effect| match effect {
+    let worst = effects.max_by_key(|(effect, _)| match effect {
         Effect::Reloaded => 0,
         Effect::Survived => 1,
         Effect::Unknown => 2,
@@ -185,11 +185,11 @@ fn reloads(view: View) -> String {
         Effect::Ended => 8,
         Effect::Crashed => 9,
     });
-    let it = match view.has_reload() {
-        Some(false) => view.reload().to_string(),
+    let it = match worst {
+        Some((_, event)) if !may_be_its_reload(view, event) => view.reload().to_string(),
         _ => "its reload".to_owned(),
     };
-    match worst {
+    match worst.map(|(effect, _)| effect) {
         None | Some(Effect::Unknown) => String::new(),
         Some(Effect::Reloaded) => ", reloaded".to_owned(),
         Some(Effect::Survived) => format!(", survived {it}"),
@@ -200,6 +200,22 @@ fn reloads(view: View) -> String {
         Some(Effect::Replaced) => format!(", replaced itself on {it}"),
         Some(Effect::Ended) => format!(", ended by {it}"),
         Some(Effect::Crashed) => format!(", crashed by {it}"),
+    }
+}
+
+/// Whether what had an effect may be the reload of the unit: where that is a command, and which signal
+/// it sends is unknown, what comes while systemd reloads.
+fn may_be_its_reload(view: View, event: &Event) -> bool {
+    match (view.has_reload(), &event.what) {
+        (Some(true), What::Signal(_)) if !view.reloads_by_signal() => {
+            let before = view.activation.events.iter().take_while(|it| it.at_ns <= event.at_ns);
+            let state = { before }.filter_map(|it| match &it.what {
+                What::Systemd { state, .. } => Some(state.as_str()),
+                _ => None,
+            });
+            state.last() == Some("reloading")
+        }
+        (has_reload, _) => has_reload != Some(false),
     }
 }
 

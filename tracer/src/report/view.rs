@@ -36,6 +36,11 @@ impl View<'_> {
         unit.has_reload()
     }
 
+    /// Whether its unit's reload is known to send a signal.
+    pub fn reloads_by_signal(self) -> bool {
+        self.service.unit.as_ref().is_some_and(|unit| unit.reload_signal.is_some())
+    }
+
     /// What is known to make the service ready: READY=1, or its bus name.
     pub fn awaited(self) -> Option<&'static str> {
         self.service.unit.as_ref().and_then(UnitFacts::awaited)

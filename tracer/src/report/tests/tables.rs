@@ -77,6 +77,32 @@ fn the_headline_names_the_signal_where_the_unit_has_no_reload() {
 }
 
 #[test]
+fn a_signal_is_the_reload_of_a_unit_whose_command_may_send_any_while_systemd_reloads_alone() {
+    let headline = |state: &str| {
+        let mut document = fixtures::patroni_killed();
+        let service = &mut document.services[0];
+        let unit = service.unit.get_or_insert_default();
+        (unit.exec_reload, unit.reload_signal) = (Some(vec!["/bin/ctl replace".to_owned()]), None);
+        let events = &mut service.activations[0].events;
+        events.retain(|event| !matches!(event.what, What::Systemd { .. }));
+        for event in events.iter_mut() {
+            if let What::Signal(sent) = &mut event.what {
+                sent.effect = Some(Effect::Ended);
+            }
+        }
+        let (state, sub_state) = (state.to_owned(), None);
+        let what = What::Systemd { state, sub_state, result: None, reload_result: None };
+        events.insert(0, Event { at_ns: events[0].at_ns, what });
+        // The alert's evidence are events by their places.
+        service.activations[0].alerts.clear();
+        table(&document, 300, false).lines().next().unwrap().to_owned()
+    };
+    let (during, otherwise) = (headline("reloading"), headline("active"));
+    assert!(during.contains(", ended by its reload"), "{during}");
+    assert!(otherwise.contains(", ended by HUP"), "{otherwise}");
+}
+
+#[test]
 fn what_dies_of_a_signal_that_it_never_handles_is_not_told_as_early() {
     let headline = |id: &str| {
         let mut document = fixtures::patroni_killed();
