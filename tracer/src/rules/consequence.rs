@@ -164,6 +164,20 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
     let stage = stage(case, service_type, at);
     let predicted = predict(facts, end, stage);
     let limit = refusing(case, Some(at));
+    told(case, end, at, true)
+}
+
+/// The same of a death that would have come about at `at`. What systemd says is of the end that the
+/// main process came to, which may be another.
+pub(super) fn possible_death(case: &Case, end: End, at: i64) -> String {
+    let outcome = &case.activation.outcome;
+    told(case, end, at, End::of(outcome.signal, outcome.code, false) == Some(end))
+}
+
+fn told(case: &Case, end: End, at: i64, has_come: bool) -> String {
+    let said = |predicted, limit| {
+        if has_come { said(case, predicted, limit, at) } else { String::new() }
+    };
     let stops = predicted
         .is_some_and(|it| it.result == ServiceResult::Success && it.decided_by != Decider::Remain);
     if let Some((settings, failed)) = failed_command(case, at).filter(|_| stops) {
@@ -173,7 +187,7 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
              {settings}, which failed: {failed} (result '{}'): {}{}",
             predicted.result.name(),
             restart(setting, predicted, limit),
-            said(case, predicted, limit, at)
+            said(predicted, limit)
         );
     }
     match (predicted, service_type) {
@@ -185,7 +199,7 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
                  'timeout'): {}{}",
                 start_limit(facts),
                 restart(setting, predicted, limit),
-                said(case, predicted, limit, at)
+                said(predicted, limit)
             )
         }
         (Some(predicted), _) => {
@@ -206,10 +220,10 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
                 "systemd takes {end} {verdict} (result '{}'): {}{}",
                 predicted.result.name(),
                 restart(setting, predicted, limit),
-                said(case, predicted, limit, at)
+                said(predicted, limit)
             )
         }
-        (None, "forking") => forking(case, facts, end, at),
+        (None, "forking") => forking(case, facts, end, at, said),
         (None, "notify" | "notify-reload") => format!(
             "systemd takes {end} before READY=1 as no end of the start: with \
              RemainAfterExit=yes another process may still say it. It waits until \
@@ -222,7 +236,13 @@ pub(super) fn death(case: &Case, end: End, at: i64) -> String {
 
 /// The same of a Type=forking service of which it is unknown whether it was up, or that has left
 /// something running from which a daemon may come.
-fn forking(case: &Case, facts: &UnitFacts, end: End, at: i64) -> String {
+fn forking<'a>(
+    case: &Case<'a>,
+    facts: &UnitFacts,
+    end: End,
+    at: i64,
+    said: impl Fn(Prediction, Option<Refusing<'a>>) -> String,
+) -> String {
     let setting = facts.restart.as_deref();
     let is_starting = case.was_active_at(at) == Some(false);
     let stage = match facts.pid_file.as_deref().filter(|_| is_starting) {
@@ -247,7 +267,7 @@ fn forking(case: &Case, facts: &UnitFacts, end: End, at: i64) -> String {
              result 'timeout'): {}{}",
             start_limit(facts),
             restart(setting, predicted, limit),
-            said(case, predicted, limit, at)
+            said(predicted, limit)
         );
     }
     format!(

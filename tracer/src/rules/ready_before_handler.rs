@@ -50,7 +50,7 @@ fn finding(case: &Case) -> Option<Finding> {
         consequence: if is_lost {
             consequence::lost_reload(case)
         } else {
-            consequence::death(case, case.end_at(ready), ready)
+            consequence::possible_death(case, case.end_at(ready), ready)
         } + consequence::later_systemd(case),
         mend: mend::handler_first(case),
     })
@@ -94,6 +94,22 @@ mod tests {
              until then HUP would have killed it."
         );
         assert!(alerts[0].consequence.contains("(result 'success')"), "{}", alerts[0].consequence);
+    }
+
+    #[test]
+    fn how_systemd_saw_another_end_says_nothing_of_the_death_that_would_have_come() {
+        let start = || {
+            let start = activation().unit("notify", "on-failure").exec(0).ready(20.ms());
+            start.handler(32.ms()).fatal(0, 32.ms())
+        };
+        let stopped = start().signal(1.s(), Signal::TERM, Handler, Handled, by("systemd"));
+        let stopped = stopped.exit(1_100.ms(), 0);
+        let stopped = stopped.systemd(1_101.ms(), "inactive", Some("dead"), "success");
+        let consequence = &stopped.judged(&[ID])[0].consequence;
+        assert!(
+            consequence.ends_with("It stays down, and nothing reports a failure."),
+            "{consequence}"
+        );
     }
 
     #[test]

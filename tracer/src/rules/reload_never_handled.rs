@@ -94,7 +94,7 @@ fn without_reload(case: &Case) -> Option<Finding> {
                 text::main(case),
                 text::when(case.activation, end)
             ),
-            consequence: consequence::death(case, case.end_at(end), end),
+            consequence: consequence::possible_death(case, case.end_at(end), end),
             mend: mend::handler_or_no_reload(case),
         }
     })
