@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::result::End;
 use crate::model::{
     disposition::{Reaction, reaction},
     document::{Activation, Capture, ExposureKind, Service, ServiceKind},
@@ -476,6 +477,20 @@ impl<'a> Case<'a> {
                 told.state() == Some(Announced::Stopping) && self.is_main(&told.message.sender)
             })
             .map(|told| told.at_ns)
+    }
+
+    /// When and how the main process ended within the settle time, where nobody had told it to.
+    pub(super) fn ended_by_itself(&self, since: i64) -> Option<(i64, End)> {
+        let at = self.activation.milestones.exit_ns?;
+        let settle = i64::try_from(self.capture.settle_ns?).unwrap_or(i64::MAX);
+        let is_soon = (since..=since.saturating_add(settle)).contains(&at);
+        let told = self.told_to_stop().is_some_and(|(_, told, _)| told <= at);
+        let stopped = || self.stopped_ns().is_some_and(|stopped| stopped <= at);
+        if !is_soon || told || stopped() {
+            return None;
+        }
+        let outcome = &self.activation.outcome;
+        Some((at, End::of(outcome.signal, outcome.code, false)?))
     }
 
     /// The first signal that told the main process to stop, or killed it.

@@ -240,6 +240,14 @@ fn consequence(case: &Case, failure: &Failure, command: Option<&Command>) -> Str
         Some(_) if is_one_of_many => " The commands of ExecReload= after it are not run.",
         _ => "",
     };
+    if let Some((at, end)) = case.ended_by_itself(failure.at_ns) {
+        return format!(
+            "systemctl reload fails, and whoever asked for it is the only one to hear. The unit \
+             was still active, but its main process {} {} later, which nobody had told it to.{rest}",
+            text::ended(end),
+            text::Span(at.saturating_sub(failure.at_ns))
+        );
+    }
     format!(
         "systemctl reload fails, and whoever asked for it is the only one to hear: the unit stays \
          active, with Result=success, and goes on with what it has loaded. Only its \
@@ -315,6 +323,21 @@ mod tests {
         assert_eq!(alert.events.len(), 4);
         let alone = told(checked(&[CHECK], 1), "exit-code");
         assert!(!alone.consequence.contains(rest), "{}", alone.consequence);
+    }
+
+    #[test]
+    fn a_service_that_ends_right_after_does_not_stay_active() {
+        let told = |start: Start| {
+            let alerts = start.reload_ended(20.s() + 3.ms(), "exit-code").judged(&[ID]);
+            alerts[0].consequence.clone()
+        };
+        let ended = told(checked(&[CHECK], 1).exit(20.s() + 19.ms(), 1));
+        assert!(ended.contains("exited with code 1 16.0 ms later, which nobody"), "{ended}");
+        let by = by("systemd");
+        let stopped =
+            checked(&[CHECK], 1).signal(20.s() + 10.ms(), Signal::TERM, Handler, Handled, by);
+        let stopped = told(stopped.exit(20.s() + 19.ms(), 0));
+        assert!(stopped.contains("the unit stays active"), "{stopped}");
     }
 
     #[test]

@@ -91,16 +91,7 @@ fn ended_with(case: &Case, died: i64) -> Option<(i64, End)> {
     if case.is_command() && case.facts().is_none_or(|facts| facts.restart.is_none()) {
         return None;
     }
-    let at = case.activation.milestones.exit_ns?;
-    let settle = i64::try_from(case.capture.settle_ns?).unwrap_or(i64::MAX);
-    let is_soon = (died..=died.saturating_add(settle)).contains(&at);
-    let told = case.told_to_stop().is_some_and(|(_, told, _)| told <= at);
-    let stopped = || case.state_at(died).is_some_and(|state| state.state == "deactivating");
-    if !is_soon || told || stopped() {
-        return None;
-    }
-    let outcome = &case.activation.outcome;
-    Some((at, End::of(outcome.signal, outcome.code, false)?))
+    case.ended_by_itself(died)
 }
 
 /// What follows for the service: whether somebody starts the process again.
