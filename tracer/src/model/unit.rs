@@ -129,6 +129,15 @@ impl UnitFacts {
         Some(by_systemd || !self.exec_reload.as_ref()?.is_empty())
     }
 
+    /// Whether its own reload sends a signal; `None` where that is unknown: a program may send any.
+    #[must_use]
+    pub fn reload_sends(&self, signal: Signal) -> Option<bool> {
+        match self.reload_signal {
+            Some(own) => Some(own == signal),
+            None => self.has_reload().filter(|has| !has),
+        }
+    }
+
     /// Whether its systemd knows `NOTIFYACCESS=` in messages (since 254; sd_notify(3));
     /// `None` if its version is unknown.
     #[must_use]

@@ -35,11 +35,17 @@ pub(super) fn handler_first(case: &Case) -> String {
             Some("forking") => ", then go into the background",
             _ => "",
         };
+        let signal = case.reload_signal();
+        let held = match case.facts().and_then(|facts| facts.reload_sends(signal)) {
+            Some(_) => {
+                "systemd holds no such signal back: the unit's own reload, if it has one, does not \
+                 send it"
+            }
+            None => "systemd holds the unit's own reload back, and no signal from elsewhere",
+        };
         return format!(
-            "{first}{then}; and don't send {signal} before that. systemd holds no such signal \
-             back: the unit's own reload, if it has one, does not send it. `systemctl \
-             reload-or-restart` does what the unit can.",
-            signal = case.reload_signal()
+            "{first}{then}; and don't send {signal} before that. {held}. `systemctl \
+             reload-or-restart` does what the unit can."
         );
     }
     match service_type.filter(|_| !case.is_command()) {
@@ -235,11 +241,19 @@ mod tests {
             ("dbus", ", then take the bus name"),
             ("forking", ", then go into the background"),
         ] {
-            let start = activation().unit(service_type, "no").exec(0);
-            let start = start.signal(50.ms(), Signal::HUP, Default, Killed, by("kill"));
-            let mend = start.judged(&["reload-before-handler"]).remove(0).mend;
+            let told = |commands: &[&str]| {
+                let commands = commands.iter().map(ToString::to_string).collect();
+                let start = activation().unit(service_type, "no").exec(0);
+                let start = start.with(|facts| facts.exec_reload = Some(commands));
+                let start = start.signal(50.ms(), Signal::HUP, Default, Killed, by("kill"));
+                start.judged(&["reload-before-handler"]).remove(0).mend
+            };
+            let mend = told(&[]);
             assert!(mend.contains(&format!("handler first{then}")), "{mend}");
             assert!(mend.contains("systemd holds no such signal back"), "{mend}");
+            // Such a program may send any.
+            let mend = told(&["/usr/bin/doveadm reload"]);
+            assert!(mend.contains("systemd holds the unit's own reload back, and no"), "{mend}");
         }
     }
 }

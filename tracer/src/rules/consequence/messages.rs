@@ -97,8 +97,13 @@ pub(in crate::rules) fn lost_reload(case: &Case) -> String {
         Some((_, facts)) if facts.exec_reload.is_none() || case.reloads_by_signal() => {
             done.to_owned()
         }
-        Some(_) => "Whoever sent it is not told, and the unit's own reload does not send it: what \
-                    it asked for is not done."
+        Some((_, facts)) if facts.reload_sends(case.reload_signal()) == Some(false) => {
+            "Whoever sent it is not told, and the unit's own reload does not send it: what it \
+             asked for is not done."
+                .to_owned()
+        }
+        Some(_) => "Whoever sent it is not told: what it asked for is not done. Whether the \
+                    unit's own reload sends it is not known."
             .to_owned(),
         None => format!("{UNKNOWN}: with ExecReload=, {done} Under Type=notify-reload, {waits}"),
     }
