@@ -39,7 +39,7 @@ fn finding(case: &Case) -> Option<Finding> {
             sent.signal,
             text::sender(sender),
             text::process(&sent.target),
-            text::when(case.activation, at_ns),
+            text::when_of_service(case.activation, at_ns),
             text::disposition(sent.disposition),
             text::and_more(killed.len())
         ),

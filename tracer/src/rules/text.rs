@@ -75,14 +75,23 @@ pub(super) fn main(case: &Case) -> String {
 
 /// `50.0 ms after its exec`
 pub(super) fn when(activation: &Activation, at: i64) -> String {
+    since("its", activation, at)
+}
+
+/// The same of another process than the main one: `50.0 ms after the service's exec`
+pub(super) fn when_of_service(activation: &Activation, at: i64) -> String {
+    since("the service's", activation, at)
+}
+
+fn since(whose: &str, activation: &Activation, at: i64) -> String {
     let milestones = &activation.milestones;
     let (zero, what) = match (milestones.last_exec_ns, milestones.exec_ns) {
-        (Some(last), _) if last <= at => (last, "its last exec"),
-        (_, Some(first)) => (first, "its exec"),
-        _ => (0, "its start"),
+        (Some(last), _) if last <= at => (last, "last exec"),
+        (_, Some(first)) => (first, "exec"),
+        _ => (0, "start"),
     };
     let order = if at < zero { "before" } else { "after" };
-    format!("{} {order} {what}", Span(at.saturating_sub(zero)))
+    format!("{} {order} {whose} {what}", Span(at.saturating_sub(zero)))
 }
 
 /// What a signal would meet.
