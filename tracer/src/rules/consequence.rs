@@ -124,6 +124,8 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
         // The daemon is known from what started it only by systemd's word.
         "forking" => match case.was_active_at(at) {
             Some(true) => Stage::Started,
+            // Nothing of it was left when systemd reaped what it had started.
+            Some(false) if has_pid_file(case) && failed_at_once(case, at) => Stage::Starting,
             // A daemon that was left behind already may come up all the same.
             Some(false) if case.has_descendants_at(at) => Stage::Unknown,
             // It had read of the daemon in its file, and had yet to reap it.
@@ -145,6 +147,15 @@ fn was_up_for_a_moment(case: &Case) -> bool {
     up.zip(down).is_some_and(|(up, down)| down.saturating_sub(up) <= MOMENT_NS)
 }
 
+/// Whether systemd says right after `at` that the start has failed without the main process that was due.
+fn failed_at_once(case: &Case, at: i64) -> bool {
+    let over = case.states().find(|state| state.at_ns >= at && state.is_over());
+    over.is_some_and(|state| {
+        state.at_ns.saturating_sub(at) <= MOMENT_NS
+            && state.result == Some(ServiceResult::Protocol.name())
+    })
+}
+
 /// Whether systemd is to find the main process by a file.
 fn has_pid_file(case: &Case) -> bool {
     let file = case.facts().and_then(|facts| facts.pid_file.as_deref());
@@ -153,17 +164,6 @@ fn has_pid_file(case: &Case) -> bool {
 
 /// The reload signal brings this end of the main process about at `at`.
 pub(super) fn death(case: &Case, end: End, at: i64) -> String {
-    if let Some(caretaker) = case.caretaker() {
-        return caretaker.death(end);
-    }
-    let Some((service_type, facts)) = settings(case) else {
-        let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();
-        return death_under_any_unit(end, ready);
-    };
-    let setting = facts.restart.as_deref();
-    let stage = stage(case, service_type, at);
-    let predicted = predict(facts, end, stage);
-    let limit = refusing(case, Some(at));
     told(case, end, at, true)
 }
 
@@ -178,6 +178,17 @@ fn told(case: &Case, end: End, at: i64, has_come: bool) -> String {
     let said = |predicted, limit| {
         if has_come { said(case, predicted, limit, at) } else { String::new() }
     };
+    if let Some(caretaker) = case.caretaker() {
+        return caretaker.death(end);
+    }
+    let Some((service_type, facts)) = settings(case) else {
+        let ready = case.is_ready_at(at) || case.activation.joined_ns.is_some();
+        return death_under_any_unit(end, ready);
+    };
+    let setting = facts.restart.as_deref();
+    let stage = stage(case, service_type, at);
+    let predicted = predict(facts, end, stage);
+    let limit = refusing(case, Some(at));
     let stops = predicted
         .is_some_and(|it| it.result == ServiceResult::Success && it.decided_by != Decider::Remain);
     if let Some((settings, failed)) = failed_command(case, at).filter(|_| stops) {

@@ -70,6 +70,15 @@ fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
          failure, and waits for the PIDFile= of what it left running until TimeoutStartSec= is over \
          (90 s unless set; result 'timeout'): Restart=on-failure restarts it."
     );
+    // Unless nothing of it is left when systemd reaps what it had started.
+    let gone = left("/run/d.pid").systemd(1_010.ms(), "failed", Some("failed"), "protocol");
+    let told = gone.asked(|case| death(case, HUP, 1.s()));
+    assert_eq!(
+        told,
+        "systemd takes death by HUP before its PIDFile= was there as a failed start of a \
+         Type=forking service (result 'protocol'): Restart=on-failure restarts it. systemd \
+         says so itself: Result=protocol, and the unit is failed."
+    );
     let active = starting("/run/d.pid").systemd(900.ms(), "active", None, "success");
     let told = active.asked(|case| death(case, HUP, 1.s()));
     assert!(told.contains("as a clean exit of a Type=forking service"), "{told}");
