@@ -363,9 +363,14 @@ impl Activation {
             unit_state::is_over(state, *sub_state)
         };
         states().next_back().filter(is_over)?;
-        // What is said later may be of a start that was refused.
         let after = states().skip_while(|(_, seen, _)| *seen != Some(sub));
-        let result = after.filter(is_over).find_map(|(.., result)| result);
+        let mut over = after.filter(is_over);
+        let (_, seen, first) = over.next()?;
+        let result = first.or_else(|| over.find_map(|(.., result)| result));
+        // It was stopped, and the start after it refused.
+        if first.is_none() && seen.is_some() && result == Some("start-limit-hit") {
+            return Some((setting, None));
+        }
         let last = || self.systemd.as_ref().and_then(|state| state.result.as_deref());
         Some((setting, result.or_else(last)))
     }

@@ -424,6 +424,34 @@ fn a_start_that_was_over_before_its_main_process_is_told_as_that() {
 }
 
 #[test]
+fn what_is_stopped_before_its_main_process_has_not_failed_where_the_next_start_is_refused() {
+    let told = |first: Option<&str>| {
+        let mut document = fixtures::restarted();
+        let start = &mut document.services[1].activations[0];
+        let state = |at_ms: f64, state: &str, sub: &str, result: Option<&str>| {
+            let (state, sub_state) = (state.to_owned(), Some(sub.to_owned()));
+            let result = result.map(str::to_owned);
+            fixtures::at(at_ms, What::Systemd { state, sub_state, result, reload_result: None })
+        };
+        start.events = vec![
+            state(0.5, "activating", "start-pre", None),
+            state(8.0, "inactive", "dead", first),
+            state(9.0, "failed", "failed", Some("start-limit-hit")),
+        ];
+        let (active_state, result) = ("failed".to_owned(), Some("start-limit-hit".to_owned()));
+        start.systemd = Some(UnitState { active_state, result, ..UnitState::default() });
+        let told = table(&document, 120, false);
+        told[told.find("cron.service").unwrap()..].lines().next().unwrap().to_owned()
+    };
+    assert_eq!(told(None), "cron.service: ended at ExecStartPre=, before its main process");
+    let failed = told(Some("exit-code"));
+    assert!(
+        failed.contains("failed at ExecStartPre=, before its main process (exit-code)"),
+        "{failed}"
+    );
+}
+
+#[test]
 fn of_very_many_services_a_thousand_are_named_and_the_others_counted() {
     let mut document = fixtures::patroni_killed();
     let start = document.services[0].activations.remove(0);
