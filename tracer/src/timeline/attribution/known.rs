@@ -338,8 +338,10 @@ impl Attribution {
         if let Some((id, member)) = left
             && main.is_none()
             && start.main_exited_well.is_some()
-            && start.mains.iter().all(|(_, main)| main.id != id)
         {
+            if start.mains.iter().any(|(_, main)| main.id == id) {
+                return start.confirm(id);
+            }
             let ended = member.ended.map_or(at, |end| end.at);
             start.was_main(ended, KnownProcess { id, ns_pid: member.ns_pid });
         }

@@ -389,6 +389,18 @@ fn what_outlives_a_daemon_that_its_stop_command_ends_is_no_heir_of_it() {
 }
 
 #[test]
+fn a_daemon_that_had_ended_when_systemd_took_it_for_the_main_process_is_it() {
+    let told = |main_pid| {
+        let story = Story::unit().start(0, 10, "/bin/demo", "a").fork(1, 10, 11).exit(3, 10, 0);
+        let story = settings(3, story, "forking").exit(5, 11, 2);
+        let story = state(6, story, "active", "running", Some(main_pid));
+        // A command of ExecStopPost= runs.
+        state(30, story, "deactivating", "stop-post", None).until(100).told()
+    };
+    assert_eq!((main_pid(&told(11)), told(11).outcome.code), (Some(11), Some(2)));
+}
+
+#[test]
 fn systemds_word_on_a_main_process_counts_where_that_has_ended_by_then() {
     // A command of ExecReload= has started the daemon anew, and told systemd by the PID file.
     let told = |main_pid| {
