@@ -313,7 +313,8 @@ pub enum Effect {
     Reloaded,
     /// Its main process was still there after the settle time (`capture.settle_ns`).
     Survived,
-    /// Its main process ended by it: it died of the reload signal, or exited.
+    /// Its main process ended by it: it died of the reload signal, exited, or ended itself by
+    /// TERM or INT.
     Ended,
     /// Its main process died of another signal, which nobody sent.
     Crashed,

@@ -87,7 +87,7 @@ impl Reloads<'_> {
             _ if end.at > until => (Effect::Survived, None),
             _ if is_done || self.was_told_to_end(index, end.at) => (Effect::Unknown, None),
             Some(Signal::KILL) => (Effect::Unknown, None),
-            Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
+            Some(signal) if self.is_crash(signal) => (Effect::Crashed, Some(end.at)),
             _ => (Effect::Ended, Some(end.at)),
         })
     }
@@ -119,10 +119,16 @@ impl Reloads<'_> {
         Some(match end.signal {
             // Somebody whom nobody saw: the kernel, as there was no memory left.
             Some(Signal::KILL) => return None,
-            Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
+            Some(signal) if self.is_crash(signal) => (Effect::Crashed, Some(end.at)),
             _ if self.has_successor(pid, at, end.at) => (Effect::Replaced, Some(end.at)),
             _ => (Effect::Ended, Some(end.at)),
         })
+    }
+
+    /// Whether what died of a signal that no other process sent has crashed. By TERM and INT programs
+    /// end themselves in good order.
+    pub(super) fn is_crash(&self, signal: Signal) -> bool {
+        signal != self.around.signal && !signal.ends()
     }
 
     /// Whether the main process started its own program anew after a reload, and that lived on.

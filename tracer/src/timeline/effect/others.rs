@@ -73,7 +73,7 @@ impl Reloads<'_> {
         Some(match own.signal {
             // There was no memory left, or somebody whom nobody saw.
             Some(Signal::KILL) => return None,
-            Some(signal) if signal != self.around.signal => (Effect::Crashed, Some(end.at)),
+            Some(signal) if self.is_crash(signal) => (Effect::Crashed, Some(end.at)),
             _ => (Effect::Ended, Some(end.at)),
         })
     }

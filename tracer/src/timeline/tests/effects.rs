@@ -51,6 +51,8 @@ fn an_end_within_it_is_the_reloads() {
     has(&reloaded(up()).killed(1_100, 10, Signal::HUP), Effect::Ended, Some(1_090));
     let abort = "ABRT".parse().unwrap();
     has(&reloaded(up()).killed(1_100, 10, abort), Effect::Crashed, Some(1_090));
+    // By which programs end themselves.
+    has(&reloaded(up()).killed(1_100, 10, Signal::TERM), Effect::Ended, Some(1_090));
     // The kernel, as there was no memory left: nobody was seen to send it.
     has(&reloaded(up()).killed(1_100, 10, Signal::KILL), Effect::Unknown, None);
 }
