@@ -90,7 +90,6 @@ fn endless(case: &Case, reloading: &[Announcement]) -> Option<Finding> {
             && matches!(told.state(), Some(Announced::Ready | Announced::Stopping))
     });
     let waited = end.saturating_sub(last.at_ns);
-    // A stop ends the reload too. An end of its own does not make up for the answer.
     let is_unfinished = case.events().any(|(_, event)| match &event.what {
         What::Signal(sent) => sent.effect == Some(Effect::Unfinished),
         // An end is told of where a signal began the reload.
