@@ -103,7 +103,12 @@ mod tests {
             (&["/bin/sh -c 'for f in a b; do touch /run/$f; done'"], Some(false)),
             (&["/bin/sh -c 'for i in 1 2; do sleep 1; done'"], None),
             (&["/bin/sh -c 'for i in 1 2; do ping -c1 x && break; done'"], None),
+            (&["/bin/sh -c 'for i in 1 2; do test -e /$i && break; done'"], Some(false)),
+            (&["/bin/sh -c 'for i in 1 2; do test -e /$i || continue; touch /x; done'"], {
+                Some(false)
+            }),
             (&["/bin/sh -c 'while read x; do touch /run/$x; done < /etc/x'"], None),
+            (&["/bin/sh -c 'while read x && test -n $x; do touch /$x; done < /etc/x'"], None),
             (&["/bin/sh -c 'until test -e /x; do :; done &'"], Some(false)),
             (&["/bin/sh -c 'if test -e /x; then sleep 1; fi'"], None),
             (&["/bin/sleep 0"], Some(false)),
@@ -123,5 +128,8 @@ mod tests {
         let deep = |depth| format!("/usr/bin/{}sleep 1", "env A=1 ".repeat(depth));
         assert_eq!(waits(&[&deep(MAX_DEPTH)]), Some(true));
         assert_eq!(waits(&[&deep(MAX_DEPTH + 1)]), None);
+        let in_shell = |depth| format!("/bin/sh -c '{}sleep 1'", "env A=1 ".repeat(depth));
+        assert_eq!(waits(&[&in_shell(MAX_DEPTH - 1)]), Some(true));
+        assert_eq!(waits(&[&in_shell(MAX_DEPTH)]), None);
     }
 }

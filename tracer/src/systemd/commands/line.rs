@@ -320,6 +320,7 @@ mod tests {
         assert!(command("-+/bin/a b").ignores_failure());
         assert!(!command(":/bin/a $b").has_variables());
         assert_eq!(command("@/bin/kill reload -HUP 1").argv, ["/bin/kill", "-HUP", "1"]);
+        assert_eq!(command("@/bin/true name").argv, ["/bin/true"]);
         assert_eq!(command("|kill -HUP 1").argv, ["/bin/sh", "-c", "kill -HUP 1"]);
     }
 

@@ -214,7 +214,6 @@ fn of_script(
     if leaves(script) {
         return MainProcess::Leaves(shell.to_owned());
     }
-    let in_front = |it: &Simple| !it.in_background && !is_builtin(&it.words);
     let has_background = script.commands.iter().any(|it| it.in_background);
     let calls = |name: &str| {
         let programs = script.commands.iter().filter_map(|it| it.words.first()?.known());
@@ -227,12 +226,15 @@ fn of_script(
         ignores: [ignores, initial.blocks].concat(),
         handles,
         may_handle,
-        defers_traps: !script.has_loop && !has_background && script.commands.iter().any(in_front),
+        defers_traps: !script.has_loop
+            && !has_background
+            && script.commands.iter().any(|it| !is_builtin(&it.words)),
         speaks: calls("systemd-notify"),
-        has_children: script.commands.iter().any(|command| {
-            let executes = command.in_child && wrapper::inner(&command.words).is_some();
-            executes || !is_builtin(&command.words)
-        }),
+        // By an `exec`, too: one in the shell's own place would have left no shell.
+        has_children: script
+            .commands
+            .iter()
+            .any(|it| !is_builtin(&it.words) || wrapper::inner(&it.words).is_some()),
     })
 }
 

@@ -53,6 +53,8 @@ pub enum Match {
     Whole,
     /// As a part of its command line: `-f`.
     CommandLine,
+    /// As all of that: `-f -x`.
+    WholeCommandLine,
     /// As the name of its program: killall, pidof, start-stop-daemon.
     Program,
     /// It is no name, but a user or the like.
@@ -80,6 +82,18 @@ pub enum Nobody {
     LongName(String),
     /// `$MAINPID` is empty: once it is up, the service has no main process.
     NoMain,
+}
+
+impl Match {
+    /// How pkill(1) and pgrep(1) look for a pattern: with `-f`, with `-x`.
+    pub(super) fn of_pattern(is_full: bool, is_exact: bool) -> Self {
+        match (is_full, is_exact) {
+            (false, false) => Self::Part,
+            (false, true) => Self::Whole,
+            (true, false) => Self::CommandLine,
+            (true, true) => Self::WholeCommandLine,
+        }
+    }
 }
 
 impl Target {
@@ -119,6 +133,7 @@ impl Target {
             Match::Part => comm.contains(pattern),
             Match::Whole => comm == pattern,
             Match::CommandLine => command_line.contains(pattern),
+            Match::WholeCommandLine => command_line == pattern,
             Match::Program => base_name(name) == program,
             Match::Other => false,
         };

@@ -410,7 +410,7 @@ impl Walk {
             && self.depth < MAX_CALLS
         {
             self.depth += 1;
-            self.node(&body, Position { at_end: false, is_last: false, when, ..place });
+            self.node(&body, place);
             self.depth -= 1;
             self.has_returned = false;
             return;
@@ -420,8 +420,9 @@ impl Walk {
                 self.has_ended = when.is_sure();
                 self.may_have_ended = true;
             }
-            Some("return") if !place.in_child && self.depth > 0 => {
-                self.has_returned = when.is_sure();
+            // Outside of functions dash ends there, and bash goes on.
+            Some("return") if !place.in_child => {
+                self.has_returned = when.is_sure() && self.depth > 0;
                 self.may_have_ended = true;
             }
             _ => {}

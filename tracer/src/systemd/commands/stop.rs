@@ -95,13 +95,17 @@ mod tests {
     use super::*;
     use crate::systemd::commands::commands;
 
+    fn of(lines: &[&str]) -> Stop {
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        stop(&commands(&lines, str::to_owned), &mut Budget::default())
+    }
+
+    fn unknown(name: &str) -> Stop {
+        Stop::Unknown(name.to_owned())
+    }
+
     #[test]
     fn kill_without_a_main_process_fails_and_others_are_not_known() {
-        let of = |lines: &[&str]| {
-            let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-            stop(&commands(&lines, str::to_owned), &mut Budget::default())
-        };
-        let unknown = |name: &str| Stop::Unknown(name.to_owned());
         for (lines, expected) in [
             (&[][..], Stop::Well),
             (&["/bin/kill -TERM $MAINPID"], Stop::Fails),
@@ -119,9 +123,23 @@ mod tests {
             (&["/bin/sh -c 'kill $MAINPID || true'"], Stop::Well),
             (&["/bin/sh -c 'kill $MAINPID; true'"], Stop::Well),
             (&["/bin/sh -c 'while kill -0 $MAINPID; do sleep 1; done'"], unknown("sh")),
+            (&["/bin/sh -c 'until false; do sleep 1; done; true'"], unknown("sh")),
+            (&["/bin/sh -c 'kill $MAINPID &'"], unknown("sh")),
+            (&["/bin/sh -c 'test -e /x && nginx -s quit'"], unknown("nginx")),
+            (&["/bin/sh -c 'sync; exit 0'"], Stop::Well),
+            (&["/bin/sh -c 'sync; exit 1'"], unknown("exit")),
             (&["/usr/bin/timeout 5 kill $MAINPID"], Stop::Fails),
         ] {
             assert_eq!(of(lines), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_too_deep_in_others_is_not_known() {
+        let wrapped = |depth: usize| format!("{}kill $MAINPID", "env A=1 ".repeat(depth));
+        let deep = |depth| of(&[&format!("/usr/bin/{}", wrapped(depth))]);
+        assert_eq!((deep(MAX_DEPTH), deep(MAX_DEPTH + 1)), (Stop::Fails, unknown("kill")));
+        let in_shell = |depth| of(&[&format!("/bin/sh -c '{}'", wrapped(depth))]);
+        assert_eq!((in_shell(MAX_DEPTH - 1), in_shell(MAX_DEPTH)), (Stop::Fails, unknown("kill")));
     }
 }

@@ -71,6 +71,7 @@ fn kill_names_its_signal_in_many_ways() {
         "/bin/sh -c \"sh -c 'kill -HUP $MAINPID'\"",
         "@/bin/kill kill -HUP $MAINPID",
         "/bin/kill -a --timeout 5000 TERM -q 7 -r -HUP $MAINPID",
+        "/bin/kill --queue=7 -HUP $MAINPID",
         "/bin/sh -c 'kill -HUP $(echo $MAINPID)'",
         "/bin/sh -c 'kill -HUP \"`systemctl show -P MainPID a`\"'",
         "/usr/bin/systemctl kill -sHUP --kill-whom=main-fail a.service",
@@ -92,6 +93,7 @@ fn what_only_asks_sends_nothing() {
     for line in [
         "/bin/kill -0 $MAINPID",
         "/bin/kill -s 0 $MAINPID",
+        "/bin/kill -s0 $MAINPID",
         "/bin/kill -l HUP",
         "/usr/bin/pkill -0 relayd",
         "/sbin/start-stop-daemon --stop --test --pidfile /x",
@@ -198,6 +200,8 @@ fn the_target_is_told_apart() {
         ("/bin/kill -s HUP -- -1", Target::Host),
         ("/bin/sh -c 'kill -HUP -1'", Target::Host),
         ("/bin/kill -HUP ''", Target::Nobody(Nobody::NoPid)),
+        (":/bin/kill -HUP ''", Target::Nobody(Nobody::NoPid)),
+        ("/bin/kill -HUP -- -", Target::Nobody(Nobody::NoPid)),
         ("/bin/sh -c 'kill -HUP'", Target::Nobody(Nobody::NoPid)),
         ("/bin/kill -HUP %i", Target::Unknown("%i".to_owned())),
         ("/bin/sh -c 'kill -HUP -- $MAINPID'", refused("--")),
@@ -223,11 +227,19 @@ fn the_target_is_told_apart() {
         ("/usr/bin/pkill -fx -HUP relayd", named("relayd")),
         ("/usr/bin/pkill -HUP --${HOW} relayd", named("relayd")),
         ("/usr/bin/killall -o 1d -HUP relayd", named("relayd")),
+        ("/usr/bin/killall -g -HUP relayd", named("relayd")),
+        ("/usr/bin/killall -s HUP -e relayd", named("relayd")),
+        ("/usr/bin/pkill -HUP a-name-of-15-by", named("a-name-of-15-by")),
+        ("/usr/bin/pkill -HUP a-name-of-16-byt", {
+            Target::Nobody(Nobody::LongName("a-name-of-16-byt".to_owned()))
+        }),
         ("/usr/bin/killall -r -HUP relayd", named("relayd")),
         ("/usr/bin/killall -e -u web -HUP relayd", named("relayd")),
         ("/usr/bin/killall --signal=HUP relayd", named("relayd")),
         ("/usr/bin/killall --signal HUP relayd", named("relayd")),
         ("/sbin/killproc -HUP relayd", named("relayd")),
+        ("/sbin/killproc -p /run/x -HUP relayd", Target::PidFile),
+        ("/usr/bin/pkill -p -HUP relayd", named("relayd")),
         ("/usr/bin/kill -HUP relayd", named("relayd")),
         ("/bin/sh -c 'kill -HUP $(pgrep -x relayd)'", named("relayd")),
         ("/bin/sh -c 'kill -HUP $(head -1 /run/x)'", Target::PidFile),
@@ -250,6 +262,8 @@ fn the_target_is_told_apart() {
     ] {
         assert_eq!(sent(line), [(Some(Signal::HUP), target)], "{line}");
     }
+    let two = ["one", "two"].map(|name| (Some(Signal::HUP), named(name)));
+    assert_eq!(sent("/usr/bin/killall -HUP one two"), two);
 }
 
 #[test]
@@ -364,12 +378,34 @@ fn a_name_is_compared_with_what_the_kernel_calls_the_program() {
         ("pkill -HUP my-long-daemon", "/usr/bin/my-long-daemon-name", Some(true)),
         ("pkill -HUP daemon-name", "/usr/bin/my-long-daemon-name", None),
         ("pkill -f -HUP fg", "/usr/bin/daemon", Some(true)),
+        ("pkill --full -HUP fg", "/usr/bin/daemon", Some(true)),
+        ("pkill -n -HUP daem", "/usr/bin/daemon", Some(true)),
+        ("pkill -uroot -HUP daem", "/usr/bin/daemon", Some(true)),
+        ("pkill --exact -HUP daem", "/usr/bin/daemon", None),
+        ("pkill --exact -HUP daemon", "/usr/bin/daemon", Some(true)),
+        ("pkill -fx -HUP fg", "/usr/bin/daemon", None),
+        ("pkill -f -x -HUP '/usr/bin/daemon --fg'", "/usr/bin/daemon", Some(true)),
+        ("pkill --exact --full -HUP daemon", "/usr/bin/daemon", None),
         ("pkill -HUP 'd.*n'", "/usr/bin/daemon", None),
         ("killall -HUP my-long-daemon-name", "/opt/my-long-daemon-name", Some(true)),
         ("killall -HUP daem", "/usr/bin/daemon", None),
+        ("killall -e -HUP daemon", "/usr/bin/daemon", Some(true)),
+        ("killall -r -HUP daemon", "/usr/bin/daemon", None),
+        ("killall --regexp -HUP daemon", "/usr/bin/daemon", None),
+        ("killall --exact -HUP daemon", "/usr/bin/daemon", Some(true)),
         ("pkill -HUP -u web", "/usr/bin/daemon", None),
         ("sh -c 'kill -HUP $(pidof daemon)'", "/usr/bin/daemon", Some(true)),
         ("sh -c 'kill -HUP $(pgrep -f fg)'", "/usr/bin/daemon", Some(true)),
+        ("sh -c 'kill -HUP $(pgrep --full fg)'", "/usr/bin/daemon", Some(true)),
+        ("sh -c 'kill -HUP $(pgrep fg)'", "/usr/bin/daemon", None),
+        ("sh -c 'kill -HUP $(pgrep daem)'", "/usr/bin/daemon", Some(true)),
+        ("sh -c 'kill -HUP $(pgrep daem-fx)'", "/usr/bin/daem-fx-on", Some(true)),
+        ("sh -c 'kill -HUP $(pgrep --logpidfile daem)'", "/usr/bin/daemon", Some(true)),
+        ("sh -c 'kill -HUP $(pgrep -x daem)'", "/usr/bin/daemon", None),
+        ("sh -c 'kill -HUP $(pgrep --exact daem)'", "/usr/bin/daemon", None),
+        ("sh -c 'kill -HUP $(pgrep -fx daemon)'", "/usr/bin/daemon", None),
+        ("start-stop-daemon --stop -s HUP -n daemon", "/usr/bin/daemon", Some(true)),
+        ("start-stop-daemon --stop -s HUP --name=daem", "/usr/bin/daemon", None),
         ("start-stop-daemon --stop -s HUP -x /usr/bin/daemon", "/usr/bin/daemon", Some(true)),
         ("kill -HUP $MAINPID", "/usr/bin/daemon", Some(true)),
     ] {
@@ -383,6 +419,7 @@ fn what_can_not_be_told_of_a_reload_is_said() {
         |line: &str| reload(&parsed(line), Some("a.service"), &mut Budget::default()).unknown();
     for (line, expected) in [
         ("/bin/kill -${SIG} $MAINPID", &["which signal its reload sends: '$SIG'"][..]),
+        ("/usr/bin/systemctl kill -s${SIG} a", &["which signal its reload sends: '$SIG'"]),
         ("/bin/kill -HUP $OTHER", &["whom its reload signals: '$OTHER'"]),
         ("/bin/kill -${SIG} 1", &[]),
         ("/bin/kill -HUP $MAINPID ; /bin/kill -${SIG} $MAINPID", {
@@ -422,6 +459,11 @@ fn shells_that_stand_too_deep_in_others_are_not_read() {
         sent(&line).len()
     };
     assert_eq!((sent_at(6), sent_at(7)), (1, 0));
+    let in_shell = |depth: usize| {
+        let line = format!("/bin/sh -c '{}kill -HUP $MAINPID'", "env A=1 ".repeat(depth));
+        sent(&line).len()
+    };
+    assert_eq!((in_shell(5), in_shell(6)), (1, 0));
 }
 
 #[test]

@@ -87,7 +87,7 @@ static WRAPPERS: [Wrapper; 37] = [
     wrapper(&["dumb-init"], Way::Waits, "r", &["rewrite"], 0),
     wrapper(&["catatonit"], Way::Waits, "", &[], 0),
     wrapper(&["setsid"], Way::Leaves, "", &[], 0),
-    wrapper(&["flock"], Way::Waits, "wEc", &["timeout", "wait", "conflict-exit-code"], 1),
+    wrapper(&["flock"], Way::Waits, "wE", &["timeout", "wait", "conflict-exit-code"], 1),
     wrapper(&["time"], Way::Waits, "fo", &["format", "output"], 0),
     wrapper(&["strace"], Way::Waits, "abeEIoOpPsSuUX",
         &["output", "trace", "env", "user", "string-limit", "interruptible", "columns"], 0),
@@ -125,15 +125,10 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
         let known = options.iter().filter_map(|(option, _)| option.known());
         known.into_iter().any(|option| names.contains(&option))
     };
-    // The letter may be the last of several.
-    let value = |names: &[&str]| {
-        let is_named = |option: &str| {
-            names.iter().any(|name| {
-                option == *name
-                    || name.len() == 2 && !option.starts_with("--") && option.ends_with(&name[1..])
-            })
-        };
-        options.iter().find(|(option, _)| option.known().is_some_and(is_named))?.1
+    // Of `-c`, whose letter may be the last of several.
+    let script = || {
+        let is_it = |it: &str| it == "--command" || !it.starts_with("--") && it.ends_with('c');
+        options.iter().find(|(option, _)| option.known().is_some_and(is_it))?.1
     };
     let shell = |script: &Word| vec![Word::text("/bin/sh"), Word::text("-c"), script.clone()];
     // Letters stand together, up to the first that has a value.
@@ -164,7 +159,7 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
         "command" if has(&["-v", "-V"]) => return None,
         "su" | "runuser" => {
             let is_direct = name == "runuser" && has(&["-u", "--user"]);
-            let script = value(&["-c", "--command"]).cloned().or_else(|| {
+            let script = script().cloned().or_else(|| {
                 // It may stand after the user.
                 let command: &[Word] = if is_direct { &[] } else { &command };
                 let at = command.iter().position(|word| {
@@ -183,13 +178,12 @@ pub(super) fn inner(words: &[Word]) -> Option<Wrapped> {
             if (has_letter('F') || has(&["--no-fork"])) && !(has_letter('o') || has(&["--close"])) {
                 way = Way::InPlace;
             }
-            if let Some(script) = value(&["-c"]) {
-                command = shell(script);
-            } else if command.first().and_then(Word::known) == Some("-c") {
+            // It stands after the file.
+            if matches!(command.first().and_then(Word::known), Some("-c" | "--command")) {
                 command = shell(command.get(1)?);
             }
         }
-        "script" => command = shell(value(&["-c", "--command"])?),
+        "script" => command = shell(script()?),
         // The tracer is a child of the program then.
         "strace" if has_letter('D') || has(&["--daemonize"]) => way = Way::InPlace,
         "setsid" if has_letter('w') || has(&["--wait"]) => way = Way::Waits,
@@ -320,6 +314,8 @@ mod tests {
             ("flock -o /run/lock prog", "prog", Way::Waits),
             ("flock -o -F /run/lock prog", "prog", Way::Waits),
             ("flock /run/lock -c 'prog x'", "/bin/sh -c prog x", Way::Waits),
+            ("flock /run/lock --command 'prog x'", "/bin/sh -c prog x", Way::Waits),
+            ("su --sync -c 'prog x' web", "/bin/sh -c prog x", Way::Waits),
             ("runuser -u web prog", "prog", Way::Waits),
             ("su web --session-command 'prog x'", "/bin/sh -c prog x", Way::Waits),
             ("nice -n -5 -- prog", "prog", Way::InPlace),

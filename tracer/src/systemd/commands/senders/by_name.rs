@@ -18,14 +18,19 @@ pub(super) fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> 
     let mut other = None;
     let mut rest = arguments.iter();
     let is_pkill = program == "pkill";
-    let mut how = if is_pkill { Match::Part } else { Match::Program };
+    // Those that change how it looks for a name.
+    let mut letters = String::new();
     while let Some(word) = rest.next() {
         let start = word.start();
         match word.known() {
             Some("--") => operands.extend(rest.by_ref()),
             Some("--signal") => chosen = Some(rest.next()?.clone()),
             Some("-s") if !is_pkill => chosen = Some(rest.next()?.clone()),
-            Some("-F" | "--pidfile") if is_pkill => {
+            Some("-F" | "--pidfile") => {
+                rest.next();
+                target = Some(Target::PidFile);
+            }
+            Some("-p") if program == "killproc" => {
                 rest.next();
                 target = Some(Target::PidFile);
             }
@@ -38,7 +43,7 @@ pub(super) fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> 
                 });
             }
             // The main process's children, and not itself.
-            Some("-P" | "--parent") if is_pkill => {
+            Some("-P" | "--parent") => {
                 rest.next();
                 target = Some(Target::Other);
             }
@@ -53,32 +58,35 @@ pub(super) fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> 
             Some("-l" | "--list" | "-V" | "--version") => return Some(Vec::new()),
             _ if start.starts_with("--signal=") => chosen = word.strip("--signal="),
             _ if start.starts_with("--pidfile=") => target = Some(Target::PidFile),
-            Some("--full") if is_pkill => how = Match::CommandLine,
-            Some("--exact") if is_pkill && how == Match::Part => how = Match::Whole,
+            Some("--full") => letters.push('f'),
+            Some("--exact") => letters.push('x'),
+            Some("--regexp" | "--ignore-case" | "--process-group") => letters.push('r'),
             _ if start.starts_with("--") => {}
-            _ if start.starts_with("-F") && is_pkill => target = Some(Target::PidFile),
+            _ if start.starts_with("-F") => target = Some(Target::PidFile),
             _ if start.starts_with('-') => {
-                // A signal, or letters that change how it matches.
+                // A signal, or letters.
                 let name = word.strip("-").unwrap_or_default();
                 let is_signal = match name.known() {
                     Some(text) => text.parse::<Signal>().is_ok() || text == "0",
                     None => true,
                 };
-                let letters = name.known().unwrap_or_default();
                 if is_signal {
                     chosen = Some(name);
-                } else if is_pkill && letters.contains('f') {
-                    how = Match::CommandLine;
-                } else if is_pkill && letters.contains('x') && how == Match::Part {
-                    how = Match::Whole;
-                } else if !is_pkill && letters.contains(['r', 'I', 'g']) {
-                    how = Match::Other;
+                } else {
+                    letters.push_str(name.known().unwrap_or_default());
                 }
             }
             _ => operands.push(word),
         }
     }
     let Some(sent) = sent_signal(chosen.as_ref()) else { return Some(Vec::new()) };
+    let how = if is_pkill {
+        Match::of_pattern(letters.contains('f'), letters.contains('x'))
+    } else if letters.contains(['r', 'I', 'g']) {
+        Match::Other
+    } else {
+        Match::Program
+    };
     let is_pid = |word: &Word| {
         word.variable() == Some("MAINPID")
             || word.known().is_some_and(|it| it.parse::<u32>().is_ok() || it.contains("$MAINPID"))
@@ -105,8 +113,6 @@ pub(super) fn by_name(program: &str, arguments: &[Word], sender: Sender<'_>) -> 
             Some(other) => Target::Named(other, Match::Other),
             None => Target::Nobody(Nobody::NoName),
         }],
-        // killproc looks for one program; what follows is a signal, too.
-        (None, [first, ..]) if program == "killproc" => vec![found(first)],
         (None, names) => names.iter().map(|word| found(word)).collect(),
     };
     Some(targets.into_iter().map(|target| (sent.clone(), target)).collect())

@@ -26,8 +26,7 @@ pub(super) fn by_pid(word: &Word, sender: Sender<'_>) -> Target {
     let is_group = minus.is_some();
     let word = minus.as_ref().unwrap_or(word);
     let found = match word.0.as_slice() {
-        [] => Target::Nobody(Nobody::NoPid),
-        [Piece::Text(text)] if text.is_empty() => Target::Nobody(Nobody::NoPid),
+        _ if word.known() == Some("") => Target::Nobody(Nobody::NoPid),
         [Piece::Variable(name)] if name == "MAINPID" => Target::Main,
         // The shell's own, its parent's, the last it started.
         [Piece::Variable(name)] if ["$", "PPID", "!"].contains(&name.as_str()) => Target::Other,
@@ -51,9 +50,16 @@ fn by_output(words: &[Word], sender: Sender<'_>) -> Target {
         Some("cat" | "head" | "tail" | "read" | "sed" | "awk") => Target::PidFile,
         Some("pidof" | "pgrep" | "pidofproc") => {
             let how = match name {
-                Some("pgrep") if has("-f") => Match::CommandLine,
-                Some("pgrep") if has("-x") => Match::Whole,
-                Some("pgrep") => Match::Part,
+                Some("pgrep") => {
+                    let letter = |it: char| {
+                        let options = words.iter().map(Word::start);
+                        options
+                            .filter(|word| word.starts_with('-'))
+                            .any(|word| !word.starts_with("--") && word.contains(it))
+                    };
+                    let is_full = letter('f') || has("--full");
+                    Match::of_pattern(is_full, letter('x') || has("--exact"))
+                }
                 _ => Match::Program,
             };
             named(words.last().map(Word::shown).unwrap_or_default(), how)

@@ -23,7 +23,7 @@ pub(super) fn systemctl(arguments: &[Word], unit: Option<&str>) -> Signals {
             _ if start.starts_with("--signal=") => chosen = word.strip("--signal="),
             _ if start.starts_with("--kill-who=") => whom = word.strip("--kill-who=")?,
             _ if start.starts_with("--kill-whom=") => whom = word.strip("--kill-whom=")?,
-            _ if start.starts_with("-s") && start.len() > 2 => chosen = word.strip("-s"),
+            _ if start.starts_with("-s") => chosen = word.strip("-s"),
             _ if start.starts_with('-') => {}
             _ => operands.push(word),
         }

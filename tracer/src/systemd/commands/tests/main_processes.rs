@@ -41,6 +41,10 @@ fn a_shell_that_stays_tells_what_it_ignores_handles_and_runs() {
     assert!(stay("/bin/bash -c 'trap : HUP; daemon'").defers_traps);
     assert!(!stay("/bin/bash -c 'trap : HUP; daemon & wait'").defers_traps);
     assert!(!in_function.defers_traps);
+    assert!(!stay("/bin/sh -c 'trap : HUP; wait'").defers_traps, "it runs no program");
+    assert!(!stay("/bin/sh -c 'trap : HUP; work & daemon'").defers_traps);
+    assert_eq!(stay("/usr/bin/env sh -c daemon").by, "sh");
+    assert_eq!(stay("/bin/sh -c '(eval x); daemon; :'").by, "sh");
 }
 
 #[test]
@@ -110,6 +114,7 @@ fn what_the_main_process_becomes_is_told_or_said_to_be_unknown() {
         "/bin/bash -c \"sh -c 'exec /bin/daemon'\"",
         "/bin/sh -c 'run() { exec /bin/daemon; }; run'",
         "/usr/bin/busybox sh -c 'true; /bin/daemon'",
+        "/usr/bin/busybox /bin/daemon",
         "/usr/bin/strace -D -o /x /bin/daemon",
         "/usr/bin/flock -nF /run/x /bin/daemon",
     ] {
@@ -136,6 +141,9 @@ fn what_the_main_process_becomes_is_told_or_said_to_be_unknown() {
     let in_shells = |depth| format!("/bin/bash -c '{}bash -c daemon'", "env A=1 ".repeat(depth));
     assert_eq!(program(&in_shells(6)).as_deref(), Some("daemon"));
     assert_eq!(program(&in_shells(7)), None);
+    let executed = |depth| format!("/bin/sh -c 'exec {}daemon'", "env A=1 ".repeat(depth));
+    assert_eq!(program(&executed(7)).as_deref(), Some("daemon"));
+    assert_eq!(program(&executed(8)), None);
 }
 
 /// Whether the last program of the script has the pid of the shell, by the shell itself.

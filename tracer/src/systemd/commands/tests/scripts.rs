@@ -104,6 +104,10 @@ fn how_a_script_comes_to_each_of_its_commands() {
         ("a && b || c || :", "a b? c? :?."),
         ("x; a && b || echo no", "x a b! echo?"),
         ("a && b || true; c", "a b? true? c."),
+        ("a && b || true\nc", "a b? true? c."),
+        ("a && b && true", "a b? true!."),
+        ("{ a || b; }", "a b|"),
+        ("x; a || b", "x a b|"),
         ("a & b", "a& b"),
         ("a; b &", "a b&"),
         ("a | b", "a& b&"),
@@ -112,6 +116,7 @@ fn how_a_script_comes_to_each_of_its_commands() {
         ("! a", "a"),
         ("time a", "a"),
         ("coproc a", "a&"),
+        ("if a && b; then c; fi", "a b? c?"),
         ("if a; then b; else c; fi", "a b? c?"),
         ("if a; then b; fi; c", "a b? c."),
         ("if kill -0 $MAINPID; then b; else c; fi", "kill b"),
@@ -123,10 +128,14 @@ fn how_a_script_comes_to_each_of_its_commands() {
         ("if [ -n \"$OTHER\" ]; then b; fi", "[ b?"),
         ("if [ -n $MAINPID -a -e x ]; then b; fi", "[ b?"),
         ("if [ $MAINPID -n ]; then b; fi", "[ b?"),
+        ("if [ -z $MAINPID -a -e x ]; then b; fi", "[ b?"),
+        ("if test -n $MAINPID -a -e x; then b; fi", "test b?"),
+        ("if test -n $MAINPID; then b; else c; fi", "test b"),
         ("while a; do b; done", "a b?"),
         ("until a; do b; done", "a b?"),
         ("for i in 1 2; do a; done", "a?"),
         ("select i in 1; do a; done", "a?"),
+        ("for ((i = 0; i < 3; i++)); do a; done", "a?"),
         ("case x in x) a;; y) b;; esac", "a? b?"),
         ("f() { a; }; b", "b."),
         ("f() { a; b; }; f; c", "a b c."),
@@ -134,6 +143,8 @@ fn how_a_script_comes_to_each_of_its_commands() {
         ("f() { f; }; f; b", "f b."),
         ("f() { [ x ] && return; a; }; f; b", "[ return? a! b!."),
         ("f() { return; a; }; f; b", "return b!."),
+        ("f() { (return); a; }; f", "return& a"),
+        ("return; a", "return a!."),
         ("true && a; b", "true a b."),
         ("false && a || b", "false b."),
         ("true || a; b", "true b."),
@@ -148,6 +159,40 @@ fn how_a_script_comes_to_each_of_its_commands() {
     ] {
         assert_eq!(reached(script), expected, "{script:?}");
     }
+}
+
+#[test]
+fn a_function_runs_as_if_its_body_stood_where_it_is_called() {
+    for body in
+        ["a", "a && b", "a || b", "a; b && c", "[ x ] && exit 1; a", "(a; b)", "a &", "a | b"]
+    {
+        for before in ["", "x || exit; ", "x && ", "x & "] {
+            let there = reached(&format!("{before}{{ {body}; }}").replace("&;", "&"));
+            let called = format!("f() {{ {body}; }}; {before}f").replace("&;", "&");
+            assert_eq!(reached(&called), there, "{before}{body}");
+        }
+    }
+    assert_eq!(reached("f() ( a ); f"), "a&");
+    assert_eq!(reached("f() if a; then b; fi; f"), "a b?");
+    let looks = |script: &str| {
+        let read = shell::read(&Word::text(script), &mut Budget::default());
+        read.unwrap().looks_again
+    };
+    assert!(looks("x || exit; while a; do b; done"));
+    assert!(looks("f() { while a; do b; done; }; x || exit; f"));
+    assert!(!looks("f() { while a; do b; done; }; f &"));
+}
+
+#[test]
+fn a_shell_goes_on_beside_what_it_runs_in_the_background() {
+    let background = |script: &str| {
+        let read = shell::read(&Word::text(script), &mut Budget::default()).unwrap();
+        read.commands.iter().map(|command| command.in_background).collect::<Vec<_>>()
+    };
+    assert_eq!(background("a & b"), [true, false]);
+    assert_eq!(background("{ a; b; } & c"), [true, true, false]);
+    assert_eq!(background("coproc a; b"), [true, false]);
+    assert_eq!(background("a | b"), [false, false]);
 }
 
 /// The words of the last command of a script.
@@ -194,7 +239,15 @@ fn a_shells_script_is_told_from_its_options() {
     ] {
         assert_eq!(script(line), Some(("sh".to_owned(), "a".to_owned())), "{line}");
     }
-    for line in ["/bin/sh a", "/bin/sh +c a", "/bin/sh -- a", "/bin/sh -c", "/bin/fish -c a"] {
+    for line in [
+        "/bin/sh a",
+        "/bin/sh +c a",
+        "/bin/sh -- a",
+        "/bin/sh -- -c a",
+        "/bin/sh - -c a",
+        "/bin/sh -c",
+        "/bin/fish -c a",
+    ] {
         assert_eq!(script(line), None, "{line}");
     }
 }
