@@ -246,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_comes_in_two_ends_where_it_says() {
+        let message = [header(b'l', 20, 0), vec![0; 20]].concat();
+        for cut in 1..message.len() {
+            let mut frames = Frames::default();
+            let (first, second) = message.split_at(cut);
+            assert!(frames.take(first).is_ok() && frames.take(second).is_ok());
+            let error = frames.take(b"x").unwrap_err();
+            assert_eq!(error.to_string(), "it sent what is not D-Bus", "{cut}");
+        }
+    }
+
+    #[test]
     fn a_line_that_does_not_end_is_refused() {
         assert_eq!(taken(&[b'A'; MAX_LINE]), Ok(()));
         assert_eq!(taken(&[b'A'; 4_096]), Err("it sent a line of more than 1024 bytes".into()));

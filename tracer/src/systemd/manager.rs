@@ -376,11 +376,31 @@ mod tests {
     }
 
     #[test]
+    fn a_managers_own_process_is_the_one_in_its_scope() {
+        let pid = std::process::id();
+        let (_root, hierarchies) = hierarchy(&[("", 1), ("a.slice/box", pid)]);
+        assert_eq!(Manager::host().own_process(&hierarchies), Some(1));
+        assert_eq!(own().own_process(&hierarchies), Some(pid));
+        assert_eq!(Manager::of_user(4_000_000_000).own_process(&hierarchies), None);
+    }
+
+    #[test]
+    fn a_systemd_of_the_hosts_namespaces_is_none_that_runs_in_a_directory() {
+        let (_root, hierarchies) = hierarchy(&[("", 1), ("a.slice/box", std::process::id())]);
+        assert_eq!(Manager::running_in(Path::new("/"), &hierarchies), []);
+        assert!(!Manager::host().lies_over(Path::new("/")));
+        assert!(!Manager::Address("unix:path=/x".to_owned()).lies_over(Path::new("/")));
+        let nowhere = Manager::below("/proc/99999999/root".into());
+        assert!(!nowhere.lies_over(Path::new("/")));
+    }
+
+    #[test]
     fn two_managers_are_one_by_their_root_and_user() {
         let at = |root: &str, user| Manager::Root { root: root.into(), user, own_pids: true };
         assert!(at("/x", None).is_same(&at("/x", None)));
         assert!(!at("/x", None).is_same(&at("/x", Some(7))));
         assert!(!at("/x", None).is_same(&at("/y", None)));
+        assert!(Manager::below("/".into()).is_same(&Manager::host()), "however pids are counted");
         let address = |text: &str| Manager::Address(text.to_owned());
         assert!(address("a").is_same(&address("a")) && !address("a").is_same(&address("b")));
         assert!(!address("a").is_same(&at("/x", None)));
@@ -402,6 +422,8 @@ mod tests {
     fn a_managers_user_and_sockets_are_those_it_was_named_by() {
         let address = Manager::Address("unix:path=/x".to_owned());
         assert_eq!(Manager::of_user(7).user(), Some(7));
+        assert_eq!(Manager::below("/x".into()).root(), Some(Path::new("/x")));
+        assert_eq!(address.root(), None);
         assert_eq!((Manager::host().user(), address.user()), (None, None));
         assert!(address.has_own_pids() && address.may_listen(7) && address.may_run());
         let paths = |user| Manager::sockets(user).map(|path| path.display().to_string());

@@ -246,6 +246,27 @@ mod tests {
     }
 
     #[test]
+    fn two_paths_are_the_same_by_the_directory_they_lead_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path();
+        let (other, link) = (own.join("other"), own.join("link"));
+        fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(own, &link).unwrap();
+        let is_same =
+            |one: &Path, two: &Path| match asked(&["same".as_ref(), one.as_ref(), two.as_ref()]) {
+                Ok(Answer::Text(json)) => serde_json::from_slice::<bool>(&json).unwrap(),
+                _ => panic!("no answer"),
+            };
+        assert!(is_same(own, own) && is_same(own, &link));
+        assert!(!is_same(own, &other));
+    }
+
+    #[test]
+    fn a_user_is_asked_for_by_number_and_the_system_by_none() {
+        assert_eq!((shown(Some(7)), shown(None)), ("7".to_owned(), String::new()));
+    }
+
+    #[test]
     fn what_files_say_is_handed_over_whole() {
         let directory = tempfile::tempdir().unwrap();
         let units = directory.path().join("etc/systemd/system");

@@ -377,6 +377,21 @@ mod tests {
         assert_eq!(whose(&tree(path, &running), 4), user(7));
         // Its systemd has ended, and so its scope is gone.
         assert_eq!(whose(&tree(path, &[]), 4), user(7));
+        assert_eq!(whose(&tree("system.slice/a.service", &[]), 1), HOST);
+
+        // Whoever has what is above it.
+        let below = tree("home.slice:1000/a.scope:1000/a.service:1000", &rootless);
+        assert_eq!(whose(&below, 3), Owner::Container { uid: 1000 });
+        // In another of its units.
+        let inside = tree("a.scope:1000/b.service:1000/a.service:1000", &rootless);
+        assert_eq!(whose(&inside, 2), claimed(1000));
+        // A container in the place of a user's manager, and a program that is no init elsewhere.
+        let in_place = [("user@7.service", in_namespace(&[7], 7))];
+        assert_eq!(whose(&tree("user@7.service:7/a.service:7", &in_place), 2), {
+            Owner::Container { uid: 7 }
+        });
+        let program = [("a.scope", manager(7))];
+        assert_eq!(whose(&tree("a.scope:7/a.service:7", &program), 2), Owner::Container { uid: 7 });
     }
 
     #[test]
@@ -398,6 +413,9 @@ mod tests {
         assert_eq!(keepers, [false, true, false, false]);
         let keeper = found[1].keeper.as_ref().unwrap();
         assert_eq!((keeper.uid, keeper.is_host, &keeper.makers[..]), (own, false, &[][..]));
+        fs::write(scope.join("cgroup.procs"), "1\n").unwrap();
+        let init = levels("/a.slice", &hierarchies).remove(1).keeper.unwrap();
+        assert!(init.is_host && !init.is_init, "{init:?}");
         assert_eq!(levels("/", &hierarchies).len(), 1);
     }
 

@@ -101,6 +101,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_name_of_a_sender_stays_as_it_is() {
+        let made = |before: &[u8]| {
+            let mut read = [before, NAME.as_bytes()].concat();
+            Names::default().make_unique(&mut read);
+            read[before.len()]
+        };
+        assert_eq!(made(&[&[BEFORE_NAME[0]], &BEFORE_NAME[..]].concat()), b':');
+        assert_eq!(made(b"aaaaaaaa"), b'o');
+        for at in 0..BEFORE_NAME.len() {
+            let mut other = BEFORE_NAME;
+            other[at] ^= 0x40;
+            assert_eq!(made(&other), b'o', "{at}");
+        }
+    }
+
+    #[test]
     fn what_is_read_from_the_socket_comes_from_a_unique_name() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

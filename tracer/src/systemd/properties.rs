@@ -568,6 +568,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_lists_are_read_and_are_nothing_where_they_are_not_told() {
+        let units = Value::from(vec!["a.service", "b.service"]);
+        let unit = properties(&[
+            ("InactiveExitTimestampMonotonic", 500_u64.into()),
+            ("RequiredBy", units),
+        ]);
+        assert_eq!((began_us(&unit), began_us(&Properties::new())), (500, 0));
+        assert_eq!(names(&unit, "RequiredBy"), ["a.service", "b.service"]);
+        assert_eq!(names(&unit, "BoundBy"), [""; 0]);
+        assert_eq!((length(&unit, "RequiredBy"), length(&unit, "BoundBy")), (2, 0));
+    }
+
+    #[test]
     fn what_a_setting_says_is_bounded() {
         let long = "x".repeat(1 << 20);
         let commands =

@@ -247,6 +247,15 @@ mod tests {
     }
 
     #[test]
+    fn of_one_that_is_forgotten_nothing_is_known() {
+        let mut services = Services::default();
+        services.announced("other".to_owned());
+        services.watched("a").unit_changed(start(1, 1, 1, "active"));
+        services.forget("a");
+        assert!(services.get("a").is_none() && services.get("other").is_some());
+    }
+
+    #[test]
     fn the_oldest_that_nobody_watches_give_way() {
         let mut services = Services::default();
         services.announced("watched late".to_owned());

@@ -58,6 +58,31 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// By its properties as a unit and as a service.
+    fn of(unit: &Properties, service: &Properties) -> Self {
+        let states = states(unit, service);
+        Self {
+            active_state: active_state(unit),
+            main_pid: states.last().and_then(|since| since.state.main_pid),
+            last_main_pid: integer(service, "ExecMainPID").filter(|pid| *pid > 0),
+            states,
+            can_reload: can_reload(unit),
+            problem: problem(unit),
+            facts: facts(unit, service),
+            before_main: length(service, "ExecCondition") + length(service, "ExecStartPre"),
+            with_it: stopping_with(unit),
+        }
+    }
+
+    /// Whether systemd has seen the end of its main process. It may have been started again by
+    /// now.
+    fn has_ended(&self) -> bool {
+        let runs = self.states.last().is_some_and(|since| {
+            matches!(since.state.sub_state.as_deref(), Some("running" | "start"))
+        });
+        !runs || self.restarts() > 0
+    }
+
     /// How often systemd has started it again by itself.
     #[must_use]
     pub fn restarts(&self) -> u32 {
@@ -110,18 +135,7 @@ impl Unit {
     pub async fn look(&self) -> Result<Snapshot> {
         let unit = self.bus.properties(&self.object, UNIT).await?;
         let service = self.bus.properties(&self.object, SERVICE).await?;
-        let states = states(&unit, &service);
-        Ok(Snapshot {
-            active_state: active_state(&unit),
-            main_pid: states.last().and_then(|since| since.state.main_pid),
-            last_main_pid: integer(&service, "ExecMainPID").filter(|pid| *pid > 0),
-            states,
-            can_reload: can_reload(&unit),
-            problem: problem(&unit),
-            facts: facts(&unit, &service),
-            before_main: length(&service, "ExecCondition") + length(&service, "ExecStartPre"),
-            with_it: stopping_with(&unit),
-        })
+        Ok(Snapshot::of(&unit, &service))
     }
 
     /// The same once systemd has seen the end of its main process, `patience` later at most.
@@ -129,11 +143,7 @@ impl Unit {
         let limit = Instant::now() + patience;
         loop {
             let seen = self.look().await?;
-            let runs = seen.states.last().is_some_and(|since| {
-                matches!(since.state.sub_state.as_deref(), Some("running" | "start"))
-            });
-            // It may have been started again by now.
-            if !runs || seen.restarts() > 0 || Instant::now() >= limit {
+            if seen.has_ended() || Instant::now() >= limit {
                 return Ok(seen);
             }
             sleep(LOOK).await;
@@ -259,4 +269,91 @@ fn active_state(unit: &Properties) -> String {
 /// The units that systemd stops with this one (systemd.unit(5)).
 fn stopping_with(unit: &Properties) -> Vec<String> {
     ["RequiredBy", "BoundBy", "ConsistsOf"].iter().flat_map(|kind| names(unit, kind)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::zvariant::Value;
+
+    use super::*;
+
+    fn properties(pairs: &[(&str, Value<'_>)]) -> Properties {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.try_to_owned().unwrap()))
+            .collect()
+    }
+
+    /// A service in this state, started again so often by systemd.
+    fn seen(active_state: &str, sub_state: &str, result: &str, restarts: u32) -> Snapshot {
+        let unit = properties(&[
+            ("ActiveState", active_state.into()),
+            ("SubState", sub_state.into()),
+            ("StateChangeTimestampMonotonic", 7_u64.into()),
+        ]);
+        let service = properties(&[
+            ("Result", result.into()),
+            ("NRestarts", restarts.into()),
+            ("MainPID", 17_u32.into()),
+        ]);
+        Snapshot::of(&unit, &service)
+    }
+
+    #[test]
+    fn what_systemd_says_of_a_unit_is_told_by_its_properties() {
+        let unit = properties(&[
+            ("ActiveState", "active".into()),
+            ("RequiredBy", vec!["a.service"].into()),
+            ("BoundBy", vec!["b.service"].into()),
+            ("ConsistsOf", vec!["c.service", "d.service"].into()),
+            ("WantedBy", vec!["e.service"].into()),
+        ]);
+        let command = |count: usize| {
+            Value::from(vec![("/bin/a".to_owned(), vec!["/bin/a".to_owned()], false, 0_u64); count])
+        };
+        let service = |main: u32| {
+            properties(&[
+                ("ExecMainPID", main.into()),
+                ("ExecCondition", command(2)),
+                ("ExecStartPre", command(3)),
+                ("Type", "notify".into()),
+            ])
+        };
+        let told = Snapshot::of(&unit, &service(17));
+        assert_eq!((told.active_state.as_str(), told.before_main), ("active", 5));
+        assert_eq!(told.with_it, ["a.service", "b.service", "c.service", "d.service"]);
+        assert_eq!(told.facts.service_type.as_deref(), Some("notify"));
+        assert_eq!(told.last_main_pid, Some(17));
+        assert_eq!(Snapshot::of(&unit, &service(0)).last_main_pid, None, "it had none");
+        assert_eq!(seen("active", "running", "success", 2).main_pid, Some(17));
+    }
+
+    #[test]
+    fn what_systemd_makes_of_an_end_is_told_in_words() {
+        let told = |sub: &str, result: &str, restarts| {
+            seen("failed", sub, result, restarts).made_of_end().unwrap_or_default()
+        };
+        assert_eq!(told("dead", "success", 0), "systemd takes that for a clean end");
+        assert_eq!(told("failed", "signal", 0), "systemd calls it failed (signal)");
+        let again = "systemd calls it failed (exit-code), and starts it again";
+        assert_eq!(told("auto-restart", "exit-code", 0), again);
+        assert_eq!(told("running", "success", 1), "systemd has started it again");
+        assert_eq!(seen("failed", "failed", "signal", 3).restarts(), 3);
+        let nothing = Snapshot::of(&Properties::new(), &Properties::new());
+        assert_eq!((nothing.restarts(), nothing.made_of_end()), (0, None));
+    }
+
+    #[test]
+    fn the_end_of_a_main_process_is_seen_once_the_unit_runs_no_more_or_again() {
+        for (sub_state, restarts, expected) in [
+            ("running", 0, false),
+            ("start", 0, false),
+            ("running", 1, true),
+            ("auto-restart", 0, true),
+            ("dead", 0, true),
+        ] {
+            let ended = seen("active", sub_state, "success", restarts).has_ended();
+            assert_eq!(ended, expected, "{sub_state}, {restarts}");
+        }
+    }
 }

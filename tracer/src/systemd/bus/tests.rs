@@ -29,6 +29,15 @@ fn a_change_is_told_of_an_object_that_a_unit_may_have() {
 }
 
 #[test]
+fn a_call_is_lost_where_the_connection_broke() {
+    let failed = |error: zbus::Error| anyhow::Error::from(Failure::from(error)).context("asked");
+    let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+    assert!(is_lost(&failed(zbus::Error::InputOutput(broken.into()))));
+    assert!(!is_lost(&failed(zbus::Error::Failure("no".to_owned()))));
+    assert!(!is_lost(&anyhow::anyhow!("no call")));
+}
+
+#[test]
 fn an_address_is_one_of_a_socket_to_connect_to() {
     use std::os::unix::net::UnixListener;
 
@@ -233,6 +242,8 @@ fn an_address_is_one_of_a_unix_socket_to_connect_to() {
         let why = check_address(refused).expect_err(refused).to_string();
         assert!(why.chars().count() <= Outside::LONGEST, "{why}");
     }
+    let longest = format!("/{}", "x".repeat(106));
+    assert_eq!(socket_path(&format!("unix:path={longest}")), Some(longest.into()));
     assert_eq!(socket_path("unix:path=/run/x").as_deref(), Some(Path::new("/run/x")));
     let escaped = socket_path("unix:path=/run/a%20b%2cc%C3%BC");
     assert_eq!(escaped.as_deref(), Some(Path::new("/run/a b,cü")));

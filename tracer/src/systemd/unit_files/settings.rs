@@ -287,6 +287,37 @@ mod tests {
         assert_eq!(found.signals, ["USR1".parse().unwrap()]);
     }
 
+    fn settings(text: &str) -> Settings {
+        let mut settings = Settings::default();
+        settings.read(text);
+        settings
+    }
+
+    #[test]
+    fn a_user_is_one_besides_root() {
+        let has_user = |text: &str| {
+            let settings = settings(&format!("[Service]\n{text}\n"));
+            settings.commands(&Specifiers::new("a.service", Whose::System)).has_user
+        };
+        for text in ["User=web", "User=7", "DynamicUser=yes", "User=root\nDynamicUser=yes"] {
+            assert!(has_user(text), "{text}");
+        }
+        for text in ["", "User=root", "User=0", "DynamicUser=no"] {
+            assert!(!has_user(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_delay_that_grows_is_not_told() {
+        let delay = |text: &str| settings(&format!("[Service]\n{text}\n")).restart_delay();
+        assert_eq!(delay(""), Some(RESTART_DELAY));
+        assert_eq!(delay("RestartSec=3"), Some(3_000_000_000));
+        assert_eq!(delay("RestartSec=3\nRestartSteps=0"), Some(3_000_000_000));
+        assert_eq!(delay("RestartSec=3\nRestartSteps=5"), None);
+        assert_eq!(delay("RestartSteps=5"), None);
+        assert_eq!(delay("RestartSec=infinity"), None);
+    }
+
     #[test]
     fn of_two_names_for_one_setting_the_last_counts() {
         let mut settings = Settings::default();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use super::super::{
     limits::Pace,
     manager::Manager,
     opener::UnitFile,
-    properties,
+    properties::{self, Properties},
     service_states::{Learned, Services},
 };
 use crate::{
@@ -71,6 +72,47 @@ impl Watched {
     #[must_use]
     pub fn new(name: String, cgroup: String, uid: u32) -> Self {
         Self { name, cgroup, uid, has_facts: false }
+    }
+
+    /// What is told of it once systemd has answered. It has an owner where it is kept elsewhere.
+    fn answered(
+        &mut self,
+        systemd: Option<String>,
+        answer: &Result<(Properties, Properties)>,
+    ) -> UnitNews {
+        let news = UnitNews { cgroup: self.cgroup.clone(), ..UnitNews::default() };
+        let (unit, service) = match answer {
+            Ok(properties) => properties,
+            Err(error) => return UnitNews { problem: Some(format!("{error:#}")), ..news },
+        };
+        // One that was here may have been moved since.
+        if !self.has_facts
+            && let Some(elsewhere) = properties::kept_elsewhere(service, &self.cgroup)
+        {
+            let name = Outside::new(&self.name);
+            let problem = Some(format!("systemd keeps {name} in {elsewhere}, and not here"));
+            let owner = Some(Owner::Claimed { uid: self.uid });
+            return UnitNews { problem, owner, ..news };
+        }
+        let problem = properties::problem(unit);
+        let facts = || UnitFacts { systemd, ..properties::facts(unit, service) };
+        let facts = problem.is_none().then(facts);
+        self.has_facts |= facts.is_some();
+        UnitNews { facts, problem, ..news }
+    }
+
+    /// What is told of it without systemd: its files tell what it would have loaded.
+    fn unanswered(&self, failure: &anyhow::Error, files: io::Result<UnitFile>) -> UnitNews {
+        let (facts, addition) = match files {
+            Ok(UnitFile::Unit { facts, .. }) => {
+                (Some(*facts), "; the settings are from unit files".to_owned())
+            }
+            Ok(UnitFile::Masked) => (None, ", and it is masked".to_owned()),
+            Ok(UnitFile::Nothing) => (None, String::new()),
+            Err(error) => (None, format!("; its unit files can't be read: {error}")),
+        };
+        let problem = Some(format!("{failure:#}{addition}"));
+        UnitNews { cgroup: self.cgroup.clone(), facts, problem, ..UnitNews::default() }
     }
 }
 
@@ -273,35 +315,18 @@ impl Attendant {
         let Some(watched) = self.watched.get_mut(object) else {
             return;
         };
-        let cgroup = watched.cgroup.clone();
-        let (unit, service) = match answer {
-            Ok(properties) => properties,
-            Err(error) => {
-                let problem = Some(format!("{error:#}"));
-                return self.tell_unit(UnitNews { cgroup, problem, ..UnitNews::default() }).await;
-            }
-        };
-        let problem = properties::problem(&unit);
-        let facts = || UnitFacts { systemd, ..properties::facts(&unit, &service) };
-        // One that was here may have been moved since.
-        if !watched.has_facts
-            && let Some(elsewhere) = properties::kept_elsewhere(&service, &cgroup)
-        {
-            let name = Outside::new(&name);
-            let owner = Some(Owner::Claimed { uid: watched.uid });
-            let problem = Some(format!("systemd keeps {name} in {elsewhere}, and not here"));
+        let told = watched.answered(systemd, &answer);
+        if told.owner.is_some() {
             self.watched.remove(object);
             self.order.retain(|watched| watched != object);
             self.services.forget(object);
-            return self
-                .tell_unit(UnitNews { cgroup, problem, owner, ..UnitNews::default() })
-                .await;
+            return self.tell(news(told)).await;
         }
-        let facts = problem.is_none().then(facts);
-        watched.has_facts |= facts.is_some();
-        self.tell_unit(UnitNews { cgroup, facts, problem, ..UnitNews::default() }).await;
-        self.services.watched(object).answer(unit, service);
-        self.tell_states(object).await;
+        self.tell(news(told)).await;
+        if let Ok((unit, service)) = answer {
+            self.services.watched(object).answer(unit, service);
+            self.tell_states(object).await;
+        }
     }
 
     /// Takes in what systemd says by itself. It tells of the service first and then of
@@ -346,8 +371,7 @@ impl Attendant {
         }
     }
 
-    /// Without systemd, its files tell what it would have loaded. They are read at the first
-    /// failure.
+    /// Tells why systemd can't be asked. Its files are read at the first failure.
     async fn tell_problem(&mut self, object: &str, failure: &anyhow::Error, failures: u32) {
         let Some(watched) = self.watched.get(object).filter(|watched| !watched.has_facts) else {
             return;
@@ -355,21 +379,8 @@ impl Attendant {
         if failures > 1 {
             return;
         }
-        let (facts, addition) = match self.manager.unit_file(&watched.name).await {
-            Ok(UnitFile::Unit { facts, .. }) => {
-                (Some(*facts), "; the settings are from unit files".to_owned())
-            }
-            Ok(UnitFile::Masked) => (None, ", and it is masked".to_owned()),
-            Ok(UnitFile::Nothing) => (None, String::new()),
-            Err(error) => (None, format!("; its unit files can't be read: {error}")),
-        };
-        let problem = Some(format!("{failure:#}{addition}"));
-        let cgroup = watched.cgroup.clone();
-        self.tell_unit(UnitNews { cgroup, facts, problem, ..UnitNews::default() }).await;
-    }
-
-    async fn tell_unit(&mut self, unit: UnitNews) {
-        self.tell(news(unit)).await;
+        let files = self.manager.unit_file(&watched.name).await;
+        self.tell(news(watched.unanswered(failure, files))).await;
     }
 
     /// Waits as long as there is no room.

@@ -108,7 +108,8 @@ fn a_systemd_that_does_not_answer_at_the_end_is_not_waited_for() {
         let rest = timeout(2 * LAST_ANSWERS, watch.finish(LAST_ANSWERS)).await.expect("an end");
         let [Observation { fact: Fact::Unit(news), .. }] = &rest[..] else { panic!("{rest:?}") };
         let problem = news.problem.as_deref();
-        assert_eq!(problem, Some("systemd had not answered when the trace ended"));
+        let told = "systemd had not answered when the trace ended";
+        assert_eq!((news.cgroup.as_str(), problem), ("/a", Some(told)));
     });
 }
 

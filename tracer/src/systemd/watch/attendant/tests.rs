@@ -70,7 +70,7 @@ fn a_systemd_that_says_much_is_listened_to_no_faster_than_two_in_a_millisecond()
     });
 }
 
-fn properties(pairs: &[(&str, Value<'_>)]) -> properties::Properties {
+fn properties(pairs: &[(&str, Value<'_>)]) -> Properties {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), value.try_to_owned().unwrap())).collect()
 }
 
@@ -125,6 +125,62 @@ fn that_a_systemd_is_not_reached_is_told_of_units_without_settings_and_once() {
         attendant.tell_problem(&object, &failure, 1).await;
         assert!(news.try_recv().is_err(), "its settings are known");
     });
+}
+
+#[test]
+fn what_a_systemd_answers_of_a_unit_is_its_settings_or_why_there_are_none() {
+    let loaded = |state: &str| properties(&[("LoadState", state.into())]);
+    let service =
+        |cgroup: &str| properties(&[("Type", "notify".into()), ("ControlGroup", cgroup.into())]);
+    let version = || Some("257".to_owned());
+    let told = |watched: &mut Watched, answer| watched.answered(version(), &answer);
+
+    let mut watched = Watched::new("a.service".to_owned(), "/here".to_owned(), 7);
+    let failed = told(&mut watched, Err(anyhow::anyhow!("no answer")));
+    assert_eq!((failed.cgroup.as_str(), failed.problem.as_deref()), ("/here", Some("no answer")));
+    assert_eq!((failed.owner, failed.facts.is_some()), (None, false));
+
+    let elsewhere = told(&mut watched, Ok((loaded("loaded"), service("/there"))));
+    let problem = "systemd keeps a.service in /there, and not here";
+    assert_eq!(elsewhere.problem.as_deref(), Some(problem));
+    let owner = Some(Owner::Claimed { uid: 7 });
+    assert_eq!((elsewhere.cgroup.as_str(), elsewhere.owner), ("/here", owner));
+    assert_eq!(elsewhere.facts, None);
+
+    let masked = told(&mut watched, Ok((loaded("masked"), service("/here"))));
+    assert!(masked.problem.is_some() && masked.facts.is_none() && !watched.has_facts);
+
+    let known = told(&mut watched, Ok((loaded("loaded"), service("/here"))));
+    assert_eq!((known.cgroup.as_str(), known.problem), ("/here", None));
+    let facts = known.facts.unwrap();
+    assert_eq!((facts.service_type.as_deref(), facts.systemd), (Some("notify"), version()));
+    assert!(watched.has_facts);
+    // It was here, and has been moved since.
+    let moved = told(&mut watched, Ok((loaded("loaded"), service("/there"))));
+    assert_eq!((moved.owner, moved.facts.is_some()), (None, true));
+    // What is known stays known.
+    told(&mut watched, Ok((loaded("masked"), service("/here"))));
+    assert!(watched.has_facts);
+}
+
+#[test]
+fn without_a_systemd_a_units_files_tell_its_settings() {
+    let watched = unit(0);
+    let failure = anyhow::anyhow!("nobody listens");
+    let told = |files| {
+        let UnitNews { cgroup, facts, problem, .. } = watched.unanswered(&failure, files);
+        assert_eq!(cgroup, "/0");
+        (facts.and_then(|facts| facts.service_type), problem.unwrap())
+    };
+    let facts = UnitFacts { service_type: Some("notify".to_owned()), ..UnitFacts::default() };
+    let found = UnitFile::Unit { name: "0.service".to_owned(), facts: Box::new(facts) };
+    let from_files = "nobody listens; the settings are from unit files";
+    assert_eq!(told(Ok(found)), (Some("notify".to_owned()), from_files.to_owned()));
+    let problem = |files| told(files).1;
+    assert_eq!(problem(Ok(UnitFile::Masked)), "nobody listens, and it is masked");
+    assert_eq!(problem(Ok(UnitFile::Nothing)), "nobody listens");
+    let unread = problem(Err(io::Error::other("too long")));
+    assert_eq!(unread, "nobody listens; its unit files can't be read: too long");
 }
 
 #[test]
