@@ -376,6 +376,12 @@ mod tests {
     }
 
     #[test]
+    fn the_host_runs_systemd_where_that_is_its_first_process() {
+        let first = fs::read_to_string("/proc/1/comm").unwrap();
+        assert_eq!(Manager::host_runs(), first.trim() == "systemd", "{first}");
+    }
+
+    #[test]
     fn a_managers_own_process_is_the_one_in_its_scope() {
         let pid = std::process::id();
         let (_root, hierarchies) = hierarchy(&[("", 1), ("a.slice/box", pid)]);

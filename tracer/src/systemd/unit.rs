@@ -220,10 +220,16 @@ impl Unit {
     /// Starts it, and waits for that.
     pub async fn start_within(&mut self, patience: Duration) -> Result<()> {
         let job = self.start().await?;
-        match self.ended(&job, patience).await? {
+        let result = self.ended(&job, patience).await?;
+        Self::check_start(&self.name, result)
+    }
+
+    /// Whether the job of a start was done, by its result; `None` if that has not come.
+    fn check_start(name: &str, result: Option<Outside>) -> Result<()> {
+        match result {
             Some(result) if result == Outside::new("done") => Ok(()),
-            Some(result) => bail!("systemd's start of {} ended with '{result}'", self.name),
-            None => bail!("systemd's start of {} is not done yet", self.name),
+            Some(result) => bail!("systemd's start of {name} ended with '{result}'"),
+            None => bail!("systemd's start of {name} is not done yet"),
         }
     }
 
@@ -341,6 +347,18 @@ mod tests {
         assert_eq!(seen("failed", "failed", "signal", 3).restarts(), 3);
         let nothing = Snapshot::of(&Properties::new(), &Properties::new());
         assert_eq!((nothing.restarts(), nothing.made_of_end()), (0, None));
+    }
+
+    #[test]
+    fn a_start_is_done_where_its_job_says_so() {
+        let told = |result: Option<&str>| {
+            let result = result.map(Outside::new);
+            Unit::check_start("a.service", result).map_err(|error| error.to_string())
+        };
+        assert_eq!(told(Some("done")), Ok(()));
+        let failed = "systemd's start of a.service ended with 'failed'";
+        assert_eq!(told(Some("failed")), Err(failed.to_owned()));
+        assert_eq!(told(None), Err("systemd's start of a.service is not done yet".to_owned()));
     }
 
     #[test]
