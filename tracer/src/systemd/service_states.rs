@@ -258,9 +258,9 @@ mod tests {
     #[test]
     fn the_oldest_that_nobody_watches_give_way() {
         let mut services = Services::default();
+        services.watched("watched");
         services.announced("watched late".to_owned());
         services.watched("watched late");
-        services.watched("watched");
         for number in 0..MAX_UNWATCHED + 3 {
             services.announced(number.to_string()).unit_changed(start(1, 1, 1, "active"));
         }
