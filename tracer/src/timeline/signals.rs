@@ -279,6 +279,8 @@ impl ProcessSignals {
         } else if self.changes.len() < MAX_CHANGES {
             let now = shared(self.at(at).unwrap_or_default());
             self.changes.insert(later, Change { at, now, exec: false });
+        } else {
+            self.dropped += 1;
         }
     }
 

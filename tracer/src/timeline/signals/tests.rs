@@ -250,3 +250,86 @@ fn a_child_that_is_told_of_after_its_parents_exec_has_the_program_from_before_it
     assert_eq!(before.image.had_handler, HUP);
     assert_eq!(parent.child(30, &NONE).program(), Program::Plain);
 }
+
+#[test]
+fn a_program_found_running_is_known_by_what_it_runs_when_its_catch_all_shows() {
+    let mut signals = ProcessSignals::unknown(HUP);
+    signals.found(1, &NONE, Program::Of(Runtime::Go));
+    let catch_all = Handler { serves: SignalSet(u64::MAX >> 1), faults: SignalSet::EMPTY };
+    signals.action(2, Signal::HUP, catch_all, None, &CAUGHT);
+    assert_eq!(signals.now().runtime(Signal::HUP), Some(Runtime::Go));
+}
+
+/// What another one has that shares its handlers.
+fn of_other() -> Dispositions {
+    Dispositions {
+        caught: HUP,
+        blocked: TERM,
+        mask_unknown: TERM,
+        signalfd: TERM,
+        sigwait: TERM,
+        ..Dispositions::default()
+    }
+}
+
+#[test]
+fn one_that_shares_handlers_has_these_of_the_other_and_nothing_else() {
+    let mut signals = executed();
+    signals.shared(5, of_other());
+    assert_eq!(signals.now(), Dispositions { caught: HUP, ..Dispositions::default() });
+}
+
+#[test]
+fn what_another_has_set_before_is_known_from_then_on_until_the_next_change() {
+    let mut signals = executed();
+    signals.mask(10, 7, (SignalSet::EMPTY, TERM), &SignalState { blocked: TERM, ..NONE });
+    signals.shared(5, of_other());
+    let caught = [1, 4, 5, 9, 10].map(|at| signals.at(at).unwrap().caught == HUP);
+    assert_eq!(caught, [false, false, true, true, false]);
+    assert_eq!(signals.dropped(), 0);
+}
+
+#[test]
+fn what_another_has_set_before_and_there_is_no_room_for_is_counted() {
+    let mut signals = executed();
+    // Two for each turn, beside the exec.
+    flip(&mut signals, 10, NONE, MAX_CHANGES as u64 / 2 - 1);
+    let end = 10 + MAX_CHANGES as u64 * WHILE;
+    signals.mask(end, 7, (SignalSet::EMPTY, HUP), &SignalState { blocked: HUP, ..NONE });
+    let (dropped, last) = (signals.dropped(), signals.changes().last().unwrap().at);
+    assert_eq!(signals.changes().len(), MAX_CHANGES);
+    signals.shared(last - 1, of_other());
+    assert_eq!((signals.dropped(), signals.changes().len()), (dropped + 1, MAX_CHANGES));
+}
+
+#[test]
+fn what_came_before_the_last_exec_goes_first_unless_that_is_little() {
+    let kept = |before: u64, after: u64| {
+        let mut signals = executed();
+        flip(&mut signals, 10, NONE, before);
+        let exec = 10 + 2 * before * WHILE;
+        signals.exec(exec, &NONE, Program::Unread, true);
+        flip(&mut signals, exec + 10, NONE, after);
+        let is_before = |change: &&Change| change.at < exec;
+        let count = signals.changes().iter().filter(is_before).count();
+        (count, signals.changes().len() - count)
+    };
+    // The two execs are among them.
+    assert_eq!(kept(10, 200).0, 21);
+    assert_eq!(kept(50, 30).1, 61);
+}
+
+#[test]
+fn the_first_handler_of_a_program_is_kept_though_the_one_before_had_one_too() {
+    let mut signals = executed();
+    let handler = Handler { serves: HUP, faults: SignalSet::EMPTY };
+    signals.action(10, Signal::HUP, handler, None, &CAUGHT);
+    signals.exec(20, &NONE, Program::Unread, true);
+    flip(&mut signals, 30, NONE, 30);
+    let at = 30 + 60 * WHILE;
+    signals.action(at, Signal::HUP, handler, None, &CAUGHT);
+    flip(&mut signals, at + 10, CAUGHT, 200);
+    let takes = |change: &&Change| change.now.of(Signal::HUP).reaction() == Reaction::Takes;
+    let first = signals.changes().iter().filter(|change| change.at > 20).find(takes);
+    assert_eq!(first.map(|change| change.at), Some(at));
+}
