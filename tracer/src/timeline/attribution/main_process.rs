@@ -37,15 +37,13 @@ impl Attribution {
             Some((last, state)) => {
                 let begins = match (&environment.invocation_id, state.invocation_id()) {
                     (Some(this), Some(open)) => this != open,
-                    (this, open) => match state {
-                        // A command beside a main process that died before its exec, and never
-                        // showed its id.
-                        StartState::Open(_) if this.is_some() && environment.control => false,
-                        // One that died so, after a command of ExecStartPre=.
+                    (_, open) => match state {
+                        // One that died before its exec shows no id: the main process after a
+                        // command of ExecStartPre=, or before one of ExecStopPost=.
                         StartState::Open(start) => {
                             let known = &service.known;
                             let goes_on = open.is_some_and(|id| known.went_on_at(id, since));
-                            let had_no_main = start.mains.is_empty() && start.alive.is_empty();
+                            let had_no_main = start.mains.is_empty();
                             // Of what is named as another command systemd's word alone counts: more
                             // than one may come before the main process.
                             let is_over = start.is_over() && !environment.control

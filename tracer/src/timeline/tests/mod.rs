@@ -20,5 +20,6 @@ mod readiness;
 mod reference;
 mod replay;
 mod runtimes;
+mod states;
 pub(super) mod story;
 mod systemd;
