@@ -291,13 +291,12 @@ impl Attribution {
         let Some(from) = self.processes.get(parent.id) else {
             return;
         };
-        let (cgroup, place, is_placed) = (from.cgroup.clone(), from.place, from.is_placed);
+        let (cgroup, place) = (from.cgroup.clone(), from.place);
         let elsewhere = parent.cgroup_id != child.cgroup_id;
         if let Some(process) = self.processes.get_mut(child.id)
             && (!elsewhere || process.cgroup.is_none())
         {
             process.cgroup = cgroup;
-            process.is_placed = is_placed && !elsewhere;
         }
         if elsewhere {
             self.join_by_descent(setup, Some(parent.id), child.id);
@@ -415,8 +414,6 @@ impl Attribution {
             self.choose_main(id, service, start, at);
         }
         match fact {
-            // It has told what it is there for.
-            Fact::CommandLine { .. } => return,
             Fact::Exec { environment, .. } | Fact::Found { environment, .. } => {
                 self.note_socket(service, start, environment.notify_socket.as_deref());
             }
@@ -474,6 +471,52 @@ impl Attribution {
             service.sockets.push(socket.to_owned());
         } else if let Some(start) = service.open_mut(start) {
             start.follow_less();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        observation::Observation,
+        timeline::tests::story::{STARTER, Story},
+    };
+
+    #[test]
+    fn of_cgroups_that_are_gone_the_last_keep_their_paths_and_other_hierarchies_have_others() {
+        let left = |hierarchy: u32| {
+            let (mut attribution, setup) = (Attribution::default(), Story::unit().setup());
+            for id in 1..=2_000_u64 {
+                let path = || format!("/{id}");
+                for fact in [
+                    Fact::CgroupPath { hierarchy: 0, id, path: path() },
+                    Fact::CgroupGone { hierarchy, id, path: path() },
+                ] {
+                    attribution.learn(&setup, &mut Observation { at: id, fact });
+                }
+            }
+            let has_path = |id: &u64| {
+                let id = ProcessId { pid: *id as u32, start_ticks: 1 };
+                let task = Task { cgroup_id: u64::from(id.pid), ..Task::of(id) };
+                attribution.processes.meet(&task, None);
+                attribution.processes.get(id).is_some_and(|process| process.cgroup.is_some())
+            };
+            (1..=2_000).filter(has_path).count()
+        };
+        assert_eq!((left(0), left(1)), (1_024, 2_000));
+    }
+
+    #[test]
+    fn the_events_of_all_starts_are_counted_by_their_weight() {
+        let story = Story::command().fork(0, STARTER, 10).exec(1, 10, "/bin/demo").handler(5, 10);
+        let story = story.notify(6, 10, &format!("STATUS={}", "x".repeat(1_000)));
+        let (mut attribution, setup) = (Attribution::default(), story.setup());
+        for (index, observation) in story.observations.iter().enumerate() {
+            attribution.learn(&setup, &mut observation.clone());
+            let weight: usize = attribution.open().map(|start| start.events().weight()).sum();
+            assert_eq!(attribution.events, weight);
+            assert!(weight > index);
         }
     }
 }

@@ -47,7 +47,7 @@ impl Waits {
     /// the last one, or none, and came no more.
     fn given_up(&self, from: i64, to: i64) -> Option<i64> {
         let taken = self.sent.iter().rposition(|(_, fate)| *fate == Fate::Handled);
-        let after = &self.sent[taken.map_or(0, |taken| taken + 1)..];
+        let after = &self.sent[taken.unwrap_or(0)..];
         let (since, _) = after.iter().find(|(at, fate)| *at >= from && *fate == Fate::Pending)?;
         (to.saturating_sub(*since) >= HELD_NS).then_some(*since)
     }
@@ -497,5 +497,43 @@ mod tests {
     fn spans_lie_between_the_exec_and_the_end() {
         let spans = spans(&[phase(-5, DEFAULT)], &Waits::default(), None, false, (0, 100));
         assert_eq!(spans, [Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 100 }]);
+    }
+
+    #[test]
+    fn what_somebody_came_to_take_waits_from_the_last_that_he_did_not_take() {
+        let given_up = |sent: &[(i64, Fate)], from| {
+            let waits = Waits { sent: sent.to_vec(), at_end: false };
+            waits.given_up(from, 10 + HELD_NS)
+        };
+        assert_eq!(given_up(&[(10, Fate::Pending)], 5), Some(10));
+        assert_eq!(given_up(&[(4, Fate::Pending)], 5), None);
+        assert_eq!(given_up(&[(6, Fate::Ignored)], 5), None);
+        assert_eq!(given_up(&[(6, Fate::Handled), (10, Fate::Pending)], 5), Some(10));
+        assert_eq!(given_up(&[(6, Fate::Pending), (8, Fate::Handled)], 5), None);
+        assert_eq!(given_up(&[(11, Fate::Pending)], 5), None, "that is not long");
+    }
+
+    #[test]
+    fn what_waits_is_told_once() {
+        let held = Disposition { blocked: true, consumer: Some(Consumer::Signalfd), ..DEFAULT };
+        let blocked = Disposition { blocked: true, ..DEFAULT };
+        let waits = Waits { sent: vec![(10, Fate::Pending)], at_end: false };
+        let end = 100 + 2 * HELD_NS;
+        let pending = |from_ns, to_ns| Exposure { kind: ExposureKind::Pending, from_ns, to_ns };
+        // In the main process before, which nobody asks any more; and for want of who would take it.
+        let next = Phase { pid: 2, ..phase(50 + HELD_NS, HANDLER) };
+        let handed_over = spans(&[phase(0, held), next], &waits, None, false, (0, end));
+        assert_eq!(handed_over, [pending(0, 50 + HELD_NS)]);
+        assert_eq!(spans(&[phase(0, blocked)], &waits, None, false, (0, end)), [pending(0, end)]);
+        assert_eq!(spans(&[phase(0, held)], &waits, None, false, (0, end)), [pending(10, end)]);
+    }
+
+    #[test]
+    fn what_kills_a_main_process_that_blocks_it_does_so_whatever_the_next_one_does() {
+        let blocked = Disposition { blocked: true, ..DEFAULT };
+        let next = Phase { pid: 2, ..phase(50, blocked) };
+        let waits = Waits { sent: vec![(10, Fate::Killed)], at_end: false };
+        let told = spans(&[phase(0, blocked), next], &waits, None, false, (0, 60));
+        assert_eq!(told[0], Exposure { kind: ExposureKind::Fatal, from_ns: 0, to_ns: 50 });
     }
 }

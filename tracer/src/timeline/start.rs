@@ -365,7 +365,6 @@ impl Start {
     fn amend(&mut self, id: ProcessId, amendments: impl IntoIterator<Item = Amendment>) {
         for amendment in amendments {
             self.events.amend(id, amendment);
-            self.revision += 1;
         }
     }
 

@@ -192,9 +192,8 @@ impl Attribution {
         let states = &mut service.known.states;
         // Within a start a failure stays one (`service_start` alone resets it): a success looks
         // ahead to the next. Another failure may take its place, as the limit of starts does.
-        let earlier = states.iter().rev().find(|earlier| {
-            news.invocation_id.is_some() && earlier.invocation_id == news.invocation_id
-        });
+        let earlier =
+            states.iter().rev().find(|earlier| earlier.invocation_id == news.invocation_id);
         let failed = earlier.and_then(|earlier| earlier.state.result.clone());
         let looks_ahead = matches!(state.result.as_deref(), None | Some("success"));
         if let Some(failed) = failed.filter(|result| looks_ahead && result != "success") {
@@ -474,5 +473,81 @@ impl ServiceStarts {
             self.starts().filter_map(|(_, start)| start.invocation_id()).collect();
         let is_its = |(id, at): &(&str, u64)| time.contains(at) && !claimed.contains(id);
         first.into_iter().filter(is_its).min_by_key(|(id, at)| (*at, *id)).map(|(id, _)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What systemd has said: when, of which start, and its words for the state.
+    fn known(states: &[(u64, Option<&str>, &str, &str)]) -> KnownUnit {
+        let states = states.iter().map(|(at, id, active, sub)| StateAt {
+            at: *at,
+            invocation_id: id.map(str::to_owned),
+            state: UnitState {
+                active_state: (*active).to_owned(),
+                sub_state: Some((*sub).to_owned()),
+                ..UnitState::default()
+            },
+        });
+        KnownUnit { states: states.collect(), ..KnownUnit::default() }
+    }
+
+    const A: Option<&str> = Some("a");
+    const B: Option<&str> = Some("b");
+
+    #[test]
+    fn the_states_of_a_start_that_is_final_are_forgotten_and_no_others() {
+        let left = |id| {
+            let mut unit = known(&[
+                (1, A, "active", "running"),
+                (2, B, "active", "running"),
+                (3, None, "inactive", "dead"),
+                (4, A, "inactive", "dead"),
+            ]);
+            unit.forget(id);
+            unit.states.iter().map(|state| state.at).collect::<Vec<_>>()
+        };
+        assert_eq!(left(A), [2, 3]);
+        assert_eq!(left(None), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_start_was_over_if_the_last_that_was_said_of_it_by_then_says_so() {
+        let unit = known(&[
+            (5, B, "active", "running"),
+            (10, A, "inactive", "dead"),
+            (20, B, "inactive", "dead"),
+            (30, B, "active", "running"),
+        ]);
+        let of_b = [4, 10, 20, 29, 30].map(|at| unit.was_over_at("b", at));
+        assert_eq!(of_b, [false, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_main_process_was_started_since_a_time_if_a_state_of_that_start_says_so() {
+        let unit = known(&[
+            (5, A, "activating", "start"),
+            (10, B, "activating", "start-pre"),
+            (20, B, "activating", "start"),
+            (30, B, "deactivating", "stop-sigterm"),
+        ]);
+        assert!(unit.started_main_since("a", 5) && !unit.started_main_since("a", 6));
+        assert!(unit.started_main_since("b", 11) && unit.started_main_since("b", 20));
+        assert!(!unit.started_main_since("b", 21));
+    }
+
+    #[test]
+    fn a_start_is_being_stopped_if_the_last_that_was_said_of_it_by_then_says_so() {
+        let unit = known(&[
+            (5, A, "active", "running"),
+            (10, B, "deactivating", "stop-sigterm"),
+            (20, A, "deactivating", "stop-sigterm"),
+            (30, A, "inactive", "dead"),
+        ]);
+        let of_a = [5, 10, 19, 20, 30].map(|at| unit.is_stopping(A, at));
+        assert_eq!(of_a, [false, false, false, true, false]);
+        assert!(!unit.is_stopping(None, 20));
     }
 }
