@@ -191,3 +191,86 @@ fn not_admitted(access: &str, claim: &Claim, main: Option<KnownProcess>) -> Stri
         claim.comm, claim.sender.pid
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: u32) -> KnownProcess {
+        KnownProcess { id: ProcessId { pid, start_ticks: 1 }, ns_pid: pid }
+    }
+
+    /// READY=1 of this process.
+    fn claim(sender: u32) -> Claim {
+        Claim {
+            at: 100,
+            sender: process(sender).id,
+            comm: "demo".into(),
+            claimed: None,
+            errno: 0,
+            unreadable: false,
+            malformed: None,
+            barrier: false,
+            ended: None,
+            waited: false,
+        }
+    }
+
+    fn facts(access: &str, systemd: Option<&str>) -> UnitFacts {
+        UnitFacts {
+            notify_access: Some(access.to_owned()),
+            systemd: systemd.map(str::to_owned),
+            ..UnitFacts::default()
+        }
+    }
+
+    #[test]
+    fn an_init_is_the_first_process_of_ours_or_of_its_own_namespace() {
+        let is_init = |pid, ns_pid| KnownProcess { ns_pid, ..process(pid) }.is_init();
+        assert!(is_init(1, 1) && is_init(50, 1) && is_init(1, 0));
+        assert!(!is_init(50, 50) && !is_init(50, 0));
+    }
+
+    #[test]
+    fn a_message_changes_who_may_speak_where_its_systemd_takes_it_or_is_not_known() {
+        let accepted = |systemd, configured, changed| {
+            let speakers =
+                Speakers { main: Some(process(10)), controls: &[], changed: Some(changed) };
+            judge(speakers, Some(&facts(configured, systemd)), &claim(10)).accepted
+        };
+        for systemd in [Some("254"), Some("262.1"), None] {
+            assert_eq!(accepted(systemd, "main", "none"), Some(false), "{systemd:?}");
+            assert_eq!(accepted(systemd, "none", "main"), Some(true), "{systemd:?}");
+        }
+        assert_eq!(accepted(Some("253.5"), "main", "none"), Some(true));
+        assert_eq!(accepted(Some("253.5"), "none", "main"), Some(false));
+    }
+
+    #[test]
+    fn whom_systemd_knows_by_its_pid_may_be_gone_when_its_message_is_read() {
+        let accepted = |access, sender| {
+            let speakers =
+                Speakers { main: Some(process(10)), controls: &[process(20)], changed: None };
+            let gone = Claim { ended: Some(101), ..claim(sender) };
+            judge(speakers, Some(&facts(access, None)), &gone).accepted
+        };
+        assert_eq!(
+            [10, 20, 30].map(|sender| accepted("all", sender)),
+            [Some(true), Some(true), None]
+        );
+        assert_eq!(
+            [10, 20, 30].map(|sender| accepted("exec", sender)),
+            [Some(true), Some(true), Some(false)]
+        );
+        assert_eq!(
+            [10, 20, 30].map(|sender| accepted("main", sender)),
+            [Some(true), Some(false), Some(false)]
+        );
+    }
+
+    #[test]
+    fn what_a_process_said_a_second_before_its_end_was_read_in_time() {
+        let gone = |after| by_cgroup(&Claim { ended: Some(100 + after), ..claim(10) }).accepted;
+        assert_eq!([0, SOON_NS, SOON_NS + 1].map(gone), [None, None, Some(true)]);
+    }
+}

@@ -385,6 +385,13 @@ impl Stored {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        observation::Fact,
+        timeline::{
+            notify,
+            tests::story::{STARTER, Story},
+        },
+    };
 
     const ID: ProcessId = ProcessId { pid: 10, start_ticks: 0 };
 
@@ -608,5 +615,76 @@ mod tests {
         assert_eq!(others.map(|place| of(place)[0]), [None; 3]);
         // What it did before its first event of that time is older.
         assert_eq!(masks.map(&mut of), [[None, runtime], [runtime, runtime]]);
+    }
+
+    #[test]
+    fn a_message_weighs_more_the_more_text_it_has() {
+        let story = Story::command().fork(0, STARTER, 10).notify(1, 10, "STATUS=on");
+        let Some(Fact::Notify(datagram)) = story.observations.last().map(|it| &it.fact) else {
+            panic!("a message was sent");
+        };
+        let payload = datagram.payload.as_deref().unwrap();
+        let claim = Claim::new(1, datagram, &notify::parse(payload, datagram.length));
+        let weight = |texts: &[(usize, usize)]| {
+            let text = |(key, value): &(usize, usize)| ("k".repeat(*key), "v".repeat(*value));
+            let (destination, lines_left_out, not_connected) = (String::new(), 0, false);
+            let assignments = texts.iter().map(text).collect();
+            let (sender, length, claim) = (process(), 0, claim.clone());
+            let message = Record::Notify {
+                sender,
+                destination,
+                assignments,
+                lines_left_out,
+                length,
+                not_connected,
+                claim,
+            };
+            message.weight()
+        };
+        let own = size_of::<(String, String)>();
+        assert_eq!(weight(&[]), 1);
+        assert_eq!(weight(&[(100, TEXT - own - 101)]), 1);
+        assert_eq!(weight(&[(100, TEXT - own - 100)]), 2);
+        assert_eq!(weight(&[(100, TEXT - own - 100); 3]), 4);
+        assert_eq!(Record::Fork { process: process(), parent: process() }.weight(), 1);
+    }
+
+    #[test]
+    fn what_is_left_out_weighs_nothing() {
+        let mut events = Events::default();
+        assert_eq!(events.weight(), 0);
+        for at in 0..ROOM as u64 + 100 {
+            fork(&mut events, at, false);
+        }
+        assert_eq!(events.weight(), ROOM + LAST);
+    }
+
+    #[test]
+    fn whose_a_handler_was_is_said_of_an_exec_and_of_the_calls_that_set_it() {
+        let mut events = Events::default();
+        let mut now = Dispositions::default();
+        now.caught = Signal::HUP.set();
+        let (exe, filename, background) = (SmolStr::default(), None, false);
+        let record = Record::Exec { process: process(), exe, filename, now, background };
+        let exec = events.add(15, ID, class(Kind::Exec, 0, None), record, false);
+        let actions = [
+            (Signal::HUP, DispositionKind::Handler),
+            (Signal::HUP, DispositionKind::Ignored),
+            (Signal::TERM, DispositionKind::Handler),
+        ];
+        let actions = actions.map(|(signal, disposition)| {
+            let (once, runtime) = (false, None);
+            let record = Record::Action { process: process(), signal, disposition, once, runtime };
+            events.add(15, ID, class(Kind::Action, 0, None), record, false)
+        });
+        let runtime = Some(Runtime::CatchAll);
+        events.amend(ID, Amendment { signal: Signal::HUP, from: 10, until: 20, runtime });
+        let mut of = |place: EventPlace| match &events.get_mut(place).unwrap().record {
+            Record::Exec { now, .. } => now.runtime(Signal::HUP),
+            Record::Action { runtime, .. } => *runtime,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(of(exec), runtime);
+        assert_eq!(actions.map(of), [runtime, None, None]);
     }
 }

@@ -154,4 +154,16 @@ mod tests {
         let bare: Sender = process.into();
         assert_eq!((bare.command, bare.asked_by), (None, None));
     }
+
+    #[test]
+    fn a_parent_in_a_cgroup_that_is_not_known_tells_nothing_of_where_the_sender_was() {
+        let unknown = |of_sender| {
+            let process =
+                ProcessRef { pid: 9, ns_pid: None, comm: "kill".into(), exe: None, uid: None };
+            let parents = vec![parent(5, "cron", 0, Some(CRON))];
+            let origin = Origin { parents, ..Origin::default() };
+            sender(process, &SenderFrom { cgroup_id: of_sender, origin: origin.into() }).unit
+        };
+        assert_eq!([0, 7].map(unknown), [None, None]);
+    }
 }

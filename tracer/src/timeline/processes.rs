@@ -221,6 +221,10 @@ impl Processes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        observation::Origin,
+        timeline::tests::story::{STARTER, Story},
+    };
 
     fn task(pid: u32, cgroup_id: u64) -> Task {
         Task { cgroup_id, ..Task::of(ProcessId { pid, start_ticks: 0 }) }
@@ -291,5 +295,53 @@ mod tests {
         assert_eq!(processes.place(task(1, 0).id), None);
         assert!(pids.skip(1).all(|pid| processes.place(task(pid, 0).id).is_some()));
         assert_eq!(processes.table.len(), MAX_ENDED);
+    }
+
+    #[test]
+    fn the_cgroups_of_a_sender_and_its_parents_are_filled_in_where_they_are_not_known() {
+        let mut processes = Processes::default();
+        for (id, path) in [(1, "/"), (2, "/a.service"), (3, "/b.service")] {
+            processes.learn_path(id, path);
+        }
+        type Cgroup = (u64, Option<&'static str>);
+        let filled = |own: Cgroup, parent: Cgroup| {
+            let story = Story::command().fork(0, STARTER, 10).hup(1, STARTER, 10);
+            let Some(Fact::Generate(mut sent)) =
+                story.observations.last().map(|it| it.fact.clone())
+            else {
+                panic!("a signal was sent");
+            };
+            sent.sender = Some(task(7, own.0));
+            let parents = vec![Parent {
+                id: task(6, 0).id,
+                ns_pid: 6,
+                cgroup_id: parent.0,
+                comm: "sh".into(),
+                command: None,
+                cgroup: parent.1.map(str::to_owned),
+            }];
+            let cgroup = own.1.map(str::to_owned);
+            sent.origin = Some(Arc::new(Origin { cgroup, parents, ..Origin::default() }));
+            processes.find_cgroups(&mut sent);
+            let origin = sent.origin.unwrap();
+            (origin.cgroup.clone(), origin.parents[0].cgroup.clone())
+        };
+        let some = |path: &str| Some(path.to_owned());
+        assert_eq!(filled((2, None), (3, None)), (some("/a.service"), some("/b.service")));
+        assert_eq!(filled((2, None), (9, None)), (some("/a.service"), None));
+        assert_eq!(filled((9, None), (3, None)), (None, some("/b.service")));
+        assert_eq!(filled((2, Some("/x")), (3, Some("/y"))), (some("/x"), some("/y")));
+        // Who was in the root when it was looked up may have come from anywhere.
+        assert_eq!(filled((1, None), (1, None)), (None, None));
+    }
+
+    #[test]
+    fn the_first_id_in_its_own_namespace_that_is_told_of_a_process_stays() {
+        let mut processes = Processes::default();
+        let told = |processes: &mut Processes, ns_pid| {
+            processes.meet(&Task { ns_pid, ..task(7, 0) }, None);
+            processes.get(task(7, 0).id).unwrap().ns_pid
+        };
+        assert_eq!([0, 3, 0, 4].map(|ns_pid| told(&mut processes, ns_pid)), [0, 3, 3, 3]);
     }
 }

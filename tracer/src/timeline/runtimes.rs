@@ -193,4 +193,16 @@ mod tests {
         let most = SignalSet(!Signal::HUP.set().0);
         assert!(!is_jvms(handler(most), Signal::HUP), "a catch-all has them");
     }
+
+    #[test]
+    fn go_and_what_is_not_known_may_have_a_thread_that_passes_signals_on() {
+        assert!(may_forward(Program::Unread) && may_forward(Program::Of(Runtime::Go)));
+        assert!(!may_forward(Program::Plain) && !may_forward(Program::Of(Runtime::Node)));
+    }
+
+    #[test]
+    fn a_handler_that_is_set_again_is_the_programs_wish_unless_no_handler_tells_whose_it_is() {
+        assert_eq!(again(Runtime::Unlisted, Signal::HUP), Some(Runtime::Forwarding));
+        assert_eq!(again(Runtime::Ruby, Signal::HUP), None);
+    }
 }

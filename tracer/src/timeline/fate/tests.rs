@@ -91,3 +91,20 @@ fn what_an_ended_process_handled_is_forgotten_and_what_others_did_is_not() {
     fates.ended(&mut events, 5, task.id, (None, 0), SignalSet::EMPTY, |_| false);
     assert_eq!((fates.handled.len(), fates.remembered.len()), (0, 0));
 }
+
+#[test]
+fn a_death_may_be_told_by_what_a_runtime_took_at_any_time_and_by_others_soon() {
+    let (mut fates, mut events, task) = waiting(false);
+    fates.delivered(&mut events, 3, &task, Signal::HUP, DispositionKind::Handler, false);
+    let last = fates.handled[&(task.id, Signal::HUP)].last.clone().unwrap();
+    let may_tell = |handled: Handled| {
+        [last.at, last.at + RE_RAISE_NS, last.at + RE_RAISE_NS + 1]
+            .map(|now| handled.may_tell_a_death(now))
+    };
+    let last = || Some(last.clone());
+    assert_eq!(may_tell(Handled::default()), [false; 3]);
+    assert_eq!(may_tell(Handled { last: last(), ..Handled::default() }), [true, true, false]);
+    assert_eq!(may_tell(Handled { last_caught: last(), ..Handled::default() }), [true; 3]);
+    let first_exit = last().map(|first| (1, first));
+    assert_eq!(may_tell(Handled { first_exit, ..Handled::default() }), [true; 3]);
+}

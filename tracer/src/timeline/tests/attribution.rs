@@ -639,3 +639,91 @@ fn what_a_module_of_pam_executes_before_the_program_is_no_start() {
     let child = begun().fork(10, 10, 11).exec_in(11, 11, "/bin/demo", "a").exit(12, 10, 0).told();
     assert_eq!(child.main_process.as_ref().map(|main| main.pid), Some(11));
 }
+
+#[test]
+fn what_a_v1_controller_moves_says_nothing_of_units() {
+    let story = Story::unit().start(0, 10, "/bin/demo", "a");
+    let (task, path) = (story.task(10), "/other".to_owned());
+    let (hierarchy, tracks_units) = (3, false);
+    let told = story.fact(5, Fact::CgroupAttach { task, hierarchy, tracks_units, path });
+    let told = told.hup(7, STARTER, 10).told();
+    let moves = told.events.iter().filter(|event| matches!(event.what, What::Cgroup { .. }));
+    assert_eq!((moves.count(), told.signals().len()), (1, 1), "into its unit");
+}
+
+#[test]
+fn a_look_at_a_process_whose_start_was_seen_tells_nothing_of_it() {
+    let looked_at = |story: Story, at: u64| {
+        let (task, state) = (story.task(10), SignalState::default());
+        let (exe, cgroup) = (Some("/usr/bin/old".into()), Some("/elsewhere".to_owned()));
+        let (environment, program) = Default::default();
+        let parent = STARTER;
+        let found = Fact::Found { task, parent, exe, program, cgroup, environment, state };
+        let told = story.fact(at, found).hup(50, STARTER, 10).told();
+        let is_found = |event: &&Event| {
+            matches!(event.what, What::Disposition { found: true, .. } | What::Cgroup { .. })
+        };
+        (told.events.iter().filter(is_found).count(), told.signals().len())
+    };
+    let started = || Story::unit().start(0, 10, "/bin/demo", "a");
+    assert_eq!(looked_at(started(), 5), (1, 1), "its move into the unit");
+    assert_eq!(looked_at(started().exit(10, 10, 0), 20), (1, 1), "it has ended");
+}
+
+#[test]
+fn the_cgroup_of_a_sender_that_is_gone_is_known_by_its_id() {
+    let path = "/system.slice/cron.service".to_owned();
+    let story = Story::unit().fact(0, Fact::CgroupPath { hierarchy: 0, id: 7, path });
+    let story = story.start(1, 10, "/bin/demo", "a").hup_with(5, STARTER, 10, |sent| {
+        sent.sender.as_mut().unwrap().cgroup_id = 7;
+        sent.origin = Some(std::sync::Arc::default());
+    });
+    let told = story.told();
+    let sender = told.signals()[0].sender.as_ref().unwrap();
+    assert_eq!(sender.unit.as_deref(), Some("cron.service"));
+}
+
+#[test]
+fn of_those_found_running_that_are_as_old_as_each_other_the_first_is_the_main_process() {
+    let mut story = Story::unit().found(10, STARTER, DEMO, &[]).found(11, STARTER, DEMO, &[]);
+    let Fact::Found { task, .. } = &story.observations[0].fact else { panic!("one was found") };
+    let since = task.id.start_ticks;
+    let Fact::Found { task, .. } = &mut story.observations[1].fact else { panic!("so was this") };
+    task.id.start_ticks = since;
+    assert_eq!(main_pid(&story.told()), Some(10));
+}
+
+#[test]
+fn a_process_that_was_there_before_is_joined_once() {
+    // 11 is a child of the main process, and no command of systemd's.
+    let story = Story::unit().with_facts("notify", "exec");
+    let story = story.found(10, STARTER, DEMO, &[]).found(11, 10, DEMO, &[]);
+    let told = story.fork(5, 11, 12).notify(6, 11, "READY=1").told();
+    assert_eq!((main_pid(&told), told.milestones.ready_ns), (Some(10), None));
+}
+
+#[test]
+fn a_process_asked_for_stays_that_when_its_cgroup_becomes_known() {
+    let name = Glob::new("demo*").unwrap();
+    let unit = Selector::Unit { name, system: None };
+    let story = Story::selected(vec![unit, Selector::Process(20)]);
+    let mut story = story.found(20, STARTER, DEMO, &[]);
+    story.observations.clear();
+    let path = DEMO.to_owned();
+    let story = story.handler(5, 20).fact(6, Fact::CgroupPath { hierarchy: 0, id: 1, path });
+    let told = story.fork(10, 20, 21).told();
+    let names: Vec<_> = told.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["pid 20"]);
+}
+
+#[test]
+fn a_helper_is_one_of_the_service_if_its_parent_has_become_that_or_has_ended() {
+    let executor = "/usr/lib/systemd/systemd-executor";
+    let begun = || Story::unit().attach(0, 10, DEMO).exec(1, 10, executor).fork(10, 10, 11);
+    // Its environment was emptied.
+    let alone = begun().exit(12, 10, 0).exec(13, 11, "/bin/demo").told();
+    assert_eq!(main_pid(&alone), Some(11));
+    let beside = begun().exec_in(12, 10, "/bin/demo", "a").exec(13, 11, "/bin/helper");
+    let told = beside.hup(20, STARTER, 11).told();
+    assert_eq!((main_pid(&told), told.signals().len()), (Some(10), 1));
+}

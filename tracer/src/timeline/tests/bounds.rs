@@ -5,12 +5,12 @@ use super::story::{BEGIN, DEMO, MS, STARTER, Story};
 use crate::{
     model::{
         document::{OutcomeState, Severity},
-        event::{DispositionKind, Fate, What},
+        event::{Consumer, DispositionKind, Fate, SignalSent, What},
         signal::Signal,
         unit::{UnitFacts, UnitState},
     },
     observation::{Fact, Generate, GenerateResult, Observation, Task, UnitNews},
-    timeline::Builder,
+    timeline::{Builder, Setup},
 };
 
 fn running() -> Story {
@@ -39,6 +39,9 @@ fn a_signal_to_the_main_process_is_followed_when_other_processes_have_too_many_o
     let mut story = running().handler(5, 10).fork(6, 10, 11);
     for _ in 0..16_400 {
         story = story.hup_with(10, 10, 11, real_time);
+    }
+    for _ in 0..10 {
+        story = story.hup_with(15, 11, 10, real_time);
     }
     let told = story.hup(20, 11, 10).deliver(21, 10, DispositionKind::Handler, false).told();
     assert_eq!(told.unfollowed, 16);
@@ -503,4 +506,81 @@ fn a_message_that_was_not_sent_has_room_of_its_own_among_many_others() {
         .iter()
         .filter(|event| matches!(&event.what, What::Notify(message) if message.result == 111));
     assert_eq!(failed.count(), 1);
+}
+
+#[test]
+fn what_a_new_main_process_does_has_room_of_its_own_beside_the_one_before() {
+    let mut story = running();
+    for child in 0..1_100 {
+        story = story.fork(6, 10, 1_000 + child);
+    }
+    let set =
+        |story: Story, at, pid| story.action(at, pid, Signal::HUP, DispositionKind::Handler, 1);
+    for turn in 0..50 {
+        story = set(story, 20 + turn, 10);
+    }
+    story = story.notify(100, 10, "MAINPID=1000");
+    for turn in 0..50 {
+        story = set(story, 200 + turn, 1_000);
+    }
+    let told = story.told();
+    let is_kept = told.events.iter().any(|event| {
+        matches!(&event.what, What::Disposition { process, .. } if process.pid == 1_000)
+            && event.at_ns == 199 * MS as i64
+    });
+    assert!(is_kept, "its first one");
+}
+
+#[test]
+fn a_signal_of_another_sender_has_room_of_its_own_among_many_of_one() {
+    let mut story = running().handler(5, 10).found(9, STARTER, "/elsewhere", &[]);
+    for child in 0..1_100 {
+        story = story.fork(6, 10, 1_000 + child);
+    }
+    for turn in 0..100 {
+        story = story.taken_hup(20 + 4 * turn, STARTER, 10);
+        if turn == 50 {
+            story = story.taken_hup(22 + 4 * turn, 9, 10);
+        }
+    }
+    let told = story.told();
+    let of_other = |sent: &&&SignalSent| sent.sender.as_ref().is_some_and(|sender| sender.pid == 9);
+    assert_eq!(told.signals().iter().filter(of_other).count(), 1);
+}
+
+#[test]
+fn changes_are_left_out_by_the_reload_signal_and_calls_by_what_is_shown_too() {
+    let usr1 = Signal::from_number(10).unwrap();
+    let (hup, both) = (Signal::HUP.set(), Signal::HUP.set().union(usr1.set()));
+    let mut story = running().recording(usr1).recording(Signal::TERM);
+    for child in 0..1_100 {
+        story = story.fork(6, 10, 1_000 + child);
+    }
+    for turn in 0..300 {
+        let set = if turn % 3 == 0 { both } else { hup };
+        let consumer = if turn % 2 == 0 { Consumer::Signalfd } else { Consumer::Sigwait };
+        let (task, state) = (story.task(10), crate::observation::SignalState::default());
+        story = story.fact(20 + turn, Fact::Consume { task, consumer, set, state });
+        for signal in [Signal::HUP, usr1, Signal::TERM] {
+            let disposition = [DispositionKind::Handler, DispositionKind::Ignored];
+            story = story.action(20 + turn, 10, signal, disposition[turn as usize % 2], 1);
+        }
+    }
+    let setup = Setup { reload_signal: usr1, ..story.setup() };
+    let mut builder = Builder::new(setup);
+    story.observations.iter().for_each(|it| builder.observe(it.clone()));
+    builder.end();
+    let services = builder.services(BEGIN + 1_000 * MS);
+    let left_out = services[0].activations[0].left_out.iter();
+    let left_out: Vec<_> =
+        left_out.map(|it| (it.kind.as_str(), it.signal, it.count > 50)).collect();
+    assert_eq!(
+        left_out,
+        [
+            ("fork", None, true),
+            ("disposition", Some(Signal::HUP), true),
+            ("disposition", Some(usr1), true),
+            ("disposition", Some(usr1), true),
+        ]
+    );
 }

@@ -11,7 +11,7 @@ use crate::{
         unit::{UnitFacts, UnitState},
     },
     observation::{Fact, Observation, ProcessId, UnitNews},
-    timeline::{Builder, News, Progress, Setup},
+    timeline::{Builder, Counting, News, Progress, Setup},
 };
 
 /// ns in a second.
@@ -164,6 +164,10 @@ fn every_kind_of_fact_of_a_start_is_news() {
         }),
         ("message", told.clone().notify(600, 10, "READY=1")),
         ("main process", told.clone().notify(600, 10, "MAINPID=11")),
+        ("look", {
+            let (id, state) = (told.task(10).id, crate::observation::SignalState::default());
+            told.clone().fact(600, Fact::Left { id, state })
+        }),
     ];
     for (kind, story) in kinds {
         for (told, news) in [(2, true), (1, true), (0, false)] {
@@ -370,4 +374,63 @@ fn a_start_that_is_final_counts_as_it_did_before() {
     let old = old.fact(21, gone);
     assert!(has_exited(&old, false) && !has_exited(&old, true), "it ran before");
     assert!(has_exited(&over(), false) && has_exited(&over(), true));
+}
+
+#[test]
+fn what_a_capture_was_set_up_with_is_told_by_its_builder() {
+    let counting = Counting::HostFirst { of_host: ["demo.service".to_owned()].into() };
+    let setup = Setup { counting: counting.clone(), settle_ns: 7 * S, ..running().setup() };
+    let builder = fed(setup, &running().observations);
+    assert_eq!((builder.counting(), builder.settle_ns()), (&counting, 7 * S));
+}
+
+#[test]
+fn each_service_has_the_next_number() {
+    let numbers = |count: u32| {
+        let mut story = Story::unit();
+        for number in 0..count {
+            let path = format!("/system.slice/demo{number}.service");
+            story = story.attach(1, 20 + number, &path).exec_in(2, 20 + number, "/bin/demo", "a");
+        }
+        let mut builder = built(&story);
+        builder.advance(BEGIN + S);
+        builder.next()
+    };
+    assert_eq!([0, 1, 3].map(numbers), [0, 1, 3]);
+}
+
+#[test]
+fn the_end_of_a_capture_makes_no_start_final() {
+    let mut builder = fed(over().setup(), &over().observations);
+    builder.end();
+    assert!(!builder.has_unjudged());
+}
+
+#[test]
+fn settings_that_were_named_are_those_of_the_command_and_of_no_unit() {
+    let unit = |story: Story| story.with_facts("notify", "main").told().services[0].unit.clone();
+    let command = Story::command().fork(0, STARTER, 10).exec(1, 10, "/bin/demo");
+    assert_eq!(unit(command).unwrap().service_type.as_deref(), Some("notify"));
+    assert_eq!(unit(running()), None);
+}
+
+#[test]
+fn a_service_found_running_was_ready_only_if_it_becomes_so_during_the_capture() {
+    let progress = |active: &str, ready: bool| {
+        let facts = UnitFacts {
+            service_type: Some("notify".to_owned()),
+            notify_access: Some("main".to_owned()),
+            ..UnitFacts::default()
+        };
+        let state = UnitState { active_state: active.to_owned(), ..UnitState::default() };
+        let story = Story::unit().found(10, STARTER, DEMO, &[Signal::HUP]);
+        let story = story
+            .fact(0, news(|it| it.facts = Some(facts)))
+            .fact(0, news(|it| (it.state, it.invocation_id) = (Some(state), Some("a".to_owned()))));
+        let story = if ready { story.notify(30, 10, "READY=1") } else { story };
+        built(&story.handler(40, 10)).progress().ready
+    };
+    // What came before is waited for no more.
+    assert!(!progress("active", false) && !progress("active", true));
+    assert!(!progress("activating", false) && progress("activating", true));
 }

@@ -30,7 +30,9 @@ fn told(story: &Story, pattern: &str) -> (Told, u64) {
         builder.observe(observation.clone());
     }
     builder.end();
-    let matches = builder.main_choice().unwrap().matches;
+    let choice = builder.main_choice().unwrap();
+    assert_eq!(choice.pattern, pattern);
+    let matches = choice.matches;
     (Told { services: builder.services(BEGIN + 200 * MS) }, matches)
 }
 

@@ -1,6 +1,6 @@
 //! What became of services after reloads. The settle time of a story is a second.
 
-use super::story::{DEMO, MS, Story};
+use super::story::{BEGIN, DEMO, MS, Story};
 use crate::{
     model::{
         event::{DispositionKind, Effect, What},
@@ -8,6 +8,7 @@ use crate::{
         unit::UnitState,
     },
     observation::{Asker, Fact, Generate, GenerateResult, Origin, Parent, ProcessId, UnitNews},
+    timeline::{Builder, Setup},
 };
 
 const SENDER: u32 = 5;
@@ -814,4 +815,240 @@ fn what_the_service_sends_itself_nobody_had_systemd_send() {
     assert!(asked(SENDER, 1), "a command of ExecReload=");
     assert!(!asked(10, 1), "the main process");
     assert!(!asked(12, 10), "one of its");
+}
+
+#[test]
+fn what_the_tracer_places_is_a_reload_although_the_kernel_sends_it() {
+    let effect = |placed: bool| {
+        let story = up().hup_with(1_000, 1, 10, |sent| sent.sender = None);
+        let story = story.deliver(1_001, 10, DispositionKind::Handler, false);
+        let mut builder = Builder::new(Setup { placed, ..story.setup() });
+        story.observations.iter().for_each(|it| builder.observe(it.clone()));
+        builder.end();
+        let services = builder.services(BEGIN + 20_000 * MS);
+        services[0].activations[0].events.iter().find_map(|event| match &event.what {
+            What::Signal(sent) => Some(sent.effect),
+            _ => None,
+        })
+    };
+    assert_eq!((effect(true), effect(false)), (Some(Some(Effect::Survived)), Some(None)));
+}
+
+#[test]
+fn what_systemd_itself_sends_is_a_stop_unless_it_reloads_by_it() {
+    let sent = |service_type: &str, by: &str| {
+        let story = Story::command().with_type(service_type, "no").recording(Signal::QUIT);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").until(20_000);
+        let story = story.action(20, 10, Signal::QUIT, DispositionKind::Handler, 1);
+        let story =
+            story.found(SENDER, 1, "/init.scope", &[]).hup_with(1_000, SENDER, 10, |sent| {
+                sent.sender.as_mut().unwrap().comm = by.into();
+                (sent.signal, sent.disposition) = (Signal::QUIT, DispositionKind::Handler);
+                sent.dying_of = None;
+            });
+        let mut builder = Builder::new(Setup { reload_signal: Signal::QUIT, ..story.setup() });
+        story.observations.iter().for_each(|it| builder.observe(it.clone()));
+        builder.end();
+        let services = builder.services(BEGIN + 20_000 * MS);
+        services[0].activations[0].events.iter().find_map(|event| match &event.what {
+            What::Signal(sent) => Some(sent.effect.is_some()),
+            _ => None,
+        })
+    };
+    assert_eq!(sent("simple", "systemd"), Some(false));
+    assert_eq!(sent("simple", "kill"), Some(true));
+    assert_eq!(sent("notify-reload", "systemd"), Some(true));
+}
+
+#[test]
+fn a_successor_counts_that_was_left_within_the_settle_time_to_its_last_moment() {
+    let ended = |at| only(&reloaded(up()).fork(1_500, 10, 11).exit(at, 10, 0));
+    assert_eq!((ended(2_001), ended(2_002)), (Some(Effect::Replaced), Some(Effect::Survived)));
+}
+
+#[test]
+fn a_successor_is_a_copy_or_runs_the_same_program_and_lives_on() {
+    let base = || reloaded(up());
+    assert_eq!(only(&base().fork(1_010, 10, 11).exit(1_100, 10, 0)), Some(Effect::Replaced));
+    // It ends with the one before.
+    let both = base().fork(1_010, 10, 11).exit(1_100, 11, 0).exit(1_100, 10, 0);
+    assert_eq!(only(&both), Some(Effect::Ended));
+    // What another one executes is not its program.
+    let beside = base().fork(1_010, 10, 11).fork(1_011, 10, 12).exec(1_020, 12, "/bin/other");
+    let beside = beside.exit(1_030, 12, 0).exit(1_100, 10, 0);
+    assert_eq!(only(&beside), Some(Effect::Replaced));
+    // Both have gone on to another program.
+    let newer = base().exec(1_010, 10, "/bin/newer").fork(1_020, 10, 11);
+    let newer = newer.exec(1_030, 11, "/bin/newer").exit(1_100, 10, 0);
+    assert_eq!(only(&newer), Some(Effect::Replaced));
+    let older = base().exec(1_010, 10, "/bin/newer").fork(1_020, 10, 11);
+    let older = older.exec(1_030, 11, "/bin/demo").exit(1_100, 10, 0);
+    assert_eq!(only(&older), Some(Effect::Ended));
+}
+
+#[test]
+fn the_end_of_the_daemon_that_a_starter_has_left_tells_by_its_time_and_its_cause() {
+    let effect = |end: fn(Story) -> Story| {
+        let story = Story::unit().with_type("forking", "no").start(10, 10, "/bin/demo", "a");
+        let story = story.found(SENDER, 1, "/elsewhere", &[]).fork(900, 10, 11);
+        let story = story.hup(1_000, SENDER, 10).killed(1_001, 10, Signal::HUP);
+        let state = UnitState {
+            active_state: "active".to_owned(),
+            sub_state: Some("running".to_owned()),
+            main_pid: Some(11),
+            ..UnitState::default()
+        };
+        let (cgroup, id) = (DEMO.to_owned(), Some("a".to_owned()));
+        let state = Some(state);
+        let news = UnitNews { cgroup, invocation_id: id, state, ..UnitNews::default() };
+        let story = story.fact(1_100, Fact::Unit(Box::new(news)));
+        end(story).until(20_000).told().signals()[0].effect
+    };
+    assert_eq!(effect(|story| story.exit(2_000, 11, 0)), Some(Effect::Ended));
+    assert_eq!(effect(|story| story.exit(2_001, 11, 0)), Some(Effect::Survived));
+    assert_eq!(effect(|story| story.killed(1_200, 11, Signal::HUP)), Some(Effect::Ended));
+    assert_eq!(effect(|story| story.killed(1_200, 11, Signal::KILL)), Some(Effect::Unknown));
+}
+
+#[test]
+fn systemd_waits_for_an_answer_until_its_time_is_over_whatever_else_is_said() {
+    let waits = |text: &str, errno: i32| {
+        let story = Story::command().with_type("notify-reload", "no").until(20_000);
+        let story = story.with_start_limit(500);
+        let story = story.fork(0, 1, 10).exec(10, 10, "/bin/demo").handler(20, 10);
+        let story = reloaded(story.notify(30, 10, "READY=1"));
+        effects(&story.datagram(1_100, 10, text, |it| it.errno = errno))[0]
+    };
+    let over = (Some(Effect::Unanswered), Some(1_490));
+    assert_eq!((waits("STATUS=on", 0), waits("READY=1", 111)), (over, over));
+    assert_eq!(waits("EXTEND_TIMEOUT_USEC=9", 0), (Some(Effect::Unanswered), None));
+}
+
+#[test]
+fn a_unit_that_is_active_again_has_given_up_a_reload_that_nothing_answered() {
+    let given_up = |states: [&str; 2], text: &str, errno: i32| {
+        let state = |story: Story, at, active: &str, sub: &str| {
+            let state = UnitState {
+                active_state: active.to_owned(),
+                sub_state: Some(sub.to_owned()),
+                ..UnitState::default()
+            };
+            let (cgroup, id) = (DEMO.to_owned(), Some("a".to_owned()));
+            let state = Some(state);
+            let news = UnitNews { cgroup, invocation_id: id, state, ..UnitNews::default() };
+            story.fact(at, Fact::Unit(Box::new(news)))
+        };
+        let story = Story::unit().with_type("notify-reload", "no").start(9, 10, "/bin/demo", "a");
+        let story = reloaded(story.handler(20, 10).notify(30, 10, "READY=1"));
+        let story = state(story, 1_001, states[0], "reload-signal");
+        let story = story.datagram(1_100, 10, text, |it| it.errno = errno);
+        effects(&state(story, 1_400, states[1], "running").until(1_500))[0]
+    };
+    let again = ["reloading", "active"];
+    let given_up_at = (Some(Effect::Unanswered), Some(1_390));
+    assert_eq!(given_up(again, "STATUS=on", 0), given_up_at);
+    assert_eq!(given_up(again, "READY=1", 111), given_up_at);
+    let not_known = (Some(Effect::Unknown), None);
+    assert_eq!(given_up(again, "READY=1", 0), not_known);
+    assert_eq!(given_up(again, "RELOADING=1", 0), not_known, "without its time");
+    assert_eq!(given_up(["active", "active"], "STATUS=on", 0), not_known, "it did not wait");
+}
+
+#[test]
+fn a_process_beside_the_main_one_is_lost_by_a_reload_of_the_service_alone() {
+    let killed = |supervisor: &str, by: u32, stop: Option<u64>| {
+        let story = up().fork(30, 10, 11).exec(31, 11, supervisor).handler(32, 11);
+        let story = story.fork(33, 11, 12).fork(34, 11, 13).found(SENDER, 1, "/elsewhere", &[]);
+        let story = story.action(40, 12, Signal::HUP, DispositionKind::Default, 0);
+        let story = match stop {
+            Some(at) => story.hup_with(at, SENDER, 10, |sent| {
+                (sent.signal, sent.disposition) = (Signal::TERM, DispositionKind::Handler);
+                sent.dying_of = None;
+            }),
+            None => story,
+        };
+        let story = story.hup(1_000, by, 12).killed(1_001, 12, Signal::HUP);
+        let told = story.told();
+        let hup = told.signals().into_iter().rfind(|sent| sent.signal == Signal::HUP);
+        hup.and_then(|sent| sent.effect)
+    };
+    let lost = Some(Effect::LostProcess);
+    let (plain, looks_after) = ("/bin/worker", "/usr/bin/supervisord");
+    assert_eq!((killed(plain, SENDER, None), killed(plain, 10, None)), (lost, lost));
+    // Its own parent, if that looks after it, and no other: not even one of that name.
+    assert_eq!((killed(looks_after, 11, None), killed(plain, 11, None)), (lost, None));
+    assert_eq!(killed(looks_after, 13, None), None);
+    // The service was told to end.
+    assert_eq!((killed(plain, SENDER, Some(900)), killed(plain, 10, Some(900))), (None, None));
+    assert_eq!(killed(plain, SENDER, Some(1_500)), lost);
+}
+
+#[test]
+fn a_service_ends_with_a_worker_of_its_own_alone() {
+    let ended = |story: Story, worker: u32| {
+        let story = story.handler(40, worker).found(SENDER, 1, "/elsewhere", &[]);
+        let story = story.taken_hup(1_000, SENDER, worker).exit(1_050, worker, 0);
+        only(&story.exit(1_100, 10, 1))
+    };
+    assert_eq!(ended(up().fork(30, 10, 11), 11), Some(Effect::Ended));
+    let unit = || {
+        let story = Story::unit().with_type("simple", "no").start(9, 10, "/bin/demo", "a");
+        story.handler(20, 10).until(20_000)
+    };
+    assert_eq!(ended(unit().fork(30, 10, 11), 11), Some(Effect::Ended));
+    // One of a command of systemd's is none of its.
+    let command = unit().attach(30, 20, DEMO).exec_control(31, 20, "/bin/post", "a");
+    assert_eq!(ended(command.fork(32, 20, 21), 21), None);
+    // One whose start nobody saw may be.
+    let beside = unit().attach(30, 20, DEMO).exec_control(31, 20, "/bin/post", "a");
+    assert_eq!(ended(beside, 20), Some(Effect::Ended));
+    // It died of the same signal, which it had taken first.
+    let story = worker_took(up()).killed(1_050, 11, Signal::HUP).exit(1_100, 10, 1);
+    assert_eq!(only(&story), Some(Effect::Ended));
+}
+
+#[test]
+fn what_is_on_its_way_out_takes_no_service_with_it() {
+    let ended = |story: Story, reloaded: u32, main: u32| {
+        let story = story.taken_hup(1_000, SENDER, reloaded).exit(1_050, reloaded, 0);
+        only(&story.exit(1_100, main, 1))
+    };
+    // It was the main process before.
+    let before = || {
+        let story = up().fork(30, 10, 11).found(SENDER, 1, "/elsewhere", &[]);
+        story.notify(500, 10, "MAINPID=11")
+    };
+    assert_eq!(ended(before(), 10, 11), None);
+    // A daemon ends by its worker as others do.
+    let daemon = Story::unit().with_type("forking", "no").start(9, 10, "/bin/demo", "a");
+    let daemon = daemon.handler(10, 10).fork(20, 10, 11).exit(25, 10, 0).fork(30, 11, 12);
+    let daemon = daemon.found(SENDER, 1, "/elsewhere", &[]).until(20_000);
+    assert_eq!(ended(daemon, 12, 11), Some(Effect::Ended));
+}
+
+#[test]
+fn what_a_worker_took_before_is_no_reload_that_the_main_process_passes_on() {
+    let story = up().fork(30, 10, 11).handler(40, 11).fork(41, 10, 12).handler(42, 12);
+    let story = story.found(SENDER, 1, "/elsewhere", &[]).taken_hup(4_800, SENDER, 12);
+    let story = story.taken_hup(5_000, 10, 11).exit(5_050, 11, 0).exit(5_100, 10, 0);
+    assert_eq!(effects(&story).last().unwrap().0, None);
+}
+
+#[test]
+fn a_shell_that_does_something_meanwhile_does_not_wait_and_one_without_a_command_neither() {
+    let shell = || {
+        let story = Story::command().recording(Signal::INT).until(20_000);
+        story.fork(0, 1, 10).exec(10, 10, "/bin/dash").handler(20, 10)
+    };
+    let waits = || reloaded(shell().fork(500, 10, 11).exec(501, 11, "/bin/sleep"));
+    has(&waits().fork(1_800, 10, 12).exit(4_000, 11, 0), Effect::Survived, None);
+    let usr1 = |sent: &mut Generate| {
+        (sent.signal, sent.disposition) = ("USR1".parse().unwrap(), DispositionKind::Handler);
+        sent.dying_of = None;
+    };
+    let by = |sender| waits().hup_with(1_200, sender, 11, usr1).exit(4_000, 11, 0);
+    has(&by(SENDER), Effect::Deferred, Some(3_990));
+    has(&by(10), Effect::Survived, None);
+    let story = reloaded(shell()).hup_with(1_800, SENDER, 10, |sent| sent.signal = Signal::TERM);
+    has(&story.killed(1_801, 10, Signal::TERM), Effect::Unknown, None);
 }

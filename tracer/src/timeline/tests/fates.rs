@@ -648,3 +648,13 @@ fn what_a_process_sends_itself_is_no_reload() {
     let told = story.hup(40, SENDER, 10).told();
     assert_eq!(told.milestones.first_reload_ns, Some(ns(30)));
 }
+
+#[test]
+fn what_waited_for_a_thread_and_is_gone_at_the_end_of_its_process_was_taken_by_nobody() {
+    let ended = |to_thread: bool| {
+        let story = running().handler(20, 10).mask(30, 10, true);
+        let story = story.hup_with(60, SENDER, 10, |sent| sent.to_thread = to_thread);
+        fates(&story.exit(70, 10, 0))[0].0
+    };
+    assert_eq!((ended(true), ended(false)), (Fate::Dropped, Fate::Handled));
+}

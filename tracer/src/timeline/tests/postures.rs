@@ -1,13 +1,14 @@
 //! Dispositions through time, and the exposure and milestones that follow.
 
-use super::story::{DEMO, MS, STARTER, Story, jvms, serving, signals};
+use super::story::{BEGIN, DEMO, MS, STARTER, Story, jvms, serving, signals};
 use crate::{
     model::{
         document::{Exposure, ExposureKind},
-        event::{Consumer, DispositionKind, Runtime, What},
+        event::{Consumer, DispositionKind, Event, Runtime, What},
         signal::Signal,
     },
     observation::{Fact, Handler, SignalState, Task},
+    timeline::{Builder, Setup},
 };
 use tracer_common::signal::SignalSet;
 
@@ -432,4 +433,36 @@ fn an_unblocking_of_a_moment_is_told_where_another_thread_has_unblocked_meanwhil
     });
     let masks: Vec<_> = masks.collect();
     assert_eq!(masks, [DispositionKind::Blocked, DispositionKind::Default]);
+}
+
+#[test]
+fn what_waits_in_a_main_process_is_lost_with_the_hand_over_though_the_next_one_does_the_same() {
+    let story = running().handler(15, 10).mask(20, 10, true).fork(30, 10, 11);
+    let story = story.hup(40, STARTER, 10).notify(50, 10, "MAINPID=11");
+    let told = story.mask(90, 11, false).until(2_000).told();
+    let pending = told.exposure.iter().find(|span| span.kind == ExposureKind::Pending);
+    assert_eq!(pending.map(|span| span.to_ns), Some(40 * MS as i64 + 1), "{:?}", told.exposure);
+}
+
+#[test]
+fn the_calls_that_set_what_is_done_on_a_signal_are_told_of_the_signals_that_are_shown() {
+    let usr1: Signal = "USR1".parse().unwrap();
+    let mut story = running().recording(usr1).recording(Signal::TERM);
+    for signal in [Signal::HUP, usr1, Signal::TERM] {
+        story = story.action(20, 10, signal, DispositionKind::Handler, 1);
+    }
+    let told = |shown, reload_signal| {
+        let setup = Setup { shown, reload_signal, ..story.setup() };
+        let mut builder = Builder::new(setup);
+        story.observations.iter().for_each(|it| builder.observe(it.clone()));
+        builder.end();
+        let services = builder.services(BEGIN + 1_000 * MS);
+        let signal = |event: &Event| match event.what {
+            What::Disposition { signal, .. } => Some(signal),
+            _ => None,
+        };
+        services[0].activations[0].events.iter().filter_map(signal).collect::<Vec<_>>()
+    };
+    assert_eq!(told(usr1.set(), Signal::HUP), [Signal::HUP, usr1]);
+    assert_eq!(told(usr1.set(), usr1), [usr1]);
 }

@@ -2,8 +2,12 @@
 
 use super::story::{DEMO, MS, Story};
 use crate::{
-    model::event::{NotifyMessage, What},
-    observation::Fact,
+    model::{
+        event::{DispositionKind, NotifyMessage, What},
+        signal::Signal,
+        unit::{UnitFacts, UnitState},
+    },
+    observation::{Fact, UnitNews},
 };
 
 fn running() -> Story {
@@ -175,4 +179,126 @@ fn a_message_told_after_the_barrier_that_followed_it_was_waited_for() {
     story.observations.push(late);
     let accepted: Vec<_> = messages(&story).iter().map(|message| message.accepted).collect();
     assert_eq!(accepted, [Some(true), Some(true)]);
+}
+
+#[test]
+fn a_message_for_the_main_process_names_it_by_its_pid_in_its_own_namespace() {
+    let is_ready_for = |ns_pid: u32, claimed: u32| {
+        let mut story = running().with_facts("notify", "main").fork(30, 10, 11);
+        for observation in &mut story.observations {
+            match &mut observation.fact {
+                Fact::Fork { child: task, .. } | Fact::Exec { task, .. } if task.id.pid == 10 => {
+                    task.ns_pid = ns_pid;
+                }
+                Fact::Disposition { task, .. } => task.ns_pid = ns_pid,
+                _ => {}
+            }
+        }
+        is_ready(&story.datagram(40, 11, "READY=1", |it| it.claimed_pid = Some(claimed)))
+    };
+    assert!(is_ready_for(7, 7) && !is_ready_for(7, 10));
+    // Where that is not known, it is ours.
+    assert!(is_ready_for(0, 10));
+}
+
+#[test]
+fn a_ready_counts_that_came_after_many_of_its_sender_which_were_refused() {
+    let mut story = running().with_facts("notify", "main").fork(30, 10, 11);
+    for at in 31..39 {
+        story = story.notify(at, 11, "READY=1");
+    }
+    assert!(!is_ready(&story));
+    let told = story.notify(39, 10, "NOTIFYACCESS=all").notify(40, 11, "READY=1").told();
+    assert_eq!(told.milestones.ready_ns, Some(30 * MS as i64));
+}
+
+#[test]
+fn what_a_service_found_running_said_before_it_reloads_is_its_readiness() {
+    let found = Story::unit().with_facts("notify", "main").found(10, 1, DEMO, &[]);
+    let reloads = |story: Story| {
+        story.notify(30, 10, "RELOADING=1\nMONOTONIC_USEC=1").notify(31, 10, "READY=1")
+    };
+    assert!(!is_ready(&reloads(found.clone())));
+    assert!(is_ready(&reloads(found.notify(20, 10, "READY=1"))));
+}
+
+/// A unit whose systemd is of this version, with its handler until then.
+fn unit(service_type: &str, systemd: &str, handler: std::ops::Range<u64>) -> Story {
+    let facts = UnitFacts {
+        service_type: Some(service_type.to_owned()),
+        notify_access: Some("all".to_owned()),
+        reload_signal: Some(Signal::HUP),
+        systemd: Some(systemd.to_owned()),
+        ..UnitFacts::default()
+    };
+    let news = UnitNews { cgroup: DEMO.to_owned(), facts: Some(facts), ..UnitNews::default() };
+    let story = Story::unit().start(0, 10, "/bin/demo", "a");
+    let story = story.fact(2, Fact::Unit(Box::new(news)));
+    let story = if handler.is_empty() { story } else { story.handler(handler.start, 10) };
+    let default = DispositionKind::Default;
+    if handler.end == u64::MAX {
+        story
+    } else {
+        story.action(handler.end, 10, Signal::HUP, default, 0)
+    }
+}
+
+fn state(story: Story, at: u64, active: &str) -> Story {
+    let state = UnitState { active_state: active.to_owned(), ..UnitState::default() };
+    let (cgroup, invocation_id, state) = (DEMO.to_owned(), Some("a".to_owned()), Some(state));
+    let news = UnitNews { cgroup, invocation_id, state, ..UnitNews::default() };
+    story.fact(at, Fact::Unit(Box::new(news)))
+}
+
+/// Whether each message was accepted.
+fn accepted(story: &Story) -> Vec<Option<bool>> {
+    messages(story).iter().map(|message| message.accepted).collect()
+}
+
+#[test]
+fn a_stop_that_was_said_is_final_for_ready_alone_and_only_from_systemd_259_on() {
+    let said = |systemd: &str, text: &str| {
+        let story = unit("notify", systemd, 5..u64::MAX).notify(20, 10, "STOPPING=1");
+        accepted(&story.notify(30, 10, text))[1]
+    };
+    assert_eq!(said("259", "READY=1"), Some(false));
+    assert_eq!(said("258", "READY=1"), Some(true));
+    assert_eq!(said("259", "STATUS=on"), Some(true));
+    // systemd's own word counts.
+    let up = unit("notify", "259", 5..u64::MAX).notify(20, 10, "STOPPING=1");
+    assert_eq!(accepted(&state(up.notify(30, 10, "READY=1"), 31, "active"))[1], Some(true));
+}
+
+#[test]
+fn the_handler_that_systemd_262_asks_for_is_looked_for_at_the_first_ready_alone() {
+    let without = |story: Story| accepted(&story);
+    let reload = |handler| unit("notify-reload", "262.1", handler).until(2_000);
+    let none = 1_000..1_000;
+    assert_eq!(without(reload(none.clone()).notify(20, 10, "READY=1")), [Some(false)]);
+    assert_eq!(without(reload(none).notify(20, 10, "STATUS=on")), [Some(true)]);
+    let twice = reload(5..300).notify(20, 10, "READY=1").notify(500, 10, "READY=1");
+    assert_eq!(without(twice), [Some(true); 2]);
+}
+
+#[test]
+fn who_has_a_handler_as_it_says_ready_or_as_systemd_reads_that_is_not_refused_for_want_of_it() {
+    let reload = |handler| unit("notify-reload", "262.1", handler).until(2_000);
+    // It takes it away, and fails at once.
+    let early = reload(5..22).notify(20, 10, "READY=1");
+    assert_eq!(accepted(&state(early.clone(), 30, "failed")), [Some(true)]);
+    assert_eq!(accepted(&early), [Some(true)]);
+    let late = reload(50..u64::MAX).notify(20, 10, "READY=1");
+    assert_eq!(accepted(&late), [Some(true)]);
+    assert_eq!(accepted(&state(late.clone(), 30, "activating")), [Some(true)]);
+    assert_eq!(accepted(&state(late.clone(), 10, "inactive")), [Some(true)]);
+    assert_eq!(accepted(&state(late, 30, "failed")), [Some(false)], "it was read before that");
+}
+
+#[test]
+fn that_systemd_came_up_says_of_ready_alone_that_it_was_accepted() {
+    let said = |text: &str| {
+        let story = unit("notify", "257", 5..u64::MAX).fork(6, 10, 11);
+        accepted(&state(story.notify(20, 11, text).exit(21, 11, 0), 30, "active"))
+    };
+    assert_eq!((said("READY=1"), said("STATUS=on")), (vec![Some(true)], vec![None]));
 }
