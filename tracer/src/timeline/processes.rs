@@ -299,11 +299,11 @@ mod tests {
 
     #[test]
     fn the_cgroups_of_a_sender_and_its_parents_are_filled_in_where_they_are_not_known() {
+        type Cgroup = (u64, Option<&'static str>);
         let mut processes = Processes::default();
         for (id, path) in [(1, "/"), (2, "/a.service"), (3, "/b.service")] {
             processes.learn_path(id, path);
         }
-        type Cgroup = (u64, Option<&'static str>);
         let filled = |own: Cgroup, parent: Cgroup| {
             let story = Story::command().fork(0, STARTER, 10).hup(1, STARTER, 10);
             let Some(Fact::Generate(mut sent)) =

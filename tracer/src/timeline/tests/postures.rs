@@ -452,7 +452,7 @@ fn the_calls_that_set_what_is_done_on_a_signal_are_told_of_the_signals_that_are_
         story = story.action(20, 10, signal, DispositionKind::Handler, 1);
     }
     let told = |shown, reload_signal| {
-        let setup = Setup { shown, reload_signal, ..story.setup() };
+        let setup = Setup { reload_signal, shown, ..story.setup() };
         let mut builder = Builder::new(setup);
         story.observations.iter().for_each(|it| builder.observe(it.clone()));
         builder.end();

@@ -246,7 +246,7 @@ fn unit(service_type: &str, systemd: &str, handler: std::ops::Range<u64>) -> Sto
 fn state(story: Story, at: u64, active: &str) -> Story {
     let state = UnitState { active_state: active.to_owned(), ..UnitState::default() };
     let (cgroup, invocation_id, state) = (DEMO.to_owned(), Some("a".to_owned()), Some(state));
-    let news = UnitNews { cgroup, invocation_id, state, ..UnitNews::default() };
+    let news = UnitNews { cgroup, state, invocation_id, ..UnitNews::default() };
     story.fact(at, Fact::Unit(Box::new(news)))
 }
 

@@ -91,11 +91,12 @@ fn mains(told: &Told) -> Vec<Option<u32>> {
 }
 
 fn states(start: &Activation) -> Vec<&str> {
-    let state = |what| match what {
-        &What::Systemd { ref state, .. } => Some(state.as_str()),
+    let events = start.events.iter();
+    let states = events.filter_map(|event| match &event.what {
+        What::Systemd { state, .. } => Some(state.as_str()),
         _ => None,
-    };
-    start.events.iter().filter_map(|event| state(&event.what)).collect()
+    });
+    states.collect()
 }
 
 fn result(start: &Activation) -> Option<&str> {
