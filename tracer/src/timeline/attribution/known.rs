@@ -222,6 +222,7 @@ impl Attribution {
                 .iter()
                 .any(|it| it.invocation_id == news.invocation_id && it.state.main_pid.is_some());
         states.push_back(StateAt { at, invocation_id: news.invocation_id.clone(), state });
+        service.drop_left_behind();
         let Some(id) = news.invocation_id else {
             return;
         };
@@ -256,20 +257,15 @@ impl Attribution {
     }
 
     /// A start that was found running shows no id where its processes wrote over their
-    /// environment: it is the one whose main process systemd says it is. And where systemd had it
-    /// as over before, what was found is no main process, but left behind by that start.
+    /// environment: it is the one whose main process systemd says it is, or which systemd had as
+    /// over before.
     fn recognize(&mut self, service: u64, at: u64, state: &UnitState, own_pids: bool, id: &str) {
         let Some(service) = self.services.get_mut(&service) else {
             return;
         };
         // What it is now has all its words; those of times that systemd remembers have one.
         let is_now = state.sub_state.is_some();
-        // It is in another start now than what was found, which that one has left behind.
-        let is_other = |start: &&mut Start| {
-            let other = start.invocation_id.as_deref().is_some_and(|its| its != id);
-            other && is_now && start.was_before(at)
-        };
-        service.open_starts().filter(is_other).for_each(Start::had_no_main);
+        let is_first = service.known.states.iter().all(|it| it.state.sub_state.is_none());
         let is_known = service.starts().any(|(_, start)| start.invocation_id() == Some(id));
         let is_its = |start: &&mut Start| match start.invocation_id.as_deref() {
             Some(its) => its == id,
@@ -281,12 +277,9 @@ impl Attribution {
             let ns_pid = self.processes.get(**process).map_or(0, |process| process.ns_pid);
             state.main_pid == Some(if own_pids { ns_pid } else { process.pid })
         });
-        let was_over = is_now && is_over(state) && at <= joined;
+        let was_over = is_now && is_over(state) && (at <= joined || is_first);
         if main.is_some() || was_over {
             start.invocation_id.get_or_insert_with(|| id.to_owned());
-        }
-        if was_over {
-            start.had_no_main();
         }
     }
 
@@ -362,6 +355,25 @@ impl ServiceStarts {
                 })
         };
         self.open_starts().filter(is_command).for_each(Start::has_no_main_yet);
+    }
+
+    /// What was found running is no main process where systemd is in another start, or its last one
+    /// is over: former starts have left it behind. What systemd had said last by then tells, or what
+    /// it says first afterwards, if the process lives on.
+    pub(super) fn drop_left_behind(&mut self) {
+        // What it is now has all its words; those of times that systemd remembers have one.
+        let words = self.known.states.iter().filter(|it| it.state.sub_state.is_some());
+        let words: Vec<(u64, Option<String>, bool)> =
+            words.map(|it| (it.at, it.invocation_id.clone(), is_over(&it.state))).collect();
+        for start in self.open_starts() {
+            let Some(joined) = start.joined_at else { continue };
+            let before = words.iter().rfind(|(at, ..)| *at <= joined);
+            let Some((at, Some(id), is_over)) = before.or(words.first()) else { continue };
+            let is_other = start.invocation_id.as_ref().is_some_and(|its| its != id);
+            if (is_other || *is_over) && start.was_there(*at) {
+                start.had_no_main();
+            }
+        }
     }
 
     /// A start begins: what was said under its id of a time when one was over is of the start

@@ -231,6 +231,9 @@ impl Attribution {
                     if let Some(start) = self.start_mut(service, start) {
                         start.joined_at.get_or_insert(at);
                     }
+                    if let Some(service) = self.services.get_mut(&service) {
+                        service.drop_left_behind();
+                    }
                 }
             }
             // What the tracer started, or was pointed at, is the main process from the start.

@@ -153,11 +153,12 @@ impl Start {
         self.look_at_main();
     }
 
-    /// Whether its main processes were there at `at`, and it was found running after that.
+    /// Whether it was found running, and its main processes were there at `at` and lived on.
     #[must_use]
-    pub fn was_before(&self, at: u64) -> bool {
+    pub fn was_there(&self, at: u64) -> bool {
         let mut mains = self.mains.iter().filter_map(|(_, main)| self.member(main.id));
-        self.joined_at.is_some_and(|joined| at <= joined) && mains.all(|main| main.start_ns < at)
+        self.joined_at.is_some()
+            && mains.all(|it| it.start_ns < at && it.ended.is_none_or(|end| end.at > at))
     }
 
     /// Notes whether what is the main process now has ended.

@@ -443,9 +443,51 @@ fn what_an_earlier_start_left_behind_is_no_main_process_of_it_any_more() {
     };
     assert_eq!(joined("before", "failed"), None, "systemd has had another start since");
     assert_eq!(joined("a", "failed"), None);
-    let later = Story::unit().found(11, STARTER, DEMO, &[]).with_id("before");
-    let later = state(50, settings(0, later, "simple"), "active", "running", Some(12));
-    assert_eq!(main_pid(&later.until(100).told()), Some(11), "it was the service until then");
+    // systemd may be asked a moment later: no main process lives on in the next start.
+    let first_word = |ends: bool, before: Option<u64>| {
+        let story = Story::unit().found(11, STARTER, DEMO, &[]).with_id("before");
+        let story = settings(0, story, "simple");
+        let its = |id: &str, story: Story, at| {
+            let state = UnitState {
+                active_state: "active".to_owned(),
+                sub_state: Some("running".to_owned()),
+                ..UnitState::default()
+            };
+            let (cgroup, invocation_id) = (DEMO.to_owned(), Some(id.to_owned()));
+            let state = Some(state);
+            news(at, story, UnitNews { cgroup, state, invocation_id, ..UnitNews::default() })
+        };
+        let story = before.into_iter().fold(story, |story, at| its("before", story, at));
+        let story = if ends { story.exit(40, 11, 0) } else { story };
+        main_pid(&its("a", story, 50).until(100).told())
+    };
+    assert_eq!(first_word(false, None), None);
+    assert_eq!(first_word(true, None), Some(11), "it was the service until then");
+    assert_eq!(first_word(false, Some(10)), Some(11), "systemd had said so");
+}
+
+#[test]
+fn what_runs_on_of_several_former_starts_is_no_main_process_where_the_capture_joins() {
+    let mains = |is_told_first: bool, at: u64, (active, sub): (&str, &str), main_pid| {
+        let found = |story: Story| {
+            let left = [(11, "x"), (12, "y"), (13, "a")].into_iter();
+            left.fold(story, |story, (pid, id)| story.found(pid, STARTER, DEMO, &[]).with_id(id))
+        };
+        let told = |story| state(at, settings(at, story, "simple"), active, sub, main_pid);
+        let story = Story::unit();
+        let story = if is_told_first { found(told(story)) } else { told(found(story)) };
+        let told = story.until(5_000).told();
+        let main = |start: &Activation| start.main_process.as_ref().map(|main| main.pid);
+        told.starts().iter().map(main).collect::<Vec<_>>()
+    };
+    for (is_told_first, at) in [(true, 0), (false, 0), (false, 5)] {
+        let of = |state, main| mains(is_told_first, at, state, main);
+        let told = format!("first: {is_told_first}, at {at}");
+        for down in [("inactive", "dead"), ("failed", "failed"), ("activating", "auto-restart")] {
+            assert_eq!(of(down, None), [None; 3], "{down:?}, {told}");
+        }
+        assert_eq!(of(("active", "running"), Some(13)), [None, None, Some(13)], "{told}");
+    }
 }
 
 #[test]
