@@ -102,6 +102,13 @@ fn follows(case: &Case, lost: &Reload) -> String {
     let died = lost.settled_ns();
     let parent = started_by(case, &lost.sent.target);
     let main = text::main(case);
+    let ended = case.activation.milestones.exit_ns.filter(|end| *end <= died);
+    let is_main = match ended {
+        Some(end) => {
+            format!("was {main}, and had ended {} before", text::Span(died.saturating_sub(end)))
+        }
+        None => format!("is {main}"),
+    };
     let is_command = is_of_systemd(&lost.sent.target, parent);
     // After one of ExecStartPre= that fails systemd starts no main process, unless its line has that
     // prefix (`service_sigchld_event` in src/core/service.c).
@@ -121,29 +128,30 @@ fn follows(case: &Case, lost: &Reload) -> String {
         );
     }
     if is_command {
+        let beside = if ended.is_some() { "after" } else { "beside" };
         return format!(
-            "What it did was cut off: it is a command that systemd runs beside the main process, \
-             which is {main}. systemd takes that for a failure of the command, unless its line \
+            "What it did was cut off: it is a command that systemd runs {beside} the main process, \
+             which {is_main}. systemd takes that for a failure of the command, unless its line \
              begins with '-'."
         );
     }
     match next_of(case, lost, parent) {
         Some(Next { by, at, is_alike: false }) => format!(
             "What it did was cut off. {} started another process {} later, which may do the same. \
-             systemd looks after the main process alone, which is {main}.",
+             systemd looks after the main process alone, which {is_main}.",
             text::process(by),
             text::Span(at.saturating_sub(died))
         ),
         Some(Next { by, at, is_alike: true }) => format!(
             "{} started another one {} later: what the first one did was cut off, and the \
              settings that it runs with are those that it starts with. systemd looks after the \
-             main process alone, which is {main}.",
+             main process alone, which {is_main}.",
             text::process(by),
             text::Span(at.saturating_sub(died))
         ),
         None => format!(
             "The service goes on without it: systemd looks after the main process alone, which \
-             is {main}, and nothing was seen to start it again."
+             {is_main}, and nothing was seen to start it again."
         ),
     }
 }
@@ -246,6 +254,25 @@ mod tests {
         let stopped = consequence(up()).signal(31.s(), Signal::TERM, Handler, Handled, by("kill"));
         let stopped = stopped.exit(31.s() + 1, 0).judged(&[ID]);
         assert!(stopped[0].consequence.contains("goes on"), "{}", stopped[0].consequence);
+    }
+
+    #[test]
+    fn a_main_process_that_had_ended_before_is_not_said_to_be_there() {
+        let job = |start: Start| {
+            let start = start.signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("kill"));
+            start.judged(&[ID])[0].consequence.clone()
+        };
+        // As with RemainAfterExit=yes.
+        let ended = |start: Start| start.exit(10.s(), 0);
+        let words = "which was python3 (pid 4711), and had ended 20.0 s before, and nothing";
+        let alone = job(ended(up()));
+        assert!(alone.contains(words), "{alone}");
+        let command = ProcessRef { pid: 4712, ..by("job") };
+        let command = job(ended(up()).forks(20.s(), by("systemd"), command));
+        let words = "runs after the main process, which was python3 (pid 4711), and had ended";
+        assert!(command.contains(words), "{command}");
+        let goes_on = job(up());
+        assert!(goes_on.contains("which is python3 (pid 4711), and"), "{goes_on}");
     }
 
     #[test]

@@ -49,7 +49,9 @@ impl Attribution {
                             let is_over = start.is_over() && !environment.control
                                 || open.is_some_and(|id| known.was_over_at(id, since))
                                 || had_no_main && known.was_over_in(start.began()..=since);
-                            is_over && !goes_on
+                            // What is older than a start begins none after it.
+                            let is_older = since != 0 && since < start.began();
+                            is_over && !goes_on && !is_older
                         }
                         StartState::Final(_) => true,
                     },

@@ -225,6 +225,39 @@ fn a_command_after_a_main_process_that_died_before_its_exec_is_of_the_same_start
 }
 
 #[test]
+fn a_main_process_that_died_before_its_exec_is_of_the_start_whose_command_was_executed_first() {
+    // The command of ExecStartPost= that signals it runs beside it, and may be done before it dies.
+    let up = Story::unit().start(0, 10, "/bin/demo", "a").exit(20, 10, 0);
+    let up = told(up, 5, state("active", "running", "success", "a"));
+    let up = told(up, 21, state("inactive", "dead", "success", "a"));
+    // systemd names the new id before the new state, which may be known late.
+    let up = told(up, 99, state("inactive", "dead", "success", "b"));
+    let ran = up.attach(100, 11, DEMO).attach(104, 12, DEMO);
+    let story = |known: usize, before: bool| {
+        let said = [
+            (106, "activating", "start-post"),
+            (128, "active", "running"),
+            (160, "inactive", "dead"),
+        ];
+        let told = said.into_iter().take(known).fold(ran.clone(), |story, (at, active, sub)| {
+            told(story, at, state(active, sub, "success", "b"))
+        });
+        let command = |story: Story| story.exec_control(113, 12, "/bin/kill", "b").exit(118, 12, 0);
+        let died = |story: Story| story.killed(142, 11, Signal::HUP);
+        if before { died(command(told)) } else { command(died(told)) }
+    };
+    for (known, before) in [(0, true), (1, true), (3, true), (3, false)] {
+        let told = story(known, before).told();
+        let [_, start] = told.starts() else { panic!("{known} known: {:?}", told.starts()) };
+        assert_eq!(start.main_process.as_ref().map(|main| main.pid), Some(11));
+        assert_eq!(start.outcome.signal, Some(Signal::HUP));
+        if known > 0 {
+            assert_eq!(states(start), ["activating", "active", "inactive"][..known]);
+        }
+    }
+}
+
+#[test]
 fn a_command_that_died_before_its_exec_is_no_main_process_and_no_start() {
     let facts = UnitFacts {
         exec_start: Some(vec!["/usr/sbin/unbound -d".to_owned()]),
