@@ -128,6 +128,11 @@ fn stage(case: &Case, service_type: &str, at: i64) -> Stage {
             Some(false) if has_pid_file(case) && failed_at_once(case, at) => Stage::Starting,
             // A daemon that was left behind already may come up all the same.
             Some(false) if case.has_descendants_at(at) => Stage::Unknown,
+            // What a former start has left in its cgroup counts as well (`cgroup_good` in
+            // `service_sigchld_event`).
+            Some(false) if has_pid_file(case) && !case.is_daemon() && waited_on(case, at) => {
+                Stage::Unknown
+            }
             // It had read of the daemon in its file, and had yet to reap it.
             Some(false) if case.is_daemon() && was_up_for_a_moment(case) => Stage::Started,
             Some(false) if case.is_daemon() && has_pid_file(case) => Stage::Unwatched,
@@ -153,6 +158,15 @@ fn failed_at_once(case: &Case, at: i64) -> bool {
     over.is_some_and(|state| {
         state.at_ns.saturating_sub(at) <= MOMENT_NS
             && state.result == Some(ServiceResult::Protocol.name())
+    })
+}
+
+/// Whether systemd went on with the start after `at`, and called it over for another reason later.
+fn waited_on(case: &Case, at: i64) -> bool {
+    let over = case.states().find(|state| state.at_ns >= at && state.is_over());
+    over.is_some_and(|state| {
+        state.at_ns.saturating_sub(at) > MOMENT_NS
+            && state.result != Some(ServiceResult::Protocol.name())
     })
 }
 
@@ -274,7 +288,7 @@ fn forking<'a>(
         let limit = refusing(case, timed_out(facts));
         return format!(
             "systemd takes {end} of the {process} of a Type=forking service for no failure, and \
-             waits for the PIDFile= of what it left running until TimeoutStartSec= is over ({}; \
+             waits for the PIDFile= of what is left running until TimeoutStartSec= is over ({}; \
              result 'timeout'): {}{}",
             start_limit(facts),
             restart(setting, predicted, limit),

@@ -67,9 +67,21 @@ fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
     assert_eq!(
         left("/run/d.pid").asked(|case| death(case, HUP, 1.s())),
         "systemd takes death by HUP of the ExecStart= process of a Type=forking service for no \
-         failure, and waits for the PIDFile= of what it left running until TimeoutStartSec= is over \
+         failure, and waits for the PIDFile= of what is left running until TimeoutStartSec= is over \
          (90 s unless set; result 'timeout'): Restart=on-failure restarts it."
     );
+    // What a former start has left in the cgroup shows in that systemd waits.
+    let of_former = |at, active: &str, sub: &str, result: &str| {
+        let start = starting("/run/d.pid").systemd(at, active, Some(sub), result);
+        start.asked(|case| death(case, HUP, 1.s()))
+    };
+    let stopped = of_former(3.s(), "inactive", "dead", "success");
+    assert!(stopped.contains("for no failure, and waits for the PIDFile= of what is"), "{stopped}");
+    assert!(stopped.contains("It was stopped before that: Result=success"), "{stopped}");
+    for at in [1_010.ms(), 3.s()] {
+        let failed = of_former(at, "failed", "failed", "protocol");
+        assert!(failed.contains("as a failed start of a Type=forking service"), "{failed}");
+    }
     // Unless nothing of it is left when systemd reaps what it had started.
     let gone = left("/run/d.pid").systemd(1_010.ms(), "failed", Some("failed"), "protocol");
     let told = gone.asked(|case| death(case, HUP, 1.s()));
