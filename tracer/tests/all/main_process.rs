@@ -177,6 +177,55 @@ fn is_known_at_every_moment(root: PathBuf) {
     assert!(unknown.contains("knows no main process"), "{unknown}");
 }
 
+/// Leaves a process of each of its starts running.
+const LEAVING: &str = "[Service]\nKillMode=process\nExecReload=/bin/kill -HUP $MAINPID\n\
+    ExecStart=/bin/sh -c 'sleep 1000 & touch /run/%N; exec sleep 1001'\n";
+
+/// Starts a unit and waits until it has left something behind.
+const LEAVE: &str = "
+    start() { rm -f /run/$1; systemctl start $1; until [ -e /run/$1 ]; do sleep 0.02; done; }
+    for unit in down up; do
+        for n in 1 2; do start $unit; systemctl stop $unit; done
+    done
+    start up
+    systemctl show -P MainPID up
+";
+
+fn is_not_what_former_starts_left(root: PathBuf) {
+    let files = [("units/down.service", LEAVING), ("units/up.service", LEAVING)];
+    let container = Container::boot_in(root, Hierarchy::Unified, ANSWERING, &files);
+    container.wait_for("up");
+    container.ask("cp /shared/units/* /run/systemd/system/; systemctl daemon-reload");
+    let main: u64 = container.ask(LEAVE).trim().parse().unwrap();
+    let trace = Trace::start_in(&container, &["down.service", "up.service"]);
+    // systemd is asked what it says of the units.
+    container.ask("sleep 1");
+    let traced = trace.end();
+    container.over();
+    let mains = |unit: &str| {
+        let told = |start: &Value| {
+            let main = start["main_process"]["ns_pid"].as_u64();
+            (main, alerts(start).join(" "))
+        };
+        traced.activations(unit).iter().map(told).collect::<Vec<_>>()
+    };
+    let joined = |main: Option<u64>| (main, "capture-incomplete".to_owned());
+    assert_eq!(mains("down.service"), [joined(None), joined(None)]);
+    assert_eq!(mains("up.service"), [joined(None), joined(None), joined(Some(main))]);
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn under_systemd_252_what_former_starts_left_is_no_main_process() {
+    is_not_what_former_starts_left(root());
+}
+
+#[test]
+#[ignore = "needs root and eBPF: run by cargo xtask test"]
+fn under_systemd_262_what_former_starts_left_is_no_main_process() {
+    is_not_what_former_starts_left(newest_root());
+}
+
 #[test]
 #[ignore = "needs root and eBPF: run by cargo xtask test"]
 fn under_systemd_252_the_main_process_is_known_at_every_moment() {
