@@ -257,6 +257,16 @@ mod tests {
     }
 
     #[test]
+    fn when_it_died_is_told_by_the_services_exec() {
+        let told = hup(up(), 30.s(), by("pkill")).judged(&[ID]);
+        assert!(
+            told[0].message.contains(", 30.0 s after the service's exec: "),
+            "{}",
+            told[0].message
+        );
+    }
+
+    #[test]
     fn a_main_process_that_had_ended_before_is_not_said_to_be_there() {
         let job = |start: Start| {
             let start = start.signal_to("job", 30.s(), Signal::HUP, Default, Killed, by("kill"));

@@ -82,6 +82,23 @@ fn a_forking_service_that_is_not_up_fails_where_its_pid_file_is_due() {
         let failed = of_former(at, "failed", "failed", "protocol");
         assert!(failed.contains("as a failed start of a Type=forking service"), "{failed}");
     }
+    // Within a moment it was not that for which it is over.
+    for at in [1_010.ms(), 1_250.ms()] {
+        let at_once = of_former(at, "inactive", "dead", "success");
+        assert!(at_once.contains("(result 'protocol')"), "{at_once}");
+    }
+    let goes_on = |start: Start| start.systemd(1_100.ms(), "activating", Some("start"), "success");
+    let stopped =
+        goes_on(starting("/run/d.pid")).systemd(3.s(), "inactive", Some("dead"), "success");
+    let stopped = stopped.asked(|case| death(case, HUP, 1.s()));
+    assert!(stopped.contains("for no failure"), "{stopped}");
+    let stopped = left("/run/d.pid").systemd(1_010.ms(), "inactive", Some("dead"), "success");
+    let stopped = stopped.asked(|case| death(case, HUP, 1.s()));
+    assert!(stopped.contains("for no failure"), "{stopped}");
+    let failed =
+        goes_on(left("/run/d.pid")).systemd(1_200.ms(), "failed", Some("failed"), "protocol");
+    let failed = failed.asked(|case| death(case, HUP, 1.s()));
+    assert!(failed.contains("as a failed start of a Type=forking service"), "{failed}");
     // Unless nothing of it is left when systemd reaps what it had started.
     let gone = left("/run/d.pid").systemd(1_010.ms(), "failed", Some("failed"), "protocol");
     let told = gone.asked(|case| death(case, HUP, 1.s()));
