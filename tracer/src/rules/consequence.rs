@@ -12,7 +12,7 @@ pub(super) use self::messages::{
 };
 use self::{
     limit::{Refusing, refusing},
-    said::{is_started_again, said},
+    said::{is_started_again, over_after, said},
 };
 use super::{
     case::Case,
@@ -154,20 +154,20 @@ fn was_up_for_a_moment(case: &Case) -> bool {
 
 /// Whether systemd says right after `at` that the start has failed without the main process that was due.
 fn failed_at_once(case: &Case, at: i64) -> bool {
-    let over = case.states().find(|state| state.at_ns >= at && state.is_over());
-    over.is_some_and(|state| {
-        state.at_ns.saturating_sub(at) <= MOMENT_NS
-            && state.result == Some(ServiceResult::Protocol.name())
-    })
+    over(case, at) == Some((true, true))
 }
 
 /// Whether systemd went on with the start after `at`, and called it over for another reason later.
 fn waited_on(case: &Case, at: i64) -> bool {
-    let over = case.states().find(|state| state.at_ns >= at && state.is_over());
-    over.is_some_and(|state| {
-        state.at_ns.saturating_sub(at) > MOMENT_NS
-            && state.result != Some(ServiceResult::Protocol.name())
-    })
+    over(case, at) == Some((false, false))
+}
+
+/// Whether systemd called the service over within a moment after `at`, and whether for want of a main
+/// process.
+fn over(case: &Case, at: i64) -> Option<(bool, bool)> {
+    let over = over_after(case, at).next()?;
+    let is_at_once = over.at_ns.saturating_sub(at) <= MOMENT_NS;
+    Some((is_at_once, over.result == Some(ServiceResult::Protocol.name())))
 }
 
 /// Whether systemd is to find the main process by a file.

@@ -344,10 +344,10 @@ fn commands(properties: &Properties, name: &str) -> Option<Vec<Command>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn properties(pairs: &[(&str, Value<'_>)]) -> Properties {
+    pub(in crate::systemd) fn properties(pairs: &[(&str, Value<'_>)]) -> Properties {
         pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.try_to_owned().unwrap()))

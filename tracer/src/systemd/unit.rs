@@ -282,13 +282,7 @@ mod tests {
     use zbus::zvariant::Value;
 
     use super::*;
-
-    fn properties(pairs: &[(&str, Value<'_>)]) -> Properties {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.try_to_owned().unwrap()))
-            .collect()
-    }
+    use crate::systemd::properties::tests::properties;
 
     /// A service in this state, started again so often by systemd.
     fn seen(active_state: &str, sub_state: &str, result: &str, restarts: u32) -> Snapshot {

@@ -64,7 +64,10 @@ pub(super) fn said(case: &Case, predicted: Prediction, limit: Option<Refusing>, 
 
 /// The states from the first one by which the service is over, after the end of the main process at
 /// `at`.
-fn over_after<'a>(case: &Case<'a>, at: i64) -> impl Iterator<Item = State<'a>> + use<'a> {
+pub(super) fn over_after<'a>(
+    case: &Case<'a>,
+    at: i64,
+) -> impl Iterator<Item = State<'a>> + use<'a> {
     case.states().skip_while(move |state| state.at_ns < at || !state.is_over())
 }
 

@@ -361,19 +361,20 @@ impl ServiceStarts {
     /// is over: former starts have left it behind. What systemd had said last by then tells, or what
     /// it says first afterwards, if the process lives on.
     pub(super) fn drop_left_behind(&mut self) {
+        let states = std::mem::take(&mut self.known.states);
         // What it is now has all its words; those of times that systemd remembers have one.
-        let words = self.known.states.iter().filter(|it| it.state.sub_state.is_some());
-        let words: Vec<(u64, Option<String>, bool)> =
-            words.map(|it| (it.at, it.invocation_id.clone(), is_over(&it.state))).collect();
+        let words = states.iter().filter(|it| it.state.sub_state.is_some());
         for start in self.open_starts() {
             let Some(joined) = start.joined_at else { continue };
-            let before = words.iter().rfind(|(at, ..)| *at <= joined);
-            let Some((at, Some(id), is_over)) = before.or(words.first()) else { continue };
+            let before = words.clone().rfind(|it| it.at <= joined);
+            let Some(said) = before.or(words.clone().next()) else { break };
+            let Some(id) = &said.invocation_id else { continue };
             let is_other = start.invocation_id.as_ref().is_some_and(|its| its != id);
-            if (is_other || *is_over) && start.was_there(*at) {
+            if (is_other || is_over(&said.state)) && start.was_there(said.at) {
                 start.had_no_main();
             }
         }
+        self.known.states = states;
     }
 
     /// A start begins: what was said under its id of a time when one was over is of the start
